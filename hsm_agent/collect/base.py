@@ -1,0 +1,58 @@
+"""What a collector is. A collector is one file: its settings, its fetching, its pure parsing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hsm_agent.model import Reading
+
+
+class SourceFailure(Exception):
+    """The whole poll failed. The text is one line, names what failed and says what to check."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poll:
+    """The result of one poll that reached its source.
+
+    `readings` holds everything that was due, and an *unavailable* reading for whatever went missing since the
+    last poll. `errors` are isolated failures (one slot, one call), a line each. `next_in` says in how many
+    seconds the collector wants to be called again. `calls` counts the C calls or requests made, by name.
+    `raw` is what the source answered, fit for JSON, for `poll --record`.
+    """
+
+    readings: tuple[Reading, ...]
+    next_in: float
+    errors: tuple[str, ...] = ()
+    slowest_call_seconds: float | None = None
+    calls: Mapping[str, int] = field(default_factory=dict)
+    raw: object = None
+
+
+class Collector(Protocol):
+    """Reads one source. Never raises anything but SourceFailure; never blocks the event loop."""
+
+    @property
+    def name(self) -> str:
+        """The source's name in the configuration."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of source, as written in the configuration."""
+
+    @property
+    def every(self) -> float:
+        """Seconds between full polls; what `source_age_seconds` is judged by."""
+
+    async def poll(self) -> Poll:
+        """Read what is due now. Raises SourceFailure within the source's own time-out."""
+
+    async def close(self) -> None:
+        """Let go of everything; leaves no process behind."""
+
+    def calls_a_day(self) -> Mapping[str, float]:
+        """How often each C call or request is made in a day for one token, at the configured rhythms."""

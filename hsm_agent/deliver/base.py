@@ -1,0 +1,63 @@
+"""What a sink is: it sends and classifies; the pump retries, counts and remembers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hsm_agent.model import Event, Guarantee
+
+
+class Retry(Exception):
+    """The receiver could not take it now (down, slow, closing). Everything unaccepted is sent again later."""
+
+
+class Refused(Exception):
+    """The receiver refuses this one event for ever. `event_id` names it; the rest of the batch is unaffected."""
+
+    def __init__(self, event_id: str, reason: str) -> None:
+        super().__init__(reason)
+        self.event_id = event_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who speaks: what each message says of the agent itself."""
+
+    agent_name: str
+    host_name: str
+    version: str
+    enterprise_id: int
+
+
+class Sink(Protocol):
+    """Sends events to one receiver. Never blocks the event loop; every await has a deadline."""
+
+    @property
+    def name(self) -> str:
+        """The sink's name in the configuration."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of sink and its transport, such as `syslog relp` or `snmp inform`."""
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """How far its deliveries can be relied on."""
+
+    @property
+    def window(self) -> int:
+        """How many events one `deliver` may be given."""
+
+    async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
+        """Send in order; call `accepted` for each event as the receiver accepts it, in order.
+
+        Raises Retry or Refused for the first event that was not accepted. A connection is kept between calls;
+        after Retry it is closed.
+        """
+
+    async def close(self) -> None:
+        """Say goodbye to the receiver and close, within two seconds."""

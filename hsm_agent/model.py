@@ -1,0 +1,216 @@
+"""The nouns of the agent: readings, severities, levels, events.
+
+Values only: nothing here reads a clock, opens a file or imports another room.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+Labels = tuple[tuple[str, str], ...]
+"""Label names and values, sorted by name: hashable, and equal whenever the sets are equal."""
+
+Series = tuple[str, str, str, Labels]
+"""What one history, one alarm or one row is kept for: source, resource, metric, identifying labels."""
+
+AGENT_SOURCE = "agent"
+"""The source under which the agent reports on itself."""
+
+
+class Severity(Enum):
+    """Perceived severity, RFC 3877 section 5.4 (ItuPerceivedSeverity).
+
+    Deliberately not an IntEnum: the numbers of RFC 3877 do not rise with urgency, so `<` on them would lie.
+    Compare `rank`.
+    """
+
+    CLEARED = "cleared"
+    INDETERMINATE = "indeterminate"
+    CRITICAL = "critical"
+    MAJOR = "major"
+    MINOR = "minor"
+    WARNING = "warning"
+
+    @property
+    def number(self) -> int:
+        """The enumeration's number in RFC 3877, as the MIB shows it."""
+        return _NUMBERS[self]
+
+    @property
+    def rank(self) -> int:
+        """Urgency, rising from cleared (0) over indeterminate and warning to critical."""
+        return _RANKS[self]
+
+
+_NUMBERS = {
+    Severity.CLEARED: 1,
+    Severity.INDETERMINATE: 2,
+    Severity.CRITICAL: 3,
+    Severity.MAJOR: 4,
+    Severity.MINOR: 5,
+    Severity.WARNING: 6,
+}
+_RANKS = {
+    Severity.CLEARED: 0,
+    Severity.INDETERMINATE: 1,
+    Severity.WARNING: 2,
+    Severity.MINOR: 3,
+    Severity.MAJOR: 4,
+    Severity.CRITICAL: 5,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One measured value, or the statement that it is unavailable and why.
+
+    `value` is None when there is no data; `reason` then says why, and is empty otherwise. A number that would
+    mean "never" (an audit store that is not filling) is `math.inf`.
+    `time` is UTC, in seconds since the epoch. `limit` is a level the source itself declares for this reading
+    (a sensor's own maximum, a source's own patience); a rule may refer to it as `own`.
+    """
+
+    source: str
+    resource: str
+    metric: str
+    value: float | int | None
+    time: float
+    labels: Labels = ()
+    reason: str = ""
+    limit: float | None = None
+
+    @property
+    def series(self) -> Series:
+        """The identity of the reading over time.
+
+        The labels of an `..._info` metric are its content (a firmware version), not its identity.
+        """
+        labels = () if self.metric.endswith("_info") else self.labels
+        return (self.source, self.resource, self.metric, labels)
+
+
+class EventKind(Enum):
+    """What an event says; the value is the MSGID of RFC 5424."""
+
+    RAISED = "ALARM_RAISED"
+    CHANGED = "ALARM_CHANGED"
+    CLEARED = "ALARM_CLEARED"
+    TEST = "TEST"
+    HEARTBEAT = "HEARTBEAT"
+    NOTICE = "NOTICE"
+    """An act of an operator or of the agent itself: a new configuration, a silence, a forgotten alarm."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing to tell: a transition of an alarm, a test, a heartbeat or a notice.
+
+    `event_id` is the same at every sink and at every retry; `alarm_id` is shared by all events of one alarm
+    from raise to clear, and empty where there is no alarm. `value` and `threshold` are decimal text as shown
+    to people, empty where there is none. `time` is when it happened (UTC seconds), not when it is sent.
+    `labels` are the agent's, the source's and the reading's own, merged.
+    """
+
+    event_id: str
+    kind: EventKind
+    severity: Severity
+    time: float
+    text: str
+    agent: str
+    alarm_id: str = ""
+    source: str = ""
+    resource: str = ""
+    metric: str = ""
+    value: str = ""
+    unit: str = ""
+    threshold: str = ""
+    rule: str = ""
+    runbook: str = ""
+    cause: str = ""
+    """Probable cause, a mnemonic of IANAItuProbableCause."""
+    labels: Labels = ()
+
+
+class Guarantee(Enum):
+    """How far a sink's deliveries can be relied on; the same words everywhere."""
+
+    BEST_EFFORT = "best effort"
+    AT_LEAST_ONCE = "at least once"
+
+
+def number_text(value: float | None) -> str:
+    """A value as decimal text without noise: `75`, `75.1`, `inf`; empty for None."""
+    if value is None:
+        return ""
+    if abs(value) < _EXACT and value == int(value):
+        return str(int(value))
+    return str(value) if isinstance(value, int) else f"{value:.6g}" if abs(value) < _SIX_DIGITS else repr(value)
+
+
+_EXACT = 1e15
+_SIX_DIGITS = 1e6
+
+
+class SourceState(Enum):
+    """Status of a source; the value is its number in the MIB."""
+
+    UNKNOWN = 1
+    UP = 2
+    DEGRADED = 3
+    DOWN = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStatus:
+    """What is known of a source itself. `last_success` is on the monotonic clock, None before the first."""
+
+    name: str
+    kind: str
+    every: float
+    state: SourceState = SourceState.UNKNOWN
+    last_success: float | None = None
+    last_poll_seconds: float | None = None
+    failures: int = 0
+    last_error: str = ""
+
+
+class SinkState(Enum):
+    """Status of a sink; the value is its number in the MIB."""
+
+    IDLE = 1
+    UP = 2
+    RETRYING = 3
+    REFUSED = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkStatus:
+    """What is known of a sink. `failing_since` is on the monotonic clock, None while it is well."""
+
+    name: str
+    kind: str
+    guarantee: Guarantee
+    state: SinkState = SinkState.IDLE
+    queued: int = 0
+    delivered: int = 0
+    failed: int = 0
+    dropped: int = 0
+    failing_since: float | None = None
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveAlarm:
+    """An alarm that is raised now: its latest event, since when, and whether a silence holds it back.
+
+    `severity` is what is true now; `event` is what was last told or would have been.
+    """
+
+    alarm_id: str
+    rule: str
+    series: Series
+    severity: Severity
+    since: float
+    event: Event
+    silenced: bool = False

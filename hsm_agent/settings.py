@@ -1,0 +1,55 @@
+"""What every settings class is made of: strictness, durations, sizes, paths and secrets by reference."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d+)(|B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
+_SIZE_UNITS = {"": 1, "B": 1, "kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4}
+_SIZE_UNITS |= {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
+
+
+def duration(value: object) -> float:
+    """Seconds of a duration such as `500ms`, `30s`, `5m`, `24h`, `90d`; a bare 0 is allowed."""
+    if value == 0 and not isinstance(value, bool):
+        return 0.0
+    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f"not a duration: {value!r} (write 500ms, 30s, 5m, 24h or 90d)")
+    return float(found[1]) * _DURATION_UNITS[found[2]]
+
+
+def size(value: object) -> int:
+    """Bytes of a size such as `2MiB`, `16MB`, or plain bytes."""
+    found = (
+        _SIZE.fullmatch(str(value).strip()) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    )
+    if found is None:
+        raise ValueError(f"not a size: {value!r} (write plain bytes, 16MB or 2MiB)")
+    return int(found[1]) * _SIZE_UNITS[found[2]]
+
+
+def _resolve(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, str) and value and info.context and "base" in info.context:
+        return Path(info.context["base"]) / Path(value).expanduser()
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(duration)]
+"""Seconds, written with a unit. Defaults in code are plain seconds."""
+Size = Annotated[int, BeforeValidator(size)]
+"""Bytes, written plain or with a unit."""
+LocalPath = Annotated[Path, BeforeValidator(_resolve)]
+"""A path; a relative one is resolved against the validation context's `base`."""
+
+
+class Strict(BaseModel):
+    """Base of every settings class: unknown keys are errors, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

@@ -1,0 +1,73 @@
+"""What is true now, in memory: readings, sources, alarms, sinks. Written by the pipeline, read by the servers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from hsm_agent.model import ActiveAlarm, Labels, Reading, Series, SinkStatus, SourceStatus
+
+
+class Store:
+    """The present. All methods are for the event loop's thread; nothing here waits.
+
+    `versions` counts up for a source whenever any of its readings was replaced, so that a server can re-encode
+    only what changed; `alarms_version` does the same for the alarms.
+    """
+
+    def __init__(self, *, agent_name: str, started: float, labels: Mapping[str, Labels]) -> None:
+        """`started` is UTC seconds; `labels` are the configured labels by source (the agent's own included)."""
+        self.agent_name = agent_name
+        self.started = started
+        self.labels: Mapping[str, Labels] = labels
+        self.polls = 0
+        self.dropped_events = 0
+        self.versions: dict[str, int] = {}
+        self.alarms_version = 0
+        self.sources: dict[str, SourceStatus] = {}
+        self.sinks: dict[str, SinkStatus] = {}
+        self.alarms: dict[tuple[str, Series], ActiveAlarm] = {}
+        self._readings: dict[str, dict[Series, Reading]] = {}
+
+    def update(self, readings: Iterable[Reading]) -> None:
+        """Take in new readings; each replaces the one of the same series."""
+        touched = set()
+        for reading in readings:
+            self._readings.setdefault(reading.source, {})[reading.series] = reading
+            touched.add(reading.source)
+        for source in touched:
+            self.versions[source] = self.versions.get(source, 0) + 1
+
+    def forget(self, series: Series) -> None:
+        """Drop the reading of a series that is gone for good."""
+        if self._readings.get(series[0], {}).pop(series, None) is not None:
+            self.versions[series[0]] = self.versions.get(series[0], 0) + 1
+
+    def forget_source(self, source: str) -> None:
+        """Drop all that is known of a source that left the configuration."""
+        self._readings.pop(source, None)
+        self.sources.pop(source, None)
+        self.versions[source] = self.versions.get(source, 0) + 1
+
+    def of_source(self, source: str) -> Mapping[Series, Reading]:
+        """Readings of one source, by series, in order of first appearance."""
+        return self._readings.get(source, {})
+
+    def readings(self) -> Iterable[Reading]:
+        """All readings, source by source."""
+        for of_source in self._readings.values():
+            yield from of_source.values()
+
+    def reading(self, source: str, resource: str, metric: str) -> Reading | None:
+        """The reading of a series without labels, or the first with any."""
+        for series, reading in self._readings.get(source, {}).items():
+            if series[1] == resource and series[2] == metric:
+                return reading
+        return None
+
+    def set_alarms(self, alarms: Mapping[tuple[str, Series], ActiveAlarm]) -> None:
+        """Replace the raised alarms, keyed by rule and series."""
+        self.alarms = dict(alarms)
+        self.alarms_version += 1
