@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from hsm_agent.model import Reading
 
@@ -33,6 +34,13 @@ class Poll:
     raw: object = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectorContext:
+    """What a settings class is given to build its collector. `state_directory` is private to the agent (0700)."""
+
+    state_directory: Path
+
+
 class Collector(Protocol):
     """Reads one source. Never raises anything but SourceFailure; never blocks the event loop."""
 
@@ -53,6 +61,9 @@ class Collector(Protocol):
 
     async def close(self) -> None:
         """Let go of everything; leaves no process behind."""
+
+    def pids(self) -> tuple[int, ...]:
+        """Processes this collector runs at the moment, for the agent's account of itself."""
 
     def calls_a_day(self) -> Mapping[str, float]:
         """How often each C call or request is made in a day for one token, at the configured rhythms."""

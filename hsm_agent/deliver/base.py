@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hsm_agent.model import Event, Guarantee
+    from hsm_agent.wire.engine import Engine
 
 
 class Retry(Exception):
@@ -31,6 +32,18 @@ class Origin:
     host_name: str
     version: str
     enterprise_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkContext:
+    """What a settings class is given to build its sink.
+
+    `engine` is the agent's one SNMP engine, shared with the responder; `base_oid` the root of the agent's MIB.
+    """
+
+    origin: Origin
+    engine: Engine
+    base_oid: tuple[int, ...]
 
 
 class Sink(Protocol):
