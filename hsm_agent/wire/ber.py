@@ -151,7 +151,9 @@ def encode_subids(subids: Oid) -> bytes:
 
 def encode_oid(oid: Oid) -> bytes:
     """An OBJECT IDENTIFIER of 2 to 128 subidentifiers; ValueError for what is none."""
-    if not 2 <= len(oid) <= MAX_SUBIDS or oid[0] > 2 or (oid[0] < 2 and oid[1] >= 40) or max(oid) > MAX_SUBID:  # noqa: PLR2004 - X.690 8.19.4
+    if not 2 <= len(oid) <= MAX_SUBIDS or min(oid) < 0 or max(oid) > MAX_SUBID:  # noqa: PLR2004 - X.690 8.19.4
+        raise ValueError("not an object identifier")
+    if oid[0] > 2 or (oid[0] < 2 and oid[1] >= 40):  # noqa: PLR2004 - X.690 8.19.4
         raise ValueError("not an object identifier")
     content = encode_subids((oid[0] * 40 + oid[1], *oid[2:]))
     return b"\x06" + encode_length(len(content)) + content
