@@ -1,0 +1,6 @@
+"""`python -m hsm_agent` is the command `hsm-agent`."""
+
+from hsm_agent.cli import main
+
+if __name__ == "__main__":
+    main()

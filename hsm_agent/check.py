@@ -1,0 +1,165 @@
+"""`hsm-agent check`: one question, one line, an exit code, as Nagios and Icinga call it.
+
+Either one token read directly (`-p`), the way p11memmon did it, or a reading of the running agent (`--metric`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hsm_agent.collect.base import SourceFailure
+from hsm_agent.collect.pkcs11 import Pkcs11Settings
+from hsm_agent.control import ControlError, ask
+from hsm_agent.metrics import unit
+from hsm_agent.model import number_text
+from hsm_agent.nagios import Range, State, judge, line, perfdata
+from hsm_agent.polling import poll_all
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hsm_agent.model import Reading
+
+_UNITS = {"percent": "%", "bytes": "B", "seconds": "s"}
+_MEMORY = "token_memory_private_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a check says: the state, its line, and further lines for `-v`."""
+
+    state: State
+    line: str
+    details: tuple[str, ...] = ()
+
+
+def _unknown(text: str, *details: str) -> Answer:
+    return Answer(state=State.UNKNOWN, line=line(State.UNKNOWN, text), details=details)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenQuestion:
+    """How full is the private memory of one token? Ranges are in percent, `total` in bytes."""
+
+    module: Path
+    label: str | None
+    total: int | None
+    warning: Range
+    critical: Range
+    timeout_seconds: float
+
+
+def check_token(question: TokenQuestion) -> Answer:
+    """Read one token without a configuration and judge its private memory."""
+    source = Pkcs11Settings.model_validate(
+        {
+            "name": "check",
+            "kind": "pkcs11",
+            "module": str(question.module),
+            "timeout": f"{question.timeout_seconds:g}s",
+            "tokens": ["*"],
+            "luna": "off",
+        },
+        context={"base": "."},
+    )
+    try:
+        (polled,) = asyncio.run(asyncio.wait_for(poll_all([source]), question.timeout_seconds + 2))
+    except TimeoutError:
+        return _unknown(f"{question.module}: no answer within {question.timeout_seconds:g} s")
+    except SourceFailure as failure:
+        return _unknown(str(failure))
+    if polled.poll is None:
+        return _unknown(polled.failure)
+    return _judge_token(question, polled.readings, polled.failures)
+
+
+def _judge_token(question: TokenQuestion, readings: tuple[Reading, ...], failures: tuple[str, ...]) -> Answer:
+    details = (*(_detail(reading) for reading in readings), *failures)
+    names = sorted({reading.resource for reading in readings if reading.metric == "token_info"})
+    chosen = [name for name in names if question.label is None or _is_called(name, readings, question.label)]
+    if not chosen:
+        wanted = f"no token {question.label!r}" if question.label else "no token"
+        return _unknown(f"{wanted} in {question.module}; it has: {', '.join(names) or 'none'}", *details)
+    if len(chosen) > 1:
+        return _unknown(f"{len(chosen)} tokens, name one with -l: {', '.join(chosen)}", *details)
+    values = {r.metric: r for r in readings if r.resource == chosen[0]}
+    free, total = values.get(_MEMORY + "free_bytes"), values.get(_MEMORY + "total_bytes")
+    size = question.total if question.total is not None else (total.value if total else None)
+    if free is None or free.value is None or size is None:
+        reason = next((r.reason for r in (free, total) if r is not None and r.value is None), "the token reports none")
+        return _unknown(f"{chosen[0]}: private memory is unavailable: {reason}", *details)
+    if size <= 0 or free.value > size:
+        return _unknown(f"{chosen[0]}: {free.value:.0f} B free of {size:.0f} B: give the true size with -m", *details)
+    used = int(size) - int(free.value)
+    percent = 100 * used / size
+    state = judge(percent, question.warning, question.critical)
+    factor = size / 100
+    data = perfdata(
+        "private memory", str(used), "B", question.warning.scaled(factor), question.critical.scaled(factor), "0",
+        str(int(size)),
+    )  # fmt: skip
+    text = f"{chosen[0]}: private memory {percent:.1f} % used, {int(free.value)} of {int(size)} bytes free"
+    return Answer(state=state, line=line(state, text, data), details=details)
+
+
+def _is_called(name: str, readings: tuple[Reading, ...], label: str) -> bool:
+    labels = [dict(r.labels) for r in readings if r.metric == "token_info" and r.resource == name]
+    told = {name, *(each.get(key, "") for each in labels for key in ("label", "serial"))}
+    return any(fnmatch.fnmatchcase(each, label) for each in told)
+
+
+def _detail(reading: Reading) -> str:
+    value = number_text(reading.value) if reading.value is not None else f"unavailable: {reading.reason}"
+    return f"{reading.resource} {reading.metric} {value}".strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricQuestion:
+    """What is this reading of the running agent now?"""
+
+    control: Path
+    metric: str
+    source: str
+    resource: str
+    warning: Range | None
+    critical: Range | None
+    timeout_seconds: float
+
+
+def check_metric(question: MetricQuestion) -> Answer:
+    """Ask the running agent for one reading and judge it by the ranges given."""
+    try:
+        answer = ask(
+            question.control,
+            "reading",
+            timeout_seconds=question.timeout_seconds,
+            metric=question.metric,
+            source=question.source,
+            resource=question.resource,
+        )
+    except ControlError as error:
+        return _unknown(str(error))
+    found: list[dict[str, Any]] = answer["readings"]
+    name = " ".join(each for each in (question.source, question.resource, question.metric) if each)
+    if not found:
+        return _unknown(f"{name}: the agent has no such reading")
+    if len(found) > 1:
+        places = ", ".join(sorted({f"{each['source']}/{each['resource']}" for each in found}))
+        return _unknown(f"{name}: {len(found)} readings, say which: {places}")
+    reading = found[0]
+    if reading["value"] is None:
+        return _unknown(f"{name}: unavailable: {reading['reason']}")
+    value = float(reading["value"])
+    state = judge(value, question.warning, question.critical)
+    word = unit(question.metric)
+    text = f"{reading['source']} {reading['resource']}: {question.metric} {number_text(value)} {word}".rstrip()
+    if value == float("inf"):
+        return Answer(state=state, line=line(state, text))  # performance data has no word for it
+    data = perfdata(
+        question.metric, number_text(value), _UNITS.get(word, ""), str(question.warning or ""),
+        str(question.critical or ""),
+    )  # fmt: skip
+    return Answer(state=state, line=line(state, text, data))

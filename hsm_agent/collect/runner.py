@@ -1,0 +1,130 @@
+"""Polls a collector for ever. The one place that survives a failing source, times it and counts its failures.
+
+It must not judge: it publishes readings of the source itself (`source_…`), and rules decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import zlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from hsm_agent.collect.base import SourceFailure
+from hsm_agent.model import Reading, SourceState, SourceStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hsm_agent.collect.base import Collector, Poll
+
+log = logging.getLogger(__name__)
+
+LONGEST_RETRY_SECONDS = 15.0
+"""A failed source is asked again after its own interval, or this, whichever is sooner."""
+GUARD_SECONDS = 600.0
+"""A poll that takes longer is a collector with a bug: its own deadlines come long before."""
+SPREAD_SECONDS = 2.0
+"""First polls are spread over this long, or a tenth of the interval, by a jitter that is stable for a name."""
+
+
+class Publish(Protocol):
+    """Takes in what a poll brought; returns when it is judged and spooled."""
+
+    async def __call__(self, status: SourceStatus, readings: Sequence[Reading]) -> None: ...
+
+
+class Runner:
+    """The loop of one source. `status` is what is known of the source at any moment."""
+
+    def __init__(
+        self,
+        collector: Collector,
+        publish: Publish,
+        *,
+        on_poll: Callable[[], None],
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.collector = collector
+        self.status = SourceStatus(name=collector.name, kind=collector.kind, every=collector.every)
+        self._publish = publish
+        self._on_poll = on_poll
+        self._monotonic = monotonic
+        self._wall = wall
+        self._born = monotonic()
+
+    async def run(self) -> None:
+        """Poll until cancelled; then close the collector."""
+        fraction = zlib.crc32(self.collector.name.encode()) / 2**32
+        try:
+            await asyncio.sleep(fraction * min(SPREAD_SECONDS, self.collector.every / 10))
+            while True:
+                await asyncio.sleep(max(0.0, await self.once()))
+        finally:
+            await self.collector.close()
+
+    async def once(self) -> float:
+        """One poll, published. Returns the seconds until the next one is wanted."""
+        began = self._monotonic()
+        try:
+            async with asyncio.timeout(GUARD_SECONDS):
+                poll = await self.collector.poll()
+        except SourceFailure as failure:
+            poll, problem = None, str(failure)
+        except Exception as error:
+            log.exception("source %s: its collector has a bug", self.collector.name)
+            poll, problem = None, f"bug in the collector: {type(error).__name__}: {error}"
+        else:
+            problem = poll.errors[0] if poll.errors else ""
+        self._on_poll()
+        took = self._monotonic() - began
+        self._note(poll, problem, took)
+        await self._publish(self.status, (*(poll.readings if poll else ()), *self._own_readings(poll, took)))
+        return poll.next_in if poll else min(self.collector.every, LONGEST_RETRY_SECONDS)
+
+    def _note(self, poll: Poll | None, problem: str, took: float) -> None:
+        before = self.status
+        failures = 1 if poll is None else len(poll.errors)
+        state = SourceState.DOWN if poll is None else SourceState.DEGRADED if failures else SourceState.UP
+        self.status = replace(
+            before,
+            state=state,
+            last_success=before.last_success if poll is None else self._monotonic(),
+            last_poll_seconds=took,
+            failures=before.failures + failures,
+            last_error=problem,
+        )
+        if (state, problem) != (before.state, before.last_error):
+            level = logging.INFO if state is SourceState.UP else logging.WARNING
+            log.log(level, "source %s is %s%s", before.name, state.name.lower(), f": {problem}" if problem else "")
+
+    def _own_readings(self, poll: Poll | None, took: float) -> tuple[Reading, ...]:
+        values: dict[str, float | int | None] = {
+            "source_up": 0 if poll is None else 1,
+            "source_errors": 1 if poll is None else len(poll.errors),
+            "source_poll_seconds": took,
+            "source_failures_total": self.status.failures,
+        }
+        if poll is not None and poll.slowest_call_seconds is not None:
+            values["source_call_seconds"] = poll.slowest_call_seconds
+        now = self._wall()
+        plain = tuple(
+            Reading(source=self.collector.name, resource="", metric=metric, value=value, time=now)
+            for metric, value in values.items()
+        )
+        return (*plain, self.age())
+
+    def age(self) -> Reading:
+        """Time since the last success, or since the start; its limit is the source's patience."""
+        since = self._born if self.status.last_success is None else self.status.last_success
+        return Reading(
+            source=self.collector.name,
+            resource="",
+            metric="source_age_seconds",
+            value=self._monotonic() - since,
+            time=self._wall(),
+            limit=max(120.0, 3 * self.collector.every),
+        )

@@ -1,0 +1,110 @@
+"""Errors of the configuration in the operator's words: the place of the key, what is wrong, what was meant."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+
+class ConfigError(Exception):
+    """The configuration is refused; `lines` say why, one thing a line."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("; ".join(lines))
+        self.lines = tuple(lines)
+
+
+def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
+    """A line for each error: `sources.0.modul: unknown key, did you mean 'module'?`."""
+    lines = []
+    for detail in error.errors(include_url=False, include_context=True, include_input=False):
+        place, siblings = _walk(detail["loc"], root)
+        lines.append(f"{place}: {_say(detail, siblings)}" if place else _say(detail, siblings))
+    return list(dict.fromkeys(lines))
+
+
+def _say(detail: ErrorDetails, siblings: Iterable[str]) -> str:
+    kind, message = detail["type"], detail["msg"]
+    if kind == "extra_forbidden":
+        key = str(detail["loc"][-1])
+        close = difflib.get_close_matches(key, list(siblings), n=1, cutoff=0.6)
+        return f"unknown key, did you mean '{close[0]}'?" if close else "unknown key"
+    if kind == "missing":
+        return "required key is missing"
+    if kind == "union_tag_not_found":
+        return f"required key is missing: {_discriminator(detail)}"
+    if kind == "union_tag_invalid":
+        context = detail.get("ctx", {})
+        return f"{_discriminator(detail)}: unknown {context.get('tag')!r}, known are {context.get('expected_tags')}"
+    return message.removeprefix("Value error, ")[:1].lower() + message.removeprefix("Value error, ")[1:]
+
+
+def _discriminator(detail: ErrorDetails) -> str:
+    return str(detail.get("ctx", {}).get("discriminator", "'kind'")).strip("'")
+
+
+def _walk(loc: Sequence[int | str], root: type[BaseModel]) -> tuple[str, list[str]]:
+    """The place as the operator wrote it (without the tags of unions), and the keys allowed beside the last one."""
+    shown: list[str] = []
+    candidates: list[Any] = [root]
+    siblings: list[str] = []
+    for step in loc:
+        models = [each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)]
+        fields = {
+            field.alias or name: field for model in models for name, field in model.model_fields.items()
+        }
+        if isinstance(step, int):
+            shown.append(str(step))
+            candidates = [inner for each in candidates for inner in _items(each)]
+        elif step in fields:
+            shown.append(step)
+            siblings = list(fields)
+            candidates = _unfold(fields[step].annotation)
+        elif tagged := [model for model in models if _carries_tag(model, step)]:
+            candidates = list(tagged)
+        elif values := [inner for each in candidates for inner in _values(each)]:
+            shown.append(step)
+            candidates = values
+        else:
+            siblings = list(fields)
+            if not _is_internal(step):
+                shown.append(step)
+    return ".".join(shown), siblings
+
+
+def _is_internal(step: str) -> bool:
+    """Steps pydantic adds for validators and union members, which no operator wrote."""
+    return any(mark in step for mark in ("[", "(")) or step in {"str", "int", "float", "bool", "list", "dict", "Secret"}
+
+
+def _unfold(annotation: Any) -> list[Any]:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _unfold(get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        return [inner for member in get_args(annotation) for inner in _unfold(member)]
+    return [annotation]
+
+
+def _items(annotation: Any) -> list[Any]:
+    if get_origin(annotation) in (list, tuple, set, frozenset):
+        return [inner for member in get_args(annotation) if member is not ... for inner in _unfold(member)]
+    return []
+
+
+def _values(annotation: Any) -> list[Any]:
+    return _unfold(get_args(annotation)[1]) if get_origin(annotation) is dict else []
+
+
+def _carries_tag(model: type[BaseModel], tag: str) -> bool:
+    field = model.model_fields.get("kind")
+    return field is not None and tag in get_args(field.annotation)

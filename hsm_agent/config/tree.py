@@ -1,0 +1,99 @@
+"""The tree of settings: what a configuration file may say, and the defaults. Defaults stand nowhere else."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from hsm_agent.collect import AnySource
+from hsm_agent.config.rules import RuleSettings, effective_rules
+from hsm_agent.deliver import AnySink
+from hsm_agent.evaluate.rules import Rule
+from hsm_agent.model import AGENT_SOURCE
+from hsm_agent.serve.http import HttpSettings
+from hsm_agent.serve.snmp import SnmpServerSettings
+from hsm_agent.settings import LocalPath, Size, Strict
+
+
+class LogSettings(Strict):
+    """How the agent logs."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class SpoolSettings(Strict):
+    """Bounds of the spool."""
+
+    entries: int = Field(default=100_000, ge=100)
+    size: Size = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+
+
+def default_state_directory() -> Path:
+    return Path(os.environ.get("STATE_DIRECTORY", "").split(":")[0] or "var")
+
+
+class AgentSettings(Strict):
+    """The agent itself."""
+
+    name: str = Field(default_factory=socket.gethostname, min_length=1, max_length=255)
+    labels: dict[str, str] = {}
+    state_directory: LocalPath = Field(default_factory=default_state_directory, validate_default=False)
+    control_socket: LocalPath | None = None
+    log: LogSettings = LogSettings()
+    enterprise_id: int = Field(default=32473, ge=0, le=2**32 - 1)
+    spool: SpoolSettings = SpoolSettings()
+
+    @property
+    def control_path(self) -> Path:
+        """Where the control socket is: as configured, else the runtime directory, else the state directory."""
+        if self.control_socket is not None:
+            return self.control_socket
+        runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+        return Path(runtime or self.state_directory) / "control"
+
+
+class ServeSettings(Strict):
+    """What answers."""
+
+    snmp: SnmpServerSettings | None = Field(default_factory=SnmpServerSettings)
+    http: HttpSettings | None = HttpSettings()
+
+
+class Config(Strict):
+    """The whole configuration."""
+
+    agent: AgentSettings = Field(default_factory=AgentSettings)
+    sources: tuple[AnySource, ...] = ()
+    rules: tuple[RuleSettings, ...] = ()
+    default_rules: bool = True
+    serve: ServeSettings = Field(default_factory=ServeSettings)
+    deliver: tuple[AnySink, ...] = ()
+
+    @field_validator("sources", "rules", "deliver", mode="before")
+    @classmethod
+    def _empty_list(cls, value: object) -> object:
+        return () if value is None else value
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        for place, names in (
+            ("sources", [source.name for source in self.sources]),
+            ("rules", [rule.name for rule in self.rules]),
+            ("deliver", [sink.name for sink in self.deliver]),
+        ):
+            for index, name in enumerate(names):
+                if name in names[:index]:
+                    raise ValueError(f"{place}.{index}.name: two things are called {name!r}")
+                if place == "sources" and name == AGENT_SOURCE:
+                    raise ValueError(f"{place}.{index}.name: {AGENT_SOURCE!r} is the agent itself; choose another name")
+        self.effective_rules()
+        return self
+
+    def effective_rules(self) -> tuple[Rule, ...]:
+        """The default rules with their overrides, and the configured ones; the disabled left out."""
+        return effective_rules(self.rules, default_rules=self.default_rules)

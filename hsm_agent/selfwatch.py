@@ -1,0 +1,74 @@
+"""The agent's account of itself: ordinary readings of the source `agent`, judged by ordinary rules."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hsm_agent.model import AGENT_SOURCE, Labels, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from hsm_agent.model import SinkStatus
+    from hsm_agent.spool import SpoolStats
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def _reading(metric: str, value: float | None, now: float, resource: str = "", labels: Labels = ()) -> Reading:
+    return Reading(
+        source=AGENT_SOURCE,
+        resource=resource,
+        metric=metric,
+        value=value,
+        time=now,
+        labels=labels,
+        reason="" if value is not None else "not known on this system",
+    )
+
+
+def spool_readings(stats: SpoolStats, now: float) -> Iterable[Reading]:
+    """How full the spool is, what it dropped, whether it can write."""
+    yield _reading("spool_entries", stats.entries, now)
+    yield _reading("spool_used_percent", stats.used_percent, now)
+    yield _reading("spool_dropped_total", stats.dropped_total, now)
+    yield _reading("spool_failed", int(stats.failed), now)
+
+
+def sink_readings(sinks: Mapping[str, SinkStatus], now: float, monotonic: float) -> Iterable[Reading]:
+    """How each sink is; the resource is its name."""
+    for name, sink in sinks.items():
+        failing = sink.failing_since is not None
+        yield _reading("sink_up", int(not failing), now, name)
+        down = 0.0 if sink.failing_since is None else monotonic - sink.failing_since
+        yield _reading("sink_down_seconds", down, now, name)
+        yield _reading("sink_queued", sink.queued, now, name)
+        yield _reading("sink_delivered_total", sink.delivered, now, name)
+        yield _reading("sink_failed_total", sink.failed, now, name)
+        yield _reading("sink_dead_letters_total", sink.dropped, now, name)
+
+
+def process_readings(workers: Mapping[str, Iterable[int]], now: float) -> Iterable[Reading]:
+    """CPU and memory of the agent and of each source's workers (the resource is the source's name)."""
+    yield from _process(os.getpid(), "", now)
+    yield _reading("process_open_fds", len(os.listdir("/proc/self/fd")), now)
+    for source, pids in workers.items():
+        for pid in pids:
+            yield from _process(pid, source, now)
+
+
+def _process(pid: int, resource: str, now: float) -> Iterable[Reading]:
+    try:
+        # After the command's closing bracket, proc(5) counts from field 3: 14 utime, 15 stime, 22 start, 24 rss.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return  # it ended between the question and the look
+    yield _reading("process_cpu_seconds_total", (int(fields[11]) + int(fields[12])) / _TICKS, now, resource)
+    yield _reading("process_resident_memory_bytes", int(fields[21]) * _PAGE, now, resource)
+    if not resource:
+        started = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + int(fields[19]) / _TICKS
+        yield _reading("process_start_time_seconds", round(started, 2), now)

@@ -1,0 +1,131 @@
+"""Tables for people: what the command line prints where `--format table` is asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from hsm_agent.polling import Polled
+
+_COLOURS = {"critical": "bold red", "warning": "yellow", "indeterminate": "cyan", "down": "bold red"}
+_COLOURS |= {"degraded": "yellow", "retrying": "yellow", "refused": "red", "up": "green"}
+
+
+def console() -> Console:
+    """Standard output: coloured on a terminal only, never cutting a cell because a pipe has no width."""
+    width = None if sys.stdout.isatty() else 200
+    return Console(width=width, highlight=False, no_color="NO_COLOR" in os.environ or None, soft_wrap=False)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """One table; says so where it has no rows."""
+    filled = [[_cell(value) for value in row] for row in rows]
+    if not filled:
+        console().print(f"{escape(title)}: none")
+        return
+    drawn = Table(*columns, title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in filled:
+        drawn.add_row(*row)
+    console().print(drawn)
+
+
+def _cell(value: object) -> str:
+    text = escape("" if value is None else str(value))
+    colour = _COLOURS.get(text)
+    return f"[{colour}]{text}[/]" if colour else text
+
+
+def when(seconds: float | None) -> str:
+    """A time as people read it, in UTC."""
+    if seconds is None:
+        return ""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def polled(results: Iterable[Polled], describe: Mapping[str, str]) -> None:
+    """Readings of a `poll`, and what failed. `describe` gives the unit of each metric."""
+    for result in results:
+        rows = [
+            (
+                reading.resource,
+                reading.metric,
+                _labels(dict(reading.labels)),
+                _value(reading.value),
+                describe.get(reading.metric, ""),
+                reading.reason,
+            )
+            for reading in result.readings
+        ]
+        table(f"{result.source} ({result.kind})", ("resource", "metric", "labels", "value", "unit", "unavailable"), rows)
+        for failure in result.failures:
+            console().print(f"failed: {escape(failure)}", style="red")
+
+
+def explained(results: Iterable[Polled]) -> None:
+    """The calls of each poll and their number a day."""
+    for result in results:
+        made: Mapping[str, int] = result.poll.calls if result.poll else {}
+        names = dict.fromkeys([*made, *result.calls_a_day])
+        rows: list[Sequence[object]] = [
+            (name, made.get(name, 0), f"{result.calls_a_day.get(name, 0):,.0f}") for name in names
+        ]
+        rows.append(("all", sum(made.values()), f"{sum(result.calls_a_day.values()):,.0f}"))
+        table(f"{result.source}: calls", ("call", "in this poll", "a day, for one token"), rows)
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{name}={value}" for name, value in labels.items())
+
+
+def _value(value: float | None) -> str:
+    return "" if value is None else f"{value:,.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else f"{value:,}"
+
+
+def status(answer: Mapping[str, Any]) -> None:
+    """The whole status of the running agent."""
+    agent, spool = answer["agent"], answer["spool"]
+    console().print(
+        f"{escape(str(agent['name']))}: version {agent['version']}, up since {when(agent['started'])}, "
+        f"{agent['polls']} polls; spool: {spool['entries']} entries, {spool['used_percent']:.1f} % used"
+        f"{', FAILED' if spool['failed'] else ''}"
+    )
+    rows(answer, "sources", ("name", "kind", "status", "age_seconds", "failures", "last_error"))
+    rows(answer, "tokens", ("source", "resource", "serial", "status", "memory_used_percent", "sessions", "audit_records"))
+    alarms(answer["alarms"])
+    silences(answer["silences"])
+    rows(answer, "sinks", ("name", "kind", "guarantee", "status", "queued", "delivered", "failed", "dropped", "last_error"))
+
+
+def rows(answer: Mapping[str, Any], key: str, columns: Sequence[str]) -> None:
+    """One list of the status as a table."""
+    table(key, columns, [[entry.get(column) for column in columns] for entry in answer[key]])
+
+
+def alarms(entries: Iterable[Mapping[str, Any]]) -> None:
+    """Active alarms."""
+    columns = ("severity", "since", "source", "resource", "rule", "value", "threshold", "text", "silenced", "alarm_id")
+    table(
+        "alarms",
+        columns,
+        [[when(entry["since"]) if name == "since" else entry.get(name) for name in columns] for entry in entries],
+    )
+
+
+def silences(entries: Iterable[Mapping[str, Any]]) -> None:
+    """Silences in force."""
+    columns = ("id", "source", "resource", "rule", "until", "reason")
+    table(
+        "silences",
+        columns,
+        [[when(entry["until"]) if name == "until" else entry.get(name) for name in columns] for entry in entries],
+    )
