@@ -15,7 +15,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hsm_agent.polling import Polled
+    from hsm_agent.verbs.poll import Polled
 
 _COLOURS = {"critical": "bold red", "warning": "yellow", "indeterminate": "cyan", "down": "bold red"}
 _COLOURS |= {"degraded": "yellow", "retrying": "yellow", "refused": "red", "up": "green"}

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 from hsm_agent.config.errors import ConfigError
 from hsm_agent.config.load import find, load
-from hsm_agent.nagios import Range, RangeError, State, line
+from hsm_agent.verbs.nagios import Range, RangeError, State, line
 from hsm_agent.settings import size
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hsm_agent.check import Answer
+    from hsm_agent.verbs.check import Answer
 
 DESCRIPTION = "Check private memory of one token, or one reading of the running agent. Ranges are Nagios ranges."
 
@@ -88,7 +88,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _answer(words: Sequence[str]) -> tuple[Answer, int]:
-    from hsm_agent.check import (  # noqa: PLC0415 - help and usage errors must not need the rooms below
+    from hsm_agent.verbs.check import (  # noqa: PLC0415 - help and usage errors must not need the rooms below
         MetricQuestion,
         TokenQuestion,
         check_metric,

@@ -15,8 +15,8 @@ from hsm_agent.collect.pkcs11 import Pkcs11Settings
 from hsm_agent.control import ControlError, ask
 from hsm_agent.metrics import unit
 from hsm_agent.model import number_text
-from hsm_agent.nagios import Range, State, judge, line, perfdata
-from hsm_agent.polling import poll_all
+from hsm_agent.verbs.nagios import Range, State, judge, line, perfdata
+from hsm_agent.verbs.poll import poll_all
 
 if TYPE_CHECKING:
     from pathlib import Path

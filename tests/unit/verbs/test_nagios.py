@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.nagios import Range, RangeError, State, judge, line, perfdata
+from hsm_agent.verbs.nagios import Range, RangeError, State, judge, line, perfdata
 
 
 @pytest.mark.parametrize(
