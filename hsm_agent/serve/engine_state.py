@@ -1,0 +1,112 @@
+"""The SNMP engine's identity on disk: its engine ID, made once, and its boots, raised and stored at each start.
+
+Nothing here invents a new identity when the old one can't be read: receivers would silently drop every v3 trap, and
+a boots counter that falls back opens old messages to replay (RFC 3414 section 2.2).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import stat
+from typing import TYPE_CHECKING
+
+from pydantic import Field, ValidationError
+
+from hsm_agent.settings import Strict
+from hsm_agent.wire.engine import Engine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE_NAME = "snmp-engine.json"
+MAX_BOOTS = 2**31 - 1  # RFC 3414 section 2.2.2: an engine that got here must be given a new engine ID
+_RANDOM_PREFIX = bytes.fromhex("80001f8805")  # RFC 3411 section 5: an enterprise's own form, octets of its own making
+_RANDOM_OCTETS = 12
+
+
+class EngineStateError(Exception):
+    """The stored identity can't be read, written or used; the text says what to do."""
+
+
+class _State(Strict):
+    """The file: the engine ID made at random, and the boots of every engine ID this agent ever had."""
+
+    engine_id: str = Field(pattern=r"^([0-9a-f]{2}){5,32}$")
+    boots: dict[str, int]
+
+
+def start_engine(directory: Path, *, engine_id: bytes | None, now: float) -> Engine:
+    """The engine with its boots raised by one and stored; `now` is the engine's start on the monotonic clock.
+
+    `engine_id` is the configured one, None for the stored random one. Blocks on the disk: call it before the first
+    packet and not on the event loop. Raises EngineStateError.
+    """
+    path = directory / FILE_NAME
+    state = _read(path) or _State(engine_id=(_RANDOM_PREFIX + secrets.token_bytes(_RANDOM_OCTETS)).hex(), boots={})
+    chosen = engine_id.hex() if engine_id is not None else state.engine_id
+    boots = state.boots.get(chosen, 0) + 1
+    if not 1 <= boots < MAX_BOOTS:
+        raise EngineStateError(f"{path}: engine {chosen} used up its boots; set another serve.snmp.engine_id")
+    _write(path, _State(engine_id=state.engine_id, boots={**state.boots, chosen: boots}))
+    return Engine(engine_id=bytes.fromhex(chosen), boots=boots, started=now)
+
+
+def stored_engine_id(directory: Path) -> bytes | None:
+    """The random engine ID that start_engine would use, None before the first start. Raises EngineStateError."""
+    state = _read(directory / FILE_NAME)
+    return bytes.fromhex(state.engine_id) if state else None
+
+
+def _read(path: Path) -> _State | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise EngineStateError(f"{path}: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, encoding="utf-8") as file:
+            _check_owner(path, os.fstat(file.fileno()))
+            return _State.model_validate_json(file.read())
+    except (OSError, UnicodeDecodeError) as error:
+        raise EngineStateError(f"{path}: {error}") from error
+    except ValidationError as error:
+        raise EngineStateError(
+            f"{path}: not what the agent wrote ({error.errors()[0]['msg']}); restore it from a backup, or remove it and"
+            " tell every SNMPv3 receiver the new engine ID"
+        ) from error
+
+
+def _check_owner(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise EngineStateError(f"{path}: not a regular file")
+    if found.st_uid not in {0, os.geteuid()}:
+        raise EngineStateError(f"{path}: owned by user {found.st_uid}, not by the agent's")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise EngineStateError(f"{path}: others can write it; run: chmod 600 {path}")
+
+
+def _write(path: Path, state: _State) -> None:
+    temporary = path.with_name(path.name + ".new")
+    try:
+        temporary.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(json.dumps(state.model_dump()) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise EngineStateError(f"{path}: cannot store the engine's boots: {error.strerror}") from error
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a rename or a new file in the directory survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,119 @@
+"""The engine's identity survives restarts, and is never invented anew when it can't be read."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hsm_agent.serve.engine_state import FILE_NAME, EngineStateError, start_engine, stored_engine_id
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONFIGURED = bytes.fromhex("80001f880474657374")
+
+
+def test_first_start_makes_a_random_engine_id(tmp_path: Path) -> None:
+    engine = start_engine(tmp_path, engine_id=None, now=7.0)
+
+    assert engine.engine_id[:5].hex() == "80001f8805"
+    assert len(engine.engine_id) == 17
+    assert engine.boots == 1
+    assert engine.started == 7.0
+
+
+def test_two_agents_have_different_engine_ids(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+
+    engines = {start_engine(place, engine_id=None, now=0).engine_id for place in (tmp_path, tmp_path / "other")}
+
+    assert len(engines) == 2
+
+
+def test_restart_keeps_the_engine_id_and_raises_the_boots(tmp_path: Path) -> None:
+    first, second, third = (start_engine(tmp_path, engine_id=None, now=0) for _ in range(3))
+
+    assert first.engine_id == second.engine_id == third.engine_id
+    assert [first.boots, second.boots, third.boots] == [1, 2, 3]
+
+
+def test_boots_are_on_disk_before_the_engine_is_given_out(tmp_path: Path) -> None:
+    engine = start_engine(tmp_path, engine_id=None, now=0)
+
+    stored = json.loads((tmp_path / FILE_NAME).read_text())
+    assert stored == {"engine_id": engine.engine_id.hex(), "boots": {engine.engine_id.hex(): 1}}
+    assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+
+
+def test_a_configured_engine_id_has_boots_of_its_own_and_the_random_one_is_kept(tmp_path: Path) -> None:
+    random = start_engine(tmp_path, engine_id=None, now=0)
+    configured = [start_engine(tmp_path, engine_id=CONFIGURED, now=0) for _ in range(2)]
+
+    back = start_engine(tmp_path, engine_id=None, now=0)
+
+    assert [(engine.engine_id, engine.boots) for engine in configured] == [(CONFIGURED, 1), (CONFIGURED, 2)]
+    assert (back.engine_id, back.boots) == (random.engine_id, 2)
+
+
+def test_stored_engine_id_is_told_without_a_start(tmp_path: Path) -> None:
+    assert stored_engine_id(tmp_path) is None
+    engine = start_engine(tmp_path, engine_id=None, now=0)
+
+    assert stored_engine_id(tmp_path) == engine.engine_id
+    assert start_engine(tmp_path, engine_id=None, now=0).boots == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"{", id="cut"),
+        pytest.param(b"\xff\xfe", id="not UTF-8"),
+        pytest.param(b'{"engine_id": "80001f8805aa", "boots": {"80001f8805aa": "many"}}', id="boots in words"),
+        pytest.param(b'{"engine_id": "xyz", "boots": {}}', id="no engine ID"),
+        pytest.param(b'{"engine_id": "80001f8805aa"}', id="boots missing"),
+        pytest.param(b'{"engine_id": "80001f8805aa", "boots": {"80001f8805aa": -5}}', id="negative boots"),
+    ],
+)
+def test_a_damaged_file_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / FILE_NAME
+    path.write_bytes(content)
+    path.chmod(0o600)
+
+    with pytest.raises(EngineStateError, match=str(path)):
+        start_engine(tmp_path, engine_id=None, now=0)
+
+    assert path.read_bytes() == content
+
+
+def test_a_file_that_others_can_write_is_refused(tmp_path: Path) -> None:
+    start_engine(tmp_path, engine_id=None, now=0)
+    (tmp_path / FILE_NAME).chmod(0o622)
+
+    with pytest.raises(EngineStateError, match="others can write it; run: chmod 600"):
+        start_engine(tmp_path, engine_id=None, now=0)
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("{}")
+    (tmp_path / FILE_NAME).symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(EngineStateError):
+        start_engine(tmp_path, engine_id=None, now=0)
+
+
+def test_an_engine_that_used_up_its_boots_does_not_start(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    path.write_text(json.dumps({"engine_id": "80001f8805aabbccdd", "boots": {"80001f8805aabbccdd": 2**31 - 2}}))
+    path.chmod(0o600)
+
+    with pytest.raises(EngineStateError, match="used up its boots"):
+        start_engine(tmp_path, engine_id=None, now=0)
+
+
+def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EngineStateError, match="cannot store the engine's boots"):
+        start_engine(tmp_path / "missing", engine_id=None, now=0)
