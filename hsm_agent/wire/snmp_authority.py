@@ -1,0 +1,271 @@
+"""The authoritative side of SNMP: judges each datagram that asks something, and wraps what is answered.
+
+No I/O and no clock: datagrams, addresses and times come in, records and datagrams go out. Reads no object and knows
+no view; a request that is handed out has passed every check of RFC 3412 section 7.2 and RFC 3414 section 3.2, or
+of RFC 3584 section 5.2 and the community's own networks.
+"""
+
+from __future__ import annotations
+
+import hmac
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING, NamedTuple
+
+from hsm_agent.wire import ber, snmp, snmp_v3
+from hsm_agent.wire.ber import DecodeError
+from hsm_agent.wire.engine import MAX_BOOTS
+from hsm_agent.wire.snmp import ErrorStatus, Pdu, PduType, Version
+from hsm_agent.wire.snmp_counters import Count, Counters
+from hsm_agent.wire.snmp_request import (
+    COMMUNITY_OVERHEAD,
+    Community,
+    CommunityReply,
+    Request,
+    V3Reply,
+    encode_response,
+    level_of,
+)
+from hsm_agent.wire.snmp_v3 import Flag, Header, Parameters, Scoped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from hsm_agent.wire.engine import Engine
+    from hsm_agent.wire.usm import Keys, User
+
+TIME_WINDOW_SECONDS = 150  # RFC 3414 section 2.2.3
+_HANDLED = frozenset({PduType.GET, PduType.GETNEXT, PduType.GETBULK, PduType.SET})
+_CACHED_ADDRESSES = 1024
+
+
+class _Incoming(NamedTuple):
+    """A v3 message on its way through the checks."""
+
+    datagram: bytes
+    address: str
+    now: float
+    header: Header
+    parameters: Parameters
+    data_position: int
+    data_end: int
+
+    @property
+    def encrypted(self) -> bool:
+        return bool(self.header.flags & Flag.PRIVACY)
+
+
+class Authority:
+    """Decides who is heard. One for each set of users and communities; engine and counters outlive it."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        users: Iterable[User] = (),
+        communities: Iterable[Community] = (),
+        v1: bool = False,
+        counters: Counters | None = None,
+        authentication_failed: Callable[[str], None] | None = None,
+    ) -> None:
+        """`authentication_failed` is called with the address of each sender that could not prove who it is."""
+        self.engine = engine
+        self.counters = Counters() if counters is None else counters
+        self._users = {user.name.encode(): (user.name, user.localize(engine.engine_id)) for user in users}
+        self._communities = tuple(communities)
+        self._v1 = v1
+        self._authentication_failed = authentication_failed or (lambda _address: None)
+        self._communities_of = lru_cache(_CACHED_ADDRESSES)(self._communities_for)
+
+    def receive(self, datagram: bytes, address: str, now: float) -> Request | bytes | None:
+        """A request to answer, a Report to send back, or None: dropped and counted."""
+        self.counters.add(Count.IN_PKTS)
+        try:
+            version, position, end = snmp.open_message(datagram)
+            if version == Version.V3 and self._users:
+                return self._receive_v3(datagram, position, end, address, now)
+            if self._communities and (version == Version.V2C or (version == Version.V1 and self._v1)):
+                return self._receive_community(Version(version), datagram, (position, end), address, now)
+        except DecodeError:
+            return self._dropped(Count.IN_ASN_PARSE_ERRS)
+        return self._dropped(Count.IN_BAD_VERSIONS)
+
+    def _dropped(self, why: Count) -> Request | bytes | None:
+        self.counters.add(why)
+        return None
+
+    def _communities_for(self, address: str) -> tuple[Community, ...]:
+        try:
+            source = ip_address(address.partition("%")[0])
+        except ValueError:
+            return ()
+        if isinstance(source, IPv6Address) and source.ipv4_mapped:
+            source = source.ipv4_mapped
+        return tuple(one for one in self._communities if any(source in network for network in one.networks))
+
+    def _receive_community(
+        self, version: Version, datagram: bytes, place: tuple[int, int], address: str, now: float
+    ) -> Request | bytes | None:
+        position, end = place
+        given, position = ber.read_octets(datagram, position, end)
+        principal = None
+        for community in self._communities_of(address):
+            # No early end: how long the comparison takes says nothing of which secret came near.
+            if hmac.compare_digest(community.secret, given) and principal is None:
+                principal = community.name
+        if principal is None:
+            self._authentication_failed(address)
+            return self._dropped(Count.IN_BAD_COMMUNITY_NAMES)
+        pdu = snmp.read_pdu(datagram, position, end)
+        if pdu.pdu_type not in _HANDLED or (version is Version.V1 and pdu.pdu_type is PduType.GETBULK):
+            return self._dropped(Count.UNKNOWN_PDU_HANDLERS)
+        names = snmp.read_names(pdu.varbinds)
+        if pdu.pdu_type is PduType.SET:
+            self.counters.add(Count.IN_BAD_COMMUNITY_USES)
+        room = snmp.MAX_MESSAGE - COMMUNITY_OVERHEAD - len(given)
+        return Request(
+            version, principal, address, now, *pdu[:4], names, snmp.MAX_MESSAGE, room, pdu.varbinds,
+            CommunityReply(given),
+        )  # fmt: skip
+
+    def _receive_v3(self, datagram: bytes, position: int, end: int, address: str, now: float) -> Request | bytes | None:
+        header, position = snmp_v3.read_header(datagram, position, end)
+        if header.security_model != snmp_v3.USM_MODEL:
+            return self._dropped(Count.UNKNOWN_SECURITY_MODELS)
+        if header.flags & snmp_v3.LEVEL == Flag.PRIVACY:
+            return self._dropped(Count.INVALID_MSGS)
+        parameters, position = snmp_v3.read_parameters(datagram, position, end)
+        incoming = _Incoming(datagram, address, now, header, parameters, position, end)
+        if parameters.engine_id != self.engine.engine_id:
+            return self._report(incoming, Count.UNKNOWN_ENGINE_IDS)
+        known = self._users.get(parameters.user_name)
+        if known is None:
+            self._authentication_failed(address)
+            return self._report(incoming, Count.UNKNOWN_USER_NAMES)
+        principal, keys = known
+        if header.flags & snmp_v3.LEVEL != level_of(keys):
+            # Also below the user's own level: what has a privacy key is never answered in clear.
+            self._authentication_failed(address)
+            return self._report(incoming, Count.UNSUPPORTED_SEC_LEVELS)
+        if not keys.verify(datagram, parameters.digest_offset, parameters.digest):
+            self._authentication_failed(address)
+            return self._report(incoming, Count.WRONG_DIGESTS)
+        if not self._in_time_window(parameters, now):
+            return self._report(incoming, Count.NOT_IN_TIME_WINDOWS, keys, Flag.AUTH)
+        return self._receive_authentic(incoming, principal, keys)
+
+    def _in_time_window(self, parameters: Parameters, now: float) -> bool:
+        """RFC 3414 section 3.2 (7) a."""
+        boots = self.engine.boots
+        if boots >= MAX_BOOTS or parameters.boots != boots:
+            return False
+        return abs(parameters.time - self.engine.time(now)) <= TIME_WINDOW_SECONDS
+
+    def _receive_authentic(self, incoming: _Incoming, principal: str, keys: Keys) -> Request | bytes | None:
+        scoped = self._open_scoped(incoming, keys)
+        if scoped is None:
+            return self._report(incoming, Count.DECRYPTION_ERRORS)
+        pdu = snmp.read_pdu(scoped.data, scoped.position, scoped.end)
+        level = level_of(keys)
+        if scoped.context_engine_id != self.engine.engine_id or pdu.pdu_type not in _HANDLED:
+            return self._report(incoming, Count.UNKNOWN_PDU_HANDLERS, keys, level, pdu)
+        if scoped.context_name:
+            return self._report(incoming, Count.UNKNOWN_CONTEXTS, keys, level, pdu)
+        names = snmp.read_names(pdu.varbinds)
+        max_size = min(incoming.header.max_size, snmp.MAX_MESSAGE)
+        engine_id = self.engine.engine_id
+        overhead = snmp_v3.overhead(engine_id=engine_id, keys=keys, context_engine_id=engine_id, context_name=b"")
+        return Request(
+            Version.V3, principal, incoming.address, incoming.now, *pdu[:4], names, max_size,
+            max_size - overhead, pdu.varbinds, V3Reply(incoming.header.message_id, keys),
+        )  # fmt: skip
+
+    def _open_scoped(self, incoming: _Incoming, keys: Keys) -> Scoped | None:
+        """The scoped PDU; None if it can't be decrypted."""
+        datagram, parameters = incoming.datagram, incoming.parameters
+        if not incoming.encrypted:
+            return snmp_v3.read_scoped(datagram, incoming.data_position, incoming.data_end)
+        encrypted, position = ber.read_octets(datagram, incoming.data_position, incoming.data_end)
+        ber.finish(position, incoming.data_end)
+        if len(parameters.salt) != 8:  # noqa: PLR2004 - RFC 3826 section 3.1.4 (1)
+            return None
+        try:
+            return snmp_v3.read_decrypted(keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt))
+        except DecodeError:
+            # The digest was right, so this is noise from a wrong privacy key, and its owner wants to hear so.
+            return None
+
+    def _report(
+        self,
+        incoming: _Incoming,
+        cause: Count,
+        keys: Keys | None = None,
+        level: int = 0,
+        pdu: Pdu | None = None,
+    ) -> bytes | None:
+        """A Report if the sender may have one (RFC 3412 section 7.1 (3)); counted either way.
+
+        It takes both the reportable flag and, where the PDU can be read, one of the Confirmed Class: who clears the
+        flag of a request gets nothing, and no Report ever answers a Report.
+        """
+        count = self.counters.add(cause)
+        if not incoming.header.flags & Flag.REPORTABLE:
+            return None
+        if pdu is None and not incoming.encrypted:
+            pdu = _peek(incoming)
+        if pdu is not None and pdu.pdu_type not in snmp.CONFIRMED:
+            return None
+        varbind = ber.encode_varbind(cause.oid, ber.encode_counter32(count))
+        report = snmp.encode_pdu(PduType.REPORT, pdu.request_id if pdu else 0, 0, 0, (varbind,))
+        engine = self.engine
+        return snmp_v3.encode_message(
+            Header(incoming.header.message_id, snmp.MAX_MESSAGE, level, snmp_v3.USM_MODEL),
+            engine_id=engine.engine_id,
+            boots=engine.boots,
+            time=engine.time(incoming.now),
+            keys=incoming.parameters.user_name if keys is None else keys,
+            scoped=snmp_v3.encode_scoped(engine.engine_id, b"", report),
+            salt=engine.salts.draw() if level & Flag.PRIVACY else b"",
+        )
+
+    def respond(self, request: Request, error_status: int, error_index: int, varbinds: Sequence[bytes]) -> bytes | None:
+        """The response; its varbinds are those given, or those asked for if there is an error (RFC 3416 section 4.2).
+
+        GETBULK is cut to what fits; anything else that doesn't fit becomes tooBig, and if not even that fits, None.
+        """
+        if error_status:
+            return self._fitting(request, error_status, error_index, (request.varbinds,)) or self._too_big(request)
+        if request.pdu_type is PduType.GETBULK:
+            varbinds = _cut(varbinds, request.room)
+        return self._fitting(request, 0, 0, varbinds) or self._too_big(request)
+
+    def _too_big(self, request: Request) -> bytes | None:
+        asked = (request.varbinds,) if request.version is Version.V1 else ()
+        response = self._fitting(request, ErrorStatus.TOO_BIG, 0, asked)
+        if response is None:
+            self.counters.add(Count.SILENT_DROPS)
+        return response
+
+    def _fitting(
+        self, request: Request, error_status: int, error_index: int, varbinds: Sequence[bytes]
+    ) -> bytes | None:
+        message = encode_response(self.engine, request, error_status, error_index, varbinds)
+        return message if len(message) <= request.max_size else None
+
+
+def _cut(varbinds: Sequence[bytes], room: int) -> Sequence[bytes]:
+    """As many as fit, from the front (RFC 3416 section 4.2.3)."""
+    for fitting, varbind in enumerate(varbinds):
+        room -= len(varbind)
+        if room < 0:
+            return varbinds[:fitting]
+    return varbinds
+
+
+def _peek(incoming: _Incoming) -> Pdu | None:
+    """The PDU of a message in clear, as far as it can be read."""
+    try:
+        scoped = snmp_v3.read_scoped(incoming.datagram, incoming.data_position, incoming.data_end)
+        return snmp.read_pdu(scoped.data, scoped.position, scoped.end)
+    except DecodeError:
+        return None
