@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from hsm_agent import show
 from hsm_agent.config.errors import ConfigError
 from hsm_agent.config.load import Loaded, find, load
 from hsm_agent.control import ControlError, ask
 from hsm_agent.metrics import METRICS
 from hsm_agent.settings import duration
+from hsm_agent.verbs import show
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
@@ -56,8 +56,9 @@ class _Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
-config_option = click.option(
-    "-c", "--config", "config", type=click.Path(path_type=Path), help="Configuration file."
+config_option = click.option("-c", "--config", "config", type=click.Path(path_type=Path), help="Configuration file.")
+unused_config_option = click.option(
+    "-c", "--config", expose_value=False, help="Taken by every verb; this one needs none."
 )
 format_option = click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
@@ -78,7 +79,8 @@ def cli() -> None:
 @config_option
 def run(config: Path | None) -> None:
     """Run the agent in the foreground. SIGTERM drains and stops, SIGHUP re-reads the configuration."""
-    from hsm_agent.agent import StartError, main as run_agent  # noqa: PLC0415 - the servers' imports are for this verb
+    from hsm_agent.agent import StartError
+    from hsm_agent.agent import main as run_agent
 
     loaded = _load(config)
     try:
@@ -91,7 +93,7 @@ def run(config: Path | None) -> None:
 @config_option
 def check_config(config: Path | None) -> None:
     """Validate the configuration and say what would be watched and told."""
-    from hsm_agent.describe import describe  # noqa: PLC0415 - as above
+    from hsm_agent.verbs.describe import describe
 
     loaded = _load(config)
     for text in describe(loaded):
@@ -105,7 +107,8 @@ def check_config(config: Path | None) -> None:
 @click.option("--record", type=click.Path(path_type=Path, file_okay=False), help="Write raw results, masked, to DIR.")
 def poll(config: Path | None, form: str, record: Path | None, *, explain: bool) -> None:
     """Read every source once and print the readings; nothing is sent."""
-    from hsm_agent.polling import as_json, poll_all, record as write  # noqa: PLC0415 - as above
+    from hsm_agent.verbs.poll import as_json, poll_all
+    from hsm_agent.verbs.poll import record as write
 
     results = asyncio.run(poll_all(_load(config).config.sources))
     if record is not None:
@@ -186,9 +189,7 @@ def silence(
         return
     if seconds is None or not reason:
         raise click.UsageError("--for and --reason are required")
-    answer = _ask(
-        config, "silence", source=source, resource=resource, rule=rule, seconds=seconds, reason=reason
-    )
+    answer = _ask(config, "silence", source=source, resource=resource, rule=rule, seconds=seconds, reason=reason)
     click.echo(f"{answer['id']} until {show.when(answer['until'])}")
 
 
@@ -253,10 +254,10 @@ def spool_drop(config: Path | None, event_id: str) -> None:
 
 @cli.command()
 @click.option("--base", help="Root the MIB at this OID.")
-@config_option
-def mib(base: str | None, config: Path | None) -> None:
+@unused_config_option
+def mib(base: str | None) -> None:
     """Print the MIB."""
-    from hsm_agent.wire.mib import parse_oid, rooted, text  # noqa: PLC0415 - as above
+    from hsm_agent.wire.mib import parse_oid, rooted, text
 
     if base is None:
         click.echo(text(), nl=False)
@@ -268,9 +269,11 @@ def mib(base: str | None, config: Path | None) -> None:
 
 
 @cli.command()
+@unused_config_option
 def demo() -> None:
     """Show the whole chain on three tokens, a trap receiver and a syslog server. Needs the source checkout."""
-    from hsm_agent.demo import DemoError, main as run_demo  # noqa: PLC0415 - as above
+    from hsm_agent.verbs.demo import DemoError
+    from hsm_agent.verbs.demo import main as run_demo
 
     try:
         run_demo()
@@ -285,7 +288,7 @@ def demo() -> None:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def check(words: tuple[str, ...]) -> None:
     """Answer as a Nagios plugin: one token (-p), or one reading of the running agent (--metric)."""
-    from hsm_agent.check_cli import main as answer  # noqa: PLC0415 - as above
+    from hsm_agent.verbs.check_words import main as answer
 
     sys.exit(answer(words))
 

@@ -52,7 +52,9 @@ class ControlServer:
     async def start(self) -> None:
         """Listen. Raises OSError naming the path."""
         if len(os.fsencode(self._path)) > LONGEST_PATH:
-            raise OSError(f"agent.control_socket: {self._path}: longer than a socket path may be ({LONGEST_PATH} bytes)")
+            raise OSError(
+                f"agent.control_socket: {self._path}: longer than a socket path may be ({LONGEST_PATH} bytes)"
+            )
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             self._path.unlink()  # left by an agent that was killed; the spool's lock proves that none is running
@@ -114,7 +116,9 @@ def _peer_uid(writer: asyncio.StreamWriter) -> int:
     return int(uid)
 
 
-def ask(path: Path, verb: str, *, timeout_seconds: float = ANSWER_SECONDS + REQUEST_SECONDS, **arguments: object) -> dict[str, Any]:
+def ask(
+    path: Path, verb: str, *, timeout_seconds: float = ANSWER_SECONDS + REQUEST_SECONDS, **arguments: object
+) -> dict[str, Any]:
     """Ask the running agent; blocking, for the command line. Raises ControlError with what the operator should know."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(timeout_seconds)

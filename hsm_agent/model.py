@@ -5,7 +5,9 @@ Values only: nothing here reads a clock, opens a file or imports another room.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import Enum
 
 Labels = tuple[tuple[str, str], ...]
@@ -140,15 +142,17 @@ class Guarantee(Enum):
 
 
 def number_text(value: float | None) -> str:
-    """A value as decimal text without noise: `75`, `75.1`, `inf`; empty for None."""
+    """A value as decimal text without noise or exponent: `75`, `75.1`, `0.000012`, `inf`; empty for None."""
     if value is None:
         return ""
-    if abs(value) < _EXACT and value == int(value):
+    if isinstance(value, int) or not math.isfinite(value):
+        return str(int(value) if isinstance(value, int) else value)
+    if value == int(value):
         return str(int(value))
-    return str(value) if isinstance(value, int) else f"{value:.6g}" if abs(value) < _SIX_DIGITS else repr(value)
+    text = f"{value:.6g}" if abs(value) < _SIX_DIGITS else repr(value)
+    return format(Decimal(text), "f") if "e" in text else text
 
 
-_EXACT = 1e15
 _SIX_DIGITS = 1e6
 
 

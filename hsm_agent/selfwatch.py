@@ -55,7 +55,7 @@ def sink_readings(sinks: Mapping[str, SinkStatus], now: float, monotonic: float)
 def process_readings(workers: Mapping[str, Iterable[int]], now: float) -> Iterable[Reading]:
     """CPU and memory of the agent and of each source's workers (the resource is the source's name)."""
     yield from _process(os.getpid(), "", now)
-    yield _reading("process_open_fds", len(os.listdir("/proc/self/fd")), now)
+    yield _reading("process_open_fds", sum(1 for _ in Path("/proc/self/fd").iterdir()), now)
     for source, pids in workers.items():
         for pid in pids:
             yield from _process(pid, source, now)

@@ -60,9 +60,10 @@ class Runner:
         """Poll until cancelled; then close the collector."""
         fraction = zlib.crc32(self.collector.name.encode()) / 2**32
         try:
-            await asyncio.sleep(fraction * min(SPREAD_SECONDS, self.collector.every / 10))
+            pause = fraction * min(SPREAD_SECONDS, self.collector.every / 10)
             while True:
-                await asyncio.sleep(max(0.0, await self.once()))
+                await asyncio.sleep(max(0.0, pause))
+                pause = await self.once()
         finally:
             await self.collector.close()
 

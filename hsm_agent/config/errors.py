@@ -59,9 +59,7 @@ def _walk(loc: Sequence[int | str], root: type[BaseModel]) -> tuple[str, list[st
     siblings: list[str] = []
     for step in loc:
         models = [each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)]
-        fields = {
-            field.alias or name: field for model in models for name, field in model.model_fields.items()
-        }
+        fields = {field.alias or name: field for model in models for name, field in model.model_fields.items()}
         if isinstance(step, int):
             shown.append(str(step))
             candidates = [inner for each in candidates for inner in _items(each)]

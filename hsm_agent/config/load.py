@@ -6,16 +6,18 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
 
 from hsm_agent.config.errors import ConfigError, explain
 from hsm_agent.config.tree import Config, default_state_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 DEFAULT_PLACES = (Path("conf/agent.yaml"), Path("/etc/hsm-agent/agent.yaml"))
 ENVIRONMENT_PREFIX = "HSM_AGENT__"
@@ -128,7 +130,9 @@ def _put(tree: dict[str, Any], keys: Sequence[str], value: object, variable: str
     for key, following in zip(keys, [*keys[1:], None], strict=True):
         if isinstance(place, list):
             if not key.isdecimal() or int(key) > len(place):
-                raise ConfigError([f"environment {variable}: {key} is not an entry of this list ({len(place)} entries)"])
+                raise ConfigError(
+                    [f"environment {variable}: {key} is not an entry of this list ({len(place)} entries)"]
+                )
             if int(key) == len(place):
                 place.append({})
             index: Any = int(key)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from hsm_agent.collect import AnySource
 from hsm_agent.config.rules import RuleSettings, effective_rules
 from hsm_agent.deliver import AnySink
-from hsm_agent.evaluate.rules import Rule
 from hsm_agent.model import AGENT_SOURCE
 from hsm_agent.serve.http import HttpSettings
 from hsm_agent.serve.snmp import SnmpServerSettings
 from hsm_agent.settings import LocalPath, Size, Strict
+
+if TYPE_CHECKING:
+    from hsm_agent.evaluate.rules import Rule
 
 
 class LogSettings(Strict):
@@ -41,7 +43,7 @@ class AgentSettings(Strict):
     """The agent itself."""
 
     name: str = Field(default_factory=socket.gethostname, min_length=1, max_length=255)
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
     state_directory: LocalPath = Field(default_factory=default_state_directory, validate_default=False)
     control_socket: LocalPath | None = None
     log: LogSettings = LogSettings()

@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 
 
 class Retry(Exception):
-    """The receiver could not take it now (down, slow, closing). Everything unaccepted is sent again later."""
+    """The receiver could not take it now (down, slow, closing). Everything unaccepted is sent again later.
+
+    `sent` says that the session was up, the first unaccepted event had been sent, and the session ended then:
+    an event of which that is true again and again kills the session itself.
+    """
+
+    def __init__(self, reason: str, *, sent: bool = False) -> None:
+        super().__init__(reason)
+        self.sent = sent
 
 
 class Refused(Exception):

@@ -42,7 +42,7 @@ def _unknown(text: str, *details: str) -> Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenQuestion:
-    """How full is the private memory of one token? Ranges are in percent, `total` in bytes."""
+    """How full the private memory of one token is. Ranges are in percent, `total` in bytes."""
 
     module: Path
     label: str | None
@@ -118,7 +118,7 @@ def _detail(reading: Reading) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricQuestion:
-    """What is this reading of the running agent now?"""
+    """What a reading of the running agent is now."""
 
     control: Path
     metric: str

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from hsm_agent.config.errors import ConfigError
 from hsm_agent.config.load import find, load
-from hsm_agent.verbs.nagios import Range, RangeError, State, line
 from hsm_agent.settings import size
+from hsm_agent.verbs.nagios import Range, RangeError, State, line
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:

@@ -55,9 +55,7 @@ async def _poll(source: AnySource, scratch: Path) -> Polled:
         poll, failure = None, str(error)
     finally:
         await collector.close()
-    return Polled(
-        source=source.name, kind=source.kind, poll=poll, failure=failure, calls_a_day=collector.calls_a_day()
-    )
+    return Polled(source=source.name, kind=source.kind, poll=poll, failure=failure, calls_a_day=collector.calls_a_day())
 
 
 def as_json(polled: Iterable[Polled]) -> str:

@@ -66,7 +66,9 @@ def polled(results: Iterable[Polled], describe: Mapping[str, str]) -> None:
             )
             for reading in result.readings
         ]
-        table(f"{result.source} ({result.kind})", ("resource", "metric", "labels", "value", "unit", "unavailable"), rows)
+        table(
+            f"{result.source} ({result.kind})", ("resource", "metric", "labels", "value", "unit", "unavailable"), rows
+        )
         for failure in result.failures:
             console().print(f"failed: {escape(failure)}", style="red")
 
@@ -88,7 +90,9 @@ def _labels(labels: Mapping[str, str]) -> str:
 
 
 def _value(value: float | None) -> str:
-    return "" if value is None else f"{value:,.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else f"{value:,}"
+    return (
+        "" if value is None else f"{value:,.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else f"{value:,}"
+    )
 
 
 def status(answer: Mapping[str, Any]) -> None:
@@ -100,10 +104,16 @@ def status(answer: Mapping[str, Any]) -> None:
         f"{', FAILED' if spool['failed'] else ''}"
     )
     rows(answer, "sources", ("name", "kind", "status", "age_seconds", "failures", "last_error"))
-    rows(answer, "tokens", ("source", "resource", "serial", "status", "memory_used_percent", "sessions", "audit_records"))
+    rows(
+        answer, "tokens", ("source", "resource", "serial", "status", "memory_used_percent", "sessions", "audit_records")
+    )
     alarms(answer["alarms"])
     silences(answer["silences"])
-    rows(answer, "sinks", ("name", "kind", "guarantee", "status", "queued", "delivered", "failed", "dropped", "last_error"))
+    rows(
+        answer,
+        "sinks",
+        ("name", "kind", "guarantee", "status", "queued", "delivered", "failed", "dropped", "last_error"),
+    )
 
 
 def rows(answer: Mapping[str, Any], key: str, columns: Sequence[str]) -> None:

@@ -1,0 +1,103 @@
+"""The control socket: who may ask, who may act, and what hostile clients get."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hsm_agent.control import ControlError, ControlServer, Verb, ask
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+
+async def _echo(request: Mapping[str, Any], uid: int) -> dict[str, Any]:
+    return {"said": request.get("word"), "uid": uid}
+
+
+async def _impossible(request: Mapping[str, Any], uid: int) -> dict[str, Any]:
+    raise ControlError("there is no such thing")
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> AsyncIterator[Path]:
+    place = tmp_path / "run" / "control"
+    server = ControlServer(
+        place, {"echo": Verb(_echo, acts=False), "act": Verb(_echo, acts=True), "no": Verb(_impossible, acts=True)}
+    )
+    await server.start()
+    yield place
+    await server.close()
+    assert not place.exists()
+
+
+async def test_a_verb_is_answered_with_the_callers_uid(path: Path) -> None:
+    answer = await asyncio.to_thread(ask, path, "echo", word="hello")
+
+    assert answer == {"ok": True, "said": "hello", "uid": os.getuid()}
+
+
+async def test_the_group_may_open_the_socket_and_others_may_not(path: Path) -> None:
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
+async def test_a_refusal_names_its_reason(path: Path) -> None:
+    with pytest.raises(ControlError, match="there is no such thing"):
+        await asyncio.to_thread(ask, path, "no")
+
+
+async def test_an_unknown_verb_is_refused(path: Path) -> None:
+    with pytest.raises(ControlError, match="unknown verb"):
+        await asyncio.to_thread(ask, path, "dance")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+async def test_another_user_may_read_but_not_act(path: Path) -> None:
+    for folder in (path.parent, *path.parent.parents[:-1]):
+        if folder.stat().st_mode & 0o001 == 0:
+            folder.chmod(folder.stat().st_mode | 0o055)
+    path.chmod(0o666)
+
+    script = (
+        "import os, sys, socket; os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
+        "s.sendall(sys.argv[2].encode() + b'\\n'); print(s.makefile().readline())"
+    )
+    answers = []
+    for verb in ("echo", "act"):
+        process = await asyncio.create_subprocess_exec(
+            "/usr/bin/python3", "-c", script, str(path), json.dumps({"verb": verb}), stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        answers.append(json.loads(out))
+
+    assert answers[0] == {"ok": True, "said": None, "uid": 65534}
+    assert answers[1]["ok"] is False
+    assert "refused" in answers[1]["error"]
+
+
+@pytest.mark.parametrize("noise", [b"\n", b"[]\n", b"{]\n", b"\xff\xfe\n", b"x" * 100_000, b'{"verb": 7}\n'])
+async def test_what_is_no_request_is_refused_and_the_next_one_served(path: Path, noise: bytes) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    writer.write(noise)
+    writer.write_eof()
+    answer = json.loads(await reader.readline())
+    writer.close()
+
+    assert answer["ok"] is False
+    assert (await asyncio.to_thread(ask, path, "echo"))["ok"] is True
+
+
+async def test_no_agent_is_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(ControlError, match="the agent is not running"):
+        await asyncio.to_thread(ask, tmp_path / "nobody", "status")
+
+
+async def test_a_socket_path_that_is_too_long_names_its_key(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"agent\.control_socket"):
+        await ControlServer(tmp_path / ("x" * 120), {}).start()
