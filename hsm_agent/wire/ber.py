@@ -41,6 +41,7 @@ _MAX_INTEGER32_OCTETS = 4
 _MAX_UNSIGNED32 = 2**32 - 1
 _MAX_UNSIGNED64 = 2**64 - 1
 _SHORT_LENGTHS = tuple(bytes((n,)) for n in range(0x80))
+_SMALL_INTEGERS = tuple(bytes((INTEGER, 1, n)) for n in range(0x80))
 _CACHED_OIDS = 1024
 _CACHED_OID_OCTETS = 32  # keeps what strangers can put into the cache within about a megabyte
 
@@ -87,6 +88,8 @@ def encode(tag: int, content: bytes) -> bytes:
 
 def encode_integer(value: int) -> bytes:
     """An INTEGER (Integer32); ValueError outside its range."""
+    if 0 <= value < 0x80:  # noqa: PLR2004 - one octet, the common case
+        return _SMALL_INTEGERS[value]
     if not -(2**31) <= value < 2**31:
         raise ValueError(f"not an Integer32: {value}")
     content = value.to_bytes((value if value >= 0 else ~value).bit_length() // 8 + 1, "big", signed=True)
@@ -190,6 +193,11 @@ def read_header(data: bytes, position: int, end: int) -> tuple[int, int, int]:
 
 def enter(data: bytes, position: int, end: int, tag: int) -> tuple[int, int]:
     """First position and end of the content of a value that must have this tag."""
+    start = position + 2
+    if start <= end and data[position] == tag:  # the common case first: a short length that fits
+        stop = start + data[position + 1]
+        if stop <= end and stop - start < 0x80:  # noqa: PLR2004 - the short form
+            return start, stop
     found, start, stop = read_header(data, position, end)
     if found != tag:
         raise DecodeError(Reason.TAG)

@@ -26,7 +26,7 @@ from hsm_agent.wire.snmp_request import (
     encode_response,
     level_of,
 )
-from hsm_agent.wire.snmp_v3 import Flag, Header, Parameters, Scoped
+from hsm_agent.wire.snmp_v3 import Header, Parameters, Scoped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -52,7 +52,22 @@ class _Incoming(NamedTuple):
 
     @property
     def encrypted(self) -> bool:
-        return bool(self.header.flags & Flag.PRIVACY)
+        return bool(self.header.flags & snmp_v3.PRIVACY)
+
+
+class _Known(NamedTuple):
+    """A user at this engine: the level and the room of its messages worked out once."""
+
+    principal: str
+    keys: Keys
+    level: int
+    overhead: int
+
+
+def _known(user: User, engine_id: bytes) -> _Known:
+    keys = user.localize(engine_id)
+    overhead = snmp_v3.overhead(engine_id=engine_id, keys=keys, context_engine_id=engine_id, context_name=b"")
+    return _Known(user.name, keys, level_of(keys), overhead)
 
 
 class Authority:
@@ -71,7 +86,7 @@ class Authority:
         """`authentication_failed` is called with the address of each sender that could not prove who it is."""
         self.engine = engine
         self.counters = Counters() if counters is None else counters
-        self._users = {user.name.encode(): (user.name, user.localize(engine.engine_id)) for user in users}
+        self._users = {user.name.encode(): _known(user, engine.engine_id) for user in users}
         self._communities = tuple(communities)
         self._v1 = v1
         self._authentication_failed = authentication_failed or (lambda _address: None)
@@ -132,7 +147,7 @@ class Authority:
         header, position = snmp_v3.read_header(datagram, position, end)
         if header.security_model != snmp_v3.USM_MODEL:
             return self._dropped(Count.UNKNOWN_SECURITY_MODELS)
-        if header.flags & snmp_v3.LEVEL == Flag.PRIVACY:
+        if header.flags & snmp_v3.LEVEL == snmp_v3.PRIVACY:
             return self._dropped(Count.INVALID_MSGS)
         parameters, position = snmp_v3.read_parameters(datagram, position, end)
         incoming = _Incoming(datagram, address, now, header, parameters, position, end)
@@ -142,8 +157,8 @@ class Authority:
         if known is None:
             self._authentication_failed(address)
             return self._report(incoming, Count.UNKNOWN_USER_NAMES)
-        principal, keys = known
-        if header.flags & snmp_v3.LEVEL != level_of(keys):
+        keys = known.keys
+        if header.flags & snmp_v3.LEVEL != known.level:
             # Also below the user's own level: what has a privacy key is never answered in clear.
             self._authentication_failed(address)
             return self._report(incoming, Count.UNSUPPORTED_SEC_LEVELS)
@@ -151,8 +166,8 @@ class Authority:
             self._authentication_failed(address)
             return self._report(incoming, Count.WRONG_DIGESTS)
         if not self._in_time_window(parameters, now):
-            return self._report(incoming, Count.NOT_IN_TIME_WINDOWS, keys, Flag.AUTH)
-        return self._receive_authentic(incoming, principal, keys)
+            return self._report(incoming, Count.NOT_IN_TIME_WINDOWS, keys, snmp_v3.AUTH)
+        return self._receive_authentic(incoming, known)
 
     def _in_time_window(self, parameters: Parameters, now: float) -> bool:
         """RFC 3414 section 3.2 (7) a."""
@@ -161,23 +176,21 @@ class Authority:
             return False
         return abs(parameters.time - self.engine.time(now)) <= TIME_WINDOW_SECONDS
 
-    def _receive_authentic(self, incoming: _Incoming, principal: str, keys: Keys) -> Request | bytes | None:
+    def _receive_authentic(self, incoming: _Incoming, known: _Known) -> Request | bytes | None:
+        keys, level = known.keys, known.level
         scoped = self._open_scoped(incoming, keys)
         if scoped is None:
             return self._report(incoming, Count.DECRYPTION_ERRORS)
         pdu = snmp.read_pdu(scoped.data, scoped.position, scoped.end)
-        level = level_of(keys)
         if scoped.context_engine_id != self.engine.engine_id or pdu.pdu_type not in _HANDLED:
             return self._report(incoming, Count.UNKNOWN_PDU_HANDLERS, keys, level, pdu)
         if scoped.context_name:
             return self._report(incoming, Count.UNKNOWN_CONTEXTS, keys, level, pdu)
         names = snmp.read_names(pdu.varbinds)
         max_size = min(incoming.header.max_size, snmp.MAX_MESSAGE)
-        engine_id = self.engine.engine_id
-        overhead = snmp_v3.overhead(engine_id=engine_id, keys=keys, context_engine_id=engine_id, context_name=b"")
         return Request(
-            Version.V3, principal, incoming.address, incoming.now, *pdu[:4], names, max_size,
-            max_size - overhead, pdu.varbinds, V3Reply(incoming.header.message_id, keys),
+            Version.V3, known.principal, incoming.address, incoming.now, *pdu[:4], names, max_size,
+            max_size - known.overhead, pdu.varbinds, V3Reply(incoming.header.message_id, keys),
         )  # fmt: skip
 
     def _open_scoped(self, incoming: _Incoming, keys: Keys) -> Scoped | None:
@@ -209,7 +222,7 @@ class Authority:
         flag of a request gets nothing, and no Report ever answers a Report.
         """
         count = self.counters.add(cause)
-        if not incoming.header.flags & Flag.REPORTABLE:
+        if not incoming.header.flags & snmp_v3.REPORTABLE:
             return None
         if pdu is None and not incoming.encrypted:
             pdu = _peek(incoming)
@@ -225,7 +238,7 @@ class Authority:
             time=engine.time(incoming.now),
             keys=incoming.parameters.user_name if keys is None else keys,
             scoped=snmp_v3.encode_scoped(engine.engine_id, b"", report),
-            salt=engine.salts.draw() if level & Flag.PRIVACY else b"",
+            salt=engine.salts.draw() if level & snmp_v3.PRIVACY else b"",
         )
 
     def respond(self, request: Request, error_status: int, error_index: int, varbinds: Sequence[bytes]) -> bytes | None:

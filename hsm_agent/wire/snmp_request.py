@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hsm_agent.wire import snmp, snmp_v3
 from hsm_agent.wire.snmp import ErrorStatus, PduType, Version
-from hsm_agent.wire.snmp_v3 import Flag, Header
+from hsm_agent.wire.snmp_v3 import Header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,7 +68,7 @@ class Request(NamedTuple):
 
 def level_of(keys: Keys) -> int:
     """The security level of a user, as flags: the least and the only one."""
-    return Flag.AUTH | Flag.PRIVACY if keys.privacy else Flag.AUTH
+    return snmp_v3.LEVEL if keys.privacy else snmp_v3.AUTH
 
 
 def encode_response(

@@ -5,7 +5,6 @@ Layout only. Whom to believe is decided in snmp_authority and snmp_originator.
 
 from __future__ import annotations
 
-from enum import IntFlag
 from typing import TYPE_CHECKING, NamedTuple
 
 from hsm_agent.wire import ber, usm
@@ -22,15 +21,11 @@ MAX_ENGINE_ID = 32  # RFC 3411 section 5, SnmpEngineID
 MAX_NAME = 32  # RFC 3414 section 2.4, msgUserName; RFC 3415 section 3.1 for contexts
 
 
-class Flag(IntFlag):
-    """msgFlags."""
-
-    AUTH = 1
-    PRIVACY = 2
-    REPORTABLE = 4
-
-
-LEVEL = Flag.AUTH | Flag.PRIVACY
+AUTH = 0x01
+PRIVACY = 0x02
+REPORTABLE = 0x04
+"""Bits of msgFlags (RFC 3412 section 6.4); plain numbers, because IntFlag is slow and each packet tests them."""
+LEVEL = AUTH | PRIVACY
 
 
 class Header(NamedTuple):
@@ -124,7 +119,7 @@ def encode_message(
     if not isinstance(keys, bytes):
         user_name = keys.user_name
         digest = bytes(keys.auth.digest_octets)
-        if header.flags & Flag.PRIVACY:
+        if header.flags & PRIVACY:
             data = ber.encode_octets(keys.encrypt(scoped, boots, time, salt))
     assert isinstance(user_name, bytes)
     before_digest = b"".join(
