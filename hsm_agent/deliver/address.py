@@ -1,0 +1,142 @@
+"""Where a sink sends to: `tcp:host:port` in the configuration, socket addresses at the moment of sending."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import re
+import socket
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_WRITTEN = re.compile(r"(?P<scheme>[a-z+]+[0-9]?):(?:\[(?P<v6>[^\]\[]+)\]|(?P<host>[^:\[\]/\s]+)):(?P<port>[0-9]{1,5})")
+_MAX_PORT = 65535
+
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A receiver as it is configured: scheme, name or IP address, port."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str, schemes: Sequence[str]) -> Self:
+        """`SCHEME:HOST:PORT`, an IPv6 address in brackets. Raises ValueError with what to write instead."""
+        found = _WRITTEN.fullmatch(text)
+        if found is None or found["scheme"] not in schemes:
+            choices = ", ".join(f"{scheme}:" for scheme in schemes)
+            raise ValueError(f"not a receiver: {text!r} (write one of {choices} then host:port; IPv6 in brackets)")
+        port = int(found["port"])
+        if not 0 < port <= _MAX_PORT:
+            raise ValueError(f"not a port: {port}")
+        host = found["host"] or found["v6"]
+        if found["v6"]:
+            _ip(found["v6"].partition("%")[0])
+        else:
+            _encodable(host)
+        return cls(scheme=found["scheme"], host=host, port=port)
+
+    def __str__(self) -> str:
+        """As it is written in the configuration."""
+        return (
+            f"{self.scheme}:[{self.host}]:{self.port}" if ":" in self.host else f"{self.scheme}:{self.host}:{self.port}"
+        )
+
+
+def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError as error:
+        raise ValueError(f"not an IP address: {text!r}") from error
+
+
+def _encodable(host: str) -> None:
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise ValueError(f"not a host name: {host!r}") from error
+
+
+def source_address(text: str) -> str:
+    """The text, if it is an IP address a socket can be bound to. Raises ValueError."""
+    return str(_ip(text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One socket address of a receiver, and the local one to send from (None: the kernel's choice)."""
+
+    family: int
+    remote: SocketAddress
+    local: SocketAddress | None
+
+    def __str__(self) -> str:
+        """The numbers, as an operator would type them."""
+        host, port = self.remote[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def endpoints(address: Address, *, kind: socket.SocketKind, bind: str | None) -> list[Endpoint]:
+    """All socket addresses of the receiver, in the resolver's order. Raises OSError; the caller has the deadline.
+
+    Looked up anew each time: a receiver may move.
+    """
+    found = await _lookup(address.host, address.port, kind)
+    local = None if bind is None else (bind, 0)
+    result = [
+        Endpoint(family=family, remote=remote, local=local)
+        for family, remote in dict.fromkeys(found)
+        if bind is None or family == _family(bind)
+    ]
+    if not result:
+        raise OSError(f"{address.host} has no address of the family of bind {bind}")
+    return result
+
+
+def _family(text: str) -> int:
+    return socket.AF_INET6 if _ip(text).version == 6 else socket.AF_INET  # noqa: PLR2004  # the number is its name
+
+
+async def _lookup(host: str, port: int, kind: socket.SocketKind) -> list[tuple[int, SocketAddress]]:
+    # Not the loop's executor: a resolver that hangs would hold one of its few threads, and the end of the process
+    # waits for those.
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[tuple[int, SocketAddress]]] = loop.create_future()
+
+    def tell(result: list[tuple[int, SocketAddress]] | OSError) -> None:
+        if answer.done():
+            return
+        if isinstance(result, OSError):
+            answer.set_exception(result)
+        else:
+            answer.set_result(result)
+
+    def look_up() -> None:
+        result: list[tuple[int, SocketAddress]] | OSError
+        try:
+            found = socket.getaddrinfo(host, port, type=kind)
+            result = [(int(family), _socket_address(remote)) for family, _, _, _, remote in found]
+        except OSError as error:
+            result = OSError(f"{host}: {error.strerror or error}")
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits for the answer
+            loop.call_soon_threadsafe(tell, result)
+
+    threading.Thread(target=look_up, name=f"look-up {host}", daemon=True).start()
+    return await answer
+
+
+def _socket_address(remote: tuple[object, ...]) -> SocketAddress:
+    if len(remote) == 4:  # noqa: PLR2004  # IPv6: host, port, flow, scope
+        host, port, flow, scope = remote
+        return (str(host), int(str(port)), int(str(flow)), int(str(scope)))
+    host, port = remote[:2]
+    return (str(host), int(str(port)))

@@ -1,0 +1,211 @@
+"""Syslog over RELP: at least once. Accepted means that the receiver acknowledged the message itself."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hsm_agent.deliver.base import Refused, Retry
+from hsm_agent.deliver.streams import Connection, Route, describe
+from hsm_agent.model import Guarantee
+from hsm_agent.wire.relp import Accepted, Closed, Opened, Rejected, RelpError, Session, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from hsm_agent.deliver.stamp import Stamp
+    from hsm_agent.model import Event
+
+_GOODBYE_SECONDS = 0.9
+_FRAMES_A_TURN = 16
+
+_Verdict = Accepted | Rejected
+
+
+@dataclass(slots=True, kw_only=True)
+class _Link:
+    """A session on its connection. `proved` once it has accepted a message."""
+
+    connection: Connection
+    session: Session
+    proved: bool = False
+
+
+class _Batch:
+    """What of one `deliver` is sent, answered and reported. Answers may come in any order, reports do not."""
+
+    def __init__(self, events: Sequence[Event], verdicts: Mapping[str, _Verdict]) -> None:
+        self._events = events
+        self._verdicts = {event.event_id: verdicts[event.event_id] for event in events if event.event_id in verdicts}
+        self._sent: dict[int, Event] = {}
+        self._next = 0
+        self._reported = 0
+        self.refused: Event | None = None
+
+    def next(self) -> Event | None:
+        """The next event to send; None if there is none, or one was refused and the rest must wait."""
+        while self._next < len(self._events) and self._events[self._next].event_id in self._verdicts:
+            self._next += 1
+        return self._events[self._next] if self._next < len(self._events) and self.refused is None else None
+
+    def sent(self, txnr: int) -> None:
+        self._sent[txnr] = self._events[self._next]
+        self._next += 1
+
+    def answered(self, verdict: _Verdict) -> None:
+        self._verdicts[self._sent.pop(verdict.txnr).event_id] = verdict
+
+    def report(self, accepted: Callable[[Event], None]) -> None:
+        """Report in order as far as it is known, up to the first refused event."""
+        while self.refused is None and self._reported < len(self._events):
+            event = self._events[self._reported]
+            verdict = self._verdicts.get(event.event_id)
+            if verdict is None:
+                return
+            if isinstance(verdict, Rejected):
+                self.refused = event
+                return
+            self._reported += 1
+            accepted(event)
+
+    def refusal(self) -> Rejected:
+        assert self.refused is not None
+        verdict = self._verdicts[self.refused.event_id]
+        assert isinstance(verdict, Rejected)
+        return verdict
+
+    def unreported(self) -> dict[str, _Verdict]:
+        """Verdicts on what comes after the refused event."""
+        later = {event.event_id for event in self._events[self._reported + 1 :]}
+        return {event_id: verdict for event_id, verdict in self._verdicts.items() if event_id in later}
+
+
+class RelpSink:
+    """Sends events in a window over one RELP session that is kept between calls."""
+
+    guarantee = Guarantee.AT_LEAST_ONCE
+
+    def __init__(self, *, name: str, route: Route, stamp: Stamp, window: int) -> None:
+        self.name = name
+        self.kind = f"syslog {route.address.scheme}"
+        self.window = window
+        self._route = route
+        self._stamp = stamp
+        self._link: _Link | None = None
+        self._verdicts: dict[str, _Verdict] = {}
+        """What the receiver said of events behind a refused one: they are the next call's, and not sent twice."""
+
+    async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
+        """Send in order, up to the window ahead of the answers; report each answer."""
+        batch = _Batch(events, self._verdicts)
+        self._verdicts = {}
+        batch.report(accepted)
+        if batch.refused is None and batch.next() is not None:
+            link = await self._ready()
+            await self._exchange(link, batch, accepted)
+        if batch.refused is not None:
+            self._verdicts = batch.unreported()
+            refusal = batch.refusal()
+            why = f"{self._route.address}: the receiver answered {refusal.status} {refusal.text}".rstrip()
+            raise Refused(batch.refused.event_id, why)
+
+    async def _exchange(self, link: _Link, batch: _Batch, accepted: Callable[[Event], None]) -> None:
+        whole = False
+        try:
+            await self._fill(link, batch)
+            while link.session.outstanding:
+                async with asyncio.timeout(self._route.timeout):
+                    chunk = await link.connection.read()
+                for answer in link.session.receive(chunk):
+                    self._note(link, batch, answer)
+                batch.report(accepted)
+                await self._fill(link, batch)
+            whole = True
+        except TimeoutError as error:
+            raise Retry(f"{self._route.address}: no answer within {self._route.timeout:g} s") from error
+        except (OSError, RelpError) as error:
+            raise Retry(f"{self._route.address}: {describe(error)}", sent=True) from error
+        finally:
+            if not whole:
+                self._drop()
+
+    async def _fill(self, link: _Link, batch: _Batch) -> None:
+        """Send what the window takes; one event only, until the session has accepted one.
+
+        So the event that ends session after session is known: it is alone on its way.
+        """
+        room = link.session.room if link.proved else min(link.session.room, 1 - link.session.outstanding)
+        while room > 0 and (event := batch.next()) is not None:
+            txnr, octets = link.session.syslog(self._stamp.message(event))
+            batch.sent(txnr)
+            link.connection.write(octets)
+            room -= 1
+            if room % _FRAMES_A_TURN == 0:
+                await asyncio.sleep(0)  # formatting a whole window would hold the event loop for 20 ms and more
+
+    def _note(self, link: _Link, batch: _Batch, answer: object) -> None:
+        if isinstance(answer, Closed):
+            raise RelpError("the receiver ended the session")
+        if isinstance(answer, Accepted | Rejected):
+            link.proved = True
+            batch.answered(answer)
+
+    async def _ready(self) -> _Link:
+        link = self._link
+        if link is not None and not link.connection.broken and not self._spent(link):
+            return link
+        if link is not None and link.session.exhausted:
+            await self.close()
+        self._drop()
+        try:
+            self._link = await self._opened()
+        except TimeoutError as error:
+            why = f"no answer to open within {self._route.timeout:g} s"
+            raise Retry(f"{self._route.address}: {why}") from error
+        except (OSError, RelpError) as error:
+            raise Retry(f"{self._route.address}: {describe(error)}") from error
+        return self._link
+
+    def _spent(self, link: _Link) -> bool:
+        return link.session.exhausted or link.session.state is not State.READY or link.connection.unread
+
+    async def _opened(self) -> _Link:
+        """A session the receiver has accepted: a TLS handshake alone does not mean that it took our certificate."""
+        connection = await self._route.connect(keep=True)
+        session = Session(window=self.window)
+        ready = False
+        try:
+            connection.write(session.open())
+            async with asyncio.timeout(self._route.timeout):
+                while not ready:
+                    ready = any(isinstance(answer, Opened) for answer in session.receive(await connection.read()))
+                    if session.state is State.CLOSED:
+                        raise RelpError("the receiver ended the session at once")
+        finally:
+            if not ready:
+                connection.abort("not opened")
+        return _Link(connection=connection, session=session)
+
+    def _drop(self) -> None:
+        if self._link is not None:
+            self._link.connection.abort("given up")
+        self._link = None
+
+    async def close(self) -> None:
+        """End the session and the connection, each within a second."""
+        link, self._link = self._link, None
+        if link is None:
+            return
+        if link.session.state is State.READY and not link.connection.broken:
+            await self._say_goodbye(link)
+        await link.connection.close()
+
+    async def _say_goodbye(self, link: _Link) -> None:
+        try:
+            link.connection.write(link.session.close())
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                while link.session.state is not State.CLOSED:
+                    link.session.receive(await link.connection.read())
+        except (OSError, RelpError):
+            link.connection.abort("no goodbye")

@@ -1,0 +1,112 @@
+"""The `tls:` part of a sink: whom to trust, what to show, nothing older than TLS 1.2."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import ssl
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, PrivateAttr, model_validator
+
+from hsm_agent.secret import read_private_file
+from hsm_agent.settings import LocalPath, Strict
+
+_SHA256_HEX = re.compile(r"[0-9a-f]{64}")
+_MINIMA = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+def _fingerprint(text: str) -> str:
+    """Lower-case hex of a SHA-256 fingerprint, written with or without colons and the prefix of RFC 5425."""
+    plain = re.sub(r"^sha-?256:", "", text.strip().lower()).replace(":", "")
+    if not _SHA256_HEX.fullmatch(plain):
+        raise ValueError("not a SHA-256 fingerprint (64 hex digits, as openssl x509 -fingerprint -sha256 prints them)")
+    return plain
+
+
+class TlsSettings(Strict):
+    """How a TLS connection to a receiver is made.
+
+    `verify: name`: the certificate is of a CA in `ca` and for the name (or IP address) in `to`.
+    `verify: fingerprint`: its SHA-256 is one of `fingerprints`; a `ca`, if given, must have signed it besides.
+    """
+
+    ca: LocalPath | None = None
+    certificate: LocalPath | None = None
+    key: LocalPath | None = None
+    verify: Literal["name", "fingerprint"] = "name"
+    fingerprints: tuple[Annotated[str, AfterValidator(_fingerprint)], ...] = ()
+    minimum: Literal["1.2", "1.3"] = "1.2"
+    _content: str = PrivateAttr(default="")
+    """Digest of the files: settings are equal only if their certificates are."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.verify == "name" and self.ca is None:
+            raise ValueError("ca: required with verify: name")
+        if self.verify == "name" and self.fingerprints:
+            raise ValueError("fingerprints: only with verify: fingerprint")
+        if self.verify == "fingerprint" and not self.fingerprints:
+            raise ValueError("fingerprints: at least one is required with verify: fingerprint")
+        if self.key is not None and self.certificate is None:
+            raise ValueError("certificate: required where there is a key")
+        self.context()
+        self._content = self._digest()
+        return self
+
+    def context(self) -> ssl.SSLContext:
+        """A context for connections to the receiver. Reads the files; raises ValueError that names the key."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = _MINIMA[self.minimum]
+        if self.verify == "fingerprint":
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE if self.ca is None else ssl.CERT_REQUIRED
+        if self.ca is not None:
+            try:
+                context.load_verify_locations(cafile=self.ca)
+            except (OSError, ValueError) as error:
+                raise ValueError(f"ca: {self.ca}: {_why(error, 'not a PEM certificate')}") from error
+        self._load_own(context)
+        return context
+
+    def _load_own(self, context: ssl.SSLContext) -> None:
+        if self.certificate is None:
+            return
+        name, private = ("certificate", self.certificate) if self.key is None else ("key", self.key)
+        try:
+            read_private_file(private)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        try:
+            self.certificate.read_bytes()
+        except OSError as error:
+            raise ValueError(f"certificate: {self.certificate}: {error.strerror}") from error
+        try:
+            # Without a password OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(self.certificate, self.key, password=lambda: b"")
+        except (OSError, ValueError) as error:
+            why = _why(error, "not a PEM certificate with its unencrypted key")
+            raise ValueError(f"{name}: {private} (with certificate {self.certificate}): {why}") from error
+
+    def _digest(self) -> str:
+        digest = hashlib.sha256()
+        for path in (self.ca, self.certificate, self.key):
+            content = b"" if path is None else path.read_bytes()
+            digest.update(len(content).to_bytes(8, "big") + content)
+        return digest.hexdigest()
+
+    def trusts(self, certificate: bytes | None) -> bool:
+        """Whether a peer with this certificate (DER) is the receiver, as far as fingerprints go."""
+        if self.verify == "name":
+            return True
+        shown = hashlib.sha256(certificate or b"").hexdigest()
+        matches = [hmac.compare_digest(shown, known) for known in self.fingerprints]
+        return certificate is not None and any(matches)
+
+
+def _why(error: OSError | ValueError, otherwise: str) -> str:
+    if isinstance(error, ssl.SSLError):
+        known = {"KEY_VALUES_MISMATCH": "the key does not belong to the certificate"}
+        return known.get(error.reason or "", otherwise)
+    return (error.strerror if isinstance(error, OSError) else None) or otherwise

@@ -1,0 +1,39 @@
+"""Free ports, and whether somebody listens on one, without connecting to it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+_LISTEN, _UDP_UNCONNECTED = "0A", "07"
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """A port nobody uses now; good for a peer that must come back on the same one."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def listening(port: int, protocol: str = "tcp") -> bool:
+    """Whether a socket of this machine listens on the port. A probing connection would show up in the peer's log."""
+    state = _LISTEN if protocol == "tcp" else _UDP_UNCONNECTED
+    for table in (f"/proc/net/{protocol}", f"/proc/net/{protocol}6"):
+        for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
+            fields = line.split()
+            if int(fields[1].rpartition(":")[2], 16) == port and fields[3] == state:
+                return True
+    return False
+
+
+async def until_listening(process: asyncio.subprocess.Process, tcp: list[int], udp: list[int], log: Path) -> None:
+    """Wait until the process listens on all ports. Raises RuntimeError with its log if it does not within 10 s."""
+    for _ in range(500):
+        if all(listening(port) for port in tcp) and all(listening(port, "udp") for port in udp):
+            return
+        if process.returncode is not None:
+            break
+        await asyncio.sleep(0.02)
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    raise RuntimeError(f"the peer does not listen on {tcp} {udp}:\n{text}")
