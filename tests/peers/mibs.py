@@ -43,7 +43,7 @@ def base_mibs() -> Mibs:
     for place in places:
         if (place / "SNMPv2-SMI.mib").is_file() and _NET_SNMP.is_dir():
             return Mibs((place, _NET_SNMP))
-    missing = "the base MIB texts are missing: unpack Debian's erlang-snmp under var/peers"
+    missing = "the base MIB texts are missing: run scripts/setup test"
     if os.environ.get("HSM_AGENT_REQUIRE_PEERS") == "1":
         pytest.fail(missing)
     pytest.skip(missing)

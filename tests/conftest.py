@@ -1,0 +1,75 @@
+"""What every test stands on: no blocking call on the event loop, no child process left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from blockbuster import blockbuster_ctx
+
+from tests.peers.ports import free_port as _free_port
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+
+# Where the agent may make a call that blocks while the event loop runs, each with its reason.
+_MAY_BLOCK: tuple[tuple[str, str, str], ...] = (
+    ("hsm_agent/control.py", "start", "makes the socket's folder once, before the agent serves anything"),
+    ("hsm_agent/control.py", "close", "removes the socket once, when the agent has stopped"),
+    ("hsm_agent/serve/indexes.py", "load", "reads the file once, before anything is answered"),
+    ("hsm_agent/serve/engine_state.py", "load", "reads the file once, before anything is answered"),
+)
+
+_CHILD_GRACE_SECONDS = 2.0
+
+
+@pytest.fixture(autouse=True)
+def _event_loop_never_blocks() -> Iterator[None]:
+    with blockbuster_ctx("hsm_agent") as watch:
+        for file, function, _reason in _MAY_BLOCK:
+            for blocking in watch.functions.values():
+                blocking.can_block_in(file, function)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_child_is_left() -> Iterator[None]:
+    before = _children()
+    yield
+    deadline = time.monotonic() + _CHILD_GRACE_SECONDS
+    while (left := _children() - before) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    names = [f"{pid} {_command(pid)}" for pid in sorted(left)]
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert not names, f"child processes left behind: {'; '.join(names)}"
+
+
+def _children() -> set[int]:
+    """The living children of this process, those of its other threads included."""
+    pids: set[int] = set()
+    for path in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+            pids.update(map(int, path.read_text(encoding="ascii").split()))
+    return {pid for pid in pids if _command(pid)}
+
+
+def _command(pid: int) -> str:
+    """The command line; nothing for a process that has ended and only waits to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+@pytest.fixture
+def free_port() -> Callable[[socket.SocketKind], int]:
+    """A function that names a free port of 127.0.0.1, for peers that can't choose one themselves."""
+    return _free_port
