@@ -1,0 +1,222 @@
+"""The HTTP side: GET /metrics, /healthz, /readyz and /api/v1/status. Read-only: nothing is changed through it.
+
+`/healthz` answers 200 as long as the event loop does. `/readyz` answers 503 with a JSON list of what is missing until
+every source was polled once, successfully or not; from then on 200 and an empty list. What fails later (a source, a
+sink, a spool that cannot write) does not take readiness back: the agent still polls, serves and delivers, and a
+balancer or supervisor that took it away then would blind the operator in the moment that matters. Those are alarms.
+
+A client that is slow, silent or greedy costs one of a bounded number of connections for a bounded time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import logging
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from pydantic import field_validator
+
+from hsm_agent.serve.basic_auth import BasicAuth, TooManyChecksError
+from hsm_agent.serve.connections import Connections, listen, stop
+from hsm_agent.serve.http_guest import Guest, plain, respond
+from hsm_agent.serve.metrics import exposition
+from hsm_agent.serve.status import status
+from hsm_agent.serve.web_config import WatchedWebConfig, WebConfigError, load_web_config
+from hsm_agent.settings import LocalPath, Strict
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from hsm_agent.serve.snapshot import Snapshot
+
+log = logging.getLogger(__name__)
+
+PATHS = ("/metrics", "/healthz", "/readyz", "/api/v1/status")
+
+MOST_CONNECTIONS = 64
+ANSWER_SECONDS = 10.0
+CLOSE_SECONDS = 1.0
+COMPLAIN_SECONDS = 60.0
+
+_LISTEN = re.compile(r"(?:\[([^\]]+)\]|([0-9.]+)):([0-9]{1,5})")
+_HIGHEST_PORT = 65535
+
+
+class HttpError(Exception):
+    """The server can't be started; the text names the key."""
+
+
+class HttpSettings(Strict):
+    """Where it listens, and what guards it."""
+
+    listen: str = "127.0.0.1:9717"
+    web_config: LocalPath | None = None
+
+    @field_validator("listen")
+    @classmethod
+    def _listen_is_an_address(cls, text: str) -> str:
+        listen_address(text)
+        return text
+
+    @field_validator("web_config")
+    @classmethod
+    def _web_config_is_sound(cls, path: LocalPath | None) -> LocalPath | None:
+        if path is not None:
+            load_web_config(path)
+        return path
+
+
+def listen_address(text: str) -> tuple[str, int]:
+    """Address and port of `127.0.0.1:9717` or `[::1]:9717`. Raises ValueError."""
+    found = _LISTEN.fullmatch(text)
+    if found is None:
+        raise ValueError(f"not an address and port: {text!r} (write 127.0.0.1:9717 or [::1]:9717)")
+    host, port = found[1] or found[2], int(found[3])
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError as error:
+        raise ValueError(f"not an IP address: {host!r}") from error
+    if isinstance(address, ipaddress.IPv6Address) != bool(found[1]) or port > _HIGHEST_PORT:
+        raise ValueError(f"not an address and port: {text!r}")
+    return host, port
+
+
+class HttpServer:
+    """Answers from snapshots of the present, until closed."""
+
+    def __init__(
+        self, settings: HttpSettings, *, snapshot: Callable[[], Snapshot], missing: Callable[[], Sequence[str]]
+    ) -> None:
+        """`snapshot` and `missing` are called on the event loop's thread, for each request that needs them."""
+        self._settings = settings
+        self._snapshot = snapshot
+        self._missing = missing
+        self._auth = BasicAuth()
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="http-writer")
+        self._web_config = WatchedWebConfig(settings.web_config)
+        self._complained_at = -COMPLAIN_SECONDS
+        self._listener: socket.socket | None = None
+        self._web: web.Server | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens, with the port the kernel chose where 0 was asked for."""
+        if self._listener is None:
+            raise RuntimeError("the server is not started")
+        host, port = self._listener.getsockname()[:2]
+        return host, port
+
+    async def start(self) -> None:
+        """Listen. Raises HttpError."""
+        try:
+            await self.reload()
+            self._listener = await listen(*listen_address(self._settings.listen))
+        except WebConfigError as error:
+            raise HttpError(f"serve.http.web_config: {error}") from error
+        except OSError as error:
+            raise HttpError(f"serve.http.listen: {self._settings.listen}: {error.strerror}") from error
+        loop = asyncio.get_running_loop()
+        self._web = server = web.Server(self._handle)
+        connections = Connections(
+            self._listener,
+            guest=lambda: Guest(server, loop),
+            context=self._web_config.current_context,
+            limit=MOST_CONNECTIONS,
+        )
+        self._task = loop.create_task(connections.serve(), name="http")
+        self._task.add_done_callback(_complain_if_it_failed)
+        current = self._web_config.current
+        if current.users and current.context is None and not _is_loopback(self.address[0]):
+            log.warning("http: passwords cross the network in clear text: add tls_server_config to the web_config")
+
+    async def reload(self) -> None:
+        """Read the web_config anew. Raises WebConfigError, and goes on with the old one."""
+        await self._web_config.reload()
+
+    async def close(self) -> None:
+        """Stop listening, let answers that are under way end, cut the rest; within three seconds."""
+        if self._listener is not None and self._task is not None and self._web is not None:
+            self._web.pre_shutdown()
+            await self._web.shutdown(CLOSE_SECONDS)
+            await stop(self._task)
+            self._listener.close()
+        self._auth.close()
+        self._writer.shutdown(wait=False, cancel_futures=True)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        guest = request.protocol
+        assert isinstance(guest, Guest)
+        guest.begin()
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                response = await self._answer(request)
+                await response.prepare(request)
+                await response.write_eof()
+                await request.writer.drain()
+        except TimeoutError as error:
+            guest.cut()
+            raise ConnectionAbortedError("the client took too long to read") from error
+        finally:
+            guest.end()
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        users = self._web_config.current.users
+        if users:
+            try:
+                allowed = await self._auth.allows(users, request.headers.get("Authorization", ""))
+            except TooManyChecksError:
+                return plain(HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": "1"})
+            if not allowed:
+                self._complain(request)
+                return plain(HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": 'Basic realm="hsm-agent", charset="UTF-8"'})
+        if request.path not in PATHS:
+            return plain(HTTPStatus.NOT_FOUND)
+        if request.method != "GET":
+            return plain(HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "GET"})
+        return await self._get(request.path, request.headers.get("Accept", ""))
+
+    async def _get(self, path: str, accept: str) -> web.Response:
+        if path == "/healthz":
+            return respond(HTTPStatus.OK, b"ok\n", "text/plain; charset=utf-8")
+        if path == "/readyz":
+            waiting = list(self._missing())
+            state = HTTPStatus.SERVICE_UNAVAILABLE if waiting else HTTPStatus.OK
+            return respond(state, json.dumps(waiting).encode(), "application/json")
+        loop = asyncio.get_running_loop()
+        present = self._snapshot()
+        if path == "/metrics":
+            body, content_type = await loop.run_in_executor(self._writer, exposition, present, accept)
+            return respond(HTTPStatus.OK, body, content_type)
+        body = await loop.run_in_executor(self._writer, document, present)
+        return respond(HTTPStatus.OK, body, "application/json")
+
+    def _complain(self, request: web.BaseRequest) -> None:
+        # Once a minute: whoever guesses must not fill the log.
+        now = time.monotonic()
+        if now - self._complained_at >= COMPLAIN_SECONDS and "Authorization" in request.headers:
+            self._complained_at = now
+            log.warning("http: wrong user or password from %s", request.remote)
+
+
+def document(present: Snapshot) -> bytes:
+    """The status as JSON."""
+    return json.dumps(status(present), allow_nan=False).encode()
+
+
+def _complain_if_it_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("http: the server stopped", exc_info=error)
+
+
+def _is_loopback(host: str) -> bool:
+    return ipaddress.ip_address(host).is_loopback
