@@ -1,0 +1,297 @@
+"""The side that sends notifications to one receiver: traps under our own engine, informs under the receiver's.
+
+No I/O and no clock. For v3 informs the receiver is authoritative: its engine ID is discovered (RFC 3414 section 4),
+its boots and time are learnt from authentic messages only and never go back (section 3.2 (7) b).
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from hsm_agent.wire import ber, snmp, snmp_v3
+from hsm_agent.wire.ber import DecodeError
+from hsm_agent.wire.engine import MAX_BOOTS
+from hsm_agent.wire.snmp import PduType, Version
+from hsm_agent.wire.snmp_counters import Count
+from hsm_agent.wire.snmp_request import level_of
+from hsm_agent.wire.snmp_v3 import Header, Parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hsm_agent.wire.engine import Engine
+    from hsm_agent.wire.snmp import Pdu
+    from hsm_agent.wire.usm import Keys, User
+
+TIME_WINDOW_SECONDS = 150  # RFC 3414 section 2.2.3
+_MAX_ID = 2**31 - 1
+_MAX_REMEMBERED = 1024
+_CAUSES = {count.oid: count for count in Count}
+
+
+class TooBigError(ValueError):
+    """The notification is larger than a datagram, or than the receiver takes."""
+
+
+class Acknowledged(NamedTuple):
+    """The receiver has taken the inform."""
+
+    request_id: int
+
+
+class Declined(NamedTuple):
+    """The receiver answered with an error."""
+
+    request_id: int
+    error_status: int
+
+
+class Learned(NamedTuple):
+    """The receiver's engine or its time became known: what is outstanding must be sent anew."""
+
+
+class Complaint(NamedTuple):
+    """The receiver reported what is wrong with our message; None if it is nothing an SNMP MIB has a name for."""
+
+    cause: Count | None
+
+
+Outcome = Acknowledged | Declined | Learned | Complaint
+
+
+@dataclass(slots=True, kw_only=True)
+class _Receiver:
+    """The receiver's engine as far as it is known: RFC 3414's LCD entry."""
+
+    keys: Keys
+    engine_id: bytes
+    boots: int = 0
+    time: int = 0
+    latest_received: int = 0
+    learnt: float = 0.0
+    authentic: bool = False
+    max_size: int = snmp.MIN_MAX_SIZE
+
+    def time_at(self, now: float) -> int:
+        """The receiver's time now, as we reckon it."""
+        return min(self.time + int(now - self.learnt), _MAX_ID) if self.authentic else 0
+
+    def learn(self, boots: int, time: int, now: float) -> bool:
+        """Take over what an authentic message said, if it is news (RFC 3414 section 3.2 (7) b 1)."""
+        if self.authentic and (boots, time) <= (self.boots, self.latest_received):
+            return False
+        self.boots, self.time, self.latest_received = boots, time, time
+        self.learnt = now
+        self.authentic = True
+        return True
+
+    def is_late(self, boots: int, time: int, now: float) -> bool:
+        """Whether a message lies outside the time window (RFC 3414 section 3.2 (7) b 2)."""
+        if self.boots >= MAX_BOOTS or boots < self.boots:
+            return True
+        return boots == self.boots and time < self.time_at(now) - TIME_WINDOW_SECONDS
+
+
+class Originator:
+    """Encodes notifications for one receiver and understands what it answers. Made anew after each failure."""
+
+    def __init__(
+        self, *, engine: Engine, first_id: int, community: bytes | None = None, user: User | None = None
+    ) -> None:
+        """Either a community (v2c) or a user (v3). `first_id` is random, so that strangers can't guess an answer."""
+        if (community is None) == (user is None):
+            raise ValueError("either a community or a user")
+        self._engine = engine
+        self._community = community
+        self._user = user
+        self._own_keys = user.localize(engine.engine_id) if user else None
+        self._last_id = first_id & _MAX_ID
+        self._receiver: _Receiver | None = None
+        self._outstanding: dict[int, int] = {}
+        """Request IDs by message ID; for v2c, which has no message IDs, by themselves."""
+
+    @property
+    def knows_receiver(self) -> bool:
+        """Whether informs can be encoded; if not, send a probe first."""
+        return self._user is None or self._receiver is not None
+
+    @property
+    def synchronised(self) -> bool:
+        """Whether an inform will be in the receiver's time window; if not, the first one will teach us."""
+        return self._user is None or (self._receiver is not None and self._receiver.authentic)
+
+    def next_id(self) -> int:
+        """A request ID for a new notification."""
+        self._last_id = (self._last_id + 1) & _MAX_ID
+        return self._last_id
+
+    def forget(self, request_id: int) -> None:
+        """The notification is done with; late answers to it mean nothing."""
+        self._outstanding = {
+            message: request for message, request in self._outstanding.items() if request != request_id
+        }
+
+    def encode_trap(self, varbinds: Iterable[bytes], now: float) -> bytes:
+        """An SNMPv2-Trap; v3 ones are authenticated by our own engine (RFC 3413 section 3.3, unconfirmed)."""
+        pdu = snmp.encode_pdu(PduType.TRAP, self.next_id(), 0, 0, varbinds)
+        if self._own_keys is None:
+            return self._encode_community(pdu)
+        engine = self._engine
+        header = self._header(self._own_keys, reportable=0)
+        message = self._encode_v3(header, self._own_keys, pdu, (engine.engine_id, engine.boots, engine.time(now)))
+        return _sized(message, snmp.MAX_MESSAGE)
+
+    def encode_inform(self, request_id: int, varbinds: Iterable[bytes], now: float) -> bytes:
+        """An InformRequest; called again for each retransmission, whose message ID and time are new."""
+        pdu = snmp.encode_pdu(PduType.INFORM, request_id, 0, 0, varbinds)
+        if self._user is None:
+            self._remember(request_id, request_id)
+            return self._encode_community(pdu)
+        receiver = self._receiver
+        if receiver is None:
+            raise ValueError("the receiver's engine is not known: send a probe first")
+        header = self._header(receiver.keys, reportable=snmp_v3.REPORTABLE)
+        moment = (receiver.engine_id, receiver.boots, receiver.time_at(now))
+        message = self._encode_v3(header, receiver.keys, pdu, moment)
+        self._remember(header.message_id, request_id)
+        return _sized(message, receiver.max_size)
+
+    def encode_probe(self) -> bytes:
+        """A request that makes the receiver tell its engine ID (RFC 3414 section 4)."""
+        request_id = self.next_id()
+        pdu = snmp.encode_pdu(PduType.GET, request_id, 0, 0, ())
+        self._remember(request_id, request_id)
+        return snmp_v3.encode_message(
+            Header(request_id, snmp.MAX_MESSAGE, snmp_v3.REPORTABLE, snmp_v3.USM_MODEL),
+            engine_id=b"",
+            boots=0,
+            time=0,
+            keys=b"",
+            scoped=snmp_v3.encode_scoped(b"", b"", pdu),
+        )
+
+    def _encode_community(self, pdu: bytes) -> bytes:
+        assert self._community is not None
+        return _sized(snmp.encode_community_message(Version.V2C, self._community, pdu), snmp.MAX_MESSAGE)
+
+    def _header(self, keys: Keys, *, reportable: int) -> Header:
+        return Header(self.next_id(), snmp.MAX_MESSAGE, level_of(keys) | reportable, snmp_v3.USM_MODEL)
+
+    def _encode_v3(self, header: Header, keys: Keys, pdu: bytes, moment: tuple[bytes, int, int]) -> bytes:
+        engine_id, boots, time = moment
+        return snmp_v3.encode_message(
+            header,
+            engine_id=engine_id,
+            boots=boots,
+            time=time,
+            keys=keys,
+            scoped=snmp_v3.encode_scoped(self._engine.engine_id, b"", pdu),
+            salt=self._engine.salts.draw() if keys.privacy else b"",
+        )
+
+    def _remember(self, message_id: int, request_id: int) -> None:
+        while len(self._outstanding) >= _MAX_REMEMBERED:
+            del self._outstanding[next(iter(self._outstanding))]
+        self._outstanding[message_id] = request_id
+
+    def receive(self, datagram: bytes, now: float) -> Outcome | None:
+        """What the receiver says; None for what is malformed, not authentic, late, or answers nothing we asked."""
+        try:
+            version, position, end = snmp.open_message(datagram)
+            if version == Version.V3 and self._user is not None:
+                return self._receive_v3(datagram, position, end, now)
+            if version == Version.V2C and self._community is not None:
+                return self._receive_community(self._community, datagram, position, end)
+        except DecodeError:
+            return None
+        return None
+
+    def _receive_community(self, community: bytes, datagram: bytes, position: int, end: int) -> Outcome | None:
+        given, position = ber.read_octets(datagram, position, end)
+        if not hmac.compare_digest(given, community):
+            return None
+        pdu = snmp.read_pdu(datagram, position, end)
+        return self._answer(pdu, self._outstanding.get(pdu.request_id))
+
+    def _receive_v3(self, datagram: bytes, position: int, end: int, now: float) -> Outcome | None:
+        header, position = snmp_v3.read_header(datagram, position, end)
+        if header.security_model != snmp_v3.USM_MODEL or header.message_id not in self._outstanding:
+            return None
+        parameters, position = snmp_v3.read_parameters(datagram, position, end)
+        if not header.flags & snmp_v3.AUTH:
+            return self._receive_report(datagram, position, end, header, parameters)
+        receiver = self._receiver
+        if receiver is None or not self._is_authentic(receiver, datagram, header, parameters):
+            return None
+        news = receiver.learn(parameters.boots, parameters.time, now)
+        if receiver.is_late(parameters.boots, parameters.time, now):
+            return None
+        pdu = _open(receiver.keys, datagram, position, end, header, parameters)
+        if pdu.pdu_type is not PduType.REPORT:
+            if header.flags & snmp_v3.LEVEL != level_of(receiver.keys):
+                return None
+            return self._answer(pdu, self._outstanding[header.message_id])
+        cause = _cause(pdu)
+        return Learned() if news and cause is Count.NOT_IN_TIME_WINDOWS else Complaint(cause)
+
+    @staticmethod
+    def _is_authentic(receiver: _Receiver, datagram: bytes, header: Header, parameters: Parameters) -> bool:
+        keys = receiver.keys
+        if parameters.engine_id != receiver.engine_id or parameters.user_name != keys.user_name:
+            return False
+        if header.flags & snmp_v3.PRIVACY and keys.privacy is None:
+            return False
+        return keys.verify(datagram, parameters.digest_offset, parameters.digest)
+
+    def _receive_report(
+        self, datagram: bytes, position: int, end: int, header: Header, parameters: Parameters
+    ) -> Outcome | None:
+        """A Report in clear: it may name an engine or complain, but never set a time."""
+        if header.flags & snmp_v3.PRIVACY:
+            return None
+        scoped = snmp_v3.read_scoped(datagram, position, end)
+        pdu = snmp.read_pdu(scoped.data, scoped.position, scoped.end)
+        if pdu.pdu_type is not PduType.REPORT:
+            return None
+        cause = _cause(pdu)
+        engine_id = parameters.engine_id
+        known = self._receiver.engine_id if self._receiver else None
+        if cause is not Count.UNKNOWN_ENGINE_IDS or engine_id == known:
+            return Complaint(cause)
+        if len(engine_id) < snmp_v3.MIN_ENGINE_ID:
+            return None
+        assert self._user is not None
+        keys = self._user.localize(engine_id)
+        self._receiver = _Receiver(keys=keys, engine_id=engine_id, max_size=header.max_size)
+        return Learned()
+
+    @staticmethod
+    def _answer(pdu: Pdu, request_id: int | None) -> Outcome | None:
+        if pdu.pdu_type is not PduType.RESPONSE or pdu.request_id != request_id:
+            return None
+        return Declined(pdu.request_id, pdu.first) if pdu.first else Acknowledged(pdu.request_id)
+
+
+def _sized(message: bytes, max_size: int) -> bytes:
+    if len(message) > max_size:
+        raise TooBigError(f"{len(message)} octets, and {max_size} at most are taken")
+    return message
+
+
+def _open(keys: Keys, datagram: bytes, position: int, end: int, header: Header, parameters: Parameters) -> Pdu:
+    if header.flags & snmp_v3.PRIVACY:
+        encrypted, after = ber.read_octets(datagram, position, end)
+        ber.finish(after, end)
+        if len(parameters.salt) != 8:  # noqa: PLR2004 - RFC 3826 section 3.1.4 (1)
+            raise DecodeError(ber.Reason.LENGTH)
+        scoped = snmp_v3.read_decrypted(keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt))
+    else:
+        scoped = snmp_v3.read_scoped(datagram, position, end)
+    return snmp.read_pdu(scoped.data, scoped.position, scoped.end)
+
+
+def _cause(report: Pdu) -> Count | None:
+    varbinds = snmp.read_varbinds(report.varbinds)
+    return _CAUSES.get(varbinds[0].name) if varbinds else None
