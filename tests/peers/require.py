@@ -18,6 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PEERS = ROOT / "var" / "peers"
 _FOLDERS = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 _BINARIES = ("usr/sbin", "usr/bin", "sbin", "bin")
+# The second line is for programs that find their own libraries by an absolute path, where unpacked ones aren't.
+_LIBRARIES = (
+    *("usr/lib/*-linux-gnu*", "lib/*-linux-gnu*"),
+    *("usr/lib/syslog-ng", "lib/*-linux-gnu*/systemd", "usr/lib/*-linux-gnu*/systemd"),
+)
 
 
 class MissingPeerError(Exception):
@@ -64,8 +69,7 @@ def environment_for(path: Path) -> dict[str, str]:
     prefix = prefix_of(path)
     if prefix == Path("/"):
         return {}
-    libraries = [*prefix.glob("usr/lib/*-linux-gnu*"), *prefix.glob("lib/*-linux-gnu*")]
-    libraries += [folder for place in libraries for folder in (place / "systemd",) if folder.is_dir()]
+    libraries = [folder for pattern in _LIBRARIES for folder in sorted(prefix.glob(pattern)) if folder.is_dir()]
     environment = {"LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries))}
     modules = [str(folder) for place in libraries if (folder := place / "rsyslog").is_dir()]
     if modules:
