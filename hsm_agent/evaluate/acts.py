@@ -1,0 +1,75 @@
+"""What operators and a new configuration do to alarms: silence, end a silence, forget, withdraw."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hsm_agent.evaluate.alarms import Context, close, notice, tell_all
+from hsm_agent.evaluate.book import Book, Draft, Outcome, raised
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hsm_agent.evaluate.silences import Silence
+    from hsm_agent.model import Series
+
+
+def silence(book: Book, wanted: Silence, context: Context) -> Outcome:
+    """Begin a silence. It is told, as its end will be."""
+    draft = Draft(book)
+    draft.silences.put(wanted.silence_id, wanted)
+    draft.events.append(notice(f"Silence begun by uid {wanted.by_uid}: {wanted.scope} ({wanted.reason})", context))
+    return draft.outcome()
+
+
+def end_silence(book: Book, silence_id: str, by_uid: int, context: Context) -> Outcome:
+    """End a silence before its time; what still holds is raised aloud. LookupError if there is none of that id."""
+    draft = Draft(book)
+    ended = book.silences[silence_id]
+    draft.silences.put(silence_id, None)
+    draft.events.append(notice(f"Silence ended by uid {by_uid}: {ended.scope} ({ended.reason})", context))
+    tell_all(draft, {}, context)
+    return draft.outcome()
+
+
+def forget(book: Book, alarm_id: str, by_uid: int, context: Context) -> Outcome:
+    """Clear an alarm whose object is gone for good. LookupError if there is none of that id.
+
+    If the object is there after all its next reading starts afresh.
+    """
+    draft = Draft(book)
+    for key, _, alarm in raised(book.watches, book.alarmed):
+        if alarm.alarm_id == alarm_id:
+            close(draft, key, None, context, f"forgotten by uid {by_uid}")
+            draft.watches.put(key, None)
+            draft.tracks.put(key[1], None)
+            draft.events.append(notice(f"Alarm {alarm_id} ({key[0]}) forgotten by uid {by_uid}", context))
+            return draft.outcome()
+    raise LookupError(f"no alarm {alarm_id}")
+
+
+def withdraw(book: Book, keeps: Callable[[Series], bool], context: Context) -> Outcome:
+    """Clear what the configuration no longer holds, and forget all that only served it.
+
+    `context.rules` are the new rules; `keeps` says whether the source and the object of a series are still configured.
+    To be called after a reload, and at start once the book is loaded.
+    """
+    draft = Draft(book)
+    for key in list(book.watches):
+        name, series = key
+        if keeps(series) and any(rule.name == name for rule in context.rules.plan_of(series).rules):
+            continue
+        if book.watches[key].alarm is not None:
+            close(draft, key, None, context, "withdrawn, no longer in the configuration")
+        draft.watches.put(key, None)
+    for series in list(book.tracks):
+        if not keeps(series) or not context.rules.plan_of(series).rules:
+            draft.tracks.put(series, None)
+    for series, length in list(book.windows):
+        if not keeps(series) or length not in context.rules.plan_of(series).windows:
+            draft.windows.put((series, length), None)
+    for series, spacing in list(book.points):
+        plan = context.rules.plan_of(series)
+        if not keeps(series) or spacing not in dict(plan.points):
+            draft.drop_points((series, spacing), plan.phase)
+    return draft.outcome()

@@ -1,0 +1,60 @@
+"""The level that a severity stands for, as an event shows it and as a person says it."""
+
+from __future__ import annotations
+
+from hsm_agent.evaluate.rules import (
+    WINDOWS,
+    Above,
+    Below,
+    Changes,
+    Condition,
+    Grows,
+    Level,
+    NotFalling,
+    RateChanges,
+    Reaches,
+)
+from hsm_agent.evaluate.texts import amount, duration_text
+from hsm_agent.metrics import unit
+from hsm_agent.model import Severity, number_text
+
+
+def own(level: Level | None, limit: float | None) -> float | None:
+    """A level as a number; `own` is the limit the reading brings, and no level where it brings none."""
+    return limit if level == "own" else level
+
+
+def either(severity: Severity, warning: float | None, critical: float | None) -> float | None:
+    """The level of a severity; the other one where a rule has only that (as when a warning is escalated)."""
+    first, second = (critical, warning) if severity is Severity.CRITICAL else (warning, critical)
+    return second if first is None else first
+
+
+def rate_unit(metric: str) -> str:
+    """Unit of what is compared: increase per second of a counter, the value itself of a gauge."""
+    return "per second" if metric.endswith("_total") else unit(metric)
+
+
+def limit_of(condition: Condition, severity: Severity, metric: str, limit: float | None) -> tuple[str, str]:
+    """Threshold for machines and limit for people; both empty where the condition has none (`changes`)."""
+    name = unit(metric)
+    match condition:
+        case Above() | Below():
+            level = either(severity, own(condition.warning, limit), own(condition.critical, limit))
+            return number_text(level), amount(level, name)
+        case Grows():
+            length = either(severity, condition.warning, condition.critical) or 0.0
+            least = f"{number_text(condition.at_least)} in {WINDOWS} x {duration_text(length)}"
+            return least, least
+        case RateChanges():
+            least = f"{number_text(condition.percent)} % and {amount(condition.at_least, rate_unit(metric))}"
+            text = f"{least} against {duration_text(condition.against)} ago"
+            return text, text
+        case Reaches():
+            within = duration_text(either(severity, condition.warning, condition.critical) or 0.0)
+            return f"{number_text(condition.level)} within {within}", f"{amount(condition.level, name)} within {within}"
+        case Changes():
+            return "", ""
+        case NotFalling():
+            lasting = duration_text(either(severity, condition.warning, condition.critical) or 0.0)
+            return lasting, lasting

@@ -1,0 +1,239 @@
+"""What a rule is: which readings it watches, which condition it puts, how patient and how talkative it is.
+
+Data only. Judging is in `verdicts`, telling in `alarms`; the settings that build rules are in `config`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Literal
+from zlib import crc32
+
+from hsm_agent.metrics import unit
+from hsm_agent.model import Labels, Series, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Level = float | Literal["own"]
+"""A level in the metric's unit; `own` is the limit that the reading brings along (`Reading.limit`)."""
+
+PERCENT_HYSTERESIS = 5.0
+HOUR = 3600.0
+DAY = 86400.0
+WINDOWS = 6
+"""How many equal windows `grows` compares."""
+PRESENCE = "token_present"
+"""Says of a (source, resource) whether the object that the other readings hang on is there at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """Globs that a reading must satisfy. A label that is named must be there; labels are the merged ones."""
+
+    source: str = "*"
+    resource: str = "*"
+    labels: Labels = ()
+
+    def covers(self, source: str, resource: str, labels: Labels | None) -> bool:
+        """Whether such a reading is meant; labels of None are unknown and not asked for."""
+        if not (fnmatchcase(source, self.source) and fnmatchcase(resource, self.resource)):
+            return False
+        found = dict(labels or ())
+        return labels is None or all(name in found and fnmatchcase(found[name], glob) for name, glob in self.labels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Above:
+    """A level is reached at value >= level; `absolute` judges the value without its sign."""
+
+    warning: Level | None = None
+    critical: Level | None = None
+    absolute: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Below:
+    """A level is reached at value <= level."""
+
+    warning: Level | None = None
+    critical: Level | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grows:
+    """The minima of six equal windows, each as long as the severity's number of seconds, rise strictly.
+
+    Between the first and the last they rise by `at_least`.
+    """
+
+    warning: float | None = None
+    critical: float | None = None
+    at_least: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateChanges:
+    """The rate differs from the rate `against` seconds ago by `percent` of that, and by `at_least` a second.
+
+    A `_total` metric is a counter, its rate is its increase per second; a gauge is taken as it is.
+    """
+
+    against: float = HOUR
+    percent: float = 50.0
+    at_least: float = 0.0
+    severity: Severity = Severity.WARNING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reaches:
+    """The least-squares line through the last `over` seconds reaches `level` within the severity's seconds."""
+
+    level: float
+    over: float = 30 * DAY
+    warning: float | None = None
+    critical: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """Value or labels differ from the last ones. Of a counter only an increase counts, never its reset."""
+
+    severity: Severity = Severity.WARNING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotFalling:
+    """The value is greater than `above` and has not fallen for the severity's seconds."""
+
+    above: float = 0.0
+    warning: float | None = None
+    critical: float | None = None
+
+
+Condition = Above | Below | Grows | RateChanges | Reaches | Changes | NotFalling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule. Times are seconds.
+
+    `hold` is the configuration's `for`: a level must be reached that long without a break before it is raised;
+    escalation waits in the same way, de-escalation does not. `hysteresis` None means 5 for percentages, else 0.
+    `clear_after` clears a `Changes` alarm. The rule is silent for a (source, resource) that has a value of
+    `unless_metric`. Where `escalate` covers the reading, a warning is critical.
+    """
+
+    name: str
+    metrics: tuple[str, ...]
+    condition: Condition
+    match: Match = Match()
+    hysteresis: float | None = None
+    hold: float = 0.0
+    repeat_every: float | None = None
+    clear_after: float | None = None
+    inhibited_by: tuple[str, ...] = ()
+    text: str = ""
+    runbook: str = ""
+    enabled: bool = True
+    unless_metric: str | None = None
+    escalate: Match | None = None
+
+    def margin(self, metric: str) -> float:
+        """How far a value must retreat from a level, in the metric's unit, before the level is left."""
+        if self.hysteresis is not None:
+            return self.hysteresis
+        return PERCENT_HYSTERESIS if unit(metric) == "percent" else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What has to be done for one series: the rules that watch it and the histories they need."""
+
+    rules: tuple[Rule, ...]
+    windows: tuple[float, ...] = ()
+    """Lengths of the windows whose minima are kept."""
+    points: tuple[tuple[float, float], ...] = ()
+    """Spacing of the points that are kept, and for how long, both in seconds."""
+    phase: float = 0.0
+    """0 to 1: where in its interval this series takes its points, so that not all of them do it at once."""
+
+
+def rate_spacing(against: float) -> float:
+    """Distance of the points of a rate: twelve in the time that is looked back."""
+    return against / 12
+
+
+def line_spacing(over: float) -> float:
+    """Distance of the points of a line: an hour, less where the whole line is short."""
+    return min(HOUR, over / 120)
+
+
+def _windows_of(condition: Condition) -> list[float]:
+    match condition:
+        case Grows(warning=warning, critical=critical):
+            return [length for length in (warning, critical) if length is not None]
+        case _:
+            return []
+
+
+def _points_of(condition: Condition) -> list[tuple[float, float]]:
+    match condition:
+        case RateChanges(against=against):
+            return [(rate_spacing(against), against * 5 / 3)]
+        case Reaches(over=over):
+            # 35 days of hourly points for the usual 30: a longer `over` after a reload finds something to start from.
+            return [(line_spacing(over), over * 7 / 6)]
+        case _:
+            return []
+
+
+class Ruleset:
+    """The enabled rules of one configuration, indexed so that a reading finds its own at the cost of a look-up."""
+
+    def __init__(self, rules: Iterable[Rule], labels: Mapping[str, Labels] | None = None) -> None:
+        """`labels` are the configured labels by source, the agent's own included."""
+        self.rules = tuple(rule for rule in rules if rule.enabled)
+        self.deferred_to = frozenset(rule.unless_metric for rule in self.rules if rule.unless_metric)
+        self._labels = dict(labels or {})
+        self._named = {rule.name: rule for rule in self.rules}
+        self._by_metric: dict[str, tuple[Rule, ...]] = {}
+        for rule in self.rules:
+            for metric in rule.metrics:
+                self._by_metric[metric] = (*self._by_metric.get(metric, ()), rule)
+        self._plans: dict[tuple[Series, Labels | None], Plan] = {}
+
+    def named(self, name: str) -> Rule | None:
+        """The enabled rule of that name."""
+        return self._named.get(name)
+
+    def labels_of(self, source: str, labels: Labels) -> Labels:
+        """A reading's labels on top of those configured for its source."""
+        configured = self._labels.get(source, ())
+        return tuple(sorted({**dict(configured), **dict(labels)}.items())) if configured else labels
+
+    def plan(self, series: Series, labels: Labels | None) -> Plan:
+        """The rules and histories of a series; None for labels that are not known (an info metric's content)."""
+        known = self._plans.get((series, labels))
+        if known is None:
+            known = self._plans[series, labels] = self._plan(series, labels)
+        return known
+
+    def plan_of(self, series: Series) -> Plan:
+        """The plan where there is no reading at hand."""
+        return self.plan(series, None if series[2].endswith("_info") else series[3])
+
+    def _plan(self, series: Series, labels: Labels | None) -> Plan:
+        source, resource, metric, _ = series
+        merged = None if labels is None else self.labels_of(source, labels)
+        rules = tuple(r for r in self._by_metric.get(metric, ()) if r.match.covers(source, resource, merged))
+        points: dict[float, float] = {}
+        for spacing, keep in (need for rule in rules for need in _points_of(rule.condition)):
+            points[spacing] = max(keep, points.get(spacing, 0.0))
+        return Plan(
+            rules=rules,
+            windows=tuple(sorted({length for rule in rules for length in _windows_of(rule.condition)})),
+            points=tuple(points.items()),
+            phase=crc32(repr(series).encode()) / 2**32,
+        )

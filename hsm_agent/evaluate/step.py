@@ -1,0 +1,197 @@
+"""One step of judging: new readings and the passing of time in, events and what is to be remembered out.
+
+`step` is a function of its arguments alone. Readings that belong together (a poll, with the source's own readings)
+go into one step: what inhibits is then known before what it inhibits is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import isnan
+from typing import TYPE_CHECKING
+
+from hsm_agent.evaluate import trends
+from hsm_agent.evaluate.alarms import Context, Touch, notice, tell_all
+from hsm_agent.evaluate.book import Book, Draft, Outcome, WatchKey
+from hsm_agent.evaluate.levels import settle
+from hsm_agent.evaluate.rules import PRESENCE, Changes, Plan, Rule
+from hsm_agent.evaluate.verdicts import UNDECIDED, assess
+from hsm_agent.evaluate.watches import PRESENT, RESTING, UNKNOWN_AFTER, Presence, Track, Watch
+from hsm_agent.model import Reading, Series, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hsm_agent.evaluate.trends import Points, Windows
+
+Touched = dict[WatchKey, Touch]
+CLEARED, WARNING, CRITICAL = Severity.CLEARED, Severity.WARNING, Severity.CRITICAL
+
+
+def step(book: Book, readings: Iterable[Reading], context: Context) -> Outcome:
+    """Judge readings, and let time pass. Without readings it is a tick."""
+    draft = Draft(book)
+    touched: Touched = {}
+    readings = tuple(readings)
+    for reading in readings:
+        _note_presence(draft, reading, context)
+    for reading in readings:
+        plan = context.rules.plan(reading.series, reading.labels)
+        if plan.rules:
+            draft.heard[reading.series] = None
+            if _has_value(reading):
+                _take(draft, reading, plan, context, touched)
+            else:
+                _miss(draft, reading, context)
+    _pass_time(draft, context, touched)
+    _expire_silences(draft, context)
+    tell_all(draft, touched, context)
+    return draft.outcome()
+
+
+def _has_value(reading: Reading) -> bool:
+    """Infinity is a value ("never"), NaN is none."""
+    return reading.value is not None and not isnan(reading.value)
+
+
+def _note_presence(draft: Draft, reading: Reading, context: Context) -> None:
+    if reading.metric != PRESENCE and reading.metric not in context.rules.deferred_to:
+        return
+    key = (reading.source, reading.resource, reading.metric)
+    known = draft.presences.get(key)
+    if _has_value(reading):
+        draft.presences.put(key, Presence(zero=reading.value == 0))
+    elif known is not None and known.lost is None:
+        draft.presences.put(key, replace(known, lost=context.now))
+
+
+def _gives_way(draft: Draft, rule: Rule, series: Series, context: Context) -> bool:
+    """Whether another metric speaks for the same object; a short failure to read that one does not end it."""
+    if rule.unless_metric is None or rule.unless_metric == series[2]:
+        return False
+    other = draft.presences.get((series[0], series[1], rule.unless_metric))
+    return other is not None and (other.lost is None or context.now - other.lost < UNKNOWN_AFTER)
+
+
+class _Past:
+    """The histories of one series, as far as the step has got."""
+
+    def __init__(self, draft: Draft, series: Series) -> None:
+        self._draft = draft
+        self._series = series
+
+    def windows(self, length: float) -> Windows | None:
+        return self._draft.windows.get((self._series, length))
+
+    def points(self, spacing: float) -> Points | None:
+        return self._draft.points.get((self._series, spacing))
+
+
+def _remember(draft: Draft, reading: Reading, value: float, plan: Plan) -> None:
+    series = reading.series
+    draft.tracks.put(series, PRESENT)
+    for length in plan.windows:
+        windows = trends.observe(draft.windows.get((series, length)), value, time=reading.time, length=length)
+        draft.windows.put((series, length), windows)
+    for spacing, keep in plan.points:
+        before = draft.points.get((series, spacing))
+        points = (before or trends.Points()).add(value, time=reading.time, spacing=spacing, keep=keep, phase=plan.phase)
+        if points is not before:
+            draft.put_points((series, spacing), points, plan.phase)
+
+
+def _take(draft: Draft, reading: Reading, plan: Plan, context: Context, touched: Touched) -> None:
+    """A reading with a value: into the histories, then before each of its rules."""
+    assert reading.value is not None
+    _remember(draft, reading, reading.value, plan)
+    series = reading.series
+    past = _Past(draft, series)
+    for rule in plan.rules:
+        key = (rule.name, series)
+        watch = draft.watch(key)
+        if _gives_way(draft, rule, series, context):
+            if watch is not RESTING:
+                draft.put_watch(key, Watch(alarm=watch.alarm))
+                touched[key] = Touch(rule=rule, why=f"{rule.unless_metric} speaks for it now")
+            continue
+        verdict, memory = assess(rule, reading, watch.level, watch.memory, past)
+        judged = verdict.severity
+        if judged is UNDECIDED:
+            level, waiting = watch.level, watch.waiting
+        else:
+            judged = _escalated(rule, judged, reading, context)
+            level, waiting = settle(watch.level, judged, watch.waiting, hold=rule.hold, time=reading.time)
+        now = Watch(level=level, waiting=waiting, memory=memory, alarm=watch.alarm)
+        draft.put_watch(key, now)
+        if level is not CLEARED or now.alarm is not None:
+            touched[key] = Touch(rule=rule, reading=reading, verdict=verdict)
+
+
+def _escalated(rule: Rule, judged: Severity, reading: Reading, context: Context) -> Severity:
+    if judged is not WARNING or rule.escalate is None:
+        return judged
+    labels = context.rules.labels_of(reading.source, reading.labels)
+    return CRITICAL if rule.escalate.covers(reading.source, reading.resource, labels) else judged
+
+
+def _miss(draft: Draft, reading: Reading, context: Context) -> None:
+    """A reading without a value counts once there was one."""
+    series = reading.series
+    track = draft.tracks.get(series)
+    if track is not None and (not track.missing or track.reason != reading.reason):
+        since = track.since if track.missing else context.now if context.is_up(series) else None
+        draft.tracks.put(series, Track(missing=True, since=since, reason=reading.reason))
+
+
+def _pass_time(draft: Draft, context: Context, touched: Touched) -> None:
+    for series in draft.book.unheard:
+        # An alarm that survived a restart, of an object that nothing reads any more.
+        if series not in draft.heard and context.is_up(series):
+            draft.heard[series] = None
+            draft.tracks.put(series, Track(missing=True, since=context.now, reason="not read since the agent started"))
+    for series in {**draft.book.missing, **dict.fromkeys(draft.tracks.changed)}:
+        track = draft.tracks.get(series)
+        if track is not None and track.missing:
+            _wait_for_value(draft, series, track, context, touched)
+    for key in draft.book.alarmed:
+        _lapse(draft, key, context, touched)
+
+
+def _wait_for_value(draft: Draft, series: Series, track: Track, context: Context, touched: Touched) -> None:
+    """Ten minutes without a value, its source being up, make the rules of a series unknown."""
+    if not context.is_up(series):
+        draft.tracks.put(series, replace(track, since=None))
+        return
+    if track.since is None or track.since > context.now:
+        draft.tracks.put(series, replace(track, since=context.now))
+        return
+    if context.now - track.since < UNKNOWN_AFTER:
+        return
+    for rule in context.rules.plan_of(series).rules:
+        key = (rule.name, series)
+        watch = draft.watch(key)
+        if not watch.unknown and not _gives_way(draft, rule, series, context):
+            draft.put_watch(key, Watch(level=watch.level, unknown=True, memory=watch.memory, alarm=watch.alarm))
+            touched[key] = Touch(rule=rule, why=track.reason)
+
+
+def _lapse(draft: Draft, key: WatchKey, context: Context, touched: Touched) -> None:
+    """What cannot clear by itself clears when its time has come."""
+    name, series = key
+    rule, watch = context.rules.named(name), draft.watch(key)
+    if rule is None or rule.clear_after is None or not isinstance(rule.condition, Changes) or not context.is_up(series):
+        return
+    changed = watch.memory.clock
+    if watch.level is CLEARED or changed is None or 0 <= context.now - changed < rule.clear_after:
+        return
+    memory = replace(watch.memory, clock=None)
+    draft.put_watch(key, replace(watch, level=CLEARED, memory=memory))
+    touched[key] = Touch(rule=rule, why="no further change")
+
+
+def _expire_silences(draft: Draft, context: Context) -> None:
+    """End the silences whose time has come, aloud."""
+    for silence in draft.silences.values():
+        if silence.until <= context.now:
+            draft.silences.put(silence.silence_id, None)
+            draft.events.append(notice(f"Silence ended: {silence.scope} ({silence.reason})", context))

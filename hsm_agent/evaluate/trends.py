@@ -1,0 +1,122 @@
+"""Trends: minima of equal windows for a slow leak, and a straight line for a forecast.
+
+Values in, values out. What is kept is bounded, and small enough to be written down whenever it changes.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import floor
+from operator import mul
+
+from hsm_agent.evaluate.rules import WINDOWS
+
+MINIMUM_SHARE = 0.25
+"""A line is drawn once the history spans this share of what it is to be drawn over (7.5 of 30 days) ..."""
+MINIMUM_POINTS = 12
+"""... and consists of so many points."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """Minima of the last complete windows, oldest first, and of the one that is running.
+
+    Windows lie at multiples of their length, so a restart finds them where they were. None: no value in that window.
+    """
+
+    number: int
+    low: float
+    lows: tuple[float | None, ...] = ()
+
+
+def observe(windows: Windows | None, value: float, *, time: float, length: float) -> Windows:
+    """The windows with one more value."""
+    number = floor(time / length)
+    if windows is None:
+        return Windows(number=number, low=value)
+    passed = number - windows.number
+    if passed <= 0:  # the same window, or a clock that was set back
+        return windows if value >= windows.low else Windows(number=windows.number, low=value, lows=windows.lows)
+    gap: tuple[float | None, ...] = (None,) * min(passed - 1, WINDOWS)
+    return Windows(number=number, low=value, lows=(*windows.lows, windows.low, *gap)[-WINDOWS:])
+
+
+def grows(windows: Windows | None, *, at_least: float, raised: bool) -> bool | None:
+    """Whether the minima rise strictly, by `at_least` in all; None while a window is missing.
+
+    What has been `raised` lasts until the newest minimum, that of the running window included, is back at the
+    oldest: a single quiet window within a leak must neither clear nor raise it again.
+    """
+    if windows is None:
+        return None
+    lows = [low for low in windows.lows if low is not None]
+    if len(lows) < WINDOWS:
+        return None
+    if raised:
+        return min(lows[-1], windows.low) > lows[0]
+    return all(before < after for before, after in pairwise(lows)) and lows[-1] - lows[0] >= at_least
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A straight line through a history: its value at `origin`, and its slope per second."""
+
+    origin: float
+    value: float
+    slope: float
+
+    def at(self, time: float) -> float:
+        """The line's value at a time."""
+        return self.value + self.slope * (time - self.origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """The first value of each interval, oldest first. Never changed in place; only the drawn lines are remembered."""
+
+    times: array[float] = field(default_factory=lambda: array("d"))
+    values: array[float] = field(default_factory=lambda: array("d"))
+    _lines: dict[float, Line | None] = field(default_factory=dict, compare=False, repr=False)
+
+    def add(self, value: float, *, time: float, spacing: float, keep: float, phase: float) -> Points:
+        """The points with this value, or the same object where the interval has one already."""
+        number = interval(time, spacing, phase)
+        end = len(self.times)
+        # Points from the future are those of a clock that was set back since.
+        while end and self.times[end - 1] > time:
+            end -= 1
+        if end and interval(self.times[end - 1], spacing, phase) >= number:
+            return self if end == len(self.times) else Points(self.times[:end], self.values[:end])
+        start = bisect_left(self.times, time - keep, 0, end)
+        return Points(self.times[start:end] + array("d", [time]), self.values[start:end] + array("d", [value]))
+
+    def line(self, over: float) -> Line | None:
+        """The least-squares line through the last `over` seconds; None where that is too little to say."""
+        if over not in self._lines:
+            self._lines[over] = _draw(self, over)
+        return self._lines[over]
+
+
+def interval(time: float, spacing: float, phase: float) -> int:
+    """Number of the interval a time falls into."""
+    return floor(time / spacing + phase)
+
+
+def _draw(points: Points, over: float) -> Line | None:
+    if not points.times:
+        return None
+    origin = points.times[-1]
+    start = bisect_left(points.times, origin - over)
+    count = len(points.times) - start
+    if count < MINIMUM_POINTS or origin - points.times[start] < over * MINIMUM_SHARE:
+        return None
+    ages = [time - origin for time in points.times[start:]]
+    values = points.values[start:]
+    mean_age = sum(ages) / count
+    mean = sum(values) / count
+    spread = sum(map(mul, ages, ages)) - count * mean_age * mean_age
+    slope = (sum(map(mul, ages, values)) - count * mean_age * mean) / spread
+    return Line(origin=origin, value=mean - slope * mean_age, slope=slope)
