@@ -1,0 +1,58 @@
+"""A file that only takes up room, so that there is some left when the disk is full.
+
+SQLite needs room even to delete. Freeing this file lets acknowledgements still be recorded, so that a receiver which
+comes back is not sent again what it has, and the rows it accepted make room for new ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIZE = 1024 * 1024
+
+
+class Ballast:
+    """One file of SIZE bytes, really allocated."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def held(self) -> bool:
+        """Whether the room is reserved."""
+        try:
+            return self._path.stat().st_blocks * 512 >= SIZE
+        except OSError:
+            return False
+
+    def free(self) -> None:
+        """Give the room back to the disk, if that lets it."""
+        with contextlib.suppress(OSError):  # a read-only disk has nothing to give; its own error is already told
+            self._path.unlink(missing_ok=True)
+
+    def restore(self) -> bool:
+        """Reserve the room again if the disk has it twice; whether it is reserved now."""
+        if self.held:
+            return True
+        if free_bytes(self._path.parent) < 2 * SIZE:
+            return False
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, SIZE)
+        except OSError:
+            self.free()
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+
+def free_bytes(directory: Path) -> int:
+    """What the file system still gives to this user."""
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize

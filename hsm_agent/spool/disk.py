@@ -1,0 +1,284 @@
+"""The spool's file: opened, checked, written, put right. Blocking; only the spool's own thread may call it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from hsm_agent.spool import schema
+from hsm_agent.spool.ballast import SIZE as RESERVE
+from hsm_agent.spool.ballast import Ballast, free_bytes
+from hsm_agent.spool.directory import DirectoryLock
+from hsm_agent.spool.records import SpoolError
+from hsm_agent.spool.rows import COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from hsm_agent.spool.rows import Changes, Row, Rows
+
+_FULL, _CORRUPT, _NOT_A_DATABASE = 13, 11, 26  # sqlite3.SQLITE_FULL, SQLITE_CORRUPT, SQLITE_NOTADB
+_KEPT_DAMAGED = 3
+_VACUUM_PAGES = 64
+
+
+class DiskTrouble(Exception):
+    """The disk refuses; the text is one line for people."""
+
+
+class Damaged(Exception):
+    """The file can't be read as what it should be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What was on disk. `damage` says what was wrong with it; the file was then set aside.
+
+    `fresh`: the file is a new one, so none of the rows is on disk now. Only then are states among the rows.
+    """
+
+    rows: Rows = field(default_factory=dict)
+    damage: str = ""
+    fresh: bool = False
+
+
+class Disk:
+    """One SQLite file, its log and its ballast."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._lock: DirectoryLock | None = None
+        self._path = directory / "spool.db"
+        self._ballast = Ballast(directory / "spool.ballast")
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
+        self._synchronous = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a file to write to."""
+        return self._connection is not None
+
+    def open(self) -> Loaded:
+        """Open the file and read all but the states. A damaged file is set aside and what is readable returned."""
+        self._disconnect()
+        try:
+            if self._lock is None:
+                self._lock = DirectoryLock(self._directory)
+            return self._open()
+        except (sqlite3.Error, OSError) as error:
+            raise self._trouble(error) from error
+        except (DiskTrouble, SpoolError):
+            self._disconnect()
+            raise
+
+    def apply(self, changes: Changes, *, durable: bool) -> None:
+        """All of it or nothing. When this returns and `durable`, it has reached the disk."""
+        try:
+            self._transaction(changes, durable=durable)
+        except (sqlite3.Error, OSError) as error:
+            raise self._trouble(error) from error
+
+    def apply_erasures(self, changes: Changes) -> Changes:
+        """Erase what is to be erased, out of the reserve if need be; what is left to write."""
+        self.apply({key: None for key, row in changes.items() if row is None}, durable=True)
+        return {key: row for key, row in changes.items() if row is not None}
+
+    def require_room(self, changes: Changes) -> None:
+        """DiskTrouble unless these can be written without touching the reserve, which only erasures may use."""
+        if self._ballast.held:
+            return
+        # Twice: once in the log, once in the file. Nobody knows how much of a free list will fit.
+        needed = RESERVE + 2 * sum(len(value) for row in changes.values() if row for value in row if _is_long(value))
+        try:
+            self._shrink()
+            free = free_bytes(self._path.parent)
+        except (sqlite3.Error, OSError) as error:
+            raise self._trouble(error) from error
+        if free < needed:
+            raise DiskTrouble(f"disk full: {free // 1024} KiB free, {needed // 1024} KiB needed")
+
+    def states(self, prefix: str) -> dict[str, str]:
+        """Stored states whose key begins so."""
+        if self._connection is None:
+            raise DiskTrouble("the spool's file is not open")
+        try:
+            return dict(self._connection.execute(schema.STATES, (len(prefix), prefix)))
+        except sqlite3.Error as error:
+            raise self._trouble(error) from error
+
+    def tidy(self) -> None:
+        """In a quiet moment: empty the log, give freed pages back, have the reserve in place."""
+        try:
+            if self._connection is not None:
+                self._shrink()
+                self._ballast.restore()
+        except (sqlite3.Error, OSError) as error:
+            raise self._trouble(error) from error
+
+    def close(self) -> None:
+        """Close the file, whose log SQLite then empties and removes, and let the next agent in."""
+        self._disconnect()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _open(self) -> Loaded:
+        damage = ""
+        try:
+            fresh = self._connect()
+            self._check()
+        except (Damaged, sqlite3.DatabaseError) as error:
+            if not _is_damage(error):
+                raise
+            damage = _line(error)
+            rows, _ = self._salvage(states=True)
+            self._set_aside()
+            fresh = self._connect()
+        else:
+            rows, unreadable = self._salvage(states=False)
+            if unreadable:
+                raise DiskTrouble(unreadable)
+        self._ballast.restore()
+        return Loaded(rows=rows, damage=damage, fresh=fresh)
+
+    def _connect(self) -> bool:
+        """Whether the file had to be made."""
+        # Made before SQLite does, which gives the mode of the file to its log too.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._path.chmod(0o600)
+        self._connection = sqlite3.connect(self._path, timeout=2.0, isolation_level=None)
+        self._inode = self._path.stat().st_ino
+        self._synchronous = ""
+        for pragma in schema.PRAGMAS:
+            self._connection.execute(pragma)
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version > schema.VERSION:
+            raise SpoolError(f"{self._path} was written by a newer hsm-agent (schema {version})")
+        if version == 0:
+            self._connection.executescript("BEGIN IMMEDIATE;" + schema.CREATE + "COMMIT;")
+        return bool(version == 0)
+
+    def _check(self) -> None:
+        assert self._connection is not None
+        (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise Damaged(str(verdict))
+
+    def _salvage(self, *, states: bool) -> tuple[Rows, str]:
+        """Every row that can be read, and why the others can't."""
+        rows: Rows = {}
+        unreadable = ""
+        assert self._connection is not None
+        for table in COLUMNS:
+            if table == "state" and not states:
+                continue
+            width = len(COLUMNS[table][0])
+            try:
+                for row in self._connection.execute(schema.SELECT[table]):
+                    rows[table, row[:width]] = cast("Row", row[width:])
+            except sqlite3.Error as error:
+                unreadable = f"{table}: {_line(error)}"
+        return rows, unreadable
+
+    def _set_aside(self) -> None:
+        self._disconnect()
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        for suffix in ("", "-wal", "-shm"):
+            part = self._path.with_name(self._path.name + suffix)
+            if part.exists():
+                part.rename(self._path.with_name(f"{self._path.name}.damaged-{stamp}{suffix}"))
+        kept = sorted(self._path.parent.glob(f"{self._path.name}.damaged-*Z"))
+        for old in kept[:-_KEPT_DAMAGED]:
+            old.unlink()
+            for suffix in ("-wal", "-shm"):
+                old.with_name(old.name + suffix).unlink(missing_ok=True)
+
+    def _transaction(self, changes: Changes, *, durable: bool) -> None:
+        connection = self._writable()
+        # Without fsync an acknowledgement can be lost in a power failure: its event is then sent again, as promised.
+        synchronous = "FULL" if durable else "NORMAL"
+        if synchronous != self._synchronous:
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            self._synchronous = synchronous
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement, rows in _statements(changes).items():
+                connection.executemany(statement, rows)
+            connection.execute("COMMIT")
+        except sqlite3.Error:
+            # SQLite has rolled back by itself after some errors (a full disk among them).
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def _writable(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise DiskTrouble("the spool's file is not open")
+        # Writing on into a file that was removed would look well and keep nothing.
+        try:
+            removed = self._path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            removed = True
+        if removed:
+            self._disconnect()
+            raise DiskTrouble(f"{self._path.name} was removed or replaced")
+        return self._connection
+
+    def _shrink(self) -> None:
+        assert self._connection is not None
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        while free >= _VACUUM_PAGES:
+            # In small steps, each flushed: a large one would need room in the log.
+            self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            (left,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+            if left >= free:
+                break
+            free = left
+
+    def _trouble(self, error: Exception) -> DiskTrouble:
+        if _code(error) == _FULL:
+            self._ballast.free()
+        else:
+            # Whatever else it is, a file opened anew tells more than this one.
+            self._disconnect()
+        return DiskTrouble(_line(error))
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _statements(changes: Changes) -> Mapping[str, list[Row]]:
+    grouped: dict[str, list[Row]] = {}
+    for (table, key), row in changes.items():
+        if row is None:
+            grouped.setdefault(schema.ERASE[table], []).append(key)
+        else:
+            grouped.setdefault(schema.PUT[table], []).append((*key, *row))
+    return grouped
+
+
+def _is_long(value: object) -> bool:
+    return isinstance(value, str | bytes)
+
+
+def _code(error: Exception) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _is_damage(error: Exception) -> bool:
+    return isinstance(error, Damaged) or _code(error) in {_CORRUPT, _NOT_A_DATABASE}
+
+
+def _line(error: Exception) -> str:
+    name = getattr(error, "sqlite_errorname", "")
+    text = " ".join(str(error).split())
+    return f"{text} ({name})" if name else text
