@@ -76,7 +76,7 @@ class _Receiver:
 
     def time_at(self, now: float) -> int:
         """The receiver's time now, as we reckon it."""
-        return min(self.time + int(now - self.learnt), _MAX_ID) if self.authentic else 0
+        return min(self.time + int(now - self.learnt), _MAX_ID)
 
     def learn(self, boots: int, time: int, now: float) -> bool:
         """Take over what an authentic message said, if it is news (RFC 3414 section 3.2 (7) b 1)."""
@@ -113,13 +113,8 @@ class Originator:
         """Request IDs by message ID; for v2c, which has no message IDs, by themselves."""
 
     @property
-    def knows_receiver(self) -> bool:
-        """Whether informs can be encoded; if not, send a probe first."""
-        return self._user is None or self._receiver is not None
-
-    @property
-    def synchronised(self) -> bool:
-        """Whether an inform will be in the receiver's time window; if not, the first one will teach us."""
+    def ready(self) -> bool:
+        """Whether informs will be understood; if not, send a probe first."""
         return self._user is None or (self._receiver is not None and self._receiver.authentic)
 
     def next_id(self) -> int:
@@ -150,8 +145,8 @@ class Originator:
             self._remember(request_id, request_id)
             return self._encode_community(pdu)
         receiver = self._receiver
-        if receiver is None:
-            raise ValueError("the receiver's engine is not known: send a probe first")
+        if receiver is None or not receiver.authentic:
+            raise ValueError("the receiver is not known well enough: send a probe first")
         header = self._header(receiver.keys, reportable=snmp_v3.REPORTABLE)
         moment = (receiver.engine_id, receiver.boots, receiver.time_at(now))
         message = self._encode_v3(header, receiver.keys, pdu, moment)
@@ -159,9 +154,16 @@ class Originator:
         return _sized(message, receiver.max_size)
 
     def encode_probe(self) -> bytes:
-        """A request that makes the receiver tell its engine ID (RFC 3414 section 4)."""
+        """What teaches us the next thing about the receiver: its engine ID, then its time (RFC 3414 section 4).
+
+        Both steps ask for nothing, so that they are small whatever the notifications are like.
+        """
         request_id = self.next_id()
         pdu = snmp.encode_pdu(PduType.GET, request_id, 0, 0, ())
+        if self._receiver is not None:
+            header = self._header(self._receiver.keys, reportable=snmp_v3.REPORTABLE)
+            self._remember(header.message_id, request_id)
+            return self._encode_v3(header, self._receiver.keys, pdu, (self._receiver.engine_id, 0, 0))
         self._remember(request_id, request_id)
         return snmp_v3.encode_message(
             Header(request_id, snmp.MAX_MESSAGE, snmp_v3.REPORTABLE, snmp_v3.USM_MODEL),

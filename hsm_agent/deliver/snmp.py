@@ -1,0 +1,95 @@
+"""The `kind: snmp` sinks: their settings, and which sink each type is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from hsm_agent.deliver.address import Address, source_address
+from hsm_agent.deliver.snmp_inform import InformSink
+from hsm_agent.deliver.snmp_peer import Peer
+from hsm_agent.deliver.snmp_trap import TrapSink
+from hsm_agent.deliver.snmp_user import SnmpUser, trap_receiver_line
+from hsm_agent.model import Severity
+from hsm_agent.secret import Secret
+from hsm_agent.settings import Duration, Strict
+
+if TYPE_CHECKING:
+    from hsm_agent.deliver.base import SinkContext
+
+__all__ = ["SnmpSink", "SnmpSinkSettings", "SnmpUser", "trap_receiver_line"]
+
+SCHEMES = ("udp", "udp6")
+_MAX_RETRIES = 20
+
+SnmpSink = InformSink | TrapSink
+"""Both can `notify` beside what every sink can."""
+
+
+def _receiver(text: str) -> str:
+    return str(Address.parse(text, SCHEMES))
+
+
+class SnmpSinkSettings(Strict):
+    """A receiver of notifications and how it is spoken to."""
+
+    name: str = Field(min_length=1)
+    kind: Literal["snmp"]
+    to: Annotated[str, AfterValidator(_receiver)]
+    version: Literal["v2c", "v3"]
+    type: Literal["trap", "inform"] | None = None
+    """None: inform for v3, trap for v2c."""
+    community: Secret | None = None
+    user: SnmpUser | None = None
+    timeout: Annotated[Duration, Field(gt=0, le=60)] = 2.0
+    """Seconds an answer is waited for before the inform is sent again."""
+    retries: Annotated[int, Field(ge=0, le=_MAX_RETRIES)] = 3
+    minimum_severity: Severity = Severity.WARNING
+    heartbeat: Annotated[Duration, Field(gt=0)] | None = None
+    bind: Annotated[str, AfterValidator(source_address)] | None = None
+
+    @property
+    def address(self) -> Address:
+        """The receiver, parsed."""
+        return Address.parse(self.to, SCHEMES)
+
+    @property
+    def notification_type(self) -> Literal["trap", "inform"]:
+        """What is sent."""
+        return self.type or ("inform" if self.version == "v3" else "trap")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.version == "v3":
+            if self.user is None:
+                raise ValueError("user: required for version v3 (name, auth, and privacy to encrypt)")
+            if self.community is not None:
+                raise ValueError("community: not for version v3 (it has users)")
+            return self
+        if self.community is None:
+            raise ValueError("community: required for version v2c (a secret: {file: PATH})")
+        if self.user is not None:
+            raise ValueError("user: not for version v2c (it has communities)")
+        return self
+
+    def build(self, context: SinkContext) -> SnmpSink:
+        """The sink. Derives a user's keys, which takes a few milliseconds."""
+        peer = Peer(
+            address=self.address,
+            bind=self.bind,
+            timeout=self.timeout,
+            retries=self.retries,
+            context=context,
+            community=self.community.reveal().encode() if self.community else None,
+            user=self.user.user() if self.user else None,
+        )
+        if self.notification_type == "inform":
+            return InformSink(name=self.name, peer=peer)
+        return TrapSink(name=self.name, peer=peer)
+
+    def receiver_line(self, engine_id: bytes) -> str | None:
+        """The createUser line its snmptrapd needs, without the secrets; None for v2c."""
+        if self.user is None:
+            return None
+        return trap_receiver_line(engine_id if self.notification_type == "trap" else None, self.user)
