@@ -99,7 +99,6 @@ class Spool:
         self._specs = tuple(sinks)
         registered = self._ledger.register(sinks, active)
         for name in registered.removed:
-            log.warning("spool: sink %s is no longer configured, its place in the queue is given up", name)
             self._arrived.pop(name, None)
         await self._save(durable=True)
         return registered

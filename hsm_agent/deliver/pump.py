@@ -1,0 +1,261 @@
+"""One loop a sink: takes from the spool, has the sink send, and tells the spool what became of it.
+
+The sink classifies (accepted, retry, refused); the pump counts, waits, repeats and gives up. No sink waits for another.
+Only an acknowledgement shortens the pause after a failure: a receiver that lets everybody in and then drops them would
+otherwise be called thousands of times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hsm_agent.deliver.backoff import Backoff
+from hsm_agent.deliver.base import Refused, Retry
+from hsm_agent.deliver.health import Health
+from hsm_agent.deliver.suspicion import SESSIONS, Suspicion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hsm_agent.deliver.base import Sink
+    from hsm_agent.model import Event, SinkStatus
+    from hsm_agent.spool import Entry, Spool
+
+log = logging.getLogger(__name__)
+
+_PATIENCE_SECONDS = 120.0
+_CLOSE_SECONDS = 1.9
+_IDLE_SECONDS = 60.0
+_REASON_LENGTH = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failure:
+    """Why a batch was not accepted whole. `refused` is the event the receiver never wants, if there is one."""
+
+    reason: str
+    sent: bool = False
+    refused: str = ""
+
+
+class Pump:
+    """Delivers what the spool holds for one sink."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        spool: Spool,
+        *,
+        heartbeat: float | None,
+        make_heartbeat: Callable[[], Event],
+        on_status: Callable[[SinkStatus], None],
+        clock: Callable[[], float] = time.monotonic,
+        backoff: Backoff | None = None,
+        patience_seconds: float = _PATIENCE_SECONDS,
+    ) -> None:
+        """`heartbeat`: seconds between heartbeats, None for none.
+
+        `patience_seconds`: how long a sink may be silent over a batch; its own deadlines are meant to be shorter.
+        """
+        self._sink = sink
+        self._spool = spool
+        self._heartbeat = heartbeat
+        self._make_heartbeat = make_heartbeat
+        self._health = Health(sink, spool, on_status=on_status, clock=clock)
+        self._clock = clock
+        self._backoff = backoff or Backoff()
+        self._patience_seconds = patience_seconds
+        self._suspicion = Suspicion(sink.window)
+        self._last_beat: float | None = None
+        self._draining = False
+        self._hurry = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    async def run(self) -> None:
+        """Deliver until cancelled or drained. What was accepted is recorded even then."""
+        self._health.report()
+        try:
+            while await self._turn_safely():
+                pass
+        finally:
+            await self._spool.returned(self._sink.name, (), sent=False)
+            await self._close()
+            self._ended.set()
+
+    async def drain(self, seconds: float) -> int:
+        """Deliver what can be delivered in so many seconds, then end `run`; how many events stay in the spool.
+
+        A failing receiver is tried once more, at once.
+        """
+        self._draining = True
+        self._hurry.set()
+        self._spool.arrived(self._sink.name).set()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        except TimeoutError:
+            log.info("sink %s: not drained within %g s", self._sink.name, seconds)
+        return self._health.queued
+
+    async def _turn_safely(self) -> bool:
+        try:
+            return await self._turn()
+        except Exception as error:
+            # Whatever it is, the other events of this sink still want to be told.
+            log.exception("sink %s: a defect of the agent, going on", self._sink.name)
+            return await self._fail(_Failure(reason=_line(error)), ())
+
+    async def _turn(self) -> bool:
+        """One batch or one heartbeat; False when there is nothing more to do."""
+        if self._suspicion.suspect is not None:
+            return await self._probe(self._suspicion.suspect)
+        entries = await self._next()
+        if entries is None:
+            return False
+        return await self._send(entries) if entries else await self._beat()
+
+    async def _next(self) -> list[Entry] | None:
+        """The next batch, as soon as there is one; empty: a heartbeat is due; None: drained."""
+        arrived = self._spool.arrived(self._sink.name)
+        while True:
+            arrived.clear()
+            entries = await self._spool.pending(self._sink.name, self._suspicion.limit)
+            if self._draining:
+                return entries or None
+            due_in = self._beat_due_in()
+            if due_in <= 0 and not (entries and self._health.failing):
+                return []
+            if entries:
+                return entries
+            try:
+                async with asyncio.timeout(min(due_in, _IDLE_SECONDS)):
+                    await arrived.wait()
+            except TimeoutError:
+                continue
+
+    def _beat_due_in(self) -> float:
+        if self._heartbeat is None:
+            return _IDLE_SECONDS
+        if self._last_beat is None or self._health.failing:
+            return 0.0
+        return self._last_beat + self._heartbeat - self._clock()
+
+    async def _send(self, entries: Sequence[Entry]) -> bool:
+        accepted: list[Event] = []
+        try:
+            failure = await self._attempt([entry.event for entry in entries], accepted)
+        finally:
+            left = await self._record(entries, accepted)
+        if accepted:
+            self._acknowledged(len(entries) - len(left))
+        if failure is None and left:
+            failure = _Failure(reason=f"the sink said nothing of {len(left)} events")
+        if failure is None:
+            return True
+        refused = next((entry for entry in left if entry.event.event_id == failure.refused), None)
+        if refused is not None:
+            await self._bury(refused.seq, failure.reason)
+            self._health.refused(failure.reason)
+            return True
+        seqs = [entry.seq for entry in left]
+        await self._spool.returned(self._sink.name, seqs, sent=failure.sent)
+        return await self._fail(failure, () if accepted else seqs)
+
+    async def _record(self, entries: Sequence[Entry], accepted: Sequence[Event]) -> list[Entry]:
+        """Tell the spool what was accepted; returns the rest."""
+        ids = [event.event_id for event in accepted]
+        left: list[Entry] = []
+        seqs: list[int] = []
+        for entry in entries:
+            if entry.event.event_id in ids:
+                ids.remove(entry.event.event_id)
+                seqs.append(entry.seq)
+            else:
+                left.append(entry)
+        if seqs:
+            await self._spool.accepted(self._sink.name, seqs)
+        return left
+
+    async def _attempt(self, events: Sequence[Event], accepted: list[Event]) -> _Failure | None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._patience_seconds) as patience:
+
+                def accept(event: Event) -> None:
+                    accepted.append(event)
+                    patience.reschedule(loop.time() + self._patience_seconds)
+
+                await self._sink.deliver(events, accept)
+        except Retry as error:
+            return _Failure(reason=_line(error), sent=error.sent)
+        except Refused as error:
+            return _Failure(reason=_line(error), refused=error.event_id)
+        except TimeoutError:
+            await self._close()
+            return _Failure(reason=f"no answer within {self._patience_seconds:g} s")
+        except Exception as error:
+            log.exception("sink %s: a defect of the agent in sending, going on", self._sink.name)
+            # An event that can't be put into words is found and buried like one that the receiver chokes on.
+            return _Failure(reason=f"{type(error).__name__}: {_line(error)}", sent=True)
+        return None
+
+    async def _beat(self) -> bool:
+        """Send a heartbeat; it is not spooled, and a failing sink is asked with it whether it is well again."""
+        failure = await self._attempt([self._make_heartbeat()], [])
+        if failure is not None:
+            return await self._fail(failure, ())
+        self._last_beat = self._clock()
+        self._acknowledged(0)
+        return True
+
+    async def _probe(self, suspect: int) -> bool:
+        """Five sessions ended on one event. Does the receiver take another message? Then it is the event."""
+        failure = await self._attempt([self._make_heartbeat()], [])
+        if failure is not None:
+            return await self._fail(failure, ())
+        self._last_beat = self._clock()
+        reason = f"{SESSIONS} sessions ended when it was sent: {self._health.last_error}"
+        self._acknowledged(0)
+        await self._bury(suspect, reason)
+        self._health.gave_up(reason)
+        return True
+
+    async def _bury(self, seq: int, reason: str) -> None:
+        await self._spool.bury(self._sink.name, seq, reason)
+        self._suspicion.accepted()
+
+    async def _fail(self, failure: _Failure, batch: Sequence[int]) -> bool:
+        """Note a failure and pause; False if that was the last try."""
+        self._suspicion.failed(batch, sent=failure.sent)
+        self._health.failed(failure.reason)
+        if self._draining:
+            return False
+        try:
+            async with asyncio.timeout(self._backoff.next()):
+                await self._hurry.wait()
+        except TimeoutError:
+            return True
+        return True
+
+    def _acknowledged(self, events: int) -> None:
+        self._backoff.reset()
+        self._suspicion.accepted()
+        self._health.accepted(events)
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._sink.close()
+        except TimeoutError:
+            log.info("sink %s: the receiver was left without a goodbye", self._sink.name)
+        except Exception:
+            log.exception("sink %s: a defect of the agent in closing", self._sink.name)
+
+
+def _line(error: BaseException) -> str:
+    """What went wrong, as one line of bounded length."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:_REASON_LENGTH]
