@@ -1,0 +1,197 @@
+"""The SNMP responder: sockets, who may ask, and the views they are answered from.
+
+It reads the store and judges nothing. What was asked is decided in wire.snmp_authority and snmp_answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hsm_agent.serve.indexes import Indexes, IndexFileError
+from hsm_agent.serve.snmp_answer import answer
+from hsm_agent.serve.snmp_failures import FailureReports
+from hsm_agent.serve.snmp_scalars import engine_groups, system_group
+from hsm_agent.serve.snmp_settings import SnmpServerSettings, listen_address
+from hsm_agent.serve.snmp_socket import Listener
+from hsm_agent.serve.snmp_tables import WHOLE, Scope, Tables
+from hsm_agent.serve.snmp_view import Moment, Segment
+from hsm_agent.wire.snmp import Version
+from hsm_agent.wire.snmp_authority import Authority
+from hsm_agent.wire.snmp_counters import Counters
+from hsm_agent.wire.snmp_request import Community
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from hsm_agent.store import Store
+    from hsm_agent.wire.ber import Oid
+    from hsm_agent.wire.engine import Engine
+    from hsm_agent.wire.usm import User
+
+__all__ = ["Responder", "SnmpServerError", "SnmpServerSettings"]
+
+log = logging.getLogger(__name__)
+
+
+class SnmpServerError(Exception):
+    """The responder can't be started or changed; the text names the key or the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """Whom to answer, and from which view: swapped as one."""
+
+    authority: Authority
+    scopes: dict[tuple[bool, str], Scope]
+    tables: Tables
+
+
+class Responder:
+    """Answers SNMP from the store until closed."""
+
+    def __init__(
+        self,
+        settings: SnmpServerSettings,
+        store: Store,
+        engine: Engine,
+        *,
+        state_directory: Path,
+        on_authentication_failure: Callable[[str], None] = lambda _address: None,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`on_authentication_failure` is called with the address, at most once a minute for each."""
+        self.counters = Counters()
+        self._settings = settings
+        self._store = store
+        self._engine = engine
+        self._state_directory = state_directory
+        self._failures = FailureReports(on_authentication_failure, monotonic)
+        self._monotonic = monotonic
+        self._wall = wall
+        self._listeners: dict[str, Listener] = {}
+        self._indexes: Indexes | None = None
+        self._service: _Service | None = None
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Where it listens, in the order of the configuration, with the ports the kernel chose."""
+        return tuple(listener.address for listener in self._listeners.values())
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports of `addresses`."""
+        return tuple(port for _host, port in self.addresses)
+
+    async def start(self) -> None:
+        """Load the indexes, bind every socket, answer. Raises SnmpServerError."""
+        try:
+            self._indexes = await asyncio.to_thread(Indexes.load, self._state_directory)
+        except IndexFileError as error:
+            raise SnmpServerError(str(error)) from error
+        await self.reconfigure(self._settings)
+        if not self._settings.users and not self._settings.communities:
+            log.warning("serve.snmp: no users and no communities: nobody is answered")
+
+    async def reconfigure(self, settings: SnmpServerSettings) -> None:
+        """Other users, communities, places to listen; sockets that stay are kept open.
+
+        Raises SnmpServerError, and then everything is as it was.
+        """
+        if settings.engine_id != self._settings.engine_id:
+            raise SnmpServerError("serve.snmp.engine_id: another engine ID needs a restart")
+        fresh = self._bind(text for text in settings.listen if text not in self._listeners)
+        try:
+            service = await self._make_service(settings)
+        except BaseException:
+            for listener in fresh.values():
+                listener.close()
+            raise
+        self._settings, self._service = settings, service
+        every = {**self._listeners, **fresh}
+        self._listeners = {text: every.pop(text) for text in settings.listen}
+        for listener in every.values():
+            listener.close()
+        for listener in fresh.values():
+            listener.start()
+
+    async def refresh(self, sources: Iterable[str], *, alarms: bool) -> None:
+        """Show what the store now holds of these sources, and the alarms if they changed."""
+        if self._service is not None:
+            await self._service.tables.refresh(sources, alarms=alarms)
+
+    async def close(self) -> None:
+        """Answer no more."""
+        for listener in self._listeners.values():
+            listener.close()
+        self._listeners = {}
+
+    def _bind(self, places: Iterable[str]) -> dict[str, Listener]:
+        bound: dict[str, Listener] = {}
+        for text in places:
+            try:
+                bound[text] = Listener(*listen_address(text), self.handle)
+            except OSError as error:
+                for listener in bound.values():
+                    listener.close()
+                raise SnmpServerError(f"serve.snmp.listen: {text}: {error.strerror}") from error
+        return bound
+
+    async def _make_service(self, settings: SnmpServerSettings) -> _Service:
+        assert self._indexes is not None, "started"
+        users = await asyncio.to_thread(_users, settings)
+        authority = Authority(
+            engine=self._engine,
+            users=users,
+            communities=[
+                Community(name=str(number), secret=community.name.reveal().encode(), networks=community.networks)
+                for number, community in enumerate(settings.communities)
+            ],
+            v1=settings.v1,
+            counters=self.counters,
+            authentication_failed=self._failures.note,
+        )
+        scopes = {(True, user.name): _scope(user.tokens) for user in settings.users}
+        scopes |= {(False, str(number)): _scope(one.tokens) for number, one in enumerate(settings.communities)}
+        tables = self._service.tables if self._service and settings.base_oid == self._settings.base_oid else None
+        is_new = tables is None
+        tables = tables or Tables(store=self._store, base=settings.base_oid, indexes=self._indexes)
+        await tables.arrange({*scopes.values()}, self._scalars(settings))
+        if is_new:
+            await tables.refresh(self._store.sources, alarms=True)
+        return _Service(authority, scopes, tables)
+
+    def _scalars(self, settings: SnmpServerSettings) -> dict[Oid, Segment]:
+        system = system_group(
+            base=settings.base_oid,
+            engine=self._engine,
+            name=self._store.agent_name,
+            contact=settings.system.contact,
+            location=settings.system.location,
+        )
+        return {**system, **engine_groups(self._engine, self.counters)}
+
+    def handle(self, datagram: bytes, address: str) -> bytes | None:
+        """What is answered to a datagram; None if nothing is. Raises nothing, whatever comes."""
+        service = self._service
+        if service is None:
+            return None
+        now = self._monotonic()
+        request = service.authority.receive(datagram, address, now)
+        if request is None or isinstance(request, bytes):
+            return request
+        view = service.tables.view(service.scopes[request.version is Version.V3, request.principal])
+        return service.authority.respond(request, *answer(request, view, Moment(now, self._wall())))
+
+
+def _users(settings: SnmpServerSettings) -> list[User]:
+    return [user.user() for user in settings.users]
+
+
+def _scope(tokens: tuple[str, ...]) -> Scope:
+    return frozenset({WHOLE}) if WHOLE in tokens else frozenset(tokens)

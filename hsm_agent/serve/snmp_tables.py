@@ -1,0 +1,287 @@
+"""Keeps the views up to date with the store, in small steps on the loop, and swaps them in whole.
+
+Between two steps the old views are served: one answer never mixes two polls. Nothing here reads a socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from hsm_agent.model import AGENT_SOURCE, Severity
+from hsm_agent.serve.snmp_rows import active_row, rows_of_source, sink_row, worst_severities
+from hsm_agent.serve.snmp_scalars import SYSTEM, agent_scalars, alarm_scalars, spool_scalar
+from hsm_agent.serve.snmp_sheet import Changes, Sheet, Shown, patch
+from hsm_agent.serve.snmp_view import Layout, Segment, View
+from hsm_agent.wire import mib
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from hsm_agent.model import ActiveAlarm, Reading, Series, SinkStatus, SourceStatus
+    from hsm_agent.serve.indexes import Indexes, Key, Wanted
+    from hsm_agent.serve.snmp_rows import Owner, Row
+    from hsm_agent.store import Store
+    from hsm_agent.wire.ber import Oid
+
+    Keys = dict[Key, int]
+
+log = logging.getLogger(__name__)
+
+_STEP_SECONDS = 0.002
+_PATCHED_AT_ONCE = 1000
+_NARROW = (mib.TOKEN, mib.AUDIT, mib.READING, mib.ACTIVE)
+_OF_SOURCE = (mib.SOURCE.name, mib.TOKEN.name, mib.AUDIT.name, mib.READING.name)
+_ALARMS = ""
+"""The group of the rows of alarms, which hang on no single source."""
+
+Scope = frozenset[str]
+"""Globs on label, serial or resource of tokens. With `*` among them the view is whole."""
+WHOLE = "*"
+
+
+class _Pace:
+    """Gives the loop back to others every few milliseconds of work."""
+
+    def __init__(self) -> None:
+        self._until = time.perf_counter() + _STEP_SECONDS
+
+    async def breathe(self) -> None:
+        if time.perf_counter() >= self._until:
+            await asyncio.sleep(0)
+            self._until = time.perf_counter() + _STEP_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class _Captured:
+    """What the store held when a refresh began. `alarms` is None where they were not asked for."""
+
+    sources: Mapping[str, tuple[SourceStatus | None, tuple[Reading, ...]]]
+    worst: Mapping[Series, Severity]
+    alarms: tuple[ActiveAlarm, ...] | None
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What a refresh is about to show: nothing of it is seen before it is complete."""
+
+    changes: dict[str, Changes] = field(default_factory=dict)
+    groups: dict[tuple[str, str], Keys] = field(default_factory=dict)
+    segments: dict[Scope, dict[Oid, Segment]] = field(default_factory=dict)
+    owners: dict[Scope, frozenset[Owner]] = field(default_factory=dict)
+
+
+class Tables:
+    """The rows of all tables and the views of all scopes."""
+
+    def __init__(self, *, store: Store, base: Oid, indexes: Indexes) -> None:
+        self._store = store
+        self._base = base
+        self._indexes = indexes
+        self._scalars = agent_scalars(base, store)
+        self._sheets = {table.name: Sheet(table, base) for table in mib.TABLES}
+        self._worst: Mapping[Series, Severity] = {}
+        self._sinks: tuple[SinkStatus, ...] = ()
+        self._views: dict[Scope, View] = {}
+        self._owners: dict[Scope, frozenset[Owner]] = {}
+        self._refreshing = asyncio.Lock()
+        self._is_refused = False
+
+    def view(self, scope: Scope) -> View:
+        """The view of a scope as it is now. Sinks change between polls, so they are looked at each time."""
+        sinks = tuple(self._store.sinks.values())
+        if sinks != self._sinks:
+            self._show_sinks(sinks)
+        return self._views[scope]
+
+    async def arrange(self, scopes: Iterable[Scope], scalars: Mapping[Oid, Segment]) -> None:
+        """Serve these scopes from now on, and these system and engine groups."""
+        async with self._refreshing:
+            pace = _Pace()
+            self._scalars.update(scalars)
+            owners = {scope: self._owners_of(scope, {}) for scope in scopes}
+            views = {scope: await self._whole(scope, owners[scope], {}, pace) for scope in owners}
+            self._views, self._owners = views, owners
+            self._show_sinks(tuple(self._store.sinks.values()))
+
+    async def refresh(self, sources: Iterable[str], *, alarms: bool) -> None:
+        """Take in what the store holds of these sources, and of the alarms if they changed."""
+        async with self._refreshing:
+            pace = _Pace()
+            captured = self._capture(sources, alarms=alarms)
+            rows = await self._rows(captured, pace)
+            await self._allocate(rows, pace)
+            pending = await self._encode(rows, pace)
+            await self._build(pending, pace)
+            self._swap(pending, captured)
+
+    def _capture(self, sources: Iterable[str], *, alarms: bool) -> _Captured:
+        store = self._store
+        wanted = dict.fromkeys(sources)
+        raised = tuple(store.alarms.values()) if alarms else None
+        worst = self._worst if raised is None else worst_severities(raised)
+        if raised is not None:
+            # A reading shows the severity of its alarms: where that changed, its source is looked at again.
+            wanted |= dict.fromkeys(series[0] for series, _severity in self._worst.items() ^ worst.items())
+        held = {name: (store.sources.get(name), tuple(store.of_source(name).values())) for name in wanted}
+        return _Captured(held, worst, raised)
+
+    async def _rows(self, captured: _Captured, pace: _Pace) -> dict[str, list[Row]]:
+        """The rows of each group as they are now."""
+        rows: dict[str, list[Row]] = {}
+        for name, (status, readings) in captured.sources.items():
+            rows[name] = []
+            for row in rows_of_source(name, status, readings, captured.worst):
+                rows[name].append(row)
+                await pace.breathe()
+        if captured.alarms is not None:
+            rows[_ALARMS] = []
+            for alarm in captured.alarms:
+                rows[_ALARMS].append(active_row(alarm))
+                await pace.breathe()
+        return rows
+
+    async def _allocate(self, rows: Mapping[str, list[Row]], pace: _Pace) -> None:
+        wanted: list[Wanted] = [(mib.SINK.name, (name,)) for name in self._store.sinks]
+        for group in rows.values():
+            for row in group:
+                if self._indexes.find(row.table.name, row.key) is None:
+                    wanted.append((row.table.name, row.key))
+                await pace.breathe()
+        try:
+            await self._indexes.allocate(wanted)
+        except OSError as error:
+            if not self._is_refused:
+                log.warning("new rows are not shown by SNMP until their indexes can be stored: %s", error)
+            self._is_refused = True
+        else:
+            if self._is_refused:
+                log.info("indexes of SNMP rows can be stored again")
+            self._is_refused = False
+
+    async def _encode(self, rows: Mapping[str, list[Row]], pace: _Pace) -> _Pending:
+        pending = _Pending(changes={name: {} for name in self._sheets})
+        for group, of_group in rows.items():
+            names = (mib.ACTIVE.name,) if group == _ALARMS else _OF_SOURCE
+            pending.groups |= {(name, group): {} for name in names}
+            for row in of_group:
+                name = row.table.name
+                index = self._indexes.find(name, row.key)
+                if index is None:
+                    continue
+                pending.groups[name, group][row.key] = index
+                shown = self._sheets[name].encode(index, row)
+                if shown is not self._sheets[name].shown.get(index):
+                    pending.changes[name][index] = shown
+                await pace.breathe()
+        for (name, group), keys in pending.groups.items():
+            before = self._sheets[name].groups.get(group, {})
+            pending.changes[name].update((before[key], None) for key in before.keys() - keys.keys())
+        return pending
+
+    async def _build(self, pending: _Pending, pace: _Pace) -> None:
+        for scope, view in self._views.items():
+            owners = self._owners_of(scope, pending.changes[mib.TOKEN.name])
+            pending.owners[scope] = owners
+            if owners != self._owners[scope]:
+                whole = await self._whole(scope, owners, pending.changes, pace)
+                pending.segments[scope] = dict(zip(whole.layout.prefixes, whole.segments, strict=True))
+                continue
+            found = pending.segments[scope] = {}
+            for name, changes in pending.changes.items():
+                sheet = self._sheets[name]
+                seen = _visible(changes, scope, owners)
+                if not seen or sheet.prefixes[0] not in view.layout.positions:
+                    continue
+                for column, prefix in enumerate(sheet.prefixes):
+                    found[prefix] = await _patch(view.segment(prefix), column, seen, pace)
+
+    def _swap(self, pending: _Pending, captured: _Captured) -> None:
+        """Everything at once: no step of the loop lies between."""
+        scalars: dict[Oid, Segment] = {}
+        if captured.alarms is not None:
+            scalars |= alarm_scalars(self._base, captured.alarms)
+        if AGENT_SOURCE in captured.sources:
+            scalars |= spool_scalar(self._base, self._store)
+        self._scalars |= scalars
+        for name, changes in pending.changes.items():
+            self._sheets[name].apply(changes)
+        for (name, group), keys in pending.groups.items():
+            self._sheets[name].groups[group] = keys
+        self._worst = captured.worst
+        self._owners = pending.owners
+        self._views = {
+            scope: view.replaced({**scalars, **pending.segments[scope]}) for scope, view in self._views.items()
+        }
+        self._show_sinks(tuple(self._store.sinks.values()))
+
+    def _show_sinks(self, sinks: tuple[SinkStatus, ...]) -> None:
+        """The few rows of the sinks, at once. One without an index waits for the next refresh."""
+        sheet = self._sheets[mib.SINK.name]
+        now: dict[int, Shown] = {}
+        for status in sinks:
+            row = sink_row(status)
+            index = self._indexes.find(mib.SINK.name, row.key)
+            if index is not None:
+                now[index] = sheet.encode(index, row)
+        changes: Changes = {**dict.fromkeys(sheet.shown), **now}
+        sheet.apply(changes)
+        for scope, view in self._views.items():
+            if sheet.prefixes[0] in view.layout.positions:
+                columns = enumerate(sheet.prefixes)
+                self._views[scope] = view.replaced(
+                    {prefix: patch(view.segment(prefix), column, changes) for column, prefix in columns}
+                )
+        self._sinks = sinks
+
+    def _owners_of(self, scope: Scope, changes: Changes) -> frozenset[Owner]:
+        """The tokens of a scope; none for the whole view, which asks for no owner."""
+        if WHOLE in scope:
+            return frozenset()
+        rows = _after(self._sheets[mib.TOKEN.name].shown, changes).values()
+        return frozenset(shown.row.owner for shown in rows if _matches(shown.row, scope))
+
+    async def _whole(self, scope: Scope, owners: frozenset[Owner], changes: Mapping[str, Changes], pace: _Pace) -> View:
+        """A view made from nothing."""
+        is_whole = WHOLE in scope
+        segments = {prefix: one for prefix, one in self._scalars.items() if is_whole or prefix[:-1] == SYSTEM}
+        for table in mib.TABLES if is_whole else _NARROW:
+            sheet = self._sheets[table.name]
+            seen = _visible(_after(sheet.shown, changes.get(table.name, {})), scope, owners)
+            for column, (prefix, blank) in enumerate(sheet.blank().items()):
+                segments[prefix] = await _patch(blank, column, seen, pace)
+        prefixes = tuple(sorted(segments))
+        return View(Layout(prefixes), tuple(segments[prefix] for prefix in prefixes))
+
+
+async def _patch(segment: Segment, column: int, changes: Changes, pace: _Pace) -> Segment:
+    """As patch, with a breath between; an empty segment is filled at once, which is quicker than by parts."""
+    size = _PATCHED_AT_ONCE if segment.rows else max(1, len(changes))
+    items = iter(changes.items())
+    while part := dict(islice(items, size)):
+        segment = patch(segment, column, part)
+        await pace.breathe()
+    return segment
+
+
+def _visible(changes: Mapping[int, Shown | None], scope: Scope, owners: frozenset[Owner]) -> Changes:
+    """Those rows that the scope may see; one that is gone was seen or is not missed."""
+    if WHOLE in scope:
+        return dict(changes)
+    return {index: shown for index, shown in changes.items() if shown is None or shown.row.owner in owners}
+
+
+def _after(shown: Mapping[int, Shown], changes: Changes) -> dict[int, Shown]:
+    merged = {**shown, **changes}
+    return {index: one for index, one in merged.items() if one is not None}
+
+
+def _matches(token: Row, scope: Scope) -> bool:
+    _source, label, serial, *_ = token.cells
+    names = [token.owner[1], *(name for name in (label, serial) if isinstance(name, str))]
+    return any(fnmatchcase(name, glob) for name in names for glob in scope)
