@@ -1,0 +1,151 @@
+"""The house as drawn: imports go down only, every module has its test, files stay small, and nothing is left undone."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "hsm_agent"
+UNIT_TESTS = ROOT / "tests" / "unit"
+
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+SOURCES = sorted(
+    path for folder in ("hsm_agent", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py") if path.is_file()
+)
+
+# Modules without a unit test of their own, each with what tests it instead.
+TESTED_ELSEWHERE: dict[str, str] = {
+    "__main__.py": "tests/system starts the agent by it",
+    "version.py": "tests/contract/test_layout.py reads it",
+}
+
+MAX_LINES = 300
+# Files over it, each with the reason why it is not two.
+LONGER: dict[str, str] = {}
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def test_each_module_has_its_mirror_test() -> None:
+    without = {_name(module) for module in MODULES if not _mirror(module).is_file()}
+
+    assert without == set(TESTED_ELSEWHERE)
+
+
+def _mirror(module: Path) -> Path:
+    return UNIT_TESTS / module.relative_to(PACKAGE).parent / f"test_{module.name}"
+
+
+def test_the_reasons_name_modules_that_exist() -> None:
+    names = {_name(module) for module in MODULES}
+    sources = {path.relative_to(ROOT).as_posix() for path in SOURCES}
+
+    assert set(TESTED_ELSEWHERE) <= names
+    assert set(LONGER) <= sources
+
+
+def test_files_stay_small() -> None:
+    longer = {path.relative_to(ROOT).as_posix(): len(_text(path).splitlines()) for path in SOURCES}
+
+    assert {name for name, lines in longer.items() if lines > MAX_LINES} == set(LONGER)
+
+
+def test_imports_only_go_down() -> None:
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-logo", "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=50)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    code = "import sys, hsm_agent; print(*sorted(name for name in sys.modules if name.startswith('hsm_agent')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50)
+
+    assert done.stdout.split() == ["hsm_agent"]
+
+
+def test_the_worker_loads_the_standard_library_only() -> None:
+    code = "import sys; sys.path.insert(0, '.'); import hsm_agent.worker.main; print(*sys.modules)"
+    command = [sys.executable, "-I", "-S", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=50)
+
+    strangers = {name.split(".")[0] for name in done.stdout.split()} - sys.stdlib_module_names - {"__main__"}
+    assert strangers == {"hsm_agent"}
+
+
+def _tracked() -> list[Path]:
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=50)
+    if done.returncode != 0:
+        pytest.skip("not a git checkout")
+    return [path for name in done.stdout.splitlines() if (path := ROOT / name).is_file()]
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+# Put together so that this file does not find itself.
+LEFT_UNDONE = re.compile(rf"\b({'TO'}DO|{'FIX'}ME|{'X'}XX|{'HA'}CK)\b")
+SWALLOWED = re.compile(r"except[^\n]*:\s*(#[^\n]*)?\n?\s*pass\b")
+PATCHED = re.compile(r"\bmock\b|monkeypatch\.setattr\(\s*[\"']?hsm_agent")
+
+
+def test_nothing_is_left_undone() -> None:
+    found = [path.name for path in _tracked() if path.suffix != ".txt" and LEFT_UNDONE.search(_text(path))]
+
+    assert found == []
+
+
+def test_no_exception_is_swallowed() -> None:
+    assert [path.name for path in SOURCES if SWALLOWED.search(_text(path))] == []
+
+
+def test_broad_exceptions_are_caught_in_two_places_only() -> None:
+    broad = re.compile(r"(?m)^\s*except( \(?(Base)?Exception\b.*)?:")
+
+    found = {_name(module) for module in MODULES if broad.search(_text(module))}
+
+    assert found <= {"collect/runner.py", "deliver/pump.py"}
+
+
+def test_own_modules_are_never_patched() -> None:
+    found = [path.name for path in SOURCES if path != Path(__file__).resolve() and PATCHED.search(_text(path))]
+
+    assert found == []
+
+
+def test_requirements_are_pinned_by_hash_and_name_no_index() -> None:
+    for path in sorted((ROOT / "requirements").glob("*.txt")):
+        lines = _text(path).splitlines()
+        assert not [line for line in lines if "://" in line or line.startswith("-")], path.name
+        pinned = [line for line in lines if re.match(r"[A-Za-z0-9]", line)]
+        assert pinned
+        assert all(re.fullmatch(r"\S+==\S+( ;.*)? \\", line) for line in pinned), path.name
+
+
+def test_what_is_declared_is_what_is_installed() -> None:
+    project = tomllib.loads(_text(ROOT / "pyproject.toml"))["project"]
+    wanted = {line for line in _text(ROOT / "requirements" / "run.in").splitlines() if line}
+
+    assert set(project["dependencies"]) == wanted
+
+
+def test_the_version_is_one_of_semantic_versioning() -> None:
+    from hsm_agent.version import VERSION
+
+    assert re.fullmatch(r"\d+\.\d+\.\d+([.-][0-9A-Za-z.-]+)?", VERSION)
+
+
+def test_ci_calls_the_test_script_and_nothing_else() -> None:
+    lines = [line for line in _text(ROOT / ".ci" / "run").splitlines() if line and not line.startswith("#")]
+
+    assert lines == ['exec "$(dirname "$0")/../scripts/test"']
