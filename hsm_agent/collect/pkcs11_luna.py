@@ -1,0 +1,107 @@
+"""What Luna's own functions say: audit store, partition storage, firmware. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from hsm_agent.collect.pkcs11_token import NOT_REPORTED, Fact, count
+from hsm_agent.worker.names import LOG_FULL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Point = tuple[float, int]
+"""When, and how many records there were."""
+
+_FEWEST_RISING = 3
+_SLOPE_POINTS = 5
+_FILLING_FROM_PERCENT = 5
+KEPT_POINTS = 20
+
+AUDIT_METRICS = ("audit_records", "audit_capacity_records", "audit_used_percent", "audit_seconds_to_full")
+STORAGE_METRICS = (
+    "token_storage_total_bytes",
+    "token_storage_used_bytes",
+    "token_storage_free_bytes",
+    "token_storage_used_percent",
+)
+
+
+def seconds_to_full(points: Sequence[Point], capacity: int) -> float:
+    """Time until the audit store is full at its present slope; infinite while it is not filling.
+
+    Said only once 5 % are used and three readings have risen: a burst that is drained at once is no forecast.
+    """
+    if not points:
+        return math.inf
+    now = points[-1][1]
+    if now >= capacity:
+        return 0.0
+    rising = [points[-1]]
+    for point in reversed(points[:-1]):
+        if point[1] >= rising[-1][1] or point[0] >= rising[-1][0]:
+            break
+        rising.append(point)
+    if len(rising) < _FEWEST_RISING or now * 100 < capacity * _FILLING_FROM_PERCENT:
+        return math.inf
+    first = rising[min(len(rising), _SLOPE_POINTS) - 1]
+    return (capacity - now) * (points[-1][0] - first[0]) / (now - first[1])
+
+
+def audit_facts(
+    status: Sequence[int] | None, points: Sequence[Point], capacity: int, *, full: bool, reason: str
+) -> list[Fact]:
+    """The audit store. `full` means that the HSM itself refused a call because of it, whatever the count says."""
+    facts = [Fact("audit_capacity_records", capacity)]
+    if status is None:
+        facts.append(Fact("audit_records", None, reason))
+    else:
+        facts.append(Fact("audit_records", status[4]))
+        full = full or status[1] == LOG_FULL  # the last poll of the logging daemon met a full store
+    if full:
+        return [*facts, Fact("audit_used_percent", 100.0), Fact("audit_seconds_to_full", 0.0)]
+    if status is None:
+        return [*facts, Fact("audit_used_percent", None, reason), Fact("audit_seconds_to_full", None, reason)]
+    percent = 100 * status[4] / capacity
+    return [
+        *facts,
+        Fact("audit_used_percent", percent),
+        Fact("audit_seconds_to_full", seconds_to_full(points, capacity)),
+    ]
+
+
+def storage_facts(values: Sequence[int] | None, word: int, *, reason: str) -> list[Fact]:
+    """Fill of the partition, and its number of objects, from CA_GetTokenStorageInformation."""
+    if values is None:
+        return [Fact(metric, None, reason) for metric in (*STORAGE_METRICS, "token_objects")]
+    _, total, used, free, objects = (count(value, word) for value in values)
+    facts = fill_facts(total or None, used, free)
+    return [*facts, Fact("token_objects", objects, "" if objects is not None else NOT_REPORTED)]
+
+
+def fill_facts(total: int | None, used: int | None, free: int | None = None) -> list[Fact]:
+    """Fill of any store of which total and used are known."""
+    why = NOT_REPORTED
+    if total is not None and used is not None and used > total:
+        why = f"{used} bytes used of {total} cannot be"
+        total = used = None
+    if total is None or used is None:
+        return [Fact(metric, None, why) for metric in STORAGE_METRICS]
+    left = total - used if free is None else free
+    return [
+        Fact("token_storage_total_bytes", total),
+        Fact("token_storage_used_bytes", used),
+        Fact("token_storage_free_bytes", left),
+        Fact("token_storage_used_percent", 100 * used / total),
+    ]
+
+
+def store_facts(capacity: int, used: int) -> list[Fact]:
+    """Fill of a directory against the capacity the operator gave it, which files can well outgrow."""
+    return [
+        Fact("token_storage_total_bytes", capacity),
+        Fact("token_storage_used_bytes", used),
+        Fact("token_storage_free_bytes", max(0, capacity - used)),
+        Fact("token_storage_used_percent", 100 * used / capacity),
+    ]

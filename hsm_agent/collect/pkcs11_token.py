@@ -1,0 +1,199 @@
+"""What one token says of itself: CK_SLOT_INFO and CK_TOKEN_INFO decoded, and the facts that follow from them.
+
+Pure. It must not turn "not reported" into a number: every spelling of it ends as None with a reason.
+"""
+
+from __future__ import annotations
+
+import calendar
+import datetime as dt
+import struct
+import sys
+import unicodedata
+from dataclasses import dataclass
+
+NOT_REPORTED = "the module does not report it"
+NO_LIMIT = "the token has no limit"
+
+CKF_TOKEN_PRESENT = 0x1
+CKF_TOKEN_INITIALIZED = 0x400
+_USER_PIN = 0x10000
+_SO_PIN = 0x100000
+_PIN_STATES = ("count_low", "final_try", "locked")  # each flag is the one before shifted by one bit
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One metric of one token: a value, or why there is none."""
+
+    metric: str
+    value: float | int | None
+    reason: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """CK_SLOT_INFO."""
+
+    description: str
+    manufacturer: str
+    hardware: str
+    firmware: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """CK_TOKEN_INFO. Numbers are as the module gave them; `word` is the size of its CK_ULONG in bytes."""
+
+    label: str
+    manufacturer: str
+    model: str
+    serial: str
+    flags: int
+    max_sessions: int
+    sessions: int
+    max_rw_sessions: int
+    rw_sessions: int
+    total_public: int
+    free_public: int
+    total_private: int
+    free_private: int
+    hardware: str
+    firmware: str
+    utc_time: bytes
+    word: int
+
+    @property
+    def initialized(self) -> bool:
+        """Whether somebody has initialised the token; a token that is not has nothing to watch."""
+        return bool(self.flags & CKF_TOKEN_INITIALIZED)
+
+
+def text(field: bytes) -> str:
+    """A blank-padded field as text. Malformed UTF-8 and control characters become U+FFFD, never an error."""
+    decoded = field.rstrip(b" \0").decode("utf-8", "replace")
+    return "".join("\ufffd" if unicodedata.category(char) == "Cc" else char for char in decoded)
+
+
+def _ulong(word: int) -> str:
+    return "Q" if word == 8 else "I"  # noqa: PLR2004 - bytes of a CK_ULONG
+
+
+def decode_slot(data: bytes, word: int) -> Slot:
+    """Decode CK_SLOT_INFO; its offsets are the same packed and natural."""
+    order = "<" if sys.byteorder == "little" else ">"
+    description, manufacturer, _, *versions = struct.unpack_from(f"{order}64s32s{_ulong(word)}4B", data)
+    return Slot(
+        description=text(description),
+        manufacturer=text(manufacturer),
+        hardware=f"{versions[0]}.{versions[1]}",
+        firmware=f"{versions[2]}.{versions[3]}",
+    )
+
+
+def decode_token(data: bytes, word: int) -> Token:
+    """Decode CK_TOKEN_INFO; its offsets are the same packed and natural."""
+    order = "<" if sys.byteorder == "little" else ">"
+    fields = struct.unpack_from(f"{order}32s32s16s16s11{_ulong(word)}4B16s", data)
+    label, manufacturer, model, serial, flags, max_all, all_open, max_rw, rw_open, _, _, *memory = fields[:15]
+    return Token(
+        label=text(label),
+        manufacturer=text(manufacturer),
+        model=text(model),
+        serial=text(serial),
+        flags=flags,
+        max_sessions=max_all,
+        sessions=all_open,
+        max_rw_sessions=max_rw,
+        rw_sessions=rw_open,
+        total_public=memory[0],
+        free_public=memory[1],
+        total_private=memory[2],
+        free_private=memory[3],
+        hardware=f"{fields[15]}.{fields[16]}",
+        firmware=f"{fields[17]}.{fields[18]}",
+        utc_time=fields[19],
+        word=word,
+    )
+
+
+def count(value: int, word: int) -> int | None:
+    """A number, or None for the spellings of CK_UNAVAILABLE_INFORMATION seen in real modules.
+
+    ~0 by the standard, ~0 - 1 by opencryptoki, and 32 bits of ones by modules that filled half a word.
+    """
+    highest = (1 << (8 * word)) - 1
+    return None if value >= highest - 1 or value == 0xFFFFFFFF else value  # noqa: PLR2004 - ~0 of 32 bits
+
+
+def limit(value: int, word: int) -> int | None:
+    """As `count`, and 0 is CK_EFFECTIVELY_INFINITE: the standard says so of the two session limits only."""
+    return None if value == 0 else count(value, word)
+
+
+def memory_facts(kind: str, total: int | None, free: int | None, given: int | None = None) -> list[Fact]:
+    """Total, free, used and percent. `given` is the operator's own figure where the module has none or a wrong one."""
+    prefix = f"token_memory_{kind}"
+    dummy = total is not None and total <= 1  # 0/0 and 1/1 are real modules' way to say nothing
+    if dummy and free is not None and free <= 1:
+        free = None
+    size = given if given is not None else None if dummy else total
+    why = NOT_REPORTED
+    if size is not None and free is not None and free > size:
+        why = f"{free} bytes free of {size} cannot be"
+        free = None
+        size = given
+    used = None if size is None or free is None else size - free
+    percent = None if used is None or not size else 100 * used / size
+    values = {"total_bytes": size, "free_bytes": free, "used_bytes": used, "used_percent": percent}
+    return [Fact(f"{prefix}_{name}", value, "" if value is not None else why) for name, value in values.items()]
+
+
+def session_facts(token: Token, *, scope: str, given_max: int | None) -> list[Fact]:
+    """Session counts, limits and the used share; an application-scoped count says nothing of others."""
+    why = NOT_REPORTED
+    open_now, rw_now = count(token.sessions, token.word), count(token.rw_sessions, token.word)
+    if scope == "application" and (open_now, rw_now) != (None, None):
+        why = "the module counts this application's own sessions only"
+        open_now = rw_now = None
+    most = given_max if given_max is not None else limit(token.max_sessions, token.word)
+    percent = None if open_now is None or not most else 100 * open_now / most
+    most_rw = limit(token.max_rw_sessions, token.word)
+    no_percent = why if open_now is None else _no_limit(token.max_sessions)
+    return [
+        Fact("token_sessions", open_now, "" if open_now is not None else why),
+        Fact("token_sessions_max", most, "" if most is not None else _no_limit(token.max_sessions)),
+        Fact("token_sessions_used_percent", percent, "" if percent is not None else no_percent),
+        Fact("token_rw_sessions", rw_now, "" if rw_now is not None else why),
+        Fact("token_rw_sessions_max", most_rw, "" if most_rw is not None else _no_limit(token.max_rw_sessions)),
+    ]
+
+
+def _no_limit(reported: int) -> str:
+    return NO_LIMIT if reported == 0 else "the module reports no limit"
+
+
+def pin_facts(flags: int) -> list[Fact]:
+    """PIN states of the user and the security officer."""
+    facts = []
+    for prefix, first in (("token_pin", _USER_PIN), ("token_so_pin", _SO_PIN)):
+        states = [bool(flags & (first << step)) for step in range(3)]
+        facts += [Fact(f"{prefix}_{name}", int(on)) for name, on in zip(_PIN_STATES, states, strict=True)]
+        worst = max((step + 1 for step, on in enumerate(states) if on), default=0)
+        facts.append(Fact(f"{prefix}_state", worst))
+    return facts
+
+
+def clock_fact(utc_time: bytes, at: float) -> Fact:
+    """Token clock minus host clock in whole seconds. CKF_CLOCK_ON_TOKEN is ignored: real modules contradict it."""
+    name = "token_clock_offset_seconds"
+    if not utc_time.strip(b" \0"):
+        return Fact(name, None, NOT_REPORTED)
+    if not (utc_time.isdigit() and utc_time.endswith(b"00")):  # YYYYMMDDhhmmss00, PKCS#11 2.40 section 3.2
+        return Fact(name, None, f"utcTime is malformed: {text(utc_time)!r}")
+    try:
+        moment = dt.datetime.strptime(utc_time[:14].decode("ascii"), "%Y%m%d%H%M%S").replace(tzinfo=dt.UTC)
+    except ValueError:
+        return Fact(name, None, f"utcTime is malformed: {text(utc_time)!r}")
+    return Fact(name, calendar.timegm(moment.timetuple()) - int(at))
