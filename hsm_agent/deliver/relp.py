@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hsm_agent.deliver.base import Refused, Retry
 from hsm_agent.deliver.streams import Connection, Route, describe
 from hsm_agent.model import Guarantee
-from hsm_agent.wire.relp import Accepted, Closed, Opened, Rejected, RelpError, Session, State
+from hsm_agent.wire.relp import Accepted, Answer, Opened, Rejected, RelpError, Session, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -114,18 +114,19 @@ class RelpSink:
         whole = False
         try:
             await self._fill(link, batch)
-            while link.session.outstanding:
+            while link.session.outstanding and link.session.state is State.READY:
                 async with asyncio.timeout(self._route.timeout):
                     chunk = await link.connection.read()
-                for answer in link.session.receive(chunk):
-                    self._note(link, batch, answer)
+                self._note(link, batch, link.session.receive(chunk))
                 batch.report(accepted)
                 await self._fill(link, batch)
-            whole = True
+            whole = link.session.state is State.READY
+            if not whole and (link.session.outstanding or batch.next() is not None):
+                raise RelpError("the receiver ended the session")
         except TimeoutError as error:
             raise Retry(f"{self._route.address}: no answer within {self._route.timeout:g} s") from error
         except (OSError, RelpError) as error:
-            raise Retry(f"{self._route.address}: {describe(error)}", sent=True) from error
+            raise Retry(f"{self._route.address}: {describe(error)}", sent=link.session.outstanding > 0) from error
         finally:
             if not whole:
                 self._drop()
@@ -137,6 +138,8 @@ class RelpSink:
         """
         room = link.session.room if link.proved else min(link.session.room, 1 - link.session.outstanding)
         while room > 0 and (event := batch.next()) is not None:
+            if link.connection.broken:
+                raise ConnectionError(link.connection.broken)
             txnr, octets = link.session.syslog(self._stamp.message(event))
             batch.sent(txnr)
             link.connection.write(octets)
@@ -144,12 +147,11 @@ class RelpSink:
             if room % _FRAMES_A_TURN == 0:
                 await asyncio.sleep(0)  # formatting a whole window would hold the event loop for 20 ms and more
 
-    def _note(self, link: _Link, batch: _Batch, answer: object) -> None:
-        if isinstance(answer, Closed):
-            raise RelpError("the receiver ended the session")
-        if isinstance(answer, Accepted | Rejected):
-            link.proved = True
-            batch.answered(answer)
+    def _note(self, link: _Link, batch: _Batch, answers: Sequence[Answer]) -> None:
+        for answer in answers:
+            if isinstance(answer, Accepted | Rejected):
+                link.proved = True
+                batch.answered(answer)
 
     async def _ready(self) -> _Link:
         link = self._link

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Self
 
 from tests.peers.pki import AGENT_NAME, Identity
 from tests.peers.ports import free_port, until_listening
+from tests.peers.require import environment_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-_LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +77,7 @@ class Rsyslog:
         configuration = self.folder / "rsyslog.conf"
         configuration.write_text(self._configuration(), encoding="utf-8")
         arguments = ["-n", "-iNONE", "-f", str(configuration)]
-        environment = dict(os.environ)
-        root = self.program.parents[2]
-        modules = root / _LIBRARIES / "rsyslog"
-        if modules.is_dir() and str(root) != "/":
-            arguments += ["-M", str(modules)]
-            environment["LD_LIBRARY_PATH"] = str(root / _LIBRARIES)
+        environment = {**os.environ, **environment_for(self.program)}
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 self.program, *arguments, env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
@@ -179,7 +173,6 @@ action(type="omfile" file="%(output)s" template="record" asyncWriting="off" flus
 
 
 def _received(record: dict[str, str]) -> Received:
-    data = record["sd"]
     return Received(
         raw=record["raw"],
         pri=int(record["pri"]),
@@ -188,7 +181,7 @@ def _received(record: dict[str, str]) -> Received:
         app_name=record["app"],
         process_id=record["procid"],
         message_id=record["msgid"],
-        data=json.loads(data) if isinstance(data, str) and data else data or {},
+        data=json.loads(record["sd"] or "{}"),
         # rsyslog keeps the BOM in the message
         text=record["msg"].removeprefix("\ufeff"),
     )
