@@ -39,7 +39,7 @@ def _load(path: Path | None) -> Loaded:
         sys.exit(BAD_CONFIGURATION)
 
 
-def _ask(path: Path | None, verb: str, **arguments: object) -> dict[str, Any]:
+def _ask(path: Path | None, verb: str, **arguments: Any) -> dict[str, Any]:
     try:
         return ask(_load(path).config.agent.control_path, verb, **arguments)
     except ControlError as error:
@@ -257,15 +257,14 @@ def spool_drop(config: Path | None, event_id: str) -> None:
 @unused_config_option
 def mib(base: str | None) -> None:
     """Print the MIB."""
-    from hsm_agent.wire.mib import parse_oid, rooted, text
+    from hsm_agent.verbs.mib import mib_text
 
-    if base is None:
-        click.echo(text(), nl=False)
-        return
     try:
-        click.echo(rooted(text(), parse_oid(base)), nl=False)
+        click.echo(mib_text(base), nl=False)
     except ValueError as error:
         raise click.UsageError(f"--base: {error}") from error
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}")
 
 
 @cli.command()
@@ -273,7 +272,7 @@ def mib(base: str | None) -> None:
 def demo() -> None:
     """Show the whole chain on three tokens, a trap receiver and a syslog server. Needs the source checkout."""
     from hsm_agent.verbs.demo import DemoError
-    from hsm_agent.verbs.demo import main as run_demo
+    from hsm_agent.verbs.demo import run as run_demo
 
     try:
         run_demo()

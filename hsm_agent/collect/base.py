@@ -62,6 +62,9 @@ class Collector(Protocol):
     async def close(self) -> None:
         """Let go of everything; leaves no process behind."""
 
+    async def forget(self, resource: str) -> bool:
+        """Stop missing a resource that is gone for good. False if it was not missed."""
+
     def pids(self) -> tuple[int, ...]:
         """Processes this collector runs at the moment, for the agent's account of itself."""
 

@@ -70,16 +70,16 @@ class Runner:
     async def once(self) -> float:
         """One poll, published. Returns the seconds until the next one is wanted."""
         began = self._monotonic()
+        poll: Poll | None
         try:
             async with asyncio.timeout(GUARD_SECONDS):
                 poll = await self.collector.poll()
+                problem = poll.errors[0] if poll.errors else ""
         except SourceFailure as failure:
             poll, problem = None, str(failure)
         except Exception as error:
             log.exception("source %s: its collector has a bug", self.collector.name)
             poll, problem = None, f"bug in the collector: {type(error).__name__}: {error}"
-        else:
-            problem = poll.errors[0] if poll.errors else ""
         self._on_poll()
         took = self._monotonic() - began
         self._note(poll, problem, took)

@@ -15,9 +15,12 @@ from pydantic import ValidationError
 
 from hsm_agent.config.errors import ConfigError, explain
 from hsm_agent.config.tree import Config, default_state_directory
+from hsm_agent.deliver.syslog import SyslogSinkSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from hsm_agent.deliver import AnySink
 
 DEFAULT_PLACES = (Path("conf/agent.yaml"), Path("/etc/hsm-agent/agent.yaml"))
 ENVIRONMENT_PREFIX = "HSM_AGENT__"
@@ -38,7 +41,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
         seen: set[object] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]  # PyYAML's stubs
+            key = self.construct_object(key_node, deep=True)
             if isinstance(key, str | int) and key in seen:
                 raise ConfigError([f"line {key_node.start_mark.line + 1}: {key}: the key is given twice"])
             if isinstance(key, str | int):
@@ -54,9 +57,7 @@ for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("merge", r"<<", "<"),
 ):
-    _Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]  # PyYAML's stubs
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first)
-    )
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
 
 
 def find() -> Path:
@@ -88,8 +89,19 @@ def load(path: Path, environment: Mapping[str, str]) -> Loaded:
         module = getattr(source, "module", None)
         if isinstance(module, Path) and module.exists():
             refuse_writable(module, f"{path}: sources.{index}.module")
+    for index, sink in enumerate(config.deliver):
+        _refuse_broken_tls(sink, f"{path}: deliver.{index}")
     digest = hashlib.sha256(raw + repr(overrides).encode()).hexdigest()
     return Loaded(config=config, path=path, digest=digest)
+
+
+def _refuse_broken_tls(sink: AnySink, place: str) -> None:
+    """Certificates are read again when the sink is built; here, so that a missing one refuses the configuration."""
+    if isinstance(sink, SyslogSinkSettings) and sink.tls is not None:
+        try:
+            sink.tls.context()
+        except ValueError as error:
+            raise ConfigError([f"{place}.{error}"]) from error
 
 
 def _anchor_state_directory(tree: dict[str, Any]) -> None:

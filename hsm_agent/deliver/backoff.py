@@ -26,7 +26,7 @@ class Backoff:
     def next(self) -> float:
         """Seconds to pause after one more failure."""
         self._failures = min(self._failures + 1, 10)  # the ceiling is reached long before
-        ceiling = min(LAST_SECONDS, FIRST_SECONDS * 2**self._failures)
+        ceiling = min(LAST_SECONDS, FIRST_SECONDS * 2.0**self._failures)
         return FIRST_SECONDS + self._chance() * (ceiling - FIRST_SECONDS)
 
     def reset(self) -> None:

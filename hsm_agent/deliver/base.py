@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,3 +82,11 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Say goodbye to the receiver and close, within two seconds."""
+
+
+@runtime_checkable
+class Announcer(Protocol):
+    """A sink that can also send SNMP's own notifications (RFC 3418): coldStart, authenticationFailure."""
+
+    async def notify(self, oid: tuple[int, ...]) -> None:
+        """Send it once, unspooled. Raises Retry where it surely did not arrive."""

@@ -198,7 +198,8 @@ class Pump:
             await self._close()
             return _Failure(reason=f"no answer within {self._patience_seconds:g} s")
         except Exception as error:
-            log.exception("sink %s: a defect of the agent in sending, going on", self._sink.name)
+            if not self._health.failing:
+                log.exception("sink %s: a defect of the agent in sending, going on", self._sink.name)
             # An event that can't be put into words is found and buried like one that the receiver chokes on.
             return _Failure(reason=f"{type(error).__name__}: {_line(error)}", sent=True)
         return None

@@ -11,7 +11,7 @@ from hsm_agent.deliver.snmp_inform import InformSink
 from hsm_agent.deliver.snmp_peer import Peer
 from hsm_agent.deliver.snmp_trap import TrapSink
 from hsm_agent.deliver.snmp_user import SnmpUser, trap_receiver_line
-from hsm_agent.model import Severity
+from hsm_agent.model import Guarantee, Severity
 from hsm_agent.secret import Secret
 from hsm_agent.settings import Duration, Strict
 
@@ -58,6 +58,11 @@ class SnmpSinkSettings(Strict):
     def notification_type(self) -> Literal["trap", "inform"]:
         """What is sent."""
         return self.type or ("inform" if self.version == "v3" else "trap")
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """How far its deliveries can be relied on."""
+        return Guarantee.AT_LEAST_ONCE if self.notification_type == "inform" else Guarantee.BEST_EFFORT
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

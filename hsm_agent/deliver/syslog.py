@@ -13,7 +13,7 @@ from hsm_agent.deliver.relp import RelpSink
 from hsm_agent.deliver.stamp import Stamp
 from hsm_agent.deliver.streams import Route
 from hsm_agent.deliver.tls import TlsSettings
-from hsm_agent.model import Severity
+from hsm_agent.model import Guarantee, Severity
 from hsm_agent.settings import Duration, Size, Strict
 from hsm_agent.wire.rfc5424 import MIN_MAX_BYTES
 
@@ -68,6 +68,11 @@ class SyslogSinkSettings(Strict):
         if self.max_bytes is not None:
             return self.max_bytes
         return _DEFAULT_UDP_MAX_BYTES if self.address.scheme == "udp" else _DEFAULT_MAX_BYTES
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """How far its deliveries can be relied on."""
+        return Guarantee.AT_LEAST_ONCE if self.address.scheme in _RELP_SCHEMES else Guarantee.BEST_EFFORT
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -25,7 +25,9 @@ def silence(book: Book, wanted: Silence, context: Context) -> Outcome:
 def end_silence(book: Book, silence_id: str, by_uid: int, context: Context) -> Outcome:
     """End a silence before its time; what still holds is raised aloud. LookupError if there is none of that id."""
     draft = Draft(book)
-    ended = book.silences[silence_id]
+    ended = book.silences.get(silence_id)
+    if ended is None:
+        raise LookupError(f"no silence {silence_id}")
     draft.silences.put(silence_id, None)
     draft.events.append(notice(f"Silence ended by uid {by_uid}: {ended.scope} ({ended.reason})", context))
     tell_all(draft, {}, context)

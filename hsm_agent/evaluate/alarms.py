@@ -93,6 +93,8 @@ def _tell(
         return
     due = _due(watch, rule, touch, key, context)
     held = _held(draft, key, rule, watch, inhibiting)
+    if touch is None or touch.verdict is None:  # a source that is down raises nothing; a value proves it is not
+        held = held or not context.is_up(key[1])
     if due is not None and not held:
         event = _compose(due, key, rule, watch, touch, context)
         alarm_id, since = (alarm.alarm_id, alarm.since) if alarm else (context.new_id(), context.now)

@@ -31,7 +31,7 @@ _STEP = 1024
 def duration_text(seconds: float) -> str:
     """A duration in its two largest units: `90d`, `1h 30m`, `45s`; below a second in milliseconds."""
     if seconds == inf:
-        return "for ever"
+        return "never"
     if seconds < 0:
         return f"-{duration_text(-seconds)}"
     if 0 < seconds < 1:
@@ -93,8 +93,8 @@ def cleared_text(rule: str, series: Series, said: str) -> str:
 
 def unknown_text(rule: str, series: Series, reason: str) -> str:
     """The message of an alarm, or of a rule at rest, that can no longer be judged."""
-    because = f": {reason}" if reason else ""
+    because = f" ({reason})" if reason else ""
     return (
-        f"Unknown: {rule} on {where(series)} cannot be judged, {series[2]} has no value any more{because}. "
-        "Not a sign that all is well: check why the reading is gone."
+        f"Unknown: {rule} on {where(series)}: {series[2]} has no value any more{because}. "
+        "That is no sign that all is well; first find out why the reading is gone."
     )

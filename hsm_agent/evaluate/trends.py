@@ -38,7 +38,9 @@ def observe(windows: Windows | None, value: float, *, time: float, length: float
     if windows is None:
         return Windows(number=number, low=value)
     passed = number - windows.number
-    if passed <= 0:  # the same window, or a clock that was set back
+    if passed < -1:  # the clock was set back: what it wrote while it was wrong says nothing
+        return Windows(number=number, low=value)
+    if passed <= 0:
         return windows if value >= windows.low else Windows(number=windows.number, low=value, lows=windows.lows)
     gap: tuple[float | None, ...] = (None,) * min(passed - 1, WINDOWS)
     return Windows(number=number, low=value, lows=(*windows.lows, windows.low, *gap)[-WINDOWS:])
@@ -48,16 +50,16 @@ def grows(windows: Windows | None, *, at_least: float, raised: bool) -> bool | N
     """Whether the minima rise strictly, by `at_least` in all; None while a window is missing.
 
     What has been `raised` lasts until the newest minimum, that of the running window included, is back at the
-    oldest: a single quiet window within a leak must neither clear nor raise it again.
+    oldest: a single quiet window within a leak must neither clear nor raise it again. Nor is raised what is back.
     """
     if windows is None:
         return None
     lows = [low for low in windows.lows if low is not None]
     if len(lows) < WINDOWS:
         return None
-    if raised:
-        return min(lows[-1], windows.low) > lows[0]
-    return all(before < after for before, after in pairwise(lows)) and lows[-1] - lows[0] >= at_least
+    if min(lows[-1], windows.low) <= lows[0]:
+        return False
+    return raised or (all(low < after for low, after in pairwise(lows)) and lows[-1] - lows[0] >= at_least)
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,9 @@ def _change(condition: Changes, reading: Reading, value: float, memory: Memory) 
     name = unit(reading.metric)
     content = json.dumps([value, reading.labels], ensure_ascii=False, separators=(",", ":"))
     clock, again, before, note = memory.clock, False, "", ""
-    if memory.seen is not None and memory.seen != content:
+    if memory.seen is None:
+        clock = None
+    elif memory.seen != content:
         old_value, old_labels = json.loads(memory.seen)
         old, new = content_text(old_labels), content_text(reading.labels)
         again = old != new
@@ -201,7 +203,7 @@ def _stuck(condition: NotFalling, reading: Reading, value: float, memory: Memory
     if value <= condition.above:
         return Verdict(severity=CLEARED, value=value, unit=name), NOTHING
     since = memory.clock
-    if since is None or since > reading.time or (memory.last is not None and value < memory.last):
+    if since is None or since > reading.time or memory.last is None or value < memory.last:
         since = reading.time
     severity = CLEARED
     for level, seconds in _rising(condition.warning, condition.critical):

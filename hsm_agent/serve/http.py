@@ -215,7 +215,7 @@ def document(present: Snapshot) -> bytes:
 
 def _complain_if_it_failed(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("http: the server stopped", exc_info=error)
+        log.critical("http: the server stopped %r", getattr(error,"exceptions",0), exc_info=error)
 
 
 def _is_loopback(host: str) -> bool:

@@ -15,7 +15,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from hsm_agent.metrics import METRICS
-from hsm_agent.serve.snapshot import current_age
+from hsm_agent.serve.snapshot import value_now
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
@@ -71,10 +71,9 @@ def exposed_name(metric: str) -> str:
 
 
 def _readings(present: Snapshot) -> Iterator[Metric]:
-    sources = {source.name: source for source in present.sources}
     by_metric: dict[str, list[tuple[_Labels, float]]] = {}
     for reading in present.readings:
-        value = current_age(reading, sources.get(reading.source), present)
+        value = value_now(reading, present)
         if value is not None:
             by_metric.setdefault(reading.metric, []).append((_labels_of(reading, present), value))
     for metric, samples in by_metric.items():

@@ -6,73 +6,15 @@ A large agent takes longer to write down than its event loop may be held up. It 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from hsm_agent.evaluate.silences import Silence
     from hsm_agent.model import ActiveAlarm, Labels, Reading, SinkStatus, SourceStatus
+    from hsm_agent.spool import SpoolStats
     from hsm_agent.store import Store
-
-
-class SpoolFigures(Protocol):
-    """What the spool says of itself."""
-
-    @property
-    def entries(self) -> int:
-        """Events not yet accepted by every sink."""
-
-    @property
-    def bytes(self) -> int:
-        """Their size."""
-
-    @property
-    def used_percent(self) -> float:
-        """Used share, by entries or bytes, whichever is more."""
-
-    @property
-    def dropped_total(self) -> int:
-        """Events dropped because the spool was full."""
-
-    @property
-    def failed(self) -> bool:
-        """Whether the disk refuses, so that events go out from memory."""
-
-    @property
-    def queued(self) -> Mapping[str, int]:
-        """Events waiting, by sink."""
-
-    @property
-    def dead_letters(self) -> Mapping[str, int]:
-        """Events the receiver refused for ever, by sink."""
-
-
-class SilenceInForce(Protocol):
-    """A silence; the patterns are globs, `until` is UTC seconds."""
-
-    @property
-    def id(self) -> str:
-        """Its name for `silence end`."""
-
-    @property
-    def source(self) -> str:
-        """Which sources it holds back."""
-
-    @property
-    def resource(self) -> str:
-        """Which resources."""
-
-    @property
-    def rule(self) -> str:
-        """Which rules."""
-
-    @property
-    def until(self) -> float:
-        """When it ends by itself."""
-
-    @property
-    def reason(self) -> str:
-        """Why it was set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,17 +28,15 @@ class Snapshot:
     polls: int
     labels: Mapping[str, Labels]
     readings: Sequence[Reading]
-    sources: Sequence[SourceStatus]
-    sinks: Sequence[SinkStatus]
+    sources: Mapping[str, SourceStatus]
+    sinks: Mapping[str, SinkStatus]
     alarms: Sequence[ActiveAlarm]
-    silences: Sequence[SilenceInForce]
-    spool: SpoolFigures
+    silences: Sequence[Silence]
+    spool: SpoolStats
 
 
-def snapshot(
-    store: Store, *, spool: SpoolFigures, silences: Iterable[SilenceInForce], now: float, monotonic: float
-) -> Snapshot:
-    """Copy the present. To be called on the event loop's thread; takes microseconds for a thousand readings."""
+def snapshot(store: Store, *, spool: SpoolStats, silences: Iterable[Silence], now: float, monotonic: float) -> Snapshot:
+    """Copy the present. To be called on the event loop's thread; takes a millisecond for ten thousand readings."""
     return Snapshot(
         agent_name=store.agent_name,
         started=store.started,
@@ -105,8 +45,8 @@ def snapshot(
         polls=store.polls,
         labels=dict(store.labels),
         readings=tuple(store.readings()),
-        sources=tuple(store.sources.values()),
-        sinks=tuple(store.sinks.values()),
+        sources=dict(store.sources),
+        sinks=dict(store.sinks),
         alarms=tuple(store.alarms.values()),
         silences=tuple(silences),
         spool=spool,
@@ -122,10 +62,11 @@ def missing(store: Store, names: Iterable[str]) -> list[str]:
     ]
 
 
-def current_age(reading: Reading, source: SourceStatus | None, present: Snapshot) -> float | int | None:
-    """The reading's value, and for the age of a source the age at this moment rather than at the last poll."""
+def value_now(reading: Reading, present: Snapshot) -> float | int | None:
+    """The reading's value; of an age, what it is at this moment rather than what it was at the last poll."""
     if reading.metric != "source_age_seconds" or reading.value is None:
         return reading.value
+    source = present.sources.get(reading.source)
     if source is not None and source.last_success is not None:
         return max(0.0, present.monotonic - source.last_success)
     return reading.value + max(0.0, present.now - reading.time)

@@ -2,56 +2,72 @@
 
 A pure function of a snapshot. Secrets are not in the present, hence not in the document.
 
-JSON knows neither infinity nor NaN (RFC 8259 section 6). A number that has no JSON form is `null`, and the `text`
-beside it says what it is (`inf`); where there is no data, `value` is null, `text` is empty and `reason` says why.
-Times are UTC in the form of RFC 3339, durations are seconds.
+JSON knows neither infinity nor NaN (RFC 8259 section 6). A reading whose number has no JSON form has the value `null`,
+and its `text` says what it is (`inf`). Where there is no data, `value` is null, `text` is empty and `reason` says why.
+Times are UTC seconds since the epoch; ages and durations are seconds.
 """
 
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from hsm_agent.metrics import unit
-from hsm_agent.model import AGENT_SOURCE, Severity, number_text
-from hsm_agent.serve.snapshot import current_age
+from hsm_agent.model import AGENT_SOURCE, Severity, SourceState, number_text
+from hsm_agent.serve.snapshot import value_now
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from hsm_agent.evaluate.silences import Silence
     from hsm_agent.model import ActiveAlarm, Reading, SinkStatus, SourceStatus
-    from hsm_agent.serve.snapshot import SilenceInForce, Snapshot, SpoolFigures
+    from hsm_agent.serve.snapshot import Snapshot
+    from hsm_agent.spool import SpoolStats
 
     Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
-TOKEN_METRICS = (
-    "token_present",
-    "token_initialized",
-    "token_memory_private_used_percent",
-    "token_storage_used_percent",
-    "token_sessions",
-    "token_sessions_max",
-    "token_sessions_used_percent",
-    "token_pin_state",
-    "token_so_pin_state",
-    "audit_used_percent",
-)
+_IDENTITY = ("label", "serial", "manufacturer", "model", "firmware", "hardware")
+_TOKEN_VALUES = {
+    "memory_used_percent": "token_memory_private_used_percent",
+    "storage_used_percent": "token_storage_used_percent",
+    "sessions": "token_sessions",
+    "sessions_max": "token_sessions_max",
+    "sessions_used_percent": "token_sessions_used_percent",
+    "audit_records": "audit_records",
+    "audit_used_percent": "audit_used_percent",
+}
 """What an operator asks of a token first; everything else stands under `readings`."""
+_PIN_STATES: dict[float, str] = {0: "ok", 1: "count_low", 2: "final_try", 3: "locked"}
 
 
 def status(present: Snapshot) -> dict[str, Json]:
     """The whole document, fit for a strict JSON encoder."""
     return {
         "agent": _agent(present),
-        "sources": [_source(source, present) for source in present.sources],
+        "sources": [_source(source, present) for source in present.sources.values()],
         "tokens": _tokens(present),
         "alarms": [_alarm(alarm) for alarm in present.alarms],
         "silences": [_silence(silence) for silence in present.silences],
-        "sinks": [_sink(sink, present) for sink in present.sinks],
+        "sinks": [_sink(sink, present) for sink in present.sinks.values()],
         "spool": _spool(present.spool),
-        "readings": _readings(present),
+        "readings": [reading_row(reading, present) for reading in present.readings],
+    }
+
+
+def reading_row(reading: Reading, present: Snapshot) -> dict[str, Json]:
+    """One reading as it stands in the document."""
+    value = value_now(reading, present)
+    return {
+        "source": reading.source,
+        "resource": reading.resource,
+        "metric": reading.metric,
+        "labels": dict(reading.labels),
+        "value": _number(value),
+        "text": number_text(value),
+        "unit": unit(reading.metric),
+        "time": reading.time,
+        "reason": reading.reason,
     }
 
 
@@ -59,9 +75,9 @@ def _agent(present: Snapshot) -> Json:
     return {
         "name": present.agent_name,
         "version": VERSION,
-        "started": _time(present.started),
-        "now": _time(present.now),
-        "uptime_seconds": _number(max(0.0, present.now - present.started)),
+        "started": present.started,
+        "now": present.now,
+        "uptime_seconds": max(0.0, present.now - present.started),
         "polls": present.polls,
         "labels": dict(present.labels.get(AGENT_SOURCE, ())),
         "worst_severity": _worst(alarm.severity for alarm in present.alarms),
@@ -69,14 +85,13 @@ def _agent(present: Snapshot) -> Json:
 
 
 def _source(source: SourceStatus, present: Snapshot) -> Json:
-    since = None if source.last_success is None else max(0.0, present.monotonic - source.last_success)
     return {
         "name": source.name,
         "kind": source.kind,
-        "state": source.state.name.lower(),
+        "status": source.state.name.lower(),
         "every_seconds": source.every,
-        "seconds_since_success": _number(since),
-        "last_poll_seconds": _number(source.last_poll_seconds),
+        "age_seconds": _since(source.last_success, present),
+        "last_poll_seconds": source.last_poll_seconds,
         "failures": source.failures,
         "last_error": source.last_error,
         "labels": dict(present.labels.get(source.name, ())),
@@ -84,27 +99,48 @@ def _source(source: SourceStatus, present: Snapshot) -> Json:
 
 
 def _tokens(present: Snapshot) -> list[Json]:
-    """A row for each token: who it is, what is asked first, and the worst alarm on it."""
-    found: dict[tuple[str, str], dict[str, Json]] = {}
+    """A row for each token: who it is, how it is, and the worst alarm on it."""
+    by_place: dict[tuple[str, str], dict[str, Reading]] = {}
     for reading in present.readings:
-        if reading.metric.startswith("token_"):
-            row = found.setdefault((reading.source, reading.resource), _empty_row(reading))
-            if reading.metric == "token_info":
-                row["info"] = dict(reading.labels)
-    for reading in present.readings:
-        wanted = found.get((reading.source, reading.resource))
-        if wanted is not None and reading.metric in TOKEN_METRICS:
-            wanted[reading.metric] = _number(reading.value)
-    for alarm in sorted(present.alarms, key=lambda alarm: alarm.severity.rank):
-        alarmed = found.get((alarm.series[0], alarm.series[1]))
-        if alarmed is not None:
-            alarmed["worst_severity"] = alarm.severity.value
-    return list(found.values())
+        by_place.setdefault((reading.source, reading.resource), {})[reading.metric] = reading
+    raised: dict[tuple[str, str], list[Severity]] = {}
+    for alarm in present.alarms:
+        raised.setdefault((alarm.series[0], alarm.series[1]), []).append(alarm.severity)
+    return [
+        _token(place, metrics, _worst(raised.get(place, ())), present)
+        for place, metrics in by_place.items()
+        if "token_present" in metrics
+    ]
 
 
-def _empty_row(reading: Reading) -> dict[str, Json]:
-    row: dict[str, Json] = {"source": reading.source, "resource": reading.resource, "info": {}}
-    return row | dict.fromkeys(TOKEN_METRICS) | {"worst_severity": Severity.CLEARED.value}
+def _token(place: tuple[str, str], metrics: dict[str, Reading], worst: str, present: Snapshot) -> Json:
+    source = present.sources.get(place[0])
+    is_down = source is not None and source.state is SourceState.DOWN
+    labels = dict(metrics["token_info"].labels) if "token_info" in metrics else {}
+    row: dict[str, Json] = {"source": place[0], "resource": place[1]}
+    row |= {name: labels.get(name) for name in _IDENTITY}
+    row |= {name: _number(_value(metrics, metric)) for name, metric in _TOKEN_VALUES.items()}
+    row["status"] = "unknown" if is_down else _token_status(metrics)
+    row["pin_status"] = _pin_status(_value(metrics, "token_pin_state"))
+    row["so_pin_status"] = _pin_status(_value(metrics, "token_so_pin_state"))
+    row["worst_severity"] = worst
+    return row
+
+
+def _token_status(metrics: dict[str, Reading]) -> str:
+    """In the words of the MIB's hsmTokenStatus."""
+    present = _value(metrics, "token_present")
+    if present == 0:
+        return "absent"
+    if present is None:
+        return "failed"
+    if "token_info" in metrics and metrics["token_info"].value is None:
+        return "failed"
+    return "uninitialized" if _value(metrics, "token_initialized") == 0 else "present"
+
+
+def _pin_status(state: float | None) -> str:
+    return "unknown" if state is None else _PIN_STATES.get(state, "unknown")
 
 
 def _alarm(alarm: ActiveAlarm) -> Json:
@@ -118,7 +154,7 @@ def _alarm(alarm: ActiveAlarm) -> Json:
         "resource": resource,
         "metric": metric,
         "labels": dict(labels),
-        "since": _time(alarm.since),
+        "since": alarm.since,
         "silenced": alarm.silenced,
         "value": alarm.event.value,
         "unit": alarm.event.unit,
@@ -128,13 +164,15 @@ def _alarm(alarm: ActiveAlarm) -> Json:
     }
 
 
-def _silence(silence: SilenceInForce) -> Json:
+def _silence(silence: Silence) -> Json:
     return {
-        "id": silence.id,
+        "id": silence.silence_id,
         "source": silence.source,
         "resource": silence.resource,
         "rule": silence.rule,
-        "until": _time(silence.until),
+        "created": silence.created,
+        "until": silence.until,
+        "by_uid": silence.by_uid,
         "reason": silence.reason,
     }
 
@@ -144,58 +182,42 @@ def _sink(sink: SinkStatus, present: Snapshot) -> Json:
         "name": sink.name,
         "kind": sink.kind,
         "guarantee": sink.guarantee.value,
-        "state": sink.state.name.lower(),
+        "status": sink.state.name.lower(),
         "queued": sink.queued,
         "delivered": sink.delivered,
         "failed": sink.failed,
         "dropped": sink.dropped,
-        "failing_seconds": _number(
-            None if sink.failing_since is None else max(0.0, present.monotonic - sink.failing_since)
-        ),
+        "failing_seconds": _since(sink.failing_since, present),
         "last_error": sink.last_error,
     }
 
 
-def _spool(spool: SpoolFigures) -> Json:
+def _spool(spool: SpoolStats) -> Json:
     return {
         "entries": spool.entries,
         "bytes": spool.bytes,
-        "used_percent": _number(spool.used_percent),
+        "used_percent": spool.used_percent,
         "dropped_total": spool.dropped_total,
         "failed": spool.failed,
-        "queued": dict(spool.queued),
-        "dead_letters": dict(spool.dead_letters),
+        "reason": spool.reason,
+        "sinks": {
+            name: {"queued": queue.queued, "dead_letters": queue.dead_letters, "dropped_total": queue.dropped_total}
+            for name, queue in spool.sinks.items()
+        },
     }
 
 
-def _readings(present: Snapshot) -> list[Json]:
-    sources = {source.name: source for source in present.sources}
-    rows: list[Json] = []
-    for reading in present.readings:
-        value = current_age(reading, sources.get(reading.source), present)
-        row: dict[str, Json] = {
-            "source": reading.source,
-            "resource": reading.resource,
-            "metric": reading.metric,
-            "labels": dict(reading.labels),
-            "value": _number(value),
-            "text": number_text(value),
-            "unit": unit(reading.metric),
-            "time": _time(reading.time),
-        }
-        if value is None:
-            row["reason"] = reading.reason
-        rows.append(row)
-    return rows
+def _value(metrics: dict[str, Reading], metric: str) -> float | int | None:
+    return metrics[metric].value if metric in metrics else None
 
 
 def _worst(severities: Iterable[Severity]) -> str:
     return max(severities, key=lambda severity: severity.rank, default=Severity.CLEARED).value
 
 
+def _since(moment: float | None, present: Snapshot) -> float | None:
+    return None if moment is None else max(0.0, present.monotonic - moment)
+
+
 def _number(value: float | None) -> float | int | None:
     return value if value is None or math.isfinite(value) else None
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -125,8 +125,9 @@ NO_WEB_CONFIG = WebConfig(users={}, context=None, fingerprint=(), files=())
 class WatchedWebConfig:
     """The web_config of now. A certificate that was renewed on disk counts from the next connection on."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, look_every: float = LOOK_AT_FILES_SECONDS) -> None:
         """None: plain HTTP, for ever."""
+        self._look_every = look_every
         self.current = NO_WEB_CONFIG
         self._path = path
         self._looked_at = 0.0
@@ -140,7 +141,7 @@ class WatchedWebConfig:
     async def current_context(self) -> ssl.SSLContext | None:
         """The TLS context for a new connection, None for plain HTTP."""
         now = time.monotonic()
-        if self._path is not None and now - self._looked_at >= LOOK_AT_FILES_SECONDS:
+        if self._path is not None and now - self._looked_at >= self._look_every:
             self._looked_at = now
             self.current = await asyncio.to_thread(self._renewed, self._path, self.current)
         return self.current.context

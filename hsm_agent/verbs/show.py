@@ -90,9 +90,10 @@ def _labels(labels: Mapping[str, str]) -> str:
 
 
 def _value(value: float | None) -> str:
-    return (
-        "" if value is None else f"{value:,.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else f"{value:,}"
-    )
+    if value is None:
+        return ""
+    text = f"{value:,.2f}"
+    return text.rstrip("0").rstrip(".")
 
 
 def status(answer: Mapping[str, Any]) -> None:

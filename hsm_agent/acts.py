@@ -1,0 +1,216 @@
+"""What the command line asks of the running agent: a handler for each verb of the control socket.
+
+Whatever acts is logged with the uid that asked, and told as an event of the agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import logging
+import math
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from hsm_agent.control import ControlError, Verb
+from hsm_agent.evaluate.silences import Silence
+from hsm_agent.model import EventKind
+from hsm_agent.pipeline import new_id
+from hsm_agent.serve.snapshot import value_now
+from hsm_agent.serve.status import status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hsm_agent.agent import Agent
+    from hsm_agent.spool import SpoolEntry
+
+log = logging.getLogger(__name__)
+
+TEST_SECONDS = 30.0
+LONGEST_SILENCE_SECONDS = 366 * 86400.0
+_LOOK_AGAIN_SECONDS = 0.02
+
+
+class Acts:
+    """The verbs of one agent."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def verbs(self) -> dict[str, Verb]:
+        """All verbs by name."""
+        return {
+            "status": Verb(self.status, acts=False),
+            "reading": Verb(self.reading, acts=False),
+            "spool-list": Verb(self.spool_list, acts=False),
+            "spool-show": Verb(self.spool_show, acts=False),
+            "spool-drop": Verb(self.spool_drop, acts=True),
+            "test-notification": Verb(self.test_notification, acts=True),
+            "forget": Verb(self.forget, acts=True),
+            "silence": Verb(self.silence, acts=True),
+            "silence-end": Verb(self.end_silence, acts=True),
+            "resend": Verb(self.resend, acts=True),
+        }
+
+    async def status(self, _request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
+        """Everything that is known now."""
+        return await asyncio.to_thread(status, self._agent.snapshot())
+
+    async def reading(self, request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
+        """The readings of a metric whose source and resource match the globs; infinity is the text `inf`."""
+        source, resource = str(request.get("source", "*")), str(request.get("resource", "*"))
+        present = self._agent.snapshot()
+        found = []
+        for reading in present.readings:
+            if reading.metric != request.get("metric"):
+                continue
+            if fnmatch.fnmatchcase(reading.source, source) and fnmatch.fnmatchcase(reading.resource, resource):
+                value = value_now(reading, present)
+                known = {"source": reading.source, "resource": reading.resource, "reason": reading.reason}
+                found.append({**known, "value": "inf" if value is not None and math.isinf(value) else value})
+        return {"readings": found}
+
+    async def spool_list(self, _request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
+        """What is still to be delivered."""
+        return {"entries": [_summary(entry) for entry in await self._agent.spool.entries()]}
+
+    async def spool_show(self, request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
+        """One entry whole."""
+        entry = await self._agent.spool.show(str(request.get("event_id")))
+        if entry is None:
+            raise ControlError(f"the spool has no event {request.get('event_id')}")
+        whole = asdict(entry.event)
+        whole["kind"], whole["severity"] = entry.event.kind.value, entry.event.severity.value
+        whole["labels"] = dict(entry.event.labels)
+        return {"entry": {**whole, **_delivery(entry)}}
+
+    async def spool_drop(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
+        """Drop one entry for good."""
+        event_id = str(request.get("event_id"))
+        if not await self._agent.spool.drop(event_id):
+            raise ControlError(f"the spool has no event {event_id}")
+        await self._told(f"Event {event_id} dropped from the spool by uid {uid}")
+        return {"text": f"{event_id} dropped"}
+
+    async def test_notification(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
+        """Send a TEST and wait until each sink took it, or until it is clear that it did not."""
+        sinks = self._sinks_named(request.get("sink"))
+        event = self._agent.event(
+            EventKind.TEST, f"TEST notification asked for by uid {uid}: no alarm, no action needed"
+        )
+        log.info("test notification %s to %s asked for by uid %d", event.event_id, ", ".join(sinks), uid)
+        await self._agent.pipeline.tell([event], only_sink=sinks[0] if request.get("sink") else None)
+        waiting = await self._wait_for(event.event_id, sinks)
+        results = {}
+        for name in sinks:
+            state = self._agent.store.sinks.get(name)
+            problem = f" ({state.last_error})" if state is not None and state.last_error else ""
+            results[name] = f"{waiting[name]}{problem}" if name in waiting else "accepted"
+        return {"accepted": not waiting, "event_id": event.event_id, "sinks": results}
+
+    async def _wait_for(self, event_id: str, sinks: list[str]) -> dict[str, str]:
+        """Sinks that did not take an event in time, and what became of it."""
+        end = time.monotonic() + TEST_SECONDS
+        while True:
+            entry = await self._agent.spool.show(event_id)
+            waiting = {} if entry is None else {each.sink: "not accepted yet" for each in entry.waiting}
+            dead = {} if entry is None else {each.sink: f"refused: {each.reason}" for each in entry.dead}
+            failing = all(
+                (state := self._agent.store.sinks.get(name)) is not None and state.failing_since is not None
+                for name in waiting
+            )
+            if not waiting or (failing and waiting) or time.monotonic() > end:
+                return {name: text for name, text in {**waiting, **dead}.items() if name in sinks}
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    async def forget(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
+        """Clear an alarm whose object is gone for good."""
+        alarm_id = str(request.get("alarm_id"))
+        try:
+            series = await self._agent.pipeline.forget(alarm_id, uid)
+        except LookupError as error:
+            raise ControlError(f"there is no alarm {alarm_id}; `alarms list` shows them") from error
+        if series is not None:
+            self._agent.store.forget(series)
+            source = self._agent.sources.running.get(series[0])
+            if source is not None:
+                await source.runner.collector.forget(series[1])
+        log.info("alarm %s forgotten by uid %d", alarm_id, uid)
+        return {"text": f"{alarm_id} forgotten"}
+
+    async def silence(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
+        """Hold back raises and changes for a while."""
+        seconds, reason = request.get("seconds"), str(request.get("reason", "")).strip()
+        if not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_SILENCE_SECONDS:
+            raise ControlError("a silence lasts more than nothing and a year at the most")
+        if not reason:
+            raise ControlError("a silence needs a reason")
+        now = time.time()
+        wanted = Silence(
+            silence_id=new_id()[:8],
+            until=now + seconds,
+            reason=reason[:500],
+            by_uid=uid,
+            created=now,
+            source=str(request.get("source", "*")),
+            resource=str(request.get("resource", "*")),
+            rule=str(request.get("rule", "*")),
+        )
+        await self._agent.pipeline.silence(wanted)
+        log.info("silence %s (%s) by uid %d: %s", wanted.silence_id, wanted.scope, uid, wanted.reason)
+        return {"id": wanted.silence_id, "until": wanted.until}
+
+    async def end_silence(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
+        """End a silence now."""
+        silence_id = str(request.get("id"))
+        try:
+            await self._agent.pipeline.end_silence(silence_id, uid)
+        except LookupError as error:
+            raise ControlError(f"there is no silence {silence_id}; `silence list` shows them") from error
+        log.info("silence %s ended by uid %d", silence_id, uid)
+        return {"text": f"{silence_id} ended"}
+
+    async def resend(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
+        """Tell one sink again what is raised now."""
+        (sink,) = self._sinks_named(request.get("sink") or "")
+        events = self._agent.raised_events()
+        await self._agent.pipeline.tell(events, only_sink=sink)
+        await self._told(f"{len(events)} alarms sent again to sink {sink} by uid {uid}")
+        return {"count": len(events)}
+
+    def _sinks_named(self, name: object) -> list[str]:
+        sinks = list(self._agent.sinks.running)
+        if name is None:
+            if not sinks:
+                raise ControlError("no sink is configured: there is nobody to tell")
+            return sinks
+        if name not in sinks:
+            raise ControlError(f"there is no sink {name!r}; there are: {', '.join(sinks) or 'none'}")
+        return [str(name)]
+
+    async def _told(self, text: str) -> None:
+        log.info("%s", text)
+        await self._agent.announce(text)
+
+
+def _summary(entry: SpoolEntry) -> dict[str, Any]:
+    event = entry.event
+    return {
+        "event_id": event.event_id,
+        "time": event.time,
+        "kind": event.kind.value,
+        "severity": event.severity.value,
+        "source": event.source,
+        "resource": event.resource,
+        "rule": event.rule,
+        **_delivery(entry),
+    }
+
+
+def _delivery(entry: SpoolEntry) -> dict[str, Any]:
+    return {
+        "waiting_for": {each.sink: each.attempts for each in entry.waiting},
+        "dead_at": {each.sink: each.reason for each in entry.dead},
+    }

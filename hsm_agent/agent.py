@@ -1,0 +1,294 @@
+"""The agent: builds everything from a configuration, runs it, and lets go of it in the right order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from hsm_agent import log as logs
+from hsm_agent import systemd
+from hsm_agent.acts import Acts
+from hsm_agent.control import ControlServer
+from hsm_agent.crew import Crew
+from hsm_agent.deliver.base import Origin, SinkContext
+from hsm_agent.evaluate.book import Book, active
+from hsm_agent.evaluate.rules import Ruleset
+from hsm_agent.model import AGENT_SOURCE, Event, EventKind, Severity
+from hsm_agent.parts import Sinks, Sources
+from hsm_agent.pipeline import Pipeline, new_id
+from hsm_agent.reload import reload
+from hsm_agent.rounds import Rounds, own_status
+from hsm_agent.serve.engine_state import EngineStateError, start_engine
+from hsm_agent.serve.http import HttpError, HttpServer
+from hsm_agent.serve.snapshot import Snapshot, missing, snapshot
+from hsm_agent.serve.snmp import Responder, SnmpServerError, SnmpServerSettings
+from hsm_agent.spool import Spool, SpoolError
+from hsm_agent.store import Store
+from hsm_agent.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from hsm_agent.config.load import Loaded
+    from hsm_agent.config.tree import Config
+    from hsm_agent.model import Labels, Series
+
+log = logging.getLogger(__name__)
+
+COLD_START = (1, 3, 6, 1, 6, 3, 1, 1, 5, 1)  # RFC 3418, snmpTraps
+AUTHENTICATION_FAILURE = (1, 3, 6, 1, 6, 3, 1, 1, 5, 5)
+DRAIN_SECONDS = 4.0  # of the five that SIGTERM may take
+
+
+class StartError(Exception):
+    """The agent can't start; the text names the key or the file and says what to do."""
+
+
+async def main(loaded: Loaded) -> None:
+    """Run until SIGTERM or SIGINT. Raises StartError."""
+    settings = loaded.config.agent
+    logs.set_up(settings.log.level, settings.log.format)
+    agent = Agent(loaded)
+    try:
+        await agent.open()
+    except (SpoolError, EngineStateError, SnmpServerError, HttpError, OSError) as error:
+        await agent.close()
+        raise StartError(str(error)) from error
+    await agent.run()
+
+
+def keeps(config: Config) -> Callable[[Series], bool]:
+    """Whether the source of a series, or the sink it speaks of, is still in the configuration."""
+    sources = {AGENT_SOURCE, *(source.name for source in config.sources)}
+    sinks = {sink.name for sink in config.deliver}
+
+    def kept(series: Series) -> bool:
+        source, resource, metric, _ = series
+        if source == AGENT_SOURCE and metric.startswith("sink_"):
+            return resource in sinks
+        return source in sources
+
+    return kept
+
+
+def labels_by_source(config: Config) -> dict[str, Labels]:
+    """The agent's labels, with each source's own on top, by source."""
+    common = config.agent.labels
+    named = {source.name: source.labels for source in config.sources}
+    return {name: tuple(sorted({**common, **own}.items())) for name, own in {AGENT_SOURCE: {}, **named}.items()}
+
+
+class Agent:
+    """Everything that runs. `open` makes it ready to answer and to tell; `run` polls, judges and delivers."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+        config = loaded.config
+        self.stopping = asyncio.Event()
+        self.crew = Crew()
+        self.store = Store(agent_name=config.agent.name, started=time.time(), labels=labels_by_source(config))
+        self.pipeline: Pipeline
+        self.spool: Spool
+        self.sources: Sources
+        self.sinks: Sinks
+        self.responder: Responder | None = None
+        self.http: HttpServer | None = None
+        self._control: ControlServer | None = None
+        self._opened_spool: Spool | None = None
+        self._strangers = asyncio.Event()
+        self.rounds = Rounds(self)
+
+    async def open(self) -> None:
+        """Open the state, bind every socket. Nothing is polled or sent yet."""
+        config = self.loaded.config
+        state = config.agent.state_directory
+        self.spool = self._opened_spool = await Spool.open(
+            state, entries=config.agent.spool.entries, size=config.agent.spool.size
+        )
+        self.engine = await asyncio.to_thread(
+            start_engine,
+            state,
+            engine_id=config.serve.snmp.engine_id if config.serve.snmp is not None else None,
+            now=time.monotonic(),
+        )
+        book, unreadable = Book.load(await self.spool.states())
+        if unreadable:
+            log.error("%d rows of the state can't be read and are left out: %s", len(unreadable), unreadable[0])
+        rules = Ruleset(config.effective_rules(), self.store.labels)
+        self.pipeline = Pipeline(book=book, rules=rules, store=self.store, spool=self.spool, refresh=self._show_changes)
+        self.sources = Sources(self.crew, self.pipeline, state_directory=state, on_poll=self.rounds.count_poll)
+        host = await asyncio.to_thread(socket.getfqdn)
+        self.origin = Origin(
+            agent_name=config.agent.name,
+            host_name=host if "." in host and not host.startswith("localhost") else config.agent.name,
+            version=VERSION,
+            enterprise_id=config.agent.enterprise_id,
+        )
+        self.sinks = Sinks(self.crew, self.spool, self.store, make_heartbeat=self._make_heartbeat)
+        self.pipeline.show_alarms()
+        await self._open_servers(config)
+
+    async def _open_servers(self, config: Config) -> None:
+        if config.serve.snmp is not None:
+            self.responder = await self.make_responder(config)
+        if config.serve.http is not None:
+            self.http = await self.make_http(config)
+        self._control = ControlServer(config.agent.control_path, Acts(self).verbs())
+        await self._control.start()
+
+    def sink_context(self, config: Config) -> SinkContext:
+        """What the sinks of a configuration are built with."""
+        snmp = config.serve.snmp or SnmpServerSettings()
+        return SinkContext(origin=self.origin, engine=self.engine, base_oid=snmp.base_oid)
+
+    async def make_http(self, config: Config) -> HttpServer:
+        """A started HTTP server. Raises HttpError."""
+        assert config.serve.http is not None
+        server = HttpServer(config.serve.http, snapshot=self.snapshot, missing=self.unready)
+        await server.start()
+        return server
+
+    def snapshot(self) -> Snapshot:
+        """The present, for the servers and the command line."""
+        return snapshot(
+            self.store,
+            spool=self.spool.stats(),
+            silences=self.pipeline.book.silences.values(),
+            now=time.time(),
+            monotonic=time.monotonic(),
+        )
+
+    def unready(self) -> list[str]:
+        """What start-up still waits for, and what keeps the agent from its work."""
+        stats = self.spool.stats()
+        waiting = missing(self.store, [source.name for source in self.loaded.config.sources])
+        return [*waiting, *([f"spool: {stats.reason}"] if stats.failed else [])]
+
+    async def make_responder(self, config: Config) -> Responder:
+        """A started SNMP responder. Raises SnmpServerError."""
+        assert config.serve.snmp is not None
+        responder = Responder(
+            config.serve.snmp,
+            self.store,
+            self.engine,
+            state_directory=config.agent.state_directory,
+            on_authentication_failure=self._note_stranger,
+        )
+        await responder.start()
+        return responder
+
+    async def run(self) -> None:
+        """Poll, judge and deliver until told to stop; then drain and close."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        try:
+            async with self.crew:
+                await self._start_parts()
+                reloads = asyncio.Event()
+                loop.add_signal_handler(signal.SIGHUP, reloads.set)
+                self.crew.start("reload", self._reload_when(reloads))
+                for work in (self.rounds.tick, self.rounds.watch_itself, self.rounds.measure_lag):
+                    self.crew.start(work.__name__, work())
+                self.crew.start("strangers", self._report_strangers())
+                self.crew.start("watchdog", self.rounds.reassure_systemd())
+                systemd.notify("READY=1", f"STATUS=watching {len(self.sources.running)} sources")
+                log.info("hsm-agent %s watches %d sources", VERSION, len(self.sources.running))
+                await self.stopping.wait()
+                await self._stop()
+        finally:
+            await self.close()
+
+    async def _start_parts(self) -> None:
+        config = self.loaded.config
+        self.store.sources[AGENT_SOURCE] = own_status(0.0)
+        await self.sinks.replace(
+            self.sinks.build(config.deliver, self.sink_context(config), anew=True), self.raised_events()
+        )
+        await self.withdraw(config, self.pipeline.rules)
+        await self.sources.replace(self.sources.build(config.sources))
+        if self.spool.recovered:
+            await self.announce(self.spool.recovered)
+        self.crew.start("cold start", self.sinks.notify(COLD_START))
+
+    async def _stop(self) -> None:
+        systemd.notify("STOPPING=1", "STATUS=draining")
+        log.info("stopping: polls end, what can be delivered is")
+        await self.sources.stop()
+        for name, queued in (await self.sinks.stop(drain_seconds=DRAIN_SECONDS)).items():
+            if queued:
+                log.warning("%d events for sink %s stay spooled until the next start", queued, name)
+
+    async def close(self) -> None:
+        """Close sockets and files; safe at any point of opening."""
+        if self._control is not None:
+            await self._control.close()
+        if self.http is not None:
+            await self.http.close()
+        if self.responder is not None:
+            await self.responder.close()
+        if self._opened_spool is not None:
+            await self._opened_spool.close()
+            self._opened_spool = None
+            log.info("stopped")
+
+    @staticmethod
+    def labels_of(config: Config) -> dict[str, Labels]:
+        """The labels of every source of a configuration."""
+        return labels_by_source(config)
+
+    async def withdraw(self, config: Config, rules: Ruleset) -> None:
+        """Go on with these rules; alarms of what is not in the configuration clear."""
+        await self.pipeline.withdraw(keeps(config), rules)
+
+    def _note_stranger(self, address: str) -> None:
+        log.warning("snmp: a request from %s failed authentication", address)
+        self._strangers.set()
+
+    async def _report_strangers(self) -> None:
+        while True:
+            await self._strangers.wait()
+            self._strangers.clear()
+            await self.sinks.notify(AUTHENTICATION_FAILURE)
+
+    async def announce(self, text: str) -> None:
+        """Tell every sink what the agent or an operator did."""
+        if self.sinks.running:
+            await self.pipeline.tell([self.event(EventKind.NOTICE, text)])
+
+    def raised_events(self) -> list[Event]:
+        """The latest event of every alarm that is raised and not silenced."""
+        return [alarm.event for alarm in active(self.pipeline.book).values() if not alarm.silenced]
+
+    def _make_heartbeat(self) -> Event:
+        raised = len(self.store.alarms)
+        return self.event(EventKind.HEARTBEAT, f"{len(self.sources.running)} sources, {raised} active alarms")
+
+    def event(self, kind: EventKind, text: str) -> Event:
+        """An event of the agent itself, of no alarm."""
+        return Event(
+            event_id=new_id(),
+            kind=kind,
+            severity=Severity.CLEARED,
+            time=time.time(),
+            text=text,
+            agent=self.store.agent_name,
+            source=AGENT_SOURCE,
+            labels=self.store.labels.get(AGENT_SOURCE, ()),
+        )
+
+    async def _show_changes(self, sources: Collection[str], *, alarms: bool) -> None:
+        if self.responder is not None:
+            await self.responder.refresh(sources, alarms=alarms)
+
+    async def _reload_when(self, asked: asyncio.Event) -> None:
+        while True:
+            await asked.wait()
+            asked.clear()
+            systemd.notify(*systemd.reloading())
+            await reload(self)
+            systemd.notify("READY=1")

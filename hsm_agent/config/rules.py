@@ -1,0 +1,270 @@
+"""Rules as an operator writes them, and how they meet the default rules."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from hsm_agent.evaluate.defaults import DEFAULT_RULES
+from hsm_agent.evaluate.rules import (
+    Above,
+    Below,
+    Changes,
+    Condition,
+    Grows,
+    Match,
+    NotFalling,
+    RateChanges,
+    Reaches,
+    Rule,
+)
+from hsm_agent.metrics import METRICS
+from hsm_agent.model import Severity
+from hsm_agent.settings import Duration, Strict, duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Raised = Literal["warning", "minor", "major", "critical"]
+_DEFAULTS = {rule.name: rule for rule in DEFAULT_RULES}
+
+
+def _level(value: object) -> object:
+    """A level of a metric in seconds may be written as a duration."""
+    if isinstance(value, str) and value != "own":
+        return duration(value)
+    return value
+
+
+Level = Annotated[float | Literal["own"], BeforeValidator(_level)]
+
+
+def _known_metric(name: str) -> str:
+    if name not in METRICS:
+        close = difflib.get_close_matches(name, METRICS, n=1)
+        hint = f", did you mean '{close[0]}'?" if close else ""
+        raise ValueError(f"no kind of source produces '{name}'{hint}")
+    return name
+
+
+MetricName = Annotated[str, AfterValidator(_known_metric)]
+
+
+class _AtLeastOne(Strict):
+    """Either level may be left out, not both."""
+
+    @model_validator(mode="after")
+    def _not_both_absent(self) -> Self:
+        if getattr(self, "warning", None) is None and getattr(self, "critical", None) is None:
+            raise ValueError("give warning, critical or both")
+        return self
+
+
+class MatchSettings(Strict):
+    """Globs on what a rule watches."""
+
+    source: str = "*"
+    resource: str = "*"
+    labels: dict[str, str] = Field(default_factory=dict)
+
+    def build(self) -> Match:
+        """The rule's own form."""
+        return Match(source=self.source, resource=self.resource, labels=tuple(sorted(self.labels.items())))
+
+
+class AboveSettings(_AtLeastOne):
+    """`above:`, reached at >=."""
+
+    warning: Level | None = None
+    critical: Level | None = None
+    absolute: bool = False
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if isinstance(self.warning, float) and isinstance(self.critical, float) and self.warning > self.critical:
+            raise ValueError("warning is above critical")
+        return self
+
+    def build(self) -> Above:
+        """The rule's own form."""
+        return Above(warning=self.warning, critical=self.critical, absolute=self.absolute)
+
+
+class BelowSettings(_AtLeastOne):
+    """`below:`, reached at <=."""
+
+    warning: Level | None = None
+    critical: Level | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if isinstance(self.warning, float) and isinstance(self.critical, float) and self.warning < self.critical:
+            raise ValueError("warning is below critical")
+        return self
+
+    def build(self) -> Below:
+        """The rule's own form."""
+        return Below(warning=self.warning, critical=self.critical)
+
+
+PositiveDuration = Annotated[Duration, Field(gt=0)]
+
+
+class GrowsSettings(_AtLeastOne):
+    """`grows:`."""
+
+    warning: PositiveDuration | None = None
+    critical: PositiveDuration | None = None
+    at_least: float = Field(default=0.0, ge=0)
+
+    def build(self) -> Grows:
+        """The rule's own form."""
+        return Grows(warning=self.warning, critical=self.critical, at_least=self.at_least)
+
+
+class RateChangesSettings(Strict):
+    """`rate_changes:`."""
+
+    against: PositiveDuration = 3600.0
+    percent: float = Field(default=50.0, gt=0)
+    at_least: float = Field(default=0.0, ge=0)
+    severity: Raised = "warning"
+
+    def build(self) -> RateChanges:
+        """The rule's own form."""
+        severity = Severity(self.severity)
+        return RateChanges(against=self.against, percent=self.percent, at_least=self.at_least, severity=severity)
+
+
+class ReachesSettings(_AtLeastOne):
+    """`reaches:`."""
+
+    level: float
+    over: PositiveDuration = 30 * 86400.0
+    warning: PositiveDuration | None = None
+    critical: PositiveDuration | None = None
+
+    def build(self) -> Reaches:
+        """The rule's own form."""
+        return Reaches(level=self.level, over=self.over, warning=self.warning, critical=self.critical)
+
+
+class ChangesSettings(Strict):
+    """`changes:`."""
+
+    severity: Raised = "warning"
+
+    def build(self) -> Changes:
+        """The rule's own form."""
+        return Changes(severity=Severity(self.severity))
+
+
+class NotFallingSettings(_AtLeastOne):
+    """`not_falling:`."""
+
+    above: float = 0.0
+    warning: PositiveDuration | None = None
+    critical: PositiveDuration | None = None
+
+    def build(self) -> NotFalling:
+        """The rule's own form."""
+        return NotFalling(above=self.above, warning=self.warning, critical=self.critical)
+
+
+_CONDITIONS = ("above", "below", "grows", "rate_changes", "reaches", "changes", "not_falling")
+
+
+class RuleSettings(Strict):
+    """A rule of the configuration. One that bears a default rule's name overrides the keys it gives."""
+
+    name: str = Field(min_length=1, max_length=64)
+    enabled: bool = True
+    metric: MetricName | list[MetricName] | None = None
+    match: MatchSettings = MatchSettings()
+    above: AboveSettings | None = None
+    below: BelowSettings | None = None
+    grows: GrowsSettings | None = None
+    rate_changes: RateChangesSettings | None = None
+    reaches: ReachesSettings | None = None
+    changes: ChangesSettings | None = None
+    not_falling: NotFallingSettings | None = None
+    hysteresis: float | None = Field(default=None, ge=0)
+    hold: Duration = Field(default=0.0, alias="for")
+    repeat_every: PositiveDuration | None = None
+    clear_after: PositiveDuration | None = None
+    inhibited_by: tuple[str, ...] = ("source-down",)
+    text: str = ""
+    runbook: str = ""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        given = [name for name in _CONDITIONS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"one condition a rule; this one has {' and '.join(given)}")
+        if self.name not in _DEFAULTS and not given:
+            raise ValueError(f"no default rule is called '{self.name}', and a new one needs one of {_CONDITIONS}")
+        if self.name not in _DEFAULTS and not self._metrics():
+            raise ValueError(f"no default rule is called '{self.name}', and a new one needs a metric")
+        return self
+
+    def _metrics(self) -> tuple[str, ...]:
+        if self.metric is None:
+            return ()
+        return (self.metric,) if isinstance(self.metric, str) else tuple(self.metric)
+
+    def _condition(self) -> Condition | None:
+        for name in _CONDITIONS:
+            settings = getattr(self, name)
+            if settings is not None:
+                built: Condition = settings.build()
+                return built
+        return None
+
+    def build(self, default: Rule | None) -> Rule:
+        """The rule itself: what is given here, and the default's for the rest."""
+        condition = self._condition()
+        given: dict[str, Any] = {
+            "enabled": self.enabled,
+            "match": self.match.build(),
+            "hysteresis": self.hysteresis,
+            "hold": self.hold,
+            "repeat_every": self.repeat_every,
+            "clear_after": self.clear_after,
+            "inhibited_by": tuple(self.inhibited_by),
+            "text": self.text,
+            "runbook": self.runbook,
+        }
+        if default is None:
+            if condition is None:
+                raise ValueError(f"{self.name}: no condition")
+            return Rule(name=self.name, metrics=self._metrics(), condition=condition, **given)
+        changed = {key: value for key, value in given.items() if key in self.model_fields_set}
+        if self._metrics():
+            changed["metrics"] = self._metrics()
+        if condition is not None:
+            changed["condition"] = condition
+        return replace(default, **changed)
+
+
+def effective_rules(rules: Iterable[RuleSettings], *, default_rules: bool) -> tuple[Rule, ...]:
+    """The default rules with their overrides, then the configured ones; the disabled left out.
+
+    Raises ValueError where a rule is inhibited by one that does not exist.
+    """
+    configured = list(rules)
+    by_name = {rule.name: rule for rule in configured}
+    built = []
+    for default in DEFAULT_RULES if default_rules else ():
+        override = by_name.get(default.name)
+        built.append(override.build(default) if override else default)
+    taken = {rule.name for rule in built}
+    built += [rule.build(_DEFAULTS.get(rule.name)) for rule in configured if rule.name not in taken]
+    names = {rule.name for rule in built}
+    for index, rule in enumerate(configured):
+        for other in rule.inhibited_by if "inhibited_by" in rule.model_fields_set else ():
+            if other not in names:
+                raise ValueError(f"rules.{index}.inhibited_by: there is no rule '{other}'")
+    return tuple(rule for rule in built if rule.enabled)

@@ -1,0 +1,141 @@
+"""The whole way of a reading on one page: store, judge, spool, show.
+
+Everything that changes what is judged passes here, one at a time, so that an event is on disk, together with the
+state of the alarm that caused it, before anybody can see or send it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from typing import TYPE_CHECKING, Protocol
+
+from hsm_agent.evaluate import acts
+from hsm_agent.evaluate.alarms import Context
+from hsm_agent.evaluate.book import active
+from hsm_agent.evaluate.step import step
+from hsm_agent.model import SourceState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+
+    from hsm_agent.evaluate.book import Book, Outcome
+    from hsm_agent.evaluate.rules import Ruleset
+    from hsm_agent.evaluate.silences import Silence
+    from hsm_agent.model import Event, Reading, Series, SourceStatus
+    from hsm_agent.spool import Spool
+    from hsm_agent.store import Store
+
+
+class Refresh(Protocol):
+    """Shows what changed: the readings of these sources, and the alarms where `alarms`."""
+
+    async def __call__(self, sources: Collection[str], *, alarms: bool) -> None: ...
+
+
+def new_id() -> str:
+    """An identifier that nothing else has."""
+    return str(uuid.uuid4())
+
+
+async def _whole(work: Coroutine[object, object, None]) -> None:
+    """Do it to the end even if whoever asked is cancelled: what is on disk and what is in memory must not part."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+class Pipeline:
+    """Takes in readings and acts; keeps the book, the store and the spool in step."""
+
+    def __init__(
+        self,
+        *,
+        book: Book,
+        rules: Ruleset,
+        store: Store,
+        spool: Spool,
+        refresh: Refresh,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.book = book
+        self.rules = rules
+        self._store = store
+        self._spool = spool
+        self._refresh = refresh
+        self._wall = wall
+        self._turn = asyncio.Lock()
+
+    async def take(self, status: SourceStatus, readings: Sequence[Reading]) -> None:
+        """What a poll brought."""
+        self._store.sources[status.name] = status
+        await self.watch(readings)
+
+    async def watch(self, readings: Sequence[Reading]) -> None:
+        """Readings without a poll: the agent's account of itself, ages of sources."""
+        await _whole(self._judge(readings))
+
+    async def tick(self) -> None:
+        """Let time pass: holds, repeats, silences that end, readings that stay away."""
+        await _whole(self._judge(()))
+
+    async def _judge(self, readings: Sequence[Reading]) -> None:
+        async with self._turn:
+            self._store.update(readings)
+            outcome = step(self.book, readings, self._context())
+            await self._keep(outcome, {reading.source for reading in readings})
+
+    async def silence(self, wanted: Silence) -> None:
+        """Begin a silence."""
+        await self._act(lambda context: acts.silence(self.book, wanted, context))
+
+    async def end_silence(self, silence_id: str, uid: int) -> None:
+        """End a silence. LookupError if there is none."""
+        await self._act(lambda context: acts.end_silence(self.book, silence_id, uid, context))
+
+    async def forget(self, alarm_id: str, uid: int) -> Series | None:
+        """Clear an alarm for good and drop its reading. LookupError if there is none."""
+        series = next((a.series for a in active(self.book).values() if a.alarm_id == alarm_id), None)
+        await self._act(lambda context: acts.forget(self.book, alarm_id, uid, context))
+        return series
+
+    async def withdraw(self, keeps: Callable[[Series], bool], rules: Ruleset) -> None:
+        """Go on with new rules; alarms of what left the configuration clear."""
+        self.rules = rules
+        await self._act(lambda context: acts.withdraw(self.book, keeps, context))
+
+    async def tell(self, events: Iterable[Event], *, only_sink: str | None = None) -> None:
+        """Events that no reading caused: tests, notices."""
+        await _whole(self._spool.commit(tuple(events), {}, only_sink=only_sink))
+
+    async def _act(self, act: Callable[[Context], Outcome]) -> None:
+        await _whole(self._carry_out(act))
+
+    async def _carry_out(self, act: Callable[[Context], Outcome]) -> None:
+        async with self._turn:
+            await self._keep(act(self._context()), ())
+
+    def _context(self) -> Context:
+        up = {
+            name
+            for name, source in self._store.sources.items()
+            if source.state in (SourceState.UP, SourceState.DEGRADED)
+        }
+        return Context(rules=self.rules, now=self._wall(), new_id=new_id, agent=self._store.agent_name, up=up)
+
+    async def _keep(self, outcome: Outcome, sources: Collection[str]) -> None:
+        if outcome.events or outcome.writes:
+            await self._spool.commit(outcome.events, outcome.writes)
+        self.book.apply(outcome)
+        if outcome.alarms_changed:
+            self._store.set_alarms(active(self.book))
+        if sources or outcome.alarms_changed:
+            await self._refresh(sources, alarms=outcome.alarms_changed)
+
+    def show_alarms(self) -> None:
+        """Put the alarms of the book into the store, at start."""
+        self._store.set_alarms(active(self.book))

@@ -1,0 +1,99 @@
+"""What the agent does by the clock beside polling: let time pass, account for itself, reassure systemd."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from hsm_agent import systemd
+from hsm_agent.model import AGENT_SOURCE, Reading, SourceState, SourceStatus
+from hsm_agent.selfwatch import process_readings, sink_readings, spool_readings
+
+if TYPE_CHECKING:
+    from hsm_agent.agent import Agent
+
+TICK_SECONDS = 1.0
+SELF_SECONDS = 10.0
+LAG_SECONDS = 0.1
+OWN_KIND = "agent"
+
+
+def own_status(seconds: float, errors: str = "") -> SourceStatus:
+    """The status of the source `agent`: up for as long as it can say so."""
+    return SourceStatus(
+        name=AGENT_SOURCE,
+        kind=OWN_KIND,
+        every=SELF_SECONDS,
+        state=SourceState.UP,
+        last_success=time.monotonic(),
+        last_poll_seconds=seconds,
+        last_error=errors,
+    )
+
+
+class Rounds:
+    """The agent's own loops."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._polls = 0
+        self._lag = 0.0
+
+    def count_poll(self) -> None:
+        """A poll ended, well or not: what the watchdog wants to see."""
+        self._polls += 1
+        self._agent.store.polls += 1
+
+    async def tick(self) -> None:
+        """Let time pass for holds, repeats, silences and readings that stay away."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            await self._agent.pipeline.tick()
+
+    async def watch_itself(self) -> None:
+        """Readings of the source `agent`, and the age of every source, whether it is polled or hangs."""
+        while True:
+            began = time.monotonic()
+            readings = await self._account()
+            await self._agent.pipeline.take(own_status(time.monotonic() - began), readings)
+            await asyncio.sleep(SELF_SECONDS)
+
+    async def _account(self) -> list[Reading]:
+        agent, now = self._agent, time.time()
+        pids = agent.sources.pids()
+        processes = await asyncio.to_thread(lambda: list(process_readings(pids, now)))
+        lag, self._lag = self._lag, 0.0
+        return [
+            *spool_readings(agent.spool.stats(), now),
+            *sink_readings(agent.store.sinks, now, time.monotonic()),
+            *processes,
+            Reading(source=AGENT_SOURCE, resource="", metric="event_loop_lag_seconds", value=lag, time=now),
+            *(source.runner.age() for source in agent.sources.running.values()),
+        ]
+
+    async def measure_lag(self) -> None:
+        """Note by how much the event loop wakes too late."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_SECONDS
+            await asyncio.sleep(LAG_SECONDS)
+            self._lag = max(self._lag, loop.time() - due)
+
+    async def reassure_systemd(self) -> None:
+        """A sign of life for the watchdog, only while polls advance: an agent that answers but does not poll is ill."""
+        interval = systemd.watchdog_seconds()
+        if interval is None:
+            return
+        seen, since = self._polls, time.monotonic()
+        while True:
+            await asyncio.sleep(interval)
+            if self._polls != seen or not self._agent.sources.running:
+                seen, since = self._polls, time.monotonic()
+            if time.monotonic() - since <= self._patience():
+                systemd.notify("WATCHDOG=1")
+
+    def _patience(self) -> float:
+        """The longest time in which a poll of some source must have ended."""
+        intervals = [source.settings.every + source.settings.timeout for source in self._agent.sources.running.values()]
+        return 2 * min(intervals, default=0.0) + 5.0
