@@ -191,9 +191,9 @@ def clock_fact(utc_time: bytes, at: float) -> Fact:
     if not utc_time.strip(b" \0"):
         return Fact(name, None, NOT_REPORTED)
     if not (utc_time.isdigit() and utc_time.endswith(b"00")):  # YYYYMMDDhhmmss00, PKCS#11 2.40 section 3.2
-        return Fact(name, None, f"utcTime is malformed: {text(utc_time)!r}")
+        return Fact(name, None, "the module's utcTime is malformed")
     try:
         moment = dt.datetime.strptime(utc_time[:14].decode("ascii"), "%Y%m%d%H%M%S").replace(tzinfo=dt.UTC)
     except ValueError:
-        return Fact(name, None, f"utcTime is malformed: {text(utc_time)!r}")
+        return Fact(name, None, "the module's utcTime is malformed")
     return Fact(name, calendar.timegm(moment.timetuple()) - int(at))

@@ -33,8 +33,8 @@ class TokenUser:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=ROOT,
-            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", **environment},
+            # Not by the working directory: entering another mount namespace loses it.
+            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "PYTHONPATH": str(ROOT), **environment},
         )
 
     @property

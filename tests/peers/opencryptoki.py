@@ -1,0 +1,145 @@
+"""opencryptoki's soft token with its own pkcsslotd, in private mount and IPC namespaces: nothing of the machine changes.
+
+Whoever uses the token has to be inside: prefix its command with `enter`. Needs root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from tests.peers.require import require
+from tests.peers.token_user import TokenUser
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PIN = "1234567"
+SLOT = 3
+_FACTORY_SO_PIN = "87654321"
+_SO_PIN = "76543210"
+_FIRST_PIN = "12345678"
+_MODULES = ("opencryptoki/libopencryptoki.so.0", "opencryptoki/libopencryptoki.so", "pkcs11/libopencryptoki.so")
+_START_SECONDS = 10.0
+
+# Inside the namespaces: our folders over the machine's, then the daemon in the foreground in the shell's place.
+_SETUP = """
+set -e
+mount --bind "$1/lib" /var/lib/opencryptoki
+mount --bind "$1/etc" /etc/opencryptoki
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /dev/shm
+mkdir -p /run/lock/opencryptoki/swtok
+chgrp -R pkcs11 /var/lib/opencryptoki /run/lock/opencryptoki
+exec "$2" -f
+"""
+
+
+def opencryptoki_module() -> Path:
+    """Where the library is; `require` decides what happens if it is nowhere."""
+    for library_folder in (Path("/usr/lib"), *sorted(Path("/usr/lib").glob("*-linux-gnu")), Path("/usr/lib64")):
+        for name in _MODULES:
+            if (library_folder / name).exists():
+                return library_folder / name
+    return require("libopencryptoki.so.0")
+
+
+def available() -> bool:
+    """Whether this process may make namespaces of its own."""
+    return os.geteuid() == 0
+
+
+class OpenCryptoki:
+    """A running pkcsslotd and one soft token. A context manager."""
+
+    def __init__(self, directory: Path, label: str = "ock") -> None:
+        self.module = opencryptoki_module()
+        self.label = label
+        self._directory = directory
+        self._unshare, self._nsenter = require("unshare"), require("nsenter")
+        self._pkcsconf, self._daemon_path = require("pkcsconf"), require("pkcsslotd")
+        self._daemon: subprocess.Popen[bytes] | None = None
+
+    @property
+    def enter(self) -> list[str]:
+        """Command prefix that takes a program to where the token is. It replaces itself: the pid stays the same."""
+        assert self._daemon is not None
+        return [str(self._nsenter), f"--target={self._daemon.pid}", "--mount", "--ipc", "--"]
+
+    def start(self) -> None:
+        """Start the daemon and make the token."""
+        for folder in ("lib/swtok/TOK_OBJ", "etc"):
+            (self._directory / folder).mkdir(parents=True)
+        configuration = "version opencryptoki-3.1\nslot 3\n{\nstdll = libpkcs11_sw.so\n}\n"
+        (self._directory / "etc" / "opencryptoki.conf").write_text(configuration, encoding="utf-8")
+        log = (self._directory / "pkcsslotd.log").open("wb")
+        setup = ["sh", "-c", _SETUP, "sh", str(self._directory), str(self._daemon_path)]
+        command = [str(self._unshare), "--mount", "--ipc", "--propagation=private", *setup]
+        with log:
+            self._daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._await_slots()
+        self._make_token()
+
+    def _await_slots(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while self._conf("-s").returncode != 0:
+            assert self._daemon is not None
+            if self._daemon.poll() is not None or time.monotonic() > deadline:
+                said = (self._directory / "pkcsslotd.log").read_text(encoding="utf-8", errors="replace")
+                self.stop()
+                raise RuntimeError(f"pkcsslotd does not run: {said.strip() or 'it said nothing'}")
+            time.sleep(0.05)
+
+    def _conf(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+        command = [*self.enter, str(self._pkcsconf), *arguments]
+        return subprocess.run(command, input=typed, capture_output=True, text=True, check=False, timeout=20)
+
+    def _make_token(self) -> None:
+        slot = ("-c", str(SLOT))
+        steps = (
+            ("-I", "-S", _FACTORY_SO_PIN),
+            ("-P", "-S", _FACTORY_SO_PIN, "-n", _SO_PIN),
+            ("-u", "-S", _SO_PIN, "-n", _FIRST_PIN),
+            ("-p", "-U", _FIRST_PIN, "-n", PIN),  # a first PIN is to be changed before it is good for anything
+        )
+        for step in steps:
+            done = self._conf(*slot, *step, typed=f"{self.label}\n")
+            if done.returncode != 0:
+                self.stop()
+                raise RuntimeError(f"pkcsconf {step[0]}: {done.stdout}{done.stderr}")
+
+    def unlock_pin(self) -> None:
+        """Let the security officer set the user's PIN anew."""
+        for step in (("-u", "-S", _SO_PIN, "-n", _FIRST_PIN), ("-p", "-U", _FIRST_PIN, "-n", PIN)):
+            self._conf("-c", str(SLOT), *step).check_returncode()
+
+    def user(self) -> TokenUser:
+        return TokenUser(self.module, self.label, environment={}, pin=PIN, prefix=self.enter)
+
+    def command(self, command: Sequence[str]) -> list[str]:
+        """A command that runs where the token is."""
+        return [*self.enter, *command]
+
+    def stop(self) -> None:
+        """End the daemon; the namespaces and all that was mounted in them go with it."""
+        daemon, self._daemon = self._daemon, None
+        if daemon is None:
+            return
+        daemon.terminate()
+        try:
+            daemon.wait(1)  # it waits for its users; what it leaves behind goes with the namespaces
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                daemon.wait(5)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
