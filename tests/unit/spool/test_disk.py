@@ -1,0 +1,211 @@
+"""The file: opened, checked, written, set aside when damaged, put right when removed."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hsm_agent.spool.ballast import SIZE
+from hsm_agent.spool.disk import Disk, DiskTrouble, Loaded
+from hsm_agent.spool.records import SpoolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hsm_agent.spool.rows import Changes, Rows
+
+ROWS: Rows = {
+    ("sink", ("noc",)): ("", 0, 0),
+    ("entry", (1,)): (b"{}",),
+    ("waiting", ("noc", 1)): (0,),
+    ("run", ("noc", "a")): (1, 0),
+    ("dead", ("noc", 1)): ("refused", 5.5),
+    ("tally", ("dropped",)): (3,),
+}
+STATE: Rows = {("state", ("alarm/1",)): ("raised",)}
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    disk = Disk(tmp_path / "state")
+    assert disk.open() == Loaded(fresh=True)
+    yield disk
+    disk.close()
+
+
+def _reopened(disk: Disk) -> Loaded:
+    disk.close()
+    return disk.open()
+
+
+def test_what_is_written_is_read_back(disk: Disk) -> None:
+    disk.apply({**ROWS, **STATE}, durable=True)
+
+    assert _reopened(disk) == Loaded(rows=ROWS)
+    assert disk.states("alarm/") == {"alarm/1": "raised"}
+    assert disk.states("") == {"alarm/1": "raised"}
+
+
+def test_none_erases(disk: Disk) -> None:
+    disk.apply(dict(ROWS), durable=True)
+
+    left = disk.apply_erasures({**dict.fromkeys(ROWS), ("tally", ("dropped",)): (4,)})
+
+    assert left == {("tally", ("dropped",)): (4,)}
+    assert _reopened(disk).rows == {("tally", ("dropped",)): (3,)}
+
+
+def test_all_of_it_or_nothing(disk: Disk) -> None:
+    bad: Changes = {("tally", ("dropped",)): (4,), ("entry", (1,)): (None,)}
+
+    with pytest.raises(DiskTrouble, match="NOT NULL"):
+        disk.apply(bad, durable=True)
+
+    assert disk.open().rows == {}
+
+
+def test_files_are_private(disk: Disk, tmp_path: Path) -> None:
+    disk.apply(dict(ROWS), durable=True)
+
+    found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "state").iterdir()}
+
+    assert found == dict.fromkeys(["lock", "spool.ballast", "spool.db", "spool.db-wal"], 0o600)
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_only_what_must_be_durable_is_flushed(disk: Disk, durable: bool) -> None:
+    disk.apply(dict(ROWS), durable=durable)
+
+    assert disk._connection is not None
+    (level,) = disk._connection.execute("PRAGMA synchronous").fetchone()
+    assert level == (2 if durable else 1)
+    assert disk._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.parametrize("garbage", [b"this is no database at all, whatever it is called " * 40])
+def test_a_file_that_is_no_database_is_set_aside(tmp_path: Path, garbage: bytes) -> None:
+    (tmp_path / "spool.db").write_bytes(garbage)
+    disk = Disk(tmp_path)
+
+    loaded = disk.open()
+
+    assert loaded == Loaded(damage="file is not a database (SQLITE_NOTADB)", fresh=True)
+    (aside,) = tmp_path.glob("spool.db.damaged-*")
+    assert aside.read_bytes() == garbage
+    disk.apply(dict(ROWS), durable=True)
+    assert _reopened(disk).rows == ROWS
+    disk.close()
+
+
+def test_what_is_readable_of_a_damaged_file_is_kept(disk: Disk, tmp_path: Path) -> None:
+    big: Rows = {("entry", (seq,)): (b"x" * 3000,) for seq in range(1, 100)}
+    disk.apply({**big, **ROWS, **STATE}, durable=True)
+    disk.close()
+    with closing(sqlite3.connect(tmp_path / "state" / "spool.db")) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'waiting'").fetchone()
+    with (tmp_path / "state" / "spool.db").open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xaa" * 4096)
+
+    loaded = disk.open()
+
+    assert loaded.damage
+    assert loaded.fresh
+    assert loaded.rows == {key: row for key, row in {**big, **ROWS, **STATE}.items() if key[0] != "waiting"}
+
+
+def test_few_damaged_files_are_kept(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"spool.db.damaged-2026010{number}T000000Z").touch()
+        (tmp_path / f"spool.db.damaged-2026010{number}T000000Z-wal").touch()
+    (tmp_path / "spool.db").write_bytes(b"garbage" * 1000)
+    disk = Disk(tmp_path)
+
+    disk.open()
+
+    assert len(list(tmp_path.glob("spool.db.damaged-*Z"))) == 3
+    assert len(list(tmp_path.glob("spool.db.damaged-*-wal"))) == 2
+    disk.close()
+
+
+def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "spool.db")) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    disk = Disk(tmp_path)
+
+    with pytest.raises(SpoolError, match=r"was written by a newer hsm-agent \(schema 99\)"):
+        disk.open()
+
+    assert not list(tmp_path.glob("*.damaged-*"))
+    disk.close()
+
+
+def test_a_file_that_was_removed_is_not_written_into_the_void(disk: Disk, tmp_path: Path) -> None:
+    (tmp_path / "state" / "spool.db").unlink()
+
+    with pytest.raises(DiskTrouble, match=r"spool\.db was removed or replaced"):
+        disk.apply(dict(ROWS), durable=True)
+
+    assert not disk.is_open
+    assert disk.open() == Loaded(fresh=True)
+    disk.apply(dict(ROWS), durable=True)
+
+
+def test_freed_pages_go_back_to_the_file_system(disk: Disk, tmp_path: Path) -> None:
+    big: Rows = {("entry", (seq,)): (b"x" * 1000,) for seq in range(2000)}
+    disk.apply(dict(big), durable=True)
+    disk.tidy()
+    file, wal = tmp_path / "state" / "spool.db", tmp_path / "state" / "spool.db-wal"
+    assert (file.stat().st_size > 2_000_000, wal.stat().st_size) == (True, 0)
+
+    disk.apply(dict.fromkeys(big), durable=True)
+    disk.tidy()
+
+    assert (file.stat().st_size < 500_000, wal.stat().st_size) == (True, 0)
+
+
+def test_the_reserve_is_there_from_the_start_and_comes_back(disk: Disk, tmp_path: Path) -> None:
+    ballast = tmp_path / "state" / "spool.ballast"
+    assert ballast.stat().st_size == SIZE
+    ballast.unlink()
+
+    disk.tidy()
+
+    assert ballast.stat().st_size == SIZE
+
+
+def test_a_full_file_frees_the_reserve_and_changes_nothing(disk: Disk, tmp_path: Path) -> None:
+    assert disk._connection is not None
+    disk._connection.execute("PRAGMA max_page_count = 20")
+
+    with pytest.raises(DiskTrouble, match="full"):
+        disk.apply({("entry", (seq,)): (b"x" * 4000,) for seq in range(100)}, durable=True)
+
+    assert disk.is_open
+    assert not (tmp_path / "state" / "spool.ballast").exists()
+    assert _reopened(disk).rows == {}
+
+
+def test_the_reserve_is_for_erasures(disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk.require_room({("entry", (1,)): (b"x" * 10**6,)})
+    (tmp_path / "state" / "spool.ballast").unlink()
+    monkeypatch.setattr("os.statvfs", lambda _: type("Full", (), {"f_bavail": 256, "f_frsize": 4096}))
+
+    with pytest.raises(DiskTrouble, match="disk full: 1024 KiB free, 2977 KiB needed"):
+        disk.require_room({("entry", (1,)): (b"x" * 10**6,)})
+
+
+def test_what_is_not_open_says_so(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+
+    with pytest.raises(DiskTrouble, match="not open"):
+        disk.apply({}, durable=True)
+    with pytest.raises(DiskTrouble, match="not open"):
+        disk.states("")
+    disk.tidy()
+    disk.close()
