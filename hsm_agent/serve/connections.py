@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Guest(Protocol):
 
 
 class Connections:
-    """A listening socket and the connections it brought, each the task of one group."""
+    """A listening socket and the connections it brought: a task each, all of them cancelled with `serve`."""
 
     def __init__(
         self,
@@ -56,16 +57,21 @@ class Connections:
         self._guests: dict[asyncio.Task[None], Guest] = {}
 
     async def serve(self) -> None:
-        """Accept until cancelled; then cut what is left."""
-        async with asyncio.TaskGroup() as group:
+        """Accept until cancelled; then cut what is left. What befalls one connection ends no other."""
+        try:
             while True:
                 connection = await self._accept()
                 await self._make_room()
                 guest = self._guest()
-                task = group.create_task(self._attend(connection, guest))
+                task = asyncio.create_task(self._attend(connection, guest))
                 self._guests[task] = guest
-                task.add_done_callback(self._guests.pop)
+                task.add_done_callback(self._leave)
                 await asyncio.sleep(0)  # let it begin: a task cancelled before that would leave its socket open
+        finally:
+            for task in self._guests:
+                task.cancel()
+            if self._guests:
+                await asyncio.wait(self._guests)
 
     async def _accept(self) -> socket.socket:
         loop = asyncio.get_running_loop()
@@ -113,7 +119,14 @@ class Connections:
         try:
             await guest.gone.wait()
         finally:
-            transport.abort()
+            # Python 3.11: a TLS transport that was closed twice can't abort; its shutdown has a deadline of its own.
+            with suppress(AttributeError):
+                transport.abort()
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        del self._guests[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("http: a connection ended with a bug", exc_info=error)
 
 
 async def listen(host: str, port: int) -> socket.socket:

@@ -25,7 +25,7 @@ from pydantic import field_validator
 
 from hsm_agent.serve.basic_auth import BasicAuth, TooManyChecksError
 from hsm_agent.serve.connections import Connections, listen, stop
-from hsm_agent.serve.http_guest import Guest, plain, respond
+from hsm_agent.serve.http_guest import Guest, Patience, plain, respond
 from hsm_agent.serve.metrics import exposition
 from hsm_agent.serve.status import status
 from hsm_agent.serve.web_config import WatchedWebConfig, WebConfigError, load_web_config
@@ -42,10 +42,10 @@ log = logging.getLogger(__name__)
 PATHS = ("/metrics", "/healthz", "/readyz", "/api/v1/status")
 
 MOST_CONNECTIONS = 64
-ANSWER_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
 COMPLAIN_SECONDS = 60.0
 
+_PATIENCE = Patience()
 _LISTEN = re.compile(r"(?:\[([^\]]+)\]|([0-9.]+)):([0-9]{1,5})")
 _HIGHEST_PORT = 65535
 
@@ -93,12 +93,18 @@ class HttpServer:
     """Answers from snapshots of the present, until closed."""
 
     def __init__(
-        self, settings: HttpSettings, *, snapshot: Callable[[], Snapshot], missing: Callable[[], Sequence[str]]
+        self,
+        settings: HttpSettings,
+        *,
+        snapshot: Callable[[], Snapshot],
+        missing: Callable[[], Sequence[str]],
+        patience: Patience = _PATIENCE,
     ) -> None:
         """`snapshot` and `missing` are called on the event loop's thread, for each request that needs them."""
         self._settings = settings
         self._snapshot = snapshot
         self._missing = missing
+        self._patience = patience
         self._auth = BasicAuth()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="http-writer")
         self._web_config = WatchedWebConfig(settings.web_config)
@@ -128,7 +134,7 @@ class HttpServer:
         self._web = server = web.Server(self._handle)
         connections = Connections(
             self._listener,
-            guest=lambda: Guest(server, loop),
+            guest=lambda: Guest(server, loop, self._patience),
             context=self._web_config.current_context,
             limit=MOST_CONNECTIONS,
         )
@@ -157,7 +163,7 @@ class HttpServer:
         assert isinstance(guest, Guest)
         guest.begin()
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(self._patience.answer_seconds):
                 response = await self._answer(request)
                 await response.prepare(request)
                 await response.write_eof()
@@ -215,7 +221,7 @@ def document(present: Snapshot) -> bytes:
 
 def _complain_if_it_failed(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("http: the server stopped %r", getattr(error,"exceptions",0), exc_info=error)
+        log.critical("http: the server stopped", exc_info=error)
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -18,16 +19,24 @@ LONGEST_LINE = 8190  # octets of the request line, and of one header field; RFC 
 MOST_HEADERS = 64
 LINGER_SECONDS = 1.0
 """How long a body nobody asked for is read, so that its sender sees the answer before the end."""
-IDLE_SECONDS = 65.0
-"""Longer than the usual scrape interval of a minute, so that a scraper keeps its connection."""
-REQUEST_SECONDS = 10.0
-"""Within this the first request has to be complete, however slowly it drips."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a client is waited for. `idle` is longer than the usual scrape interval of a minute."""
+
+    request_seconds: float = 10.0
+    """For the first request to be complete, however slowly it drips."""
+    answer_seconds: float = 10.0
+    """For an answer to be made and taken."""
+    idle_seconds: float = 65.0
+    """For the next request."""
 
 
 class Guest(web.RequestHandler):
     """A connection that also says whether it is busy and when it is gone."""
 
-    def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop, patience: Patience) -> None:
         super().__init__(
             manager,
             loop=loop,
@@ -36,12 +45,13 @@ class Guest(web.RequestHandler):
             max_line_size=LONGEST_LINE,
             max_field_size=LONGEST_LINE,
             max_headers=MOST_HEADERS,
-            keepalive_timeout=IDLE_SECONDS,
+            keepalive_timeout=patience.idle_seconds,
             lingering_time=LINGER_SECONDS,
         )
         self.busy = False
         self.gone = asyncio.Event()
-        self._patience: asyncio.TimerHandle | None = None
+        self._patience = patience
+        self._deadline: asyncio.TimerHandle | None = None
 
     def as_protocol(self) -> asyncio.Protocol:
         """Itself, for the event loop."""
@@ -50,17 +60,17 @@ class Guest(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start to wait for the first request."""
         super().connection_made(transport)
-        self._patience = self._loop.call_later(REQUEST_SECONDS, self.cut)
+        self._deadline = self._loop.call_later(self._patience.request_seconds, self.cut)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell the host."""
-        self._be_patient()
+        self._drop_deadline()
         super().connection_lost(exc)
         self.gone.set()
 
     def begin(self) -> None:
         """A request is complete and being answered."""
-        self._be_patient()
+        self._drop_deadline()
         self.busy = True
 
     def end(self) -> None:
@@ -90,10 +100,10 @@ class Guest(web.RequestHandler):
         response.force_close()
         return response
 
-    def _be_patient(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+    def _drop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 def respond(
