@@ -94,18 +94,19 @@ class RelpSink:
         self._stamp = stamp
         self._link: _Link | None = None
         self._verdicts: dict[str, _Verdict] = {}
-        """What the receiver said of events behind a refused one: they are the next call's, and not sent twice."""
+        """What the receiver said of events behind a refused one: a later call brings them, and they aren't sent twice."""
 
     async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
         """Send in order, up to the window ahead of the answers; report each answer."""
         batch = _Batch(events, self._verdicts)
-        self._verdicts = {}
+        for event in events:
+            self._verdicts.pop(event.event_id, None)
         batch.report(accepted)
         if batch.refused is None and batch.next() is not None:
             link = await self._ready()
             await self._exchange(link, batch, accepted)
         if batch.refused is not None:
-            self._verdicts = batch.unreported()
+            self._verdicts |= batch.unreported()
             refusal = batch.refusal()
             why = f"{self._route.address}: the receiver answered {refusal.status} {refusal.text}".rstrip()
             raise Refused(batch.refused.event_id, why)
@@ -115,14 +116,11 @@ class RelpSink:
         try:
             await self._fill(link, batch)
             while link.session.outstanding and link.session.state is State.READY:
-                async with asyncio.timeout(self._route.timeout):
-                    chunk = await link.connection.read()
-                self._note(link, batch, link.session.receive(chunk))
+                self._note(link, batch, await self._answers(link))
                 batch.report(accepted)
                 await self._fill(link, batch)
             whole = link.session.state is State.READY
-            if not whole and (link.session.outstanding or batch.next() is not None):
-                raise RelpError("the receiver ended the session")
+            self._check_end(link, batch)
         except TimeoutError as error:
             raise Retry(f"{self._route.address}: no answer within {self._route.timeout:g} s") from error
         except (OSError, RelpError) as error:
@@ -130,6 +128,19 @@ class RelpSink:
         finally:
             if not whole:
                 self._drop()
+
+    async def _answers(self, link: _Link) -> list[Answer]:
+        """The next answers. What is no answer, or only half of one, buys a receiver no time."""
+        async with asyncio.timeout(self._route.timeout):
+            answers: list[Answer] = []
+            while not answers:
+                answers = link.session.receive(await link.connection.read())
+        return answers
+
+    @staticmethod
+    def _check_end(link: _Link, batch: _Batch) -> None:
+        if link.session.state is not State.READY and (link.session.outstanding or batch.next() is not None):
+            raise RelpError("the receiver ended the session")
 
     async def _fill(self, link: _Link, batch: _Batch) -> None:
         """Send what the window takes; one event only, until the session has accepted one.
@@ -193,6 +204,7 @@ class RelpSink:
         if self._link is not None:
             self._link.connection.abort("given up")
         self._link = None
+        self._verdicts = {}
 
     async def close(self) -> None:
         """End the session and the connection, each within a second."""

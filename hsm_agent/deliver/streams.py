@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _READ_LIMIT_BYTES = 64 * 1024
 _SHUTDOWN_SECONDS = 1.0
-_MAX_SETTLE_SECONDS = 1.0
+_SETTLE_SECONDS, _MAX_SETTLE_SECONDS = 0.05, 1.0
 _MIN_SHARE_SECONDS = 0.2
 _FIRST_LOOK_SECONDS, _LAST_LOOK_SECONDS = 0.0005, 0.02
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
@@ -166,7 +166,6 @@ class Route:
 
     address: Address
     tls: TlsSettings | None
-    context: ssl.SSLContext | None
     bind: str | None
     timeout: float
 
@@ -206,14 +205,7 @@ class Route:
             if endpoint.local is not None:
                 plain.bind(endpoint.local)
             await loop.sock_connect(plain, endpoint.remote)
-            _, connection = await loop.create_connection(
-                lambda: Connection(keep=keep),
-                sock=plain,
-                ssl=self.context,
-                server_hostname=self.address.host.partition("%")[0] if self.context else None,
-                ssl_handshake_timeout=self.timeout if self.context else None,
-                ssl_shutdown_timeout=_SHUTDOWN_SECONDS if self.context else None,
-            )
+            connection = await self._wrap(plain, keep=keep)
         except BaseException:
             plain.close()
             raise
@@ -223,10 +215,27 @@ class Route:
                 _check_fingerprint(self.tls, connection)
                 # With TLS 1.3 the handshake is over for the client before the receiver has seen its certificate:
                 # a refusal arrives a round trip later.
-                await connection.outlives(min(loop.time() - started + 0.05, _MAX_SETTLE_SECONDS))
+                await connection.outlives(min(loop.time() - started + _SETTLE_SECONDS, _MAX_SETTLE_SECONDS))
         except BaseException:
             connection.abort("not the receiver")
             raise
+        return connection
+
+    async def _wrap(self, plain: socket.socket, *, keep: bool) -> Connection:
+        loop = asyncio.get_running_loop()
+        if self.tls is None:
+            return (await loop.create_connection(lambda: Connection(keep=keep), sock=plain))[1]
+        try:
+            _, connection = await loop.create_connection(
+                lambda: Connection(keep=keep),
+                sock=plain,
+                ssl=self.tls.context,
+                server_hostname=self.address.host.partition("%")[0],
+                ssl_handshake_timeout=self.timeout,
+                ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
+            )
+        except ConnectionError as error:
+            raise OSError("the receiver broke off the TLS handshake and did not say why") from error
         return connection
 
 

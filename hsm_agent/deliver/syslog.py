@@ -89,13 +89,12 @@ class SyslogSinkSettings(Strict):
         return self
 
     def build(self, context: SinkContext) -> Sink:
-        """The sink. Reads the certificate files; raises ValueError that names the key."""
+        """The sink. Neither connects nor reads a file: that was done when the settings were read."""
         stamp = Stamp(context.origin, facility=_FACILITIES.index(self.facility), max_bytes=self.octets)
         address = self.address
         if address.scheme == "udp":
             return DatagramSink(name=self.name, address=address, bind=self.bind, timeout=self.timeout, stamp=stamp)
-        tls_context = None if self.tls is None else self.tls.context()
-        route = Route(address=address, tls=self.tls, context=tls_context, bind=self.bind, timeout=self.timeout)
+        route = Route(address=address, tls=self.tls, bind=self.bind, timeout=self.timeout)
         if address.scheme in _RELP_SCHEMES:
             window = self.window or _DEFAULT_WINDOW
             return RelpSink(name=self.name, route=route, stamp=stamp, window=window)

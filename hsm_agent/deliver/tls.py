@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import re
 import ssl
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, PrivateAttr, model_validator
@@ -25,6 +26,14 @@ def _fingerprint(text: str) -> str:
     return plain
 
 
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What was in the files. Settings are equal only if their certificates are, too."""
+
+    context: ssl.SSLContext = field(compare=False)
+    content: str
+
+
 class TlsSettings(Strict):
     """How a TLS connection to a receiver is made.
 
@@ -38,8 +47,7 @@ class TlsSettings(Strict):
     verify: Literal["name", "fingerprint"] = "name"
     fingerprints: tuple[Annotated[str, AfterValidator(_fingerprint)], ...] = ()
     minimum: Literal["1.2", "1.3"] = "1.2"
-    _content: str = PrivateAttr(default="")
-    """Digest of the files: settings are equal only if their certificates are."""
+    _loaded: _Loaded = PrivateAttr()
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -51,12 +59,16 @@ class TlsSettings(Strict):
             raise ValueError("fingerprints: at least one is required with verify: fingerprint")
         if self.key is not None and self.certificate is None:
             raise ValueError("certificate: required where there is a key")
-        self.context()
-        self._content = self._digest()
+        self._loaded = _Loaded(context=self._load(), content=self._digest())
         return self
 
+    @property
     def context(self) -> ssl.SSLContext:
-        """A context for connections to the receiver. Reads the files; raises ValueError that names the key."""
+        """For connections to the receiver, with the certificates as they were when the settings were read."""
+        return self._loaded.context
+
+    def _load(self) -> ssl.SSLContext:
+        """Read the files. Raises ValueError that names the key."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = _MINIMA[self.minimum]
         if self.verify == "fingerprint":

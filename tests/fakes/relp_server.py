@@ -6,10 +6,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.fakes.stream_server import Peer
-
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from tests.fakes.stream_server import Peer
 
 OFFERS = b"200 OK\nrelp_version=0\nrelp_software=fake\ncommands=syslog"
 

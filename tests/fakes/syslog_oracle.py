@@ -55,7 +55,7 @@ def read(wire: bytes) -> Message:
     timestamp = header["timestamp"].decode("ascii")
     _require(_TIMESTAMP.fullmatch(timestamp) is not None, f"TIMESTAMP {timestamp}")
     if timestamp != "-":
-        datetime.fromisoformat(timestamp)  # noqa: DTZ007  # the offset was just seen
+        datetime.fromisoformat(timestamp)
     elements, rest = _structured_data(wire[header.end() :])
     return Message(
         facility=pri // 8,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.deliver.base import Origin, SinkContext
@@ -27,3 +28,8 @@ def settings(to: str, **options: Any) -> SyslogSinkSettings:
 def build(to: str, **options: Any) -> Sink:
     """A sink with a time-out of a second, unless another is given."""
     return settings(to, **({"timeout": "1s"} | options)).build(CONTEXT)
+
+
+async def built(to: str, **options: Any) -> Sink:
+    """The same from a running event loop, which must not read the certificates itself."""
+    return await asyncio.to_thread(build, to, **options)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hsm_agent.model import Event, EventKind, Labels, Severity
 from hsm_agent.wire.rfc5424 import MIN_MAX_BYTES, Formatter, Sender, clean, label_params
-from tests.fakes.events import any_event, event
+from tests.fakes.syslog_events import any_event, event
 from tests.fakes.syslog_oracle import InvalidMessageError, Message, read
 
 
