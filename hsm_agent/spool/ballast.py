@@ -22,8 +22,7 @@ class Ballast:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    @property
-    def held(self) -> bool:
+    def is_held(self) -> bool:
         """Whether the room is reserved."""
         try:
             return self._path.stat().st_blocks * 512 >= SIZE
@@ -37,7 +36,7 @@ class Ballast:
 
     def restore(self) -> bool:
         """Reserve the room again if the disk has it twice; whether it is reserved now."""
-        if self.held:
+        if self.is_held():
             return True
         if free_bytes(self._path.parent) < 2 * SIZE:
             return False

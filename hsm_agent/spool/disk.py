@@ -90,7 +90,7 @@ class Disk:
 
     def require_room(self, changes: Changes) -> None:
         """DiskTrouble unless these can be written without touching the reserve, which only erasures may use."""
-        if self._ballast.held:
+        if self._ballast.is_held():
             return
         # Twice: once in the log, once in the file. Nobody knows how much of a free list will fit.
         needed = RESERVE + 2 * sum(len(value) for row in changes.values() if row for value in row if _is_long(value))

@@ -136,8 +136,11 @@ class Ledger:
 
     def dump(self) -> Rows:
         """Every row, as the disk should have it; states are not the ledger's."""
-        rows: Rows = {("tally", ("dropped",)): (self.dropped_total,)}
-        rows |= {("entry", (seq,)): (stored.payload,) for seq, stored in self._stored.items()}
+        return {("tally", ("dropped",)): (self.dropped_total,), **self.rows()}
+
+    def rows(self) -> Rows:
+        """Every row of entries and sinks."""
+        rows: Rows = {("entry", (seq,)): (stored.payload,) for seq, stored in self._stored.items()}
         rows |= {("dead", key): (letter.reason, letter.time) for key, letter in self._dead.items()}
         for cursor in self.cursors.values():
             rows |= cursor.dump()

@@ -204,8 +204,9 @@ class Spool:
         """The disk was opened: what it should have now. What it had is taken in if that was not done before."""
         known = self._ledger
         if self._blind or not self._specs:
-            restored = restore(loaded.rows | known.dump(), entries=known.entries_limit, size=known.size_limit)
+            restored = restore(loaded.rows | known.rows(), entries=known.entries_limit, size=known.size_limit)
             self._ledger = restored.ledger
+            self._ledger.dropped_total += known.dropped_total
             self._ledger.last_seq = max(self._ledger.last_seq, known.last_seq)
             self._ledger.register(self._specs, ()) if self._specs else None
             self._blind = False

@@ -55,5 +55,5 @@ def test_a_field_of_a_newer_version_is_passed_over() -> None:
     ],
 )
 def test_what_is_no_event_is_a_value_error(payload: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - whatever its text: the type is the promise
+    with pytest.raises(ValueError):
         decode(payload)
