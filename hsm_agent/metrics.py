@@ -42,7 +42,7 @@ def _pin(prefix: str, who: str) -> list[Metric]:
         Metric(f"{prefix}_count_low", "", "state", f"A wrong {who} PIN was entered since the last good one."),
         Metric(f"{prefix}_final_try", "", "state", f"One more wrong {who} PIN locks it."),
         Metric(f"{prefix}_locked", "", "state", f"The {who} PIN is locked."),
-        Metric(f"{prefix}_state", "", "gauge", f"{who} PIN: 0 well, 1 count low, 2 final try, 3 locked."),
+        Metric(f"{prefix}_state", "", "gauge", f"{who.capitalize()} PIN: 0 well, 1 count low, 2 final try, 3 locked."),
     ]
 
 

@@ -48,6 +48,9 @@ class Clumsy(Guest):
     def gone(self, event: asyncio.Event) -> None:
         pass
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        pass
+
 
 async def plain() -> ssl.SSLContext | None:
     return None

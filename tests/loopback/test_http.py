@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 from hsm_agent.serve.http_guest import Patience
 from hsm_agent.serve.metrics import exposition
 
-
 USUAL = Patience()
 
 
