@@ -108,6 +108,7 @@ def _repeat_many(names: Sequence[Oid], view: View, repetitions: int, room: int, 
     for _ in range(repetitions):
         if len(varbinds) + len(places) > room:
             break
+        is_last = not any(places)  # a repetition of nothing but endOfMibView may be the last (RFC 3416 section 4.2.3)
         for column, place in enumerate(places):
             if place is None:
                 varbinds.append(ber.encode_varbind(ends[column], ber.END_OF_MIB_VIEW))
@@ -117,6 +118,6 @@ def _repeat_many(names: Sequence[Oid], view: View, repetitions: int, room: int, 
             places[column] = following
             if following is None:
                 ends[column] = view.name(place)
-        if all(place is None for place in places):
+        if is_last:
             break
     return varbinds

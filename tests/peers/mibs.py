@@ -1,4 +1,4 @@
-"""The IETF's base MIB texts, which Debian's net-snmp lacks: its erlang-snmp package has them, unpacked or installed."""
+"""The IETF's base MIB texts, which Debian's net-snmp lacks; its erlang-snmp package has them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from tests.peers.require import PEERS, ROOT, missing
 
-ROOT = Path(__file__).resolve().parents[2]
 OURS = ROOT / "mibs"
 _NET_SNMP = Path("/usr/share/snmp/mibs")
 
@@ -38,12 +37,9 @@ class Mibs:
 
 
 def base_mibs() -> Mibs:
-    """The base texts, or a skip (a failure where peers are required)."""
-    places = [*ROOT.glob("var/peers/**/snmp-*/mibs"), *Path("/usr/lib/erlang/lib").glob("snmp-*/mibs")]
+    """The base texts, or the end of the test."""
+    places = [*PEERS.glob("**/snmp-*/mibs"), *Path("/usr/lib/erlang/lib").glob("snmp-*/mibs")]
     for place in places:
         if (place / "SNMPv2-SMI.mib").is_file() and _NET_SNMP.is_dir():
             return Mibs((place, _NET_SNMP))
-    missing = "the base MIB texts are missing: run scripts/setup test"
-    if os.environ.get("HSM_AGENT_REQUIRE_PEERS") == "1":
-        pytest.fail(missing)
-    pytest.skip(missing)
+    return missing("the IETF's MIB texts")
