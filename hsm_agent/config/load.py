@@ -99,7 +99,7 @@ def _refuse_broken_tls(sink: AnySink, place: str) -> None:
     """Certificates are read again when the sink is built; here, so that a missing one refuses the configuration."""
     if isinstance(sink, SyslogSinkSettings) and sink.tls is not None:
         try:
-            sink.tls.context()
+            _ = sink.tls.context
         except ValueError as error:
             raise ConfigError([f"{place}.{error}"]) from error
 

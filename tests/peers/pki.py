@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import trustme
-
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import trustme
 
 SERVER_NAME = "localhost"
 AGENT_NAME = "agent.example.net"
@@ -43,6 +43,8 @@ class Pki:
 
 def make(folder: Path) -> Pki:
     """Make everything below the folder."""
+    import trustme  # the demonstration imports this module without it
+
     authority, rogue = trustme.CA(), trustme.CA()
     yesterday = datetime.now(UTC) - timedelta(days=1)
     authority.cert_pem.write_to_path(folder / "ca.pem")

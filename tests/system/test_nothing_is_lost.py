@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,7 +63,7 @@ async def test_500_crossings_survive_kills_of_agent_and_rsyslog(tmp_path: Path) 
             hsm.set_memory(free=100 if full else 900)
             await _disturb(chance, agent, rsyslog)
             wanted = TOKENS if full else 0
-            await agent.until(lambda s, wanted=wanted: _raised(s) == wanted, seconds=30)
+            await agent.until(partial(_has_raised, wanted), seconds=30)
         status = await agent.until(lambda s: s["spool"]["entries"] == 0, seconds=60)
         assert status["spool"]["dropped_total"] == 0
         relp = [
@@ -86,14 +87,15 @@ async def test_500_crossings_survive_kills_of_agent_and_rsyslog(tmp_path: Path) 
     assert {event for event, _, _ in relp} == {event for event, _, _ in informs}
 
 
-def _raised(status: dict[str, list[dict[str, str]]]) -> int:
-    return sum(alarm["rule"] == "token-memory" for alarm in status["alarms"])
+def _has_raised(wanted: int, status: dict[str, list[dict[str, str]]]) -> bool:
+    return sum(alarm["rule"] == "token-memory" for alarm in status["alarms"]) == wanted
 
 
 async def _disturb(chance: random.Random, agent: AgentProcess, rsyslog: Rsyslog) -> None:
     """Let a random while pass, then kill one of the two, or both, or none, and start what was killed again."""
     await asyncio.sleep(chance.uniform(0.0, 0.5))
-    victims = chance.choice([(), (agent,), (rsyslog,), (agent, rsyslog)])
+    choices: list[tuple[AgentProcess | Rsyslog, ...]] = [(), (agent,), (rsyslog,), (agent, rsyslog)]
+    victims = chance.choice(choices)
     for victim in victims:
         await victim.kill()
     await asyncio.sleep(chance.uniform(0.0, 0.3))
