@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _FULL, _CORRUPT, _NOT_A_DATABASE = 13, 11, 26  # sqlite3.SQLITE_FULL, SQLITE_CORRUPT, SQLITE_NOTADB
 _KEPT_DAMAGED = 3
-_VACUUM_PAGES = 64
+_VACUUM_PAGES, _CAUTIOUS_PAGES = 256, 64
 
 
 class DiskTrouble(Exception):
@@ -95,7 +95,9 @@ class Disk:
         # Twice: once in the log, once in the file. Nobody knows how much of a free list will fit.
         needed = RESERVE + 2 * sum(len(value) for row in changes.values() if row for value in row if _is_long(value))
         try:
-            self._shrink()
+            # In small steps, each flushed: a large one would need more room in the log than there is.
+            while self._shrink(_CAUTIOUS_PAGES):
+                pass
             free = free_bytes(self._path.parent)
         except (sqlite3.Error, OSError) as error:
             raise self._trouble(error) from error
@@ -111,14 +113,19 @@ class Disk:
         except sqlite3.Error as error:
             raise self._trouble(error) from error
 
-    def tidy(self) -> None:
-        """In a quiet moment: empty the log, give freed pages back, have the reserve in place."""
+    def tidy(self) -> bool:
+        """In a quiet moment: empty the log, give freed pages back, have the reserve in place; whether there is more.
+
+        A little at a time, so that an event which arrives meanwhile does not wait for it.
+        """
+        if self._connection is None:
+            return False
         try:
-            if self._connection is not None:
-                self._shrink()
-                self._ballast.restore()
+            more = self._shrink(_VACUUM_PAGES)
+            self._ballast.restore()
         except (sqlite3.Error, OSError) as error:
             raise self._trouble(error) from error
+        return more
 
     def close(self) -> None:
         """Close the file, whose log SQLite then empties and removes, and let the next agent in."""
@@ -229,18 +236,18 @@ class Disk:
             raise DiskTrouble(f"{self._path.name} was removed or replaced")
         return self._connection
 
-    def _shrink(self) -> None:
+    def _shrink(self, pages: int) -> bool:
+        """Empty the log and give some freed pages back; whether there are more."""
         assert self._connection is not None
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
-        while free >= _VACUUM_PAGES:
-            # In small steps, each flushed: a large one would need room in the log.
-            self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            (left,) = self._connection.execute("PRAGMA freelist_count").fetchone()
-            if left >= free:
-                break
-            free = left
+        (before,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        if before < pages:
+            return False
+        # It answers with a row of no columns for each page, at the first of which `execute` would stop.
+        self._connection.executescript(f"PRAGMA incremental_vacuum({pages})")
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        (after,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        return bool(pages <= after < before)
 
     def _trouble(self, error: Exception) -> DiskTrouble:
         if _code(error) == _FULL:

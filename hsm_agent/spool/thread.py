@@ -125,7 +125,7 @@ class DiskThread:
         if self._held is not None:
             job, self._held = self._held, None
             return job
-        if self._untidy and not self._refusal:
+        while self._untidy and not self._refusal:
             try:
                 return self._jobs.get(timeout=_QUIET_SECONDS)
             except queue.Empty:
@@ -164,10 +164,10 @@ class DiskThread:
         self._tell(answer)
 
     def _tidy(self, disk: Disk) -> None:
-        self._untidy = False
         try:
-            disk.tidy()
+            self._untidy = disk.tidy()
         except DiskTrouble as error:
+            self._untidy = False
             # The next write meets the same disk and is answered with what it says.
             self._refusal = str(error) if not disk.is_open else ""
 

@@ -157,16 +157,19 @@ def test_a_file_that_was_removed_is_not_written_into_the_void(disk: Disk, tmp_pa
 
 
 def test_freed_pages_go_back_to_the_file_system(disk: Disk, tmp_path: Path) -> None:
-    big: Rows = {("entry", (seq,)): (b"x" * 1000,) for seq in range(2000)}
+    big: Rows = {("entry", (seq,)): (b"x" * 4000,) for seq in range(600)}
     disk.apply(dict(big), durable=True)
     disk.tidy()
     file, wal = tmp_path / "state" / "spool.db", tmp_path / "state" / "spool.db-wal"
     assert (file.stat().st_size > 2_000_000, wal.stat().st_size) == (True, 0)
 
     disk.apply(dict.fromkeys(big), durable=True)
-    disk.tidy()
+    steps = 1
+    while disk.tidy():
+        steps += 1
 
-    assert (file.stat().st_size < 500_000, wal.stat().st_size) == (True, 0)
+    assert steps == 2
+    assert (file.stat().st_size < 1_100_000, wal.stat().st_size) == (True, 0)
 
 
 def test_the_reserve_is_there_from_the_start_and_comes_back(disk: Disk, tmp_path: Path) -> None:
@@ -207,5 +210,5 @@ def test_what_is_not_open_says_so(tmp_path: Path) -> None:
         disk.apply({}, durable=True)
     with pytest.raises(DiskTrouble, match="not open"):
         disk.states("")
-    disk.tidy()
+    assert not disk.tidy()
     disk.close()

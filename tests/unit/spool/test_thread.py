@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,13 +72,17 @@ async def test_questions_are_answered_in_order(rig: _Rig) -> None:
     futures = []
     for number in range(20):
         future = rig.write({("state", (f"k{number}",)): ("v",)})
-        future.add_done_callback(lambda _, number=number: order.append(number))
+        future.add_done_callback(partial(_note, order, number))
         futures.append(future)
 
     assert await asyncio.gather(*futures) == [""] * 20
     assert order == list(range(20))
     found = await rig.states("k1")
     assert found == dict.fromkeys(["k1", *(f"k{number}" for number in range(10, 20))], "v")
+
+
+def _note(order: list[int], number: int, _: object) -> None:
+    order.append(number)
 
 
 async def test_of_two_writes_of_one_row_the_later_stays(rig: _Rig) -> None:
