@@ -35,34 +35,34 @@ class _Link:
 class _Batch:
     """What of one `deliver` is sent, answered and reported. Answers may come in any order, reports do not."""
 
-    def __init__(self, events: Sequence[Event], verdicts: Mapping[str, _Verdict]) -> None:
+    def __init__(self, events: Sequence[Event], known: Mapping[str, _Verdict]) -> None:
+        """`known` are verdicts of an earlier call, by event id."""
         self._events = events
-        self._verdicts = {event.event_id: verdicts[event.event_id] for event in events if event.event_id in verdicts}
-        self._sent: dict[int, Event] = {}
+        self._verdicts = {
+            position: known[event.event_id] for position, event in enumerate(events) if event.event_id in known
+        }
+        self._sent: dict[int, int] = {}
         self._next = 0
         self._reported = 0
         self.refused: Event | None = None
 
     def next(self) -> Event | None:
         """The next event to send; None if there is none, or one was refused and the rest must wait."""
-        while self._next < len(self._events) and self._events[self._next].event_id in self._verdicts:
+        while self._next in self._verdicts:
             self._next += 1
         return self._events[self._next] if self._next < len(self._events) and self.refused is None else None
 
     def sent(self, txnr: int) -> None:
-        self._sent[txnr] = self._events[self._next]
+        self._sent[txnr] = self._next
         self._next += 1
 
     def answered(self, verdict: _Verdict) -> None:
-        self._verdicts[self._sent.pop(verdict.txnr).event_id] = verdict
+        self._verdicts[self._sent.pop(verdict.txnr)] = verdict
 
     def report(self, accepted: Callable[[Event], None]) -> None:
         """Report in order as far as it is known, up to the first refused event."""
-        while self.refused is None and self._reported < len(self._events):
+        while self.refused is None and (verdict := self._verdicts.get(self._reported)) is not None:
             event = self._events[self._reported]
-            verdict = self._verdicts.get(event.event_id)
-            if verdict is None:
-                return
             if isinstance(verdict, Rejected):
                 self.refused = event
                 return
@@ -70,15 +70,17 @@ class _Batch:
             accepted(event)
 
     def refusal(self) -> Rejected:
-        assert self.refused is not None
-        verdict = self._verdicts[self.refused.event_id]
+        verdict = self._verdicts[self._reported]
         assert isinstance(verdict, Rejected)
         return verdict
 
     def unreported(self) -> dict[str, _Verdict]:
         """Verdicts on what comes after the refused event."""
-        later = {event.event_id for event in self._events[self._reported + 1 :]}
-        return {event_id: verdict for event_id, verdict in self._verdicts.items() if event_id in later}
+        return {
+            self._events[position].event_id: verdict
+            for position, verdict in self._verdicts.items()
+            if position > self._reported
+        }
 
 
 class RelpSink:

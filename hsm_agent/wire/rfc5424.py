@@ -44,7 +44,9 @@ _KIND_LEVELS = {EventKind.TEST: "INFO", EventKind.HEARTBEAT: "INFO", EventKind.N
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_PRINTUSASCII = re.compile(r"[^\x21-\x7e]")
-_NOT_SD_NAME = re.compile(r'[^\x21-\x7e]|[="\]]')  # RFC 5424 section 6.3.3
+# RFC 5424 section 6.3.3, and without dots and a digit in front: receivers take a dot for nesting, and `@PEN.1` for
+# a longer enterprise number.
+_NOT_SD_NAME = re.compile(r'[^\x21-\x7e]|[="\].]|^(?=[0-9])')
 _SD_NAME_OCTETS = 32
 _LONG, _SHORT = 64, 16
 """Octets left of each free value when the message would not fit otherwise."""

@@ -54,7 +54,7 @@ def any_event() -> st.SearchStrategy[Event]:
         event_id=st.uuids().map(str),
         kind=st.sampled_from(EventKind),
         severity=st.sampled_from(Severity),
-        time=st.floats(min_value=0, max_value=4_102_444_800),
+        time=st.floats(min_value=0, max_value=4_000_000_000),  # rsyslog takes 1970 to 2099
         text=st.text(characters, max_size=200),
         agent=text,
         alarm_id=st.just("") | st.uuids().map(str),
@@ -85,7 +85,7 @@ def sample(count: int) -> list[Event]:
     )
     @given(any_event())
     def collect(one: Event) -> None:
-        found.append(one)
+        found.append(replace(one, event_id=str(uuid.UUID(int=len(found) + 1))))
 
     collect()
     return found

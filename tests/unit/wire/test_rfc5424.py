@@ -170,6 +170,7 @@ def test_texts_and_values_are_one_line_of_utf_8(given_text: str, shown: str) -> 
         ((("a b", "1"), ('c="]', "2")), ["a_b", "c___"]),
         ((("größe", "1"),), ["gr__e"]),
         ((("", "1"),), ["_"]),
+        ((("app.kubernetes.io/name", "1"), ("4th", "2")), ["app_kubernetes_io/name", "_4th"]),
         ((("Site", "1"), ("site", "2"), ("sité", "3"), ("sitè", "4")), ["Site", "site_2", "sit_", "sit__2"]),
         ((("x" * 40, "1"), ("x" * 41, "2")), ["x" * 32, "x" * 30 + "_2"]),
     ],
