@@ -70,8 +70,8 @@ def withdraw(book: Book, keeps: Callable[[Series], bool], context: Context) -> O
     for series, length in list(book.windows):
         if not keeps(series) or length not in context.rules.plan_of(series).windows:
             draft.windows.put((series, length), None)
-    for series, spacing in list(book.points):
+    for (series, spacing), points in list(book.points.items()):
         plan = context.rules.plan_of(series)
         if not keeps(series) or spacing not in dict(plan.points):
-            draft.drop_points((series, spacing), plan.phase)
+            draft.drop_points((series, spacing), points, plan.phase)
     return draft.outcome()

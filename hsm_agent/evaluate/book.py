@@ -172,16 +172,12 @@ class Draft:
         self.points_rows[series_key("points", series, spacing, kept[-1])] = rows.newest_chunk(points, number)
         self.points.put(key, points)
 
-    def drop_points(self, key: HistoryKey, phase: float) -> None:
+    def drop_points(self, key: HistoryKey, points: Points, phase: float) -> None:
         """Forget a history, rows included."""
         series, spacing = key
-        points = self.points.get(key)
-        if points is not None:
-            for chunk in range(
-                _chunk_of(points.times[0], spacing, phase), _chunk_of(points.times[-1], spacing, phase) + 1
-            ):
-                self.points_rows[series_key("points", series, spacing, chunk)] = None
-            self.points.put(key, None)
+        for chunk in range(_chunk_of(points.times[0], spacing, phase), _chunk_of(points.times[-1], spacing, phase) + 1):
+            self.points_rows[series_key("points", series, spacing, chunk)] = None
+        self.points.put(key, None)
 
     def outcome(self) -> Outcome:
         """What came of it."""

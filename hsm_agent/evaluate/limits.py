@@ -55,6 +55,6 @@ def limit_of(condition: Condition, severity: Severity, metric: str, limit: float
             return f"{number_text(condition.level)} within {within}", f"{amount(condition.level, name)} within {within}"
         case Changes():
             return "", ""
-        case NotFalling():
+        case NotFalling():  # pragma: no branch - the last kind there is
             lasting = duration_text(either(severity, condition.warning, condition.critical) or 0.0)
             return lasting, lasting

@@ -66,7 +66,7 @@ def event_from(fields: dict[str, Any]) -> Event:
         "severity": Severity(fields["severity"]),
         "labels": labels_from(fields.get("labels", ())),
     }
-    return Event(**{"time": 0.0, "text": "", "agent": "", **known})
+    return Event(**{"event_id": "", "time": 0.0, "text": "", "agent": "", **known})
 
 
 def watch_text(watch: Watch) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.evaluate.trends import Points, Windows
 
+UNREAD = "not read since the agent started"
 Touched = dict[WatchKey, Touch]
 CLEARED, WARNING, CRITICAL = Severity.CLEARED, Severity.WARNING, Severity.CRITICAL
 
@@ -138,9 +139,12 @@ def _miss(draft: Draft, reading: Reading, context: Context) -> None:
     """A reading without a value counts once there was one."""
     series = reading.series
     track = draft.tracks.get(series)
-    if track is not None and (not track.missing or track.reason != reading.reason):
-        since = track.since if track.missing else context.now if context.is_up(series) else None
-        draft.tracks.put(series, Track(missing=True, since=since, reason=reading.reason))
+    if track is None:
+        return
+    # That it was not read yet after a restart said nothing of the reading: its ten minutes begin here.
+    known = track.missing and track.reason != UNREAD
+    since = track.since if known else context.now if context.is_up(series) else None
+    draft.tracks.put(series, Track(missing=True, since=since, reason=reading.reason))
 
 
 def _pass_time(draft: Draft, context: Context, touched: Touched) -> None:
@@ -148,7 +152,8 @@ def _pass_time(draft: Draft, context: Context, touched: Touched) -> None:
         # An alarm that survived a restart, of an object that nothing reads any more.
         if series not in draft.heard and context.is_up(series):
             draft.heard[series] = None
-            draft.tracks.put(series, Track(missing=True, since=context.now, reason="not read since the agent started"))
+            if series not in draft.book.missing:
+                draft.tracks.put(series, Track(missing=True, since=context.now, reason=UNREAD))
     for series in {**draft.book.missing, **dict.fromkeys(draft.tracks.changed)}:
         track = draft.tracks.get(series)
         if track is not None and track.missing:

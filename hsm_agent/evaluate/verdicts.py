@@ -90,7 +90,7 @@ def assess(rule: Rule, reading: Reading, current: Severity, memory: Memory, past
             return _forecast(rule, condition, reading, value, current, past), memory
         case Changes() as condition:
             return _change(condition, reading, value, memory)
-        case NotFalling() as condition:
+        case NotFalling() as condition:  # pragma: no branch - the last kind there is
             return _stuck(condition, reading, value, memory)
 
 

@@ -1,0 +1,102 @@
+"""Every default rule on a recorded series, and what its texts say."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hsm_agent.evaluate.defaults import DEFAULT_RULES
+from hsm_agent.evaluate.texts import FIELDS
+from hsm_agent.metrics import METRICS
+from tests.unit.evaluate import recorded
+from tests.unit.evaluate.judging import Judge
+
+if TYPE_CHECKING:
+    from hsm_agent.model import Event
+    from tests.unit.evaluate.recorded import Recorded
+
+SNMP_TEXT_OCTETS = 255
+
+
+def replay(series: Recorded, *, restarts: int = 0) -> list[tuple[float, Event]]:
+    """The events of a series, with that many restarts spread over it."""
+    judge, found = Judge(*DEFAULT_RULES), []
+    for index, value in enumerate(series.values):
+        if restarts and index % max(1, len(series.values) // restarts) == 0:
+            judge.restart()
+        events = judge.read(
+            index * series.every,
+            value,
+            series.metric,
+            source=series.source,
+            resource=series.resource,
+            labels=series.labels_at(index),
+            limit=series.limit,
+        )
+        found += [(index * series.every, event) for event in events]
+    return found
+
+
+@pytest.mark.parametrize("series", recorded.ALL, ids=lambda series: series.name)
+def test_a_recorded_series_leads_to_its_events(series: Recorded) -> None:
+    events = replay(series)
+
+    assert tuple((e.rule, e.kind.name, e.severity.value, at) for at, e in events) == series.expect
+    assert max((len(event.text.encode()) for _, event in events), default=0) <= SNMP_TEXT_OCTETS
+
+
+@pytest.mark.parametrize("series", recorded.ALL, ids=lambda series: series.name)
+def test_restarts_all_along_a_recorded_series_change_nothing(series: Recorded) -> None:
+    assert replay(series, restarts=20) == replay(series)
+
+
+@pytest.mark.parametrize("rule", DEFAULT_RULES, ids=lambda rule: rule.name)
+def test_every_default_rule_is_raised_and_cleared_by_a_recorded_series(rule: object) -> None:
+    name = getattr(rule, "name", "")
+    kinds = [kind for series in recorded.ALL for found, kind, _, _ in series.expect if found == name]
+
+    assert kinds.count("RAISED") >= 1
+    assert kinds.count("RAISED") == kinds.count("CLEARED")
+
+
+def test_the_default_rules_are_those_of_the_promise() -> None:
+    assert {rule.name for rule in DEFAULT_RULES} == {
+        "token-memory",
+        "token-storage",
+        "token-sessions",
+        "session-leak",
+        "object-count",
+        "audit-fill",
+        "audit-time-to-full",
+        "audit-not-draining",
+        "operation-rate",
+        "storage-forecast",
+        "source-down",
+        "source-errors",
+        "token-missing",
+        "pin",
+        "firmware-changed",
+        "clock-offset",
+        "sink-down",
+        "spool-filling",
+        "events-dropped",
+        "spool-failed",
+    }
+
+
+def test_default_rules_stand_on_known_metrics_and_known_rules() -> None:
+    names = {rule.name for rule in DEFAULT_RULES}
+
+    assert len(names) == len(DEFAULT_RULES)
+    for rule in DEFAULT_RULES:
+        assert set(rule.metrics) <= set(METRICS)
+        assert set(rule.inhibited_by) <= names
+        assert set(re.findall(r"\{(\w+)\}", rule.text)) <= FIELDS
+
+
+def test_a_source_that_is_down_holds_back_what_hangs_on_it_and_nothing_else() -> None:
+    free = {rule.name for rule in DEFAULT_RULES if not rule.inhibited_by}
+
+    assert free == {"source-down", "sink-down", "spool-filling", "events-dropped", "spool-failed"}

@@ -1,0 +1,402 @@
+"""Steps: readings and time in, events out; what is unknown, what gives way, and what must never change anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import inf, nan
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hsm_agent.evaluate.acts import silence
+from hsm_agent.evaluate.book import active
+from hsm_agent.evaluate.rules import (
+    HOUR,
+    Above,
+    Below,
+    Changes,
+    Grows,
+    NotFalling,
+    RateChanges,
+    Reaches,
+    Rule,
+)
+from hsm_agent.evaluate.silences import Silence
+from hsm_agent.evaluate.step import step
+from hsm_agent.model import Event, Reading, Severity
+from tests.unit.evaluate.judging import MEMORY, START, Judge, reading, told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+STORAGE = "token_storage_used_percent"
+LEVEL = Rule(name="level", metrics=(MEMORY,), condition=Above(warning=75, critical=90))
+MINUTE = 60.0
+
+
+def test_a_reading_nobody_watches_leaves_no_trace() -> None:
+    judge = Judge(LEVEL)
+
+    assert judge.read(0, 99, "token_sessions") == []
+    assert judge.rows == {}
+
+
+def test_infinity_is_a_value_and_not_a_number_is_none() -> None:
+    judge = Judge(Rule(name="full", metrics=("audit_seconds_to_full",), condition=Below(critical=3600)))
+
+    assert told(judge.read(0, 60, "audit_seconds_to_full")) == [("RAISED", "critical")]
+    assert judge.read(60, nan, "audit_seconds_to_full") == []
+    assert told(judge.read(120, inf, "audit_seconds_to_full")) == [("CLEARED", "cleared")]
+
+
+def test_no_value_for_ten_minutes_is_unknown_and_the_old_level_comes_back_with_the_value() -> None:
+    judge = Judge(LEVEL)
+    judge.read(0, 95)
+
+    assert judge.read(60, None, reason="slot vanished") == []
+    assert judge.step(659) == []
+    unknown = judge.step(660)
+    assert told(unknown) == [("CHANGED", "indeterminate")]
+    assert "(slot vanished)" in unknown[0].text
+    assert unknown[0].value == ""
+    assert judge.read(700, None, reason="slot vanished") == []
+    # 86 is inside the band of critical, which had been reached before.
+    assert told(judge.read(720, 86)) == [("CHANGED", "critical")]
+
+
+def test_a_rule_at_rest_turns_unknown_and_well_again() -> None:
+    judge = Judge(LEVEL)
+    judge.read(0, 10)
+    judge.read(60, None)
+
+    raised = judge.step(700)
+    assert told(raised) == [("RAISED", "indeterminate")]
+    assert [alarm.severity for alarm in active(judge.book).values()] == [Severity.INDETERMINATE]
+    assert told(judge.read(760, 10)) == [("CLEARED", "cleared")]
+
+
+def test_a_series_that_never_had_a_value_is_not_unknown() -> None:
+    judge = Judge(LEVEL)
+    judge.read(0, None, reason="not reported")
+
+    assert judge.step(10000) == []
+    assert judge.rows == {}
+
+
+def test_a_short_failure_to_read_is_nothing() -> None:
+    judge = Judge(LEVEL)
+    judge.read(0, 95)
+    judge.read(60, None)
+
+    assert judge.read(120, 95) == []
+    assert judge.step(1000) == []
+
+
+def test_the_ten_minutes_count_only_while_the_source_is_up() -> None:
+    judge = Judge(LEVEL)
+    judge.read(0, 95)
+    judge.read(60, None, reason="first")
+    judge.up = ()
+    assert judge.step(1000) == []
+    judge.up = ("luna",)
+
+    assert judge.step(1010) == []
+    assert judge.read(1020, None, reason="second") == []
+    assert judge.step(1609) == []
+    assert told(judge.step(1610)) == [("CHANGED", "indeterminate")]
+
+
+def test_a_value_that_goes_while_the_source_is_down_waits_for_it() -> None:
+    judge = Judge(LEVEL)
+    judge.read(0, 95)
+    judge.up = ()
+
+    assert judge.read(60, None) == []
+    assert judge.step(5000) == []
+
+
+def test_a_clock_set_back_starts_the_ten_minutes_anew() -> None:
+    judge = Judge(LEVEL)
+    judge.read(50000, 95)
+    judge.read(50060, None)
+
+    assert judge.step(0) == []
+    assert told(judge.step(600)) == [("CHANGED", "indeterminate")]
+
+
+def test_the_agent_and_its_account_of_a_source_are_always_up() -> None:
+    rules = (
+        Rule(name="age", metrics=("source_age_seconds",), condition=Above(warning=5)),
+        Rule(name="spool", metrics=("spool_used_percent",), condition=Above(warning=5)),
+    )
+    judge = Judge(*rules, up=())
+    judge.read(0, 1, "source_age_seconds", resource="")
+    judge.read(0, 1, "spool_used_percent", source="agent", resource="")
+    judge.read(60, None, "source_age_seconds", resource="")
+    judge.read(60, None, "spool_used_percent", source="agent", resource="")
+
+    assert told(judge.step(700)) == [("RAISED", "indeterminate"), ("RAISED", "indeterminate")]
+
+
+def test_a_token_that_is_gone_is_told_once_and_not_by_every_rule_on_it() -> None:
+    missing = Rule(name="missing", metrics=("token_present",), condition=Below(warning=0))
+    judge = Judge(LEVEL, missing)
+    judge.step(0, reading(0, 1, "token_present"), reading(0, 10))
+
+    gone = judge.step(60, reading(60, 0, "token_present"), reading(60, None))
+    assert [event.rule for event in gone] == ["missing"]
+    assert judge.step(1000) == []
+    assert [key[0] for key in active(judge.book)] == ["missing"]
+
+    back = judge.step(1060, reading(1060, 1, "token_present"), reading(1060, 10))
+    assert [(event.rule, event.kind.name) for event in back] == [("missing", "CLEARED")]
+
+
+def test_an_alarm_of_a_token_that_is_gone_becomes_unknown() -> None:
+    judge = Judge(LEVEL, Rule(name="missing", metrics=("token_present",), condition=Below(warning=0)))
+    judge.step(0, reading(0, 1, "token_present"), reading(0, 80))
+    judge.step(60, reading(60, 0, "token_present"), reading(60, None))
+
+    assert told(judge.step(1000)) == [("CHANGED", "indeterminate")]
+
+
+def test_an_alarm_nothing_reads_after_a_restart_becomes_unknown() -> None:
+    judge = Judge(LEVEL)
+    judge.read(0, 80)
+    judge.restart()
+
+    judge.up = ()
+    assert judge.step(1000) == []
+    judge.up = ("luna",)
+    assert judge.step(1060) == []
+    assert told(judge.step(1660)) == [("CHANGED", "indeterminate")]
+
+
+def test_an_alarm_that_is_read_after_a_restart_goes_on() -> None:
+    judge = Judge(LEVEL)
+    judge.read(0, 80)
+    judge.restart()
+
+    assert judge.read(60, 80) == []
+    assert judge.step(5000) == []
+
+
+YIELDING = Rule(
+    name="memory", metrics=(MEMORY, STORAGE), condition=Above(warning=75), unless_metric=STORAGE, hysteresis=5
+)
+
+
+def test_a_rule_gives_way_to_the_metric_that_speaks_for_the_same_token() -> None:
+    judge = Judge(YIELDING)
+
+    events = judge.step(0, reading(0, 80), reading(0, 10, STORAGE), reading(0, 80, resource="other"))
+
+    assert [(event.resource, event.metric) for event in events] == [("other", MEMORY)]
+
+
+def test_an_alarm_clears_when_its_rule_begins_to_give_way() -> None:
+    judge = Judge(YIELDING)
+    judge.read(0, 80)
+
+    events = judge.step(60, reading(60, 80), reading(60, 10, STORAGE))
+
+    assert told(events) == [("CLEARED", "cleared")]
+    assert events[0].text == f"Cleared: memory on luna/keys: {STORAGE} speaks for it now"
+    assert judge.read(120, 80) == []
+
+
+def test_a_level_that_still_had_to_hold_is_given_up_when_its_rule_gives_way() -> None:
+    judge = Judge(replace(YIELDING, hold=60))
+    judge.read(0, 80)
+    judge.read(30, 10, STORAGE)
+
+    assert judge.read(60, 80) == []
+    assert judge.book.watches == {}
+
+
+def test_a_rule_speaks_again_when_the_other_metric_is_gone_for_good() -> None:
+    judge = Judge(YIELDING)
+    judge.step(0, reading(0, 80), reading(0, 10, STORAGE))
+
+    assert judge.step(60, reading(60, 80), reading(60, None, STORAGE)) == []
+    assert judge.step(659, reading(659, 80), reading(659, None, STORAGE)) == []
+    events = judge.step(660, reading(660, 80), reading(660, None, STORAGE))
+    assert [(event.metric, event.severity.value) for event in events] == [
+        (MEMORY, "warning"),
+        (STORAGE, "indeterminate"),
+    ]
+
+
+def test_a_metric_given_way_to_that_never_had_a_value_does_not_count() -> None:
+    judge = Judge(YIELDING)
+
+    assert told(judge.step(0, reading(0, None, STORAGE), reading(0, 80))) == [("RAISED", "warning")]
+
+
+def test_a_rule_that_gives_way_does_not_turn_unknown() -> None:
+    judge = Judge(YIELDING)
+    judge.step(0, reading(0, 10), reading(0, 10, STORAGE))
+    judge.read(60, None)
+
+    assert judge.read(1000, 10, STORAGE) == []
+
+
+def test_too_short_a_history_leaves_an_alarm_as_it_was() -> None:
+    rate = Rule(name="rate", metrics=(MEMORY,), condition=RateChanges(against=600, percent=50))
+    judge = Judge(rate)
+    for minute in range(20):
+        judge.read(minute * MINUTE, 80)
+    assert told(judge.read(20 * MINUTE, 10)) == [("RAISED", "warning")]
+
+    assert judge.read(5 * HOUR, 80) == []
+    assert len(active(judge.book)) == 1
+
+
+def test_an_alarm_of_a_rule_that_is_not_there_yet_is_left_alone() -> None:
+    judge = Judge(LEVEL)
+    judge.read(0, 80)
+    other = Judge(YIELDING)
+    other.book = judge.book
+
+    assert other.step(60) == []
+
+
+def test_an_object_taken_over_by_no_rule_is_not_waited_for() -> None:
+    judge = Judge(LEVEL)
+    judge.read(0, 10)
+    judge.read(60, None)
+    other = Judge(YIELDING)
+    other.book = judge.book
+
+    assert [event.rule for event in other.step(1000)] == ["memory"]
+
+
+RULES = (
+    LEVEL,
+    Rule(
+        name="held",
+        metrics=(MEMORY,),
+        condition=Above(warning=60, critical=80),
+        hold=150,
+        hysteresis=3,
+        repeat_every=400,
+    ),
+    Rule(name="below", metrics=(MEMORY,), condition=Below(warning=20, critical=5), inhibited_by=("down",)),
+    Rule(name="grows", metrics=(MEMORY,), condition=Grows(warning=120, critical=300, at_least=3)),
+    Rule(name="rate", metrics=(MEMORY,), condition=RateChanges(against=600, percent=30), hold=60),
+    Rule(name="count", metrics=("hsm_commands_total",), condition=RateChanges(against=600, percent=30)),
+    Rule(name="line", metrics=(MEMORY,), condition=Reaches(level=95, over=1200, warning=3000, critical=600)),
+    Rule(name="changes", metrics=("hsm_commands_total",), condition=Changes(), clear_after=300),
+    Rule(name="stuck", metrics=(MEMORY,), condition=NotFalling(above=50, warning=180, critical=360)),
+    Rule(name="down", metrics=("source_age_seconds",), condition=Above(critical=180)),
+    YIELDING,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One step of a made-up day: how much time passes, what is read, whether the source is up, who hushes it."""
+
+    wait: float
+    memory: float | None
+    storage: float | None
+    commands: float | None
+    age: float
+    up: bool
+    tick: bool
+    hush: bool
+
+    def readings(self, at: float) -> Iterable[Reading]:
+        yield reading(at, self.age, "source_age_seconds", resource="")
+        # What is not read for ten minutes after a restart becomes unknown: that is meant, so no tick is that long.
+        if not self.tick or self.wait > MINUTE:
+            yield reading(at, self.memory, reason="gone")
+            yield reading(at, self.commands, "hsm_commands_total")
+        if self.storage is not None:
+            yield reading(at, self.storage, STORAGE)
+
+
+levels = st.none() | st.sampled_from((3.0, 18.0, 50.0, 71.0, 74.0, 76.0, 81.0, 86.0, 92.0, 99.0))
+moves = st.lists(
+    st.builds(
+        Move,
+        wait=st.sampled_from((15.0, 60.0, 60.0, 130.0, 400.0)),
+        memory=levels,
+        storage=st.sampled_from((None, None, None, 40.0)),
+        commands=st.none() | st.integers(0, 9).map(lambda n: n * 1000.0),
+        age=st.sampled_from((0.0, 0.0, 0.0, 300.0)),
+        up=st.sampled_from((True, True, True, False)),
+        tick=st.sampled_from((False, False, True)),
+        hush=st.sampled_from((False,) * 9 + (True,)),
+    ),
+    min_size=5,
+    max_size=40,
+)
+
+
+def live(found: list[Move], *, restart: frozenset[int] = frozenset(), twice: bool = False) -> list[Event]:
+    judge, at, events = Judge(*RULES), 0.0, []
+    quiet = False
+    for index, move in enumerate(found):
+        at += move.wait
+        move = replace(move, tick=move.tick and not quiet)  # noqa: PLW2901
+        quiet = move.tick
+        judge.up = ("luna",) if move.up else ()
+        if index in restart:
+            judge.restart()
+        if move.hush:
+            wanted = Silence(
+                silence_id=f"s-{index}", until=START + at + 200, reason="work", by_uid=0, created=START + at, rule="l*"
+            )
+            events += judge.keep(silence(judge.book, wanted, judge.context(at)))
+        readings = list(move.readings(at))
+        events += judge.step(at, *readings)
+        if twice:
+            again = step(judge.book, readings, judge.context(at))
+            assert again.events == ()
+            assert dict(again.writes) == {}
+    return events
+
+
+@settings(max_examples=40, deadline=None)
+@given(moves, st.data())
+def test_a_restart_at_any_point_changes_nothing(found: list[Move], data: st.DataObject) -> None:
+    restart = data.draw(st.frozensets(st.integers(0, len(found) - 1), min_size=1))
+
+    assert live(found, restart=restart) == live(found)
+
+
+@settings(max_examples=15, deadline=None)
+@given(moves)
+def test_a_step_with_equal_readings_says_and_writes_nothing(found: list[Move]) -> None:
+    live(found, twice=True)
+
+
+@settings(max_examples=15, deadline=None)
+@given(moves)
+def test_every_alarm_is_told_in_order(found: list[Move]) -> None:
+    open_alarms: dict[str, Severity] = {}
+    for event in live(found):
+        if event.kind.name == "NOTICE":
+            continue
+        if event.kind.name == "RAISED":
+            open_alarms.setdefault(event.alarm_id, event.severity)
+        elif event.kind.name == "CHANGED":
+            assert open_alarms[event.alarm_id] is not event.severity
+        else:
+            assert open_alarms.pop(event.alarm_id) is not Severity.CLEARED
+            continue
+        open_alarms[event.alarm_id] = event.severity
+
+
+@given(
+    st.sampled_from((50.0, 75.0, 90.0)),
+    st.lists(st.integers(0, 499).map(lambda hundredths: hundredths / 100), min_size=1, max_size=40),
+)
+def test_a_value_that_swings_inside_the_band_makes_no_event(start: float, swings: list[float]) -> None:
+    judge = Judge(LEVEL)
+    judge.read(0, start)
+
+    for index, swing in enumerate(swings, start=1):
+        assert judge.read(index * MINUTE, start - swing if start > 50 else 70 + swing) == []
