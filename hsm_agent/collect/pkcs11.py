@@ -167,7 +167,7 @@ class Pkcs11Collector:
         late: list[int] = []
         slots = set(self._known.tokens) if self._known else set()
         if Group.SWEEP in due:
-            await self._fetcher.sweep(fetched, deadline)
+            await self._fetcher.sweep(fetched, deadline, tokens=slots)
             late = self._fetcher.late(fetched)
             slots = self._watched(fetched)
             if self._settings.object_store is not None:

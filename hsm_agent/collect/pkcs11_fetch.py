@@ -19,7 +19,7 @@ from hsm_agent.collect.pkcs11_worker import COMMAND, WorkerLost, WorkerProcess
 from hsm_agent.worker.names import ABSENT, LOG_FULL, NOT_INITIALIZED, OK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -144,15 +144,17 @@ class Fetcher:
             return pkcs11_reasons.not_loaded(self._origin.module, answer)
         return pkcs11_reasons.returned(answer["stage"], answer["rv"], None, luna=bool(answer.get("functions")))
 
-    async def sweep(self, fetched: Fetched, deadline: float) -> None:
+    async def sweep(self, fetched: Fetched, deadline: float, *, tokens: Collection[int] = ()) -> None:
         """Slot list, and slot and token information of all slots but the late ones.
 
+        Slots with known `tokens` come last, so that a lone token's call has nearly the whole time.
         Raises SourceFailure if there is no slot list, or none of the slots answers.
         """
         while True:
             fetched.slots = await self._slot_list(fetched, deadline)
             late = set(self.late(fetched))
-            await self.steps(fetched, [("token", slot) for slot in fetched.slots if slot not in late], deadline)
+            slots = sorted((slot for slot in fetched.slots if slot not in late), key=lambda slot: slot in tokens)
+            await self.steps(fetched, [("token", slot) for slot in slots], deadline)
             reason = self._all_failed(fetched)
             if reason is None:
                 return
@@ -270,7 +272,8 @@ class Fetcher:
             return await self._ready(fetched, deadline)
         except SourceFailure as failure:
             if not fetched.results:
-                raise
+                first = f"{fetched.failed[0][2]}; then " if fetched.failed else ""
+                raise SourceFailure(f"{first}{failure}") from failure
             raise WorkerLost(str(failure), hung=True) from failure
 
     def raw(self, fetched: Fetched) -> dict[str, Any]:

@@ -1,0 +1,98 @@
+"""opencryptoki's soft token: sessions of other processes, PIN states, a leak and its clearing. All real."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hsm_agent.collect.pkcs11_worker import COMMAND
+from tests.integration.pkcs11_source import find, source, value
+from tests.peers.opencryptoki import OpenCryptoki, available
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(not available(), reason="private namespaces need root")
+
+
+@pytest.fixture
+def ock(tmp_path: Path) -> Iterator[OpenCryptoki]:
+    with OpenCryptoki(tmp_path / "ock") as running:
+        yield running
+
+
+async def test_sessions_of_other_processes_cross_a_limit_and_clear(tmp_path: Path, ock: OpenCryptoki) -> None:
+    command = ock.command(COMMAND)
+    keys = {"sessions_max": {"ock": 40}}
+    async with source(tmp_path, ock.module, environment={}, command=command, **keys) as hsm:
+        before = await hsm.poll()
+        with ock.user() as user:
+            user.open_sessions(36)
+            await asyncio.sleep(0.06)
+            full = await hsm.poll()
+            user.close_sessions(30)
+            await asyncio.sleep(0.06)
+            cleared = await hsm.poll()
+
+    shares = [value(poll, "ock", "token_sessions_used_percent") for poll in (before, full, cleared)]
+    assert shares == [0, 90, 15]
+
+
+async def test_without_a_configured_limit_there_is_a_count_but_no_percentage(tmp_path: Path, ock: OpenCryptoki) -> None:
+    async with source(tmp_path, ock.module, environment={}, command=ock.command(COMMAND)) as hsm:
+        with ock.user() as user:
+            user.open_sessions(5)
+            poll = await hsm.poll()
+
+    assert value(poll, "ock", "token_sessions") == 5
+    assert find(poll, "ock", "token_sessions_max").value is None
+    assert find(poll, "ock", "token_sessions_used_percent").reason == "the module reports no limit"
+    assert find(poll, "ock", "token_clock_offset_seconds").reason == "the module's utcTime is malformed"
+
+
+async def test_sessions_of_a_killed_process_are_seen_to_go(tmp_path: Path, ock: OpenCryptoki) -> None:
+    async with source(tmp_path, ock.module, environment={}, command=ock.command(COMMAND)) as hsm:
+        user = ock.user()
+        user.open_sessions(20)
+        leaking = await hsm.poll()
+        user.kill()
+        for _ in range(100):
+            await asyncio.sleep(0.1)
+            poll = await hsm.poll()
+            if value(poll, "ock", "token_sessions") == 0:
+                break
+
+    assert value(leaking, "ock", "token_sessions") == 20
+    assert value(poll, "ock", "token_sessions") == 0
+
+
+async def test_pin_states_from_first_mistake_to_locked_and_back(tmp_path: Path, ock: OpenCryptoki) -> None:
+    states = []
+    async with source(tmp_path, ock.module, environment={}, command=ock.command(COMMAND)) as hsm:
+        with ock.user() as user:
+            for act in (None, user.mistype_pin, user.mistype_pin, user.mistype_pin, ock.unlock_pin):
+                if act is not None:
+                    act()
+                await asyncio.sleep(0.06)
+                poll = await hsm.poll()
+                names = ("token_pin_state", "token_pin_count_low", "token_pin_final_try", "token_pin_locked")
+                states.append([value(poll, "ock", name) for name in names])
+
+    assert [state[0] for state in states] == [0, 1, 2, 3, 0]
+    assert states[1][1:] == [1, 0, 0]
+    assert states[3][3] == 1
+    assert states[4] == [0, 0, 0, 0]
+
+
+async def test_liveness_leaves_no_session_behind(tmp_path: Path, ock: OpenCryptoki) -> None:
+    keys = {"liveness_every": "50ms", "objects_every": "50ms"}
+    async with source(tmp_path, ock.module, environment={}, command=ock.command(COMMAND), **keys) as hsm:
+        first = await hsm.poll()
+        await asyncio.sleep(0.06)
+        second = await hsm.poll()
+
+    assert value(first, "ock", "token_alive") == value(second, "ock", "token_alive") == 1
+    assert value(second, "ock", "token_sessions") == 0
