@@ -27,8 +27,11 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
     """A line for each error: `sources.0.modul: unknown key, did you mean 'module'?`."""
     lines = []
     for detail in error.errors(include_url=False, include_context=True, include_input=False):
-        place, siblings = _walk(detail["loc"], root)
-        lines.append(f"{place}: {_say(detail, siblings)}" if place else _say(detail, siblings))
+        place, siblings, keys = _walk(detail["loc"], root)
+        said = _say(detail, siblings)
+        # A validator of a whole group of keys names the one it means: `ca: no such file` of tls is tls.ca.
+        joint = "." if said.partition(":")[0].partition(".")[0] in keys else ": "
+        lines.append(f"{place}{joint}{said}" if place else said)
     return list(dict.fromkeys(lines))
 
 
@@ -52,14 +55,14 @@ def _discriminator(detail: ErrorDetails) -> str:
     return str(detail.get("ctx", {}).get("discriminator", "'kind'")).strip("'")
 
 
-def _walk(loc: Sequence[int | str], root: type[BaseModel]) -> tuple[str, list[str]]:
-    """The place as the operator wrote it (without the tags of unions), and the keys allowed beside the last one."""
+def _walk(loc: Sequence[int | str], root: type[BaseModel]) -> tuple[str, list[str], list[str]]:
+    """The place as the operator wrote it (without the tags of unions), the keys beside it, and the keys below it."""
     shown: list[str] = []
     candidates: list[Any] = [root]
     siblings: list[str] = []
     for step in loc:
-        models = [each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)]
-        fields = {field.alias or name: field for model in models for name, field in model.model_fields.items()}
+        models = _models(candidates)
+        fields = {key: field for model in models for key, field in _fields(model).items()}
         if isinstance(step, int):
             shown.append(str(step))
             candidates = [inner for each in candidates for inner in _items(each)]
@@ -76,7 +79,15 @@ def _walk(loc: Sequence[int | str], root: type[BaseModel]) -> tuple[str, list[st
             siblings = list(fields)
             if not _is_internal(step):
                 shown.append(step)
-    return ".".join(shown), siblings
+    return ".".join(shown), siblings, [key for model in _models(candidates) for key in _fields(model)]
+
+
+def _models(candidates: Iterable[Any]) -> list[type[BaseModel]]:
+    return [each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)]
+
+
+def _fields(model: type[BaseModel]) -> dict[str, Any]:
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _is_internal(step: str) -> bool:

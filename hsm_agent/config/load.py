@@ -15,12 +15,9 @@ from pydantic import ValidationError
 
 from hsm_agent.config.errors import ConfigError, explain
 from hsm_agent.config.tree import Config, default_state_directory
-from hsm_agent.deliver.syslog import SyslogSinkSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from hsm_agent.deliver import AnySink
 
 DEFAULT_PLACES = (Path("conf/agent.yaml"), Path("/etc/hsm-agent/agent.yaml"))
 ENVIRONMENT_PREFIX = "HSM_AGENT__"
@@ -89,19 +86,8 @@ def load(path: Path, environment: Mapping[str, str]) -> Loaded:
         module = getattr(source, "module", None)
         if isinstance(module, Path) and module.exists():
             refuse_writable(module, f"{path}: sources.{index}.module")
-    for index, sink in enumerate(config.deliver):
-        _refuse_broken_tls(sink, f"{path}: deliver.{index}")
     digest = hashlib.sha256(raw + repr(overrides).encode()).hexdigest()
     return Loaded(config=config, path=path, digest=digest)
-
-
-def _refuse_broken_tls(sink: AnySink, place: str) -> None:
-    """Certificates are read again when the sink is built; here, so that a missing one refuses the configuration."""
-    if isinstance(sink, SyslogSinkSettings) and sink.tls is not None:
-        try:
-            _ = sink.tls.context
-        except ValueError as error:
-            raise ConfigError([f"{place}.{error}"]) from error
 
 
 def _anchor_state_directory(tree: dict[str, Any]) -> None:

@@ -42,15 +42,25 @@ def _level(value: object) -> object:
 Level = Annotated[float | Literal["own"], BeforeValidator(_level)]
 
 
-def _known_metric(name: str) -> str:
-    if name not in METRICS:
-        close = difflib.get_close_matches(name, METRICS, n=1)
-        hint = f", did you mean '{close[0]}'?" if close else ""
-        raise ValueError(f"no kind of source produces '{name}'{hint}")
-    return name
+def _meant(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f", did you mean '{close[0]}'?" if close else ""
 
 
-MetricName = Annotated[str, AfterValidator(_known_metric)]
+def _known_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in METRICS:
+            raise ValueError(f"no kind of source produces '{name}'{_meant(name, METRICS)}")
+    return names
+
+
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+MetricNames = Annotated[
+    tuple[str, ...], Field(min_length=1), BeforeValidator(_one_or_more), AfterValidator(_known_metrics)
+]
 
 
 class _AtLeastOne(Strict):
@@ -182,7 +192,7 @@ class RuleSettings(Strict):
 
     name: str = Field(min_length=1, max_length=64)
     enabled: bool = True
-    metric: MetricName | list[MetricName] | None = None
+    metric: MetricNames | None = None
     match: MatchSettings = MatchSettings()
     above: AboveSettings | None = None
     below: BelowSettings | None = None
@@ -205,15 +215,12 @@ class RuleSettings(Strict):
         if len(given) > 1:
             raise ValueError(f"one condition a rule; this one has {' and '.join(given)}")
         if self.name not in _DEFAULTS and not given:
-            raise ValueError(f"no default rule is called '{self.name}', and a new one needs one of {_CONDITIONS}")
-        if self.name not in _DEFAULTS and not self._metrics():
-            raise ValueError(f"no default rule is called '{self.name}', and a new one needs a metric")
+            hint = _meant(self.name, _DEFAULTS) or f"; a new one needs one of {', '.join(_CONDITIONS)}"
+            raise ValueError(f"no default rule is called '{self.name}'{hint}")
+        if self.name not in _DEFAULTS and self.metric is None:
+            hint = _meant(self.name, _DEFAULTS) or "; a new one needs a metric"
+            raise ValueError(f"no default rule is called '{self.name}'{hint}")
         return self
-
-    def _metrics(self) -> tuple[str, ...]:
-        if self.metric is None:
-            return ()
-        return (self.metric,) if isinstance(self.metric, str) else tuple(self.metric)
 
     def _condition(self) -> Condition | None:
         for name in _CONDITIONS:
@@ -238,12 +245,12 @@ class RuleSettings(Strict):
             "runbook": self.runbook,
         }
         if default is None:
-            if condition is None:
-                raise ValueError(f"{self.name}: no condition")
-            return Rule(name=self.name, metrics=self._metrics(), condition=condition, **given)
+            assert condition is not None  # _is_whole saw to both
+            assert self.metric is not None
+            return Rule(name=self.name, metrics=self.metric, condition=condition, **given)
         changed = {key: value for key, value in given.items() if key in self.model_fields_set}
-        if self._metrics():
-            changed["metrics"] = self._metrics()
+        if self.metric is not None:
+            changed["metrics"] = self.metric
         if condition is not None:
             changed["condition"] = condition
         return replace(default, **changed)
