@@ -1,4 +1,7 @@
-"""How the agent logs: one line a record on stderr, as text or as JSON; no control characters, never a secret."""
+"""How the agent logs: one line a record on stderr, as text or as JSON; no control characters, never a secret.
+
+Only a bug of ours has more lines: its traceback, indented below the record.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ def one_line(text: str) -> str:
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = f"{_time(record)} {_level(record):<5} {_room(record)}: {one_line(record.getMessage())}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        # Indented and escaped: what an exception says must not pass for a record of its own.
+        return "\n    ".join([line, *_traceback(self, record)])
 
 
 class _Json(logging.Formatter):
@@ -32,8 +36,13 @@ class _Json(logging.Formatter):
             "message": one_line(record.getMessage()),
         }
         if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
+            entry["traceback"] = "\n".join(_traceback(self, record))
         return json.dumps(entry, ensure_ascii=False)
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
+    lines = formatter.formatException(record.exc_info).split("\n") if record.exc_info else []
+    return [one_line(line) for line in lines]
 
 
 def _time(record: logging.LogRecord) -> str:

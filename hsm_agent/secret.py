@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import PrivateAttr, model_validator
 
 from hsm_agent.settings import LocalPath, Strict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LONGEST_FILE = 64 * 1024
 
 
 class SecretError(ValueError):
@@ -48,7 +53,11 @@ class Secret(Strict):
         name = self.env or ""
         if name not in os.environ:
             raise SecretError(f"environment variable {name} is not set")
-        return os.environ[name]
+        value = os.environb[os.fsencode(name)]
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise SecretError(f"environment variable {name}: not UTF-8 text") from error
 
     def reveal(self) -> str:
         """The secret itself, without its trailing newline."""
@@ -57,22 +66,37 @@ class Secret(Strict):
 
 def read_private_file(path: Path) -> str:
     """Text of a file that only the process's user and its own groups can read."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise SecretError(f"{path}: {error.strerror}") from error
+    return _read_text(path, _refuse_open_to_others)
+
+
+def _refuse_open_to_others(path: Path, found: os.stat_result) -> None:
     if found.st_mode & (stat.S_IROTH | stat.S_IWOTH):
         raise SecretError(f"{path}: others can read or write it; run: chmod o-rw {path}")
     own_groups = {os.getegid(), *os.getgroups()}
     if found.st_mode & (stat.S_IRGRP | stat.S_IWGRP) and found.st_gid not in own_groups:
         raise SecretError(f"{path}: group {found.st_gid} can read it and is not a group of this process")
-    return _read_text(path)
 
 
-def _read_text(path: Path) -> str:
+def _open_at_once(path: str, flags: int) -> int:
+    # Not to wait for a writer, should it be a pipe: it is refused right after.
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _read_text(path: Path, check: Callable[[Path, os.stat_result], None] | None = None) -> str:
+    """What is checked is what is read: the open file, whatever its name points to a moment later."""
     try:
-        return path.read_text(encoding="utf-8")
+        with open(path, "rb", opener=_open_at_once) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise SecretError(f"{path}: not a regular file")
+            if check is not None:
+                check(path, found)
+            raw = file.read(LONGEST_FILE + 1)
     except OSError as error:
         raise SecretError(f"{path}: {error.strerror}") from error
+    if len(raw) > LONGEST_FILE:
+        raise SecretError(f"{path}: longer than {LONGEST_FILE} bytes")
+    try:
+        return raw.decode()
     except UnicodeDecodeError as error:
         raise SecretError(f"{path}: not UTF-8 text") from error

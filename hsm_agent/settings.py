@@ -8,9 +8,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"(\d+)(|B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
+_LONGEST_SECONDS = 100 * 365.25 * 86400.0
+_SIZE = re.compile(r"([0-9]+)(|B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
 _SIZE_UNITS = {"": 1, "B": 1, "kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4}
 _SIZE_UNITS |= {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 
@@ -22,7 +23,10 @@ def duration(value: object) -> float:
     found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise ValueError(f"not a duration: {value!r} (write 500ms, 30s, 5m, 24h or 90d)")
-    return float(found[1]) * _DURATION_UNITS[found[2]]
+    seconds = float(found[1]) * _DURATION_UNITS[found[2]]
+    if seconds > _LONGEST_SECONDS:
+        raise ValueError(f"longer than a hundred years: {value!r}")
+    return seconds
 
 
 def size(value: object) -> int:
@@ -37,7 +41,10 @@ def size(value: object) -> int:
 
 def _resolve(value: object, info: ValidationInfo) -> object:
     if isinstance(value, str) and value and info.context and "base" in info.context:
-        return Path(info.context["base"]) / Path(value).expanduser()
+        try:
+            return Path(info.context["base"]) / Path(value).expanduser()
+        except RuntimeError as error:  # what pathlib raises for a home nobody has
+            raise ValueError(f"no home directory is known for {value!r}") from error
     return value
 
 

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from hsm_agent import metrics
+from hsm_agent.metrics import METRICS, unit
+
+# IANAItuProbableCause (RFC 3877), as far as it is used.
+CAUSES = {
+    "storageCapacityProblem",
+    "resourceAtOrNearingCapacity",
+    "communicationsSubsystemFailure",
+    "corruptData",
+    "thresholdCrossed",
+}
+
+
+def test_no_metric_is_there_twice() -> None:
+    assert len(METRICS) == len(metrics._ALL)
+    assert all(name == metric.name for name, metric in METRICS.items())
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_a_metric_is_a_whole_entry(metric: metrics.Metric) -> None:
+    assert re.fullmatch(r"[a-z][a-z0-9_]*[a-z0-9]", metric.name)
+    assert metric.help[0].isupper() or metric.help.startswith("inf")
+    assert metric.help.endswith(".")
+    assert "\n" not in metric.help
+    assert metric.cause in CAUSES
+
+
+@pytest.mark.parametrize(
+    ("metric", "cause"),
+    [
+        ("token_memory_private_used_percent", "storageCapacityProblem"),
+        ("token_storage_used_percent", "storageCapacityProblem"),
+        ("audit_used_percent", "storageCapacityProblem"),
+        ("token_sessions_used_percent", "resourceAtOrNearingCapacity"),
+        ("source_up", "communicationsSubsystemFailure"),
+        ("sink_up", "communicationsSubsystemFailure"),
+        ("token_clock_offset_seconds", "thresholdCrossed"),
+    ],
+)
+def test_probable_causes_are_those_of_the_contract(metric: str, cause: str) -> None:
+    assert METRICS[metric].cause == cause
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [("token_sessions", "sessions"), ("audit_used_percent", "percent"), ("source_up", ""), ("nobody_knows", "")],
+)
+def test_a_metric_has_its_unit_and_an_unknown_one_has_none(metric: str, expected: str) -> None:
+    assert unit(metric) == expected
