@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tests.peers.require import require
+from tests.peers.require import find, prefix_of, require
 from tests.peers.token_user import TokenUser
 
 if TYPE_CHECKING:
@@ -25,10 +25,17 @@ _SO_PIN = "76543210"
 _FIRST_PIN = "12345678"
 _MODULES = ("opencryptoki/libopencryptoki.so.0", "opencryptoki/libopencryptoki.so", "pkcs11/libopencryptoki.so")
 _START_SECONDS = 10.0
+_UNPACKED_GROUP = 64747  # of the group pkcs11 where no package has made one; nobody sees it outside
 
-# Inside the namespaces: our folders over the machine's, then the daemon in the foreground in the shell's place.
+# Inside the namespaces: where opencryptoki is only unpacked ($3), its tree and its group laid over the machine's as if it
+# were installed; then our folders over those, and the daemon in the foreground in the shell's place.
 _SETUP = """
 set -e
+if [ "$3" != / ]; then
+    mount -t overlay overlay -o "ro,lowerdir=$1/over/etc:/etc" /etc
+    mount -t overlay overlay -o "ro,lowerdir=$3/usr:/usr" /usr
+    mount -t overlay overlay -o "ro,lowerdir=$1/over/lib:/var/lib" /var/lib
+fi
 mount --bind "$1/lib" /var/lib/opencryptoki
 mount --bind "$1/etc" /etc/opencryptoki
 mount -t tmpfs tmpfs /run
@@ -40,7 +47,12 @@ exec "$2" -f
 
 
 def opencryptoki_module() -> Path:
-    """Where the library is; `require` decides what happens if it is nowhere."""
+    """Where the library is for those inside; `require` decides what happens if it is nowhere."""
+    prefix = prefix_of(find("pkcsslotd") or Path("/"))
+    if prefix != Path("/"):
+        for name in _MODULES:
+            for found in sorted(prefix.glob(f"usr/lib/*-linux-gnu/{name}")):
+                return Path("/") / found.relative_to(prefix)
     for library_folder in (Path("/usr/lib"), *sorted(Path("/usr/lib").glob("*-linux-gnu")), Path("/usr/lib64")):
         for name in _MODULES:
             if (library_folder / name).exists():
@@ -77,12 +89,24 @@ class OpenCryptoki:
         configuration = "version opencryptoki-3.1\nslot 3\n{\nstdll = libpkcs11_sw.so\n}\n"
         (self._directory / "etc" / "opencryptoki.conf").write_text(configuration, encoding="utf-8")
         log = (self._directory / "pkcsslotd.log").open("wb")
-        setup = ["sh", "-c", _SETUP, "sh", str(self._directory), str(self._daemon_path)]
+        prefix = prefix_of(self._daemon_path)
+        if prefix != Path("/"):
+            self._lay_over()
+        inside = Path("/") / self._daemon_path.relative_to(prefix)
+        setup = ["sh", "-c", _SETUP, "sh", str(self._directory), str(inside), str(prefix)]
         command = [str(self._unshare), "--mount", "--ipc", "--propagation=private", *setup]
         with log:
             self._daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._await_slots()
         self._make_token()
+
+    def _lay_over(self) -> None:
+        """What the package's scripts would have made: its group and its folders."""
+        over = self._directory / "over"
+        for folder in ("etc/opencryptoki", "lib/opencryptoki"):
+            (over / folder).mkdir(parents=True)
+        groups = Path("/etc/group").read_text(encoding="utf-8")
+        (over / "etc" / "group").write_text(f"{groups}pkcs11:x:{_UNPACKED_GROUP}:root\n", encoding="utf-8")
 
     def _await_slots(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
@@ -95,7 +119,8 @@ class OpenCryptoki:
             time.sleep(0.05)
 
     def _conf(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-        command = [*self.enter, str(self._pkcsconf), *arguments]
+        pkcsconf = Path("/") / self._pkcsconf.relative_to(prefix_of(self._pkcsconf))
+        command = [*self.enter, str(pkcsconf), *arguments]
         return subprocess.run(command, input=typed, capture_output=True, text=True, check=False, timeout=20)
 
     def _make_token(self) -> None:
