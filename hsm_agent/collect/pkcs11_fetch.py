@@ -155,7 +155,7 @@ class Fetcher:
             late = set(self.late(fetched))
             slots = sorted((slot for slot in fetched.slots if slot not in late), key=lambda slot: slot in tokens)
             await self.steps(fetched, [("token", slot) for slot in slots], deadline)
-            reason = self._all_failed(fetched)
+            reason = self._all_failed(fetched, tokens)
             if reason is None:
                 return
             await self._discard()
@@ -199,9 +199,13 @@ class Fetcher:
         fetched.restarts += 1
         fetched.notes.append(f"{reason}; a fresh worker went on")
 
-    def _all_failed(self, fetched: Fetched) -> str | None:
-        """Why, if every slot failed by return value (those that hung or crashed are told apart already)."""
+    def _all_failed(self, fetched: Fetched, tokens: Collection[int]) -> str | None:
+        """Why, if every slot (every one that had a token before) failed by return value.
+
+        Those that hung or crashed are told apart already, and had a fresh worker.
+        """
         slots = [result for result in fetched.results if result[0] == "token"]
+        slots = [result for result in slots if result[1] in tokens] or slots
         if not slots or fetched.failed:
             return None
         about_token = ABSENT | ({LOG_FULL} if self.functions else set())

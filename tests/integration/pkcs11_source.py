@@ -11,17 +11,8 @@ from hsm_agent.collect.pkcs11 import Pkcs11Collector, Pkcs11Settings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
-    from typing import Protocol
 
     from hsm_agent.model import Reading
-
-    class Peer(Protocol):
-        """Anything that brings a module and what its environment needs."""
-
-        @property
-        def module(self) -> Path: ...
-        @property
-        def environment(self) -> Mapping[str, str]: ...
 
 
 @contextlib.asynccontextmanager

@@ -191,7 +191,19 @@ async def test_a_module_whose_library_is_missing_names_it(tmp_path: Path) -> Non
         (needed, "int f(void){return 1;}", []),
         (module, "int f(void);int g(void){return f();}", [needed]),
     ):
-        command = [require("cc"), "-shared", "-fPIC", "-x", "c", "-", "-x", "none", *extra, "-o", path]
+        command = [
+            str(require("cc")),
+            "-shared",
+            "-fPIC",
+            "-x",
+            "c",
+            "-",
+            "-x",
+            "none",
+            *map(str, extra),
+            "-o",
+            str(path),
+        ]
         subprocess.run(command, input=code.encode(), check=True, timeout=30)
     needed.unlink()
     async with source(tmp_path, module, environment={}) as hsm:

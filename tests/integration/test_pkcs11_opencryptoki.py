@@ -59,6 +59,7 @@ async def test_sessions_of_a_killed_process_are_seen_to_go(tmp_path: Path, ock: 
         user.open_sessions(20)
         leaking = await hsm.poll()
         user.kill()
+        poll = leaking
         for _ in range(100):
             await asyncio.sleep(0.1)
             poll = await hsm.poll()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -141,7 +141,7 @@ async def test_only_watched_tokens_are_read(tmp_path: Path, soft: SoftHsm) -> No
 
 async def test_objects_and_the_object_store_fill_and_empty(tmp_path: Path, soft: SoftHsm) -> None:
     store = {"directory": str(soft.tokens), "capacity": "100kB"}
-    keys = {"object_store": store, "objects_every": "50ms"}
+    keys: dict[str, Any] = {"object_store": store, "objects_every": "50ms"}
     with soft.user("alpha") as user:
         async with source(tmp_path, soft.module, environment=soft.environment, **keys) as hsm:
             empty = await hsm.poll()
