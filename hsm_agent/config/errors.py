@@ -44,7 +44,7 @@ def _say(detail: ErrorDetails, siblings: Iterable[str]) -> str:
     if kind == "missing":
         return "required key is missing"
     if kind == "union_tag_not_found":
-        return f"required key is missing: {_discriminator(detail)}"
+        return f"{_discriminator(detail)}: required key is missing"
     if kind == "union_tag_invalid":
         context = detail.get("ctx", {})
         return f"{_discriminator(detail)}: unknown {context.get('tag')!r}, known are {context.get('expected_tags')}"

@@ -1,0 +1,148 @@
+"""Reading a configuration: YAML without surprises, overrides, paths, and files that must not be trusted."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from hsm_agent.config.errors import ConfigError
+from hsm_agent.config.load import load, refuse_writable
+
+SOURCE = "sources: [{name: a, kind: pkcs11, module: lib/module.so}]\n"
+
+
+def _write(folder: Path, text: str, name: str = "agent.yaml") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _lines(path: Path, environment: dict[str, str] | None = None) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load(path, environment or {})
+    return caught.value.lines
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    config = load(_write(tmp_path, "# nothing\n"), {}).config
+
+    assert config.sources == ()
+    assert config.agent.spool.entries == 100_000
+    assert config.agent.spool.size == 64 * 1024 * 1024
+    assert config.serve.snmp is not None
+    assert config.serve.snmp.listen == ("udp:127.0.0.1:1161",)
+
+
+def test_the_digest_covers_the_file_and_the_overrides(tmp_path: Path) -> None:
+    path = _write(tmp_path, SOURCE)
+    plain = load(path, {}).digest
+
+    assert plain == hashlib.sha256(SOURCE.encode() + b"{}").hexdigest()
+    assert load(path, {"HSM_AGENT__AGENT__NAME": "x"}).digest != plain
+    assert load(path, {"UNRELATED": "x"}).digest == plain
+
+
+def test_words_of_older_yaml_are_words(tmp_path: Path) -> None:
+    text = "sources: [{name: on, kind: pkcs11, module: /m, luna: off, inventory_at: 01:30}]\n"
+    (source,) = load(_write(tmp_path, text), {}).config.sources
+
+    assert source.name == "on"
+    assert source.luna == "off"
+    assert (source.inventory_at.hour, source.inventory_at.minute) == (1, 30)
+
+
+def test_relative_paths_start_at_the_files_folder_or_above_conf(tmp_path: Path) -> None:
+    beside = load(_write(tmp_path / "etc", SOURCE), {}).config
+    above = load(_write(tmp_path / "conf", SOURCE), {}).config
+
+    assert beside.sources[0].module == tmp_path / "etc" / "lib" / "module.so"
+    assert above.sources[0].module == tmp_path / "lib" / "module.so"
+    assert above.agent.state_directory == tmp_path / "var"
+
+
+def test_systemd_names_the_state_and_runtime_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/hsm-agent")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/hsm-agent")
+    agent = load(_write(tmp_path, ""), {}).config.agent
+
+    assert agent.state_directory == Path("/var/lib/hsm-agent")
+    assert agent.control_path == Path("/run/hsm-agent/control")
+
+
+def test_any_key_can_be_overridden_from_the_environment(tmp_path: Path) -> None:
+    environment = {
+        "HSM_AGENT__AGENT__NAME": "elsewhere",
+        "HSM_AGENT__SOURCES__0__EVERY": "5s",
+        "HSM_AGENT__SOURCES__0__TOKENS": "[a, b]",
+        "HSM_AGENT__SOURCES__1__NAME": "b",
+        "HSM_AGENT__SOURCES__1__KIND": "pkcs11",
+        "HSM_AGENT__SOURCES__1__MODULE": "/m",
+        "HSM_AGENT__SERVE__HTTP": "null",
+    }
+    config = load(_write(tmp_path, SOURCE), environment).config
+
+    assert config.agent.name == "elsewhere"
+    assert [source.name for source in config.sources] == ["a", "b"]
+    assert config.sources[0].every == 5.0
+    assert config.sources[0].tokens == ("a", "b")
+    assert config.serve.http is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        pytest.param("HSM_AGENT__AGENT__NAM", "x", "agent.nam: unknown key, did you mean 'name'?", id="unknown key"),
+        pytest.param("HSM_AGENT__SOURCES__7__NAME", "x", "7 is not an entry of this list (1 entries)", id="far index"),
+        pytest.param("HSM_AGENT__SOURCES__X__NAME", "x", "x is not an entry of this list", id="no index"),
+        pytest.param("HSM_AGENT__SOURCES__0__NAME__X", "x", "x stands under a value that has no keys", id="too deep"),
+        pytest.param("HSM_AGENT__AGENT__NAME", "[", "not a YAML value", id="no yaml"),
+        pytest.param("HSM_AGENT__SOURCES__0__EVERY", "5", "sources.0.every: not a duration", id="no duration"),
+    ],
+)
+def test_an_override_that_fits_nowhere_is_an_error(tmp_path: Path, variable: str, value: str, said: str) -> None:
+    (line,) = _lines(_write(tmp_path, SOURCE), {variable: value})
+
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("agent: {name: a}\nagent: {name: b}\n", "line 2: agent: the key is given twice", id="twice"),
+        pytest.param("- a\n", "not a mapping", id="a list"),
+        pytest.param("agent: [\n", "line 2: ", id="broken yaml"),
+        pytest.param("agent: !!python/object/apply:os.getpid []\n", "could not determine a constructor", id="a tag"),
+        pytest.param("agent: {name: \x00}\n", "unacceptable character", id="control character"),
+    ],
+)
+def test_a_file_that_is_no_configuration_says_where(tmp_path: Path, text: str, said: str) -> None:
+    path = _write(tmp_path, text)
+    (line,) = _lines(path)
+
+    assert line.startswith(str(path))
+    assert said in line
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    assert _lines(tmp_path / "none.yaml") == (f"{tmp_path / 'none.yaml'}: No such file or directory",)
+
+
+def test_what_others_can_write_is_refused(tmp_path: Path) -> None:
+    path = _write(tmp_path, SOURCE)
+    path.chmod(0o646)
+    (line,) = _lines(path)
+    assert "can be written by others; run: chmod o-w" in line
+
+    path.chmod(0o644)
+    module = _write(tmp_path / "lib", "", "module.so")
+    module.chmod(0o777)
+    (line,) = _lines(path)
+    assert "sources.0.module" in line
+
+
+def test_a_file_that_cannot_be_looked_at_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        refuse_writable(tmp_path / "gone", "the configuration file")
