@@ -105,7 +105,7 @@ def _tell(
         event = replace(_compose(EventKind.RAISED, key, rule, watch, touch, context), alarm_id=context.new_id())
         alarm = Alarm(alarm_id=event.alarm_id, since=context.now, event=event)
     elif due is not None and touch is not None:
-        alarm = _refreshed(alarm, due, key, rule, watch, touch, context)
+        alarm = _waiting(alarm, due, key, rule, watch, touch, context)
     draft.put_watch(key, replace(watch, alarm=alarm))
 
 
@@ -123,15 +123,16 @@ def _due(watch: Watch, rule: Rule, touch: Touch | None, key: WatchKey, context: 
     return EventKind.RAISED if again and context.is_up(key[1]) else None
 
 
-def _refreshed(
+def _waiting(
     alarm: Alarm, due: EventKind, key: WatchKey, rule: Rule, watch: Watch, touch: Touch, context: Context
 ) -> Alarm:
     """The alarm while nobody is told: who looks at it sees how things stand, and the release tells the latest."""
     again = touch.verdict is not None and touch.verdict.again
-    event = _compose(due, key, rule, watch, touch, context, alarm.event.event_id)
-    event = replace(event, alarm_id=alarm.alarm_id)
-    if alarm.event.severity is watch.shown:
-        event = replace(event, time=alarm.event.time)
+    if alarm.told is watch.shown and not again:  # a repetition that has to wait has nothing new to say
+        return alarm
+    same = alarm.event.severity is watch.shown and not again
+    event = _compose(due, key, rule, watch, touch, context, alarm.event.event_id if same else None)
+    event = replace(event, alarm_id=alarm.alarm_id, time=alarm.event.time if same else context.now)
     return replace(alarm, event=event, owed=alarm.owed or (again and alarm.told is not CLEARED))
 
 

@@ -109,6 +109,16 @@ def test_an_alarm_is_told_again_while_it_lasts() -> None:
     assert desk.step(1900) == []
 
 
+def test_a_repetition_that_has_to_wait_leaves_the_alarm_as_it_was_told() -> None:
+    desk = judge(Rule(name="level", metrics=(MEMORY,), condition=Above(warning=75), repeat_every=600))
+    first = desk.read(0, 80)[0]
+    hush(desk, 2000)
+
+    assert desk.read(700, 85) == []
+    assert [alarm.event for alarm in active(desk.book).values()] == [first]
+    assert told(desk.step(2000)) == [("NOTICE", "cleared"), ("RAISED", "warning")]
+
+
 def test_a_clock_set_back_repeats_rather_than_falls_silent() -> None:
     repeating = Rule(name="level", metrics=(MEMORY,), condition=Above(warning=75), repeat_every=600)
     desk = judge(repeating)
