@@ -96,7 +96,7 @@ class RelpSink:
         self._stamp = stamp
         self._link: _Link | None = None
         self._verdicts: dict[str, _Verdict] = {}
-        """What the receiver said of events behind a refused one: a later call brings them, and they aren't sent twice."""
+        """What the receiver said of events behind a refused one; a later call brings them, not to be sent again."""
 
     async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
         """Send in order, up to the window ahead of the answers; report each answer."""

@@ -120,5 +120,5 @@ class TlsSettings(Strict):
 def _why(error: OSError | ValueError, otherwise: str) -> str:
     if isinstance(error, ssl.SSLError):
         known = {"KEY_VALUES_MISMATCH": "the key does not belong to the certificate"}
-        return known.get(error.reason or "", otherwise)
+        return known.get(getattr(error, "reason", None) or "", otherwise)
     return (error.strerror if isinstance(error, OSError) else None) or otherwise
