@@ -160,6 +160,7 @@ class Pkcs11Collector:
             slowest_call_seconds=fetched.slowest_microseconds / 1e6 if fetched.calls else None,
             calls=fetched.calls,
             raw=raw,
+            complete=Group.SWEEP in due and not parsed.errors,
         )
 
     async def _fetch(self, due: frozenset[Group], deadline: float) -> Fetched:
@@ -214,7 +215,7 @@ class Pkcs11Collector:
 
     async def close(self) -> None:
         """Let go of everything; leaves no process behind."""
-        await self._fetcher.retire()
+        await self._fetcher.close()
 
     def pids(self) -> tuple[int, ...]:
         """The worker, while there is one."""

@@ -101,8 +101,15 @@ class Fetcher:
     async def retire(self) -> None:
         """End the worker politely; the next poll gets a fresh one."""
         worker, self._worker = self._worker, None
-        if worker is not None:
-            await worker.end(_POLITE_SECONDS)
+        if worker is not None and not await worker.end(_POLITE_SECONDS):
+            self._stuck.append(worker)
+
+    async def close(self) -> None:
+        """Retire, and let go of workers that the kernel holds: they are killed, and die when it lets them."""
+        await self.retire()
+        for worker in self._stuck:
+            worker.let_go()
+        self._stuck.clear()
 
     async def _discard(self) -> None:
         worker, self._worker = self._worker, None
@@ -112,7 +119,9 @@ class Fetcher:
     def begin(self) -> Fetched:
         """Start a poll."""
         self._fresh = self._worker is None
-        self._stuck = [worker for worker in self._stuck if not worker.gone]
+        for worker in [worker for worker in self._stuck if worker.gone]:
+            worker.let_go()
+            self._stuck.remove(worker)
         return Fetched()
 
     async def _ready(self, fetched: Fetched, deadline: float) -> WorkerProcess:

@@ -167,12 +167,12 @@ class WorkerProcess:
         """Whether the process has ended and been reaped."""
         return self._pipes.exited.is_set()
 
-    async def end(self, seconds: float) -> None:
-        """Let the module finalise, so that the HSM's server sees us leave; then kill what is left."""
+    async def end(self, seconds: float) -> bool:
+        """Let the module finalise, so that the HSM's server sees us leave; then kill what is left, as `kill` does."""
         if not self.gone:
             self.send({"do": "end"})
             await self._exit(seconds)
-        await self.kill()
+        return await self.kill()
 
     async def kill(self) -> bool:
         """Kill and reap. False if the kernel would not let go of it in time: then it is the caller's to watch."""
@@ -181,8 +181,12 @@ class WorkerProcess:
             if not await self._exit(_REAP_SECONDS):
                 log.warning("worker %s of a module is stuck in the kernel and cannot be reaped", self.pid)
                 return False
-        self._transport.close()
-        self._page.close()
+        self.let_go()
         # The pipes' own callbacks run on the loop's next turn; nothing of this worker is to outlive this call.
         await asyncio.sleep(0)
         return True
+
+    def let_go(self) -> None:
+        """Close our ends of the pipes, whatever the process does."""
+        self._transport.close()
+        self._page.close()

@@ -33,9 +33,10 @@ def remote(tmp_path: Path, fake: FakeHsm) -> Iterator[P11Kit]:
 async def test_a_server_killed_in_the_middle_of_a_call_costs_no_poll_after_it(
     tmp_path: Path, fake: FakeHsm, remote: P11Kit
 ) -> None:
-    async with source(tmp_path, remote.module, environment=remote.environment, tokens=["alpha"]) as hsm:
+    keys = {"tokens": ["alpha"], "timeout": "10s"}
+    async with source(tmp_path, remote.module, environment=remote.environment, **keys) as hsm:
         await hsm.poll()
-        fake.fault("C_GetTokenInfo", token="alpha", hang_ms=1500)
+        fake.fault("C_GetTokenInfo", token="alpha", hang_ms=5000)
         await asyncio.sleep(0.06)
         polling = asyncio.create_task(hsm.poll())
         await asyncio.sleep(0.3)
@@ -47,7 +48,7 @@ async def test_a_server_killed_in_the_middle_of_a_call_costs_no_poll_after_it(
         await asyncio.sleep(0.06)
         after = await hsm.poll()
 
-    assert took < 1.0
+    assert took < 3
     assert value(poll, "alpha", "token_present") == 1
     assert "fresh worker" in poll.errors[0]
     assert value(after, "alpha", "token_present") == 1
@@ -55,7 +56,7 @@ async def test_a_server_killed_in_the_middle_of_a_call_costs_no_poll_after_it(
 
 
 async def test_a_stopped_server_fails_the_source_in_time_and_recovers(tmp_path: Path, remote: P11Kit) -> None:
-    keys = {"tokens": ["alpha"], "timeout": "700ms"}
+    keys = {"tokens": ["alpha"], "timeout": "1500ms"}
     async with source(tmp_path, remote.module, environment=remote.environment, **keys) as hsm:
         await hsm.poll()
         remote.signal_remotes(signal.SIGSTOP)
@@ -66,7 +67,7 @@ async def test_a_stopped_server_fails_the_source_in_time_and_recovers(tmp_path: 
         took = time.monotonic() - began
         poll = await hsm.poll()
 
-    assert took < 1.2
+    assert took < 2.5
     assert value(poll, "alpha", "token_present") == 1
 
 

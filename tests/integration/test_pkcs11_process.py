@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -18,6 +19,8 @@ from tests.integration.pkcs11_source import source, value
 from tests.peers.testmodule import FakeHsm
 
 ROOT = Path(__file__).resolve().parents[2]
+
+LATE_SECONDS = 0.05
 
 _PARENT = """
 import asyncio, json, sys
@@ -60,24 +63,24 @@ class Ticker:
 
 @pytest.mark.parametrize("function", ["dlopen", "C_Initialize", "C_GetTokenInfo", "C_Finalize"])
 async def test_the_event_loop_goes_on_while_a_module_hangs(tmp_path: Path, fake: FakeHsm, function: str) -> None:
-    ticker = Ticker()
-    async with source(tmp_path, fake.module, environment=fake.environment, timeout="600ms") as hsm:
-        await hsm.poll()
-        await hsm.close()
-        fake.fault(function, hang_ms=60_000)
-        ticking = asyncio.create_task(ticker.run())
-        try:
-            if function == "C_Finalize":
-                await hsm.poll()
-            else:
-                with pytest.raises(SourceFailure):
+    fake.fault(function, hang_ms=60_000)
+    lateness = []
+    for _ in range(3):  # a busy machine may be late by itself; we are late every time
+        ticker = Ticker()
+        async with source(tmp_path, fake.module, environment=fake.environment, timeout="1s") as hsm:
+            async with asyncio.TaskGroup() as tasks:
+                ticking = tasks.create_task(ticker.run())
+                expected = contextlib.nullcontext() if function == "C_Finalize" else pytest.raises(SourceFailure)
+                with expected:
                     await hsm.poll()
-            await hsm.close()
-        finally:
-            ticking.cancel()
+                await hsm.close()
+                ticking.cancel()
+            assert hsm.pids() == ()
+        lateness.append(ticker.worst_seconds)
+        if ticker.worst_seconds < LATE_SECONDS:
+            break
 
-    assert ticker.worst_seconds < 0.05
-    assert hsm.pids() == ()
+    assert min(lateness) < LATE_SECONDS
 
 
 @pytest.mark.parametrize("function", ["dlopen", "C_GetTokenInfo", ""])

@@ -51,7 +51,7 @@ async def test_a_mistyped_pin_shows(tmp_path: Path, soft: SoftHsm) -> None:
 
 async def test_a_locked_token_file_is_a_hang_that_ends_within_the_timeout(tmp_path: Path, soft: SoftHsm) -> None:
     (directory,) = soft.directories()
-    async with source(tmp_path, soft.module, environment=soft.environment, timeout="600ms") as hsm:
+    async with source(tmp_path, soft.module, environment=soft.environment, timeout="1s") as hsm:
         await hsm.poll()
         with soft.locked(directory):
             await asyncio.sleep(0.1)
@@ -61,7 +61,7 @@ async def test_a_locked_token_file_is_a_hang_that_ends_within_the_timeout(tmp_pa
             took = time.monotonic() - began
         well = await hsm.poll()
 
-    assert took < 1.0
+    assert took < 2
     assert value(well, "alpha", "token_present") == 1
 
 
