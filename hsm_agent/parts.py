@@ -59,7 +59,7 @@ class Sources:
         return built
 
     async def replace(self, built: Mapping[str, tuple[AnySource, Collector | None]]) -> list[str]:
-        """Stop what is gone or changed, start what is new; returns the names of the gone."""
+        """Stop what is gone or changed, start what is new; returns the names of what was stopped."""
         ending = [name for name in self.running if name not in built or built[name][1] is not None]
         await self._crew.stop([f"source {name}" for name in ending], within=STOP_SECONDS)
         for name in ending:
@@ -69,7 +69,7 @@ class Sources:
                 runner = Runner(collector, self._pipeline.take, on_poll=self._on_poll)
                 self.running[name] = RunningSource(settings=settings, runner=runner)
                 self._crew.start(f"source {name}", runner.run())
-        return [name for name in ending if name not in built]
+        return ending
 
     def pids(self) -> dict[str, tuple[int, ...]]:
         """Processes that run for each source."""

@@ -69,11 +69,22 @@ class Pipeline:
         self._refresh = refresh
         self._wall = wall
         self._turn = asyncio.Lock()
+        self._settled: set[str] = set()
 
-    async def take(self, status: SourceStatus, readings: Sequence[Reading]) -> None:
-        """What a poll brought."""
+    async def take(self, status: SourceStatus, readings: Sequence[Reading], *, complete: bool = False) -> None:
+        """What a poll brought.
+
+        The first `complete` one after a start or a new configuration shows which tokens left the configuration.
+        """
         self._store.sources[status.name] = status
         await self.watch(readings)
+        if complete and status.name not in self._settled:
+            self._settled.add(status.name)
+            here = {reading.resource for reading in readings}
+            name = status.name
+            await self._act(
+                lambda context: acts.withdraw(self.book, lambda each: each[0] != name or each[1] in here, context)
+            )
 
     async def watch(self, readings: Sequence[Reading]) -> None:
         """Readings without a poll: the agent's account of itself, ages of sources."""
@@ -106,6 +117,7 @@ class Pipeline:
     async def withdraw(self, keeps: Callable[[Series], bool], rules: Ruleset) -> None:
         """Go on with new rules; alarms of what left the configuration clear."""
         self.rules = rules
+        self._settled.clear()
         await self._act(lambda context: acts.withdraw(self.book, keeps, context))
 
     async def tell(self, events: Iterable[Event], *, only_sink: str | None = None) -> None:

@@ -23,7 +23,8 @@ class Poll:
     `readings` holds everything that was due, and an *unavailable* reading for whatever went missing since the
     last poll. `errors` are isolated failures (one slot, one call), a line each. `next_in` says in how many
     seconds the collector wants to be called again. `calls` counts the C calls or requests made, by name.
-    `raw` is what the source answered, fit for JSON, for `poll --record`.
+    `raw` is what the source answered, fit for JSON, for `poll --record`. `complete` says that every resource the
+    source has, or misses, is in the readings: what is not among them is not the source's any more.
     """
 
     readings: tuple[Reading, ...]
@@ -32,6 +33,7 @@ class Poll:
     slowest_call_seconds: float | None = None
     calls: Mapping[str, int] = field(default_factory=dict)
     raw: object = None
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,8 @@ SPREAD_SECONDS = 2.0
 class Publish(Protocol):
     """Takes in what a poll brought; returns when it is judged and spooled."""
 
-    async def __call__(self, status: SourceStatus, readings: Sequence[Reading]) -> None: ...
+    async def __call__(self, status: SourceStatus, readings: Sequence[Reading], *, complete: bool = False) -> None:
+        """`complete`: every resource of the source is among the readings."""
 
 
 class Runner:
@@ -83,7 +84,8 @@ class Runner:
         self._on_poll()
         took = self._monotonic() - began
         self._note(poll, problem, took)
-        await self._publish(self.status, (*(poll.readings if poll else ()), *self._own_readings(poll, took)))
+        readings = (*(poll.readings if poll else ()), *self._own_readings(poll, took))
+        await self._publish(self.status, readings, complete=poll is not None and poll.complete)
         return poll.next_in if poll else min(self.collector.every, LONGEST_RETRY_SECONDS)
 
     def _note(self, poll: Poll | None, problem: str, took: float) -> None:

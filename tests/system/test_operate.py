@@ -259,3 +259,22 @@ async def test_systemd_is_told_ready_reloading_stopping_and_the_watchdog(tmp_pat
     assert any(line.startswith("MONOTONIC_USEC=") for line in said)
     assert said.count("WATCHDOG=1") >= 3
     assert "STOPPING=1" in said[-3:]
+
+
+async def test_alarms_of_a_token_that_left_the_configuration_are_withdrawn(
+    agent: AgentProcess, hsm: FakeHsm, rsyslog: Rsyslog
+) -> None:
+    hsm.softhsm.create_token("archive")
+    await agent.stop()
+    await agent.start()
+    hsm.set_memory(free=50_000)
+    await agent.until(lambda s: {a["resource"] for a in s["alarms"]} == {"payments", "archive"})
+    agent.settings["sources"][0]["tokens"] = ["pay*"]
+    agent.configure()
+    os.kill(agent.pid, signal.SIGHUP)
+
+    status = await agent.until(lambda s: len(s["alarms"]) == 1)
+    assert status["alarms"][0]["resource"] == "payments"
+    assert [token["resource"] for token in status["tokens"]] == ["payments"]
+    (cleared,) = await _received(rsyslog, "ALARM_CLEARED", containing="withdrawn")
+    assert cleared.data["hsm@32473"]["resource"] == "archive"
