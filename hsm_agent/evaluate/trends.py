@@ -14,6 +14,9 @@ from operator import mul
 
 from hsm_agent.evaluate.rules import WINDOWS
 
+EVENNESS = 0.1
+"""No rise from window to window may be smaller than this share of the average one. A busy morning is a few great
+rises and then noise, whose minima rise by chance every other day; a leak goes on rising as it did."""
 MINIMUM_SHARE = 0.25
 """A line is drawn once the history spans this share of what it is to be drawn over (7.5 of 30 days) ..."""
 MINIMUM_POINTS = 12
@@ -59,7 +62,9 @@ def grows(windows: Windows | None, *, at_least: float, raised: bool) -> bool | N
         return None
     if min(lows[-1], windows.low) <= lows[0]:
         return False
-    return raised or (all(low < after for low, after in pairwise(lows)) and lows[-1] - lows[0] >= at_least)
+    rises = [after - before for before, after in pairwise(lows)]
+    total = lows[-1] - lows[0]
+    return raised or (total >= at_least and min(rises) > 0 and min(rises) >= EVENNESS * total / len(rises))
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,10 @@ def test_a_silence_holds_back_changes_and_never_a_clear() -> None:
     assert desk.read(60, 95) == []
     shown = next(iter(active(desk.book).values()))
     assert (shown.severity, shown.event.severity) == (Severity.CRITICAL, Severity.CRITICAL)
+    assert desk.read(90, 96) == []
+    later = next(iter(active(desk.book).values()))
+    assert (later.event.event_id, later.event.time) == (shown.event.event_id, START + 60)
+    assert later.event.value == "96"
     assert told(desk.read(120, 10)) == [("CLEARED", "cleared")]
 
 
@@ -232,11 +236,14 @@ def test_a_further_change_of_labels_is_told_under_the_same_alarm() -> None:
 def test_a_further_change_in_silence_is_owed() -> None:
     desk = judge(VERSION)
     version(desk, 0, "1")
-    version(desk, 60, "2")
+    first = version(desk, 60, "2")[0]
     hush(desk, 600, at=60)
 
     assert version(desk, 120, "3") == []
     assert version(desk, 180, "3") == []
+    shown = next(iter(active(desk.book).values())).event
+    assert shown.event_id != first.event_id
+    assert shown.time == START + 120
     desk.restart()
     events = desk.step(600)
     assert told(events) == [("NOTICE", "cleared"), ("RAISED", "warning")]

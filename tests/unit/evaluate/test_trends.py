@@ -54,6 +54,8 @@ def test_a_clock_set_back_a_little_goes_on_and_far_starts_anew() -> None:
         pytest.param(windows(1, 2, 3, 4, 5, 6), False, True, id="strictly rising"),
         pytest.param(windows(1, 2, 3, 4, 5, 5.5), False, False, id="not by enough in all"),
         pytest.param(windows(1, 2, 3, 3, 5, 9), False, False, id="not strictly"),
+        pytest.param(windows(0, 1, 11, 30, 40, 50), False, True, id="unevenly, but every rise is one"),
+        pytest.param(windows(0, 20, 40, 48, 49, 49.9), False, False, id="great rises, and noise after them"),
         pytest.param(windows(1, 2, 3, 4, 5, 6, low=1), False, False, id="back at the beginning already"),
         pytest.param(windows(1, 9, 3, 3, 5, 2), True, True, id="raised and not yet back"),
         pytest.param(windows(5, 9, 8, 7, 6, 5), True, False, id="raised and back"),
