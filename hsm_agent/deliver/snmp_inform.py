@@ -41,7 +41,7 @@ class _Batch:
                 continue
             try:
                 found.append((place, encode(event)))
-            except (ValueError, OverflowError) as error:
+            except ValueError as error:
                 self._why_unencodable = str(error)
                 self.answered(place, _UNENCODABLE)
                 break

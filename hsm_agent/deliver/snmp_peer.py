@@ -41,7 +41,7 @@ class Peer:
         return max(now - self.context.engine.started, 0.0)
 
     def varbinds(self, event: Event) -> tuple[bytes, ...]:
-        """An event's variable bindings. Raises ValueError or OverflowError if it has none."""
+        """An event's variable bindings. Raises ValueError if it has none."""
         up_seconds = self.up_seconds(asyncio.get_running_loop().time())
         return encode_event(event, self.context.base_oid, up_seconds=up_seconds)
 

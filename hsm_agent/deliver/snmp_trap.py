@@ -72,7 +72,7 @@ class TrapSink:
         try:
             varbinds = self._peer.varbinds(event)
             link.send(self._originator.encode_trap(varbinds, asyncio.get_running_loop().time()))
-        except (ValueError, OverflowError) as error:  # TooBigError is a ValueError
+        except ValueError as error:  # TooBigError is a ValueError
             return Refused(event.event_id, f"{self._peer.address}: no notification can carry it: {error}")
         except LinkError as error:
             if error.errno != errno.EMSGSIZE:

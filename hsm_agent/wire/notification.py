@@ -29,7 +29,7 @@ def encode_notification(oid: ber.Oid, varbinds: Sequence[bytes], *, up_seconds: 
 def encode_event(event: Event, base: ber.Oid, *, up_seconds: float) -> tuple[bytes, ...]:
     """An event's notification, with every object of the MIB's notification group in order.
 
-    Raises ValueError or OverflowError for an event that has no encoding (a time outside the calendar).
+    Raises ValueError for an event that has no encoding.
     """
     arc, _ = mib.NOTIFICATIONS[event.kind]
     values: dict[str, mib.Value] = {
@@ -48,10 +48,13 @@ def encode_event(event: Event, base: ber.Oid, *, up_seconds: float) -> tuple[byt
         "hsmAlarmAgentName": event.agent,
         "hsmAlarmRunbook": event.runbook,
     }
-    varbinds = [
-        ber.encode_varbind(
-            (*base, *mib.ALARM_ARC, column.number, 0), mib.encode_value(column.syntax, values[column.name])
-        )
-        for column in mib.ALARM
-    ]
+    try:
+        varbinds = [
+            ber.encode_varbind(
+                (*base, *mib.ALARM_ARC, column.number, 0), mib.encode_value(column.syntax, values[column.name])
+            )
+            for column in mib.ALARM
+        ]
+    except (OverflowError, OSError) as error:
+        raise ValueError(f"its time is outside the calendar: {event.time}") from error
     return encode_notification((*base, *arc), varbinds, up_seconds=up_seconds)

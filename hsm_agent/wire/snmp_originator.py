@@ -7,14 +7,13 @@ its boots and time are learnt from authentic messages only and never go back (se
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from hsm_agent.wire import ber, snmp, snmp_v3
 from hsm_agent.wire.ber import DecodeError
-from hsm_agent.wire.engine import MAX_BOOTS
 from hsm_agent.wire.snmp import PduType, Version
 from hsm_agent.wire.snmp_counters import Count
+from hsm_agent.wire.snmp_receiver import Receiver
 from hsm_agent.wire.snmp_request import level_of
 from hsm_agent.wire.snmp_v3 import Header, Parameters
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from hsm_agent.wire.snmp import Pdu
     from hsm_agent.wire.usm import Keys, User
 
-TIME_WINDOW_SECONDS = 150  # RFC 3414 section 2.2.3
 _MAX_ID = 2**31 - 1
 _MAX_REMEMBERED = 1024
 _CAUSES = {count.oid: count for count in Count}
@@ -61,37 +59,11 @@ class Complaint(NamedTuple):
 Outcome = Acknowledged | Declined | Learned | Complaint
 
 
-@dataclass(slots=True, kw_only=True)
-class _Receiver:
-    """The receiver's engine as far as it is known: RFC 3414's LCD entry."""
+class _Sent(NamedTuple):
+    """What an answer may be to, and how much was known of the receiver when it was sent."""
 
-    keys: Keys
-    engine_id: bytes
-    boots: int = 0
-    time: int = 0
-    latest_received: int = 0
-    learnt: float = 0.0
-    authentic: bool = False
-    max_size: int = snmp.MIN_MAX_SIZE
-
-    def time_at(self, now: float) -> int:
-        """The receiver's time now, as we reckon it."""
-        return min(self.time + int(now - self.learnt), _MAX_ID)
-
-    def learn(self, boots: int, time: int, now: float) -> bool:
-        """Take over what an authentic message said, if it is news (RFC 3414 section 3.2 (7) b 1)."""
-        if self.authentic and (boots, time) <= (self.boots, self.latest_received):
-            return False
-        self.boots, self.time, self.latest_received = boots, time, time
-        self.learnt = now
-        self.authentic = True
-        return True
-
-    def is_late(self, boots: int, time: int, now: float) -> bool:
-        """Whether a message lies outside the time window (RFC 3414 section 3.2 (7) b 2)."""
-        if self.boots >= MAX_BOOTS or boots < self.boots:
-            return True
-        return boots == self.boots and time < self.time_at(now) - TIME_WINDOW_SECONDS
+    request_id: int
+    lessons: int
 
 
 class Originator:
@@ -108,9 +80,10 @@ class Originator:
         self._user = user
         self._own_keys = user.localize(engine.engine_id) if user else None
         self._last_id = first_id & _MAX_ID
-        self._receiver: _Receiver | None = None
-        self._outstanding: dict[int, int] = {}
-        """Request IDs by message ID; for v2c, which has no message IDs, by themselves."""
+        self._receiver: Receiver | None = None
+        self._lessons = 0
+        self._outstanding: dict[int, _Sent] = {}
+        """By message ID; for v2c, which has none, by request ID."""
 
     @property
     def ready(self) -> bool:
@@ -125,7 +98,7 @@ class Originator:
     def forget(self, request_id: int) -> None:
         """The notification is done with; late answers to it mean nothing."""
         self._outstanding = {
-            message: request for message, request in self._outstanding.items() if request != request_id
+            message_id: sent for message_id, sent in self._outstanding.items() if sent.request_id != request_id
         }
 
     def encode_trap(self, varbinds: Iterable[bytes], now: float) -> bytes:
@@ -196,7 +169,7 @@ class Originator:
     def _remember(self, message_id: int, request_id: int) -> None:
         while len(self._outstanding) >= _MAX_REMEMBERED:
             del self._outstanding[next(iter(self._outstanding))]
-        self._outstanding[message_id] = request_id
+        self._outstanding[message_id] = _Sent(request_id, self._lessons)
 
     def receive(self, datagram: bytes, now: float) -> Outcome | None:
         """What the receiver says; None for what is malformed, not authentic, late, or answers nothing we asked."""
@@ -215,7 +188,7 @@ class Originator:
         if not hmac.compare_digest(given, community):
             return None
         pdu = snmp.read_pdu(datagram, position, end)
-        return self._answer(pdu, self._outstanding.get(pdu.request_id))
+        return self._answer(pdu, pdu.request_id if pdu.request_id in self._outstanding else None)
 
     def _receive_v3(self, datagram: bytes, position: int, end: int, now: float) -> Outcome | None:
         header, position = snmp_v3.read_header(datagram, position, end)
@@ -234,12 +207,22 @@ class Originator:
         if pdu.pdu_type is not PduType.REPORT:
             if header.flags & snmp_v3.LEVEL != level_of(receiver.keys):
                 return None
-            return self._answer(pdu, self._outstanding[header.message_id])
+            return self._answer(pdu, self._outstanding[header.message_id].request_id)
         cause = _cause(pdu)
-        return Learned() if news and cause is Count.NOT_IN_TIME_WINDOWS else Complaint(cause)
+        if cause is not Count.NOT_IN_TIME_WINDOWS:
+            return Complaint(cause)
+        return self._learned() if news else self._contradicted(header, cause)
+
+    def _learned(self) -> Learned:
+        self._lessons += 1
+        return Learned()
+
+    def _contradicted(self, header: Header, cause: Count) -> Complaint | None:
+        """The receiver repeats what we know by now: no contradiction if the message is older than the knowledge."""
+        return None if self._outstanding[header.message_id].lessons < self._lessons else Complaint(cause)
 
     @staticmethod
-    def _is_authentic(receiver: _Receiver, datagram: bytes, header: Header, parameters: Parameters) -> bool:
+    def _is_authentic(receiver: Receiver, datagram: bytes, header: Header, parameters: Parameters) -> bool:
         keys = receiver.keys
         if parameters.engine_id != receiver.engine_id or parameters.user_name != keys.user_name:
             return False
@@ -260,14 +243,16 @@ class Originator:
         cause = _cause(pdu)
         engine_id = parameters.engine_id
         known = self._receiver.engine_id if self._receiver else None
-        if cause is not Count.UNKNOWN_ENGINE_IDS or engine_id == known:
+        if cause is not Count.UNKNOWN_ENGINE_IDS:
             return Complaint(cause)
+        if engine_id == known:
+            return self._contradicted(header, cause)
         if len(engine_id) < snmp_v3.MIN_ENGINE_ID:
             return None
         assert self._user is not None
         keys = self._user.localize(engine_id)
-        self._receiver = _Receiver(keys=keys, engine_id=engine_id, max_size=header.max_size)
-        return Learned()
+        self._receiver = Receiver(keys=keys, engine_id=engine_id, max_size=header.max_size)
+        return self._learned()
 
     @staticmethod
     def _answer(pdu: Pdu, request_id: int | None) -> Outcome | None:
