@@ -111,7 +111,7 @@ _MAX_SLOT_ID = 2**32 - 1
 
 def token_row(source: str, resource: str, metrics: Metrics, *, is_down: bool) -> Row:
     """A token; while its source is down its status is unknown, and the rest is what was read last."""
-    labels = _labels(metrics, "token_info")
+    labels = _labels(metrics, "token_info") or {"label": resource}  # never seen: all there is is its name
     cells: Cells = (
         source,
         *(labels.get(name) or None for name in _TOKEN_LABELS),

@@ -130,6 +130,12 @@ def test_empty_names_of_a_token_are_absent() -> None:
     assert values["Serial"] == "7"
 
 
+def test_a_token_that_could_never_be_read_has_the_name_it_is_watched_under() -> None:
+    values = token(reading("token_present", 0, resource="backup"))
+
+    assert values == {"Source": "luna-a", "Label": "backup", "Status": 3, "PinStatus": 1, "SoPinStatus": 1}
+
+
 def test_slot_without_a_token_is_no_row() -> None:
     assert rows([reading("slot_info", 1, resource="slot 4")], mib.TOKEN) == []
 
