@@ -2,8 +2,8 @@
 
 A pure function of a snapshot. Secrets are not in the present, hence not in the document.
 
-JSON knows neither infinity nor NaN (RFC 8259 section 6). A reading whose number has no JSON form has the value `null`,
-and its `text` says what it is (`inf`). Where there is no data, `value` is null, `text` is empty and `reason` says why.
+JSON knows neither infinity nor NaN (RFC 8259 section 6): a value that is not a finite number is text, `"inf"`, as in
+`poll --format json`. Where there is no data, `value` is null, `text` is empty and `reason` says why.
 Times are UTC seconds since the epoch; ages and durations are seconds.
 """
 
@@ -219,5 +219,5 @@ def _since(moment: float | None, present: Snapshot) -> float | None:
     return None if moment is None else max(0.0, present.monotonic - moment)
 
 
-def _number(value: float | None) -> float | int | None:
-    return value if value is None or math.isfinite(value) else None
+def _number(value: float | None) -> float | int | str | None:
+    return value if value is None or math.isfinite(value) else number_text(value)

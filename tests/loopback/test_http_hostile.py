@@ -134,7 +134,7 @@ async def test_a_request_that_drips_is_cut() -> None:
         reader, writer = await asyncio.open_connection(*server.address)
         began = time.monotonic()
         with contextlib.suppress(ConnectionError):
-            for octet in b"GET /metrics HTTP/1.1\r\n" * 10:
+            for octet in b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 200:
                 writer.write(bytes((octet,)))
                 await writer.drain()
                 await asyncio.sleep(0.02)
