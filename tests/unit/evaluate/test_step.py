@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf, nan
-from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from hsm_agent.evaluate.acts import silence
 from hsm_agent.evaluate.book import active
 from hsm_agent.evaluate.rules import (
     HOUR,
     Above,
     Below,
-    Changes,
-    Grows,
-    NotFalling,
     RateChanges,
-    Reaches,
     Rule,
 )
-from hsm_agent.evaluate.silences import Silence
-from hsm_agent.evaluate.step import step
-from hsm_agent.model import Event, Reading, Severity
-from tests.unit.evaluate.judging import MEMORY, START, Judge, reading, told
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from hsm_agent.model import Severity
+from tests.unit.evaluate.judging import MEMORY, Judge, reading, told
 
 STORAGE = "token_storage_used_percent"
 LEVEL = Rule(name="level", metrics=(MEMORY,), condition=Above(warning=75, critical=90))
@@ -270,133 +256,3 @@ def test_an_object_taken_over_by_no_rule_is_not_waited_for() -> None:
     other.book = judge.book
 
     assert [event.rule for event in other.step(1000)] == ["memory"]
-
-
-RULES = (
-    LEVEL,
-    Rule(
-        name="held",
-        metrics=(MEMORY,),
-        condition=Above(warning=60, critical=80),
-        hold=150,
-        hysteresis=3,
-        repeat_every=400,
-    ),
-    Rule(name="below", metrics=(MEMORY,), condition=Below(warning=20, critical=5), inhibited_by=("down",)),
-    Rule(name="grows", metrics=(MEMORY,), condition=Grows(warning=120, critical=300, at_least=3)),
-    Rule(name="rate", metrics=(MEMORY,), condition=RateChanges(against=600, percent=30), hold=60),
-    Rule(name="count", metrics=("hsm_commands_total",), condition=RateChanges(against=600, percent=30)),
-    Rule(name="line", metrics=(MEMORY,), condition=Reaches(level=95, over=1200, warning=3000, critical=600)),
-    Rule(name="changes", metrics=("hsm_commands_total",), condition=Changes(), clear_after=300),
-    Rule(name="stuck", metrics=(MEMORY,), condition=NotFalling(above=50, warning=180, critical=360)),
-    Rule(name="down", metrics=("source_age_seconds",), condition=Above(critical=180)),
-    YIELDING,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One step of a made-up day: how much time passes, what is read, whether the source is up, who hushes it."""
-
-    wait: float
-    memory: float | None
-    storage: float | None
-    commands: float | None
-    age: float
-    up: bool
-    tick: bool
-    hush: bool
-
-    def readings(self, at: float) -> Iterable[Reading]:
-        yield reading(at, self.age, "source_age_seconds", resource="")
-        # What is not read for ten minutes after a restart becomes unknown: that is meant, so no tick is that long.
-        if not self.tick or self.wait > MINUTE:
-            yield reading(at, self.memory, reason="gone")
-            yield reading(at, self.commands, "hsm_commands_total")
-        if self.storage is not None:
-            yield reading(at, self.storage, STORAGE)
-
-
-levels = st.none() | st.sampled_from((3.0, 18.0, 50.0, 71.0, 74.0, 76.0, 81.0, 86.0, 92.0, 99.0))
-moves = st.lists(
-    st.builds(
-        Move,
-        wait=st.sampled_from((15.0, 60.0, 60.0, 130.0, 400.0)),
-        memory=levels,
-        storage=st.sampled_from((None, None, None, 40.0)),
-        commands=st.none() | st.integers(0, 9).map(lambda n: n * 1000.0),
-        age=st.sampled_from((0.0, 0.0, 0.0, 300.0)),
-        up=st.sampled_from((True, True, True, False)),
-        tick=st.sampled_from((False, False, True)),
-        hush=st.sampled_from((False,) * 9 + (True,)),
-    ),
-    min_size=5,
-    max_size=40,
-)
-
-
-def live(found: list[Move], *, restart: frozenset[int] = frozenset(), twice: bool = False) -> list[Event]:
-    judge, at, events = Judge(*RULES), 0.0, []
-    quiet = False
-    for index, move in enumerate(found):
-        at += move.wait
-        move = replace(move, tick=move.tick and not quiet)  # noqa: PLW2901
-        quiet = move.tick
-        judge.up = ("luna",) if move.up else ()
-        if index in restart:
-            judge.restart()
-        if move.hush:
-            wanted = Silence(
-                silence_id=f"s-{index}", until=START + at + 200, reason="work", by_uid=0, created=START + at, rule="l*"
-            )
-            events += judge.keep(silence(judge.book, wanted, judge.context(at)))
-        readings = list(move.readings(at))
-        events += judge.step(at, *readings)
-        if twice:
-            again = step(judge.book, readings, judge.context(at))
-            assert again.events == ()
-            assert dict(again.writes) == {}
-    return events
-
-
-@settings(max_examples=40, deadline=None)
-@given(moves, st.data())
-def test_a_restart_at_any_point_changes_nothing(found: list[Move], data: st.DataObject) -> None:
-    restart = data.draw(st.frozensets(st.integers(0, len(found) - 1), min_size=1))
-
-    assert live(found, restart=restart) == live(found)
-
-
-@settings(max_examples=15, deadline=None)
-@given(moves)
-def test_a_step_with_equal_readings_says_and_writes_nothing(found: list[Move]) -> None:
-    live(found, twice=True)
-
-
-@settings(max_examples=15, deadline=None)
-@given(moves)
-def test_every_alarm_is_told_in_order(found: list[Move]) -> None:
-    open_alarms: dict[str, Severity] = {}
-    for event in live(found):
-        if event.kind.name == "NOTICE":
-            continue
-        if event.kind.name == "RAISED":
-            open_alarms.setdefault(event.alarm_id, event.severity)
-        elif event.kind.name == "CHANGED":
-            assert open_alarms[event.alarm_id] is not event.severity
-        else:
-            assert open_alarms.pop(event.alarm_id) is not Severity.CLEARED
-            continue
-        open_alarms[event.alarm_id] = event.severity
-
-
-@given(
-    st.sampled_from((50.0, 75.0, 90.0)),
-    st.lists(st.integers(0, 499).map(lambda hundredths: hundredths / 100), min_size=1, max_size=40),
-)
-def test_a_value_that_swings_inside_the_band_makes_no_event(start: float, swings: list[float]) -> None:
-    judge = Judge(LEVEL)
-    judge.read(0, start)
-
-    for index, swing in enumerate(swings, start=1):
-        assert judge.read(index * MINUTE, start - swing if start > 50 else 70 + swing) == []
