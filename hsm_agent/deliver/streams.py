@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import socket
 import ssl
 import struct
@@ -186,14 +187,15 @@ class Route:
         deadline = clock() + self.timeout
         failures: list[str] = []
         for position, endpoint in enumerate(found):
+            place = "" if len(found) == 1 and endpoint.remote[0] == self.address.host else f"{endpoint}: "
             share = max((deadline - clock()) / (len(found) - position), _MIN_SHARE_SECONDS)
             try:
                 async with asyncio.timeout(share):
                     return await self._connect(endpoint, keep=keep)
             except TimeoutError:
-                failures.append(f"{endpoint}: no connection within {share:.1f} s")
+                failures.append(f"{place}no connection within {share:.1f} s")
             except OSError as error:
-                failures.append(f"{endpoint}: {describe(error)}")
+                failures.append(f"{place}{describe(error)}")
         raise OSError("; ".join(dict.fromkeys(failures)))
 
     async def _connect(self, endpoint: Endpoint, *, keep: bool) -> Connection:
@@ -251,6 +253,6 @@ def describe(error: BaseException) -> str:
     if isinstance(error, ssl.SSLError):
         # One that Python made itself has no reason.
         return f"TLS: {(getattr(error, 'reason', None) or str(error)).replace('_', ' ').lower()}"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()  # asyncio's own text repeats the address
     return str(error) or type(error).__name__

@@ -88,9 +88,9 @@ class Formatter:
         for shrunk in _shrinking(event):
             head = self._head(shrunk, sequence_id=sequence_id, synced=synced)
             if len(head) <= self._max_bytes:
-                text = _cut(clean(event.text), self._max_bytes - len(head) - len(_BEFORE_TEXT))
-                return head + _BEFORE_TEXT + text.encode() if text else head
-        raise AssertionError(f"a message of {len(head)} octets with nothing left to cut")
+                break
+        text = _cut(clean(event.text), self._max_bytes - len(head) - len(_BEFORE_TEXT))
+        return head + _BEFORE_TEXT + text.encode() if text else head
 
     def _head(self, event: Event, *, sequence_id: int, synced: bool) -> bytes:
         """Header and structured data. The library leaves SP and MSG away where there is no text."""

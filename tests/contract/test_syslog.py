@@ -9,7 +9,7 @@ import pytest
 from hsm_agent.model import Event, EventKind, Severity
 from hsm_agent.wire.rfc5424 import Formatter, Sender
 from tests.fakes.syslog_events import event
-from tests.fakes.syslog_oracle import read
+from tests.fakes.syslog_oracle import InvalidMessageError, read
 
 GOLDEN = Path(__file__).parent / "golden" / "syslog.txt"
 
@@ -74,3 +74,23 @@ def test_each_is_valid(name: str) -> None:
 
     assert (found.app_name, found.facility) == ("hsm-agent", 20)
     assert list(found.data)[-3:] == ["origin", "meta", "timeQuality"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"<192>1 - h a p m -",
+        b"<1>1 - h  p m -",
+        b'<1>1 - h a p m [own a="1"]',
+        b'<1>1 - h a p m [own@x a="1"]',
+        b'<1>1 - h a p m [o@1 a="1" a="2"]',
+        b'<1>1 - h a p m [o@1 a="]"]',
+        b"<1>1 - h a p m [o@1][o@1]",
+        b"<1>1 - h a p m - no bom",
+        b"<1>1 2023-11-14T22:13:20.1234567Z h a p m -",
+        b"<1>1 - h a p m - \xef\xbb\xbf\xff",
+    ],
+)
+def test_the_reader_used_here_refuses_what_the_rfc_forbids(bad: bytes) -> None:
+    with pytest.raises(InvalidMessageError):
+        read(bad)
