@@ -13,17 +13,18 @@ from hsm_agent.spool.ballast import SIZE as RESERVE
 from hsm_agent.spool.ballast import Ballast, free_bytes
 from hsm_agent.spool.directory import DirectoryLock
 from hsm_agent.spool.records import SpoolError
-from hsm_agent.spool.rows import COLUMNS
+from hsm_agent.spool.rows import COLUMNS, text_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from hsm_agent.spool.rows import Changes, Row, Rows
+    from hsm_agent.spool.rows import Changes, Key, Row, Rows, Table
 
 _FULL, _CORRUPT, _NOT_A_DATABASE = 13, 11, 26  # sqlite3.SQLITE_FULL, SQLITE_CORRUPT, SQLITE_NOTADB
 _KEPT_DAMAGED = 3
 _VACUUM_PAGES, _CAUTIOUS_PAGES = 256, 64
+_RELEASED: tuple[Table, ...] = ("entry", "waiting", "dead")
+_RELEASED_AT_ONCE = 50
 
 
 class DiskTrouble(Exception):
@@ -39,11 +40,13 @@ class Loaded:
     """What was on disk. `damage` says what was wrong with it; the file was then set aside.
 
     `fresh`: the file is a new one, so none of the rows is on disk now. Only then are states among the rows.
+    `trouble`: why nothing may be written yet all the same.
     """
 
     rows: Rows = field(default_factory=dict)
     damage: str = ""
     fresh: bool = False
+    trouble: str = ""
 
 
 class Disk:
@@ -83,26 +86,33 @@ class Disk:
         except (sqlite3.Error, OSError) as error:
             raise self._trouble(error) from error
 
-    def apply_erasures(self, changes: Changes) -> Changes:
-        """Erase what is to be erased, out of the reserve if need be; what is left to write."""
-        self.apply({key: None for key, row in changes.items() if row is None}, durable=True)
-        return {key: row for key, row in changes.items() if row is not None}
+    def apply_releases(self, changes: Changes) -> Changes:
+        """Let go of entries that were accepted or given up, out of the reserve if need be; what is left to do.
+
+        Only of entries: a state that is erased must not go before the event that is to be told of it.
+        """
+        released: list[tuple[Table, Key]] = [key for key, row in changes.items() if row is None and key[0] in _RELEASED]
+        for first in range(0, len(released), _RELEASED_AT_ONCE):
+            # A few at a time: the log of one large transaction would not fit into the reserve.
+            self.apply(dict.fromkeys(released[first : first + _RELEASED_AT_ONCE]), durable=True)
+        done = set(released)
+        return {key: row for key, row in changes.items() if key not in done}
 
     def require_room(self, changes: Changes) -> None:
-        """DiskTrouble unless these can be written without touching the reserve, which only erasures may use."""
-        if self._ballast.is_held():
-            return
-        # Twice: once in the log, once in the file. Nobody knows how much of a free list will fit.
-        needed = RESERVE + 2 * sum(len(value) for row in changes.values() if row for value in row if _is_long(value))
+        """Have the reserve in place, which only releases may use; DiskTrouble unless these fit in beside it."""
+        # Twice: once in the log, once in the file. What of the file's free pages they will fit into, nobody knows.
+        needed = RESERVE + 2 * text_bytes(changes)
         try:
             # In small steps, each flushed: a large one would need more room in the log than there is.
             while self._shrink(_CAUTIOUS_PAGES):
                 pass
-            free = free_bytes(self._path.parent)
+            free = free_bytes(self._directory)
+            if not self._ballast.is_held():
+                needed += RESERVE
+            if free < needed or not self._ballast.restore():
+                raise DiskTrouble(f"disk full: {free // 1024} KiB free, {needed // 1024} KiB needed")
         except (sqlite3.Error, OSError) as error:
             raise self._trouble(error) from error
-        if free < needed:
-            raise DiskTrouble(f"disk full: {free // 1024} KiB free, {needed // 1024} KiB needed")
 
     def states(self, prefix: str) -> dict[str, str]:
         """Stored states whose key begins so."""
@@ -150,8 +160,8 @@ class Disk:
             rows, unreadable = self._salvage(states=False)
             if unreadable:
                 raise DiskTrouble(unreadable)
-        self._ballast.restore()
-        return Loaded(rows=rows, damage=damage, fresh=fresh)
+        reserved = self._ballast.restore()
+        return Loaded(rows=rows, damage=damage, fresh=fresh, trouble="" if reserved else "disk full: no reserve left")
 
     def _connect(self) -> bool:
         """Whether the file had to be made."""
@@ -167,6 +177,8 @@ class Disk:
         if version > schema.VERSION:
             raise SpoolError(f"{self._path} was written by a newer hsm-agent (schema {version})")
         if version == 0:
+            for pragma in schema.CREATE_PRAGMAS:
+                self._connection.execute(pragma)
             self._connection.executescript("BEGIN IMMEDIATE;" + schema.CREATE + "COMMIT;")
         return bool(version == 0)
 
@@ -214,7 +226,7 @@ class Disk:
             self._synchronous = synchronous
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for statement, rows in _statements(changes).items():
+            for statement, rows in schema.statements(changes).items():
                 connection.executemany(statement, rows)
             connection.execute("COMMIT")
         except sqlite3.Error:
@@ -238,7 +250,8 @@ class Disk:
 
     def _shrink(self, pages: int) -> bool:
         """Empty the log and give some freed pages back; whether there are more."""
-        assert self._connection is not None
+        if self._connection is None:
+            raise DiskTrouble("the spool's file is not open")
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         (before,) = self._connection.execute("PRAGMA freelist_count").fetchone()
         if before < pages:
@@ -261,20 +274,6 @@ class Disk:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-def _statements(changes: Changes) -> Mapping[str, list[Row]]:
-    grouped: dict[str, list[Row]] = {}
-    for (table, key), row in changes.items():
-        if row is None:
-            grouped.setdefault(schema.ERASE[table], []).append(key)
-        else:
-            grouped.setdefault(schema.PUT[table], []).append((*key, *row))
-    return grouped
-
-
-def _is_long(value: object) -> bool:
-    return isinstance(value, str | bytes)
 
 
 def _code(error: Exception) -> int:

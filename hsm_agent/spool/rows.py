@@ -45,3 +45,9 @@ class Pending:
         """All changes since the last time."""
         taken, self._changes = self._changes, {}
         return taken
+
+
+def text_bytes(changes: Changes) -> int:
+    """About how many bytes the new rows are, without SQLite's own."""
+    values = (value for (_, key), row in changes.items() if row is not None for value in (*key, *row))
+    return sum(len(value) for value in values if isinstance(value, str | bytes))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hsm_agent.spool.rows import COLUMNS
 
 if TYPE_CHECKING:
-    from hsm_agent.spool.rows import Table
+    from hsm_agent.spool.rows import Changes, Row, Table
 
 VERSION = 1
 """Raised with every change of the tables that an older agent can't read."""
@@ -27,12 +27,15 @@ CREATE TABLE tally (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID
 PRAGMA user_version = {VERSION};
 """
 
-PRAGMAS = (
-    # The file is this process's alone (directory.py): no shared-memory file that a full disk could refuse.
-    "PRAGMA locking_mode = EXCLUSIVE",
-    # Before the first table: freed pages can be given back to the file system.
+CREATE_PRAGMAS = (
+    # Kept in the file. Before the first table: freed pages can be given back to the file system.
     "PRAGMA auto_vacuum = INCREMENTAL",
     "PRAGMA journal_mode = WAL",
+)
+PRAGMAS = (
+    # None of them writes: a full disk can still be read.
+    # The file is this process's alone (directory.py): no shared-memory file that a full disk could refuse.
+    "PRAGMA locking_mode = EXCLUSIVE",
     # A small log: on a full disk it is the room that a checkpoint gives back.
     "PRAGMA wal_autocheckpoint = 256",
     "PRAGMA journal_size_limit = 1048576",
@@ -59,3 +62,14 @@ PUT: dict[Table, str] = {table: _put(table) for table in COLUMNS}
 ERASE: dict[Table, str] = {table: _erase(table) for table in COLUMNS}
 SELECT: dict[Table, str] = {table: _select(table) for table in COLUMNS}
 STATES = "SELECT key, value FROM state WHERE substr(key, 1, ?) = ? ORDER BY key"
+
+
+def statements(changes: Changes) -> dict[str, list[Row]]:
+    """What to execute for these changes, each with its parameters."""
+    grouped: dict[str, list[Row]] = {}
+    for (table, key), row in changes.items():
+        if row is None:
+            grouped.setdefault(ERASE[table], []).append(key)
+        else:
+            grouped.setdefault(PUT[table], []).append((*key, *row))
+    return grouped

@@ -198,6 +198,8 @@ class Spool:
         if loaded.damage:
             self.recovered = f"the spool's file was damaged and is set aside: {loaded.damage}"
             log.error("spool: %s; %d events of it could be read", self.recovered, self.stats().entries)
+        if loaded.trouble:
+            self._saver.fail(loaded.trouble, file_open=True)
         await self._saver.save(difference(loaded, rows), durable=True, upto=self._ledger.last_seq)
 
     def _take_in(self, loaded: Loaded) -> Rows:

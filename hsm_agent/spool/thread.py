@@ -80,7 +80,7 @@ class DiskThread:
         def job(disk: Disk) -> Callable[[], None]:
             left, trouble = changes, ""
             try:
-                left = disk.apply_erasures(changes)
+                left = disk.apply_releases(changes)
                 disk.require_room(left)
                 disk.apply(left, durable=True)
                 left = {}

@@ -54,10 +54,20 @@ def test_what_is_written_is_read_back(disk: Disk) -> None:
 def test_none_erases(disk: Disk) -> None:
     disk.apply(dict(ROWS), durable=True)
 
-    left = disk.apply_erasures({**dict.fromkeys(ROWS), ("tally", ("dropped",)): (4,)})
+    disk.apply(dict.fromkeys(ROWS), durable=True)
 
-    assert left == {("tally", ("dropped",)): (4,)}
-    assert _reopened(disk).rows == {("tally", ("dropped",)): (3,)}
+    assert _reopened(disk).rows == {}
+
+
+def test_entries_are_let_go_before_the_rest(disk: Disk) -> None:
+    many: Rows = {("entry", (seq,)): (b"{}",) for seq in range(200)}
+    disk.apply({**many, **STATE}, durable=True)
+
+    left = disk.apply_releases({**dict.fromkeys(many), **dict.fromkeys(STATE), ("tally", ("dropped",)): (4,)})
+
+    assert left == {**dict.fromkeys(STATE), ("tally", ("dropped",)): (4,)}
+    assert _reopened(disk).rows == {}
+    assert disk.states("") == {"alarm/1": "raised"}
 
 
 def test_all_of_it_or_nothing(disk: Disk) -> None:
@@ -194,13 +204,16 @@ def test_a_full_file_frees_the_reserve_and_changes_nothing(disk: Disk, tmp_path:
     assert _reopened(disk).rows == {}
 
 
-def test_the_reserve_is_for_erasures(disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk.require_room({("entry", (1,)): (b"x" * 10**6,)})
+def test_the_reserve_is_for_letting_go(disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes: Changes = {("entry", (1,)): (b"x" * 10**6,), ("waiting", ("noc", 1)): None}
+    (tmp_path / "state" / "spool.ballast").unlink()
+    disk.require_room(changes)
+    assert (tmp_path / "state" / "spool.ballast").stat().st_size == SIZE
     (tmp_path / "state" / "spool.ballast").unlink()
     monkeypatch.setattr("os.statvfs", lambda _: type("Full", (), {"f_bavail": 256, "f_frsize": 4096}))
 
-    with pytest.raises(DiskTrouble, match="disk full: 1024 KiB free, 2977 KiB needed"):
-        disk.require_room({("entry", (1,)): (b"x" * 10**6,)})
+    with pytest.raises(DiskTrouble, match="disk full: 1024 KiB free, 4001 KiB needed"):
+        disk.require_room(changes)
 
 
 def test_what_is_not_open_says_so(tmp_path: Path) -> None:
