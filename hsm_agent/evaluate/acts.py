@@ -57,21 +57,29 @@ def withdraw(book: Book, keeps: Callable[[Series], bool], context: Context) -> O
     To be called after a reload, and at start once the book is loaded.
     """
     draft = Draft(book)
-    for key in list(book.watches):
+    for key in book.watches:
         name, series = key
         if keeps(series) and any(rule.name == name for rule in context.rules.plan_of(series).rules):
             continue
         if book.watches[key].alarm is not None:
             close(draft, key, None, context, "withdrawn, no longer in the configuration")
         draft.watches.put(key, None)
-    for series in list(book.tracks):
+    _forget_unneeded(draft, keeps, context)
+    return draft.outcome()
+
+
+def _forget_unneeded(draft: Draft, keeps: Callable[[Series], bool], context: Context) -> None:
+    book = draft.book
+    for series in book.tracks:
         if not keeps(series) or not context.rules.plan_of(series).rules:
             draft.tracks.put(series, None)
-    for series, length in list(book.windows):
+    for presence in book.presences:
+        if not keeps((*presence, ())):
+            draft.presences.put(presence, None)
+    for series, length in book.windows:
         if not keeps(series) or length not in context.rules.plan_of(series).windows:
             draft.windows.put((series, length), None)
-    for (series, spacing), points in list(book.points.items()):
+    for (series, spacing), points in book.points.items():
         plan = context.rules.plan_of(series)
         if not keeps(series) or spacing not in dict(plan.points):
             draft.drop_points((series, spacing), points, plan.phase)
-    return draft.outcome()

@@ -82,6 +82,7 @@ def busy() -> Judge:
     judge = Judge(*RULES)
     for hour in range(40):
         judge.read(hour * HOUR, 80)
+    judge.read(40 * HOUR, 1, "token_present")
     judge.read(40 * HOUR, 1, "hsm_firmware_info", resource="hsm", labels=(("version", "1"),))
     return judge
 
