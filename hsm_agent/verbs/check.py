@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,8 @@ def check_token(question: TokenQuestion) -> Answer:
             "timeout": f"{question.timeout_seconds:g}s",
             "tokens": ["*"],
             "luna": "off",
+            # A plugin's caller sets up the vendor's client by its own environment; there is no file to do it.
+            "environment": dict(os.environ),
         },
         context={"base": "."},
     )

@@ -1,0 +1,136 @@
+"""`hsm-agent check` as Nagios calls it: one line, performance data, exit codes 0 to 3."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.peers.testmodule import FakeHsm
+
+ROOT = Path(__file__).resolve().parents[2]
+TOTAL, USED = 14286412, 43968
+
+
+@pytest.fixture
+def hsm(tmp_path: Path) -> FakeHsm:
+    made = FakeHsm(tmp_path, "payments")
+    made.set_memory(total=TOTAL, free=TOTAL - USED)
+    return made
+
+
+def _check(hsm: FakeHsm, *words: str) -> tuple[int, str]:
+    environment = {**os.environ, **hsm.environment, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "hsm_agent", "check", *words],
+        capture_output=True, text=True, check=False, timeout=30, env=environment, cwd=hsm.softhsm.tokens,
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.returncode, done.stdout
+
+
+def test_a_token_with_room_is_ok_with_bytes_as_performance_data(hsm: FakeHsm) -> None:
+    code, out = _check(hsm, "-p", str(hsm.module))
+
+    assert code == 0
+    assert out == (
+        "OK: payments: private memory 0.3 % used, 14242444 of 14286412 bytes free"
+        " | 'private memory'=43968B;10714809;12857770;0;14286412\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("free", "code", "word"),
+    [(2500, 0, "OK"), (2490, 1, "WARNING"), (1000, 1, "WARNING"), (990, 2, "CRITICAL"), (0, 2, "CRITICAL")],
+)
+def test_the_default_levels_are_75_and_90_percent(hsm: FakeHsm, free: int, code: int, word: str) -> None:
+    hsm.set_memory(total=10_000, free=free)
+
+    found, out = _check(hsm, "-p", str(hsm.module), "-l", "payments")
+
+    assert (found, out.split(":")[0]) == (code, word)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("-w", "50", "-c", "90"), 1),
+        (("-w", "50", "-c", "59"), 2),
+        (("-w", "70:", "-c", "10:"), 1),
+        (("-w", "~:70", "-c", "@60:61"), 2),
+        (("-w", "@10:20", "-c", "90"), 0),
+    ],
+)
+def test_ranges_are_percent_with_the_guidelines_meaning(hsm: FakeHsm, words: tuple[str, ...], code: int) -> None:
+    hsm.set_memory(total=10_000, free=4_000)
+
+    found, out = _check(hsm, "-p", str(hsm.module), *words)
+
+    assert found == code, out
+
+
+def test_a_total_given_replaces_the_modules_own(hsm: FakeHsm) -> None:
+    hsm.set_memory(total=1, free=5_000)  # a module that reports a dummy total
+
+    code, out = _check(hsm, "-p", str(hsm.module), "-m", "10000")
+
+    assert (code, out.split(" | ")[1]) == (0, "'private memory'=5000B;7500;9000;0;10000\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param((), "give either -p MODULE or --metric NAME", id="nothing asked"),
+        pytest.param(("-p", "/nowhere.so"), "/nowhere.so does not exist", id="no module"),
+        pytest.param(("-p", "{module}", "-l", "nobody"), "no token 'nobody'", id="no such token"),
+        pytest.param(("-p", "{module}", "-w", "20:10"), "its start is above its end", id="no range"),
+        pytest.param(("-p", "{module}", "-m", "0"), "the total must be above 0", id="no total"),
+        pytest.param(("-p", "{module}", "-t", "0"), "not between 0 and 3600", id="no time"),
+        pytest.param(("-p", "{module}", "-t", "soon"), "not a number of seconds", id="no number"),
+        pytest.param(("-p", "{module}", "-m", "50000"), "give the true size with -m", id="more free than there is"),
+        pytest.param(("--bogus",), "unrecognized arguments: --bogus", id="unknown option"),
+        pytest.param(("--metric", "x", "--config", "/nowhere.yaml"), "/nowhere.yaml: No such file", id="no file"),
+    ],
+)
+def test_whatever_is_unclear_is_unknown_and_3(hsm: FakeHsm, words: tuple[str, ...], said: str) -> None:
+    code, out = _check(hsm, *(word.format(module=hsm.module) for word in words))
+
+    assert code == 3
+    assert out.startswith("UNKNOWN: ")
+    assert said in out
+    assert out.count("\n") == 1
+
+
+def test_help_and_version_are_3(hsm: FakeHsm) -> None:
+    code, out = _check(hsm, "--help")
+    assert (code, out.startswith("usage: hsm-agent check")) == (3, True)
+    assert _check(hsm, "--version") == (3, "hsm-agent 0.1.0\n")
+
+
+def test_a_module_that_hangs_is_unknown_within_the_time_given(hsm: FakeHsm) -> None:
+    hsm.fault("C_GetTokenInfo", hang_ms=20_000)
+
+    code, out = _check(hsm, "-p", str(hsm.module), "-t", "1")
+
+    assert code == 3
+    assert "C_GetTokenInfo" in out
+
+
+def test_several_tokens_need_a_label_and_verbose_lists_readings(hsm: FakeHsm) -> None:
+    hsm.softhsm.create_token("archive")
+
+    code, out = _check(hsm, "-p", str(hsm.module), "-v")
+
+    assert code == 3
+    assert out.startswith("UNKNOWN: 2 tokens, name one with -l: archive, payments\n")
+    assert "payments token_memory_private_free_bytes 14242444\n" in out
+    assert _check(hsm, "-p", str(hsm.module), "-l", "archive")[0] == 0
+
+
+def test_memory_a_module_does_not_report_is_unknown_never_ok(hsm: FakeHsm) -> None:
+    code, out = _check(hsm, "-p", str(hsm.softhsm.module))
+
+    assert (code, out) == (3, "UNKNOWN: payments: private memory is unavailable: the module does not report it\n")

@@ -1,0 +1,53 @@
+"""`hsm-agent check --metric`: the plugin's question to the running agent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.peers.agent import AgentProcess, source
+from tests.peers.testmodule import FakeHsm
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+METRIC = "token_memory_private_used_percent"
+
+
+@pytest.fixture
+async def agent(tmp_path: Path) -> AsyncIterator[AgentProcess]:
+    hsm = FakeHsm(tmp_path / "hsm", "payments", "archive")
+    hsm.set_memory(total=1000, free=200, token="payments")
+    hsm.set_memory(total=1000, free=900, token="archive")
+    async with AgentProcess(tmp_path, sources=[source("fake", hsm.module, hsm.environment)]) as process:
+        await process.until(lambda status: len(status["tokens"]) == 2)
+        yield process
+
+
+async def test_the_running_agents_reading_is_judged_by_the_ranges_given(agent: AgentProcess) -> None:
+    async def ask(*words: str) -> tuple[int, str]:
+        code, out, _ = await agent.run("check", "--config", str(agent.file), *words)
+        return code, out
+
+    place = ("--metric", METRIC, "--source", "fake", "--resource", "payments")
+    assert await ask(*place, "-w", "75", "-c", "90") == (
+        1,
+        f"WARNING: fake payments: {METRIC} 80 percent | '{METRIC}'=80%;75;90\n",
+    )
+    assert (await ask(*place, "-w", "85", "-c", "90"))[0] == 0
+    assert (await ask(*place, "-c", "10"))[0] == 2
+    assert (await ask(*place))[0] == 0
+    code, out = await ask("--metric", METRIC, "--source", "fake")
+    assert code == 3
+    assert "2 readings, say which: fake/archive, fake/payments" in out
+    assert (await ask("--metric", "no_such_metric"))[0] == 3
+    code, out = await ask("--metric", "token_objects", "--source", "fake", "--resource", "payments")
+    assert code == 3
+    code, out = await ask("--metric", "token_sessions", "--source", "fake", "--resource", "payments")
+    assert (code, "unavailable: the module does not report it" in out) == (3, True)
+    await agent.stop()
+    code, out = await ask(*place)
+    assert code == 3
+    assert out.startswith("UNKNOWN: the agent is not running")
