@@ -26,6 +26,8 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "serve/connections.py": "tests/loopback/test_connections.py: it is nothing but sockets",
     "deliver/counted.py": "tests/loopback/test_syslog_tcp.py and test_syslog_tls.py: it is nothing without a socket",
     "deliver/datagram.py": "tests/loopback/test_syslog_udp.py: it is nothing without a socket",
+    "serve/snmp_socket.py": "tests/loopback/test_snmp_socket.py: it is nothing without a socket",
+    "deliver/snmp_link.py": "tests/loopback/test_snmp_sink.py: it is nothing but a socket",
     "version.py": "tests/contract/test_layout.py reads it",
 }
 
