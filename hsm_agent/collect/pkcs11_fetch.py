@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect import pkcs11_reasons
 from hsm_agent.collect.base import SourceFailure
+from hsm_agent.collect.pkcs11_fetched import Fetched
 from hsm_agent.collect.pkcs11_worker import COMMAND, WorkerLost, WorkerProcess
 from hsm_agent.worker.names import ABSENT, LOG_FULL, NOT_INITIALIZED, OK
 
@@ -42,26 +41,6 @@ class Origin:
     environment: Mapping[str, str]
     luna: bool
     command: Sequence[str] = COMMAND
-
-
-@dataclass(slots=True)
-class Fetched:
-    """The raw result of one poll as it grows, and what it took."""
-
-    slots: list[int] | None = None
-    results: list[list[Any]] = field(default_factory=list)
-    failed: list[list[Any]] = field(default_factory=list)
-    fill: dict[str, Any] | None = None
-    notes: list[str] = field(default_factory=list)
-    calls: Counter[str] = field(default_factory=Counter)
-    slowest_microseconds: int = 0
-    restarts: int = 0
-
-    def count(self, calls: Sequence[Sequence[Any]]) -> None:
-        """Note calls that were made."""
-        for function, _, microseconds in calls:
-            self.calls[function] += 1
-            self.slowest_microseconds = max(self.slowest_microseconds, microseconds)
 
 
 class Fetcher:
@@ -243,7 +222,8 @@ class Fetcher:
             try:
                 await self._stream(fetched, waiting, deadline)
             except WorkerLost as lost:
-                step = waiting[0]
+                fatal = min(lost.behind, len(waiting) - 1)
+                step = waiting[fatal]
                 await self._discard()
                 if not lost.hung and step not in retried and not self._is_last(fetched):
                     retried.add(step)
@@ -252,7 +232,7 @@ class Fetcher:
                 self._suspects.add(step)
                 fetched.failed.append([*step, str(lost)])
                 fetched.restarts += 1
-                del waiting[0]
+                del waiting[fatal]
                 if fetched.restarts > _MOST_RESTARTS_A_POLL:
                     log.warning(
                         "source %s: the module failed too often, %d calls left", self._origin.source, len(waiting)
@@ -264,15 +244,20 @@ class Fetcher:
         loop = asyncio.get_running_loop()
         worker = await self._ready_for_more(fetched, deadline)
         worker.send({"do": "read", "steps": waiting})
+        sent = len(waiting)
         while waiting:
             left = deadline - loop.time()
-            # While others wait, a call may take half of what is left; the last one all of it.
-            answer = await worker.answer(left / 2 if len(waiting) > 1 else left)
+            try:
+                # While others wait, a call may take half of what is left; the last one all of it.
+                answer = await worker.answer(left / 2 if len(waiting) > 1 else left)
+            except WorkerLost as lost:
+                lost.behind = max(0, worker.position() - (sent - len(waiting)))
+                raise
             fetched.count(answer[3])
-            useless = next((call for call in answer[3] if call[1] in _USELESS), None)
-            if useless is not None:
-                luna = bool(self.functions)
-                raise WorkerLost(pkcs11_reasons.returned(useless[0], useless[1], answer[1], luna=luna))
+            for function, value, _ in answer[3]:
+                if value in _USELESS:
+                    reason = pkcs11_reasons.returned(function, value, answer[1], luna=bool(self.functions))
+                    raise WorkerLost(reason)
             self._suspects.discard(waiting[0])
             fetched.results.append(answer)
             del waiting[0]
@@ -291,15 +276,4 @@ class Fetcher:
 
     def raw(self, fetched: Fetched) -> dict[str, Any]:
         """The raw result, fit for JSON."""
-        return {
-            "module": self._origin.module,
-            "time": time.time(),
-            "ulong": self.word,
-            "info": self._loaded.get("info", ""),
-            "functions": sorted(self.functions),
-            "slots": fetched.slots,
-            "results": fetched.results,
-            "failed": fetched.failed,
-            "fill": fetched.fill,
-            "notes": fetched.notes,
-        }
+        return fetched.raw(self._origin.module, self._loaded, word=self.word)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect import pkcs11_reasons
-from hsm_agent.worker.page import NO_SLOT, PLACE
+from hsm_agent.worker.page import NO_SLOT, PLACE, SIZE, STEP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,11 +33,15 @@ _LOGGED_LINE_CHARACTERS = 300
 
 
 class WorkerLost(Exception):
-    """The worker is of no more use. The text says why, and what to check; `hung` if a call did not end."""
+    """The worker is of no more use. The text says why, and what to check; `hung` if a call did not end.
+
+    `behind` is how many steps before the fatal one were still unanswered: a crash takes them with it.
+    """
 
     def __init__(self, reason: str, *, hung: bool = False) -> None:
         super().__init__(reason)
         self.hung = hung
+        self.behind = 0
 
 
 def worker_environment(given: Mapping[str, str]) -> dict[str, str]:
@@ -49,7 +53,7 @@ class _Pipes(asyncio.SubprocessProtocol):
     """Answers and prints as they arrive; no task is needed to drain them."""
 
     def __init__(self, source: str) -> None:
-        self.answers: deque[bytes] = deque()
+        self.answers: deque[Any] = deque()
         self.stderr: deque[str] = deque(maxlen=_KEPT_STDERR_LINES)
         self.ended = False
         self.exited = asyncio.Event()
@@ -62,7 +66,8 @@ class _Pipes(asyncio.SubprocessProtocol):
         *lines, half = (self._half[fd] + data).split(b"\n")
         self._half[fd] = half if len(half) <= _MOST_LINE_BYTES else b""
         if fd == 1:
-            self.answers.extend(lines)
+            for line in lines:
+                self.answers.extend(json.loads(line))
             self.news.set()
         else:
             for line in lines:
@@ -106,8 +111,8 @@ class WorkerProcess:
         loop = asyncio.get_running_loop()
         descriptor = os.memfd_create("hsm-agent-worker")
         try:
-            os.ftruncate(descriptor, PLACE.size)
-            page = mmap.mmap(descriptor, PLACE.size)
+            os.ftruncate(descriptor, SIZE)
+            page = mmap.mmap(descriptor, SIZE)
             transport, pipes = await loop.subprocess_exec(
                 lambda: _Pipes(source),
                 *command,
@@ -129,7 +134,7 @@ class WorkerProcess:
         stdin.write(json.dumps(request, separators=(",", ":")).encode() + b"\n")
 
     async def answer(self, seconds: float) -> Any:
-        """The next answer line. Raises WorkerLost when there is none within that time."""
+        """The next answer. Raises WorkerLost when there is none within that time."""
         pipes = self._pipes
         if not pipes.answers:
             try:
@@ -142,12 +147,17 @@ class WorkerProcess:
                 raise WorkerLost(pkcs11_reasons.hung(function, slot, seconds), hung=True) from None
         if not pipes.answers:
             raise WorkerLost(await self._epitaph())
-        return json.loads(pipes.answers.popleft())
+        return pipes.answers.popleft()
 
     def place(self) -> tuple[str, int | None]:
         """The C call the worker is in, or was in when it died, and the slot it is about."""
-        slot, name = PLACE.unpack_from(self._page)
+        slot, name = PLACE.unpack_from(self._page, STEP.size)
         return name.rstrip(b"\0").decode("ascii", "replace"), None if slot == NO_SLOT else slot
+
+    def position(self) -> int:
+        """Which step of the last request the worker is in, or was in when it died; 0 between calls."""
+        (position,) = STEP.unpack_from(self._page)
+        return int(position) if self.place()[0] else 0
 
     async def _epitaph(self) -> str:
         await self._exit(_REAP_SECONDS)

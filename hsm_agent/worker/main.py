@@ -1,8 +1,8 @@
-"""The worker's loop: one request line in, answer lines out, until the pipe closes.
+"""The worker's loop: one request line in, lines of answers out, until the pipe closes.
 
 Requests: `{"do": "load", …}`, `{"do": "slots"}`, `{"do": "read", "steps": [[step, slot], …]}`,
 `{"do": "fill", "directory": …}`, `{"do": "end"}`.
-`read` answers one line a step as soon as the step is done, so that a later call that hangs takes nothing with it.
+`read` has one answer a step, sent soon after the step is done: a later call that hangs takes nothing with it.
 It must not initialise a module twice, fork, or print: recovery is a new process, and the parent decides on it.
 """
 
@@ -22,7 +22,8 @@ from typing import Any
 
 from hsm_agent.worker import luna, steps
 from hsm_agent.worker.cryptoki import Failed, Module
-from hsm_agent.worker.page import NO_SLOT, PLACE
+from hsm_agent.worker.outbox import Outbox
+from hsm_agent.worker.page import NO_SLOT, PLACE, SIZE, STEP
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -67,12 +68,13 @@ def end_with_parent(requests: int) -> None:
 class Worker:
     """The module, once loaded, and the page on which the parent sees where we are."""
 
-    def __init__(self, place: mmap.mmap) -> None:
-        self._place = place
+    def __init__(self, page: mmap.mmap, outbox: Outbox) -> None:
+        self._page = page
+        self._outbox = outbox
         self._module: Module | None = None
 
     def _before(self, function: str, slot: int | None) -> None:
-        PLACE.pack_into(self._place, 0, NO_SLOT if slot is None else slot, function.encode())
+        PLACE.pack_into(self._page, STEP.size, NO_SLOT if slot is None else slot, function.encode())
 
     def _load(self, path: str, reserved: str | None, *, with_luna: bool) -> dict[str, Any]:
         try:
@@ -106,54 +108,55 @@ class Worker:
         calls, module.calls = module.calls, []
         return calls
 
-    def answer(self, request: dict[str, Any], answers: int) -> bool:
+    def answer(self, request: dict[str, Any]) -> bool:
         """Serve one request; False after the last."""
         what = request["do"]
-        if what == "load":
-            reply = self._load(request["module"], request.get("reserved"), with_luna=bool(request.get("luna")))
-            self._say(answers, reply)
-            return True
-        if what == "fill":
-            self._say(answers, self._fill(request["directory"]))
-            return True
-        module = self._module
-        if what == "end" or module is None:
-            if module is not None:
-                module.finalize()
-            self._say(answers, {"ended": True})
-            return False
-        if what == "slots":
-            try:
-                reply = {"slots": module.slots()}
-            except Failed as failure:
-                reply = {"stage": failure.function, "rv": failure.value}
-            self._say(answers, reply | {"calls": self._taken(module)})
+        if what == "read" and self._module is not None:
+            self._read(self._module, request["steps"])
+        elif what == "load":
+            self._say(self._load(request["module"], request.get("reserved"), with_luna=bool(request.get("luna"))))
+        elif what == "fill":
+            self._say(self._fill(request["directory"]))
+        elif what == "slots" and self._module is not None:
+            self._say(self._slots(self._module))
         else:
-            for step, slot in request["steps"]:
-                at = time.time()
-                payload = steps.STEPS[step](module, slot)
-                self._say(answers, [step, slot, at, self._taken(module), payload])
-        return True
+            if self._module is not None:
+                self._module.finalize()
+            self._say({"ended": True})
+        self._outbox.flush()
+        return bool(what != "end")
 
-    def _say(self, answers: int, value: object) -> None:
+    def _slots(self, module: Module) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = {"slots": module.slots()}
+        except Failed as failure:
+            answer = {"stage": failure.function, "rv": failure.value}
+        return answer | {"calls": self._taken(module)}
+
+    def _read(self, module: Module, wanted: list[tuple[str, int]]) -> None:
+        for position, (step, slot) in enumerate(wanted):
+            STEP.pack_into(self._page, 0, position)
+            at = time.time()
+            payload = steps.STEPS[step](module, slot)
+            self._say([step, slot, at, self._taken(module), payload])
+
+    def _say(self, value: object) -> None:
         self._before("", None)
-        line = json.dumps(value, separators=(",", ":")).encode() + b"\n"
-        while line:
-            line = line[os.write(answers, line) :]
+        self._outbox.add(value)
 
 
 def main() -> None:
     """Run until told to end, or until the parent is gone."""
     parent, place = int(sys.argv[1]), int(sys.argv[2])
     isolate(parent)
-    page = mmap.mmap(place, PLACE.size)
+    page = mmap.mmap(place, SIZE)
     os.close(place)
     requests, answers = take_pipes()
     end_with_parent(requests)
-    worker = Worker(page)
+    worker = Worker(page, Outbox(answers))
     with os.fdopen(requests, "rb") as lines:
         for line in lines:
-            if not worker.answer(json.loads(line), answers):
+            if not worker.answer(json.loads(line)):
                 break
     # Not sys.exit: a module's own threads or exit handlers must not keep us.
     os._exit(0)
