@@ -117,3 +117,33 @@ def open_community(message: bytes) -> tuple[int, bytes, Pdu]:
     version, position, end = snmp.open_message(message)
     community, position = ber.read_octets(message, position, end)
     return version, community, snmp.read_pdu(message, position, end)
+
+
+def parameters_of(message: bytes) -> snmp_v3.Parameters:
+    """The security parameters of a v3 message."""
+    _, position, end = snmp.open_message(message)
+    _, position = snmp_v3.read_header(message, position, end)
+    return snmp_v3.read_parameters(message, position, end)[0]
+
+
+def rebuilt(message: bytes, digest: bytes, *, flags: int = 5, salt: bytes = b"", data: bytes = b"") -> bytes:
+    """The message built anew around any digest."""
+    _, position, end = snmp.open_message(message)
+    header_start = position
+    _, position = snmp_v3.read_header(message, position, end)
+    parameters, data_position = snmp_v3.read_parameters(message, position, end)
+    header = bytearray(message[header_start:position])
+    header[header.index(bytes((0x04, 1))) + 2] = flags
+    fields = b"".join(
+        (
+            ber.encode_octets(parameters.engine_id),
+            ber.encode_integer(parameters.boots),
+            ber.encode_integer(parameters.time),
+            ber.encode_octets(parameters.user_name),
+            ber.encode_octets(digest),
+            ber.encode_octets(salt),
+        )
+    )
+    security = ber.encode_octets(ber.encode(ber.SEQUENCE, fields))
+    content = ber.encode_integer(3) + bytes(header) + security + (data or message[data_position:end])
+    return ber.encode(ber.SEQUENCE, content)

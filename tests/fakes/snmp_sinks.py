@@ -41,7 +41,7 @@ V2C, V3 = ({"version": "v2c", "community": {"env": "TEST_COMMUNITY"}}, {"version
 def sink(to: str, **settings: Any) -> SnmpSink:
     origin = Origin(agent_name="a", host_name="h", version="1", enterprise_id=32473)
     context = SinkContext(origin=origin, engine=engine(), base_oid=BASE)
-    read = {"name": "noc", "kind": "snmp", "to": to, "timeout": "100ms", "retries": 2, **settings}
+    read = {"name": "noc", "kind": "snmp", "to": to, "timeout": "2s", "retries": 2, **settings}
     return SnmpSinkSettings.model_validate(read).build(context)
 
 

@@ -25,7 +25,7 @@ def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_an_event_that_never_gets_through_while_others_do_is_said_to_be_so() -> None:
     receiver, told = InformReceiver(ignores=b"event-001"), Told()
     async with served(receiver) as server:
-        informs = sink(server.address, type="inform", **V2C)
+        informs = sink(server.address, timeout="100ms", type="inform", **V2C)
 
         with pytest.raises(Retry, match="no answer") as caught:
             await informs.deliver(events(4), told)
@@ -126,7 +126,7 @@ async def test_a_misconfigured_receiver_is_told_later_and_what_is_wrong_is_said(
     receiver: InformReceiver, said: str
 ) -> None:
     async with served(receiver) as server:
-        informs = sink(server.address, **V3)
+        informs = sink(server.address, timeout="100ms", **V3)
         with pytest.raises(Retry, match=said):
             await informs.deliver(events(1), Told())
         await informs.close()

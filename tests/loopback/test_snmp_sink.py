@@ -79,7 +79,7 @@ async def test_informs_are_accepted_when_they_are_acknowledged(version: dict[str
 async def test_a_lost_answer_is_made_up_for_and_order_is_kept(version: dict[str, Any]) -> None:
     receiver, told, sent = InformReceiver(user=NOC, deaf_to={0, 2}), Told(), events(4)
     async with served(receiver) as server:
-        informs = sink(server.address, type="inform", **version)
+        informs = sink(server.address, timeout="100ms", type="inform", **version)
 
         await informs.deliver(sent, told)
 
@@ -94,7 +94,7 @@ async def test_a_lost_answer_is_made_up_for_and_order_is_kept(version: dict[str,
 async def test_a_silent_receiver_is_given_up_in_time(version: dict[str, Any]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
         mute.bind(("127.0.0.1", 0))
-        informs = sink(f"udp:127.0.0.1:{mute.getsockname()[1]}", type="inform", **version)
+        informs = sink(f"udp:127.0.0.1:{mute.getsockname()[1]}", timeout="100ms", type="inform", **version)
         began = asyncio.get_running_loop().time()
 
         with pytest.raises(Retry, match=r"no answer \(3 tries, 0.1 s each\)") as caught:
@@ -133,7 +133,7 @@ async def test_a_notification_beside_the_spool_arrives(kind: str) -> None:
 @pytest.mark.parametrize("receiver", [InformReceiver(deaf_to={0, 1, 2}), InformReceiver(error_status=5)])
 async def test_a_notification_beside_the_spool_that_fails_says_so(receiver: InformReceiver) -> None:
     async with served(receiver) as server:
-        one = sink(server.address, type="inform", **V2C)
+        one = sink(server.address, timeout="100ms", type="inform", **V2C)
         with pytest.raises(Retry, match=r"no answer|gen err"):
             await one.notify(COLD_START)
 
@@ -172,7 +172,7 @@ async def test_a_flood_of_nonsense_does_not_hold_up_the_end() -> None:
 
     receiver = Noisy()
     async with served(receiver) as server:
-        informs = sink(server.address, type="inform", **V2C)
+        informs = sink(server.address, timeout="100ms", type="inform", **V2C)
         with pytest.raises(Retry, match="no answer"):
             await informs.deliver(events(16), Told())
     assert len(receiver.informs) == 48

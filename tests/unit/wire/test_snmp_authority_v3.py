@@ -11,7 +11,7 @@ from hsm_agent.wire.engine import MAX_BOOTS
 from hsm_agent.wire.snmp import PduType, Version
 from hsm_agent.wire.snmp_counters import Count
 from tests.fakes.snmp_authority import AUTH, PRIV, Agent
-from tests.fakes.snmp_messages import ENGINE_ID, SYS_NAME, V3, open_v3, pdu
+from tests.fakes.snmp_messages import ENGINE_ID, SYS_NAME, V3, open_v3, parameters_of, pdu, rebuilt
 
 
 @pytest.mark.parametrize(("keys", "principal"), [(AUTH, "auth"), (PRIV, "priv")])
@@ -139,48 +139,19 @@ def test_another_security_model_is_dropped_before_its_parameters_are_read() -> N
 def test_a_digest_of_another_length_is_a_wrong_one(octets: int) -> None:
     agent = Agent()
     right = V3(keys=AUTH).encode()
-    at = _parameters(right).digest_offset
+    at = parameters_of(right).digest_offset
     digest = (right[at : at + 24] + bytes(1))[:octets]
 
-    report = open_v3(agent.report(_with_digest(right, digest)))
+    report = open_v3(agent.report(rebuilt(right, digest)))
 
     assert snmp.read_names(report.pdu.varbinds) == (Count.WRONG_DIGESTS.oid,)
-
-
-def _parameters(message: bytes) -> snmp_v3.Parameters:
-    _, position, end = snmp.open_message(message)
-    _, position = snmp_v3.read_header(message, position, end)
-    return snmp_v3.read_parameters(message, position, end)[0]
-
-
-def _with_digest(message: bytes, digest: bytes, *, flags: int = 5, salt: bytes = b"", data: bytes = b"") -> bytes:
-    """The message built anew around any digest."""
-    _, position, end = snmp.open_message(message)
-    header_start = position
-    _, position = snmp_v3.read_header(message, position, end)
-    parameters, data_position = snmp_v3.read_parameters(message, position, end)
-    header = bytearray(message[header_start:position])
-    header[header.index(bytes((0x04, 1))) + 2] = flags
-    fields = b"".join(
-        (
-            ber.encode_octets(parameters.engine_id),
-            ber.encode_integer(parameters.boots),
-            ber.encode_integer(parameters.time),
-            ber.encode_octets(parameters.user_name),
-            ber.encode_octets(digest),
-            ber.encode_octets(salt),
-        )
-    )
-    security = ber.encode_octets(ber.encode(ber.SEQUENCE, fields))
-    content = ber.encode_integer(3) + bytes(header) + security + (data or message[data_position:end])
-    return ber.encode(ber.SEQUENCE, content)
 
 
 @pytest.mark.parametrize("salt", [b"", b"short", bytes(9)])
 def test_a_salt_of_another_length_cannot_be_decrypted_with(salt: bytes) -> None:
     agent = Agent()
-    blank = _with_digest(V3(keys=PRIV).encode(), bytes(48), flags=7, salt=salt, data=ber.encode_octets(b"noise"))
+    blank = rebuilt(V3(keys=PRIV).encode(), bytes(48), flags=7, salt=salt, data=ber.encode_octets(b"noise"))
 
-    report = open_v3(agent.report(PRIV.sign(blank, _parameters(blank).digest_offset)))
+    report = open_v3(agent.report(PRIV.sign(blank, parameters_of(blank).digest_offset)))
 
     assert snmp.read_names(report.pdu.varbinds) == (Count.DECRYPTION_ERRORS.oid,)

@@ -7,16 +7,18 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsm_agent.wire import snmp, snmp_v3
+from hsm_agent.wire import ber, snmp, snmp_v3
 from hsm_agent.wire.engine import MAX_BOOTS
 from hsm_agent.wire.snmp import PduType
+from hsm_agent.wire.snmp_counters import Count
 from hsm_agent.wire.snmp_originator import (
     Acknowledged,
     Declined,
     Learned,
 )
+from hsm_agent.wire.usm import Keys, PrivacyProtocol
 from tests.fakes.inform_receiver import RECEIVER_ENGINE, InformReceiver
-from tests.fakes.snmp_messages import NOW, PRIV_USER, open_v3
+from tests.fakes.snmp_messages import AUTH_USER, NOW, PRIV_USER, open_v3, parameters_of, rebuilt
 from tests.fakes.snmp_talk import VARBINDS, Talk, talk, v2c, v3
 
 
@@ -86,6 +88,62 @@ def test_a_response_in_clear_is_not_believed() -> None:
     )
 
     assert made.hear(answer) is None
+
+
+def _forge(
+    made: Talk, *, flags: int, keys: Keys | bytes, salt: bytes = b"", engine_id: bytes = RECEIVER_ENGINE
+) -> bytes:
+    """A Report of an unknown engine ID in answer to an inform, at any level."""
+    sent = made.originator.encode_inform(7, VARBINDS, NOW)
+    header = open_v3(sent, made.receiver.user.localize(RECEIVER_ENGINE) if made.receiver.user else None).header
+    varbind = ber.encode_varbind(Count.UNKNOWN_ENGINE_IDS.oid, ber.encode_counter32(1))
+    return snmp_v3.encode_message(
+        snmp_v3.Header(header.message_id, 65507, flags, 3),
+        engine_id=engine_id,
+        boots=3,
+        time=int(NOW),
+        keys=keys,
+        scoped=snmp_v3.encode_scoped(b"", b"", snmp.encode_pdu(PduType.REPORT, 0, 0, 0, (varbind,))),
+        salt=salt,
+    )
+
+
+def test_a_report_that_claims_privacy_alone_is_not_believed() -> None:
+    made = talk()
+
+    assert made.hear(_forge(made, flags=snmp_v3.PRIVACY, keys=b"")) is None
+
+
+def test_a_report_that_names_no_engine_is_not_believed() -> None:
+    made = talk()
+
+    assert made.hear(_forge(made, flags=0, keys=b"", engine_id=b"four")) is None
+
+
+def test_an_encrypted_answer_to_a_user_without_privacy_is_not_believed() -> None:
+    made = talk(AUTH_USER)
+    keys = replace(AUTH_USER.localize(RECEIVER_ENGINE), privacy=PrivacyProtocol.AES128, privacy_key=bytes(16))
+
+    assert made.hear(_forge(made, flags=snmp_v3.LEVEL, keys=keys, salt=bytes(8))) is None
+
+
+def test_an_encrypted_answer_without_a_salt_is_not_believed() -> None:
+    made = talk()
+    keys = PRIV_USER.localize(RECEIVER_ENGINE)
+    sent = made.originator.encode_inform(7, VARBINDS, NOW)
+    blank = rebuilt(sent, bytes(48), flags=snmp_v3.LEVEL, salt=b"short", data=ber.encode_octets(b"noise"))
+
+    assert made.hear(keys.sign(blank, parameters_of(blank).digest_offset)) is None
+
+
+def test_an_answer_of_another_version_or_to_another_message_is_ignored() -> None:
+    community, user = Talk(v2c(), InformReceiver()), talk()
+    to_community = community.receiver.answer(community.originator.encode_inform(7, VARBINDS, NOW), NOW)
+    to_user = user.receiver.answer(user.originator.encode_inform(7, VARBINDS, NOW), NOW)
+
+    assert user.hear(to_community) is None
+    assert community.hear(to_user) is None
+    assert Talk(v3(), InformReceiver()).hear(to_user) is None
 
 
 @given(st.data())

@@ -147,6 +147,16 @@ def test_a_getbulk_is_cut_to_what_fits() -> None:
     assert len(answer.pdu.varbinds) > 200
 
 
+def test_a_getbulk_that_fits_is_not_cut() -> None:
+    agent = Agent()
+    request = agent.heard(community_message(pdu(PduType.GETBULK, second=25)))
+
+    response = agent.authority.respond(request, 0, 0, [VALUE] * 25)
+
+    assert response is not None
+    assert open_community(response)[2].varbinds == VALUE * 25
+
+
 def test_a_getbulk_whose_first_value_does_not_fit_is_empty() -> None:
     agent = Agent()
     request = agent.heard(V3(keys=PRIV, max_size=484, inner=pdu(PduType.GETBULK, second=1)).encode())

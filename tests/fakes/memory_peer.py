@@ -1,0 +1,41 @@
+"""A receiver of notifications without a network: each link that is opened is the next one given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hsm_agent.deliver.address import Address
+from hsm_agent.deliver.base import Origin, SinkContext
+from hsm_agent.deliver.snmp_link import LinkError
+from hsm_agent.deliver.snmp_peer import Peer
+from hsm_agent.wire.mib_root import BASE
+from tests.fakes.snmp_messages import engine
+
+if TYPE_CHECKING:
+    from hsm_agent.deliver.snmp_link import Link
+
+ADDRESS = Address.parse("udp:192.0.2.10:162", ("udp",))
+CONTEXT = SinkContext(
+    origin=Origin(agent_name="a", host_name="h", version="1", enterprise_id=1), engine=engine(), base_oid=BASE
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPeer(Peer):
+    """Hands out `links` in turn; when there is none left, the network is down."""
+
+    links: list[Link]
+    address: Address = ADDRESS
+    bind: str | None = None
+    timeout: float = 0.1
+    retries: int = 1
+    context: SinkContext = CONTEXT
+    community: bytes | None = b"public"
+    turns: list[int] = field(default_factory=list)
+
+    async def open(self, turn: int) -> Link:
+        self.turns.append(turn)
+        if not self.links:
+            raise LinkError("network is unreachable")
+        return self.links.pop(0)
