@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from hsm_agent.config.errors import ConfigError
-from hsm_agent.config.load import Loaded, find, load
 from hsm_agent.control import ControlError, ask
 from hsm_agent.metrics import METRICS
-from hsm_agent.settings import duration
-from hsm_agent.verbs import show
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from hsm_agent.config.load import Loaded
 
 FAILED, BAD_CONFIGURATION = 1, 2
 
@@ -31,6 +30,8 @@ def _fail(text: str, code: int = FAILED) -> NoReturn:
 
 
 def _load(path: Path | None) -> Loaded:
+    from hsm_agent.config.load import find, load
+
     try:
         return load(path or find(), os.environ)
     except ConfigError as error:
@@ -50,6 +51,8 @@ class _Duration(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from hsm_agent.settings import duration
+
         try:
             return value if isinstance(value, float) else duration(value)
         except ValueError as error:
@@ -107,6 +110,7 @@ def check_config(config: Path | None) -> None:
 @click.option("--record", type=click.Path(path_type=Path, file_okay=False), help="Write raw results, masked, to DIR.")
 def poll(config: Path | None, form: str, record: Path | None, *, explain: bool) -> None:
     """Read every source once and print the readings; nothing is sent."""
+    from hsm_agent.verbs import show
     from hsm_agent.verbs.poll import as_json, poll_all
     from hsm_agent.verbs.poll import record as write
 
@@ -131,6 +135,8 @@ def poll(config: Path | None, form: str, record: Path | None, *, explain: bool) 
 @format_option
 def status(config: Path | None, form: str) -> None:
     """Ask the running agent how everything is."""
+    from hsm_agent.verbs import show
+
     answer = _ask(config, "status")
     if form == "json":
         answer.pop("ok")
@@ -160,6 +166,8 @@ def alarms() -> None:
 @format_option
 def alarms_list(config: Path | None, form: str) -> None:
     """List what is raised now."""
+    from hsm_agent.verbs import show
+
     entries = _ask(config, "status")["alarms"]
     _print_json(entries) if form == "json" else show.alarms(entries)
 
@@ -185,6 +193,8 @@ def silence(
     reason: str | None,
 ) -> None:  # fmt: skip
     """Hold back raises and changes, never clears."""
+    from hsm_agent.verbs import show
+
     if context.invoked_subcommand is not None:
         return
     if seconds is None or not reason:
@@ -198,6 +208,8 @@ def silence(
 @format_option
 def silence_list(config: Path | None, form: str) -> None:
     """List the silences in force."""
+    from hsm_agent.verbs import show
+
     entries = _ask(config, "status")["silences"]
     _print_json(entries) if form == "json" else show.silences(entries)
 
@@ -228,6 +240,8 @@ def spool() -> None:
 @format_option
 def spool_list(config: Path | None, form: str) -> None:
     """List the entries."""
+    from hsm_agent.verbs import show
+
     entries = _ask(config, "spool-list")["entries"]
     if form == "json":
         _print_json(entries)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from hsm_agent.config.errors import ConfigError
-from hsm_agent.config.load import find, load
 from hsm_agent.settings import size
 from hsm_agent.verbs.nagios import Range, RangeError, State, line
 from hsm_agent.version import VERSION
@@ -113,6 +112,8 @@ def _answer(words: Sequence[str]) -> tuple[Answer, int]:
             timeout_seconds=given.timeout,
         )
         return check_token(token), given.verbose
+    from hsm_agent.config.load import find, load  # noqa: PLC0415 - a check of a token must not pay for it
+
     try:
         loaded = load(given.config or find(), os.environ)
     except ConfigError as error:
