@@ -61,14 +61,14 @@ def stored_engine_id(directory: Path) -> bytes | None:
 
 def _read(path: Path) -> _State | None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise EngineStateError(f"{path}: {error.strerror}") from error
     try:
-        with os.fdopen(descriptor, encoding="utf-8") as file:
-            _check_owner(path, os.fstat(file.fileno()))
+        _check_owner(path, os.fstat(descriptor))
+        with os.fdopen(descriptor, encoding="utf-8", closefd=False) as file:
             return _State.model_validate_json(file.read())
     except (OSError, UnicodeDecodeError) as error:
         raise EngineStateError(f"{path}: {error}") from error
@@ -77,6 +77,8 @@ def _read(path: Path) -> _State | None:
             f"{path}: not what the agent wrote ({error.errors()[0]['msg']}); restore it from a backup, or remove it and"
             " tell every SNMPv3 receiver the new engine ID"
         ) from error
+    finally:
+        os.close(descriptor)
 
 
 def _check_owner(path: Path, found: os.stat_result) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from hsm_agent.serve.engine_state import FILE_NAME, EngineStateError, start_engine, stored_engine_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 CONFIGURED = bytes.fromhex("80001f880474657374")
@@ -94,6 +96,25 @@ def test_a_file_that_others_can_write_is_refused(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).chmod(0o622)
 
     with pytest.raises(EngineStateError, match="others can write it; run: chmod 600"):
+        start_engine(tmp_path, engine_id=None, now=0)
+
+
+def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    start_engine(tmp_path, engine_id=None, now=0)
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    os.chown(tmp_path / FILE_NAME, 12345, -1)
+
+    # The agent's own user is not root in real life; a file of root's is one that an administrator restored.
+    with pytest.raises(EngineStateError, match="owned by user 12345"):
+        start_engine(tmp_path, engine_id=None, now=0)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / FILE_NAME)
+
+    with pytest.raises(EngineStateError, match="not a regular file"):
         start_engine(tmp_path, engine_id=None, now=0)
 
 

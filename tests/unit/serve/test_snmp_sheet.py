@@ -90,6 +90,16 @@ def test_ages_are_rendered() -> None:
     assert (found.name, found.value) == ((*BASE, 1, 5, 1, 8, 1), 30)
 
 
+def test_a_new_poll_makes_ages_young_again() -> None:
+    made = sheet({1: row(12, time=STARTED + 3540), 2: row(13, time=STARTED + 3540)})
+    segment = patch(made.blank()[made.prefixes[AGE]], AGE, made.shown)
+
+    later = patch(segment, AGE, {2: made.encode(2, row(13, time=STARTED + 3600))})
+
+    assert [one.value for one in read_varbinds(b"".join(later.take(0, 9, MOMENT)))] == [60, 0]
+    assert [one.value for one in read_varbinds(b"".join(segment.take(0, 9, MOMENT)))] == [60, 60]
+
+
 def test_age_of_a_reading_from_the_future_is_zero() -> None:
     made = sheet()
     segment = patch(made.blank()[made.prefixes[AGE]], AGE, {1: made.encode(1, row(12, time=STARTED + 9999))})

@@ -1,4 +1,4 @@
-"""Views that follow the store: rows come, change and go; scopes see theirs; a refresh is all or nothing."""
+"""Views that follow the store: rows come, change and go; a refresh is all or nothing."""
 
 from __future__ import annotations
 
@@ -9,49 +9,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.model import Guarantee, Severity, SinkStatus
-from hsm_agent.serve.indexes import FILE_NAME, Indexes
-from hsm_agent.serve.snmp_scalars import engine_groups, system_group
-from hsm_agent.serve.snmp_tables import WHOLE, Scope, Tables
-from hsm_agent.serve.snmp_view import Moment
-from hsm_agent.wire.engine import Engine
+from hsm_agent.serve.indexes import FILE_NAME
 from hsm_agent.wire.mib import BASE
-from hsm_agent.wire.snmp import read_varbinds
-from hsm_agent.wire.snmp_counters import Counters
-from tests.fakes.snmp_present import ENGINE_ID, STARTED, alarm, payments, raise_alarms, reading, store
+from tests.fakes.snmp_listing import (
+    EVERYTHING,
+    MOMENT,
+    SINK_QUEUED,
+    TOKEN_LABEL,
+    TOKEN_SESSIONS,
+    TOKEN_STATUS,
+    column,
+    listed,
+    tables,
+)
+from tests.fakes.snmp_present import alarm, payments, raise_alarms, reading, store
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from hsm_agent.store import Store
-    from hsm_agent.wire.ber import Oid
-
-EVERYTHING: Scope = frozenset({WHOLE})
-PAYMENTS: Scope = frozenset({"pay*"})
-MOMENT = Moment(5000.0, STARTED + 3600)
-TOKEN_LABEL, TOKEN_STATUS, TOKEN_SESSIONS = (1, 3, 1, 3), (1, 3, 1, 10), (1, 3, 1, 17)
-SINK_QUEUED = (1, 7, 1, 6)
-
-
-async def tables(directory: Path, present: Store, *scopes: Scope, base: Oid = BASE, refresh: bool = True) -> Tables:
-    made = Tables(store=present, base=base, indexes=Indexes.load(directory))
-    engine = Engine(engine_id=ENGINE_ID, boots=1, started=0.0)
-    system = system_group(base=base, engine=engine, name="x", contact="", location="")
-    await made.arrange(scopes or (EVERYTHING,), {**system, **engine_groups(engine, Counters())})
-    if refresh:
-        await made.refresh([*present.sources, "agent"], alarms=True)
-    return made
-
-
-def listed(made: Tables, scope: Scope = EVERYTHING) -> dict[Oid, object]:
-    view = made.view(scope)
-    found, end = view.run(view.after((0, 0)), 100_000, MOMENT)
-    assert end is None
-    return {one.name: one.value for one in read_varbinds(b"".join(found))}
-
-
-def column(made: Tables, arc: Oid, scope: Scope = EVERYTHING, base: Oid = BASE) -> dict[int, object]:
-    prefix = base + arc
-    return {name[-1]: value for name, value in listed(made, scope).items() if name[:-1] == prefix}
 
 
 async def test_rows_appear_in_the_order_of_their_first_sight(tmp_path: Path) -> None:
@@ -177,78 +151,6 @@ async def test_a_new_sink_shows_with_the_next_refresh_and_an_old_one_goes_at_onc
     await made.refresh([], alarms=False)
 
     assert column(made, SINK_QUEUED) == {2: 0, 3: 9}
-
-
-async def test_a_narrow_scope_sees_the_system_group_and_its_tokens_alone(tmp_path: Path) -> None:
-    present = store()
-    raise_alarms(present, [alarm(), alarm(resource="backup", number=2)])
-    made = await tables(tmp_path, present, EVERYTHING, frozenset({"1234567890"}))
-
-    found = listed(made, frozenset({"1234567890"}))
-
-    system = [name for name in found if name[:7] == (1, 3, 6, 1, 2, 1, 1)]
-    tables_seen = {name[len(BASE) + 1] for name in found if name not in system}
-    assert len(system) == 7
-    assert tables_seen == {3, 4, 5, 6}
-    assert {name[-1] for name in found if name[len(BASE) :][:2] == (1, 3)} == {1}
-    assert {found[*BASE, 1, 5, 1, 3, row] for row in range(1, 20)} == {b"payments"}
-    assert column(made, (1, 6, 1, 5), frozenset({"1234567890"})) == {1: b"payments"}
-
-
-async def test_a_token_of_the_same_name_in_another_source_is_seen_by_name(tmp_path: Path) -> None:
-    made = await tables(tmp_path, store(), PAYMENTS)
-
-    assert column(made, (1, 3, 1, 2), PAYMENTS) == {1: b"luna-a", 3: b"soft"}
-
-
-async def test_something_that_is_no_token_is_not_seen_for_its_name(tmp_path: Path) -> None:
-    present = store()
-    present.update([reading("sensor_celsius", 40, resource="pay-rack")])
-
-    made = await tables(tmp_path, present, PAYMENTS)
-
-    assert b"pay-rack" not in listed(made, PAYMENTS).values()
-
-
-async def test_a_token_that_appears_is_seen_by_its_scope(tmp_path: Path) -> None:
-    present = store()
-    made = await tables(tmp_path, present, EVERYTHING, PAYMENTS)
-    present.update([reading("token_present", 1, resource="payroll"), reading("token_sessions", 4, resource="payroll")])
-
-    await made.refresh(["luna-a"], alarms=False)
-
-    assert column(made, TOKEN_SESSIONS, PAYMENTS) == {1: 12, 5: 4}
-
-
-async def test_a_token_that_loses_its_serial_is_lost_to_the_scope_of_that_serial(tmp_path: Path) -> None:
-    scope: Scope = frozenset({"1234567890"})
-    present = store()
-    made = await tables(tmp_path, present, scope)
-    present.update([reading("token_info", None)])
-
-    await made.refresh(["luna-a"], alarms=False)
-
-    assert [name for name in listed(made, scope) if name[: len(BASE)] == BASE] == []
-
-
-async def test_narrow_views_follow_changes(tmp_path: Path) -> None:
-    present = store()
-    made = await tables(tmp_path, present, PAYMENTS)
-    present.update([reading("token_sessions", 99), reading("token_sessions", 7, resource="backup")])
-
-    await made.refresh(["luna-a"], alarms=False)
-
-    assert column(made, TOKEN_SESSIONS, PAYMENTS) == {1: 99}
-
-
-async def test_scopes_can_be_rearranged(tmp_path: Path) -> None:
-    made = await tables(tmp_path, store(), EVERYTHING)
-
-    await made.arrange((PAYMENTS,), {})
-
-    assert column(made, TOKEN_SESSIONS, PAYMENTS) == {1: 12}
-    with pytest.raises(KeyError):
-        made.view(EVERYTHING)
 
 
 async def test_the_tables_move_with_the_base(tmp_path: Path) -> None:
