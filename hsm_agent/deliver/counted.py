@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from hsm_agent.deliver.base import Retry
+from hsm_agent.deliver.stamp import MESSAGES_A_TURN, Stamp
 from hsm_agent.deliver.streams import Connection, Route, describe
 from hsm_agent.model import Guarantee
 from hsm_agent.wire.framing import frame
@@ -17,7 +18,6 @@ from hsm_agent.wire.framing import frame
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hsm_agent.deliver.stamp import Stamp
     from hsm_agent.model import Event
 
 _WINDOW = 64
@@ -53,7 +53,10 @@ class CountedSink:
         whole = False
         try:
             async with asyncio.timeout(self._route.timeout):
-                connection.write(b"".join(frame(self._stamp.message(event)) for event in events))
+                for start in range(0, len(events), MESSAGES_A_TURN):
+                    turn = events[start : start + MESSAGES_A_TURN]
+                    connection.write(b"".join(frame(self._stamp.message(event)) for event in turn))
+                    await asyncio.sleep(0)
                 await connection.acknowledged()
             whole = True
         except TimeoutError as error:

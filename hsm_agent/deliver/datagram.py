@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, cast
 
 from hsm_agent.deliver.address import Address, Endpoint, endpoints
 from hsm_agent.deliver.base import Refused, Retry
+from hsm_agent.deliver.stamp import MESSAGES_A_TURN, Stamp
 from hsm_agent.deliver.streams import describe
 from hsm_agent.model import Guarantee
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hsm_agent.deliver.stamp import Stamp
     from hsm_agent.model import Event
 
 _WINDOW = 32
@@ -59,7 +59,7 @@ class DatagramSink:
         try:
             async with asyncio.timeout(self._timeout):
                 datagrams = await self._ready()
-                too_long = self._send(datagrams, events)
+                too_long = await self._send(datagrams, events)
                 await asyncio.sleep(_GRACE_SECONDS)
             if datagrams.error is not None:
                 raise datagrams.error
@@ -73,10 +73,12 @@ class DatagramSink:
                 raise Refused(event.event_id, f"{self._address}: too long for a datagram on this path")
             accepted(event)
 
-    def _send(self, datagrams: _Socket, events: Sequence[Event]) -> Event | None:
+    async def _send(self, datagrams: _Socket, events: Sequence[Event]) -> Event | None:
         """Send up to the first event that is too long, which is returned."""
         assert datagrams.transport is not None
-        for event in events:
+        for position, event in enumerate(events):
+            if position % MESSAGES_A_TURN == 0:
+                await asyncio.sleep(0)
             datagrams.transport.sendto(self._stamp.message(event))
             # Errors of the call itself are reported before it returns.
             if datagrams.error is not None and datagrams.error.errno == errno.EMSGSIZE:

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hsm_agent.deliver.base import Refused, Retry
+from hsm_agent.deliver.stamp import MESSAGES_A_TURN, Stamp
 from hsm_agent.deliver.streams import Connection, Route, describe
 from hsm_agent.model import Guarantee
 from hsm_agent.wire.relp import Accepted, Answer, Opened, Rejected, RelpError, Session, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from hsm_agent.deliver.stamp import Stamp
     from hsm_agent.model import Event
 
 _GOODBYE_SECONDS = 0.9
-_FRAMES_A_TURN = 16
 
 _Verdict = Accepted | Rejected
 
@@ -142,6 +141,7 @@ class RelpSink:
     @staticmethod
     def _check_end(link: _Link, batch: _Batch) -> None:
         if link.session.state is not State.READY and (link.session.outstanding or batch.next() is not None):
+            link.session.receive(b"")  # raises what the receiver did wrong, if that was it
             raise RelpError("the receiver ended the session")
 
     async def _fill(self, link: _Link, batch: _Batch) -> None:
@@ -150,15 +150,21 @@ class RelpSink:
         So the event that ends session after session is known: it is alone on its way.
         """
         room = link.session.room if link.proved else min(link.session.room, 1 - link.session.outstanding)
-        while room > 0 and (event := batch.next()) is not None:
+        while room > 0 and batch.next() is not None:
             if link.connection.broken:
                 raise ConnectionError(link.connection.broken)
+            turn = min(room, MESSAGES_A_TURN)
+            link.connection.write(b"".join(self._frames(link, batch, turn)))
+            room -= turn
+            await asyncio.sleep(0)
+
+    def _frames(self, link: _Link, batch: _Batch, count: int) -> Iterator[bytes]:
+        for _ in range(count):
+            if (event := batch.next()) is None:
+                return
             txnr, octets = link.session.syslog(self._stamp.message(event))
             batch.sent(txnr)
-            link.connection.write(octets)
-            room -= 1
-            if room % _FRAMES_A_TURN == 0:
-                await asyncio.sleep(0)  # formatting a whole window would hold the event loop for 20 ms and more
+            yield octets
 
     def _note(self, link: _Link, batch: _Batch, answers: Sequence[Answer]) -> None:
         for answer in answers:

@@ -82,6 +82,7 @@ class Session:
         self._buffer = bytearray()
         self._txnr = 0
         self._outstanding: deque[int] = deque()
+        self._failure: RelpError | None = None
         self.state = State.NEW
 
     @property
@@ -121,20 +122,24 @@ class Session:
         return self._frame(b"close", b"")
 
     def receive(self, chunk: bytes) -> list[Answer]:
-        """What the server said. Raises RelpError only; the session is closed then."""
-        if self._over():
-            return []
+        """What the server said. Raises RelpError only; the session is closed then.
+
+        Answers that came before what is wrong still count: they are returned, and the next call raises.
+        """
+        if self._failure is not None:
+            raise self._failure
         self._buffer += chunk
         answers: list[Answer] = []
         try:
             while not self._over() and (found := self._take()) is not None:
                 answers += self._understand(*found)
-        except RelpError:
+        except RelpError as error:
             self.state = State.CLOSED
-            raise
-        finally:
-            if self._over():
-                self._buffer.clear()
+            self._failure = error
+        if self._over():
+            self._buffer.clear()
+        if self._failure is not None and not answers:
+            raise self._failure
         return answers
 
     def _over(self) -> bool:

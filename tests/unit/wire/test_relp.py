@@ -87,7 +87,6 @@ def test_half_a_frame_waits_for_the_rest() -> None:
     [
         pytest.param(b"5 rsp 6 200 OK\n", "not outstanding", id="never sent"),
         pytest.param(b"1 rsp 6 200 OK\n", "not outstanding", id="open answered twice"),
-        pytest.param(b"2 rsp 6 200 OK\n2 rsp 6 200 OK\n", "not outstanding", id="answered twice"),
         pytest.param(b"2 rsp 0\n", "without a status", id="nothing said"),
         pytest.param(b"2 rsp 2 OK\n", "without a status", id="no number"),
         pytest.param(b"2 rsp 6 200 OK!", "trailer", id="no trailer"),
@@ -106,7 +105,24 @@ def test_a_server_that_breaks_the_protocol_ends_the_session(octets: bytes, why: 
         session.receive(octets)
 
     assert session.state is State.CLOSED
-    assert session.receive(b"3 rsp 6 200 OK\n") == []
+    with pytest.raises(RelpError, match=why):
+        session.receive(b"3 rsp 6 200 OK\n")
+
+
+def test_answers_before_what_is_wrong_still_count() -> None:
+    session = with_messages(3)
+
+    assert session.receive(b"2 rsp 6 200 OK\n2 rsp 6 200 OK\n3 rsp 6 200 OK\n") == [Accepted(txnr=2)]
+    assert (session.state, session.outstanding) == (State.CLOSED, 2)
+    with pytest.raises(RelpError, match="an answer to transaction 2, which is not outstanding"):
+        session.receive(b"")
+
+
+def test_after_the_end_nothing_is_heard() -> None:
+    session = with_messages(1)
+    session.receive(b"0 serverclose 0\n")
+
+    assert session.receive(b"2 rsp 6 200 OK\n") == []
 
 
 @pytest.mark.parametrize(
