@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from hsm_agent.model import Event, Severity
-    from hsm_agent.spool.rows import Pending, Row, Rows
+    from hsm_agent.spool.rows import NewRow, Pending, Row
 
 _TRANSITIONS = {EventKind.RAISED, EventKind.CHANGED, EventKind.CLEARED}
 
@@ -73,9 +73,9 @@ class Cursor:
             return False
         return self.minimum is None or event.severity.rank >= self.minimum.rank
 
-    def append(self, seq: int, event: Event, *, attempts: int = 0) -> None:
+    def append(self, seq: int, kind: EventKind, alarm_id: str, *, attempts: int = 0) -> None:
         """Queue an entry at the end."""
-        run = self._run_of(event)
+        run = self.runs.setdefault(alarm_id, Run(alarm_id)) if alarm_id and kind in _TRANSITIONS else None
         self.waiting[seq] = Place(run, attempts)
         if run is None:
             self._loose[seq] = None
@@ -84,12 +84,12 @@ class Cursor:
         if run.seqs and (run.told or len(run.seqs) > 1):
             self._superseded[run.seqs[-1]] = None
         run.seqs.append(seq)
-        run.open = event.kind is not EventKind.CLEARED
+        run.open = kind is not EventKind.CLEARED
         self._place(run)
 
     def queue(self, seq: int, event: Event) -> None:
         """Queue a new entry at the end, and have that stored."""
-        self.append(seq, event)
+        self.append(seq, event.kind, event.alarm_id)
         self.store_place(seq)
         run = self.waiting[seq].run
         if run is not None:
@@ -164,12 +164,15 @@ class Cursor:
         """Have one run stored."""
         self._changes.put("run", (self.name, run.alarm_id), (int(run.told), int(run.open)))
 
-    def dump(self) -> Rows:
-        """Every row of this sink."""
-        rows: Rows = {("sink", (self.name,)): self._row()}
-        rows |= {("waiting", (self.name, seq)): (place.attempts,) for seq, place in self.waiting.items()}
-        rows |= {("run", (self.name, run.alarm_id)): (int(run.told), int(run.open)) for run in self.runs.values()}
-        return rows
+    def rows(self) -> Iterator[NewRow]:
+        """Every row of this sink. What changes while this goes on is left to whoever stores changes."""
+        yield ("sink", (self.name,)), self._row()
+        for seq in list(self.waiting):
+            if (place := self.waiting.get(seq)) is not None:
+                yield ("waiting", (self.name, seq)), (place.attempts,)
+        for alarm_id in list(self.runs):
+            if (run := self.runs.get(alarm_id)) is not None:
+                yield ("run", (self.name, alarm_id)), (int(run.told), int(run.open))
 
     def erase(self) -> None:
         """The sink is gone: its row and its runs are too. The entries are the ledger's to release."""
@@ -179,11 +182,6 @@ class Cursor:
 
     def _row(self) -> Row:
         return (self.minimum.value if self.minimum else "", self.dropped, self.buried)
-
-    def _run_of(self, event: Event) -> Run | None:
-        if event.kind not in _TRANSITIONS or not event.alarm_id:
-            return None
-        return self.runs.setdefault(event.alarm_id, Run(event.alarm_id))
 
     def _tell(self, run: Run) -> None:
         if not run.told:

@@ -40,12 +40,13 @@ class Loaded:
     """What was on disk. `damage` says what was wrong with it; the file was then set aside.
 
     `fresh`: the file is a new one, so none of the rows is on disk now. Only then are states among the rows.
-    `trouble`: why nothing may be written yet all the same.
+    `same`: it is the very file that was open before. `trouble`: why nothing may be written yet all the same.
     """
 
     rows: Rows = field(default_factory=dict)
     damage: str = ""
     fresh: bool = False
+    same: bool = False
     trouble: str = ""
 
 
@@ -145,7 +146,7 @@ class Disk:
             self._lock = None
 
     def _open(self) -> Loaded:
-        damage = ""
+        damage, before = "", self._inode
         try:
             fresh = self._connect()
             self._check()
@@ -160,8 +161,13 @@ class Disk:
             rows, unreadable = self._salvage(states=False)
             if unreadable:
                 raise DiskTrouble(unreadable)
-        reserved = self._ballast.restore()
-        return Loaded(rows=rows, damage=damage, fresh=fresh, trouble="" if reserved else "disk full: no reserve left")
+        return Loaded(
+            rows=rows,
+            damage=damage,
+            fresh=fresh,
+            same=not fresh and self._inode == before,
+            trouble="" if self._ballast.restore() else "disk full: no reserve left",
+        )
 
     def _connect(self) -> bool:
         """Whether the file had to be made."""

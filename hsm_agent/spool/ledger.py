@@ -28,8 +28,8 @@ from hsm_agent.spool.rows import Pending
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from hsm_agent.model import Event
-    from hsm_agent.spool.rows import Rows
+    from hsm_agent.model import Event, EventKind
+    from hsm_agent.spool.rows import NewRow
 
 ENTRY_OVERHEAD = 256
 """Bytes an entry takes beside its payload: its rows and index pages. Measured: pages in use stay below the sum."""
@@ -134,17 +134,17 @@ class Ledger:
                 dropped.append(self._drop(*found, why))
         return dropped
 
-    def dump(self) -> Rows:
-        """Every row, as the disk should have it; states are not the ledger's."""
-        return {("tally", ("dropped",)): (self.dropped_total,), **self.rows()}
-
-    def rows(self) -> Rows:
-        """Every row of entries and sinks."""
-        rows: Rows = {("entry", (seq,)): (stored.payload,) for seq, stored in self._stored.items()}
-        rows |= {("dead", key): (letter.reason, letter.time) for key, letter in self._dead.items()}
-        for cursor in self.cursors.values():
-            rows |= cursor.dump()
-        return rows
+    def rows(self) -> Iterator[NewRow]:
+        """Every row, as the disk should have it. May be read bit by bit: what changes meanwhile is in `changes`."""
+        yield ("tally", ("dropped",)), (self.dropped_total,)
+        for seq in list(self._stored):
+            if (stored := self._stored.get(seq)) is not None:
+                yield ("entry", (seq,)), (stored.payload,)
+        for key in list(self._dead):
+            if (letter := self._dead.get(key)) is not None:
+                yield ("dead", key), (letter.reason, letter.time)
+        for cursor in list(self.cursors.values()):
+            yield from cursor.rows()
 
     def listing(self) -> Iterator[SpoolEntry]:
         """All entries, oldest first, as they were when this was called; what leaves meanwhile is left out."""
@@ -187,16 +187,16 @@ class Ledger:
         self.cursors[name] = Cursor(name, minimum, self.changes, dropped=dropped, buried=buried)
         return self.cursors[name]
 
-    def add_entry(self, seq: int, event: Event, payload: bytes) -> None:
+    def add_entry(self, seq: int, event_id: str, payload: bytes) -> None:
         """Take in an entry; whoever holds it follows."""
-        self._stored[seq] = _Stored(event.event_id, payload)
+        self._stored[seq] = _Stored(event_id, payload)
         self._bytes += self._stored[seq].bytes
         self.last_seq = max(self.last_seq, seq)
 
-    def add_waiting(self, sink: str, seq: int, event: Event, attempts: int) -> None:
+    def add_waiting(self, sink: str, seq: int, kind: EventKind, alarm_id: str, attempts: int) -> None:
         """Take in that a sink waits for an entry."""
         self._stored[seq].holders += 1
-        self.cursors[sink].append(seq, event, attempts=attempts)
+        self.cursors[sink].append(seq, kind, alarm_id, attempts=attempts)
 
     def add_dead(self, seq: int, letter: DeadLetter) -> None:
         """Take in a dead letter."""
@@ -219,7 +219,7 @@ class Ledger:
         if not listeners:
             return
         seq, payload = self.last_seq + 1, encode(event)
-        self.add_entry(seq, event, payload)
+        self.add_entry(seq, event.event_id, payload)
         self.changes.put("entry", (seq,), (payload,))
         for cursor in listeners:
             self._stored[seq].holders += 1

@@ -13,8 +13,12 @@ from hsm_agent.spool.records import DeadLetter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hsm_agent.model import Event
+    from hsm_agent.model import EventKind
     from hsm_agent.spool.rows import Rows, Table
+
+
+_Kind = tuple["EventKind", str]
+"""What a cursor needs to know of an entry: the kind of its event, and the alarm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +39,9 @@ def restore(rows: Rows, *, entries: int, size: int) -> Restored:
             ledger.cursors[name].restore_run(alarm_id, told=bool(told), is_open=bool(is_open))
         else:
             ledger.changes.erase("run", (name, alarm_id))
-    events, unreadable = _entries(rows, ledger)
-    _holders(rows, ledger, events)
-    for seq in events:
+    entries_read, unreadable = _entries(rows, ledger)
+    _holders(rows, ledger, entries_read)
+    for seq in entries_read:
         ledger.discard_if_unheld(seq)
     for cursor in ledger.cursors.values():
         cursor.settle_all()
@@ -45,28 +49,29 @@ def restore(rows: Rows, *, entries: int, size: int) -> Restored:
     return Restored(ledger, unreadable)
 
 
-def _entries(rows: Rows, ledger: Ledger) -> tuple[dict[int, Event], int]:
-    events: dict[int, Event] = {}
+def _entries(rows: Rows, ledger: Ledger) -> tuple[dict[int, _Kind], int]:
+    found: dict[int, _Kind] = {}
     unreadable = 0
     for (seq,), (payload,) in _of(rows, "entry"):
         try:
-            events[seq] = decode(payload)
+            event = decode(payload)
         except ValueError:
             unreadable += 1
             ledger.changes.erase("entry", (seq,))
         else:
-            ledger.add_entry(seq, events[seq], payload)
-    return events, unreadable
+            found[seq] = (event.kind, event.alarm_id)
+            ledger.add_entry(seq, event.event_id, payload)
+    return found, unreadable
 
 
-def _holders(rows: Rows, ledger: Ledger, events: dict[int, Event]) -> None:
+def _holders(rows: Rows, ledger: Ledger, entries: dict[int, _Kind]) -> None:
     for (name, seq), (attempts,) in sorted(_of(rows, "waiting"), key=lambda row: int(row[0][1])):
-        if name in ledger.cursors and seq in events:
-            ledger.add_waiting(name, seq, events[seq], attempts)
+        if name in ledger.cursors and seq in entries:
+            ledger.add_waiting(name, seq, *entries[seq], attempts)
         else:
             ledger.changes.erase("waiting", (name, seq))
     for (name, seq), (reason, time) in _of(rows, "dead"):
-        if name in ledger.cursors and seq in events:
+        if name in ledger.cursors and seq in entries:
             ledger.add_dead(seq, DeadLetter(sink=name, reason=reason, time=time))
         else:
             ledger.changes.erase("dead", (name, seq))

@@ -10,6 +10,8 @@ from typing import Any, Literal
 Table = Literal["sink", "entry", "waiting", "dead", "run", "state", "tally"]
 Key = tuple[str | int, ...]
 Row = tuple[Any, ...]
+NewRow = tuple[tuple[Table, Key], Row]
+"""A row with its table and key."""
 Rows = dict[tuple[Table, Key], Row]
 """Rows by table and key."""
 Changes = dict[tuple[Table, Key], Row | None]

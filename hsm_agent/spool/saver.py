@@ -10,19 +10,22 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from hsm_agent.spool.disk import Loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from hsm_agent.spool.disk import DiskTrouble
     from hsm_agent.spool.records import SpoolError
-    from hsm_agent.spool.rows import Changes, Rows
+    from hsm_agent.spool.rows import Changes, NewRow
     from hsm_agent.spool.thread import DiskThread
 
 log = logging.getLogger(__name__)
+
+_ROWS_A_TURN = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,8 @@ class _Unconfirmed:
 class Saver:
     """One spool's changes on their way to the disk.
 
-    `take_in(loaded)` is called when the file was opened anew and returns every row that should be in it;
-    `release(upto)` when the entries up to a sequence number may be sent.
+    `take_in(loaded)` is called when the file was opened anew and returns every row that should be in it, or None if
+    it is as it was left; `release(upto)` when the entries up to a sequence number may be sent.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class Saver:
         *,
         patience_seconds: float,
         retry_seconds: float,
-        take_in: Callable[[Loaded], Rows],
+        take_in: Callable[[Loaded], Iterator[NewRow] | None],
         release: Callable[[int], None],
     ) -> None:
         self.reason = ""
@@ -159,10 +162,26 @@ class Saver:
             return
         if loaded.damage:
             log.error("spool: its file was damaged and is set aside: %s", loaded.damage)
-        rows = self._take_in(loaded)
-        states: Changes = {key: row for key, row in self._unsaved.items() if key[0] == "state"}
-        self._unsaved = difference(loaded, rows) | states
         self._file_open = True
+        rows = self._take_in(loaded)
+        if rows is None:
+            self._retry()
+        else:
+            self._rebuild(epoch, loaded, rows)
+
+    def _rebuild(self, epoch: int, loaded: Loaded, rows: Iterator[NewRow]) -> None:
+        """The file is not what it was: gather every row for it, a few a turn of the loop."""
+        if epoch != self._epoch:
+            return
+        some = list(islice(rows, _ROWS_A_TURN))
+        for key, row in some:
+            self._unsaved.setdefault(key, row)
+        if some:
+            asyncio.get_running_loop().call_soon(self._rebuild, epoch, loaded, rows)
+            return
+        for key, row in loaded.rows.items():
+            # States are among them only if they are gone from the disk; all else is as the ledger has it, or gone.
+            self._unsaved.setdefault(key, row if key[0] == "state" else None)
         self._retry()
 
     def _recovered_or_not(self, epoch: int, trouble: str, left: Changes, file_open: bool) -> None:  # noqa: FBT001 - a callback
@@ -183,15 +202,3 @@ class Saver:
     def _still_failing(self, reason: str) -> None:
         self.reason = reason
         self._timer = asyncio.get_running_loop().call_later(self._retry_seconds, self._retry)
-
-
-def difference(loaded: Loaded, rows: Rows) -> Changes:
-    """What must be written so that the file has these rows. A fresh file gets the old one's states as well."""
-    changes: Changes = {}
-    if loaded.fresh:
-        changes.update({key: row for key, row in loaded.rows.items() if key[0] == "state"})
-        changes.update(rows)
-    else:
-        changes.update({key: None for key in loaded.rows if key not in rows})
-        changes.update({key: row for key, row in rows.items() if loaded.rows.get(key) != row})
-    return changes

@@ -16,16 +16,16 @@ from hsm_agent.spool.disk import DiskTrouble, Loaded
 from hsm_agent.spool.ledger import Ledger
 from hsm_agent.spool.loading import restore
 from hsm_agent.spool.records import SpoolError
-from hsm_agent.spool.saver import Saver, difference
+from hsm_agent.spool.saver import Saver
 from hsm_agent.spool.thread import DiskThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hsm_agent.model import Event
     from hsm_agent.spool.records import Entry, Registered, SinkSpec, SpoolEntry, SpoolStats
-    from hsm_agent.spool.rows import Rows
+    from hsm_agent.spool.rows import NewRow
 
 log = logging.getLogger(__name__)
 
@@ -194,30 +194,42 @@ class Spool:
             self._blind = True
             self._saver.fail(str(loaded), file_open=False)
             return
-        rows = self._take_in(loaded)
+        self._restore(loaded)
+        changes = self._ledger.changes.take()
         if loaded.damage:
             self.recovered = f"the spool's file was damaged and is set aside: {loaded.damage}"
             log.error("spool: %s; %d events of it could be read", self.recovered, self.stats().entries)
+        if loaded.fresh:
+            changes.update(self._ledger.rows())
+            changes.update({key: row for key, row in loaded.rows.items() if key[0] == "state"})
         if loaded.trouble:
             self._saver.fail(loaded.trouble, file_open=True)
-        await self._saver.save(difference(loaded, rows), durable=True, upto=self._ledger.last_seq)
+        await self._saver.save(changes, durable=True, upto=self._ledger.last_seq)
 
-    def _take_in(self, loaded: Loaded) -> Rows:
-        """The disk was opened: what it should have now. What it had is taken in if that was not done before."""
-        known = self._ledger
-        if self._blind or not self._specs:
-            restored = restore(loaded.rows | known.rows(), entries=known.entries_limit, size=known.size_limit)
-            self._ledger = restored.ledger
-            self._ledger.dropped_total += known.dropped_total
-            self._ledger.last_seq = max(self._ledger.last_seq, known.last_seq)
-            self._ledger.register(self._specs, ()) if self._specs else None
+    def _take_in(self, loaded: Loaded) -> Iterator[NewRow] | None:
+        """The disk was opened anew: what it should have now, None if that is what it has."""
+        if self._blind:
+            self._restore(loaded)
             self._blind = False
-            if restored.unreadable:
-                self.recovered = f"{restored.unreadable} spooled events could not be read and are lost"
-                log.error("spool: %s", self.recovered)
+            if self._specs:
+                self._ledger.register(self._specs, ())
+            self._ledger.changes.take()  # all of it is in the rows
             self._wake()
-        self._ledger.changes.take()  # all of it is in the dump
-        return self._ledger.dump()
+        elif loaded.same:
+            return None
+        return self._ledger.rows()
+
+    def _restore(self, loaded: Loaded) -> None:
+        """Put what is on disk before what is in memory."""
+        known = self._ledger
+        restored = restore(loaded.rows | dict(known.rows()), entries=known.entries_limit, size=known.size_limit)
+        dropped_before = loaded.rows.get(("tally", ("dropped",)), (0,))[0]
+        self._ledger = restored.ledger
+        self._ledger.last_seq = max(self._ledger.last_seq, known.last_seq)
+        self._ledger.dropped_total = dropped_before + known.dropped_total
+        if restored.unreadable:
+            self.recovered = f"{restored.unreadable} spooled events could not be read and are lost"
+            log.error("spool: %s", self.recovered)
 
     async def _save(self, *, durable: bool) -> None:
         dropped = self._ledger.fit()

@@ -46,7 +46,7 @@ def _reopened(disk: Disk) -> Loaded:
 def test_what_is_written_is_read_back(disk: Disk) -> None:
     disk.apply({**ROWS, **STATE}, durable=True)
 
-    assert _reopened(disk) == Loaded(rows=ROWS)
+    assert _reopened(disk) == Loaded(rows=ROWS, same=True)
     assert disk.states("alarm/") == {"alarm/1": "raised"}
     assert disk.states("") == {"alarm/1": "raised"}
 

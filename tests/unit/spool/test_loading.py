@@ -38,10 +38,10 @@ def test_every_part_of_a_ledger_comes_back() -> None:
     ledger.give_back("all", [ledger.last_seq], sent=True)
     ledger.bury("critical", ledger.last_seq, "refused", 7.0)
 
-    back = restore(ledger.dump(), entries=3, size=10**9)
+    back = restore(dict(ledger.rows()), entries=3, size=10**9)
 
     assert back.unreadable == 0
-    assert back.ledger.dump() == ledger.dump()
+    assert dict(back.ledger.rows()) == dict(ledger.rows())
     assert back.ledger.stats("") == ledger.stats("")
     assert list(back.ledger.listing()) == list(ledger.listing())
     assert back.ledger.changes.take() == {}
@@ -68,7 +68,7 @@ def test_rows_that_contradict_each_other_are_put_right() -> None:
 
     assert back.unreadable == 1
     assert [entry.event.event_id for entry in back.ledger.pending("noc", 10, upto=99)] == ["e"]
-    assert _applied(rows, back.ledger.changes.take()).keys() <= {*back.ledger.dump(), ("run", ("noc", "a"))}
+    assert _applied(rows, back.ledger.changes.take()).keys() <= {*dict(back.ledger.rows()), ("run", ("noc", "a"))}
 
 
 def _applied(rows: Rows, changes: Changes) -> Rows:
@@ -105,7 +105,7 @@ class _History:
     def __init__(self) -> None:
         self.ledger = Ledger(entries=10**6, size=10**9)
         self.ledger.register(SINKS, ())
-        self.disk = self.ledger.dump()
+        self.disk = dict(self.ledger.rows())
         self.receivers = {spec.name: _Receiver() for spec in SINKS}
         self._told: set[tuple[str, str]] = set()
         self._ids = count()
@@ -119,7 +119,7 @@ class _History:
             assert isinstance(detail, int)
             self._send(SINKS[which].name, detail, answered=what == "accept")
         self.disk = _applied(self.disk, self.ledger.changes.take())
-        assert self.disk == self.ledger.dump()
+        assert self.disk == dict(self.ledger.rows())
 
     def _event(self, what: str, alarm_id: str, severity: object) -> Event:
         event_id = f"e{next(self._ids)}"

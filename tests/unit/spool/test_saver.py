@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from hsm_agent.spool.disk import DiskTrouble, Loaded
-from hsm_agent.spool.saver import Saver, difference
+from hsm_agent.spool.saver import Saver
 from tests.fakes.disk_thread import ScriptedThread
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class _Rig:
             self.thread,
             patience_seconds=patience_seconds,
             retry_seconds=0.0,
-            take_in=lambda _: should_be or {},
+            take_in=lambda _: iter(should_be.items()) if should_be else None,
             release=self.released.append,
         )
 
@@ -129,9 +129,40 @@ async def test_a_file_that_is_lost_is_opened_anew_and_made_whole() -> None:
     await _turns()
     assert rig.saver.reason == "unable to open"
     rig.thread.answer_open(Loaded(rows={("tally", ("dropped",)): (3,), ("run", ("noc", "a")): (1, 0)}))
+    await _turns()
     rig.thread.answer_recovery()
 
     assert rig.thread.rows == {**rows, **_state("1"), ("run", ("noc", "a")): None}
+
+
+async def test_a_file_that_is_as_it_was_left_gets_what_is_missing_alone() -> None:
+    rig = _Rig()
+    saving = rig.begin(_state("1"))
+    await _turns()
+    rig.thread.answer_write("disk I/O error", file_open=False)
+    await saving
+
+    rig.thread.answer_open(Loaded(rows={("run", ("noc", "a")): (1, 0)}, same=True))
+    rig.thread.answer_recovery()
+
+    assert rig.thread.rows == _state("1")
+
+
+async def test_a_fresh_file_gets_everything_and_the_states_of_the_damaged_one() -> None:
+    rows: Rows = {("entry", (seq,)): (b"{}",) for seq in range(5000)}
+    rig = _Rig(should_be=rows)
+    saving = rig.begin({("entry", (7,)): None})
+    await _turns()
+    rig.thread.answer_write("malformed", file_open=False)
+    await saving
+
+    damaged: Rows = {("state", ("alarm",)): ("raised",), ("sink", ("gone",)): ("", 0, 0)}
+    rig.thread.answer_open(Loaded(rows=damaged, damage="malformed", fresh=True))
+    await _turns()
+    rig.thread.answer_recovery()
+
+    written = {key: row for key, row in rig.thread.rows.items() if row is not None}
+    assert written == {key: row for key, row in rows.items() if key[1] != (7,)} | {("state", ("alarm",)): ("raised",)}
 
 
 async def test_giving_up_waiting_does_not_take_it_back() -> None:
@@ -159,11 +190,3 @@ async def test_closing_says_what_is_unsaved() -> None:
     rig.saver.close()
     rig.thread.answer_recovery("too late to count")
     assert rig.saver.reason == "disk full"
-
-
-def test_a_fresh_file_gets_everything_and_the_old_ones_states() -> None:
-    rows: Rows = {("sink", ("noc",)): ("", 0, 0)}
-    old: Rows = {("state", ("alarm",)): ("raised",), ("sink", ("gone",)): ("", 0, 0)}
-
-    assert difference(Loaded(rows=old, fresh=True), rows) == {("state", ("alarm",)): ("raised",), **rows}
-    assert difference(Loaded(rows=dict(rows)), rows) == {}
