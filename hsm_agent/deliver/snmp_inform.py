@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hsm_agent.wire.ber import Oid
 
 _UNENCODABLE = -1
+_MAX_REMEMBERED = 16 * WINDOW
 _NO_ERROR = int(ErrorStatus.NO_ERROR)
 
 
@@ -57,6 +58,11 @@ class _Batch:
         while self._told < len(self._events) and self._verdicts.get(self._told) == _NO_ERROR:
             self._told += 1
             self._accepted(self._events[self._told - 1])
+
+    @property
+    def told(self) -> set[str]:
+        """The events told as accepted."""
+        return {event.event_id for event in self._events[: self._told]}
 
     @property
     def acknowledged(self) -> set[str]:
@@ -103,13 +109,13 @@ class InformSink:
         """Send in a window; an event is accepted when the receiver's Response says noError."""
         receiver = str(self._peer.address)
         batch = _Batch(events, self._acknowledged, accepted)
-        self._acknowledged = set()
         notifications = batch.notifications(self._peer.varbinds)
         batch.tell()
         try:
             if notifications:
                 exchange = await self._ready()
                 await exchange.run(notifications, batch.answered)
+            self._remember(batch)
             batch.check(receiver)
         except (LinkError, ExchangeError) as error:
             self._fail(batch)
@@ -119,12 +125,15 @@ class InformSink:
         except Retry:
             self._fail(batch)
             raise
-        except Refused:
+
+    def _remember(self, batch: _Batch) -> None:
+        self._acknowledged -= batch.told
+        self._acknowledged |= batch.acknowledged
+        if len(self._acknowledged) > _MAX_REMEMBERED:  # some left the spool another way, and won't be asked for again
             self._acknowledged = batch.acknowledged
-            raise
 
     def _fail(self, batch: _Batch) -> None:
-        self._acknowledged = batch.acknowledged
+        self._remember(batch)
         self._failures += 1
         self._drop()
 

@@ -159,6 +159,11 @@ async def test_a_name_without_address_is_tried_again() -> None:
         await informs.deliver(events(1), Told())
 
 
+async def test_a_source_address_the_host_does_not_have_is_a_failure() -> None:
+    with pytest.raises(Retry, match="cannot assign requested address"):
+        await sink("udp:127.0.0.1:162", type="trap", bind="192.0.2.1", **V2C).deliver(events(1), Told())
+
+
 async def test_an_ipv4_address_is_none_for_udp6() -> None:
     with pytest.raises(Retry, match=r"127\.0\.0\.1 has no IPv6 address"):
         await sink("udp6:127.0.0.1:162", type="trap", **V2C).deliver(events(1), Told())

@@ -52,6 +52,37 @@ async def test_what_was_acknowledged_earlier_needs_no_network() -> None:
     assert told.ids == ["event-001"]
 
 
+async def test_what_was_acknowledged_is_remembered_over_a_delivery_of_the_gap_alone() -> None:
+    first, alone, rest, told = (
+        InformReceiver(ignores=b"event-000"),
+        InformReceiver(deaf_to={0, 1}),
+        InformReceiver(),
+        Told(),
+    )
+    informs = sink(first, alone, rest)
+    with pytest.raises(Retry):
+        await informs.deliver(events(3), told)
+    with pytest.raises(Retry):
+        await informs.deliver(events(1), told)
+
+    await informs.deliver(events(3), told)
+
+    assert told.ids == ["event-000", "event-001", "event-002"]
+    assert received(rest) == [b"event-000"]
+
+
+async def test_what_is_remembered_is_bounded() -> None:
+    receivers = [InformReceiver(ignores=b"event-000") for _ in range(20)]
+    peer = MemoryPeer(links=[MemoryLink(one.answer) for one in receivers], timeout=0.01)
+    informs = InformSink(name="noc", peer=peer)
+    for round_number in range(20):
+        batch = [events(1)[0], *(replace(one, event_id=f"{round_number}-{one.event_id}") for one in events(16)[1:])]
+        with pytest.raises(Retry):
+            await informs.deliver(batch, Told())
+
+    assert len(informs._acknowledged) <= 256
+
+
 async def test_an_event_that_cannot_be_encoded_is_refused_and_the_receiver_is_not_asked() -> None:
     informs = sink()
     with pytest.raises(Refused, match="outside the calendar") as caught:
