@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from hsm_agent.serve.engine_state import sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 FILE_NAME = "snmp-indexes.jsonl"
@@ -85,17 +85,19 @@ class Indexes:
                     fresh[table, key] = last[table]
             if max(last.values()) > MAX_INDEX:
                 raise OSError(f"{self._path}: all {MAX_INDEX} indexes of a table are given")
-            lines = "".join(json.dumps([table, index, key]) + "\n" for (table, key), index in fresh.items())
-            self._append(lines.encode())
+            self._append(fresh)
             self._last = last
             self._known.update(fresh)
         finally:
             self._writing.release()
 
-    def _append(self, lines: bytes) -> None:
+    def _append(self, fresh: Mapping[Wanted, int]) -> None:
         # Written at the end of what is sound, so that a line torn by a full disk is overwritten by the next try.
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(self._path, flags, 0o600), "wb") as file:
+            if os.fstat(file.fileno()).st_size < self._length:  # removed or cut behind our back: write all of it again
+                fresh, self._length = {**self._known, **fresh}, 0
+            lines = "".join(json.dumps([table, index, key]) + "\n" for (table, key), index in fresh.items()).encode()
             file.truncate(self._length)
             file.seek(self._length)
             file.write(lines)

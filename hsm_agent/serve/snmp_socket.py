@@ -1,12 +1,14 @@
 """One UDP socket of the responder: datagrams in, datagrams out.
 
-Read by hand and not through a transport: several datagrams a wake-up and no 256 KiB buffer for each halve the CPU
-a request costs. Must not look into a datagram.
+A socket that listens on every address of the host answers from the address that was asked: managers drop what comes
+from another. Read by hand and not through a transport: several datagrams a wake-up and no 256 KiB buffer for each
+halve the CPU a request costs. Must not look into a datagram.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import socket
 import time
@@ -20,6 +22,13 @@ log = logging.getLogger(__name__)
 _LARGEST_DATAGRAM = 65535
 _DATAGRAMS_A_WAKE_UP = 16  # at most about a millisecond each; then others get their turn
 _COMPLAIN_SECONDS = 60.0
+_IP_PKTINFO = 8  # ip(7); the socket module has no name for it before 3.14
+_ANCILLARY_OCTETS = 128
+_ANY = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound to
+
+
+_Sender = tuple[str, int] | tuple[str, int, int, int]
+_Ancillary = list[tuple[int, int, bytes]]
 
 
 class Listener:
@@ -32,11 +41,16 @@ class Listener:
         try:
             if family == socket.AF_INET6:
                 self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if host in _ANY and family == socket.AF_INET6:
+                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+            elif host in _ANY:
+                self._socket.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
             found = socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST)
             self._socket.bind(found[0][4])
         except OSError:
             self._socket.close()
             raise
+        self._receive = self._receive_anywhere if host in _ANY else self._receive_here
         self._handle = handle
         self._complained_at = -_COMPLAIN_SECONDS
 
@@ -56,10 +70,18 @@ class Listener:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
 
+    def _receive_here(self) -> tuple[bytes, _Sender, _Ancillary]:
+        datagram, sender = self._socket.recvfrom(_LARGEST_DATAGRAM)
+        return datagram, sender, []
+
+    def _receive_anywhere(self) -> tuple[bytes, _Sender, _Ancillary]:
+        datagram, ancillary, _flags, sender = self._socket.recvmsg(_LARGEST_DATAGRAM, _ANCILLARY_OCTETS)
+        return datagram, sender, [_answer_from(*one) for one in ancillary]
+
     def _read(self) -> None:
         for _ in range(_DATAGRAMS_A_WAKE_UP):
             try:
-                datagram, sender = self._socket.recvfrom(_LARGEST_DATAGRAM)
+                datagram, sender, asked_at = self._receive()
             except BlockingIOError:
                 return
             except OSError as error:  # the kernel tells of an earlier answer that found nobody
@@ -68,12 +90,27 @@ class Listener:
             answer = self._handle(datagram, sender[0])
             if answer is not None:
                 try:
-                    self._socket.sendto(answer, sender)
+                    self._send(answer, sender, asked_at)
                 except OSError as error:
                     self._complain("answer", f" {sender[0]}", error)
+
+    def _send(self, answer: bytes, sender: _Sender, asked_at: _Ancillary) -> None:
+        if asked_at:
+            self._socket.sendmsg([answer], asked_at, 0, sender)
+        else:
+            self._socket.sendto(answer, sender)
 
     def _complain(self, doing: str, whom: str, error: OSError) -> None:
         now = time.monotonic()
         if now - self._complained_at >= _COMPLAIN_SECONDS:
             self._complained_at = now
             log.warning("snmp: cannot %s%s: %s", doing, whom, error.strerror)
+
+
+def _answer_from(level: int, kind: int, info: bytes) -> tuple[int, int, bytes]:
+    """The same packet info for an answer: its source is where the datagram was sent to, its way out is routing's."""
+    if level == socket.IPPROTO_IP:  # struct in_pktinfo: interface, our address, address in the header
+        info = bytes(4) + info[4:8] + bytes(4)
+    elif not ipaddress.IPv6Address(info[:16]).is_link_local:  # struct in6_pktinfo: address, interface
+        info = info[:16] + bytes(4)
+    return level, kind, info

@@ -42,6 +42,33 @@ async def test_a_datagram_is_answered_to_its_sender(host: str, family: socket.Ad
     assert answer == f"hello from {host}".encode()
 
 
+async def test_a_socket_on_every_address_answers_from_the_one_that_was_asked() -> None:
+    listener = Listener("0.0.0.0", 0, echo)
+    listener.start()
+    with udp() as client:
+        client.connect(("127.0.0.2", listener.address[1]))  # from now on the kernel drops what others send
+        await asyncio.get_running_loop().sock_sendall(client, b"hello")
+        async with asyncio.timeout(5):
+            answer = await asyncio.get_running_loop().sock_recv(client, 100)
+        own = client.getsockname()[0]
+    listener.close()
+
+    assert answer == f"hello from {own}".encode()
+
+
+async def test_a_socket_on_every_ipv6_address_answers() -> None:
+    listener = Listener("::", 0, echo)
+    listener.start()
+    with udp(socket.AF_INET6) as client:
+        client.connect(("::1", listener.address[1]))
+        await asyncio.get_running_loop().sock_sendall(client, b"hello")
+        async with asyncio.timeout(5):
+            answer = await asyncio.get_running_loop().sock_recv(client, 100)
+    listener.close()
+
+    assert answer == b"hello from ::1"
+
+
 async def test_many_at_once_are_all_answered() -> None:
     listener = Listener("127.0.0.1", 0, echo)
     loop = asyncio.get_running_loop()

@@ -67,6 +67,17 @@ async def test_a_disk_that_refuses_gives_no_index(tmp_path: Path) -> None:
     assert indexes.find(*A) == 1
 
 
+async def test_a_file_that_is_removed_behind_our_back_is_written_whole(tmp_path: Path) -> None:
+    indexes = Indexes.load(tmp_path)
+    await indexes.allocate([A])
+    (tmp_path / FILE_NAME).unlink()
+
+    await indexes.allocate([B])
+
+    again = Indexes.load(tmp_path)
+    assert [again.find(*wanted) for wanted in (A, B)] == [1, 2]
+
+
 async def test_a_torn_last_line_is_dropped_and_overwritten(tmp_path: Path) -> None:
     await Indexes.load(tmp_path).allocate([A])
     with (tmp_path / FILE_NAME).open("ab") as file:
