@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
+
+log = logging.getLogger(__name__)
 
 
 def notify(*states: str) -> None:
@@ -15,7 +18,10 @@ def notify(*states: str) -> None:
     name = "\0" + address[1:] if address.startswith("@") else address
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
         channel.setblocking(False)
-        channel.sendto("\n".join(states).encode(), name)
+        try:
+            channel.sendto("\n".join(states).encode(), name)
+        except OSError as error:
+            log.warning("systemd was not told %s: %s", states[0], error.strerror)
 
 
 def reloading() -> tuple[str, str]:

@@ -1,0 +1,156 @@
+"""The runner survives whatever a collector does, and says how the source is."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from hsm_agent.collect.base import Poll, SourceFailure
+from hsm_agent.collect.runner import LONGEST_RETRY_SECONDS, Runner
+from hsm_agent.model import Reading, SourceState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pytest
+
+    from hsm_agent.model import SourceStatus
+
+NOW, WALL = 1000.0, 1_700_000_000.0
+
+
+class Script:
+    """A collector that does what a list says: a Poll to return, or an exception to raise."""
+
+    name, kind, every = "luna-a", "pkcs11", 60.0
+
+    def __init__(self, *acts: Poll | Exception) -> None:
+        self.acts = list(acts)
+        self.closed = False
+
+    async def poll(self) -> Poll:
+        act = self.acts.pop(0)
+        if isinstance(act, Exception):
+            raise act
+        return act
+
+    async def close(self) -> None:
+        self.closed = True
+
+    async def forget(self, resource: str) -> bool:
+        return False
+
+    def pids(self) -> tuple[int, ...]:
+        return ()
+
+    def calls_a_day(self) -> Mapping[str, float]:
+        return {}
+
+
+class Seen:
+    """Takes what the runner publishes."""
+
+    def __init__(self) -> None:
+        self.clock = NOW
+        self.polls = 0
+        self.published: list[tuple[SourceStatus, dict[str, Reading], bool]] = []
+
+    async def publish(self, status: SourceStatus, readings: Sequence[Reading], *, complete: bool = False) -> None:
+        self.published.append((status, {reading.metric: reading for reading in readings}, complete))
+
+    def count(self) -> None:
+        self.polls += 1
+
+    def runner(self, *acts: Poll | Exception) -> Runner:
+        return Runner(Script(*acts), self.publish, on_poll=self.count, monotonic=lambda: self.clock, wall=lambda: WALL)
+
+
+def _reading() -> Reading:
+    return Reading(source="luna-a", resource="pay", metric="token_present", value=1, time=WALL)
+
+
+async def test_a_good_poll_is_published_with_the_sources_own_readings() -> None:
+    seen = Seen()
+    poll = Poll(readings=(_reading(),), next_in=42.0, slowest_call_seconds=0.25, complete=True)
+    runner = seen.runner(poll)
+
+    assert await runner.once() == 42.0
+    ((status, readings, complete),) = seen.published
+    assert (status.state, status.last_success, status.failures, status.last_error) == (SourceState.UP, NOW, 0, "")
+    assert complete is True
+    values = {metric: reading.value for metric, reading in readings.items()}
+    assert values == {
+        "token_present": 1,
+        "source_up": 1,
+        "source_errors": 0,
+        "source_poll_seconds": 0.0,
+        "source_failures_total": 0,
+        "source_call_seconds": 0.25,
+        "source_age_seconds": 0.0,
+    }
+    assert seen.polls == 1
+
+
+async def test_a_failed_poll_is_down_with_its_reason_and_asked_again_soon() -> None:
+    seen = Seen()
+    runner = seen.runner(SourceFailure("no module: install it"))
+    seen.clock += 5
+
+    assert await runner.once() == LONGEST_RETRY_SECONDS
+    ((status, readings, complete),) = seen.published
+    assert (status.state, status.last_error, status.failures) == (SourceState.DOWN, "no module: install it", 1)
+    assert complete is False
+    assert readings["source_up"].value == 0
+    assert readings["source_errors"].value == 1
+    assert readings["source_age_seconds"].value == 5.0
+    assert "source_call_seconds" not in readings
+
+
+async def test_isolated_failures_are_degraded_and_counted_one_by_one() -> None:
+    seen = Seen()
+    runner = seen.runner(Poll(readings=(), next_in=1.0, errors=("slot 1: failed", "slot 2: failed")))
+
+    await runner.once()
+    ((status, readings, _),) = seen.published
+    assert (status.state, status.failures, status.last_error) == (SourceState.DEGRADED, 2, "slot 1: failed")
+    assert (readings["source_up"].value, readings["source_errors"].value) == (1, 2)
+
+
+async def test_a_bug_in_a_collector_is_logged_with_its_traceback_and_survived(caplog: pytest.LogCaptureFixture) -> None:
+    seen = Seen()
+    runner = seen.runner(ZeroDivisionError("division by zero"), Poll(readings=(), next_in=1.0))
+
+    await runner.once()
+    await runner.once()
+    assert [status.state for status, _, _ in seen.published] == [SourceState.DOWN, SourceState.UP]
+    assert "bug in the collector: ZeroDivisionError" in seen.published[0][0].last_error
+    assert any(record.exc_info for record in caplog.records)
+
+
+async def test_only_changes_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    seen = Seen()
+    failure = SourceFailure("gone")
+    well = Poll(readings=(), next_in=1.0)
+    runner = seen.runner(well, well, failure, failure, well)
+
+    for _ in range(5):
+        await runner.once()
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "source luna-a is up",
+        "source luna-a is down: gone",
+        "source luna-a is up",
+    ]
+
+
+async def test_the_age_grows_from_the_last_success_and_brings_the_sources_patience_along() -> None:
+    seen = Seen()
+    runner = seen.runner(Poll(readings=(), next_in=1.0), SourceFailure("gone"))
+    await runner.once()
+    seen.clock += 300
+    await runner.once()
+
+    age = runner.age()
+    assert (age.value, age.limit) == (300.0, 180.0)
+    assert seen.published[1][0].last_success == NOW

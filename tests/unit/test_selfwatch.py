@@ -1,0 +1,57 @@
+"""The agent's account of itself."""
+
+from __future__ import annotations
+
+import os
+
+from hsm_agent.metrics import METRICS
+from hsm_agent.model import Guarantee, SinkState, SinkStatus
+from hsm_agent.selfwatch import process_readings, sink_readings, spool_readings
+from hsm_agent.spool import SpoolStats
+
+NOW = 1_700_000_000.0
+
+
+def test_the_spool_is_four_readings() -> None:
+    stats = SpoolStats(entries=7, bytes=100, used_percent=12.5, dropped_total=3, reason="No space left on device")
+    values = {reading.metric: reading.value for reading in spool_readings(stats, NOW)}
+
+    assert values == {"spool_entries": 7, "spool_used_percent": 12.5, "spool_dropped_total": 3, "spool_failed": 1}
+
+
+def test_a_failing_sink_says_for_how_long() -> None:
+    well = SinkStatus(name="noc", kind="snmp inform", guarantee=Guarantee.AT_LEAST_ONCE, delivered=5)
+    ill = SinkStatus(
+        name="siem", kind="syslog relp", guarantee=Guarantee.AT_LEAST_ONCE, state=SinkState.RETRYING, queued=4,
+        failed=9, dropped=1, failing_since=100.0,
+    )  # fmt: skip
+    readings = {(r.resource, r.metric): r.value for r in sink_readings({"noc": well, "siem": ill}, NOW, 160.0)}
+
+    assert readings["noc", "sink_up"] == 1
+    assert readings["noc", "sink_down_seconds"] == 0.0
+    assert readings["noc", "sink_delivered_total"] == 5
+    assert readings["siem", "sink_up"] == 0
+    assert readings["siem", "sink_down_seconds"] == 60.0
+    assert readings["siem", "sink_queued"] == 4
+    assert readings["siem", "sink_failed_total"] == 9
+    assert readings["siem", "sink_dead_letters_total"] == 1
+
+
+def test_processes_are_the_agent_and_the_workers_that_live() -> None:
+    readings = list(process_readings({"luna-a": (os.getpid(), 2**22 + 1)}, NOW))
+    memory = {r.resource: r.value for r in readings if r.metric == "process_resident_memory_bytes"}
+
+    assert set(memory) == {"", "luna-a"}
+    assert memory[""] == memory["luna-a"]
+    assert 1_000_000 < (memory[""] or 0) < 10**10
+    started = next(r.value for r in readings if r.metric == "process_start_time_seconds")
+    assert started is not None
+    assert started > NOW
+
+
+def test_every_reading_is_in_the_table_of_metrics() -> None:
+    stats = SpoolStats(entries=0, bytes=0, used_percent=0.0, dropped_total=0, reason="")
+    sink = SinkStatus(name="x", kind="k", guarantee=Guarantee.BEST_EFFORT)
+    readings = [*spool_readings(stats, NOW), *sink_readings({"x": sink}, NOW, 0.0), *process_readings({}, NOW)]
+
+    assert {reading.metric for reading in readings} <= set(METRICS)
