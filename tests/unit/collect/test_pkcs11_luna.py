@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from hsm_agent.collect.pkcs11_luna import audit_facts, fill_facts, seconds_to_full, storage_facts, store_facts
+from hsm_agent.worker.names import LOG_FULL
+
+CAPACITY = 100_000
+
+
+@pytest.mark.parametrize(
+    ("records", "seconds"),
+    [
+        pytest.param([], math.inf, id="no reading"),
+        pytest.param([10_000, 20_000], math.inf, id="two readings are no trend"),
+        pytest.param([10_000, 20_000, 30_000], 70.0, id="three that rise"),
+        pytest.param([1000, 2000, 3000], math.inf, id="under 5 % full"),
+        pytest.param([10_000, 20_000, 20_000], math.inf, id="standing still"),
+        pytest.param([90_000, 80_000, 70_000], math.inf, id="draining"),
+        pytest.param([50_000, 10_000, 20_000, 30_000], 70.0, id="rising since it was drained"),
+        pytest.param([0, 1, 2, 50_000, 60_000, 70_000], 30_000 * 40 / 69_999, id="the last five only"),
+        pytest.param([10_000, 20_000, 100_000], 0.0, id="full"),
+    ],
+)
+def test_seconds_to_full(records: list[int], seconds: float) -> None:
+    points = [(10.0 * position, count) for position, count in enumerate(records)]
+
+    assert seconds_to_full([(at, count) for at, count in points], CAPACITY) == pytest.approx(seconds)
+
+
+def test_an_audit_store_that_fills_in_three_minutes_is_foreseen_in_the_third_reading() -> None:
+    rate = 198_120 / 180
+    points = [(5.0 * n, int(rate * 5 * n)) for n in range(1, 5)]
+
+    assert seconds_to_full(points, 198_120) == pytest.approx(160, abs=1)
+
+
+def test_readings_at_the_same_instant_make_no_slope() -> None:
+    assert seconds_to_full([(1.0, 10_000), (1.0, 20_000), (1.0, 30_000)], CAPACITY) == math.inf
+
+
+def _values(*arguments: object, full: bool = False) -> dict[str, object]:
+    facts = audit_facts(*arguments, CAPACITY, full=full, reason="why")  # type: ignore[arg-type] # as the table gives it
+    return {fact.metric: fact.value for fact in facts}
+
+
+def test_audit_readings() -> None:
+    assert _values([1, 0, 0, 1, 25_000], [(0.0, 25_000)]) == {
+        "audit_capacity_records": CAPACITY,
+        "audit_records": 25_000,
+        "audit_used_percent": 25.0,
+        "audit_seconds_to_full": math.inf,
+    }
+
+
+def test_a_count_beyond_the_configured_capacity_is_not_hidden() -> None:
+    assert _values([1, 0, 0, 1, 110_000], [])["audit_used_percent"] == pytest.approx(110)
+
+
+@pytest.mark.parametrize("status", [[1, LOG_FULL, 0, 1, 500], None])
+def test_the_hsm_s_own_word_that_it_is_full_outranks_the_count(status: list[int] | None) -> None:
+    found = _values(status, [], full=status is None)
+
+    assert (found["audit_used_percent"], found["audit_seconds_to_full"]) == (100.0, 0.0)
+    assert found["audit_records"] == (500 if status else None)
+
+
+def test_without_an_answer_only_the_capacity_is_known() -> None:
+    facts = audit_facts(None, [], CAPACITY, full=False, reason="why")
+
+    assert [(fact.metric, fact.reason) for fact in facts if fact.value is None] == [
+        ("audit_records", "why"),
+        ("audit_used_percent", "why"),
+        ("audit_seconds_to_full", "why"),
+    ]
+
+
+def test_partition_storage() -> None:
+    found = {fact.metric: fact.value for fact in storage_facts([2048, 324_096, 81_024, 243_072, 6], 8, reason="")}
+
+    assert found == {
+        "token_storage_total_bytes": 324_096,
+        "token_storage_used_bytes": 81_024,
+        "token_storage_free_bytes": 243_072,
+        "token_storage_used_percent": 25.0,
+        "token_objects": 6,
+    }
+
+
+@pytest.mark.parametrize("values", [[0, 0, 0, 0, 3], [0, 2**64 - 1, 5, 5, 3], [0, 10, 20, 0, 3]])
+def test_storage_figures_that_cannot_be_are_no_readings(values: list[int]) -> None:
+    facts = storage_facts(values, 8, reason="")
+
+    assert [fact.value for fact in facts] == [None] * 4 + [3]
+    assert all(fact.reason for fact in facts[:4])
+
+
+def test_fill_without_figures_is_unavailable() -> None:
+    assert [fact.value for fact in fill_facts(None, 5)] == [None] * 4
+
+
+def test_a_store_may_outgrow_what_it_was_given() -> None:
+    assert [fact.value for fact in store_facts(100, 150)] == [100, 150, 0, 150.0]

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+
+from hsm_agent.collect.pkcs11_book import Known, Watch
+from hsm_agent.collect.pkcs11_parse import parse
+from hsm_agent.collect.pkcs11_raw import mask, typed
+from tests.unit.collect.pkcs11_raws import asked, info_hex, raw, swept
+
+
+def test_masking_takes_out_labels_serials_paths_and_texts_and_keeps_what_collides() -> None:
+    recorded = raw(
+        swept(1, label="payments", serial="447712"),
+        swept(2, label="payments", serial="447713"),
+        swept(3, label="", serial=""),
+        asked("audit", 1, "CA_LogGetStatus", [1, 0, 0, 1, 7]),
+        failed=[["alive", 1, "payments: broken"]],
+        fill={"error": "/srv/payments: gone"},
+        notes=["payments restarted"],
+        functions=["CA_LogGetStatus"],
+    )
+    masked = mask(recorded)
+    said = json.dumps(masked)
+
+    for secret in ("payments", "447712", "447713", "/opt/vendor", "/srv"):
+        assert secret not in said
+        assert secret.encode().hex() not in said
+    readings = parse(masked, Watch(source="hsm"), Known()).readings
+    present = {reading.resource for reading in readings if reading.metric == "token_present"}
+    assert present == {"serial-2", "serial-3", "slot 3"}
+    assert recorded["results"][0][4] != masked["results"][0][4]
+
+
+def test_masking_twice_changes_nothing_more() -> None:
+    once = mask(raw(swept(1), fill={"bytes": 5}))
+
+    assert mask(once) == once
+    assert once["fill"] == {"bytes": 5}
+
+
+def test_a_session_that_does_not_close_is_no_failure_of_its_step() -> None:
+    recorded = raw(
+        ["alive", 1, 0.0, [["C_OpenSession", 0, 1], ["C_GenerateRandom", 0, 1], ["C_CloseSession", 0x30, 1]], [0]],
+        sweep=False,
+    )
+
+    assert typed(recorded).results["alive", 1].failure is None
+
+
+def test_luna_is_known_by_its_functions_or_its_maker() -> None:
+    assert not typed(raw()).luna
+    assert typed(raw(functions=["CA_LogGetStatus"])).luna
+    assert typed(raw(info=info_hex("SafeNet"))).luna

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+from hsm_agent.collect.pkcs11_reasons import ended, hung, not_loaded, returned
+
+MODULE = "/opt/v/libv.so"
+
+
+def test_a_hung_call_is_named_with_its_slot() -> None:
+    assert hung("C_GetTokenInfo", 3, 10.0) == (
+        "C_GetTokenInfo on slot 3 did not return within 10 s, worker killed: check the HSM and the link to it"
+    )
+    assert "check what the library does when it is loaded" in hung("dlopen", None, 2)
+    assert "host may be overloaded" in hung("", None, 2)
+
+
+@pytest.mark.parametrize(
+    ("returncode", "text"),
+    [
+        (-11, "the module was killed by SIGSEGV in C_Initialize"),
+        (-250, "the module was killed by signal 250 in C_Initialize"),
+        (3, "the module ended its process with exit code 3 in C_Initialize"),
+        (None, "the worker closed its pipe in C_Initialize"),
+    ],
+)
+def test_how_a_worker_ended(returncode: int | None, text: str) -> None:
+    assert ended(returncode, "C_Initialize", None, []).startswith(text)
+
+
+def test_last_words_are_quoted_and_bounded() -> None:
+    said = ended(1, "", None, ["first", "x" * 1000, " "])
+
+    assert said.endswith("; it said: " + "x" * 200)
+    assert "between calls" in said
+
+
+def test_luna_s_codes_have_names_beside_luna_s_functions_only() -> None:
+    assert returned("C_Login", 0x80000035, None, luna=True) == "C_Login returned CKR_LOG_FULL (0x80000035)"
+    assert returned("C_Login", 0x80000035, None, luna=False) == "C_Login returned vendor code 0x80000035"
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ({"stage": "dlsym", "error": "undefined symbol"}, "is not a PKCS#11 module"),
+        ({"error": f"{MODULE}: wrong ELF class: ELFCLASS32"}, "is a 32-bit library, which this agent cannot load"),
+        ({"error": f"{MODULE}: wrong ELF class: ELFCLASS64"}, "is a 64-bit library"),
+        ({"error": f"{MODULE}: invalid ELF header"}, "is not a shared library"),
+        ({"error": f"{MODULE}: cannot open shared object file: No such file or directory"}, "does not exist"),
+        (
+            {"error": "libx.so.1: cannot open shared object file: No such file or directory"},
+            "needs libx.so.1, which was not found: install it, or set LD_LIBRARY_PATH",
+        ),
+        ({"error": f"{MODULE}: cannot open shared object file: Permission denied"}, "check its permissions"),
+        ({"error": f"{MODULE}: undefined symbol: foo"}, "cannot be loaded: /opt/v/libv.so: undefined symbol: foo"),
+        ({}, "no reason given"),
+    ],
+)
+def test_what_the_loader_said_is_explained(answer: dict[str, str], text: str) -> None:
+    reason = not_loaded(MODULE, answer)
+
+    assert reason.startswith(MODULE)
+    assert text in reason
