@@ -80,7 +80,8 @@ class OpenCryptoki:
     def enter(self) -> list[str]:
         """Command prefix that takes a program to where the token is. It replaces itself: the pid stays the same."""
         assert self._daemon is not None
-        return [str(self._nsenter), f"--target={self._daemon.pid}", "--mount", "--ipc", "--"]
+        # --root: in a chroot the namespace's root is not ours.
+        return [str(self._nsenter), f"--target={self._daemon.pid}", "--mount", "--ipc", "--root", "--"]
 
     def start(self) -> None:
         """Start the daemon and make the token."""
