@@ -64,7 +64,8 @@ def grows(windows: Windows | None, *, at_least: float, raised: bool) -> bool | N
         return False
     rises = [after - before for before, after in pairwise(lows)]
     total = lows[-1] - lows[0]
-    return raised or (total >= at_least and min(rises) > 0 and min(rises) >= EVENNESS * total / len(rises))
+    # The total is positive here, so that what is even enough also rises strictly.
+    return raised or (total >= at_least and min(rises) >= EVENNESS * total / len(rises))
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,17 @@ def test_an_alarm_nothing_reads_after_a_restart_becomes_unknown() -> None:
     assert told(judge.step(1660)) == [("CHANGED", "indeterminate")]
 
 
+def test_the_first_answer_after_a_restart_begins_the_ten_minutes() -> None:
+    judge = Judge(LEVEL)
+    judge.read(0, 80)
+    judge.restart()
+    judge.step(60)
+    judge.read(120, None, reason="slot vanished")
+
+    assert judge.step(719) == []
+    assert told(judge.step(720)) == [("CHANGED", "indeterminate")]
+
+
 def test_an_alarm_that_is_read_after_a_restart_goes_on() -> None:
     judge = Judge(LEVEL)
     judge.read(0, 80)

@@ -183,6 +183,7 @@ def filling(start: float, a_day: float, days: int = 30) -> Past:
         pytest.param(48.2, 0.4, CLEARED, WARNING, "in 87d", id="within the warning"),
         pytest.param(53, 1.0, CLEARED, CRITICAL, "in 12d", id="within critical"),
         pytest.param(96, 0.0, CLEARED, CRITICAL, "now", id="there already"),
+        pytest.param(95, 0.0, CLEARED, CRITICAL, "now", id="just there"),
         pytest.param(99, -0.1, CLEARED, CRITICAL, "now", id="there, and falling"),
         pytest.param(50, 0.0, CLEARED, CLEARED, "never at its present pace", id="level"),
         pytest.param(44.5, 0.4, CLEARED, CLEARED, "in 96d 6h", id="just outside"),
