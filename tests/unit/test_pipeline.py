@@ -1,0 +1,166 @@
+"""The way of a reading: nothing is seen or sent before it is on disk, and nothing is half done."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hsm_agent.evaluate.book import Book
+from hsm_agent.evaluate.rules import Above, Rule, Ruleset
+from hsm_agent.evaluate.silences import Silence
+from hsm_agent.model import Event, EventKind, Guarantee, Reading, SourceState, SourceStatus
+from hsm_agent.pipeline import Pipeline
+from hsm_agent.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+RULES = Ruleset([Rule(name="full", metrics=("token_objects",), condition=Above(warning=10))], {})
+STATUS = SourceStatus(name="a", kind="pkcs11", every=60.0, state=SourceState.UP)
+WALL = 1_700_000_000.0
+
+
+class Disk:
+    """A spool that writes down what is committed, and can be made to wait."""
+
+    def __init__(self) -> None:
+        self.commits: list[tuple[tuple[Event, ...], dict[str, str | None]]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def commit(
+        self, events: Sequence[Event], states: Mapping[str, str | None], *, only_sink: str | None = None
+    ) -> None:
+        await self.gate.wait()
+        self.commits.append((tuple(events), dict(states)))
+
+
+class House:
+    """A pipeline with a store and a disk."""
+
+    def __init__(self) -> None:
+        self.disk = Disk()
+        self.store = Store(agent_name="agent", started=WALL, labels={})
+        self.shown: list[tuple[set[str], bool]] = []
+        self.now = WALL
+        self.pipeline = Pipeline(
+            book=Book(),
+            rules=RULES,
+            store=self.store,
+            spool=self.disk,  # type: ignore[arg-type]  # a fake at the border, with the methods that are called
+            refresh=self.refresh,
+            wall=lambda: self.now,
+        )
+
+    async def refresh(self, sources: Collection[str], *, alarms: bool) -> None:
+        self.shown.append((set(sources), alarms))
+
+    def reading(self, value: float, resource: str = "pay") -> Reading:
+        return Reading(source="a", resource=resource, metric="token_objects", value=value, time=self.now)
+
+    @property
+    def events(self) -> list[Event]:
+        return [event for events, _ in self.disk.commits for event in events]
+
+
+async def test_an_event_and_the_state_that_caused_it_are_one_commit() -> None:
+    house = House()
+
+    await house.pipeline.take(STATUS, [house.reading(12)])
+
+    ((events, states),) = [commit for commit in house.disk.commits if commit[0]]
+    assert [event.kind for event in events] == [EventKind.RAISED]
+    assert any("full" in key for key in states)
+    assert len(house.store.alarms) == 1
+    assert house.shown == [({"a"}, True)]
+
+
+async def test_nothing_is_seen_before_it_is_on_disk() -> None:
+    house = House()
+    house.disk.gate.clear()
+    task = asyncio.ensure_future(house.pipeline.take(STATUS, [house.reading(12)]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    assert not house.store.alarms
+    house.disk.gate.set()
+    await task
+    assert len(house.store.alarms) == 1
+
+
+async def test_who_is_cancelled_in_the_middle_leaves_disk_and_memory_alike() -> None:
+    house = House()
+    house.disk.gate.clear()
+    task = asyncio.ensure_future(house.pipeline.take(STATUS, [house.reading(12)]))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    task.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    house.disk.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert len(house.events) == 1
+    assert len(house.store.alarms) == 1
+    await house.pipeline.take(STATUS, [house.reading(13)])
+    assert len(house.events) == 1  # no second raise
+
+
+async def test_readings_without_consequences_are_not_written() -> None:
+    house = House()
+    await house.pipeline.take(STATUS, [house.reading(1)])
+    before = len(house.disk.commits)
+    await house.pipeline.take(STATUS, [house.reading(2)])
+
+    assert len(house.disk.commits) == before
+    assert house.store.reading("a", "pay", "token_objects") == house.reading(2)
+
+
+async def test_what_left_the_configuration_is_withdrawn_at_the_first_complete_poll_only() -> None:
+    house = House()
+    await house.pipeline.take(STATUS, [house.reading(12), house.reading(12, "old")])
+    await house.pipeline.take(STATUS, [house.reading(12)], complete=True)
+
+    assert [(event.kind, event.resource) for event in house.events][-1] == (EventKind.CLEARED, "old")
+    assert "withdrawn" in house.events[-1].text
+    await house.pipeline.take(STATUS, [house.reading(12), house.reading(12, "new")])
+    await house.pipeline.take(STATUS, [house.reading(12)], complete=True)
+    assert house.events[-1].kind is EventKind.RAISED  # a later gap is the collector's to explain
+
+
+async def test_acts_pass_the_same_way() -> None:
+    house = House()
+    silence = Silence(silence_id="s1", until=WALL + 60, reason="work", by_uid=0, created=WALL)
+    await house.pipeline.silence(silence)
+    await house.pipeline.take(STATUS, [house.reading(12)])
+    assert [event.kind for event in house.events] == [EventKind.NOTICE]
+    assert [alarm.silenced for alarm in house.store.alarms.values()] == [True]
+
+    await house.pipeline.end_silence("s1", 0)
+    assert [event.kind for event in house.events][1:] == [EventKind.NOTICE, EventKind.RAISED]
+    (alarm,) = house.store.alarms.values()
+    assert await house.pipeline.forget(alarm.alarm_id, 0) == alarm.series
+    assert not house.store.alarms
+    with pytest.raises(LookupError):
+        await house.pipeline.forget("nonsense", 0)
+    with pytest.raises(LookupError):
+        await house.pipeline.end_silence("nonsense", 0)
+
+
+async def test_new_rules_withdraw_the_alarms_of_the_old() -> None:
+    house = House()
+    await house.pipeline.take(STATUS, [house.reading(12)])
+    await house.pipeline.withdraw(lambda _: True, Ruleset([], {}))
+
+    assert house.events[-1].kind is EventKind.CLEARED
+    assert not house.store.alarms
+    await house.pipeline.tick()
+    await house.pipeline.tell([house.events[-1]])
+    assert len(house.events) == 3
+
+
+def test_guarantees_have_one_wording() -> None:
+    assert [guarantee.value for guarantee in Guarantee] == ["best effort", "at least once"]

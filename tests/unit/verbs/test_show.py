@@ -1,0 +1,82 @@
+"""Tables: what a person sees, in a pipe and on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hsm_agent.collect.base import Poll
+from hsm_agent.model import Reading
+from hsm_agent.verbs import show
+from hsm_agent.verbs.poll import Polled, as_json, record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+READINGS = (
+    Reading(source="a", resource="pay", metric="token_memory_private_free_bytes", value=1234567, time=0.0),
+    Reading(source="a", resource="pay", metric="token_sessions", value=None, reason="no limit [none]", time=0.0),
+    Reading(source="a", resource="pay", metric="audit_seconds_to_full", value=float("inf"), time=0.0),
+    Reading(source="a", resource="pay", metric="token_info", value=1, labels=(("label", "pay"),), time=0.0),
+)
+POLLED = Polled(
+    source="a",
+    kind="pkcs11",
+    poll=Poll(readings=READINGS, next_in=1.0, errors=("slot 3: gone",), calls={"C_GetTokenInfo": 2}, raw={"slots": []}),
+    failure="",
+    calls_a_day={"C_GetTokenInfo": 1440.0, "C_Initialize": 144.0},
+)
+FAILED = Polled(source="b", kind="pkcs11", poll=None, failure="no module", calls_a_day={})
+
+
+def test_readings_are_shown_with_unit_and_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    show.polled([POLLED, FAILED], {"token_memory_private_free_bytes": "bytes"})
+    out = capsys.readouterr().out
+
+    assert "1,234,567   bytes" in out
+    assert "no limit [none]" in out  # not taken for markup
+    assert "label=pay" in out
+    assert "inf" in out
+    assert "failed: slot 3: gone" in out
+    assert "failed: no module" in out
+    assert "b (pkcs11): none" in out
+    assert "\x1b" not in out
+
+
+def test_calls_add_up_to_a_day(capsys: pytest.CaptureFixture[str]) -> None:
+    show.explained([POLLED])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+
+    assert ["C_GetTokenInfo", "2", "1,440"] in rows
+    assert ["C_Initialize", "0", "144"] in rows
+    assert ["all", "2", "1,584"] in rows
+
+
+def test_alarms_and_silences_are_shown_with_their_times(capsys: pytest.CaptureFixture[str]) -> None:
+    alarm = {"severity": "critical", "since": 0, "source": "a", "resource": "pay", "rule": "token-memory"}
+    show.alarms([alarm])
+    show.silences([{"id": "s1", "source": "*", "resource": "*", "rule": "*", "until": 0, "reason": "work"}])
+    show.alarms([])
+    out = capsys.readouterr().out
+
+    assert "critical" in out
+    assert out.count("1970-01-01 00:00:00Z") == 2
+    assert "alarms: none" in out
+    assert show.when(None) == ""
+
+
+def test_json_says_inf_and_reasons() -> None:
+    text = as_json([POLLED, FAILED])
+
+    assert '"value": "inf"' in text
+    assert '"value": null' in text
+    assert '"reason": "no limit [none]"' in text
+    assert '"failures": [\n      "no module"\n    ]' in text
+
+
+def test_a_record_is_a_file_for_each_source_that_answered(tmp_path: Path) -> None:
+    (file,) = record([POLLED, FAILED], tmp_path / "new")
+
+    assert file.name == "a.json"
+    assert file.read_text() == '{\n "slots": []\n}\n'
