@@ -76,10 +76,11 @@ def check_token(question: TokenQuestion) -> Answer:
         return _unknown(str(failure))
     if polled.poll is None:
         return _unknown(polled.failure)
-    return _judge_token(question, polled.readings, polled.failures)
+    return judge_token(question, polled.readings, polled.failures)
 
 
-def _judge_token(question: TokenQuestion, readings: tuple[Reading, ...], failures: tuple[str, ...]) -> Answer:
+def judge_token(question: TokenQuestion, readings: tuple[Reading, ...], failures: tuple[str, ...]) -> Answer:
+    """The answer, from what was read."""
     details = (*(_detail(reading) for reading in readings), *failures)
     names = sorted({reading.resource for reading in readings if reading.metric == "token_info"})
     chosen = [name for name in names if question.label is None or _is_called(name, readings, question.label)]
