@@ -163,7 +163,7 @@ class Pump:
             return True
         seqs = [entry.seq for entry in left]
         await self._spool.returned(self._sink.name, seqs, sent=failure.sent)
-        return await self._fail(failure, () if accepted else seqs)
+        return await self._fail(failure, seqs)
 
     async def _record(self, entries: Sequence[Entry], accepted: Sequence[Event]) -> list[Entry]:
         """Tell the spool what was accepted; returns the rest."""

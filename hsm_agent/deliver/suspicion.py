@@ -30,7 +30,7 @@ class Suspicion:
         return self._suspect if self._sessions >= SESSIONS else None
 
     def failed(self, batch: Sequence[int], *, sent: bool) -> None:
-        """Nothing of a batch was accepted. `sent`: the session was up, and ended when it had been sent."""
+        """These were not accepted. `sent`: the session was up, and ended when the first of them had been sent."""
         self.limit = 1
         if not sent or len(batch) != 1:
             return

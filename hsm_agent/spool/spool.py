@@ -222,7 +222,8 @@ class Spool:
     def _restore(self, loaded: Loaded) -> None:
         """Put what is on disk before what is in memory."""
         known = self._ledger
-        restored = restore(loaded.rows | dict(known.rows()), entries=known.entries_limit, size=known.size_limit)
+        rows = loaded.rows | dict(known.rows()) if known.cursors else loaded.rows
+        restored = restore(rows, entries=known.entries_limit, size=known.size_limit)
         dropped_before = loaded.rows.get(("tally", ("dropped",)), (0,))[0]
         self._ledger = restored.ledger
         self._ledger.last_seq = max(self._ledger.last_seq, known.last_seq)

@@ -91,6 +91,21 @@ async def test_the_newest_value_wins_whatever_fails_on_the_way() -> None:
     assert rig.saver.unsaved_states == {}
 
 
+async def test_what_failed_again_does_not_overwrite_what_came_meanwhile() -> None:
+    rig = _Rig()
+    saving = rig.begin(_state("1"))
+    await _turns()
+    rig.thread.answer_write("disk full")
+    await saving
+    await rig.saver.save(_state("2"), durable=True, upto=0)
+
+    rig.thread.answer_recovery("still full")  # of 1
+    await _turns()
+    rig.thread.answer_recovery()
+
+    assert rig.thread.rows == _state("2")
+
+
 async def test_erasures_that_got_through_are_not_repeated() -> None:
     rig = _Rig()
     saving = rig.begin({**_state(None), **_state("1", "l")})
