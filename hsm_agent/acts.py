@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 TEST_SECONDS = 30.0
 LONGEST_SILENCE_SECONDS = 366 * 86400.0
-_LOOK_AGAIN_SECONDS = 0.02
+_LOOK_AGAIN_SECONDS = 0.1
 
 
 class Acts:

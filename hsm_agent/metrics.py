@@ -118,7 +118,13 @@ _ALL: list[Metric] = [
         STORAGE,
     ),
     Metric("spool_dropped_total", "", "counter", "Events dropped because the spool was full.", STORAGE),
-    Metric("spool_failed", "", "state", "The spool cannot write; events go out from memory.", STORAGE),
+    Metric(
+        "spool_failed",
+        "",
+        "state",
+        "The disk refuses, or only the spool's reserve is left: events go out from memory.",
+        STORAGE,
+    ),
     Metric("sink_up", "", "state", "The sink accepted what it was last sent.", COMMUNICATION),
     Metric(
         "sink_down_seconds",

@@ -120,6 +120,8 @@ class Sinks:
             SinkSpec(name=name, minimum_severity=settings.minimum_severity) for name, (settings, _) in built.items()
         ]
         registered = await self._spool.register(specs, active)
+        if registered.forgotten_events:
+            log.warning("%d events for removed sinks will not be delivered", registered.forgotten_events)
         for name in registered.removed:
             self._store.sinks.pop(name, None)
         for settings, sink in built.values():

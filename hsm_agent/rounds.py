@@ -69,7 +69,7 @@ class Rounds:
             *sink_readings(agent.store.sinks, now, time.monotonic()),
             *processes,
             Reading(source=AGENT_SOURCE, resource="", metric="event_loop_lag_seconds", value=lag, time=now),
-            *(source.runner.age() for source in agent.sources.running.values()),
+            *(age for source in agent.sources.running.values() for age in source.runner.age()),
         ]
 
     async def measure_lag(self) -> None:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hsm_agent.model import AGENT_SOURCE, Labels, Reading
+from hsm_agent.model import AGENT_SOURCE, Labels, Reading, SinkState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,10 +42,11 @@ def spool_readings(stats: SpoolStats, now: float) -> Iterable[Reading]:
 def sink_readings(sinks: Mapping[str, SinkStatus], now: float, monotonic: float) -> Iterable[Reading]:
     """How each sink is; the resource is its name."""
     for name, sink in sinks.items():
-        failing = sink.failing_since is not None
-        yield _reading("sink_up", int(not failing), now, name)
-        down = 0.0 if sink.failing_since is None else monotonic - sink.failing_since
-        yield _reading("sink_down_seconds", down, now, name)
+        if sink.state is not SinkState.IDLE or not sink.queued:
+            # Not before it was tried: a sink that was down when the agent stopped is not well because it started.
+            yield _reading("sink_up", int(sink.failing_since is None), now, name)
+            down = 0.0 if sink.failing_since is None else monotonic - sink.failing_since
+            yield _reading("sink_down_seconds", down, now, name)
         yield _reading("sink_queued", sink.queued, now, name)
         yield _reading("sink_delivered_total", sink.delivered, now, name)
         yield _reading("sink_failed_total", sink.failed, now, name)

@@ -118,16 +118,19 @@ class Runner:
             Reading(source=self.collector.name, resource="", metric=metric, value=value, time=now)
             for metric, value in values.items()
         )
-        return (*plain, self.age())
+        return (*plain, *self.age())
 
-    def age(self) -> Reading:
-        """Time since the last success, or since the start; its limit is the source's patience."""
+    def age(self) -> tuple[Reading, ...]:
+        """Time since the last success; its limit is the source's patience.
+
+        Before the first success there is none until the patience is over, counted from the start: an agent that was
+        started a minute ago must not take a source for well that was down before.
+        """
+        patience = max(120.0, 3 * self.collector.every)
         since = self._born if self.status.last_success is None else self.status.last_success
-        return Reading(
-            source=self.collector.name,
-            resource="",
-            metric="source_age_seconds",
-            value=self._monotonic() - since,
-            time=self._wall(),
-            limit=max(120.0, 3 * self.collector.every),
-        )
+        age = self._monotonic() - since
+        if self.status.last_success is None and age < patience:
+            return ()
+        name = self.collector.name
+        metric = "source_age_seconds"
+        return (Reading(source=name, resource="", metric=metric, value=age, time=self._wall(), limit=patience),)

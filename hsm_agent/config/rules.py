@@ -270,7 +270,10 @@ def effective_rules(rules: Iterable[RuleSettings], *, default_rules: bool) -> tu
     taken = {rule.name for rule in built}
     built += [rule.build(_DEFAULTS.get(rule.name)) for rule in configured if rule.name not in taken]
     names = {rule.name for rule in built}
+    made = {rule.name: rule for rule in built}
     for index, rule in enumerate(configured):
+        if rule.clear_after is not None and not isinstance(made[rule.name].condition, Changes):
+            raise ValueError(f"rules.{index}.clear_after: only with `changes`; other conditions clear by themselves")
         for other in rule.inhibited_by if "inhibited_by" in rule.model_fields_set else ():
             if other not in names:
                 raise ValueError(f"rules.{index}.inhibited_by: there is no rule '{other}'")

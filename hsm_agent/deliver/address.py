@@ -85,6 +85,21 @@ class Endpoint:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+_IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _PMTUDISC_DONT = 10, 23, 0  # ip(7), ipv6(7); the socket module has no names
+
+
+def let_routers_fragment(plain: socket.socket) -> None:
+    """Switch path MTU discovery off for a datagram socket.
+
+    With it, the first datagram that is longer than the path takes is lost, and its error, EMSGSIZE, is reported for
+    the one sent after it: the wrong event would be refused for ever.
+    """
+    if plain.family == socket.AF_INET6:
+        plain.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_DONT)
+    else:
+        plain.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_DONT)
+
+
 async def endpoints(address: Address, *, kind: socket.SocketKind, bind: str | None) -> list[Endpoint]:
     """All socket addresses of the receiver, in the resolver's order. Raises OSError; the caller has the deadline.
 

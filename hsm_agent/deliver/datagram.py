@@ -7,7 +7,7 @@ import errno
 import socket
 from typing import TYPE_CHECKING, cast
 
-from hsm_agent.deliver.address import Address, Endpoint, endpoints
+from hsm_agent.deliver.address import Address, Endpoint, endpoints, let_routers_fragment
 from hsm_agent.deliver.base import Refused, Retry
 from hsm_agent.deliver.stamp import MESSAGES_A_TURN, Stamp
 from hsm_agent.deliver.streams import describe
@@ -111,6 +111,7 @@ async def _opened(endpoint: Endpoint) -> _Socket:
     plain = socket.socket(endpoint.family, socket.SOCK_DGRAM)
     try:
         plain.setblocking(False)
+        let_routers_fragment(plain)
         if endpoint.local is not None:
             plain.bind(endpoint.local)
         plain.connect(endpoint.remote)  # sends nothing; without it refusals are not reported

@@ -7,7 +7,7 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
-from hsm_agent.deliver.address import endpoints
+from hsm_agent.deliver.address import endpoints, let_routers_fragment
 from hsm_agent.deliver.streams import describe
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 _MAX_UNREAD = 256
 """Datagrams kept until they are read: a few windows of answers. A flood pushes out the oldest."""
-
-_IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _PMTUDISC_DONT = 10, 23, 0  # ip(7), ipv6(7); the socket module has no names
 
 
 class LinkError(Exception):
@@ -96,12 +94,7 @@ async def _opened(endpoint: Endpoint) -> Link:
     plain = socket.socket(endpoint.family, socket.SOCK_DGRAM)
     try:
         plain.setblocking(False)
-        # Let routers fragment. With path MTU discovery the first notification that is longer than the path takes is
-        # lost, and its error, EMSGSIZE, is reported for the one sent after it.
-        if endpoint.family == socket.AF_INET6:
-            plain.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_DONT)
-        else:
-            plain.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_DONT)
+        let_routers_fragment(plain)
         if endpoint.local is not None:
             plain.bind(endpoint.local)
         plain.connect(endpoint.remote)  # sends nothing; without it neither refusals nor strangers are told apart

@@ -131,6 +131,29 @@ async def test_what_left_the_configuration_is_withdrawn_at_the_first_complete_po
     assert house.events[-1].kind is EventKind.RAISED  # a later gap is the collector's to explain
 
 
+async def test_a_series_read_under_other_labels_is_another_and_the_old_one_is_withdrawn() -> None:
+    house = House()
+    old, new = (
+        Reading(source="a", resource="pay", metric="token_objects", value=12, labels=(("expected", text),), time=WALL)
+        for text in ("false", "true")
+    )
+    await house.pipeline.take(STATUS, [old])
+    await house.pipeline.take(STATUS, [new], complete=True)
+
+    assert [event.kind for event in house.events] == [EventKind.RAISED, EventKind.RAISED, EventKind.CLEARED]
+    assert [alarm.series[3] for alarm in house.store.alarms.values()] == [(("expected", "true"),)]
+
+
+async def test_many_readings_are_judged_in_portions_that_tear_no_token_apart() -> None:
+    house = House()
+    readings = [house.reading(12, f"token-{number:04}") for number in range(2100) for _ in range(2)]
+    own = Reading(source="a", resource="", metric="source_up", value=1, time=WALL)
+    await house.pipeline.take(STATUS, [*readings, own])
+
+    assert len(house.store.alarms) == 2100
+    assert len(house.disk.commits) == 3
+
+
 async def test_acts_pass_the_same_way() -> None:
     house = House()
     silence = Silence(silence_id="s1", until=WALL + 60, reason="work", by_uid=0, created=WALL)

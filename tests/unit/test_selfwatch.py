@@ -37,6 +37,16 @@ def test_a_failing_sink_says_for_how_long() -> None:
     assert readings["siem", "sink_dead_letters_total"] == 1
 
 
+def test_a_sink_that_was_not_tried_yet_is_neither_up_nor_down() -> None:
+    waiting = SinkStatus(name="noc", kind="k", guarantee=Guarantee.BEST_EFFORT, queued=3)
+    idle = SinkStatus(name="siem", kind="k", guarantee=Guarantee.BEST_EFFORT)
+    told = {(r.resource, r.metric) for r in sink_readings({"noc": waiting, "siem": idle}, NOW, 0.0)}
+
+    assert ("noc", "sink_up") not in told
+    assert ("noc", "sink_down_seconds") not in told
+    assert ("siem", "sink_up") in told
+
+
 def test_processes_are_the_agent_and_the_workers_that_live() -> None:
     readings = list(process_readings({"luna-a": (os.getpid(), 2**22 + 1)}, NOW))
     memory = {r.resource: r.value for r in readings if r.metric == "process_resident_memory_bytes"}

@@ -89,7 +89,6 @@ def test_a_new_rule_takes_all_its_keys() -> None:
         "hysteresis": 2,
         "for": "10m",
         "repeat_every": "1h",
-        "clear_after": "24h",
         "inhibited_by": ["source-down", "token-missing"],
         "text": "{resource}",
     }
@@ -102,7 +101,6 @@ def test_a_new_rule_takes_all_its_keys() -> None:
         hysteresis=2,
         hold=600.0,
         repeat_every=3600.0,
-        clear_after=86400.0,
         inhibited_by=("source-down", "token-missing"),
         text="{resource}",
     )
@@ -133,6 +131,12 @@ def test_what_is_no_rule_is_refused(tree: dict[str, Any], said: str) -> None:
         RuleSettings.model_validate(tree)
 
     assert said in str(caught.value)
+
+
+def test_only_changes_are_cleared_by_time() -> None:
+    assert _effective({"name": "firmware-changed", "clear_after": "1h"})["firmware-changed"].clear_after == 3600.0
+    with pytest.raises(ValueError, match=r"rules\.0\.clear_after: only with `changes`"):
+        _effective({"name": "token-memory", "clear_after": "1h"})
 
 
 def test_a_rule_cannot_wait_for_one_that_is_not_there() -> None:
