@@ -23,6 +23,7 @@ SOURCES = sorted(
 # Modules without a unit test of their own, each with what tests it instead.
 TESTED_ELSEWHERE: dict[str, str] = {
     "__main__.py": "tests/system starts the agent by it",
+    "worker/__main__.py": "tests/unit/worker/test_main.py starts it",
     "serve/connections.py": "tests/loopback/test_connections.py: it is nothing but sockets",
     "deliver/counted.py": "tests/loopback/test_syslog_tcp.py and test_syslog_tls.py: it is nothing without a socket",
     "deliver/datagram.py": "tests/loopback/test_syslog_udp.py: it is nothing without a socket",

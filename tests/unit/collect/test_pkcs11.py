@@ -138,7 +138,7 @@ async def test_a_plain_token_is_asked_for_nothing_but_its_information(tmp_path: 
 
 
 async def test_a_luna_is_asked_for_everything_at_the_start(tmp_path: Path) -> None:
-    steps = {"audit/1": [1, 0, 0, 1, 7], "storage/1": [0, 100, 50, 50, 3], "firmware/1": [7, 8, 400]}
+    steps: dict[str, Any] = {"audit/1": [1, 0, 0, 1, 7], "storage/1": [0, 100, 50, 50, 3], "firmware/1": [7, 8, 400]}
     collector = _collector(tmp_path, _script(LUNA, **steps), objects_every="1m", liveness_every="1m", every="60s")
     poll = await collector.poll()
     calls = collector.calls_a_day()
@@ -152,15 +152,15 @@ async def test_a_luna_is_asked_for_everything_at_the_start(tmp_path: Path) -> No
 
 
 async def test_a_token_of_which_nothing_can_be_read_fails_the_source_with_one_line(tmp_path: Path) -> None:
-    failing = {"calls": [["C_GetTokenInfo", 0x30, 1]], "payload": [slot_hex(), None]}
-    collector = _collector(tmp_path, _script(**{"token/1": failing}))
+    failing = {"token/1": {"calls": [["C_GetTokenInfo", 0x30, 1]], "payload": [slot_hex(), None]}}
+    collector = _collector(tmp_path, {**_script(), **failing})
     with pytest.raises(SourceFailure, match=r"^C_GetTokenInfo on slot 1 returned CKR_DEVICE_ERROR \(0x30\)$"):
         await collector.poll()
     await collector.close()
 
 
 async def test_more_than_a_hundred_slots_are_parsed_off_the_loop(tmp_path: Path) -> None:
-    tokens = {f"token/{n}": [slot_hex(), token_hex(label=f"t{n}", serial=f"S{n}")] for n in range(150)}
+    tokens: dict[str, Any] = {f"token/{n}": [slot_hex(), token_hex(label=f"t{n}", serial=f"S{n}")] for n in range(150)}
     collector = _collector(tmp_path, {**_script(**tokens), "slots": {"slots": list(range(150)), "calls": []}})
     poll = await collector.poll()
     await collector.close()

@@ -10,7 +10,7 @@ from hsm_agent.collect.pkcs11_parse import Parsed, parse
 from tests.unit.collect.pkcs11_raws import asked, raw, swept
 
 WATCH = Watch(source="hsm")
-LUNA = {"functions": ["CA_GetFirmwareVersion", "CA_GetTokenStorageInformation", "CA_LogGetStatus"]}
+LUNA: dict[str, Any] = {"functions": ["CA_GetFirmwareVersion", "CA_GetTokenStorageInformation", "CA_LogGetStatus"]}
 OPEN, RANDOM, CLOSE = ["C_OpenSession", 0, 1], ["C_GenerateRandom", 0, 1], ["C_CloseSession", 0, 1]
 REFUSED = ["alive", 1, 0.0, [["C_OpenSession", 0xB1, 1]], None]
 ALIVE = ["alive", 1, 0.0, [OPEN, RANDOM, CLOSE], [0]]
@@ -26,11 +26,10 @@ def _read(parsed: Parsed, metric: str, resource: str = "alpha") -> Any:
 
 
 def test_audit_readings_alone_leave_the_sweep_s_readings_alone() -> None:
-    known = _after(swept(1), **LUNA).known
+    parsed = _after(swept(1), **LUNA)
     for at, records in ((0.0, 20_000), (5.0, 30_000), (10.0, 40_000)):
         audit = asked("audit", 1, "CA_LogGetStatus", [1, 0, 0, 1, records], at=at)
-        parsed = _after(audit, known=known, sweep=False, **LUNA)
-        known = parsed.known
+        parsed = _after(audit, known=parsed.known, sweep=False, **LUNA)
 
     assert _read(parsed, "audit_seconds_to_full") == pytest.approx((198_120 - 40_000) / 2000)
     assert len(parsed.readings) == 4

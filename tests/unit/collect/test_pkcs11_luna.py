@@ -41,8 +41,8 @@ def test_readings_at_the_same_instant_make_no_slope() -> None:
     assert seconds_to_full([(1.0, 10_000), (1.0, 20_000), (1.0, 30_000)], CAPACITY) == math.inf
 
 
-def _values(*arguments: object, full: bool = False) -> dict[str, object]:
-    facts = audit_facts(*arguments, CAPACITY, full=full, reason="why")  # type: ignore[arg-type] # as the table gives it
+def _values(status: list[int] | None, points: list[tuple[float, int]], *, full: bool = False) -> dict[str, object]:
+    facts = audit_facts(status, points, CAPACITY, full=full, reason="why")
     return {fact.metric: fact.value for fact in facts}
 
 

@@ -148,7 +148,7 @@ def test_the_first_reason_is_that_of_what_failed_not_of_what_was_never_reached()
 
 
 def test_a_full_log_is_a_finding_of_the_token_not_a_failure_of_the_source() -> None:
-    luna = {"functions": ["CA_LogGetStatus"]}
+    luna: dict[str, Any] = {"functions": ["CA_LogGetStatus"]}
     before = parse(raw(swept(1), asked("audit", 1, "CA_LogGetStatus", [1, 0, 0, 1, 90_000]), **luna), WATCH, Known())
     refusing = asked("audit", 1, "CA_LogGetStatus", None, rv=LOG_FULL)
     parsed = parse(raw(swept(1, rv=LOG_FULL), refusing, **luna), WATCH, before.known)
@@ -226,7 +226,7 @@ _FIELDS = ("flags", "max_sessions", "sessions", "total_private", "free_private",
     utc_time=st.binary(max_size=16),
 )
 def test_whatever_a_module_writes_makes_readings_and_no_error(
-    numbers: dict[str, int], label: bytes, serial: bytes, utc_time: bytes
+    numbers: dict[str, Any], label: bytes, serial: bytes, utc_time: bytes
 ) -> None:
     parsed = parse(raw(swept(1, **numbers, label=label, serial=serial, utc_time=utc_time)), WATCH, Known())
 

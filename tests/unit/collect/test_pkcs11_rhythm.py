@@ -30,10 +30,10 @@ def test_rhythms_that_are_multiples_share_a_poll() -> None:
         polls.append((round(now), due))
 
     assert polls == [
-        (15, {Group.AUDIT}),
-        (30, {Group.AUDIT}),
-        (45, {Group.AUDIT}),
-        (60, {Group.AUDIT, Group.SWEEP}),
+        (15, frozenset({Group.AUDIT})),
+        (30, frozenset({Group.AUDIT})),
+        (45, frozenset({Group.AUDIT})),
+        (60, frozenset({Group.AUDIT, Group.SWEEP})),
     ]
 
 
