@@ -195,6 +195,8 @@ class Agent:
                 for work in (self.rounds.tick, self.rounds.watch_itself, self.rounds.measure_lag):
                     self.crew.start(work.__name__, work())
                 self.crew.start("strangers", self._report_strangers())
+                if self.responder is not None:
+                    self.crew.start("snmp", self.responder.run())
                 self.crew.start("watchdog", self.rounds.reassure_systemd())
                 systemd.notify("READY=1", f"STATUS=watching {len(self.sources.running)} sources")
                 log.info("hsm-agent %s watches %d sources", VERSION, len(self.sources.running))
@@ -283,7 +285,7 @@ class Agent:
 
     async def _show_changes(self, sources: Collection[str], *, alarms: bool) -> None:
         if self.responder is not None:
-            await self.responder.refresh(sources, alarms=alarms)
+            self.responder.changed(sources, alarms=alarms)
 
     async def _reload_when(self, asked: asyncio.Event) -> None:
         while True:

@@ -77,6 +77,7 @@ class Responder:
         self._listeners: dict[str, Listener] = {}
         self._indexes: Indexes | None = None
         self._service: _Service | None = None
+        self._noted = asyncio.Event()
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
@@ -119,11 +120,30 @@ class Responder:
             listener.close()
         for listener in fresh.values():
             listener.start()
+        self.changed(self._store.sources, alarms=True)  # what changed meanwhile was noted in the tables before these
+
+    def changed(self, sources: Iterable[str], *, alarms: bool) -> None:
+        """Take in what the store now holds of these sources, and the alarms if they changed; `run` shows it soon."""
+        if self._service is not None:
+            self._service.tables.note(sources, alarms=alarms)
+            self._noted.set()
+
+    async def run(self) -> None:
+        """Show what changed, until cancelled: whoever judges and tells does not wait for it."""
+        while True:
+            await self._noted.wait()
+            self._noted.clear()
+            await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Return when everything that changed is shown."""
+        if self._service is not None:
+            await self._service.tables.catch_up()
 
     async def refresh(self, sources: Iterable[str], *, alarms: bool) -> None:
-        """Show what the store now holds of these sources, and the alarms if they changed."""
-        if self._service is not None:
-            await self._service.tables.refresh(sources, alarms=alarms)
+        """Take in what changed, and return when it is shown."""
+        self.changed(sources, alarms=alarms)
+        await self.catch_up()
 
     async def close(self) -> None:
         """Answer no more."""

@@ -6,13 +6,10 @@ its own receivers.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 60.0
 MOST_SENDERS = 64
@@ -36,5 +33,4 @@ class FailureReports:
         if len(self._told) >= MOST_SENDERS:
             return
         self._told[address] = now
-        log.warning("snmp: %s could not prove who it is", address)
         self._tell(address)

@@ -13,8 +13,9 @@ from fnmatch import fnmatchcase
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from hsm_agent.model import AGENT_SOURCE, Severity
-from hsm_agent.serve.snmp_rows import active_row, rows_of_source, sink_row, worst_severities
+from hsm_agent.model import AGENT_SOURCE
+from hsm_agent.serve.snmp_capture import Capture, capture, merged
+from hsm_agent.serve.snmp_rows import active_row, rows_of_source, sink_row
 from hsm_agent.serve.snmp_scalars import SYSTEM, agent_scalars, alarm_scalars, spool_scalar
 from hsm_agent.serve.snmp_sheet import Changes, Sheet, Shown, patch
 from hsm_agent.serve.snmp_view import Layout, Segment, View
@@ -23,7 +24,7 @@ from hsm_agent.wire import mib
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from hsm_agent.model import ActiveAlarm, Reading, Series, SinkStatus, SourceStatus
+    from hsm_agent.model import Series, Severity, SinkStatus
     from hsm_agent.serve.indexes import Indexes, Key, Wanted
     from hsm_agent.serve.snmp_rows import Owner, Row
     from hsm_agent.store import Store
@@ -57,15 +58,6 @@ class _Pace:
             self._until = time.perf_counter() + _STEP_SECONDS
 
 
-@dataclass(frozen=True, slots=True)
-class _Captured:
-    """What the store held when a refresh began. `alarms` is None where they were not asked for."""
-
-    sources: Mapping[str, tuple[SourceStatus | None, tuple[Reading, ...]]]
-    worst: Mapping[Series, Severity]
-    alarms: tuple[ActiveAlarm, ...] | None
-
-
 @dataclass(slots=True)
 class _Pending:
     """What a refresh is about to show: nothing of it is seen before it is complete."""
@@ -86,6 +78,7 @@ class Tables:
         self._scalars = agent_scalars(base, store)
         self._sheets = {table.name: Sheet(table, base) for table in mib.TABLES}
         self._worst: Mapping[Series, Severity] = {}
+        self._noted: Capture | None = None
         self._sinks: tuple[SinkStatus, ...] = ()
         self._views: dict[Scope, View] = {}
         self._owners: dict[Scope, frozenset[Owner]] = {}
@@ -109,29 +102,37 @@ class Tables:
             self._views, self._owners = views, owners
             self._show_sinks(tuple(self._store.sinks.values()))
 
-    async def refresh(self, sources: Iterable[str], *, alarms: bool) -> None:
-        """Take in what the store holds of these sources, and of the alarms if they changed."""
+    def note(self, sources: Iterable[str], *, alarms: bool) -> None:
+        """Take what the store holds of these sources, and of the alarms if they changed; `catch_up` shows it."""
+        fresh = capture(self._store, sources, alarms=alarms, worst=self._worst)
+        self._worst = fresh.worst
+        self._noted = merged(self._noted, fresh)
+
+    async def catch_up(self) -> None:
+        """Show everything that was noted. What is noted meanwhile is shown too, in as few rounds as can be."""
         async with self._refreshing:
-            pace = _Pace()
-            captured = self._capture(sources, alarms=alarms)
-            rows = await self._rows(captured, pace)
-            await self._allocate(rows, pace)
-            pending = await self._encode(rows, pace)
-            await self._build(pending, pace)
-            self._swap(pending, captured)
+            while self._noted is not None:
+                captured, self._noted = self._noted, None
+                try:
+                    await self._show(captured)
+                except BaseException:
+                    self._noted = merged(captured, self._noted)
+                    raise
 
-    def _capture(self, sources: Iterable[str], *, alarms: bool) -> _Captured:
-        store = self._store
-        wanted = dict.fromkeys(sources)
-        raised = tuple(store.alarms.values()) if alarms else None
-        worst = self._worst if raised is None else worst_severities(raised)
-        if raised is not None:
-            # A reading shows the severity of its alarms: where that changed, its source is looked at again.
-            wanted |= dict.fromkeys(series[0] for series, _severity in self._worst.items() ^ worst.items())
-        held = {name: (store.sources.get(name), tuple(store.of_source(name).values())) for name in wanted}
-        return _Captured(held, worst, raised)
+    async def refresh(self, sources: Iterable[str], *, alarms: bool) -> None:
+        """Both at once."""
+        self.note(sources, alarms=alarms)
+        await self.catch_up()
 
-    async def _rows(self, captured: _Captured, pace: _Pace) -> dict[str, list[Row]]:
+    async def _show(self, captured: Capture) -> None:
+        pace = _Pace()
+        rows = await self._rows(captured, pace)
+        await self._allocate(rows, pace)
+        pending = await self._encode(rows, pace)
+        await self._build(pending, pace)
+        self._swap(pending, captured)
+
+    async def _rows(self, captured: Capture, pace: _Pace) -> dict[str, list[Row]]:
         """The rows of each group as they are now."""
         rows: dict[str, list[Row]] = {}
         for name, (status, readings) in captured.sources.items():
@@ -201,7 +202,7 @@ class Tables:
                 for column, prefix in enumerate(sheet.prefixes):
                     found[prefix] = await _patch(view.segment(prefix), column, seen, pace)
 
-    def _swap(self, pending: _Pending, captured: _Captured) -> None:
+    def _swap(self, pending: _Pending, captured: Capture) -> None:
         """Everything at once: no step of the loop lies between."""
         scalars: dict[Oid, Segment] = {}
         if captured.alarms is not None:
@@ -213,7 +214,6 @@ class Tables:
             self._sheets[name].apply(changes)
         for (name, group), keys in pending.groups.items():
             self._sheets[name].groups[group] = keys
-        self._worst = captured.worst
         self._owners = pending.owners
         self._views = {
             scope: view.replaced({**scalars, **pending.segments[scope]}) for scope, view in self._views.items()

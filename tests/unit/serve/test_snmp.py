@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator  # noqa: TC003 - pytest-asyncio looks at it
 from typing import TYPE_CHECKING
 
@@ -196,6 +197,23 @@ async def test_the_present_is_shown_from_the_start_and_followed(tmp_path: Path) 
 
     assert Manager(one).get(SESSIONS).values == [99]
     await one.close()
+
+
+async def test_what_changed_is_shown_by_the_task_that_runs_beside(started: Responder) -> None:
+    running = asyncio.create_task(started.run())
+    present = started._store
+    present.update([reading("token_sessions", 98)])
+    started.changed(["luna-a"], alarms=False)
+    present.update([reading("token_sessions", 99)])
+    started.changed(["luna-a"], alarms=False)
+    at_once = Manager(started).get(SESSIONS).values
+
+    async with asyncio.timeout(5):
+        while (shown := Manager(started).get(SESSIONS).values) == at_once:
+            await asyncio.sleep(0)
+    running.cancel()
+
+    assert (at_once, shown) == ([12], [99])
 
 
 async def test_damaged_indexes_stop_the_start(tmp_path: Path) -> None:
