@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from tests.peers.require import require
+from tests.peers.require import environment_for, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,11 +87,15 @@ class Snmptrapd:
         persistent.mkdir(parents=True, exist_ok=True)
         configuration = self._directory / "snmptrapd.conf"
         configuration.write_text("".join(f"{line}\n" for line in ("[snmp] hexOutputLength 0", *self._lines)))
-        environment = os.environ | {
-            "SNMPCONFPATH": str(self._directory),
-            "SNMP_PERSISTENT_DIR": str(persistent),
-            "MIBS": "",
-        }
+        environment = (
+            os.environ
+            | environment_for(program)
+            | {
+                "SNMPCONFPATH": str(self._directory),
+                "SNMP_PERSISTENT_DIR": str(persistent),
+                "MIBS": "",
+            }
+        )
         self._process = await asyncio.create_subprocess_exec(
             str(program), "-f", "-n", "-C", "-c", str(configuration), "-On", "-Oxt", "-Lo",
             "-F", f"{_MARK}\\t%b\\t%P\\t%v\\n", self.address,

@@ -6,7 +6,6 @@ import asyncio
 import json
 import random
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.spool import SinkSpec, Spool
+from tests.peers.require import require
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,10 +67,9 @@ async def _read(directory: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
 
 
 def test_commits_at_the_same_time_share_their_flushes(tmp_path: Path) -> None:
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not installed")
+    strace = str(require("strace"))
     trace = tmp_path / "trace"
-    command = ["strace", "-f", "-e", "trace=fsync,fdatasync,pwrite64", "-y", "-o", str(trace), *CHILD, "commit-many"]
+    command = [strace, "-f", "-e", "trace=fsync,fdatasync,pwrite64", "-y", "-o", str(trace), *CHILD, "commit-many"]
     if subprocess.run([*command, str(tmp_path / "state")], capture_output=True, check=False).returncode:
         pytest.skip("strace may not trace here")
 
@@ -80,10 +79,9 @@ def test_commits_at_the_same_time_share_their_flushes(tmp_path: Path) -> None:
 
 
 def test_an_event_is_flushed_before_its_commit_returns(tmp_path: Path) -> None:
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not installed")
+    strace = str(require("strace"))
     trace = tmp_path / "trace"
-    command = ["strace", "-f", "-y", "-e", "trace=fsync,fdatasync,write,pwrite64", "-s", "64", "-o", str(trace)]
+    command = [strace, "-f", "-y", "-e", "trace=fsync,fdatasync,write,pwrite64", "-s", "64", "-o", str(trace)]
     script = (
         "import asyncio, os, sys\n"
         "from pathlib import Path\n"
