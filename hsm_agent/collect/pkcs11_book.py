@@ -85,6 +85,10 @@ class Book:
             )
             self.readings.append(reading)
 
+    def readings_of_tokens(self) -> bool:
+        """Whether any token was found or is missed."""
+        return any(reading.metric == "token_present" for reading in self.readings)
+
     def lose(self, resource: str, reason: str, *, but: Collection[str] = ()) -> None:
         """Everything that was ever read of a resource has no value now."""
         series = self.known.series.get(resource, {})

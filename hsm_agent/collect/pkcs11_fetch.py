@@ -104,6 +104,8 @@ class Fetcher:
         return Fetched()
 
     async def _ready(self, fetched: Fetched, deadline: float) -> WorkerProcess:
+        if self._worker is not None and self._worker.owed:
+            await self._discard()
         if self._worker is not None:
             return self._worker
         if len(self._stuck) >= _MOST_STUCK:

@@ -116,17 +116,19 @@ def _read_sweep(book: Book, sweep: _Sweep) -> bool:
     book.tokens = {slot: TokenSlot(names[slot], identities[slot]) for slot in watched}
     for slot in sorted(watched, key=names.__getitem__):
         token, slot_info, at = initialized[slot]
-        book.add(names[slot], _token_facts(book, slot, token), at)
+        book.add(names[slot], _token_facts(book, slot, token, at), at)
         if slot_info is not None:
             book.add(names[slot], [_slot_fact(slot, slot_info)], at)
     _read_nameless(book, sweep)
     unknown = _read_failed(book, sweep)
     _read_missing(book, unknown)
+    if not (book.readings_of_tokens() or sweep.failed):
+        book.errors.append("no token is watched: the module shows none that `tokens` names; check both")
     failed = [slot for slot in sweep.failed if slot not in sweep.full]
     return bool(watched) or not failed
 
 
-def _token_facts(book: Book, slot: int, token: Token) -> list[Fact]:
+def _token_facts(book: Book, slot: int, token: Token, at: float) -> list[Fact]:
     watch, given = book.watch, Identity(token.label, token.serial)
     scope = session_scope(watch.sessions_scope, (book.raw.manufacturer, token.manufacturer, book.raw.module))
     labels = {
@@ -146,7 +148,7 @@ def _token_facts(book: Book, slot: int, token: Token) -> list[Fact]:
         *memory_facts("public", *public),
         *session_facts(token, scope=scope, given_max=_given(watch.sessions_max, given)),
         *pin_facts(token.flags),
-        clock_fact(token.utc_time, book.raw.time),
+        clock_fact(token.utc_time, at),
         Fact("token_info", 1, labels=tuple(sorted(labels.items()))),
     ]
     if "CA_GetFirmwareVersion" not in book.raw.functions or ("firmware", slot) in book.known.unsupported:

@@ -101,6 +101,8 @@ class WorkerProcess:
         self._pipes = pipes
         self._page = page
         self.pid = transport.get_pid()
+        self.owed = 0
+        """Answers still to come. A poll that was cancelled leaves some, and they would be taken for the next one's."""
         self.started = asyncio.get_running_loop().time()
 
     @classmethod
@@ -130,6 +132,7 @@ class WorkerProcess:
 
     def send(self, request: Mapping[str, Any]) -> None:
         """Ask; one request is in flight at a time."""
+        self.owed += len(request["steps"]) if "steps" in request else 1
         stdin: Any = self._transport.get_pipe_transport(0)
         stdin.write(json.dumps(request, separators=(",", ":")).encode() + b"\n")
 
@@ -147,6 +150,7 @@ class WorkerProcess:
                 raise WorkerLost(pkcs11_reasons.hung(function, slot, seconds), hung=True) from None
         if not pipes.answers:
             raise WorkerLost(await self._epitaph())
+        self.owed -= 1
         return pipes.answers.popleft()
 
     def place(self) -> tuple[str, int | None]:

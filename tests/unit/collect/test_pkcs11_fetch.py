@@ -185,6 +185,17 @@ async def test_an_object_store_that_hangs_is_its_own_failure(tmp_path: Path) -> 
     assert "call of fill did not return" in fetched.fill["error"]
 
 
+async def test_answers_of_a_cancelled_poll_are_not_taken_for_the_next_one_s(tmp_path: Path) -> None:
+    async with _fetcher(tmp_path, **{"token/1": FINE, "token/2": {"once": "hang", "then": FINE}}) as fetcher:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await fetcher.sweep(fetcher.begin(), _deadline(30))
+        fetched = fetcher.begin()
+        await fetcher.sweep(fetched, _deadline())
+
+    assert [result[1] for result in fetched.results] == [1, 2]
+
+
 async def test_retiring_ends_the_worker_and_the_next_poll_has_another(tmp_path: Path) -> None:
     async with _fetcher(tmp_path, **{"token/1": FINE}) as fetcher:
         await fetcher.sweep(fetcher.begin(), _deadline())

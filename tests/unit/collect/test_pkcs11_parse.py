@@ -179,6 +179,24 @@ def test_a_token_seen_in_an_earlier_life_is_missed() -> None:
     assert set(parsed.known.seen) == {"alpha", "beta"}
 
 
+def test_a_module_that_shows_nothing_to_watch_says_so() -> None:
+    nothing = parse(raw(swept(1, label="", serial="", flags=0)), WATCH, Known())
+    others = parse(raw(swept(1)), Watch(source="hsm", tokens=("x*",)), Known())
+    missing = parse(raw(), Watch(source="hsm", tokens=("vault",)), Known())
+
+    assert nothing.errors == others.errors
+    assert nothing.errors[0].startswith("no token is watched")
+    assert nothing.well
+    assert missing.errors == ()
+
+
+def test_the_clock_is_compared_with_the_moment_it_was_read_not_the_end_of_the_poll() -> None:
+    recorded = raw(swept(1, utc_time="2023111422132000"))
+    parsed = parse({**recorded, "time": recorded["time"] + 10}, WATCH, Known())
+
+    assert _value(parsed, "alpha", "token_clock_offset_seconds") == 0
+
+
 def test_an_uninitialised_token_is_neither_watched_nor_missed() -> None:
     parsed = parse(raw(swept(1, label="", serial="", flags=0)), WATCH, Known())
     after = parse(raw(), WATCH, parsed.known)
