@@ -90,10 +90,10 @@ class Rounds:
             await asyncio.sleep(interval)
             if self._polls != seen or not self._agent.sources.running:
                 seen, since = self._polls, time.monotonic()
-            if time.monotonic() - since <= self._patience():
+            if time.monotonic() - since <= self.patience():
                 systemd.notify("WATCHDOG=1")
 
-    def _patience(self) -> float:
+    def patience(self) -> float:
         """The longest time in which a poll of some source must have ended."""
         intervals = [source.settings.every + source.settings.timeout for source in self._agent.sources.running.values()]
         return 2 * min(intervals, default=0.0) + 5.0

@@ -8,6 +8,7 @@ from pathlib import Path
 import hsm_agent
 from hsm_agent.wire.mib_root import parse_base, rooted
 
+PACKAGE = Path(hsm_agent.__file__).parent
 FILE_NAME = "HSM-AGENT-MIB.txt"
 
 
@@ -17,7 +18,7 @@ def mib_text(base: str | None) -> str:
     return text if base is None else rooted(text, parse_base(base))
 
 
-def mib_file() -> Path:
+def mib_file(package: Path = PACKAGE) -> Path:
     """Where the MIB lies: beside the package in a checkout, under the prefix's share/snmp/mibs when installed."""
-    checkout = Path(hsm_agent.__file__).parent.parent / "mibs" / FILE_NAME
+    checkout = package.parent / "mibs" / FILE_NAME
     return checkout if checkout.exists() else Path(sys.prefix) / "share" / "snmp" / "mibs" / FILE_NAME

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 from hsm_agent.collect.base import Poll
 from hsm_agent.model import Reading
 from hsm_agent.verbs import show
-from hsm_agent.verbs.poll import Polled, as_json, record
+from hsm_agent.verbs.poll import Polled
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
 READINGS = (
@@ -64,19 +62,3 @@ def test_alarms_and_silences_are_shown_with_their_times(capsys: pytest.CaptureFi
     assert out.count("1970-01-01 00:00:00Z") == 2
     assert "alarms: none" in out
     assert show.when(None) == ""
-
-
-def test_json_says_inf_and_reasons() -> None:
-    text = as_json([POLLED, FAILED])
-
-    assert '"value": "inf"' in text
-    assert '"value": null' in text
-    assert '"reason": "no limit [none]"' in text
-    assert '"failures": [\n      "no module"\n    ]' in text
-
-
-def test_a_record_is_a_file_for_each_source_that_answered(tmp_path: Path) -> None:
-    (file,) = record([POLLED, FAILED], tmp_path / "new")
-
-    assert file.name == "a.json"
-    assert file.read_text() == '{\n "slots": []\n}\n'

@@ -1,0 +1,67 @@
+"""What the verbs share: options, errors in one line, the configuration, the running agent's ear."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from hsm_agent.config.errors import ConfigError
+from hsm_agent.control import ControlError, ask
+
+if TYPE_CHECKING:
+    from hsm_agent.config.load import Loaded
+
+FAILED, BAD_CONFIGURATION = 1, 2
+
+
+def fail(text: str, code: int = FAILED) -> NoReturn:
+    click.echo(f"hsm-agent: {text}", err=True)
+    sys.exit(code)
+
+
+def load_or_exit(path: Path | None) -> Loaded:
+    from hsm_agent.config.load import find, load
+
+    try:
+        return load(path or find(), os.environ)
+    except ConfigError as error:
+        for text in error.lines:
+            click.echo(f"hsm-agent: {text}", err=True)
+        sys.exit(BAD_CONFIGURATION)
+
+
+def ask_agent(path: Path | None, verb: str, **arguments: Any) -> dict[str, Any]:
+    try:
+        return ask(load_or_exit(path).config.agent.control_path, verb, **arguments)
+    except ControlError as error:
+        fail(str(error))
+
+
+class Duration(click.ParamType[float]):
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from hsm_agent.settings import duration
+
+        try:
+            return value if isinstance(value, float) else duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+config_option = click.option("-c", "--config", "config", type=click.Path(path_type=Path), help="Configuration file.")
+unused_config_option = click.option(
+    "-c", "--config", expose_value=False, help="Taken by every verb; this one needs none."
+)
+format_option = click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
+)
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,43 @@
+"""What `poll` gives besides tables: JSON and records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hsm_agent.collect.base import Poll
+from hsm_agent.model import Reading
+from hsm_agent.verbs.poll import Polled, as_json, record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+READINGS = (
+    Reading(source="a", resource="pay", metric="token_memory_private_free_bytes", value=1234567, time=0.0),
+    Reading(source="a", resource="pay", metric="token_sessions", value=None, reason="no limit [none]", time=0.0),
+    Reading(source="a", resource="pay", metric="audit_seconds_to_full", value=float("inf"), time=0.0),
+    Reading(source="a", resource="pay", metric="token_info", value=1, labels=(("label", "pay"),), time=0.0),
+)
+POLLED = Polled(
+    source="a",
+    kind="pkcs11",
+    poll=Poll(readings=READINGS, next_in=1.0, errors=("slot 3: gone",), calls={"C_GetTokenInfo": 2}, raw={"slots": []}),
+    failure="",
+    calls_a_day={"C_GetTokenInfo": 1440.0, "C_Initialize": 144.0},
+)
+FAILED = Polled(source="b", kind="pkcs11", poll=None, failure="no module", calls_a_day={})
+
+
+def test_json_says_inf_and_reasons() -> None:
+    text = as_json([POLLED, FAILED])
+
+    assert '"value": "inf"' in text
+    assert '"value": null' in text
+    assert '"reason": "no limit [none]"' in text
+    assert '"failures": [\n      "no module"\n    ]' in text
+
+
+def test_a_record_is_a_file_for_each_source_that_answered(tmp_path: Path) -> None:
+    (file,) = record([POLLED, FAILED], tmp_path / "new")
+
+    assert file.name == "a.json"
+    assert file.read_text() == '{\n "slots": []\n}\n'
