@@ -18,6 +18,7 @@ from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFail
 from hsm_agent.collect.pkcs11_book import Known, Watch
 from hsm_agent.collect.pkcs11_fetch import Fetcher, Origin
 from hsm_agent.collect.pkcs11_parse import parse, slots_watched
+from hsm_agent.collect.pkcs11_raw import mask
 from hsm_agent.collect.pkcs11_rhythm import Group, Rhythm
 from hsm_agent.settings import Duration, LocalPath, Size, Strict
 
@@ -82,6 +83,11 @@ class Pkcs11Settings(Strict):
     def build(self, context: CollectorContext) -> Collector:
         """The collector of this source."""
         return Pkcs11Collector(self, context)
+
+    @staticmethod
+    def mask(raw: object) -> object:
+        """What a poll brought without labels and serials, for a recording that may be shown to others."""
+        return mask(raw) if isinstance(raw, dict) else None
 
     def watch(self) -> Watch:
         """What parsing needs to know."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,8 @@ async def _poll(source: AnySource, scratch: Path) -> Polled:
     collector = source.build(CollectorContext(state_directory=scratch))
     try:
         poll, failure = await collector.poll(), ""
+        # Only the kind of source knows where names hide in what it brought.
+        poll = replace(poll, raw=source.mask(poll.raw))
     except SourceFailure as error:
         poll, failure = None, str(error)
     finally:

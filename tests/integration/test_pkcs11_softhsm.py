@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
+from hsm_agent.collect.pkcs11 import Pkcs11Settings
+from hsm_agent.collect.pkcs11_book import Known, Watch
+from hsm_agent.collect.pkcs11_parse import parse
 from tests.integration.pkcs11_source import find, metrics, source, value
 from tests.peers.softhsm import SoftHsm
 
@@ -176,3 +180,16 @@ async def test_the_token_answers_for_its_liveness(tmp_path: Path, soft: SoftHsm)
 
     assert value(poll, "alpha", "token_alive") == 1
     assert poll.calls["C_OpenSession"] == poll.calls["C_GenerateRandom"] == poll.calls["C_CloseSession"] == 1
+
+
+async def test_a_recorded_poll_is_masked_and_can_be_replayed(tmp_path: Path, soft: SoftHsm) -> None:
+    async with source(tmp_path, soft.module, environment=soft.environment) as hsm:
+        polled = await hsm.poll()
+    recorded = json.dumps(Pkcs11Settings.mask(polled.raw))
+    serial = dict(find(polled, "alpha", "token_info").labels)["serial"]
+    replayed = parse(json.loads(recorded), Watch(source="hsm"), Known())
+
+    for secret in (b"alpha", serial.encode()):
+        assert secret.decode() not in recorded
+        assert secret.hex() not in recorded
+    assert {r.metric for r in replayed.readings} == {r.metric for r in polled.readings}
