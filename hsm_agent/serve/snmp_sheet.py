@@ -94,6 +94,15 @@ class Sheet:
             return name
         return varbind(name, mib.encode_value(self.table.columns[number].syntax, value))
 
+    def newly_encoded(self, changes: Changes) -> Changes:
+        """Those of the changes that are more than another moment."""
+        shown = self.shown
+        return {
+            index: one
+            for index, one in changes.items()
+            if one is None or index not in shown or one.cells is not shown[index].cells
+        }
+
     def apply(self, changes: Changes) -> None:
         """Make the changes the rows that are shown."""
         for index, shown in changes.items():

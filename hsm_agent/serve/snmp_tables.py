@@ -199,8 +199,11 @@ class Tables:
                 seen = _visible(changes, scope, owners)
                 if not seen or sheet.prefixes[0] not in view.layout.positions:
                     continue
+                new = sheet.newly_encoded(seen)
                 for column, prefix in enumerate(sheet.prefixes):
-                    found[prefix] = await _patch(view.segment(prefix), column, seen, pace)
+                    # Most polls bring the same values at a later time: then only ages have to be looked at.
+                    changed = seen if sheet.renders[column] else new
+                    found[prefix] = await _patch(view.segment(prefix), column, changed, pace)
 
     def _swap(self, pending: _Pending, captured: Capture) -> None:
         """Everything at once: no step of the loop lies between."""

@@ -148,3 +148,15 @@ def test_patching_equals_making_anew(
 
 def unwrapped(segment: Segment) -> tuple[list[int], list[bytes], list[float]]:
     return list(segment.rows), list(segment.cells), list(segment.numbers)
+
+
+def test_only_more_than_another_moment_is_newly_encoded() -> None:
+    made = sheet({1: row(12), 2: row(13)})
+    changes = {
+        1: made.encode(1, row(12, time=STARTED + 60)),
+        2: made.encode(2, row(14, time=STARTED + 60)),
+        3: made.encode(3, row(1)),
+        4: None,
+    }
+
+    assert sorted(made.newly_encoded(changes)) == [2, 3, 4]
