@@ -48,6 +48,7 @@ class AgentProcess:
         self.directory = directory
         self.file = directory / "agent.yaml"
         self.state = directory / "state"
+        self.control = directory / "control"
         self.log_file = directory / "agent.log"
         self.snmp_port = free_port(socket.SOCK_DGRAM)
         self.http_port = free_port()
@@ -58,7 +59,12 @@ class AgentProcess:
         community.write_text(COMMUNITY, encoding="ascii")
         community.chmod(0o600)
         self.settings: dict[str, Any] = {
-            "agent": {"name": "agent-under-test", "state_directory": str(self.state), **(agent or {})},
+            "agent": {
+                "name": "agent-under-test",
+                "state_directory": str(self.state),
+                "control_socket": str(self.control),
+                **(agent or {}),
+            },
             "sources": [dict(source) for source in sources],
             "rules": [dict(rule) for rule in rules],
             "serve": {
@@ -103,11 +109,11 @@ class AgentProcess:
 
     async def status(self) -> dict[str, Any]:
         """What `hsm-agent status --format json` says."""
-        return await asyncio.to_thread(ask, self.state / "control", "status")
+        return await asyncio.to_thread(ask, self.control, "status")
 
     async def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
         """One verb of the control socket. Raises ControlError."""
-        return await asyncio.to_thread(ask, self.state / "control", verb, **arguments)
+        return await asyncio.to_thread(ask, self.control, verb, **arguments)
 
     async def until(self, holds: Callable[[dict[str, Any]], bool], *, seconds: float = 10.0) -> dict[str, Any]:
         """The status, once it is as asked. Raises TimeoutError with the log if it is not in time."""
