@@ -253,7 +253,7 @@ def calls_a_day(settings: Pkcs11Settings, functions: Iterable[str]) -> dict[str,
     """The number of C calls a day for one token; `functions` are the vendor functions the module has."""
     sweeps = _DAY / settings.every
     loads = _DAY / settings.rediscover_every
-    calls: dict[str, Any] = dict.fromkeys(("C_Initialize", "C_GetInfo", "C_Finalize"), loads)
+    calls: dict[str, Any] = dict.fromkeys(("C_GetFunctionList", "C_Initialize", "C_GetInfo", "C_Finalize"), loads)
     calls |= {"C_GetSlotList": 2 * sweeps, "C_GetSlotInfo": sweeps, "C_GetTokenInfo": sweeps}
     rhythms = {Group.AUDIT: settings.audit_every, Group.STORAGE: settings.storage_every, Group.INVENTORY: _DAY}
     calls |= {_LUNA_STEPS[group]: _DAY / every for group, every in rhythms.items() if _LUNA_STEPS[group] in functions}

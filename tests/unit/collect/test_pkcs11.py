@@ -94,6 +94,7 @@ def test_calls_a_day_of_a_plain_token() -> None:
     calls = calls_a_day(Pkcs11Settings.model_validate(MINIMAL), ())
 
     assert calls == {
+        "C_GetFunctionList": 144,
         "C_Initialize": 144,
         "C_GetInfo": 144,
         "C_Finalize": 144,
