@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -198,6 +199,9 @@ class Agent:
                 if self.responder is not None:
                     self.crew.start("snmp", self.responder.run())
                 self.crew.start("watchdog", self.rounds.reassure_systemd())
+                # What the start made stays: full collections over it would hold the event loop up for nothing.
+                gc.collect()
+                gc.freeze()
                 systemd.notify("READY=1", f"STATUS=watching {len(self.sources.running)} sources")
                 log.info("hsm-agent %s watches %d sources", VERSION, len(self.sources.running))
                 await self.stopping.wait()
