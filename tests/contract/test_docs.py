@@ -1,0 +1,268 @@
+"""The documentation: everything a user can name has its place in it, and what it names exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import unquote
+
+import click
+import pytest
+import yaml
+from pydantic import TypeAdapter
+from pydantic_core import PydanticUndefined
+
+from hsm_agent.cli import cli
+from hsm_agent.config.tree import Config
+from hsm_agent.evaluate.defaults import DEFAULT_RULES
+from hsm_agent.metrics import METRICS
+from hsm_agent.model import EventKind
+from hsm_agent.reload import frozen_changes
+from hsm_agent.verbs.check_words import parser
+from hsm_agent.wire.mib import NOTIFICATIONS, TABLES
+from tests.fakes.sample_configuration import ROOT, Option, every_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "init" / "README.md"])
+SECTIONS = {
+    "Top level": "",
+    "agent": "agent.",
+    "sources: pkcs11": "sources[pkcs11].",
+    "rules": "rules.",
+    "serve": "serve.",
+    "serve.snmp": "serve.snmp.",
+    "serve.http": "serve.http.",
+    "deliver: snmp": "deliver[snmp].",
+    "deliver: syslog": "deliver[syslog].",
+}
+"""Headings of docs/configuration.md, and where their keys stand in the configuration."""
+
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+_ROW = re.compile(r"^\| `([^`]+)` \|(.*)\|$", re.MULTILINE)
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_SCRIPT = re.compile(r"(?<![\w/.-])(?:scripts|\.ci)/[a-z]+")
+
+
+@cache
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def prose(path: Path) -> str:
+    """A page without its fenced blocks."""
+    return _FENCE.sub("", text(path))
+
+
+def section(page: str, heading: str) -> str:
+    """What stands under a heading, to the next one of any level."""
+    found = re.search(rf"^#+ +{re.escape(heading)}\n(.*?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL)
+    assert found is not None, f"no heading {heading!r}"
+    return found[1]
+
+
+def rows(page: str) -> dict[str, list[str]]:
+    """Rows of the tables whose first cell is in backticks: that cell, and the others."""
+    return {found[1]: [cell.strip() for cell in found[2].split("|")] for found in _ROW.finditer(page)}
+
+
+def headings(path: Path) -> set[str]:
+    """Anchors, as the usual renderers make them."""
+    return {
+        re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).replace(" ", "-")
+        for heading in _HEADING.findall(prose(path))
+    }
+
+
+# Links
+
+
+def links() -> Iterator[Any]:
+    for page in PAGES:
+        for target in dict.fromkeys(_LINK.findall(prose(page))):
+            if "://" not in target:
+                yield pytest.param(page, target, id=f"{page.relative_to(ROOT)} to {target}")
+
+
+@pytest.mark.parametrize(("page", "target"), [*links()])
+def test_a_link_leads_somewhere(page: Path, target: str) -> None:
+    name, _, anchor = unquote(target).partition("#")
+    aim = (page.parent / name).resolve() if name else page
+
+    assert aim.exists()
+    assert not anchor or anchor in headings(aim)
+
+
+# The configuration
+
+
+def documented() -> dict[str, list[str]]:
+    page = text(DOCS / "configuration.md")
+    return {f"{prefix}{key}": cells for name, prefix in SECTIONS.items() for key, cells in rows(section(page, name)).items()}  # fmt: skip
+
+
+def test_every_configuration_key_has_its_row_and_no_other_has() -> None:
+    assert set(documented()) == {option.place for option in every_option()}
+
+
+def _leaves() -> Iterator[Any]:
+    for option in every_option():
+        if option.leaf and option.place not in {"sources", "rules", "deliver"}:
+            yield pytest.param(option, id=option.place)
+
+
+@pytest.mark.parametrize("option", [*_leaves()])
+def test_a_default_is_what_the_table_says(option: Option) -> None:
+    said = documented()[option.place][1]
+
+    if option.field.is_required():
+        assert said == "required"
+    elif option.field.default_factory is not None and not said.startswith("`{"):
+        assert said  # it depends on the host
+    elif option.place.startswith("rules.metric"):
+        assert said == "the default rule's"
+    else:
+        assert said.startswith("`")
+        assert said.endswith("`")
+        assert _parsed(option, said.strip("`")) == _default(option)
+
+
+def _parsed(option: Option, said: str) -> Any:
+    if said == "null":
+        return None
+    annotation: Any = option.field.annotation
+    for each in option.field.metadata:
+        annotation = Annotated[annotation, each]
+    return TypeAdapter(annotation).validate_python(yaml.safe_load(said), context={"base": "/"})
+
+
+def _default(option: Option) -> Any:
+    default = option.field.get_default(call_default_factory=True)
+    assert default is not PydanticUndefined
+    return default
+
+
+def test_the_keys_that_need_a_restart_are_told() -> None:
+    old = Config.model_validate({"agent": {"name": "a"}})
+    agent = {"name": "b", "state_directory": "/b", "control_socket": "/b/control", "enterprise_id": 1}
+    new = Config.model_validate({"agent": agent, "serve": {"snmp": {"base_oid": "1.3.6.1.3.1", "engine_id": "0102030405"}}})
+    off = Config.model_validate({"agent": {"name": "a"}, "serve": {"snmp": None}})
+    refused = {line.partition(":")[0] for line in [*frozen_changes(old, new), *frozen_changes(old, off)]}
+    part = section(text(DOCS / "operations.md"), "Reload").partition("need a restart")[2]
+
+    assert set(re.findall(r"`([\w.]+)`", part)) == refused
+
+
+# Metrics
+
+
+def test_every_metric_has_its_row_with_its_unit_and_type_and_no_other_has() -> None:
+    listed = rows(text(DOCS / "metrics.md"))
+    said = {name: (cells[0], cells[1]) for name, cells in listed.items() if re.fullmatch(r"[a-z_]+", name)}
+
+    assert said == {metric.name: (metric.unit, metric.type) for metric in METRICS.values()}
+
+
+# Rules
+
+
+def test_every_default_rule_has_its_heading_and_metrics() -> None:
+    page = text(DOCS / "alarms.md")
+
+    for rule in DEFAULT_RULES:
+        part = section(page, rule.name)
+        assert all(f"`{metric}`" in part for metric in rule.metrics), rule.name
+        assert "First" in part, f"{rule.name}: what to do first"
+
+
+def test_the_rules_with_a_heading_exist() -> None:
+    names = {rule.name for rule in DEFAULT_RULES}
+    after = text(DOCS / "alarms.md").split("## Default rules\n")[1].split("\n## ")[0]
+
+    assert set(re.findall(r"^### (.+)$", after, re.MULTILINE)) == names
+
+
+# Command line
+
+
+def verbs(group: click.Group = cli, before: str = "") -> dict[str, click.Command]:
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        found[f"{before}{name}"] = command
+        if isinstance(command, click.Group):
+            found |= verbs(command, f"{before}{name} ")
+    return found
+
+
+def test_every_verb_and_each_of_its_options_stands_in_operations() -> None:
+    page = section(text(DOCS / "operations.md"), "Verbs")
+    told = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
+
+    for name, command in verbs().items():
+        lines = [line for line in told if line == name or line.startswith(f"{name} ")]
+        assert lines, name
+        own = [option for each in command.params for option in each.opts if option.startswith("--")]
+        shared = {"--config", "--help", "--format"}
+        assert all(any(option in line for line in lines) for option in own if option not in shared), name
+
+
+def test_every_option_of_check_stands_in_nagios() -> None:
+    page = text(DOCS / "nagios.md")
+
+    for action in parser()._actions:
+        assert any(f"`{option}" in page for option in action.option_strings), action.option_strings
+
+
+def commands() -> Iterator[Any]:
+    for page in PAGES:
+        for language, block in _FENCE.findall(text(page)):
+            for line in block.replace("\\\n", " ").splitlines() if language == "sh" else ():
+                if re.match(r"\s*(\S*/)?hsm-agent [a-z-]", line):
+                    yield pytest.param(line, id=f"{page.relative_to(ROOT)}: {line.strip()}")
+
+
+@pytest.mark.parametrize("line", [*commands()])
+def test_a_command_that_is_shown_is_one_that_exists(line: str) -> None:
+    words = shlex.split(line.split(" | ", maxsplit=1)[0], comments=True)
+    name, rest = _verb(words[1:])
+    if name == "check":
+        parser().parse_args(rest)
+        return
+    command = verbs()[name]
+    given = {word.split("=")[0] for word in rest if word.startswith("-")}
+    known = {option for each in command.params for option in each.opts} | {"--help"}
+
+    assert given <= known
+
+
+def _verb(words: list[str]) -> tuple[str, list[str]]:
+    pair = " ".join(words[:2])
+    return (pair, words[2:]) if pair in verbs() else (words[0], words[1:])
+
+
+def test_every_script_that_is_named_exists() -> None:
+    named = {(page.name, script) for page in PAGES for script in _SCRIPT.findall(text(page))}
+
+    assert [each for each in sorted(named) if not (ROOT / each[1]).exists()] == []
+
+
+# SNMP and syslog
+
+
+def test_every_table_notification_and_event_kind_is_told() -> None:
+    snmp, syslog = text(DOCS / "snmp.md"), text(DOCS / "syslog.md")
+
+    assert [table.name for table in TABLES if f"`{table.name}Table`" not in snmp] == []
+    assert [kind.value for kind in EventKind if f"`{kind.value}`" not in syslog] == []
+    assert len(NOTIFICATIONS) == len(re.findall(r"^\| `\.0\.\d+` \|", snmp, re.MULTILINE))
+
+
+def test_pages_name_no_place_of_one_machine() -> None:
+    for page in PAGES:
+        assert not re.search(r"(?<![\w.])/(?:root|work)/", text(page)), page
