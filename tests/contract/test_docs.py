@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from pydantic_core import PydanticUndefined
 
 from hsm_agent.cli import cli
+from hsm_agent.config.load import load
 from hsm_agent.config.tree import Config
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
 from hsm_agent.metrics import METRICS
@@ -22,7 +23,8 @@ from hsm_agent.model import EventKind
 from hsm_agent.reload import frozen_changes
 from hsm_agent.verbs.check_words import parser
 from hsm_agent.wire.mib import NOTIFICATIONS, TABLES
-from tests.fakes.sample_configuration import ROOT, Option, every_option
+from tests.fakes.sample_configuration import ROOT, Option, copy_to, every_option
+from tests.peers import pki
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,10 +150,30 @@ def _default(option: Option) -> Any:
     return default
 
 
+def examples() -> Iterator[Any]:
+    for page in PAGES:
+        for language, block in _FENCE.findall(text(page)):
+            if language == "yaml" and set(yaml.safe_load(block)) <= set(Config.model_fields):
+                yield pytest.param(block, id=f"{page.name}: {block.splitlines()[1].strip()}")
+
+
+@pytest.mark.parametrize("block", [*examples()])
+def test_an_example_loads(block: str, tmp_path: Path) -> None:
+    pki.make(tmp_path)
+    path = copy_to(tmp_path, re.findall(r"file: (conf/secrets/[\w.]+)", block))
+    path.chmod(0o644)
+    path.write_text(block, encoding="utf-8")
+    path.chmod(0o444)
+
+    assert load(path, {}).config.model_fields_set - {"agent"} == set(yaml.safe_load(block)) - {"agent"}
+
+
 def test_the_keys_that_need_a_restart_are_told() -> None:
     old = Config.model_validate({"agent": {"name": "a"}})
     agent = {"name": "b", "state_directory": "/b", "control_socket": "/b/control", "enterprise_id": 1}
-    new = Config.model_validate({"agent": agent, "serve": {"snmp": {"base_oid": "1.3.6.1.3.1", "engine_id": "0102030405"}}})
+    new = Config.model_validate(
+        {"agent": agent, "serve": {"snmp": {"base_oid": "1.3.6.1.3.1", "engine_id": "0102030405"}}}
+    )
     off = Config.model_validate({"agent": {"name": "a"}, "serve": {"snmp": None}})
     refused = {line.partition(":")[0] for line in [*frozen_changes(old, new), *frozen_changes(old, off)]}
     part = section(text(DOCS / "operations.md"), "Reload").partition("need a restart")[2]
