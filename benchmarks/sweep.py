@@ -1,0 +1,142 @@
+"""Figure 1: a sweep of all slots, through the worker against the same calls in a C loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.report import median, number, percentile, show, times
+from hsm_agent.collect.pkcs11_book import Known, Watch
+from hsm_agent.collect.pkcs11_fetch import Fetcher, Origin
+from hsm_agent.collect.pkcs11_parse import parse
+from tests.peers.require import require
+from tests.peers.softhsm import SoftHsm
+from tests.peers.testmodule import FakeHsm
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TURNS = 5
+"""The C loop and the worker take turns, so that what else the machine does hits both."""
+_SWEEPS_A_TURN = 60
+_WARM_UP = 5
+
+
+@dataclass(slots=True)
+class _Measured:
+    """Milliseconds of each sweep."""
+
+    c: list[float] = field(default_factory=list)
+    worker: list[float] = field(default_factory=list)
+    round_trip: list[float] = field(default_factory=list)
+    parsed: list[float] = field(default_factory=list)
+
+
+async def run(directory: Path, *, quick: bool) -> None:
+    """Measure and print."""
+    program = _compile(directory)
+    rows = []
+    for title, module, environment in _modules(directory, many=8 if quick else 64):
+        measured = await _measure(program, module, environment, turns=1 if quick else _TURNS)
+        rows.append(_row(title, measured))
+    show(
+        "Sweep",
+        (
+            "module",
+            "C loop ms",
+            "worker ms",
+            "round trip ms",
+            "with parse ms",
+            "worker / C",
+            "round trip / C",
+            "p99 / C",
+        ),
+        rows,
+        "Medians. *Worker*: from its first call to its last, answers put into JSON and written between them. *Round"
+        " trip*: request in the agent to last answer decoded there. *With parse*: to readings. SoftHSM shows one slot"
+        " more than it has tokens. *p99 / C* is of the round trip, to the C loop's own p99.",
+    )
+
+
+def _compile(directory: Path) -> Path:
+    source = Path(__file__).with_name("sweep.c")
+    program = directory / "sweep"
+    command = [str(require("cc")), "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run([*command, "-o", program, source, "-ldl"], check=True, timeout=60)
+    return program
+
+
+def _modules(directory: Path, *, many: int) -> list[tuple[str, Path, Mapping[str, str]]]:
+    one = SoftHsm(directory / "one")
+    one.create_token("token-0")
+    several = SoftHsm(directory / "several")
+    for number_ in range(many):
+        several.create_token(f"token-{number_}")
+    invented = FakeHsm(directory / "invented")
+    invented.set_extra_slots(many)
+    invented.set("calls.file", None)  # it would write a line for each call
+    return [
+        ("SoftHSM, 1 token", one.module, one.environment),
+        (f"SoftHSM, {many} tokens", several.module, several.environment),
+        (f"test module, {many} tokens", invented.module, invented.environment),
+    ]
+
+
+async def _measure(program: Path, module: Path, environment: Mapping[str, str], *, turns: int) -> _Measured:
+    measured = _Measured()
+    origin = Origin(source="bench", module=str(module), reserved=None, environment=environment, luna=False)
+    fetcher = Fetcher(origin)
+    try:
+        for _ in range(turns):
+            measured.c += await asyncio.to_thread(_in_c, program, module, environment)
+            for sweep in range(_WARM_UP + _SWEEPS_A_TURN):
+                await _sweep(fetcher, measured, count=sweep >= _WARM_UP)
+    finally:
+        await fetcher.close()
+    return measured
+
+
+def _in_c(program: Path, module: Path, environment: Mapping[str, str]) -> list[float]:
+    command = [str(program), str(module), str(_WARM_UP + _SWEEPS_A_TURN)]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, check=True, capture_output=True, text=True, timeout=60
+    )
+    return [int(line) / 1e6 for line in done.stdout.split()][_WARM_UP:]
+
+
+async def _sweep(fetcher: Fetcher, measured: _Measured, *, count: bool) -> None:
+    deadline = asyncio.get_running_loop().time() + 10
+    fetched = fetcher.begin()
+    started = time.perf_counter()
+    await fetcher.sweep(fetched, deadline)
+    arrived = time.perf_counter()
+    raw = fetcher.raw(fetched)
+    parse(raw, Watch(source="bench"), Known())
+    parsed = time.perf_counter()
+    if count:
+        measured.worker.append(_in_worker(raw["results"]))
+        measured.round_trip.append((arrived - started) * 1e3)
+        measured.parsed.append((parsed - started) * 1e3)
+
+
+def _in_worker(results: list[list[Any]]) -> float:
+    """Milliseconds: the worker notes when it begins each slot; the calls of the last one are added."""
+    begun: list[float] = [result[2] for result in results]
+    last: int = sum(call[2] for call in results[-1][3])
+    return (begun[-1] - begun[0]) * 1e3 + last / 1e3
+
+
+def _row(title: str, measured: _Measured) -> list[str]:
+    c, worker, trip = median(measured.c), median(measured.worker), median(measured.round_trip)
+    return [
+        title,
+        *(number(value) for value in (c, worker, trip, median(measured.parsed))),
+        times(worker / c),
+        times(trip / c),
+        times(percentile(measured.round_trip, 99) / percentile(measured.c, 99)),
+    ]
