@@ -84,11 +84,8 @@ class Formatter:
 
         The text gives way first, then the runbook, then the labels, then the ends of long values.
         """
-        head = b""
-        for shrunk in _shrinking(event):
-            head = self._head(shrunk, sequence_id=sequence_id, synced=synced)
-            if len(head) <= self._max_bytes:
-                break
+        heads = (self._head(shrunk, sequence_id=sequence_id, synced=synced) for shrunk in _shrinking(event))
+        head = next(head for head in heads if len(head) <= self._max_bytes)  # MIN_MAX_BYTES lets the last one fit
         text = _cut(clean(event.text), self._max_bytes - len(head) - len(_BEFORE_TEXT))
         return head + _BEFORE_TEXT + text.encode() if text else head
 
