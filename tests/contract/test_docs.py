@@ -18,6 +18,7 @@ from hsm_agent.cli import cli
 from hsm_agent.config.load import load
 from hsm_agent.config.tree import Config
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
+from hsm_agent.evaluate.rules import Above
 from hsm_agent.metrics import METRICS
 from hsm_agent.model import EventKind
 from hsm_agent.reload import frozen_changes
@@ -200,7 +201,10 @@ def test_every_default_rule_has_its_heading_and_metrics() -> None:
     for rule in DEFAULT_RULES:
         part = section(page, rule.name)
         assert all(f"`{metric}`" in part for metric in rule.metrics), rule.name
-        assert "First" in part, f"{rule.name}: what to do first"
+        assert "**First** " in part, f"{rule.name}: what to do first"
+        if isinstance(rule.condition, Above) and rule.metrics[0].endswith("_percent"):
+            levels = (("warning", rule.condition.warning), ("critical", rule.condition.critical))
+            assert all(f"{word} {level:g} %" in part for word, level in levels if level is not None), rule.name
 
 
 def test_the_rules_with_a_heading_exist() -> None:
