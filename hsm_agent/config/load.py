@@ -57,6 +57,10 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
 
 
+_NOT_YAML = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""Besides its own, what PyYAML lets through: a tag that does not fit (`!!int x`, `!!bool x`), nesting without end."""
+
+
 def find() -> Path:
     """The configuration file where none is named."""
     for place in DEFAULT_PLACES:
@@ -102,10 +106,11 @@ def _parse(raw: bytes, path: Path) -> dict[str, Any]:
         tree = yaml.load(raw, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except ConfigError as error:
         raise ConfigError([f"{path}: {line}" for line in error.lines]) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except _NOT_YAML as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}: " if mark is not None else ""
-        raise ConfigError([f"{path}: {place}{getattr(error, 'problem', None) or error}"]) from error
+        what = getattr(error, "problem", None) or f"not a YAML document: {' '.join(str(error).split())}"
+        raise ConfigError([f"{path}: {place}{what}"]) from error
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -118,7 +123,7 @@ def _override(tree: dict[str, Any], overrides: Mapping[str, str]) -> None:
         keys = variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
         try:
             value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-        except (yaml.YAMLError, ConfigError) as error:
+        except (*_NOT_YAML, ConfigError) as error:
             raise ConfigError([f"environment {variable}: not a YAML value"]) from error
         _put(tree, keys, value, variable)
 

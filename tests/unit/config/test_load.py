@@ -146,3 +146,12 @@ def test_what_others_can_write_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_looked_at_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         refuse_writable(tmp_path / "gone", "the configuration file")
+
+
+@pytest.mark.parametrize("value", ["!!int x", "!!bool x", "!!timestamp x", "!!float x", "[" * 3000 + "]" * 3000])
+def test_what_the_parser_chokes_on_is_a_bad_configuration(tmp_path: Path, value: str) -> None:
+    (line,) = _lines(_write(tmp_path, f"agent: {value}\n"))
+    (override,) = _lines(_write(tmp_path, ""), {"HSM_AGENT__AGENT": value})
+
+    assert line.startswith(f"{tmp_path}/agent.yaml: not a YAML document: ")
+    assert override == "environment HSM_AGENT__AGENT: not a YAML value"
