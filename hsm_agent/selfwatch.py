@@ -56,18 +56,25 @@ def sink_readings(sinks: Mapping[str, SinkStatus], now: float, monotonic: float)
 def process_readings(workers: Mapping[str, Iterable[int]], now: float) -> Iterable[Reading]:
     """CPU and memory of the agent and of each source's workers (the resource is the source's name)."""
     yield from _process(os.getpid(), "", now)
-    yield _reading("process_open_fds", sum(1 for _ in Path("/proc/self/fd").iterdir()), now)
+    yield _reading("process_open_fds", _open_descriptors(), now)
     for source, pids in workers.items():
         for pid in pids:
             yield from _process(pid, source, now)
+
+
+def _open_descriptors() -> int | None:
+    try:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+    except OSError:  # none is left to look with
+        return None
 
 
 def _process(pid: int, resource: str, now: float) -> Iterable[Reading]:
     try:
         # After the command's closing bracket, proc(5) counts from field 3: 14 utime, 15 stime, 22 start, 24 rss.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return  # it ended between the question and the look
+    except OSError:
+        return  # it ended between the question and the look, or no descriptor is left to look with
     yield _reading("process_cpu_seconds_total", (int(fields[11]) + int(fields[12])) / _TICKS, now, resource)
     yield _reading("process_resident_memory_bytes", int(fields[21]) * _PAGE, now, resource)
     if not resource:

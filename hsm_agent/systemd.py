@@ -16,12 +16,12 @@ def notify(*states: str) -> None:
     if not address:
         return
     name = "\0" + address[1:] if address.startswith("@") else address
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        channel.setblocking(False)
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.setblocking(False)
             channel.sendto("\n".join(states).encode(), name)
-        except OSError as error:
-            log.warning("systemd was not told %s: %s", states[0], error.strerror)
+    except OSError as error:
+        log.warning("systemd was not told %s: %s", states[0], error.strerror)
 
 
 def reloading() -> tuple[str, str]:

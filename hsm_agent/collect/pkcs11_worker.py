@@ -111,7 +111,10 @@ class WorkerProcess:
     ) -> WorkerProcess:
         """Start a worker that has loaded nothing yet."""
         loop = asyncio.get_running_loop()
-        descriptor = os.memfd_create("hsm-agent-worker")
+        try:
+            descriptor = os.memfd_create("hsm-agent-worker")
+        except OSError as error:
+            raise WorkerLost(f"the worker cannot be started: {error}") from error
         try:
             os.ftruncate(descriptor, SIZE)
             page = mmap.mmap(descriptor, SIZE)

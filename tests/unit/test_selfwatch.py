@@ -8,6 +8,7 @@ from hsm_agent.metrics import METRICS
 from hsm_agent.model import Guarantee, SinkState, SinkStatus
 from hsm_agent.selfwatch import process_readings, sink_readings, spool_readings
 from hsm_agent.spool import SpoolStats
+from tests.fakes.descriptors import no_descriptor_left
 
 NOW = 1_700_000_000.0
 
@@ -65,3 +66,10 @@ def test_every_reading_is_in_the_table_of_metrics() -> None:
     readings = [*spool_readings(stats, NOW), *sink_readings({"x": sink}, NOW, 0.0), *process_readings({}, NOW)]
 
     assert {reading.metric for reading in readings} <= set(METRICS)
+
+
+def test_without_a_descriptor_left_nothing_is_known_and_nothing_fails() -> None:
+    with no_descriptor_left():
+        found = list(process_readings({"hsm": [os.getpid()]}, NOW))
+
+    assert [(reading.metric, reading.value) for reading in found] == [("process_open_fds", None)]

@@ -7,6 +7,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from hsm_agent import systemd
+from tests.fakes.descriptors import no_descriptor_left
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,3 +69,15 @@ def test_a_reload_names_its_moment() -> None:
     assert first == "RELOADING=1"
     assert second.startswith("MONOTONIC_USEC=")
     assert second.partition("=")[2].isdecimal()
+
+
+def test_a_word_that_cannot_be_said_is_a_line_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody-listens"))
+    systemd.notify("READY=1")
+    with no_descriptor_left():
+        systemd.notify("WATCHDOG=1")
+
+    assert "systemd was not told READY=1: No such file or directory" in caplog.text
+    assert "systemd was not told WATCHDOG=1: Too many open files" in caplog.text
