@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hsm_agent.control import ControlError, Verb
 from hsm_agent.evaluate.silences import Silence
-from hsm_agent.model import EventKind
+from hsm_agent.model import EventKind, number_text
 from hsm_agent.pipeline import new_id
 from hsm_agent.serve.snapshot import value_now
 from hsm_agent.serve.status import status
@@ -69,7 +69,7 @@ class Acts:
             if fnmatch.fnmatchcase(reading.source, source) and fnmatch.fnmatchcase(reading.resource, resource):
                 value = value_now(reading, present)
                 known = {"source": reading.source, "resource": reading.resource, "reason": reading.reason}
-                found.append({**known, "value": "inf" if value is not None and math.isinf(value) else value})
+                found.append({**known, "value": value if value is None or math.isfinite(value) else number_text(value)})
         return {"readings": found}
 
     async def spool_list(self, _request: Mapping[str, Any], _uid: int) -> dict[str, Any]:

@@ -12,10 +12,13 @@ import json
 import logging
 import os
 import socket
+import stat
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from hsm_agent.serve.json_pieces import octets
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -26,6 +29,7 @@ log = logging.getLogger(__name__)
 LONGEST_REQUEST = 64 * 1024
 REQUEST_SECONDS = 5.0
 ANSWER_SECONDS = 60.0
+MOST_CLIENTS = 32
 LONGEST_PATH = 107  # sun_path of unix(7), less its final NUL
 
 
@@ -48,6 +52,7 @@ class ControlServer:
         self._path = path
         self._verbs = verbs
         self._server: asyncio.Server | None = None
+        self._clients = 0
 
     async def start(self) -> None:
         """Listen. Raises OSError naming the path."""
@@ -57,6 +62,8 @@ class ControlServer:
             )
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(self._path.lstat().st_mode):
+                raise OSError(f"agent.control_socket: {self._path}: there is something else of that name")
             self._path.unlink()  # left by an agent that was killed; the spool's lock proves that none is running
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         old = os.umask(0o117)
@@ -78,21 +85,30 @@ class ControlServer:
             self._path.unlink()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._clients >= MOST_CLIENTS:  # whoever may only read must not use up the agent's descriptors
+            writer.write(b'{"ok": false, "error": "too many requests at a time; try again"}\n')
+            writer.close()
+            return
+        self._clients += 1
+        writer.transport.set_write_buffer_limits(high=0)  # drained means: all of it is with the kernel
         try:
             answer = await self._answer(reader, _peer_uid(writer))
-            writer.write(json.dumps(answer).encode() + b"\n")
+            # In a thread: the status of a thousand tokens takes longer to write than the loop may be held up.
+            writer.write(await asyncio.to_thread(octets, answer) + b"\n")
             async with asyncio.timeout(REQUEST_SECONDS):
                 await writer.drain()
         except (OSError, TimeoutError):
             log.debug("a client of the control socket went away")
+            writer.transport.abort()  # closing would wait for ever for one that does not read
         finally:
+            self._clients -= 1
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, uid: int) -> dict[str, Any]:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 request = json.loads(await reader.readline())
-        except (ValueError, TimeoutError):
+        except (ValueError, RecursionError, TimeoutError):
             return {"ok": False, "error": "not a request: one JSON object on one line was expected"}
         verb = self._verbs.get(str(request.get("verb"))) if isinstance(request, dict) else None
         if verb is None:

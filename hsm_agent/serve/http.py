@@ -26,6 +26,7 @@ from pydantic import field_validator
 from hsm_agent.serve.basic_auth import BasicAuth, TooManyChecksError
 from hsm_agent.serve.connections import Connections, listen, stop
 from hsm_agent.serve.http_guest import Guest, Patience, plain, respond
+from hsm_agent.serve.json_pieces import octets
 from hsm_agent.serve.metrics import exposition
 from hsm_agent.serve.status import status
 from hsm_agent.serve.web_config import WatchedWebConfig, WebConfigError, load_web_config
@@ -59,6 +60,11 @@ class HttpSettings(Strict):
 
     listen: str = "127.0.0.1:9717"
     web_config: LocalPath | None = None
+
+    @property
+    def port(self) -> int:
+        """The port of `listen`."""
+        return listen_address(self.listen)[1]
 
     @field_validator("listen")
     @classmethod
@@ -216,7 +222,7 @@ class HttpServer:
 
 def document(present: Snapshot) -> bytes:
     """The status as JSON."""
-    return json.dumps(status(present), allow_nan=False).encode()
+    return octets(status(present))
 
 
 def _complain_if_it_failed(task: asyncio.Task[None]) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.control import ControlError, ControlServer, Verb, ask
+from hsm_agent import control
+from hsm_agent.control import MOST_CLIENTS, ControlError, ControlServer, Verb, ask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -101,3 +102,53 @@ async def test_no_agent_is_said_plainly(tmp_path: Path) -> None:
 async def test_a_socket_path_that_is_too_long_names_its_key(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"agent\.control_socket"):
         await ControlServer(tmp_path / ("x" * 120), {}).start()
+
+
+async def test_nesting_without_end_is_no_request(path: Path) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    writer.write(b"[" * 50_000 + b"\n")
+    answer = json.loads(await reader.readline())
+    writer.close()
+
+    assert answer["error"].startswith("not a request")
+
+
+async def test_idle_clients_do_not_use_up_the_agents_descriptors(path: Path) -> None:
+    idle = [await asyncio.open_unix_connection(str(path)) for _ in range(MOST_CLIENTS)]
+    await asyncio.sleep(0)
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    answer = json.loads(await reader.readline())
+    writer.close()
+    assert answer == {"ok": False, "error": "too many requests at a time; try again"}
+
+    for _, one in idle:
+        one.close()
+    await asyncio.sleep(0.05)
+    assert (await asyncio.to_thread(ask, path, "echo", word="again"))["said"] == "again"
+
+
+async def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "REQUEST_SECONDS", 0.2)
+
+    async def much(_request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
+        return {"much": "x" * 5_000_000}
+
+    server = ControlServer(tmp_path / "control", {"much": Verb(much, acts=False)})
+    await server.start()
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "control"), limit=1024)
+    writer.write(b'{"verb": "much"}\n')
+    await asyncio.sleep(0.5)
+    got = await reader.read()  # ends: with what the kernel had taken, and not with the whole
+    writer.close()
+    await server.close()
+
+    assert 0 < len(got) < 5_000_000
+
+
+async def test_what_is_no_socket_is_not_removed(tmp_path: Path) -> None:
+    precious = tmp_path / "agent.yaml"
+    precious.write_text("agent: {}", encoding="ascii")
+
+    with pytest.raises(OSError, match="there is something else of that name"):
+        await ControlServer(precious, {}).start()
+    assert precious.read_text(encoding="ascii") == "agent: {}"
