@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from hsm_agent import crew as crews
 from hsm_agent.crew import Crew
 
 
@@ -52,3 +53,28 @@ async def test_an_error_in_one_task_ends_the_crew() -> None:
 
     assert [str(error) for error in caught.value.exceptions] == ["a bug"]
     assert ended == ["a"]
+
+
+async def test_a_slow_goodbye_keeps_no_name_and_is_cut_short_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(crews, "LAST_SECONDS", 0.01)
+    ended: list[str] = []
+
+    async def linger() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await _forever(ended, "slow")
+
+    async with Crew() as crew:
+        crew.start("a", linger())
+        await asyncio.sleep(0)
+        await crew.stop(["a"], within=0.01)
+        assert "a has not ended within 0.01 s" in caplog.text
+        crew.start("a", _forever(ended, "new"))
+        await asyncio.sleep(0)
+        await crew.stop(["a"], within=1.0)
+        assert ended == ["new"]
+
+    assert ended == ["new", "slow"]
