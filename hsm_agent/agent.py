@@ -32,17 +32,18 @@ from hsm_agent.store import Store
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from hsm_agent.config.load import Loaded
     from hsm_agent.config.tree import Config
-    from hsm_agent.model import Labels, Series
 
 log = logging.getLogger(__name__)
 
 COLD_START = (1, 3, 6, 1, 6, 3, 1, 1, 5, 1)  # RFC 3418, snmpTraps
 AUTHENTICATION_FAILURE = (1, 3, 6, 1, 6, 3, 1, 1, 5, 5)
-DRAIN_SECONDS = 4.0  # of the five that SIGTERM may take
+STOP_SECONDS = 4.0  # of the five that SIGTERM may take; the rest is for closing
+RELOAD = "reload"
+RELOAD_SECONDS = 0.5
 
 
 class StartError(Exception):
@@ -54,33 +55,13 @@ async def main(loaded: Loaded) -> None:
     settings = loaded.config.agent
     logs.set_up(settings.log.level, settings.log.format)
     agent = Agent(loaded)
+    agent.heed_signals()
     try:
         await agent.open()
     except (SpoolError, EngineStateError, SnmpServerError, HttpError, OSError) as error:
         await agent.close()
         raise StartError(str(error)) from error
     await agent.run()
-
-
-def keeps(config: Config) -> Callable[[Series], bool]:
-    """Whether the source of a series, or the sink it speaks of, is still in the configuration."""
-    sources = {AGENT_SOURCE, *(source.name for source in config.sources)}
-    sinks = {sink.name for sink in config.deliver}
-
-    def kept(series: Series) -> bool:
-        source, resource, metric, _ = series
-        if source == AGENT_SOURCE and metric.startswith("sink_"):
-            return resource in sinks
-        return source in sources
-
-    return kept
-
-
-def labels_by_source(config: Config) -> dict[str, Labels]:
-    """The agent's labels, with each source's own on top, by source."""
-    common = config.agent.labels
-    named = {source.name: source.labels for source in config.sources}
-    return {name: tuple(sorted({**common, **own}.items())) for name, own in {AGENT_SOURCE: {}, **named}.items()}
 
 
 class Agent:
@@ -90,8 +71,9 @@ class Agent:
         self.loaded = loaded
         config = loaded.config
         self.stopping = asyncio.Event()
+        self._reloads = asyncio.Event()
         self.crew = Crew()
-        self.store = Store(agent_name=config.agent.name, started=time.time(), labels=labels_by_source(config))
+        self.store = Store(agent_name=config.agent.name, started=time.time(), labels=config.labels_by_source())
         self.pipeline: Pipeline
         self.spool: Spool
         self.sources: Sources
@@ -102,6 +84,13 @@ class Agent:
         self._opened_spool: Spool | None = None
         self._strangers = asyncio.Event()
         self.rounds = Rounds(self)
+
+    def heed_signals(self) -> None:
+        """From now on a signal asks for something, and ends nothing by itself; also while the agent still opens."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reloads.set)
 
     async def open(self) -> None:
         """Open the state, bind every socket. Nothing is polled or sent yet."""
@@ -184,15 +173,10 @@ class Agent:
 
     async def run(self) -> None:
         """Poll, judge and deliver until told to stop; then drain and close."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stopping.set)
         try:
             async with self.crew:
                 await self._start_parts()
-                reloads = asyncio.Event()
-                loop.add_signal_handler(signal.SIGHUP, reloads.set)
-                self.crew.start("reload", self._reload_when(reloads))
+                self.crew.start(RELOAD, self._reload_when_asked())
                 for work in (self.rounds.tick, self.rounds.watch_itself, self.rounds.measure_lag):
                     self.crew.start(work.__name__, work())
                 self.crew.start("strangers", self._report_strangers())
@@ -224,8 +208,10 @@ class Agent:
     async def _stop(self) -> None:
         systemd.notify("STOPPING=1", "STATUS=draining")
         log.info("stopping: polls end, what can be delivered is")
+        end = time.monotonic() + STOP_SECONDS
+        await self.crew.stop([RELOAD], within=RELOAD_SECONDS)  # it would start again what is stopped here
         await self.sources.stop()
-        for name, queued in (await self.sinks.stop(drain_seconds=DRAIN_SECONDS)).items():
+        for name, queued in (await self.sinks.stop(drain_seconds=max(0.0, end - time.monotonic()))).items():
             if queued:
                 log.warning("%d events for sink %s stay spooled until the next start", queued, name)
 
@@ -242,14 +228,9 @@ class Agent:
             self._opened_spool = None
             log.info("stopped")
 
-    @staticmethod
-    def labels_of(config: Config) -> dict[str, Labels]:
-        """The labels of every source of a configuration."""
-        return labels_by_source(config)
-
     async def withdraw(self, config: Config, rules: Ruleset) -> None:
         """Go on with these rules; alarms of what is not in the configuration clear."""
-        await self.pipeline.withdraw(keeps(config), rules)
+        await self.pipeline.withdraw(config.keeper(), rules)
 
     def _note_stranger(self, address: str) -> None:
         log.warning("snmp: a request from %s failed authentication", address)
@@ -287,14 +268,19 @@ class Agent:
             labels=self.store.labels.get(AGENT_SOURCE, ()),
         )
 
+    def show_gone(self, sources: Collection[str]) -> None:
+        """Take sources that left the configuration out of what SNMP shows."""
+        if self.responder is not None and sources:
+            self.responder.changed(sources, alarms=False)
+
     async def _show_changes(self, sources: Collection[str], *, alarms: bool) -> None:
         if self.responder is not None:
             self.responder.changed(sources, alarms=alarms)
 
-    async def _reload_when(self, asked: asyncio.Event) -> None:
+    async def _reload_when_asked(self) -> None:
         while True:
-            await asked.wait()
-            asked.clear()
+            await self._reloads.wait()
+            self._reloads.clear()
             systemd.notify(*systemd.reloading())
             await reload(self)
             systemd.notify("READY=1")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 2.0
+CUT_SECONDS = 0.5  # for a goodbye at the end of the agent, when the time to drain is over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +155,7 @@ class Sinks:
     async def stop(self, *, drain_seconds: float) -> dict[str, int]:
         """Deliver for so long what can be delivered, then stop; returns how much each sink was still to be told."""
         await asyncio.gather(*(running.pump.drain(drain_seconds) for running in self.running.values()))
-        await self._crew.stop([f"sink {name}" for name in self.running], within=STOP_SECONDS)
+        await self._crew.stop([f"sink {name}" for name in self.running], within=CUT_SECONDS)
         return self.waiting()
 
     def waiting(self) -> dict[str, int]:

@@ -83,35 +83,51 @@ async def _swap(agent: Agent, new: Loaded) -> None:
     sources = agent.sources.build(config.sources)
     labels_changed = agent.loaded.config.agent.labels != config.agent.labels
     sinks = agent.sinks.build(config.deliver, agent.sink_context(config), anew=labels_changed)
-    rules = Ruleset(config.effective_rules(), agent.labels_of(config))
+    rules = Ruleset(config.effective_rules(), config.labels_by_source())
     await _swap_servers(agent, config)
     agent.loaded = new
-    agent.store.labels = agent.labels_of(config)
+    agent.store.labels = config.labels_by_source()
     logs.set_up(config.agent.log.level, config.agent.log.format)
     agent.spool.resize(entries=config.agent.spool.entries, size=config.agent.spool.size)
     await agent.sinks.replace(sinks, agent.raised_events())
-    for name in await agent.sources.replace(sources):
+    ended = await agent.sources.replace(sources)
+    for name in ended:
         agent.store.forget_source(name)
     await agent.withdraw(config, rules)
+    # What goes on under the same name is shown anew by its next poll.
+    agent.show_gone([name for name in ended if name not in sources])
 
 
 async def _swap_servers(agent: Agent, config: Config) -> None:
+    """Both or neither: what was changed first is put back where the second fails."""
     before, after = agent.loaded.config.serve, config.serve
-    if agent.responder is not None and after.snmp is not None and before.snmp != after.snmp:
-        await agent.responder.reconfigure(after.snmp)
     if before.http == after.http:
         if agent.http is not None:
             await agent.http.reload()
+        await _swap_snmp(agent, config)
         return
-    same_place = before.http is not None and after.http is not None and before.http.listen == after.http.listen
     old = agent.http
-    if same_place and old is not None:
+    # Two sockets can't have one port, not even where one of them listens on a single address.
+    same_port = before.http is not None and after.http is not None and before.http.port == after.http.port
+    if same_port and old is not None:
         await old.close()
+    fresh = None
     try:
-        agent.http = await agent.make_http(config) if after.http is not None else None
-    except HttpError:
-        if same_place:
+        fresh = await agent.make_http(config) if after.http is not None else None
+        await _swap_snmp(agent, config)
+    except BaseException:
+        if fresh is not None:
+            await fresh.close()
+        if same_port:
+            agent.http = None
             agent.http = await agent.make_http(agent.loaded.config)
         raise
-    if old is not None and not same_place:
+    agent.http = fresh
+    if old is not None and not same_port:
         await old.close()
+
+
+async def _swap_snmp(agent: Agent, config: Config) -> None:
+    before, after = agent.loaded.config.serve.snmp, config.serve.snmp
+    if agent.responder is not None and after is not None and before != after:
+        await agent.responder.reconfigure(after)

@@ -18,7 +18,10 @@ from hsm_agent.serve.snmp import SnmpServerSettings
 from hsm_agent.settings import LocalPath, Size, Strict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hsm_agent.evaluate.rules import Rule
+    from hsm_agent.model import Labels, Series
 
 
 class LogSettings(Strict):
@@ -99,3 +102,22 @@ class Config(Strict):
     def effective_rules(self) -> tuple[Rule, ...]:
         """The default rules with their overrides, and the configured ones; the disabled left out."""
         return effective_rules(self.rules, default_rules=self.default_rules)
+
+    def labels_by_source(self) -> dict[str, Labels]:
+        """The agent's labels, with each source's own on top, by source."""
+        common = self.agent.labels
+        named = {source.name: source.labels for source in self.sources}
+        return {name: tuple(sorted({**common, **own}.items())) for name, own in {AGENT_SOURCE: {}, **named}.items()}
+
+    def keeper(self) -> Callable[[Series], bool]:
+        """Whether the source of a series, or the sink it speaks of, is in this configuration."""
+        sources = {AGENT_SOURCE, *(source.name for source in self.sources)}
+        sinks = {sink.name for sink in self.deliver}
+
+        def keeps(series: Series) -> bool:
+            source, resource, metric, _ = series
+            if source == AGENT_SOURCE and metric.startswith("sink_"):
+                return resource in sinks
+            return source in sources
+
+        return keeps
