@@ -151,7 +151,7 @@ async def test_many_readings_are_judged_in_portions_that_tear_no_token_apart() -
     await house.pipeline.take(STATUS, [*readings, own])
 
     assert len(house.store.alarms) == 2100
-    assert len(house.disk.commits) == 3
+    assert len(house.disk.commits) == 14
 
 
 async def test_acts_pass_the_same_way() -> None:
