@@ -59,4 +59,5 @@ LocalPath = Annotated[Path, BeforeValidator(_resolve)]
 class Strict(BaseModel):
     """Base of every settings class: unknown keys are errors, values are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # Deferred: a class that is only part of another one never needs a validator of its own, which takes memory.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)

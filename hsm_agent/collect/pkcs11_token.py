@@ -73,6 +73,8 @@ class Token:
 def text(field: bytes) -> str:
     """A blank-padded field as text. Malformed UTF-8 and control characters become U+FFFD, never an error."""
     decoded = field.rstrip(b" \0").decode("utf-8", "replace")
+    if decoded.isprintable():  # the common case, ten times as fast
+        return decoded
     return "".join("\ufffd" if unicodedata.category(char) == "Cc" else char for char in decoded)
 
 
