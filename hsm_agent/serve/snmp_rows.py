@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from hsm_agent.metrics import unit
@@ -21,6 +22,7 @@ from hsm_agent.model import (
     SourceStatus,
     number_text,
 )
+from hsm_agent.serve.token_state import pin_status, token_status
 from hsm_agent.wire import mib
 
 if TYPE_CHECKING:
@@ -105,21 +107,23 @@ _TOKEN_VALUES = (
     "token_storage_used_bytes",
     "token_storage_used_percent",
 )
-_UNKNOWN, _PRESENT, _ABSENT, _UNINITIALIZED, _FAILED = 1, 2, 3, 4, 5
 _MAX_SLOT_ID = 2**32 - 1
 
 
 def token_row(source: str, resource: str, metrics: Metrics, *, is_down: bool) -> Row:
     """A token; while its source is down its status is unknown, and the rest is what was read last."""
+    missing = "token_info" in metrics and _value(metrics, "token_info") is None
+    value = partial(_value, metrics)
+    status = token_status(value, is_down=is_down, info_is_missing=missing)
     labels = _labels(metrics, "token_info") or {"label": resource}  # never seen: all there is is its name
     cells: Cells = (
         source,
         *(labels.get(name) or None for name in _TOKEN_LABELS),
         _slot_id(_labels(metrics, "slot_info").get("slot_id", "")),
-        _UNKNOWN if is_down else _token_status(metrics),
+        status.value,
         *(_finite(metrics, metric) for metric in _TOKEN_VALUES),
-        _pin_status(metrics, "token_pin"),
-        _pin_status(metrics, "token_so_pin"),
+        pin_status(value, "token_pin").value,
+        pin_status(value, "token_so_pin").value,
     )
     return Row(mib.TOKEN, (source, resource), (source, resource), cells)
 
@@ -127,27 +131,6 @@ def token_row(source: str, resource: str, metrics: Metrics, *, is_down: bool) ->
 def _slot_id(text: str) -> int | None:
     """The slot's number, None where a module numbers its slots beyond 32 bits."""
     return int(text) if re.fullmatch("[0-9]{1,10}", text) and int(text) <= _MAX_SLOT_ID else None
-
-
-def _token_status(metrics: Metrics) -> int:
-    if _value(metrics, "token_present") == 0:
-        return _ABSENT
-    if _value(metrics, "token_initialized") == 0:
-        return _UNINITIALIZED
-    if _value(metrics, "token_present") is None or ("token_info" in metrics and _value(metrics, "token_info") is None):
-        return _FAILED
-    return _PRESENT
-
-
-def _pin_status(metrics: Metrics, prefix: str) -> int:
-    flags = {name: _value(metrics, f"{prefix}_{name}") for name in ("locked", "final_try", "count_low")}
-    if all(value is None for value in flags.values()):
-        return 1
-    if flags["locked"]:
-        return 5
-    if flags["final_try"]:
-        return 4
-    return 3 if flags["count_low"] else 2
 
 
 def audit_row(source: str, resource: str, metrics: Metrics) -> Row:

@@ -10,11 +10,13 @@ Times are UTC seconds since the epoch; ages and durations are seconds.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hsm_agent.metrics import unit
 from hsm_agent.model import AGENT_SOURCE, Severity, SourceState, number_text
 from hsm_agent.serve.snapshot import value_now
+from hsm_agent.serve.token_state import pin_status, token_status
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
@@ -38,7 +40,6 @@ _TOKEN_VALUES = {
     "audit_used_percent": "audit_used_percent",
 }
 """What an operator asks of a token first; everything else stands under `readings`."""
-_PIN_STATES: dict[float, str] = {0: "ok", 1: "count_low", 2: "final_try", 3: "locked"}
 
 
 def status(present: Snapshot) -> dict[str, Json]:
@@ -120,27 +121,14 @@ def _token(place: tuple[str, str], metrics: dict[str, Reading], worst: str, pres
     row: dict[str, Json] = {"source": place[0], "resource": place[1]}
     row |= {name: labels.get(name) for name in _IDENTITY}
     row |= {name: _number(_value(metrics, metric)) for name, metric in _TOKEN_VALUES.items()}
-    row["status"] = "unknown" if is_down else _token_status(metrics)
-    row["pin_status"] = _pin_status(_value(metrics, "token_pin_state"))
-    row["so_pin_status"] = _pin_status(_value(metrics, "token_so_pin_state"))
+    missing = "token_info" in metrics and metrics["token_info"].value is None
+    value = partial(_value, metrics)
+    status = token_status(value, is_down=is_down, info_is_missing=missing)
+    row["status"] = status.name.lower()
+    row["pin_status"] = pin_status(value, "token_pin").name.lower()
+    row["so_pin_status"] = pin_status(value, "token_so_pin").name.lower()
     row["worst_severity"] = worst
     return row
-
-
-def _token_status(metrics: dict[str, Reading]) -> str:
-    """In the words of the MIB's hsmTokenStatus."""
-    present = _value(metrics, "token_present")
-    if present == 0:
-        return "absent"
-    if present is None:
-        return "failed"
-    if "token_info" in metrics and metrics["token_info"].value is None:
-        return "failed"
-    return "uninitialized" if _value(metrics, "token_initialized") == 0 else "present"
-
-
-def _pin_status(state: float | None) -> str:
-    return "unknown" if state is None else _PIN_STATES.get(state, "unknown")
 
 
 def _alarm(alarm: ActiveAlarm) -> Json:

@@ -105,7 +105,9 @@ def test_a_reading_tells_its_unit_and_labels() -> None:
 
 
 def test_a_token_is_summed_up() -> None:
-    row = token(known_store())
+    store = known_store()
+    store.update([make_reading("token_pin_locked", 0), make_reading("token_pin_count_low", 1)])
+    row = token(store)
 
     assert (row["label"], row["serial"], row["status"]) == ("payments", "1234567890", "present")
     assert row["memory_used_percent"] == 81.25
@@ -144,13 +146,6 @@ def test_while_a_source_is_down_its_tokens_are_unknown() -> None:
     store.sources["luna-a"] = replace(store.sources["luna-a"], state=SourceState.DOWN)
 
     assert token(store)["status"] == "unknown"
-
-
-def test_a_pin_state_outside_the_table_is_unknown() -> None:
-    store = known_store()
-    store.update([make_reading("token_pin_state", 7)])
-
-    assert token(store)["pin_status"] == "unknown"
 
 
 def test_alarms_silences_sinks_and_spool_are_told() -> None:
