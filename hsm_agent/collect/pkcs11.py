@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _DAY = 86400.0
-_MANY_RESULTS = 100
+_MANY_RESULTS = 30
 _HURRY_SECONDS = 5.0
 """Rhythm of the audit readings while the store is not empty: it can fill within minutes."""
 
