@@ -58,7 +58,7 @@ async def run(directory: Path, *, quick: bool) -> None:
             "worker / C, fastest tenth",
         ),
         rows,
-        "Medians; *fastest tenth* compares the 10th percentiles, which other work on the machine disturbs less. *Worker*:"
+        "Medians; *fastest tenth* compares the 10th percentiles, which other work disturbs less. *Worker*:"
         " from its first call to its last, answers put into JSON and written between them. *Round trip*: request in the"
         " agent to last answer decoded there. *Parse*: from there to readings. SoftHSM shows one slot more than it has"
         " tokens.",
