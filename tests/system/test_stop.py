@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.peers.agent import COMMUNITY, AgentProcess, source
 from tests.peers.testmodule import FakeHsm
@@ -31,7 +31,7 @@ async def test_silent_receivers_hung_modules_and_a_reload_keep_it_no_longer_than
         datagrams = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         datagrams.bind(("127.0.0.1", 0))
         inform = {"version": "v2c", "type": "inform", "community": {"file": str(community)}}
-        deliver = [
+        deliver: list[dict[str, Any]] = [
             {"name": "relp", "kind": "syslog", "to": f"relp:127.0.0.1:{stream.getsockname()[1]}"},
             {"name": "inform", "kind": "snmp", "to": f"udp:127.0.0.1:{datagrams.getsockname()[1]}", **inform},
             {"name": "refused", "kind": "syslog", "to": "tcp:127.0.0.1:1"},
