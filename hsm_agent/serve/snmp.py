@@ -25,7 +25,7 @@ from hsm_agent.wire.snmp_counters import Counters
 from hsm_agent.wire.snmp_request import Community
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
     from hsm_agent.store import Store
@@ -106,12 +106,17 @@ class Responder:
         """
         if settings.engine_id != self._settings.engine_id:
             raise SnmpServerError("serve.snmp.engine_id: another engine ID needs a restart")
-        fresh = self._bind(text for text in settings.listen if text not in self._listeners)
+        parted = self._part(settings.listen)
+        fresh: dict[str, Listener] = {}
         try:
+            fresh = self._bind(text for text in settings.listen if text not in self._listeners)
             service = await self._make_service(settings)
         except BaseException:
             for listener in fresh.values():
                 listener.close()
+            for text, listener in self._bind(parted).items():
+                listener.start()
+                self._listeners[text] = listener
             raise
         self._settings, self._service = settings, service
         every = {**self._listeners, **fresh}
@@ -150,6 +155,14 @@ class Responder:
         for listener in self._listeners.values():
             listener.close()
         self._listeners = {}
+
+    def _part(self, places: Collection[str]) -> list[str]:
+        """Close the sockets that stand in the way of new ones: one that listens on all addresses takes the port."""
+        ports = {listen_address(text)[1] for text in places if text not in self._listeners} - {0}
+        parted = [text for text in self._listeners if text not in places and listen_address(text)[1] in ports]
+        for text in parted:
+            self._listeners.pop(text).close()
+        return parted
 
     def _bind(self, places: Iterable[str]) -> dict[str, Listener]:
         bound: dict[str, Listener] = {}

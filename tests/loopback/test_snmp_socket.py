@@ -13,6 +13,7 @@ from hsm_agent.serve.snmp_socket import Listener
 from tests.fakes.snmp_present import Clock, load_settings, responder, store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -146,4 +147,22 @@ async def test_reconfiguring_closes_what_is_no_longer_listed_and_keeps_the_rest(
     assert one.addresses == (second,)
     with udp() as again:
         again.bind(first)
+    await one.close()
+
+
+async def test_a_place_moves_to_every_address_on_its_port_and_back_where_that_fails(
+    tmp_path: Path, free_port: Callable[[socket.SocketKind], int]
+) -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    one = await responder(tmp_path, store(), Clock(), listen=[f"udp:127.0.0.1:{port}"])
+    await one.start()
+    with udp() as taken:
+        taken.bind(("127.0.0.1", 0))
+        both = [f"udp:0.0.0.0:{port}", f"udp:127.0.0.1:{taken.getsockname()[1]}"]
+        with pytest.raises(SnmpServerError, match="Address already in use"):
+            await one.reconfigure(await load_settings(tmp_path, listen=both))
+    assert one.addresses == (("127.0.0.1", port),)
+
+    await one.reconfigure(await load_settings(tmp_path, listen=[f"udp:0.0.0.0:{port}"]))
+    assert one.addresses == (("0.0.0.0", port),)
     await one.close()
