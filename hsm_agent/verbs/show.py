@@ -12,6 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hsm_agent.log import one_line
+from hsm_agent.model import number_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -40,7 +43,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
 
 
 def _cell(value: object) -> str:
-    text = escape("" if value is None else str(value))
+    said = number_text(value) if isinstance(value, float) else "" if value is None else str(value)
+    text = escape(one_line(said))  # what others wrote must not steer the terminal
     colour = _COLOURS.get(text)
     return f"[{colour}]{text}[/]" if colour else text
 

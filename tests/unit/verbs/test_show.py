@@ -62,3 +62,11 @@ def test_alarms_and_silences_are_shown_with_their_times(capsys: pytest.CaptureFi
     assert out.count("1970-01-01 00:00:00Z") == 2
     assert "alarms: none" in out
     assert show.when(None) == ""
+
+
+def test_what_others_wrote_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    show.table("silences", ("reason", "age"), [("\x1b[2J\u202egone\nnext", 2.3343797489997087)])
+
+    out = capsys.readouterr().out
+    assert "\\x1b[2J\\u202egone\\nnext" in out
+    assert "2.33438 " in out
