@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from hsm_agent.model import Event
 
 _WARM_UP = 10
-_CROSSINGS = 400
+_CROSSINGS = 300
+_REST_SECONDS = 0.1
+"""Between two polls, which never follow each other at once: the SNMP tables are encoded anew meanwhile."""
 _TOTAL, _WELL, _FULL = 2_097_152, 1_500_000, 50_000
 _DELIVERED_SECONDS = 10.0
 
@@ -91,6 +93,7 @@ class _Chain:
         async with asyncio.timeout(_DELIVERED_SECONDS):
             while (self._wire.read(), *(len(sink.accepted) for sink in self.sinks)) != wanted:
                 await asyncio.sleep(0.001)
+        await asyncio.sleep(_REST_SECONDS)
 
 
 async def run(directory: Path, *, quick: bool) -> None:
