@@ -51,9 +51,9 @@ async def run(directory: Path, *, quick: bool) -> None:
         ),
         rows,
         f"Closed loop with {OUTSTANDING} requests outstanding over loopback, client on one core, all responders on the"
-        f" other, taking turns; median of {_ROUNDS} rounds of {_ROUND_SECONDS} s, of rates and of their ratios. CPU: user and system time of the"
-        " responder for one request. v3: authPriv, SHA-256 and AES-128. A walk asks for the token table by GETBULK(25),"
-        " one request after the other ("
+        f" other, taking turns; medians of {_ROUNDS} rounds of {_ROUND_SECONDS} s, of the rates and of their ratios"
+        " round by round. CPU: user and system time of the responder for one request. v3: authPriv, SHA-256 and"
+        " AES-128. A walk asks for the token table by GETBULK(25), one request after the other ("
         + ", ".join(f"{tokens} tokens: {count} values" for tokens, count in cells.items())
         + "); its requests are replayed, so that no client's decoding is in the time. The others serve the same names"
         " and values: snmpd by `override` lines (64-bit values as 32-bit ones), pysnmp from a sorted list, without"
