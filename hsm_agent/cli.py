@@ -65,11 +65,11 @@ def poll(config: Path | None, form: str, record: Path | None, *, explain: bool) 
         for file in write(results, record):
             click.echo(f"recorded {file}", err=True)
     if form == "json":
-        click.echo(as_json(results))
+        click.echo(as_json(results, explain=explain))
     else:
         show.polled(results, {name: metric.unit for name, metric in METRICS.items()})
-    if explain:
-        show.explained(results)
+        if explain:
+            show.explained(results)
     for result in results:
         for failure in result.failures:
             click.echo(f"hsm-agent: source {result.source}: {failure}", err=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.base import CollectorContext, SourceFailure
+from hsm_agent.metrics import unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -60,25 +61,26 @@ async def _poll(source: AnySource, scratch: Path) -> Polled:
     return Polled(source=source.name, kind=source.kind, poll=poll, failure=failure, calls_a_day=collector.calls_a_day())
 
 
-def as_json(polled: Iterable[Polled]) -> str:
-    """All readings as one JSON document. A value that is not a finite number is text (`"inf"`)."""
-    return json.dumps(
-        [
-            {
-                "source": each.source,
-                "kind": each.kind,
-                "failures": list(each.failures),
-                "readings": [reading_json(reading) for reading in each.readings],
-            }
-            for each in polled
-        ],
-        indent=2,
-        ensure_ascii=False,
-    )
+def as_json(polled: Iterable[Polled], *, explain: bool = False) -> str:
+    """All readings as one JSON document, and the calls of the poll where they are to be explained."""
+    return json.dumps([_source_json(each, explain=explain) for each in polled], indent=2, ensure_ascii=False)
+
+
+def _source_json(polled: Polled, *, explain: bool) -> dict[str, object]:
+    found: dict[str, object] = {
+        "source": polled.source,
+        "kind": polled.kind,
+        "failures": list(polled.failures),
+        "readings": [reading_json(reading) for reading in polled.readings],
+    }
+    if explain:
+        found["calls"] = dict(polled.poll.calls) if polled.poll else {}
+        found["calls_a_day"] = dict(polled.calls_a_day)
+    return found
 
 
 def reading_json(reading: Reading) -> dict[str, object]:
-    """One reading for JSON: an unavailable one has value null and a reason."""
+    """One reading for JSON: an unavailable one has value null and a reason, one without end is the text `inf`."""
     finite = reading.value is None or abs(reading.value) != float("inf")
     return {
         "source": reading.source,
@@ -86,6 +88,7 @@ def reading_json(reading: Reading) -> dict[str, object]:
         "metric": reading.metric,
         "labels": dict(reading.labels),
         "value": reading.value if finite else "inf",
+        "unit": unit(reading.metric),
         "reason": reading.reason,
         "time": reading.time,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.base import Poll
@@ -34,6 +35,25 @@ def test_json_says_inf_and_reasons() -> None:
     assert '"value": null' in text
     assert '"reason": "no limit [none]"' in text
     assert '"failures": [\n      "no module"\n    ]' in text
+
+
+def test_json_gives_a_reading_whole_and_stays_one_document_when_it_explains() -> None:
+    plain, explained = (json.loads(as_json([POLLED, FAILED], explain=explain)) for explain in (False, True))
+
+    assert plain[0]["readings"][0] == {
+        "source": "a",
+        "resource": "pay",
+        "metric": "token_memory_private_free_bytes",
+        "labels": {},
+        "value": 1234567,
+        "unit": "bytes",
+        "reason": "",
+        "time": 0.0,
+    }
+    assert "calls" not in plain[0]
+    assert explained[0]["calls"] == {"C_GetTokenInfo": 2}
+    assert explained[0]["calls_a_day"] == {"C_GetTokenInfo": 1440.0, "C_Initialize": 144.0}
+    assert explained[1]["calls"] == {}
 
 
 def test_a_record_is_a_file_for_each_source_that_answered(tmp_path: Path) -> None:
