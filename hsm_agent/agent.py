@@ -264,7 +264,7 @@ class Agent:
 
     def _make_heartbeat(self) -> Event:
         raised = len(self.store.alarms)
-        return self.event(EventKind.HEARTBEAT, f"{len(self.sources.running)} sources, {raised} active alarms")
+        return self.event(EventKind.HEARTBEAT, f"{len(self.loaded.config.sources)} sources, {raised} active alarms")
 
     def event(self, kind: EventKind, text: str) -> Event:
         """An event of the agent itself, of no alarm."""

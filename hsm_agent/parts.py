@@ -124,6 +124,7 @@ class Sinks:
         if registered.forgotten_events:
             log.warning("%d events for removed sinks will not be delivered", registered.forgotten_events)
         for name in registered.removed:
+            log.info("sink %s left the configuration: what it was still to be told is dropped", name)
             self._store.sinks.pop(name, None)
         for settings, sink in built.values():
             if sink is not None:

@@ -111,12 +111,14 @@ async def test_sighup_swaps_sources_rules_and_sinks_and_tells_both_digests(
     assert len({r.data["hsm@32473"]["eventId"] for r in first}) == 1
 
     agent.settings["sources"].pop()
+    agent.settings["deliver"].pop()
     agent.settings["rules"] = [{"name": "token-memory", "enabled": False}]
     agent.configure()
     os.kill(agent.pid, signal.SIGHUP)
-    await agent.until(lambda s: not s["alarms"] and len(s["tokens"]) == 1)
+    await agent.until(lambda s: not s["alarms"] and len(s["tokens"]) == len(s["sinks"]) == 1)
     (cleared, *_) = await _received(rsyslog, "ALARM_CLEARED", containing="withdrawn")
     assert cleared.data["hsm@32473"]["alarmId"]
+    assert "sink plain left the configuration" in agent.log
 
 
 async def test_a_key_that_needs_a_restart_refuses_the_reload(agent: AgentProcess, rsyslog: Rsyslog) -> None:
