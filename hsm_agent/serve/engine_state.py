@@ -19,6 +19,7 @@ from hsm_agent.wire.engine import Engine
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import TextIO
 
 FILE_NAME = "snmp-engine.json"
 MAX_BOOTS = 2**31 - 1  # RFC 3414 section 2.2.2: an engine that got here must be given a new engine ID
@@ -44,7 +45,7 @@ def start_engine(directory: Path, *, engine_id: bytes | None, now: float) -> Eng
     packet and not on the event loop. Raises EngineStateError.
     """
     path = directory / FILE_NAME
-    state = _read(path) or _State(engine_id=(_RANDOM_PREFIX + secrets.token_bytes(_RANDOM_OCTETS)).hex(), boots={})
+    state = _read(path) or _new_state()
     chosen = engine_id.hex() if engine_id is not None else state.engine_id
     boots = state.boots.get(chosen, 0) + 1
     if not 1 <= boots < MAX_BOOTS:
@@ -53,10 +54,58 @@ def start_engine(directory: Path, *, engine_id: bytes | None, now: float) -> Eng
     return Engine(engine_id=bytes.fromhex(chosen), boots=boots, started=now)
 
 
-def stored_engine_id(directory: Path) -> bytes | None:
-    """The random engine ID that start_engine would use, None before the first start. Raises EngineStateError."""
-    state = _read(directory / FILE_NAME)
+def settled_engine_id(directory: Path) -> bytes | None:
+    """The random engine ID that start_engine will use; where there is none yet it is made and stored now.
+
+    Receivers of v3 traps must know it before the first start. None where it can't be stored: the start will make it.
+    Raises EngineStateError.
+    """
+    path = directory / FILE_NAME
+    try:
+        state = _read(path) or _first(path)
+    except OSError:
+        return None
     return bytes.fromhex(state.engine_id) if state else None
+
+
+def _new_state() -> _State:
+    return _State(engine_id=(_RANDOM_PREFIX + secrets.token_bytes(_RANDOM_OCTETS)).hex(), boots={})
+
+
+def _first(path: Path) -> _State | None:
+    """Store a new engine ID without boots, or find the one that an agent stored in this moment. Raises OSError."""
+    _make_directory(path.parent)
+    owner, state = path.parent.stat(), _new_state()
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    # In a directory of root's an agent that is given the directory later must be able to read the file; it then
+    # replaces it by its own.
+    descriptor = os.open(temporary, flags, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            if os.geteuid() == 0:
+                os.fchmod(descriptor, 0o600 if owner.st_uid else 0o644)
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            _fill(file, state)
+        try:
+            os.link(temporary, path)  # unlike a rename it replaces nothing
+        except FileExistsError:
+            return _read(path)
+    finally:
+        temporary.unlink()
+    sync_directory(path.parent)
+    return state
+
+
+def _make_directory(directory: Path) -> None:
+    """Make it private, as the agent would, and the property of whoever its folder belongs to."""
+    try:
+        directory.mkdir(mode=0o700)
+    except FileExistsError:
+        return
+    if os.geteuid() == 0:
+        owner = directory.parent.stat()
+        os.chown(directory, owner.st_uid, owner.st_gid)
 
 
 def _read(path: Path) -> _State | None:
@@ -84,7 +133,8 @@ def _read(path: Path) -> _State | None:
 def _check_owner(path: Path, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise EngineStateError(f"{path}: not a regular file")
-    if found.st_uid not in {0, os.geteuid()}:
+    # The directory's owner could replace the file anyway: root may look at what the agent's user keeps there.
+    if found.st_uid not in {0, os.geteuid(), path.parent.stat().st_uid}:
         raise EngineStateError(f"{path}: owned by user {found.st_uid}, not by the agent's")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise EngineStateError(f"{path}: others can write it; run: chmod 600 {path}")
@@ -96,13 +146,17 @@ def _write(path: Path, state: _State) -> None:
         temporary.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
-            file.write(json.dumps(state.model_dump()) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+            _fill(file, state)
         temporary.replace(path)
         sync_directory(path.parent)
     except OSError as error:
         raise EngineStateError(f"{path}: cannot store the engine's boots: {error.strerror}") from error
+
+
+def _fill(file: TextIO, state: _State) -> None:
+    file.write(json.dumps(state.model_dump()) + "\n")
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def sync_directory(directory: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hsm_agent.deliver.snmp import SnmpSinkSettings
-from hsm_agent.serve.engine_state import EngineStateError, stored_engine_id
+from hsm_agent.serve.engine_state import EngineStateError, settled_engine_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def _sinks(config: Config) -> Iterator[str]:
         if isinstance(sink, SnmpSinkSettings):
             line = sink.receiver_line(engine_id or b"")
             if line is not None and engine_id is None and sink.notification_type == "trap":
-                line = "the line for snmptrapd is known after the first start"
+                line = "the line for snmptrapd is known once there is an engine ID"
             if line is not None:
                 yield f"  snmptrapd.conf: {line}"
 
@@ -63,7 +63,7 @@ def _sinks(config: Config) -> Iterator[str]:
 def _engine_id(config: Config) -> tuple[bytes | None, str]:
     configured = config.serve.snmp.engine_id if config.serve.snmp is not None else None
     try:
-        found = configured or stored_engine_id(config.agent.state_directory)
+        found = configured or settled_engine_id(config.agent.state_directory)
     except EngineStateError as error:
         return None, str(error)
-    return found, f"0x{found.hex()}" if found else "made at the first start, and kept"
+    return found, f"0x{found.hex()}" if found else "made at the first start, and kept (it can't be stored now)"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.serve.engine_state import FILE_NAME, EngineStateError, start_engine, stored_engine_id
+from hsm_agent.serve.engine_state import FILE_NAME, EngineStateError, settled_engine_id, start_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,12 +60,48 @@ def test_a_configured_engine_id_has_boots_of_its_own_and_the_random_one_is_kept(
     assert (back.engine_id, back.boots) == (random.engine_id, 2)
 
 
-def test_stored_engine_id_is_told_without_a_start(tmp_path: Path) -> None:
-    assert stored_engine_id(tmp_path) is None
-    engine = start_engine(tmp_path, engine_id=None, now=0)
+def test_the_engine_id_is_settled_before_the_first_start_without_spending_boots(tmp_path: Path) -> None:
+    place = tmp_path / "state"
+    settled = settled_engine_id(place)
+    engine = start_engine(place, engine_id=None, now=0)
 
-    assert stored_engine_id(tmp_path) == engine.engine_id
-    assert start_engine(tmp_path, engine_id=None, now=0).boots == 2
+    assert settled == engine.engine_id == settled_engine_id(place)
+    assert engine.boots == 1
+    assert start_engine(place, engine_id=None, now=0).boots == 2
+    assert place.stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in place.iterdir()] == [FILE_NAME]
+
+
+def test_an_engine_id_that_cannot_be_stored_is_not_told(tmp_path: Path) -> None:
+    assert settled_engine_id(tmp_path / "no" / "parents") is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_what_root_settles_belongs_to_the_agents_user(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12345)
+    settled_engine_id(tmp_path)
+    settled_engine_id(tmp_path / "below")
+
+    for path in (tmp_path / FILE_NAME, tmp_path / "below", tmp_path / "below" / FILE_NAME):
+        found = path.stat()
+        assert (found.st_uid, found.st_gid) == (12345, 12345)
+        assert not found.st_mode & 0o077
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_what_root_settles_in_its_own_directory_can_be_read_by_who_is_given_it(tmp_path: Path) -> None:
+    settled_engine_id(tmp_path)
+
+    assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_root_reads_what_the_owner_of_the_directory_stored(tmp_path: Path) -> None:
+    engine = start_engine(tmp_path, engine_id=None, now=0)
+    for path in (tmp_path, tmp_path / FILE_NAME):
+        os.chown(path, 12345, -1)
+
+    assert settled_engine_id(tmp_path) == engine.engine_id
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 from hsm_agent.config.load import Loaded
 from hsm_agent.config.tree import Config
+from hsm_agent.serve.engine_state import start_engine
 from hsm_agent.verbs.describe import describe
 
 
@@ -53,4 +54,18 @@ def test_an_empty_configuration_says_that_nothing_would_happen(tmp_path: Path) -
 
     assert "no sources: nothing would be watched" in lines
     assert "no sinks: nobody would be told" in lines
-    assert "SNMP engine ID: made at the first start, and kept" in lines
+
+
+def test_the_engine_id_of_the_first_start_is_known_before_it(tmp_path: Path) -> None:
+    (told,) = [line for line in _lines({}, tmp_path / "var") if line.startswith("SNMP engine ID: ")]
+
+    assert told == f"SNMP engine ID: 0x{start_engine(tmp_path / 'var', engine_id=None, now=0).engine_id.hex()}"
+
+
+def test_an_engine_id_that_cannot_be_stored_is_left_to_the_start(tmp_path: Path) -> None:
+    (tmp_path / "var").write_text("not a directory")
+
+    assert "SNMP engine ID: made at the first start, and kept (it can't be stored now)" in _lines(
+        {}, tmp_path / "a" / "b"
+    )
+    assert any("SNMP engine ID: " in line and "Not a directory" in line for line in _lines({}, tmp_path / "var"))
