@@ -15,6 +15,26 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+_MAPPING = "must be a mapping of keys to values"
+_WANTED = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "dict_type": _MAPPING,
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "model_attributes_type": _MAPPING,
+    "model_type": _MAPPING,
+    "path_type": "must be a path",
+    "string_type": "must be text",
+    "tuple_type": "must be a list",
+}
+"""Wrong types in the words of the file's language, not of Python's."""
+_REFERENCE = "a secret is never written here: {file: PATH}, {credential: NAME} or {env: NAME}"
+
+
 class ConfigError(Exception):
     """The configuration is refused; `lines` say why, one thing a line."""
 
@@ -26,13 +46,20 @@ class ConfigError(Exception):
 def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
     """A line for each error: `sources.0.modul: unknown key, did you mean 'module'?`."""
     lines = []
-    for detail in error.errors(include_url=False, include_context=True, include_input=False):
+    details = error.errors(include_url=False, include_context=True, include_input=False)
+    for detail in details:
+        if detail["type"] == "too_short" and any(_is_below(other["loc"], detail["loc"]) for other in details):
+            continue  # it is short only of the entries that are wrong
         place, siblings, keys = _walk(detail["loc"], root)
         said = _say(detail, siblings)
         # A validator of a whole group of keys names the one it means: `ca: no such file` of tls is tls.ca.
         joint = "." if said.partition(":")[0].partition(".")[0] in keys else ": "
         lines.append(f"{place}{joint}{said}" if place else said)
     return list(dict.fromkeys(lines))
+
+
+def _is_below(place: Sequence[int | str], other: Sequence[int | str]) -> bool:
+    return len(place) > len(other) and tuple(place[: len(other)]) == tuple(other)
 
 
 def _say(detail: ErrorDetails, siblings: Iterable[str]) -> str:
@@ -48,6 +75,10 @@ def _say(detail: ErrorDetails, siblings: Iterable[str]) -> str:
     if kind == "union_tag_invalid":
         context = detail.get("ctx", {})
         return f"{_discriminator(detail)}: unknown {context.get('tag')!r}, known are {context.get('expected_tags')}"
+    if kind == "model_type" and detail.get("ctx", {}).get("class_name") == "Secret":
+        return _REFERENCE
+    if kind in _WANTED:
+        return _WANTED[kind]
     return message.removeprefix("Value error, ")[:1].lower() + message.removeprefix("Value error, ")[1:]
 
 

@@ -49,6 +49,17 @@ PKCS11 = {"name": "a", "kind": "pkcs11", "module": "/m"}
             "sources.0.name: 'agent' is the agent itself; choose another name",
             id="the agent's own name",
         ),
+        pytest.param({"sources": "luna"}, "sources: must be a list", id="text for a list"),
+        pytest.param({"sources": [5]}, "sources.0: must be a mapping of keys to values", id="a number for a mapping"),
+        pytest.param({"deliver": [5]}, "deliver.0: must be a mapping of keys to values", id="a number for a sink"),
+        pytest.param({"agent": {"labels": {"a": 1}}}, "agent.labels.a: must be text", id="a number for text"),
+        pytest.param({"agent": {"enterprise_id": "abc"}}, "agent.enterprise_id: must be a whole number", id="text for a number"),
+        pytest.param({"default_rules": "maybe"}, "default_rules: must be true or false", id="text for a truth value"),
+        pytest.param(
+            {"serve": {"snmp": {"communities": [{"name": "public-word"}]}}},
+            "serve.snmp.communities.0.name: a secret is never written here: {file: PATH}, {credential: NAME} or {env: NAME}",
+            id="a secret in the file",
+        ),
         pytest.param({"agent": {"spool": {"entries": 1}}}, "agent.spool.entries: input should be greater than or equal to 100", id="a bound"),
     ],
 )  # fmt: skip
@@ -57,6 +68,14 @@ def test_an_error_names_the_place_and_what_was_meant(tree: dict[str, object], li
         Config.model_validate(tree)
 
     assert line in explain(caught.value, Config)
+
+
+def test_a_list_of_wrong_entries_is_not_called_too_short_as_well() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Config.model_validate({"serve": {"snmp": {"listen": ["127.0.0.1"]}}})
+
+    (line,) = explain(caught.value, Config)
+    assert line.startswith("serve.snmp.listen.0: not a place to listen: '127.0.0.1'")
 
 
 def test_the_exception_shows_all_lines() -> None:
