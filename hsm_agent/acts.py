@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.control import ControlError, Verb
+from hsm_agent.evaluate.rules import PRESENCE
 from hsm_agent.evaluate.silences import Silence
 from hsm_agent.model import EventKind, number_text
 from hsm_agent.pipeline import new_id
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hsm_agent.agent import Agent
+    from hsm_agent.model import Series
     from hsm_agent.spool import SpoolEntry
 
 log = logging.getLogger(__name__)
@@ -133,12 +135,19 @@ class Acts:
         except LookupError as error:
             raise ControlError(f"there is no alarm {alarm_id}; `alarms list` shows them") from error
         if series is not None:
-            self._agent.store.forget(series)
-            source = self._agent.sources.running.get(series[0])
-            if source is not None:
-                await source.runner.collector.forget(series[1])
+            await self._forget_object(series, uid)
         log.info("alarm %s forgotten by uid %d", alarm_id, uid)
         return {"text": f"{alarm_id} forgotten"}
+
+    async def _forget_object(self, series: Series, uid: int) -> None:
+        """Stop missing what an alarm was about. Of a token that is gone nothing stays behind, other alarms included."""
+        name, resource, _, _ = series
+        presence = self._agent.store.reading(name, resource, PRESENCE)
+        self._agent.store.forget(series)
+        source = self._agent.sources.running.get(name)
+        forgotten = source is not None and await source.runner.collector.forget(resource)
+        if forgotten and presence is not None and presence.value == 0:
+            await self._agent.pipeline.drop(name, resource, f"forgotten with its token by uid {uid}")
 
     async def silence(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
         """Hold back raises and changes for a while."""

@@ -108,13 +108,18 @@ class Pipeline:
         self._turn = asyncio.Lock()
         self._settled: set[str] = set()
 
-    async def take(self, status: SourceStatus, readings: Sequence[Reading], *, complete: bool = False) -> None:
+    async def take(
+        self, status: SourceStatus, readings: Sequence[Reading], *, complete: bool = False, gone: Sequence[str] = ()
+    ) -> None:
         """What a poll brought.
 
         The first `complete` one after a start or a new configuration shows which tokens left the configuration.
+        `gone` are resources that are not read under that name any more.
         """
         self._store.sources[status.name] = status
         await self.watch(readings)
+        for resource in gone:
+            await self.drop(status.name, resource, "no longer read under this name")
         if complete and status.name not in self._settled:
             self._settled.add(status.name)
             keeps = _still_there(status.name, readings)
@@ -152,6 +157,16 @@ class Pipeline:
         series = next((a.series for a in active(self.book).values() if a.alarm_id == alarm_id), None)
         await self._act(lambda context: acts.forget(self.book, alarm_id, uid, context))
         return series
+
+    async def drop(self, source: str, resource: str, why: str) -> None:
+        """Clear every alarm of an object, and forget what was read of it."""
+
+        def keeps(series: Series) -> bool:
+            return series[:2] != (source, resource)
+
+        self._store.forget_resource(source, resource)
+        await self._act(lambda context: acts.withdraw(self.book, keeps, context, why=why))
+        await self._refresh({source}, alarms=False)
 
     async def withdraw(self, keeps: Callable[[Series], bool], rules: Ruleset) -> None:
         """Go on with new rules; alarms of what left the configuration clear."""

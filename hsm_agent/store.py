@@ -45,6 +45,11 @@ class Store:
         if self._readings.get(series[0], {}).pop(series, None) is not None:
             self.versions[series[0]] = self.versions.get(series[0], 0) + 1
 
+    def forget_resource(self, source: str, resource: str) -> None:
+        """Drop the readings of an object that is gone for good, or is read under another name."""
+        for series in [series for series in self._readings.get(source, {}) if series[1] == resource]:
+            self.forget(series)
+
     def forget_source(self, source: str) -> None:
         """Drop all that is known of a source that left the configuration."""
         self._readings.pop(source, None)

@@ -24,7 +24,8 @@ class Poll:
     last poll. `errors` are isolated failures (one slot, one call), a line each. `next_in` says in how many
     seconds the collector wants to be called again. `calls` counts the C calls or requests made, by name.
     `raw` is what the source answered, fit for JSON, for `poll --record`. `complete` says that every resource the
-    source has, or misses, is in the readings: what is not among them is not the source's any more.
+    source has, or misses, is in the readings: what is not among them is not the source's any more. `gone` are
+    resources that were read until now and are not there under that name any more, nor missed.
     """
 
     readings: tuple[Reading, ...]
@@ -34,6 +35,7 @@ class Poll:
     calls: Mapping[str, int] = field(default_factory=dict)
     raw: object = None
     complete: bool = False
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -173,6 +173,7 @@ class Pkcs11Collector:
             calls=fetched.calls,
             raw=raw,
             complete=Group.SWEEP in due and not parsed.errors,
+            gone=parsed.gone,
         )
 
     async def _fetch(self, due: frozenset[Group], deadline: float) -> Fetched:

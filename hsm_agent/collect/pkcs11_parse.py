@@ -37,12 +37,16 @@ _OWN_SESSIONS_ONLY = ("NSS", "Mozilla Foundation", "tpm2-software", "libsoftokn3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed:
-    """Readings, isolated failures, what is known from now on, and whether any watched token could be read."""
+    """Readings, isolated failures, what is known from now on, and whether any watched token could be read.
+
+    `gone` are resources that are not read under that name any more: their token goes by another, or the slot is gone.
+    """
 
     readings: tuple[Reading, ...]
     errors: tuple[str, ...]
     known: Known
     well: bool
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -65,7 +69,13 @@ def parse(recorded: Mapping[str, Any], watch: Watch, known: Known) -> Parsed:
         well = _read_sweep(book, sweep)
     pkcs11_extras.read(book)
     book.errors += raw.notes
-    return Parsed(readings=tuple(book.readings), errors=tuple(book.errors), known=book.known_now(), well=well)
+    return Parsed(
+        readings=tuple(book.readings),
+        errors=tuple(book.errors),
+        known=book.known_now(),
+        well=well,
+        gone=tuple(sorted(book.forgotten)),
+    )
 
 
 def slots_watched(results: Iterable[Sequence[Any]], word: int, globs: Sequence[str]) -> set[int]:
@@ -225,5 +235,7 @@ def _read_missing(book: Book, unknown: list[str]) -> None:
     book.seen = pkcs11_naming.remember(present, book.known.seen, book.watch.tokens)
     covered = {*present, *gone, *(reading.resource for reading in book.readings)}
     for resource in set(book.known.series) - covered - {""}:
-        book.lose(resource, "no longer read under this name")
-        book.forgotten.add(resource)
+        if unknown:
+            book.lose(resource, unknown[0])  # it may be in one of the slots that failed
+        else:
+            book.forgotten.add(resource)

@@ -33,8 +33,10 @@ SPREAD_SECONDS = 2.0
 class Publish(Protocol):
     """Takes in what a poll brought; returns when it is judged and spooled."""
 
-    async def __call__(self, status: SourceStatus, readings: Sequence[Reading], *, complete: bool = False) -> None:
-        """`complete`: every resource of the source is among the readings."""
+    async def __call__(
+        self, status: SourceStatus, readings: Sequence[Reading], *, complete: bool = False, gone: Sequence[str] = ()
+    ) -> None:
+        """`complete`: every resource of the source is among the readings; `gone` are those that were until now."""
 
 
 class Runner:
@@ -85,7 +87,9 @@ class Runner:
         took = self._monotonic() - began
         self._note(poll, problem, took)
         readings = (*(poll.readings if poll else ()), *self._own_readings(poll, took))
-        await self._publish(self.status, readings, complete=poll is not None and poll.complete)
+        await self._publish(
+            self.status, readings, complete=poll is not None and poll.complete, gone=poll.gone if poll else ()
+        )
         return poll.next_in if poll else min(self.collector.every, LONGEST_RETRY_SECONDS)
 
     def _note(self, poll: Poll | None, problem: str, took: float) -> None:

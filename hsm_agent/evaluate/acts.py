@@ -50,11 +50,14 @@ def forget(book: Book, alarm_id: str, by_uid: int, context: Context) -> Outcome:
     raise LookupError(f"no alarm {alarm_id}")
 
 
-def withdraw(book: Book, keeps: Callable[[Series], bool], context: Context) -> Outcome:
+WITHDRAWN = "withdrawn, no longer in the configuration"
+
+
+def withdraw(book: Book, keeps: Callable[[Series], bool], context: Context, *, why: str = WITHDRAWN) -> Outcome:
     """Clear what the configuration no longer holds, and forget all that only served it.
 
     `context.rules` are the new rules; `keeps` says whether the source and the object of a series are still configured.
-    To be called after a reload, and at start once the book is loaded.
+    To be called after a reload, at start once the book is loaded, and when an object is gone for good (`why`).
     """
     draft = Draft(book)
     for key in book.watches:
@@ -62,7 +65,7 @@ def withdraw(book: Book, keeps: Callable[[Series], bool], context: Context) -> O
         if keeps(series) and any(rule.name == name for rule in context.rules.plan_of(series).rules):
             continue
         if book.watches[key].alarm is not None:
-            close(draft, key, None, context, "withdrawn, no longer in the configuration")
+            close(draft, key, None, context, why)
         draft.watches.put(key, None)
     _forget_unneeded(draft, keeps, context)
     return draft.outcome()

@@ -193,6 +193,7 @@ async def test_an_alarm_whose_token_is_gone_for_good_is_forgotten(
     code, _, _ = await agent.run("alarms", "forget", alarm["alarm_id"], "-c", str(agent.file))
     assert code == 0
     await _received(rsyslog, "ALARM_CLEARED", containing="forgotten")
+    await agent.until(lambda s: not [each for each in s["readings"] if each["resource"] == "payments"])
     await asyncio.sleep(1.5)  # three polls: it must not come back
     assert not (await agent.status())["alarms"]
     assert (await agent.run("alarms", "forget", "nonsense", "-c", str(agent.file)))[0] == 1

@@ -173,6 +173,20 @@ async def test_acts_pass_the_same_way() -> None:
         await house.pipeline.end_silence("nonsense", 0)
 
 
+async def test_of_a_name_that_is_no_longer_read_nothing_stays() -> None:
+    house = House()
+    await house.pipeline.take(STATUS, [house.reading(12), house.reading(13, "other")])
+    house.shown.clear()
+    await house.pipeline.take(STATUS, [house.reading(13, "other")], gone=["pay"])
+
+    cleared = house.events[-1]
+    assert (cleared.kind, cleared.resource) == (EventKind.CLEARED, "pay")
+    assert cleared.text.endswith(": no longer read under this name")
+    assert [alarm.series[1] for alarm in house.store.alarms.values()] == ["other"]
+    assert {reading.resource for reading in house.store.readings()} == {"other"}
+    assert ({"a"}, False) in house.shown
+
+
 async def test_new_rules_withdraw_the_alarms_of_the_old() -> None:
     house = House()
     await house.pipeline.take(STATUS, [house.reading(12)])

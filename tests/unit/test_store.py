@@ -75,6 +75,17 @@ def test_a_forgotten_series_is_gone_and_the_version_tells_so() -> None:
     assert store.versions == {"luna-a": 2}
 
 
+def test_of_a_forgotten_resource_nothing_is_left_and_others_stay() -> None:
+    store = make_store()
+    store.update([make_reading("token_sessions", 1), make_reading("token_objects", 1), make_reading("source_up", 1)])
+    resource = make_reading("token_sessions", 1).resource
+
+    store.forget_resource("luna-a", resource)
+
+    assert resource not in {reading.resource for reading in store.readings()}
+    assert store.versions["luna-a"] > 1
+
+
 def test_a_forgotten_source_leaves_nothing_but_a_newer_version() -> None:
     store = make_store()
     store.update([make_reading("token_sessions", 1), make_reading("token_sessions", 1, source="soft")])

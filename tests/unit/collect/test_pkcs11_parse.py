@@ -165,10 +165,20 @@ def test_a_token_that_comes_back_under_another_name_leaves_nothing_stale() -> No
     joined = parse(raw(swept(1), swept(2, serial="S2")), WATCH, before.known)
     later = parse(raw(swept(1), swept(2, serial="S2")), WATCH, joined.known)
 
-    old = [reading for reading in joined.readings if reading.resource == "alpha"]
-    assert old
-    assert {reading.reason for reading in old} == {"no longer read under this name"}
+    assert (before.gone, joined.gone, later.gone) == ((), ("alpha",), ())
+    assert {reading.resource for reading in joined.readings} == {"S1", "S2"}
     assert {reading.resource for reading in later.readings} == {"S1", "S2"}
+
+
+def test_a_name_is_not_given_up_while_its_token_may_be_in_a_slot_that_fails() -> None:
+    before = parse(raw(swept(1), swept(2, present=False)), WATCH, Known())
+    assert "slot 2" in {reading.resource for reading in before.readings}
+    blind = parse({**raw(swept(1), failed=[["token", 2, "it hung"]]), "slots": [1, 2]}, WATCH, before.known)
+
+    assert blind.gone == ()
+    lost = [reading for reading in blind.readings if reading.resource == "slot 2"]
+    assert lost
+    assert {reading.value for reading in lost} == {None}
 
 
 def test_a_token_seen_in_an_earlier_life_is_missed() -> None:

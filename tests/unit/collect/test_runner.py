@@ -53,9 +53,13 @@ class Seen:
     def __init__(self) -> None:
         self.clock = NOW
         self.polls = 0
+        self.gone: list[str] = []
         self.published: list[tuple[SourceStatus, dict[str, Reading], bool]] = []
 
-    async def publish(self, status: SourceStatus, readings: Sequence[Reading], *, complete: bool = False) -> None:
+    async def publish(
+        self, status: SourceStatus, readings: Sequence[Reading], *, complete: bool = False, gone: Sequence[str] = ()
+    ) -> None:
+        self.gone += gone
         self.published.append((status, {reading.metric: reading for reading in readings}, complete))
 
     def count(self) -> None:
@@ -71,13 +75,14 @@ def _reading() -> Reading:
 
 async def test_a_good_poll_is_published_with_the_sources_own_readings() -> None:
     seen = Seen()
-    poll = Poll(readings=(_reading(),), next_in=42.0, slowest_call_seconds=0.25, complete=True)
+    poll = Poll(readings=(_reading(),), next_in=42.0, slowest_call_seconds=0.25, complete=True, gone=("old",))
     runner = seen.runner(poll)
 
     assert await runner.once() == 42.0
     ((status, readings, complete),) = seen.published
     assert (status.state, status.last_success, status.failures, status.last_error) == (SourceState.UP, NOW, 0, "")
     assert complete is True
+    assert seen.gone == ["old"]
     values = {metric: reading.value for metric, reading in readings.items()}
     assert values == {
         "token_present": 1,
