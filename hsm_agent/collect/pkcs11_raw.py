@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _LABEL = slice(0, 32)
 _SERIAL = slice(80, 96)
+_HIGHEST_COUNTED_SLOT = 0xFFFF
 _TEXTUAL = 2  # payloads of `token` are [CK_SLOT_INFO, CK_TOKEN_INFO]
 
 
@@ -102,6 +104,7 @@ def mask(raw: Mapping[str, Any]) -> dict[str, Any]:
     # These quote loaders, libraries and paths, and are not needed to replay what was read.
     masked["notes"] = []
     masked["failed"] = [[step, slot, "masked"] for step, slot, _ in masked["failed"]]
+    _mask_slot_ids(masked)
     if masked.get("fill") and "error" in masked["fill"]:
         masked["fill"] = {"error": "masked"}
     pseudonyms: dict[tuple[int, bytes], bytes] = {}
@@ -119,8 +122,20 @@ def mask(raw: Mapping[str, Any]) -> dict[str, Any]:
     return masked
 
 
+def _mask_slot_ids(masked: dict[str, Any]) -> None:
+    """Give other numbers to slots whose ids are no plain count: SoftHSM takes them from the token's serial."""
+    steps = [*masked["results"], *masked["failed"]]
+    slots = dict.fromkeys([*(masked["slots"] or ()), *(slot for _, slot, *_ in steps)])
+    free = (number for number in count(1) if number not in slots)
+    others = {slot: slot if slot <= _HIGHEST_COUNTED_SLOT else next(free) for slot in slots}
+    if masked["slots"] is not None:
+        masked["slots"] = [others[slot] for slot in masked["slots"]]
+    for step in steps:
+        step[1] = others[step[1]]
+
+
 def _masked_slot(text: str, slot: int) -> str:
-    """Slot descriptions name hosts and serials (SoftHSM's carries the slot id, which it takes from the serial)."""
+    """Slot descriptions name hosts and serials."""
     data = bytearray.fromhex(text)
     data[0:64] = f"slot {slot}".encode().ljust(64)
     return data.hex()

@@ -31,6 +31,18 @@ def test_masking_takes_out_labels_serials_paths_and_texts_and_keeps_what_collide
     assert recorded["results"][0][4] != masked["results"][0][4]
 
 
+def test_masking_hides_slot_ids_that_are_made_of_serials_and_keeps_counted_ones() -> None:
+    derived, other = 0x171E1B06, 0x56726F02
+    recorded = raw(swept(derived), swept(1), swept(other, label="beta"), failed=[["audit", derived, "it hung"]])
+    masked = mask(recorded)
+
+    assert masked["slots"] == [2, 1, 3]
+    assert [result[1] for result in masked["results"]] == [2, 1, 3]
+    assert masked["failed"] == [["audit", 2, "masked"]]
+    for slot in (derived, other):
+        assert str(slot) not in json.dumps(masked)
+
+
 def test_masking_twice_changes_nothing_more() -> None:
     once = mask(raw(swept(1), fill={"bytes": 5}))
 
