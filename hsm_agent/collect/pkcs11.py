@@ -9,9 +9,10 @@ import asyncio
 import datetime as dt
 import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from hsm_agent.collect import pkcs11_memory
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure
@@ -46,6 +47,12 @@ TimeOfDay = Annotated[dt.time, BeforeValidator(_time_of_day)]
 Ids = Literal["all"] | tuple[int, ...]
 
 
+def _whole_path(value: str, info: ValidationInfo) -> str:
+    """A value that begins with `./` is a path, relative like the file's others; the worker's own folder is `/`."""
+    base = (info.context or {}).get("base")
+    return str(Path(base) / value) if base is not None and value.startswith("./") else value
+
+
 class ObjectStore(Strict):
     """The directory of a file-backed token, and what it may hold."""
 
@@ -59,7 +66,7 @@ class Pkcs11Settings(Strict):
     name: Annotated[str, Field(min_length=1)]
     kind: Literal["pkcs11"]
     module: LocalPath
-    environment: dict[str, str] = Field(default_factory=dict)
+    environment: dict[str, Annotated[str, AfterValidator(_whole_path)]] = Field(default_factory=dict)
     reserved: str | None = None
     tokens: tuple[str, ...] = ("*",)
     every: Annotated[Duration, Field(gt=0)] = 60.0

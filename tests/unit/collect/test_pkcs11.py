@@ -176,3 +176,12 @@ async def test_forgetting_is_for_what_is_missed(tmp_path: Path) -> None:
     assert await collector.forget("alpha")
     assert not await collector.forget("alpha")
     await collector.close()
+
+
+def test_a_value_of_the_environment_that_begins_with_a_dot_and_a_slash_is_a_path() -> None:
+    environment = {"SOFTHSM2_CONF": "./var/softhsm2.conf", "PLAIN": "var/x", "DOTS": "../x"}
+    tree = {"name": "a", "kind": "pkcs11", "module": "/m", "environment": environment}
+    settings = Pkcs11Settings.model_validate(tree, context={"base": "/opt/hsm"})
+
+    assert settings.environment == {"SOFTHSM2_CONF": "/opt/hsm/var/softhsm2.conf", "PLAIN": "var/x", "DOTS": "../x"}
+    assert Pkcs11Settings.model_validate(tree).environment == environment
