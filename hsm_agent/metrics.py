@@ -136,7 +136,13 @@ _ALL: list[Metric] = [
     Metric("sink_queued", "entries", "gauge", "Events waiting for this sink."),
     Metric("sink_delivered_total", "", "counter", "Events the sink accepted.", COMMUNICATION),
     Metric("sink_failed_total", "", "counter", "Attempts that failed.", COMMUNICATION),
-    Metric("sink_dead_letters_total", "", "counter", "Events the receiver refused for ever.", COMMUNICATION),
+    Metric(
+        "sink_dropped_total",
+        "",
+        "counter",
+        "Events it never gets: refused for ever, or dropped by a full spool.",
+        COMMUNICATION,
+    ),
     Metric("event_loop_lag_seconds", "seconds", "gauge", "Longest delay of the event loop since the last reading."),
     Metric("process_cpu_seconds_total", "seconds", "counter", "CPU time of the agent, and of each worker by name."),
     Metric(

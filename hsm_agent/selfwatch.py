@@ -50,7 +50,7 @@ def sink_readings(sinks: Mapping[str, SinkStatus], now: float, monotonic: float)
         yield _reading("sink_queued", sink.queued, now, name)
         yield _reading("sink_delivered_total", sink.delivered, now, name)
         yield _reading("sink_failed_total", sink.failed, now, name)
-        yield _reading("sink_dead_letters_total", sink.dropped, now, name)
+        yield _reading("sink_dropped_total", sink.dropped, now, name)
 
 
 def process_readings(workers: Mapping[str, Iterable[int]], now: float) -> Iterable[Reading]:

@@ -40,7 +40,7 @@ def size(value: object) -> int:
 
 
 def _resolve(value: object, info: ValidationInfo) -> object:
-    if isinstance(value, str) and value and info.context and "base" in info.context:
+    if isinstance(value, str | Path) and value and info.context and "base" in info.context:
         try:
             return Path(info.context["base"]) / Path(value).expanduser()
         except RuntimeError as error:  # what pathlib raises for a home nobody has

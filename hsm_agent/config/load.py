@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import yaml
 from pydantic import ValidationError
 
+from hsm_agent.config.document import read
 from hsm_agent.config.errors import ConfigError, explain
-from hsm_agent.config.tree import Config, default_state_directory
+from hsm_agent.config.tree import Config
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-DEFAULT_PLACES = (Path("conf/agent.yaml"), Path("/etc/hsm-agent/agent.yaml"))
-ENVIRONMENT_PREFIX = "HSM_AGENT__"
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,123 +27,19 @@ class Loaded:
     digest: str
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's core schema: `off` is a word and `00:30` is text; a key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
-        seen: set[object] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str | int) and key in seen:
-                raise ConfigError([f"line {key_node.start_mark.line + 1}: {key}: the key is given twice"])
-            if isinstance(key, str | int):
-                seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?[0-9]+|0x[0-9a-fA-F]+", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("merge", r"<<", "<"),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
-
-
-_NOT_YAML = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
-"""Besides its own, what PyYAML lets through: a tag that does not fit (`!!int x`, `!!bool x`), nesting without end."""
-
-
-def find() -> Path:
-    """The configuration file where none is named."""
-    for place in DEFAULT_PLACES:
-        if place.exists():
-            return place
-    return DEFAULT_PLACES[-1]
-
-
 def load(path: Path, environment: Mapping[str, str]) -> Loaded:
     """Read, override, validate. Raises ConfigError with a line for each thing that is wrong."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ConfigError([f"{path}: {error.strerror}"]) from error
+    document = read(path, environment)
     refuse_writable(path, "the configuration file")
-    overrides = {key: value for key, value in sorted(environment.items()) if key.startswith(ENVIRONMENT_PREFIX)}
-    tree = _parse(raw, path)
-    _override(tree, overrides)
-    folder = path.absolute().parent
-    base = folder.parent if folder.name == "conf" else folder
-    _anchor_state_directory(tree)
     try:
-        config = Config.model_validate(tree, context={"base": base})
+        config = Config.model_validate(document.tree, context={"base": document.base})
     except ValidationError as error:
         raise ConfigError([f"{path}: {line}" for line in explain(error, Config)]) from error
     for index, source in enumerate(config.sources):
         module = getattr(source, "module", None)
         if isinstance(module, Path) and module.exists():
             refuse_writable(module, f"{path}: sources.{index}.module")
-    digest = hashlib.sha256(raw + repr(overrides).encode()).hexdigest()
-    return Loaded(config=config, path=path, digest=digest)
-
-
-def _anchor_state_directory(tree: dict[str, Any]) -> None:
-    # A default is not validated, hence not resolved: write it into the tree, so that it is.
-    agent = tree.setdefault("agent", {})
-    if isinstance(agent, dict) and "state_directory" not in agent:
-        agent["state_directory"] = str(default_state_directory())
-
-
-def _parse(raw: bytes, path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.load(raw, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except ConfigError as error:
-        raise ConfigError([f"{path}: {line}" for line in error.lines]) from error
-    except _NOT_YAML as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}: " if mark is not None else ""
-        what = getattr(error, "problem", None) or f"not a YAML document: {' '.join(str(error).split())}"
-        raise ConfigError([f"{path}: {place}{what}"]) from error
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise ConfigError([f"{path}: the file is not a mapping of keys to values"])
-    return {str(key): value if value is not None else {} for key, value in tree.items()}
-
-
-def _override(tree: dict[str, Any], overrides: Mapping[str, str]) -> None:
-    for variable, text in overrides.items():
-        keys = variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-        try:
-            value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-        except (*_NOT_YAML, ConfigError) as error:
-            raise ConfigError([f"environment {variable}: not a YAML value"]) from error
-        _put(tree, keys, value, variable)
-
-
-def _put(tree: dict[str, Any], keys: Sequence[str], value: object, variable: str) -> None:
-    place: Any = tree
-    for key, following in zip(keys, [*keys[1:], None], strict=True):
-        if isinstance(place, list):
-            if not key.isdecimal() or int(key) > len(place):
-                raise ConfigError(
-                    [f"environment {variable}: {key} is not an entry of this list ({len(place)} entries)"]
-                )
-            if int(key) == len(place):
-                place.append({})
-            index: Any = int(key)
-        elif isinstance(place, dict):
-            index = key
-        else:
-            raise ConfigError([f"environment {variable}: {key} stands under a value that has no keys"])
-        if following is None:
-            place[index] = value
-            return
-        if isinstance(place, dict) and place.get(index) in (None, {}):
-            place[index] = [] if following.isdecimal() else {}
-        place = place[index]
+    return Loaded(config=config, path=path, digest=document.digest)
 
 
 def refuse_writable(path: Path, what: str) -> None:

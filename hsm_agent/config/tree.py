@@ -2,64 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import socket
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from hsm_agent.collect import AnySource
+from hsm_agent.config.agent import AgentSettings
 from hsm_agent.config.rules import RuleSettings, effective_rules
 from hsm_agent.deliver import AnySink
 from hsm_agent.model import AGENT_SOURCE
 from hsm_agent.serve.http import HttpSettings
 from hsm_agent.serve.snmp import SnmpServerSettings
-from hsm_agent.settings import LocalPath, Size, Strict
+from hsm_agent.settings import Strict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hsm_agent.evaluate.rules import Rule
     from hsm_agent.model import Labels, Series
-
-
-class LogSettings(Strict):
-    """How the agent logs."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["text", "json"] = "text"
-
-
-class SpoolSettings(Strict):
-    """Bounds of the spool."""
-
-    entries: int = Field(default=100_000, ge=100)
-    size: Size = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
-
-
-def default_state_directory() -> Path:
-    return Path(os.environ.get("STATE_DIRECTORY", "").split(":")[0] or "var")
-
-
-class AgentSettings(Strict):
-    """The agent itself."""
-
-    name: str = Field(default_factory=socket.gethostname, min_length=1, max_length=255)
-    labels: dict[str, str] = Field(default_factory=dict)
-    state_directory: LocalPath = Field(default_factory=default_state_directory, validate_default=False)
-    control_socket: LocalPath | None = None
-    log: LogSettings = LogSettings()
-    enterprise_id: int = Field(default=32473, ge=0, le=2**32 - 1)
-    spool: SpoolSettings = SpoolSettings()
-
-    @property
-    def control_path(self) -> Path:
-        """Where the control socket is: as configured, else the runtime directory, else the state directory."""
-        if self.control_socket is not None:
-            return self.control_socket
-        runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
-        return Path(runtime or self.state_directory) / "control"
 
 
 class ServeSettings(Strict):

@@ -1,9 +1,8 @@
 """The HTTP side: GET /metrics, /healthz, /readyz and /api/v1/status. Read-only: nothing is changed through it.
 
 `/healthz` answers 200 as long as the event loop does. `/readyz` answers 503 with a JSON list of what is missing until
-every source was polled once, successfully or not; from then on 200 and an empty list. What fails later (a source, a
-sink, a spool that cannot write) does not take readiness back: the agent still polls, serves and delivers, and a
-balancer or supervisor that took it away then would blind the operator in the moment that matters. Those are alarms.
+every source was polled once, successfully or not, and while the spool cannot write: what is then announced would not
+survive the agent. A source or sink that is down is an alarm and leaves `/readyz` at 200.
 
 A client that is slow, silent or greedy costs one of a bounded number of connections for a bounded time.
 """

@@ -112,14 +112,16 @@ def _answer(words: Sequence[str]) -> tuple[Answer, int]:
             timeout_seconds=given.timeout,
         )
         return check_token(token), given.verbose
-    from hsm_agent.config.load import find, load  # noqa: PLC0415 - a check of a token must not pay for it
+    # A check of a token must not pay for these.
+    from hsm_agent.config.agent import load_agent  # noqa: PLC0415
+    from hsm_agent.config.document import find  # noqa: PLC0415
 
     try:
-        loaded = load(given.config or find(), os.environ)
+        agent = load_agent(given.config or find(), os.environ)
     except ConfigError as error:
         raise _Usage(line(State.UNKNOWN, error.lines[0])) from error
     reading = MetricQuestion(
-        control=loaded.config.agent.control_path,
+        control=agent.control_path,
         metric=given.metric,
         source=given.source,
         resource=given.resource,

@@ -25,19 +25,29 @@ def fail(text: str, code: int = FAILED) -> NoReturn:
 
 
 def load_or_exit(path: Path | None) -> Loaded:
-    from hsm_agent.config.load import find, load
+    from hsm_agent.config.document import find
+    from hsm_agent.config.load import load
 
     try:
         return load(path or find(), os.environ)
     except ConfigError as error:
-        for text in error.lines:
-            click.echo(f"hsm-agent: {text}", err=True)
-        sys.exit(BAD_CONFIGURATION)
+        _refuse(error)
+
+
+def _refuse(error: ConfigError) -> NoReturn:
+    for text in error.lines:
+        click.echo(f"hsm-agent: {text}", err=True)
+    sys.exit(BAD_CONFIGURATION)
 
 
 def ask_agent(path: Path | None, verb: str, **arguments: Any) -> dict[str, Any]:
+    from hsm_agent.config.agent import load_agent
+    from hsm_agent.config.document import find
+
     try:
-        return ask(load_or_exit(path).config.agent.control_path, verb, **arguments)
+        return ask(load_agent(path or find(), os.environ).control_path, verb, **arguments)
+    except ConfigError as error:
+        _refuse(error)
     except ControlError as error:
         fail(str(error))
 

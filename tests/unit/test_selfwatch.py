@@ -35,7 +35,7 @@ def test_a_failing_sink_says_for_how_long() -> None:
     assert readings["siem", "sink_down_seconds"] == 60.0
     assert readings["siem", "sink_queued"] == 4
     assert readings["siem", "sink_failed_total"] == 9
-    assert readings["siem", "sink_dead_letters_total"] == 1
+    assert readings["siem", "sink_dropped_total"] == 1
 
 
 def test_a_sink_that_was_not_tried_yet_is_neither_up_nor_down() -> None:
