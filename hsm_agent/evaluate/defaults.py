@@ -84,6 +84,13 @@ _TOKEN = (
         "or zeroized. If that was meant: hsm-agent alarms forget.",
     ),
     Rule(
+        name="token-unresponsive",
+        metrics=("token_alive",),
+        condition=Below(critical=0.0),
+        text="Token {where} is listed but did not answer C_GenerateRandom: applications that use it fail or wait. "
+        "First try one of them, then see the module's log and the network to the HSM.",
+    ),
+    Rule(
         name="pin",
         metrics=("token_pin_state", "token_so_pin_state"),
         condition=Above(warning=1.0, critical=3.0),

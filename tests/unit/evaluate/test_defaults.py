@@ -76,6 +76,7 @@ def test_the_default_rules_are_those_of_the_promise() -> None:
         "source-down",
         "source-errors",
         "token-missing",
+        "token-unresponsive",
         "pin",
         "firmware-changed",
         "clock-offset",
