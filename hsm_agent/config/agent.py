@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from hsm_agent.config.document import read
 from hsm_agent.config.errors import ConfigError, explain
@@ -55,15 +55,24 @@ class AgentSettings(Strict):
         return Path(runtime or self.state_directory) / "control"
 
 
-class _Alone(BaseModel):
-    # The file's other sections may hold secrets that whoever asks the agent cannot read, and need not.
+class AgentAlone(Strict):
+    """The configuration with only `agent` looked into.
+
+    The other sections may hold secrets that whoever asks the agent cannot read, and need not.
+    """
+
     agent: AgentSettings = Field(default_factory=AgentSettings)
+    sources: Any = None
+    rules: Any = None
+    default_rules: Any = None
+    serve: Any = None
+    deliver: Any = None
 
 
 def load_agent(path: Path, environment: Mapping[str, str]) -> AgentSettings:
     """The section `agent` alone, validated; the other sections are not looked at. Raises ConfigError."""
     document = read(path, environment)
     try:
-        return _Alone.model_validate(document.tree, context={"base": document.base}).agent
+        return AgentAlone.model_validate(document.tree, context={"base": document.base}).agent
     except ValidationError as error:
-        raise ConfigError([f"{path}: {line}" for line in explain(error, _Alone)]) from error
+        raise ConfigError([f"{path}: {line}" for line in explain(error, AgentAlone)]) from error

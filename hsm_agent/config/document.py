@@ -1,4 +1,4 @@
-"""A configuration as it is written: the file, with the environment's overrides, as a tree that nobody has judged yet."""
+"""A configuration as it is written: the file with the environment's overrides, a tree that nobody has judged yet."""
 
 from __future__ import annotations
 

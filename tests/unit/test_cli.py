@@ -50,7 +50,7 @@ def test_the_version_is_printed() -> None:
     assert (result.exit_code, result.output) == (0, "hsm-agent 0.1.0\n")
 
 
-@pytest.mark.parametrize("verb", ["run", "check-config", "poll", "status", "test-notification"])
+@pytest.mark.parametrize("verb", ["run", "check-config", "poll"])
 def test_a_bad_configuration_is_2_and_a_line_for_each_error(verb: str, tmp_path: Path) -> None:
     file = tmp_path / "agent.yaml"
     file.write_text("agnt: {}\nsources: [{name: a, kind: pkcs11, modul: /m, module: /m}]\n")
@@ -62,6 +62,16 @@ def test_a_bad_configuration_is_2_and_a_line_for_each_error(verb: str, tmp_path:
         f"hsm-agent: {file}: sources.0.modul: unknown key, did you mean 'module'?",
         f"hsm-agent: {file}: agnt: unknown key, did you mean 'agent'?",
     ]
+
+
+@pytest.mark.parametrize("verb", ["status", "test-notification"])
+def test_a_verb_for_the_running_agent_reads_no_more_than_where_it_is(verb: str, tmp_path: Path) -> None:
+    file = tmp_path / "agent.yaml"
+    file.write_text("agnt: {}\nsources: [{name: a, kind: pkcs11, modul: /m, module: /m}]\n")
+    result = CliRunner().invoke(cli, [verb, "--config", str(file)])
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"hsm-agent: {file}: agnt: unknown key, did you mean 'agent'?\n"
 
 
 def test_a_verb_for_the_running_agent_says_that_there_is_none(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.config.agent import load_agent
+from hsm_agent.config.agent import AgentAlone, load_agent
 from hsm_agent.config.errors import ConfigError
 from hsm_agent.config.load import load
+from hsm_agent.config.tree import Config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,3 +66,7 @@ def test_errors_name_the_place(write: Callable[[str], Path]) -> None:
     with pytest.raises(ConfigError) as caught:
         load_agent(path, {})
     assert caught.value.lines == (f"{path}: agent.control_sock: unknown key, did you mean 'control_socket'?",)
+
+
+def test_sections_are_those_of_the_whole() -> None:
+    assert set(AgentAlone.model_fields) == set(Config.model_fields)
