@@ -19,6 +19,7 @@ from hsm_agent.collect.base import CollectorContext
 from hsm_agent.collect.pkcs11 import Pkcs11Collector, Pkcs11Settings
 from hsm_agent.collect.runner import Runner
 from hsm_agent.config.load import load
+from hsm_agent.rounds import Rounds
 from tests.peers.agent import AgentProcess, source
 from tests.peers.require import require
 from tests.peers.rsyslog import Rsyslog
@@ -169,8 +170,9 @@ async def _start(agent: Agent, wire: TrapWire) -> _Chain:
     stamped = {name: (settings, _StampedSink(sink)) for name, (settings, sink) in built.items()}
     await agent.sinks.replace(stamped, [])
     gc.collect()
-    gc.freeze()  # as `Agent.run` does
-    for work in (agent.rounds.tick, agent.rounds.watch_itself, agent.rounds.measure_lag):
+    gc.freeze()  # as `Service.run` does
+    rounds = Rounds(agent)
+    for work in (rounds.tick, rounds.watch_itself, rounds.measure_lag):
         agent.crew.start(work.__name__, work())
     return _Chain(agent, [sink for _, sink in stamped.values()], wire)
 

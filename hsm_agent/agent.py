@@ -1,19 +1,13 @@
-"""The agent: builds everything from a configuration, runs it, and lets go of it in the right order."""
+"""The agent: builds everything from a configuration, starts it, and lets go of it in the right order."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-import signal
 import socket
 import time
 from typing import TYPE_CHECKING
 
-from hsm_agent import log as logs
-from hsm_agent import systemd
-from hsm_agent.acts import Acts
-from hsm_agent.control import ControlServer
 from hsm_agent.crew import Crew
 from hsm_agent.deliver.base import Origin, SinkContext
 from hsm_agent.evaluate.book import Book, active
@@ -21,13 +15,12 @@ from hsm_agent.evaluate.rules import Ruleset
 from hsm_agent.model import AGENT_SOURCE, Event, EventKind, Severity
 from hsm_agent.parts import Sinks, Sources
 from hsm_agent.pipeline import Pipeline, new_id
-from hsm_agent.reload import reload
-from hsm_agent.rounds import Rounds, own_status
-from hsm_agent.serve.engine_state import EngineStateError, start_engine
-from hsm_agent.serve.http import HttpError, HttpServer
+from hsm_agent.selfwatch import own_status
+from hsm_agent.serve.engine_state import start_engine
+from hsm_agent.serve.http import HttpServer
 from hsm_agent.serve.snapshot import Snapshot, missing, snapshot
-from hsm_agent.serve.snmp import Responder, SnmpServerError, SnmpServerSettings
-from hsm_agent.spool import Spool, SpoolError
+from hsm_agent.serve.snmp import Responder, SnmpServerSettings
+from hsm_agent.spool import Spool
 from hsm_agent.store import Store
 from hsm_agent.version import VERSION
 
@@ -41,48 +34,14 @@ log = logging.getLogger(__name__)
 
 COLD_START = (1, 3, 6, 1, 6, 3, 1, 1, 5, 1)  # RFC 3418, snmpTraps
 AUTHENTICATION_FAILURE = (1, 3, 6, 1, 6, 3, 1, 1, 5, 5)
-STOP_SECONDS = 4.0  # of the five that SIGTERM may take; the rest is for closing
-RELOAD = "reload"
-RELOAD_SECONDS = 0.5
-
-
-class StartError(Exception):
-    """The agent can't start; the text names the key or the file and says what to do."""
-
-
-async def main(loaded: Loaded) -> None:
-    """Run until SIGTERM or SIGINT. Raises StartError."""
-    settings = loaded.config.agent
-    logs.set_up(settings.log.level, settings.log.format)
-    agent = Agent(loaded)
-    agent.heed_signals()
-    try:
-        await agent.open()
-    except (SpoolError, EngineStateError, SnmpServerError, HttpError, OSError) as error:
-        await agent.close()
-        raise StartError(str(error)) from error
-    _spare_the_loop()
-    await agent.run()
-
-
-def _spare_the_loop() -> None:
-    """Have garbage looked for among what is young; a search through all there is would hold the loop up for 50 ms.
-
-    Nothing here makes cycles that last, and what is there by now stays.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 10, 1000)
 
 
 class Agent:
-    """Everything that runs. `open` makes it ready to answer and to tell; `run` polls, judges and delivers."""
+    """Everything that runs. `open` makes it ready to answer and to tell; `start` polls, judges and delivers."""
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
         config = loaded.config
-        self.stopping = asyncio.Event()
-        self._reloads = asyncio.Event()
         self.crew = Crew()
         self.store = Store(agent_name=config.agent.name, started=time.time(), labels=config.labels_by_source())
         self.pipeline: Pipeline
@@ -91,17 +50,8 @@ class Agent:
         self.sinks: Sinks
         self.responder: Responder | None = None
         self.http: HttpServer | None = None
-        self._control: ControlServer | None = None
         self._opened_spool: Spool | None = None
         self._strangers = asyncio.Event()
-        self.rounds = Rounds(self)
-
-    def heed_signals(self) -> None:
-        """From now on a signal asks for something, and ends nothing by itself; also while the agent still opens."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reloads.set)
 
     async def open(self) -> None:
         """Open the state, bind every socket. Nothing is polled or sent yet."""
@@ -121,7 +71,7 @@ class Agent:
             log.error("%d rows of the state can't be read and are left out: %s", len(unreadable), unreadable[0])
         rules = Ruleset(config.effective_rules(), self.store.labels)
         self.pipeline = Pipeline(book=book, rules=rules, store=self.store, spool=self.spool, refresh=self._show_changes)
-        self.sources = Sources(self.crew, self.pipeline, state_directory=state, on_poll=self.rounds.count_poll)
+        self.sources = Sources(self.crew, self.pipeline, state_directory=state, on_poll=self._count_poll)
         host = await asyncio.to_thread(socket.getfqdn)
         self.origin = Origin(
             agent_name=config.agent.name,
@@ -131,15 +81,13 @@ class Agent:
         )
         self.sinks = Sinks(self.crew, self.spool, self.store, make_heartbeat=self._make_heartbeat)
         self.pipeline.show_alarms()
-        await self._open_servers(config)
-
-    async def _open_servers(self, config: Config) -> None:
         if config.serve.snmp is not None:
             self.responder = await self.make_responder(config)
         if config.serve.http is not None:
             self.http = await self.make_http(config)
-        self._control = ControlServer(config.agent.control_path, Acts(self).verbs())
-        await self._control.start()
+
+    def _count_poll(self) -> None:
+        self.store.polls += 1
 
     def sink_context(self, config: Config) -> SinkContext:
         """What the sinks of a configuration are built with."""
@@ -182,29 +130,8 @@ class Agent:
         await responder.start()
         return responder
 
-    async def run(self) -> None:
-        """Poll, judge and deliver until told to stop; then drain and close."""
-        try:
-            async with self.crew:
-                await self._start_parts()
-                self.crew.start(RELOAD, self._reload_when_asked())
-                for work in (self.rounds.tick, self.rounds.watch_itself, self.rounds.measure_lag):
-                    self.crew.start(work.__name__, work())
-                self.crew.start("strangers", self._report_strangers())
-                if self.responder is not None:
-                    self.crew.start("snmp", self.responder.run())
-                self.crew.start("watchdog", self.rounds.reassure_systemd())
-                # What the start made stays: full collections over it would hold the event loop up for nothing.
-                gc.collect()
-                gc.freeze()
-                systemd.notify("READY=1", f"STATUS=watching {len(self.sources.running)} sources")
-                log.info("hsm-agent %s watches %d sources", VERSION, len(self.sources.running))
-                await self.stopping.wait()
-                await self._stop()
-        finally:
-            await self.close()
-
-    async def _start_parts(self) -> None:
+    async def start(self) -> None:
+        """Start to tell what is still untold and to poll; what left the configuration since the last run clears."""
         config = self.loaded.config
         self.store.sources[AGENT_SOURCE] = own_status(0.0)
         await self.sinks.replace(
@@ -215,12 +142,14 @@ class Agent:
         if self.spool.recovered:
             await self.announce(self.spool.recovered)
         self.crew.start("cold start", self.sinks.notify(COLD_START))
+        self.crew.start("strangers", self._report_strangers())
+        if self.responder is not None:
+            self.crew.start("snmp", self.responder.run())
+        log.info("hsm-agent %s watches %d sources", VERSION, len(self.sources.running))
 
-    async def _stop(self) -> None:
-        systemd.notify("STOPPING=1", "STATUS=draining")
+    async def stop(self, end: float) -> None:
+        """Stop polling, and deliver what can be delivered until `end` on the monotonic clock."""
         log.info("stopping: polls end, what can be delivered is")
-        end = time.monotonic() + STOP_SECONDS
-        await self.crew.stop([RELOAD], within=RELOAD_SECONDS)  # it would start again what is stopped here
         await self.sources.stop()
         for name, queued in (await self.sinks.stop(drain_seconds=max(0.0, end - time.monotonic()))).items():
             if queued:
@@ -228,8 +157,6 @@ class Agent:
 
     async def close(self) -> None:
         """Close sockets and files; safe at any point of opening."""
-        if self._control is not None:
-            await self._control.close()
         if self.http is not None:
             await self.http.close()
         if self.responder is not None:
@@ -287,11 +214,3 @@ class Agent:
     async def _show_changes(self, sources: Collection[str], *, alarms: bool) -> None:
         if self.responder is not None:
             self.responder.changed(sources, alarms=alarms)
-
-    async def _reload_when_asked(self) -> None:
-        while True:
-            await self._reloads.wait()
-            self._reloads.clear()
-            systemd.notify(*systemd.reloading())
-            await reload(self)
-            systemd.notify("READY=1")

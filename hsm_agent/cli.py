@@ -28,8 +28,8 @@ def cli() -> None:
 @config_option
 def run(config: Path | None) -> None:
     """Run the agent in the foreground. SIGTERM drains and stops, SIGHUP re-reads the configuration."""
-    from hsm_agent.agent import StartError
-    from hsm_agent.agent import main as run_agent
+    from hsm_agent.service import StartError
+    from hsm_agent.service import main as run_agent
 
     loaded = load_or_exit(config)
     try:

@@ -7,29 +7,14 @@ import time
 from typing import TYPE_CHECKING
 
 from hsm_agent import systemd
-from hsm_agent.model import AGENT_SOURCE, Reading, SourceState, SourceStatus
-from hsm_agent.selfwatch import process_readings, sink_readings, spool_readings
+from hsm_agent.model import AGENT_SOURCE, Reading
+from hsm_agent.selfwatch import SELF_SECONDS, own_status, process_readings, sink_readings, spool_readings
 
 if TYPE_CHECKING:
     from hsm_agent.agent import Agent
 
 TICK_SECONDS = 1.0
-SELF_SECONDS = 10.0
 LAG_SECONDS = 0.1
-OWN_KIND = "agent"
-
-
-def own_status(seconds: float, errors: str = "") -> SourceStatus:
-    """The status of the source `agent`: up for as long as it can say so."""
-    return SourceStatus(
-        name=AGENT_SOURCE,
-        kind=OWN_KIND,
-        every=SELF_SECONDS,
-        state=SourceState.UP,
-        last_success=time.monotonic(),
-        last_poll_seconds=seconds,
-        last_error=errors,
-    )
 
 
 class Rounds:
@@ -37,13 +22,7 @@ class Rounds:
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
-        self._polls = 0
         self._lag = 0.0
-
-    def count_poll(self) -> None:
-        """A poll ended, well or not: what the watchdog wants to see."""
-        self._polls += 1
-        self._agent.store.polls += 1
 
     async def tick(self) -> None:
         """Let time pass for holds, repeats, silences and readings that stay away."""
@@ -85,11 +64,11 @@ class Rounds:
         interval = systemd.watchdog_seconds()
         if interval is None:
             return
-        seen, since = self._polls, time.monotonic()
+        seen, since = self._agent.store.polls, time.monotonic()
         while True:
             await asyncio.sleep(interval)
-            if self._polls != seen or not self._agent.sources.running:
-                seen, since = self._polls, time.monotonic()
+            if self._agent.store.polls != seen or not self._agent.sources.running:
+                seen, since = self._agent.store.polls, time.monotonic()
             if time.monotonic() - since <= self.patience():
                 systemd.notify("WATCHDOG=1")
 

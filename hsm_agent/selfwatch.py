@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hsm_agent.model import AGENT_SOURCE, Labels, Reading, SinkState
+from hsm_agent.model import AGENT_SOURCE, Labels, Reading, SinkState, SourceState, SourceStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,8 +15,23 @@ if TYPE_CHECKING:
     from hsm_agent.model import SinkStatus
     from hsm_agent.spool import SpoolStats
 
+SELF_SECONDS = 10.0
+OWN_KIND = "agent"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def own_status(seconds: float, errors: str = "") -> SourceStatus:
+    """The status of the source `agent`: up for as long as it can say so."""
+    return SourceStatus(
+        name=AGENT_SOURCE,
+        kind=OWN_KIND,
+        every=SELF_SECONDS,
+        state=SourceState.UP,
+        last_success=time.monotonic(),
+        last_poll_seconds=seconds,
+        last_error=errors,
+    )
 
 
 def _reading(metric: str, value: float | None, now: float, resource: str = "", labels: Labels = ()) -> Reading:

@@ -31,6 +31,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "deliver/snmp_link.py": "tests/loopback/test_snmp_sink.py: it is nothing but a socket",
     "acts.py": "tests/system/test_operate.py: every verb at the running agent",
     "agent.py": "tests/system: it joins what has tests of its own",
+    "service.py": "tests/system/test_stop.py, test_reload.py and test_operate.py: it is what a process does",
     "parts.py": "tests/system/test_operate.py: sources and sinks that come, change and go",
     "control.py": "tests/loopback/test_control.py: it is nothing without a socket",
     "collect/base.py": "declarations only; each collector's tests hold it",

@@ -18,11 +18,13 @@ from tests.demo.tokens import Token, tokens
 from tests.peers.agent import COMMUNITY, AgentProcess
 from tests.peers.mibs import OURS, base_mibs
 from tests.peers.require import MissingPeerError, require
-from tests.peers.rsyslog import Received, Rsyslog
+from tests.peers.rsyslog import Rsyslog
 from tests.peers.snmptrapd import Notification, Snmptrapd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from tests.peers.syslog_receiver import Received
 
 BASE = ".1.3.6.1.4.1.8072.9999.9999.4801"
 KINDS = {f"{BASE}.0.1": "raised", f"{BASE}.0.2": "changed", f"{BASE}.0.3": "cleared"}

@@ -14,7 +14,7 @@ from tests.fakes.syslog_oracle import read
 from tests.fakes.syslog_sinks import built
 from tests.peers import pki as certificates
 from tests.peers.require import require
-from tests.peers.rsyslog import Received, Rsyslog
+from tests.peers.rsyslog import Rsyslog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hsm_agent.deliver.base import Sink
     from hsm_agent.model import Event
     from tests.peers.pki import Identity, Pki
+    from tests.peers.syslog_receiver import Received
 
 SCHEMES = ["udp", "tcp", "tls", "relp", "relp+tls"]
 

@@ -5,39 +5,21 @@ Needs no pytest. The program is the one on PATH or unpacked below var/peers; its
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import socket
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any
 
 from tests.peers.pki import AGENT_NAME, Identity
-from tests.peers.ports import free_port, until_listening
-from tests.peers.require import environment_for
+from tests.peers.ports import free_port
+from tests.peers.syslog_receiver import JsonReceiver, Received
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
-    """One message as the daemon understood it. `data` is the structured data, SD-ID to name to value."""
-
-    raw: str
-    pri: int
-    timestamp: str
-    host_name: str
-    app_name: str
-    process_id: str
-    message_id: str
-    data: Mapping[str, Mapping[str, str]]
-    text: str
-
-
-@dataclass(slots=True, kw_only=True)
-class Rsyslog:
+@dataclass(kw_only=True)
+class Rsyslog(JsonReceiver):
     """The daemon. `ports` by scheme, the same over restarts; tls and relp+tls only with an identity and a CA."""
 
     program: Path
@@ -47,7 +29,6 @@ class Rsyslog:
     permitted: str = AGENT_NAME
     queue: str = "Direct"
     ports: dict[str, int] = field(default_factory=dict)
-    _process: asyncio.subprocess.Process | None = None
 
     def __post_init__(self) -> None:
         schemes = ("udp", "tcp", "relp") + (("tls", "relp+tls") if self.identity else ())
@@ -57,62 +38,32 @@ class Rsyslog:
 
     @property
     def log(self) -> Path:
-        """What the daemon says of itself."""
         return self.folder / "rsyslogd.log"
 
     @property
     def output(self) -> Path:
-        """Where the messages go, a JSON object a line."""
         return self.folder / "received.jsonl"
 
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.kill()
-
     async def start(self) -> None:
-        """Start and wait until it listens."""
         configuration = self.folder / "rsyslog.conf"
         configuration.write_text(self._configuration(), encoding="utf-8")
-        arguments = ["-n", "-iNONE", "-f", str(configuration)]
-        environment = {**os.environ, **environment_for(self.program)}
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                self.program, *arguments, env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
-            )
         tcp = [port for scheme, port in self.ports.items() if scheme != "udp"]
-        await until_listening(self._process, tcp, [self.ports["udp"]], self.log)
+        arguments = ["-n", "-iNONE", "-f", str(configuration)]
+        await self._run(self.program, arguments, tcp=tcp, udp=[self.ports["udp"]])
 
-    async def stop(self) -> None:
-        """Ask it to end (SIGTERM): it says goodbye to RELP clients."""
-        if self._process is not None:
-            self._process.terminate()
-            await self._process.wait()
-            self._process = None
-
-    async def kill(self) -> None:
-        """End it at once (SIGKILL)."""
-        if self._process is not None:
-            if self._process.returncode is None:
-                self._process.kill()
-            await self._process.wait()
-            self._process = None
-
-    def received(self) -> list[Received]:
-        """Everything received so far, over all restarts."""
-        if not self.output.exists():
-            return []
-        lines = self.output.read_text(encoding="utf-8").split("\n")
-        return [_received(json.loads(line)) for line in lines[:-1]]
-
-    async def until(self, count: int, seconds: float = 10.0) -> list[Received]:
-        """Everything received, once there are so many. Raises TimeoutError if there are not in time."""
-        async with asyncio.timeout(seconds):
-            while len(found := self.received()) < count:
-                await asyncio.sleep(0.02)
-        return found
+    def parse(self, record: dict[str, Any]) -> Received:
+        return Received(
+            raw=record["raw"],
+            pri=int(record["pri"]),
+            timestamp=record["timestamp"],
+            host_name=record["host"],
+            app_name=record["app"],
+            process_id=record["procid"],
+            message_id=record["msgid"],
+            data=json.loads(record["sd"] or "{}"),
+            # rsyslog keeps the BOM in the message
+            text=record["msg"].removeprefix("\ufeff"),
+        )
 
     def _configuration(self) -> str:
         inputs = [
@@ -170,18 +121,3 @@ template(name="record" type="list" option.jsonf="on") {
 action(type="mmpstrucdata" sd_name.lowercase="off")
 action(type="omfile" file="%(output)s" template="record" asyncWriting="off" flushOnTXEnd="on")
 """
-
-
-def _received(record: dict[str, str]) -> Received:
-    return Received(
-        raw=record["raw"],
-        pri=int(record["pri"]),
-        timestamp=record["timestamp"],
-        host_name=record["host"],
-        app_name=record["app"],
-        process_id=record["procid"],
-        message_id=record["msgid"],
-        data=json.loads(record["sd"] or "{}"),
-        # rsyslog keeps the BOM in the message
-        text=record["msg"].removeprefix("\ufeff"),
-    )

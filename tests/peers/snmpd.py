@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from tests.peers.ports import until_listening
-from tests.peers.require import environment_for, require
+from tests.peers.daemon import Daemon
+from tests.peers.require import require
 from tests.peers.snmptrapd import free_udp_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-    from types import TracebackType
-
-_STOP_SECONDS = 5.0
 
 
 def proxy_lines(address: str, community: str, base: str) -> list[str]:
@@ -27,15 +21,14 @@ def proxy_lines(address: str, community: str, base: str) -> list[str]:
     return [f'proxy -v 2c -c "{community}" {address} {base}', f"view hsm included {base}"]
 
 
-class Snmpd:
-    """An snmpd in the foreground. `async with`, or `start` and `stop`."""
+class Snmpd(Daemon):
+    """An snmpd."""
 
     def __init__(self, directory: Path, lines: Sequence[str]) -> None:
         """`lines` are its configuration; `directory` is its own."""
         self._directory = directory
         self._lines = lines
         self.port = free_udp_port()
-        self._process: asyncio.subprocess.Process | None = None
 
     @property
     def address(self) -> str:
@@ -43,47 +36,15 @@ class Snmpd:
         return f"udp:127.0.0.1:{self.port}"
 
     @property
-    def pid(self) -> int:
-        """Of the running process."""
-        assert self._process is not None
-        return self._process.pid
+    def log(self) -> Path:
+        return self._directory / "snmpd.log"
 
     async def start(self) -> None:
-        """Start it and wait until it listens."""
         program = require("snmpd")
         persistent = self._directory / "persistent"
         persistent.mkdir(parents=True, exist_ok=True)
         configuration = self._directory / "snmpd.conf"
         configuration.write_text("".join(f"{line}\n" for line in self._lines), encoding="utf-8")
-        log = self._directory / "snmpd.log"
-        self._process = await asyncio.create_subprocess_exec(
-            str(program), "-f", "-C", "-c", str(configuration), "-Lf", str(log), "-I", "-smux,-agentx", self.address,
-            stdin=asyncio.subprocess.DEVNULL,
-            env=os.environ
-            | environment_for(program)
-            | {"SNMPCONFPATH": str(self._directory), "SNMP_PERSISTENT_DIR": str(persistent), "MIBS": ""},
-        )  # fmt: skip
-        await until_listening(self._process, [], [self.port], log)
-
-    async def stop(self) -> None:
-        """End it."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        with suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(_STOP_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
+        arguments = ["-f", "-C", "-c", str(configuration), "-Lo", "-I", "-smux,-agentx", self.address]
+        environment = {"SNMPCONFPATH": str(self._directory), "SNMP_PERSISTENT_DIR": str(persistent), "MIBS": ""}
+        await self._run(program, arguments, udp=[self.port], environment=environment)

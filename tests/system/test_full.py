@@ -12,11 +12,13 @@ import pytest
 from tests.peers.agent import AgentProcess, source
 from tests.peers.ports import free_port
 from tests.peers.require import require
-from tests.peers.rsyslog import Received, Rsyslog
+from tests.peers.rsyslog import Rsyslog
 from tests.peers.testmodule import FakeHsm
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from tests.peers.syslog_receiver import Received
 
 ON_A_SMALL_DISK = 'mount -t tmpfs -o size=8m,mode=700 tmpfs "$1" && shift && exec "$@"'
 

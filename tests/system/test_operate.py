@@ -13,12 +13,14 @@ import pytest
 
 from tests.peers.agent import AgentProcess, source
 from tests.peers.require import require
-from tests.peers.rsyslog import Received, Rsyslog
+from tests.peers.rsyslog import Rsyslog
 from tests.peers.testmodule import FakeHsm
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from tests.peers.syslog_receiver import Received
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import cast
 
 from hsm_agent.metrics import METRICS
-from hsm_agent.model import Guarantee, SinkState, SinkStatus
-from hsm_agent.selfwatch import process_readings, sink_readings, spool_readings
+from hsm_agent.model import AGENT_SOURCE, Guarantee, SinkState, SinkStatus, SourceState
+from hsm_agent.selfwatch import own_status, process_readings, sink_readings, spool_readings
 from hsm_agent.spool import SpoolStats
 from tests.fakes.descriptors import no_descriptor_left
 
@@ -73,3 +74,11 @@ def test_without_a_descriptor_left_nothing_is_known_and_nothing_fails() -> None:
         found = list(process_readings({"hsm": [os.getpid()]}, NOW))
 
     assert [(reading.metric, reading.value) for reading in found] == [("process_open_fds", None)]
+
+
+def test_the_agent_is_a_source_that_is_up() -> None:
+    status = own_status(0.25)
+
+    assert (status.name, status.kind, status.state) == (AGENT_SOURCE, "agent", SourceState.UP)
+    assert cast("float", status.last_success) > 0
+    assert status.last_poll_seconds == 0.25
