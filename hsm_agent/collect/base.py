@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+from pydantic import Field
+
+from hsm_agent.settings import Duration, Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from hsm_agent.model import Reading
@@ -74,3 +78,26 @@ class Collector(Protocol):
 
     def calls_a_day(self) -> Mapping[str, float]:
         """How often each C call or request is made in a day for one token, at the configured rhythms."""
+
+
+class SourceSettings(Strict):
+    """What the settings of every kind of source have. A kind adds `kind: Literal[...]`, its own keys and `build`."""
+
+    name: Annotated[str, Field(min_length=1)]
+    every: Annotated[Duration, Field(gt=0)] = 60.0
+    timeout: Annotated[Duration, Field(gt=0)] = 10.0
+    labels: dict[str, str] = Field(default_factory=dict)
+
+    def about(self) -> Iterator[str]:
+        """For `check-config`: what is watched; the first line stands behind the kind, others below it."""
+        raise NotImplementedError
+
+    def trusted_files(self) -> Mapping[str, Path]:
+        """Files that the agent runs or loads, by key: refused where others, or the agent's own user, can write them."""
+        return {}
+
+    @staticmethod
+    def mask(raw: object) -> object:
+        """What a poll brought, fit to be shown to others; None where there is nothing to record."""
+        del raw
+        return None

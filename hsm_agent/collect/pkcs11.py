@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from hsm_agent.collect import pkcs11_memory
-from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure
+from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.pkcs11_book import Known, Watch
 from hsm_agent.collect.pkcs11_fetch import Fetcher, Origin
 from hsm_agent.collect.pkcs11_parse import parse, slots_watched
@@ -24,7 +24,7 @@ from hsm_agent.collect.pkcs11_rhythm import Group, Rhythm
 from hsm_agent.settings import Duration, LocalPath, Size, Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from hsm_agent.collect.pkcs11_fetched import Fetched
 
@@ -60,17 +60,14 @@ class ObjectStore(Strict):
     capacity: Annotated[Size, Field(gt=0)]
 
 
-class Pkcs11Settings(Strict):
+class Pkcs11Settings(SourceSettings):
     """A PKCS#11 module and the tokens behind it."""
 
-    name: Annotated[str, Field(min_length=1)]
     kind: Literal["pkcs11"]
     module: LocalPath
     environment: dict[str, Annotated[str, AfterValidator(_whole_path)]] = Field(default_factory=dict)
     reserved: str | None = None
     tokens: tuple[str, ...] = ("*",)
-    every: Annotated[Duration, Field(gt=0)] = 60.0
-    timeout: Annotated[Duration, Field(gt=0)] = 10.0
     rediscover_every: Annotated[Duration, Field(gt=0)] = 600.0
     memory_total: dict[str, Size] = Field(default_factory=dict)
     sessions_max: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
@@ -85,11 +82,20 @@ class Pkcs11Settings(Strict):
     audit_capacity: Annotated[int, Field(gt=0)] = 198120
     capabilities: Ids = (1, 7, 12, 37)
     policies: Ids = ()
-    labels: dict[str, str] = Field(default_factory=dict)
 
     def build(self, context: CollectorContext) -> Collector:
         """The collector of this source."""
         return Pkcs11Collector(self, context)
+
+    def about(self) -> Iterator[str]:
+        """The module and the tokens."""
+        missing = "" if self.module.exists() else " (the file does not exist: the source would be down)"
+        yield f"{self.module}{missing}"
+        yield f"tokens {', '.join(self.tokens)}"
+
+    def trusted_files(self) -> Mapping[str, Path]:
+        """The module: it is loaded."""
+        return {"module": self.module}
 
     @staticmethod
     def mask(raw: object) -> object:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -16,6 +15,7 @@ from hsm_agent.config.tree import Config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,9 @@ def load(path: Path, environment: Mapping[str, str]) -> Loaded:
     except ValidationError as error:
         raise ConfigError([f"{path}: {line}" for line in explain(error, Config)]) from error
     for index, source in enumerate(config.sources):
-        module = getattr(source, "module", None)
-        if isinstance(module, Path) and module.exists():
-            refuse_writable(module, f"{path}: sources.{index}.module")
+        for key, file in source.trusted_files().items():
+            if file.exists():
+                refuse_writable(file, f"{path}: sources.{index}.{key}")
     return Loaded(config=config, path=path, digest=document.digest)
 
 

@@ -30,9 +30,9 @@ def _sources(config: Config) -> Iterator[str]:
     if not config.sources:
         yield "no sources: nothing would be watched"
     for source in config.sources:
-        missing = "" if source.module.exists() else " (the file does not exist: the source would be down)"
-        yield f"source {source.name}: {source.kind} {source.module}{missing}, every {source.every:g} s"
-        yield f"  tokens {', '.join(source.tokens)}"
+        first, *more = source.about()
+        yield f"source {source.name}: {source.kind} {first}, every {source.every:g} s"
+        yield from (f"  {line}" for line in more)
 
 
 def _servers(config: Config) -> Iterator[str]:

@@ -36,6 +36,13 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "control.py": "tests/loopback/test_control.py: it is nothing without a socket",
     "collect/base.py": "declarations only; each collector's tests hold it",
     "deliver/base.py": "declarations only; each sink's tests hold it",
+    "evaluate/defaults/tokens.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",
+    "evaluate/defaults/modules.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",
+    "evaluate/defaults/own.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",
+    "metrics/base.py": "declarations only; tests/unit/test_metrics.py holds the whole table",
+    "metrics/tokens.py": "tests/unit/test_metrics.py holds the whole table",
+    "metrics/hsm.py": "tests/unit/test_metrics.py holds the whole table",
+    "metrics/agent.py": "tests/unit/test_metrics.py holds the whole table",
     "verbs/running.py": "tests/system/test_operate.py runs each verb",
     "version.py": "tests/contract/test_layout.py reads it",
 }

@@ -1,0 +1,26 @@
+"""The default rules: data, and the words an operator reads at three in the morning.
+
+A text says what is wrong, what comes of it, and what to look at first. Configuration overrides single keys by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hsm_agent.evaluate.defaults import modules, own, tokens
+from hsm_agent.evaluate.rules import Above, Rule
+
+_SOURCE_DOWN = Rule(
+    name="source-down",
+    metrics=("source_age_seconds",),
+    condition=Above(critical="own"),
+    text="{source} was last read {amount} ago (limit {limit}): nothing is known of its tokens. First see "
+    "whether the applications still work, then network, client configuration and the module's log.",
+)
+
+DEFAULT_RULES: tuple[Rule, ...] = (
+    *(replace(rule, inhibited_by=(_SOURCE_DOWN.name,)) for rule in (*tokens.RULES, *modules.RULES)),
+    _SOURCE_DOWN,
+    *own.RULES,
+)
+"""The rules of every agent, on metrics that some kind of source produces."""

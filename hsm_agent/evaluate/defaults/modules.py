@@ -1,0 +1,56 @@
+"""Of the HSM behind a token, and of reading it."""
+
+from __future__ import annotations
+
+from hsm_agent.evaluate.rules import DAY, HOUR, Above, Below, Changes, NotFalling, RateChanges, Rule
+from hsm_agent.model import Severity
+
+MINUTE = 60.0
+
+RULES = (
+    Rule(
+        name="audit-fill",
+        metrics=("audit_used_percent",),
+        condition=Above(warning=50.0, critical=80.0),
+        text="The audit store of {where} is {amount} full (limit {limit}); when full the module refuses all "
+        "cryptography. First check that its log drains: path, free disk, remote host.",
+    ),
+    Rule(
+        name="audit-time-to-full",
+        metrics=("audit_seconds_to_full",),
+        condition=Below(warning=24 * HOUR, critical=HOUR),
+        hysteresis=10 * MINUTE,
+        text="The audit store of {where} is full in {amount} at this pace (limit {limit}); then the module refuses"
+        " all cryptography. First check that its log drains: path, free disk, remote host.",
+    ),
+    Rule(
+        name="audit-not-draining",
+        metrics=("audit_records",),
+        condition=NotFalling(warning=15 * MINUTE),
+        text="{amount} wait in the audit store of {where} and have not become fewer {note}: export has stopped. "
+        "First check the audit log's path, its free disk and the remote host.",
+    ),
+    Rule(
+        name="operation-rate",
+        metrics=("hsm_commands_total",),
+        condition=RateChanges(against=HOUR, percent=50.0, at_least=10.0, severity=Severity.WARNING),
+        hold=10 * MINUTE,
+        text="The command rate of {where} is {amount}, it was {note}. A fall may be an application that lost its "
+        "connection, a rise one that runs wild. First ask the applications' own figures.",
+    ),
+    Rule(
+        name="firmware-changed",
+        metrics=("hsm_firmware_info",),
+        condition=Changes(severity=Severity.WARNING),
+        clear_after=DAY,
+        text="The firmware of {where} changed: {note}. If no update was planned, treat it as an incident.",
+    ),
+    Rule(
+        name="source-errors",
+        metrics=("source_errors",),
+        condition=Above(warning=1.0),
+        hold=5 * MINUTE,
+        text="Polls of {source} go on failing ({amount} failures in the last one), some readings are missing. "
+        "First see hsm-agent status and the agent's log for what the module answered.",
+    ),
+)

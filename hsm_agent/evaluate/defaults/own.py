@@ -1,0 +1,45 @@
+"""Of the agent itself."""
+
+from __future__ import annotations
+
+from hsm_agent.evaluate.rules import HOUR, Above, Changes, Match, Rule
+from hsm_agent.model import AGENT_SOURCE, Severity
+
+MINUTE = 60.0
+_AGENT = Match(source=AGENT_SOURCE)
+
+RULES = (
+    Rule(
+        name="sink-down",
+        metrics=("sink_down_seconds",),
+        match=_AGENT,
+        condition=Above(warning=5 * MINUTE, critical=HOUR),
+        text="No notification has reached {resource} for {amount} (limit {limit}); they are kept in the spool. "
+        "First check that the receiver runs and can be reached from this host.",
+    ),
+    Rule(
+        name="spool-filling",
+        metrics=("spool_used_percent",),
+        match=_AGENT,
+        condition=Above(warning=50.0, critical=80.0),
+        text="The spool is {amount} full (limit {limit}); when full, notifications are dropped. First see in hsm-"
+        "agent status which sink does not accept.",
+    ),
+    Rule(
+        name="events-dropped",
+        metrics=("spool_dropped_total",),
+        match=_AGENT,
+        condition=Changes(severity=Severity.WARNING),
+        clear_after=HOUR,
+        text="Notifications were dropped, the spool is full ({note}). What is raised now is still true in hsm-"
+        "agent status; once the sink accepts again: hsm-agent resend.",
+    ),
+    Rule(
+        name="spool-failed",
+        metrics=("spool_failed",),
+        match=_AGENT,
+        condition=Above(critical=1.0),
+        text="The spool cannot be written: notifications go out from memory and are lost if the agent stops. First"
+        " check space and health of the disk of the state directory.",
+    ),
+)
