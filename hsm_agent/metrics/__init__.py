@@ -5,7 +5,7 @@ A rule may name only what stands here; `/metrics` and the documentation take the
 
 from __future__ import annotations
 
-from hsm_agent.metrics import agent, hsm, tokens
+from hsm_agent.metrics import agent, appliances, hsm, tokens
 from hsm_agent.metrics.base import CAPACITY, COMMUNICATION, CORRUPT, STORAGE, THRESHOLD, Metric
 
 __all__ = ["CAPACITY", "COMMUNICATION", "CORRUPT", "METRICS", "STORAGE", "THRESHOLD", "Metric", "unit"]
@@ -13,6 +13,7 @@ __all__ = ["CAPACITY", "COMMUNICATION", "CORRUPT", "METRICS", "STORAGE", "THRESH
 _ALL = (
     *tokens.METRICS,
     *hsm.METRICS,
+    *appliances.METRICS,
     *agent.METRICS,
 )
 

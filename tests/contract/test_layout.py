@@ -42,6 +42,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "metrics/base.py": "declarations only; tests/unit/test_metrics.py holds the whole table",
     "metrics/tokens.py": "tests/unit/test_metrics.py holds the whole table",
     "metrics/hsm.py": "tests/unit/test_metrics.py holds the whole table",
+    "metrics/appliances.py": "tests/unit/test_metrics.py holds the whole table",
     "metrics/agent.py": "tests/unit/test_metrics.py holds the whole table",
     "verbs/running.py": "tests/system/test_operate.py runs each verb",
     "version.py": "tests/contract/test_layout.py reads it",
