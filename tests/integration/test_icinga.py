@@ -1,0 +1,76 @@
+"""The check commands for Icinga 2, as Icinga itself reads them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hsm_agent.verbs.check_words import parser
+from tests.peers.require import PEERS, ROOT, environment_for, require
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMANDS = ROOT / "conf" / "icinga2-commands.conf"
+SERVICES = """
+include <itl>
+include "{commands}"
+object Host "hsm" {{ check_command = "dummy" }}
+object Service "token" {{
+  host_name = "hsm"
+  check_command = "{token}"
+  vars.hsm_agent_module = "/usr/lib/softhsm/libsofthsm2.so"
+  vars.hsm_agent_token = "payments"
+}}
+object Service "sessions" {{
+  host_name = "hsm"
+  check_command = "hsm-agent-metric"
+  vars.hsm_agent_metric = "token_sessions_used_percent"
+}}
+"""
+
+
+def validate(folder: Path, *, token: str = "hsm-agent-token") -> subprocess.CompletedProcess[str]:
+    """`icinga2 daemon -C` on our commands and a service with each."""
+    launcher = require("icinga2")
+    # What is on PATH is a shell script that names the program by an absolute path.
+    unpacked = sorted(PEERS.glob("*/usr/lib/*/icinga2/sbin/icinga2"))
+    file = folder / "icinga2.conf"
+    file.write_text(SERVICES.format(commands=COMMANDS, token=token), encoding="utf-8")
+    words = [str(unpacked[0] if unpacked else launcher), "daemon", "-C", "-c", str(file)]
+    if unpacked:
+        words += ["-I", str(unpacked[0].parents[4] / "share" / "icinga2" / "include")]
+    for place in ("DataDir", "LogDir", "CacheDir", "SpoolDir", "InitRunDir"):
+        (folder / place).mkdir(exist_ok=True)
+        words.append(f"-D{place}={folder / place}")
+    words += ["-DRunAsUser=root", "-DRunAsGroup=root", "-DNodeName=hsm"]
+    environment = {**os.environ, **environment_for(unpacked[0] if unpacked else launcher)}
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=50, env=environment)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="Icinga wants to become the user it is configured to run as")
+def test_icinga_accepts_the_check_commands(tmp_path: Path) -> None:
+    done = validate(tmp_path)
+
+    assert done.returncode == 0, done.stdout
+    assert "Instantiated 2 Services" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="Icinga wants to become the user it is configured to run as")
+def test_icinga_would_say_what_is_wrong(tmp_path: Path) -> None:
+    done = validate(tmp_path, token="hsm-agent-tokem")
+
+    assert done.returncode != 0
+    assert "hsm-agent-tokem" in done.stdout
+
+
+def test_every_option_that_icinga_gives_is_one_that_check_knows() -> None:
+    given = set(re.findall(r'"(--[a-z-]+)" = \{', COMMANDS.read_text(encoding="utf-8")))
+    known = {option for action in parser()._actions for option in action.option_strings}
+
+    assert given <= known
+    assert known - given == {"-p", "-l", "-m", "-w", "-c", "-t", "-v", "--verbose", "-h", "--help", "-V", "--version"}
