@@ -1,0 +1,46 @@
+"""The parsers a run may name, by name. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+from hsm_agent.collect import (
+    shell_audit,
+    shell_hsm_show,
+    shell_partition_show,
+    shell_sensors,
+    shell_slots,
+    shell_sysstat,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hsm_agent.collect.shell_text import Parsed
+
+REGEX = "regex"
+"""The parser that is made of the run's own patterns: see shell_patterns."""
+
+ParserName = Literal[
+    "lunash-hsm-show",
+    "lunash-partition-show",
+    "lunash-audit-show",
+    "lunash-sensors",
+    "lunash-sysstat",
+    "lunacm-audit-status",
+    "pkcs11-tool-slots",
+    "regex",
+]
+
+PARSERS: Mapping[str, Callable[[str], Parsed]] = {
+    "lunash-hsm-show": shell_hsm_show.parse,
+    "lunash-partition-show": shell_partition_show.parse,
+    "lunash-audit-show": shell_audit.parse_show,
+    "lunash-sensors": shell_sensors.parse,
+    "lunash-sysstat": shell_sysstat.parse,
+    "lunacm-audit-status": shell_audit.parse_status,
+    "pkcs11-tool-slots": shell_slots.parse,
+}
+"""Each raises shell_text.Malformed, and nothing else, where an output as a whole is not what it reads."""
+
+assert {*PARSERS, REGEX} == {*get_args(ParserName)}
