@@ -67,7 +67,7 @@ class Book:
             for place, fact in known.items()
             if place not in now and not (fact.metric == PRESENT and fact.resource in gone)
         ]
-        known |= now
+        known |= {place: fact for place, fact in now.items() if fact.value is not None or place in known}
         return [self._reading(fact, at) for fact in (*facts, *lost)]
 
     def fail(self, run: int, reason: str, at: float) -> list[Reading]:

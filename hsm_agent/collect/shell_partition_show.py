@@ -18,7 +18,8 @@ from hsm_agent.collect.shell_text import (
     yes_or_no,
 )
 
-_STARTERS = ("partition name", "partition sn", "partition serial number", "partition serial #")
+_NAME = "partition name"
+_STARTERS = (_NAME, "partition sn", "partition serial number", "partition serial #")
 _SERIALS = _STARTERS[1:]
 _STORAGE = "partition storage information (bytes)"
 _FIGURES = re.compile(r"total\s*=\s*(\d{1,18})\s*,\s*used\s*=\s*(\d{1,18})\s*,\s*free\s*=\s*(\d{1,18})", re.IGNORECASE)
@@ -32,9 +33,10 @@ def parse(text: str) -> Parsed:
     blocks = _blocks(lines)
     if not blocks:
         raise unlike("partition show", lines)
-    facts = [fact for name, block in _named(blocks).items() for fact in _partition(name, block)]
+    named = _named(blocks)
+    facts = [fact for name, block in named.items() for fact in _partition(name, block)]
     # Without the shell's own last line nobody knows whether there was more to come.
-    return Parsed(facts=tuple(facts), whole=told)
+    return Parsed(facts=tuple(facts), whole=told and len(named) == len(blocks))
 
 
 def _blocks(lines: list[str]) -> list[Fields]:
@@ -53,16 +55,19 @@ def _blocks(lines: list[str]) -> list[Fields]:
 
 
 def _named(blocks: list[Fields]) -> dict[str, Fields]:
-    """Parts by the partition's name, else label, else serial number. Raises Malformed where one stands twice."""
+    """Parts by the partition's name; by label, else serial number, where that is blank. Raises Malformed.
+
+    A part without the line of the name has been cut: it must not become a partition of another name.
+    """
     found: dict[str, Fields] = {}
     for block in blocks:
-        sheet = Sheet(block)
-        name = sheet.first("partition name", "partition label", *_SERIALS)
-        if not name:
-            raise Malformed("a partition without name, label and serial number")
+        name = Sheet(block).first(_NAME, "partition label", *_SERIALS) if _NAME in block.values else ""
         if name in found:
             raise Malformed(f"two partitions are called '{name}'")
-        found[name] = block
+        if name:
+            found[name] = block
+    if not found:
+        raise Malformed("the output names no partition: no line 'partition name', or name, label and number are blank")
     return found
 
 
@@ -79,7 +84,7 @@ def _partition(name: str, block: Fields) -> list[Fact]:
     for field in block.values:
         _role_field(sheet, field)
     if mixed is None:
-        sheet.identity("token_info", {"label": ("partition label",), "name": ("partition name",), "serial": _SERIALS})
+        sheet.identity("token_info", {"label": ("partition label",), "name": (_NAME,), "serial": _SERIALS})
     return sheet.facts
 
 

@@ -37,7 +37,9 @@ def parse(text: str) -> Parsed:
         resource = _resource(slot, taken)
         taken.add(resource)
         facts += _facts(slot, resource)
-    return Parsed(facts=tuple(facts), whole=not any(slot.trouble for slot in slots))
+    # A last line that has no end was cut, and others after it may have been.
+    whole = text.endswith("\n") and not any(slot.trouble for slot in slots)
+    return Parsed(facts=tuple(facts), whole=whole)
 
 
 def _slots(lines: list[str]) -> list[_Slot]:
@@ -76,7 +78,7 @@ def _facts(slot: _Slot, resource: str) -> list[Fact]:
         return [Fact(metric="token_initialized", value=0, resource=resource), info]
     if "token label" not in slot.fields:
         reason = "the output has no line 'token label' for this slot"
-        return [Fact(metric="token_initialized", value=None, resource=resource, reason=reason), info]
+        return [Fact(metric="token_initialized", value=None, resource=resource, reason=reason)]
     return [
         Fact(metric="token_present", value=1, resource=resource),
         *_initialized(slot, resource),
