@@ -10,7 +10,7 @@ import re
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 
 _DAY = 86400.0
 _GLOB = re.compile(r"[*?\[]")
+
+
+def _one_or_more(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    # Not a minimum length: that would be told a second time of a list whose entries are wrong.
+    if not values:
+        raise ValueError("name at least one")
+    return values
 
 
 def _words(words: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
@@ -57,7 +64,7 @@ def _name(name: str) -> str:
 class RunSettings(Strict):
     """One command, and how what it prints is read."""
 
-    command: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_words)]
+    command: Annotated[tuple[str, ...], AfterValidator(_one_or_more), AfterValidator(_words)]
     parser: ParserName
     patterns: tuple[Annotated[str, AfterValidator(_pattern)], ...] = ()
 
@@ -74,7 +81,7 @@ class CommandSettings(SourceSettings):
     """Commands that print what an HSM or its appliance says of itself."""
 
     kind: Literal["command"]
-    runs: Annotated[tuple[RunSettings, ...], Field(min_length=1)]
+    runs: Annotated[tuple[RunSettings, ...], AfterValidator(_one_or_more)]
     every: Annotated[Duration, Field(gt=0)] = 300.0
     timeout: Annotated[Duration, Field(gt=0)] = 30.0
     environment: dict[str, str] = Field(default_factory=dict)

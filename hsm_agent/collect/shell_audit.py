@@ -20,7 +20,7 @@ from hsm_agent.collect.shell_text import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_RECORDS = re.compile(r"\s*hsm is currently storing\s+(\d{1,12})\s+log records?\s*\.?\s*", re.IGNORECASE)
+_RECORDS = re.compile(r"\s*hsm is currently storing\s+([0-9]{1,12})\s+log records?\s*\.?\s*", re.IGNORECASE)
 _RECORDS_LIKE = re.compile(r"currently storing", re.IGNORECASE)
 _DAEMON_LIKE = re.compile(r"logging daemon", re.IGNORECASE)
 _DAEMON = re.compile(r"\s*hsm found logging daemon\s*\.?\s*", re.IGNORECASE)
@@ -31,7 +31,8 @@ _ROLE_NAMES = ("hsm audit role", "hsm auditor")
 _ROLE_STATES = {"initialized": 1, "logged in": 1, "not initialized": 0, "uninitialized": 0}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _TIME = re.compile(
-    rf"(?:[a-z]{{3}},?\s+)?({'|'.join(_MONTHS)})\s+(\d\d?)\s+(\d\d):(\d\d):(\d\d)\s+(?:([a-z]{{2,5}})\s+)?(\d{{4}})",
+    rf"(?:[a-z]{{3}},?\s+)?({'|'.join(_MONTHS)})\s+([0-9][0-9]?)\s+"
+    r"([0-9][0-9]):([0-9][0-9]):([0-9][0-9])\s+(?:([a-z]{2,5})\s+)?([0-9]{4})",
     re.IGNORECASE,
 )
 

@@ -22,7 +22,9 @@ _NAME = "partition name"
 _STARTERS = (_NAME, "partition sn", "partition serial number", "partition serial #")
 _SERIALS = _STARTERS[1:]
 _STORAGE = "partition storage information (bytes)"
-_FIGURES = re.compile(r"total\s*=\s*(\d{1,18})\s*,\s*used\s*=\s*(\d{1,18})\s*,\s*free\s*=\s*(\d{1,18})", re.IGNORECASE)
+_FIGURES = re.compile(
+    r"total\s*=\s*([0-9]{1,18})\s*,\s*used\s*=\s*([0-9]{1,18})\s*,\s*free\s*=\s*([0-9]{1,18})", re.IGNORECASE
+)
 _ROLE_FIELD = re.compile(r"(.+?) (login attempts left|locked out|zeroized)")
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RESOURCE = "resource"
-_NUMBER = re.compile(r"-?\d{1,18}(?:\.\d{1,9})?")
+_NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,9})?")
 _LONGEST_LINE = 1000
 _MOST_FACTS = 1000
 

@@ -13,7 +13,7 @@ from hsm_agent.collect.shell_text import Fact, Fields, Malformed, Parsed, as_num
 
 _GAP = re.compile(r"\s{2,}")
 _RULE = re.compile(r"[\s|+=_-]*")
-_NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,9})?")
+_NUMBER = re.compile(r"-?[0-9]{1,9}(?:\.[0-9]{1,9})?")
 _UNITS = (
     (re.compile(r"(?:deg(?:rees?|\.)?\s*)?(?:c|celsius)\.?", re.IGNORECASE), "sensor_celsius"),
     (re.compile(r"v(?:olts?)?", re.IGNORECASE), "sensor_volts"),

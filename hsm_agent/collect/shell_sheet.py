@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 
-_ATTEMPTS = re.compile(r"(\d{1,4})(?:\s+before\b.*)?", re.IGNORECASE)
+_ATTEMPTS = re.compile(r"([0-9]{1,4})(?:\s+before\b.*)?", re.IGNORECASE)
 _NONE_LEFT = re.compile(r"none\b.*", re.IGNORECASE)
 _ROLES = {"hsm admin": "so", "hsm so": "so", "partition so": "so", "owner": "partition_owner"}
 

@@ -9,7 +9,7 @@ from hsm_agent.collect.shell_sheet import unlike
 from hsm_agent.collect.shell_text import Fact, Parsed, one_line, split_field, whole_lines
 
 _HEADING = re.compile(r"\s*available slots:?\s*", re.IGNORECASE)
-_SLOT = re.compile(r"\s*Slot (\d{1,20}) \((0x[0-9a-f]{1,16})\):\s*(.*)", re.IGNORECASE)
+_SLOT = re.compile(r"\s*Slot ([0-9]{1,20}) \((0x[0-9a-f]{1,16})\):\s*(.*)", re.IGNORECASE)
 _EMPTY = re.compile(r"\(empty\)", re.IGNORECASE)
 _UNREADABLE = re.compile(r"\(token not recognized\)|C_GetTokenInfo\(\) failed|GetSlotInfo failed", re.IGNORECASE)
 

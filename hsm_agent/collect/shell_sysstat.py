@@ -11,7 +11,7 @@ _STATES = {"ISO": (1, 0), "IST": (1, 1), "OOS": (0, 1), "OFL": (0, 1)}
 """State: whether the HSM can be used, and whether something is amiss."""
 _STATE = "system status"
 _CODES = "system status code"
-_CODE_LIST = re.compile(r"\d{1,4}(?:\s*,\s*\d{1,4})*")
+_CODE_LIST = re.compile(r"[0-9]{1,4}(?:\s*,\s*[0-9]{1,4})*")
 
 _MEANINGS = {
     "0": "well",

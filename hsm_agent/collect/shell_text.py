@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _FIELD = re.compile(r"\s*([^:]{1,80}):\s*(.*)$")
-_NUMBER = re.compile(r"(-?\d{1,18}(?:\.\d{1,9})?)")
+_NUMBER = re.compile(r"(-?[0-9]{1,18}(?:\.[0-9]{1,9})?)")
 _SHOWN_CHARACTERS = 80
 _KEPT_CHARACTERS = 64
 

@@ -68,7 +68,9 @@ def changed(before: str, after: str) -> str:
         pytest.param("3 before HSM zeroization!", "HSM is zeroized!", 1, id="zeroized by logins"),
         pytest.param("No tamper(s)", "Tamper circuit disabled", None, id="a state nobody knows"),
         pytest.param("HSM Tamper State: ", "Tamper:", None, id="the line is not there"),
-        pytest.param("Manually Zeroized:                  No", "Manually Zeroized: maybe", None, id="neither yes nor no"),
+        pytest.param(
+            "Manually Zeroized:                  No", "Manually Zeroized: maybe", None, id="neither yes nor no"
+        ),
     ],
 )
 def test_tampering(before: str, after: str, value: int | None) -> None:

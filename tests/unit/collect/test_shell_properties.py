@@ -55,7 +55,9 @@ def check(fact: Fact, text: str, facts: tuple[Fact, ...]) -> None:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_an_output_cut_anywhere_never_says_anything_else(name: str) -> None:
     text, parser = sample(name), SAMPLES[name]
-    full = {(fact.resource, fact.metric, fact.metric.endswith("_info") or fact.labels): fact for fact in read(name).facts}
+    full = {
+        (fact.resource, fact.metric, fact.metric.endswith("_info") or fact.labels): fact for fact in read(name).facts
+    }
 
     for end in range(len(text)):
         cut = parsed(parser, text[:end])

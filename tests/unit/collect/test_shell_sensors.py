@@ -15,7 +15,10 @@ def test_a_table_with_bars() -> None:
     assert values(parsed, "Fan 1") == {"sensor_fan_rpm": 5400.0, "sensor_well": 1}
     assert values(parsed, "VBAT") == {"sensor_volts": 3.096, "sensor_well": 1}
     assert values(parsed, "PSU 1") == {"sensor_well": 1}
-    assert [limit(parsed, *place) for place in (("CPU Temp", "sensor_celsius"), ("Fan 1", "sensor_fan_rpm"))] == [90, 300]
+    assert [limit(parsed, *place) for place in (("CPU Temp", "sensor_celsius"), ("Fan 1", "sensor_fan_rpm"))] == [
+        90,
+        300,
+    ]
     assert limit(parsed, "VBAT", "sensor_volts") is None
 
 
