@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
@@ -12,6 +11,9 @@ from hsm_agent.collect.base import CollectorContext
 from hsm_agent.collect.command import CommandSettings
 from hsm_agent.config.errors import ConfigError
 from hsm_agent.config.load import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RUN = {"command": ["sh", "hsm", "show"], "parser": "lunash-hsm-show"}
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.command_run import Runner, clean_environment, find, name_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_the_environment_is_clean_but_for_what_was_given() -> None:

@@ -1,0 +1,33 @@
+"""Of what only appliances' shells say."""
+
+from __future__ import annotations
+
+from hsm_agent.evaluate.rules import Above, Below, Rule
+
+MINUTE = 60.0
+
+RULES = (
+    Rule(
+        name="appliance-trouble",
+        metrics=("hsm_trouble",),
+        condition=Above(warning=1.0),
+        hold=5 * MINUTE,
+        text="The appliance {where} reports trouble of its own, whether or not it still signs. First see the codes: "
+        "hsm-agent status, hsm_status_info, or its shell: status sysstat show.",
+    ),
+    Rule(
+        name="partition-zeroized",
+        metrics=("token_zeroized",),
+        condition=Above(critical=1.0),
+        text="Partition {where} was zeroized: its keys are gone from this HSM. First take it out of its HA "
+        "group, find who did it, and restore from a backup.",
+    ),
+    Rule(
+        name="audit-logging",
+        metrics=("audit_logging_configured",),
+        condition=Below(warning=0.0),
+        hold=5 * MINUTE,
+        text="Audit logging is not configured on {where}: what is done on the HSM is not recorded as it should be. "
+        "First ask the auditor, then see audit show.",
+    ),
+)
