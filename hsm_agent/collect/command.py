@@ -17,13 +17,13 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from hsm_agent.collect import shell_patterns
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.command_book import Book
-from hsm_agent.collect.command_parsers import PARSERS, REGEX, ParserName
+from hsm_agent.collect.command_parsers import REGEX, ParserName, read
 from hsm_agent.collect.command_run import Runner, find, name_of
 from hsm_agent.collect.shell_text import Malformed
 from hsm_agent.settings import Duration, Size, Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from hsm_agent.collect.shell_text import Parsed
     from hsm_agent.model import Reading
@@ -102,6 +102,11 @@ class CommandSettings(SourceSettings):
             lost = "" if find(run.command[0], self.environment) else " (no such executable: the source would be down)"
             yield f"{run.parser}: {name_of(run.command)}{lost}"
 
+    def declares(self) -> frozenset[str]:
+        """Metrics of the operator's own (`custom_…`) that the patterns name."""
+        named = (name for run in self.runs for pattern in run.patterns for name in re.compile(pattern).groupindex)
+        return frozenset(name for name in named if name.startswith("custom_"))
+
     def trusted_files(self) -> Mapping[str, Path]:
         """The executables."""
         found = {f"runs.{index}.command": find(run.command[0], self.environment) for index, run in enumerate(self.runs)}
@@ -149,7 +154,8 @@ class CommandCollector:
         if len(errors) == len(runs):
             self._book.finish(time.time())
             others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-            raise SourceFailure(f"{errors[0]}{others}")
+            # Not sooner: every run is a login at an appliance, and many that fail may lock the account.
+            raise SourceFailure(f"{errors[0]}{others}", retry_in=max(0.0, began + self.every - loop.time()))
         readings += self._book.finish(time.time())
         return Poll(
             readings=tuple(readings),
@@ -164,7 +170,7 @@ class CommandCollector:
         printed = await self._runner.run(run.command, seconds)
         try:
             # Off the loop: some pages are long, and an operator's pattern may be slow.
-            return await asyncio.to_thread(_parse, run.parser, self._patterns[index], printed.output)
+            return await asyncio.to_thread(read, run.parser, self._patterns[index], printed.output)
         except Malformed as error:
             raise SourceFailure(f"{name_of(run.command)}: {error}") from error
 
@@ -184,11 +190,6 @@ class CommandCollector:
         """How often each command is run in a day."""
         runs = Counter(_call(run) for run in self._settings.runs)
         return {name: count * _DAY / self.every for name, count in runs.items()}
-
-
-def _parse(parser: str, patterns: Sequence[re.Pattern[str]], output: bytes) -> Parsed:
-    text = output.decode("utf-8", "replace")
-    return shell_patterns.parse(text, patterns) if parser == REGEX else PARSERS[parser](text)
 
 
 def _call(run: RunSettings) -> str:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Place = tuple[str, str, tuple[tuple[str, str], ...]]
 """Resource, metric, and identifying labels."""
 
+KEPT_PLACES = 8000
+"""How many readings of a run are remembered, to miss them when they are gone."""
+
 NOT_PRINTED = "the command does not print it any more"
 ABSENT = "the token is not present"
 PRESENT = "token_present"
@@ -68,6 +71,9 @@ class Book:
             if place not in now and not (fact.metric == PRESENT and fact.resource in gone)
         ]
         known |= {place: fact for place, fact in now.items() if fact.value is not None or place in known}
+        # Names that change from poll to poll are the device's fault, but memory is ours.
+        for place in [place for place in known if place not in now][: max(0, len(known) - KEPT_PLACES)]:
+            del known[place]
         return [self._reading(fact, at) for fact in (*facts, *lost)]
 
     def fail(self, run: int, reason: str, at: float) -> list[Reading]:

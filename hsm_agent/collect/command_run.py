@@ -107,22 +107,12 @@ class Runner:
         """What the command prints. Raises SourceFailure unless it ends with 0 within that time and that many bytes."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        path = await asyncio.to_thread(_executable, words[0], self._environment)
+        pipes = _Pipes(self._most_bytes)
         try:
-            transport, pipes = await loop.subprocess_exec(
-                lambda: _Pipes(self._most_bytes),
-                *_KEEPER,
-                str(path),
-                *words,
-                env=clean_environment(self._environment),
-                cwd="/",
-                start_new_session=True,  # no terminal to ask a pass-phrase at, and a ^C is not for it
-            )
-        except (OSError, ValueError) as error:
-            raise SourceFailure(f"{name_of(words)} cannot be started: {error}") from error
-        self._transport, self._pipes = transport, pipes
-        try:
-            async with asyncio.timeout(max(0.0, seconds - (loop.time() - began))):
+            async with asyncio.timeout(max(0.0, seconds)):
+                # In a thread, as file systems can hang.
+                path = await asyncio.to_thread(_executable, words[0], self._environment)
+                transport = await self._start(path, words, pipes)
                 await pipes.done.wait()
         except TimeoutError:
             raise SourceFailure(
@@ -140,6 +130,22 @@ class Runner:
         if code != 0:
             raise SourceFailure(f"{name_of(words)} {_end(code)}{_said(pipes)}")
         return Printed(output=bytes(pipes.output), seconds=loop.time() - began)
+
+    async def _start(self, path: Path, words: Sequence[str], pipes: _Pipes) -> asyncio.SubprocessTransport:
+        try:
+            transport, _ = await asyncio.get_running_loop().subprocess_exec(
+                lambda: pipes,
+                *_KEEPER,
+                str(path),
+                *words,
+                env=clean_environment(self._environment),
+                cwd="/",
+                start_new_session=True,  # no terminal to ask a pass-phrase at, and a ^C is not for it
+            )
+        except (OSError, ValueError) as error:
+            raise SourceFailure(f"{name_of(words)} cannot be started: {error}") from error
+        self._transport, self._pipes = transport, pipes
+        return transport
 
     async def kill(self) -> None:
         """End what runs, and everything it started."""

@@ -7,7 +7,7 @@ import re
 
 from hsm_agent.metrics import METRICS, agent
 
-_CUSTOM = re.compile(r"custom_[a-z0-9_]*[a-z0-9]")
+_CUSTOM = re.compile(r"custom_[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _OWN = frozenset(metric.name for metric in agent.METRICS)
 
 

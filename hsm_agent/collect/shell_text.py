@@ -53,7 +53,8 @@ def one_line(text: str, most: int = _SHOWN_CHARACTERS) -> str:
 def lines_of(text: str) -> list[str]:
     """Lines without escape sequences, carriage returns and other control characters, tabs as two spaces."""
     plain = _ESCAPE.sub("", text).replace("\r\n", "\n").replace("\r", "\n").replace("\t", "  ")
-    return ["".join(map(_printable, line)).rstrip() for line in plain.split("\n")]
+    # Most lines are printable, and to see that is a hundred times as fast.
+    return [(line if line.isprintable() else "".join(map(_printable, line))).rstrip() for line in plain.split("\n")]
 
 
 def _printable(char: str) -> str:

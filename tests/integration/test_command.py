@@ -98,10 +98,12 @@ async def test_several_commands_one_after_the_other(appliance: Appliance) -> Non
     ],
 )
 async def test_a_command_that_fails_fails_the_source(appliance: Appliance, what: str, said: str) -> None:
-    async with source(appliance.run(what)) as luna:
+    async with source(appliance.run(what), every="60s") as luna:
         with pytest.raises(SourceFailure) as caught:
             await luna.poll()
 
+    assert caught.value.retry_in is not None
+    assert 50 < caught.value.retry_in <= 60  # a login that fails is not repeated in haste: it may lock the account
     text = str(caught.value)
     assert said in text
     assert text.isprintable()

@@ -24,10 +24,18 @@ RULES = (
     ),
     Rule(
         name="audit-logging",
-        metrics=("audit_logging_configured",),
+        metrics=("audit_logging_configured", "audit_export_working"),
         condition=Below(warning=0.0),
         hold=5 * MINUTE,
-        text="Audit logging is not configured on {where}: what is done on the HSM is not recorded as it should be. "
-        "First ask the auditor, then see audit show.",
+        text="Audit logging of {where} is off or does not work: {metric} is {value}. Records are not made, or pile up "
+        "until the HSM refuses all cryptography. First see audit show, then ask the auditor.",
+    ),
+    Rule(
+        name="appliance-clock",
+        metrics=("hsm_clock_offset_seconds",),
+        condition=Above(warning=30.0, absolute=True),
+        hold=10 * MINUTE,
+        text="The clock of {where} is off by {amount} (limit {limit}), and so are its audit records and logs. First "
+        "check the appliance's time source, then let the auditor set the HSM's clock.",
     ),
 )

@@ -116,6 +116,13 @@ def test_an_error_names_its_place_as_it_was_written(tmp_path: Path, run: str, sa
     assert any(said in line for line in caught.value.lines), caught.value.lines
 
 
+def test_metrics_of_the_operators_own_are_declared() -> None:
+    patterns = [r"(?P<resource>\w+) (?P<custom_a>\d+) (?P<hsm_load_percent>\d+)", r"(?P<custom_b>\d+)"]
+
+    assert settings(runs=[RUN, {**RUN, "parser": "regex", "patterns": patterns}]).declares() == {"custom_a", "custom_b"}
+    assert settings().declares() == frozenset()
+
+
 async def test_calls_a_day_by_executable(tmp_path: Path) -> None:
     made = settings(every="60s", runs=[RUN, {**RUN, "command": ["/usr/bin/ssh"]}, RUN])
     collector = made.build(CollectorContext(state_directory=tmp_path))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.command_book import ABSENT, NOT_PRINTED, Book
+from hsm_agent.collect.command_book import ABSENT, KEPT_PLACES, NOT_PRINTED, Book
 from hsm_agent.collect.shell_text import Fact, Parsed
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
 
@@ -167,3 +167,14 @@ def test_fill_and_forecast_of_the_audit_store() -> None:
         "audit_used_percent": None,
         "audit_seconds_to_full": None,
     }
+
+
+def test_names_that_change_from_poll_to_poll_do_not_pile_up() -> None:
+    made, readings = book(), 0
+    for poll in range(12):
+        facts = [Fact(metric="sensor_well", value=1, resource=f"{poll} {n}") for n in range(1000)]
+        readings = len(made.read(0, printed(*facts), float(poll)))
+
+    assert readings == KEPT_PLACES + 1000
+    assert not made.forget("0 1")
+    assert made.forget("11 1")

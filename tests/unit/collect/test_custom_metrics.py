@@ -16,6 +16,7 @@ def test_names_a_pattern_may_report_under(name: str) -> None:
         ("hsm_load_percnt", "no metric is called 'hsm_load_percnt', did you mean 'hsm_load_percent'?"),
         ("xyz", "a name of your own begins with custom_"),
         ("custom_", "no metric is called 'custom_'"),
+        ("custom_1", "no metric is called"),
         ("custom_Queue", "no metric is called"),
         ("custom_queue_", "no metric is called"),
         ("source_up", "what the agent says of itself or of a source"),

@@ -68,14 +68,38 @@ def test_a_group_that_takes_no_part_is_no_value() -> None:
     [
         ("what\n", "no pattern fits the output; it begins: what"),
         ("a 1\nCommand Result : 5 (no)\n", "the device refused"),
-        ("".join(f"r{n} a {n}\n" for n in range(1001)), "1000 are allowed"),
     ],
 )
 def test_an_output_that_fits_nothing_fails_as_a_whole(text: str, said: str) -> None:
     with pytest.raises(Malformed) as caught:
-        whole(text, r"(?P<resource>r\d+)? ?a (?P<custom_a>\d+)")
+        whole(text, r"a (?P<custom_a>\d+)")
 
     assert said in str(caught.value)
+
+
+NEVER_ENDING = [
+    "(a+)+",
+    "(?:a*)*",
+    "([a-z]+ ?)*",
+    "(a{2,})+",
+    "((a+)b)+",
+    "(?:x(?P<q>a+))*",
+    "(a+){3}",
+    r"(\(a+)+",
+    "([)]a+)*",
+]
+HARMLESS = ["(a+)", "(?:a|b)+", r"(\+)+", "([+*])+", "(a?)+", "a+b*c{2,}", "(a+)?", r"\(a+\)+", "(?P<q>[(a+)]x)*"]
+
+
+@pytest.mark.parametrize("pattern", NEVER_ENDING)
+def test_a_repetition_of_repetitions_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match="a repetition inside a repeated group"):
+        compiled(f"(?P<custom_a>x) {pattern}")
+
+
+@pytest.mark.parametrize("pattern", HARMLESS)
+def test_other_repetitions_are_not(pattern: str) -> None:
+    assert compiled(f"(?P<custom_a>x) {pattern.replace('?P<q>', '?:')}").groupindex == {"custom_a": 1}
 
 
 @pytest.mark.parametrize(

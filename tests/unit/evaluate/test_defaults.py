@@ -83,6 +83,7 @@ def test_the_default_rules_are_those_of_the_promise() -> None:
         "appliance-trouble",
         "partition-zeroized",
         "audit-logging",
+        "appliance-clock",
         "sink-down",
         "spool-filling",
         "events-dropped",
