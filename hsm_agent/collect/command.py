@@ -19,7 +19,7 @@ from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFail
 from hsm_agent.collect.command_book import Book
 from hsm_agent.collect.command_parsers import REGEX, ParserName, read
 from hsm_agent.collect.command_run import Runner, find, name_of
-from hsm_agent.collect.shell_text import Malformed
+from hsm_agent.collect.shell_text import Malformed, one_line
 from hsm_agent.settings import Duration, Size, Strict
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hsm_agent.model import Reading
 
 _DAY = 86400.0
+_SHOWN_CHARACTERS = 500
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -100,7 +101,7 @@ class CommandSettings(SourceSettings):
         yield f"{len(self.runs)} command{'s' if len(self.runs) > 1 else ''}"
         for run in self.runs:
             lost = "" if find(run.command[0], self.environment) else " (no such executable: the source would be down)"
-            yield f"{run.parser}: {name_of(run.command)}{lost}"
+            yield f"{run.parser}: {one_line(' '.join(run.command), _SHOWN_CHARACTERS)}{lost}"
 
     def declares(self) -> frozenset[str]:
         """Metrics of the operator's own (`custom_…`) that the patterns name."""

@@ -27,6 +27,7 @@ _KEEPER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("command_kee
 _REAP_SECONDS = 3.0
 _KEPT_ERROR_BYTES = 16 * 1024
 _SAID_CHARACTERS = 160
+_NAMED_CHARACTERS = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +50,11 @@ def find(word: str, environment: Mapping[str, str]) -> Path | None:
 
 
 def name_of(words: Sequence[str]) -> str:
-    """A command in one short line, for people."""
-    return one_line(" ".join(words), _SAID_CHARACTERS)
+    """A command in so few words that what comes after them is read: its name, and the last of its arguments."""
+    name, rest = Path(words[0]).name, " ".join(words[1:])
+    if len(rest) > _NAMED_CHARACTERS:
+        rest = f"… {rest[-_NAMED_CHARACTERS:].partition(' ')[2] or rest[-_NAMED_CHARACTERS:]}"
+    return one_line(f"{name} {rest}".rstrip())
 
 
 def _executable(word: str, environment: Mapping[str, str]) -> Path:
@@ -58,7 +62,11 @@ def _executable(word: str, environment: Mapping[str, str]) -> Path:
     path = find(word, environment)
     if path is None:
         raise SourceFailure(f"{one_line(word)} cannot be run: no such executable; install it or correct `command`")
-    if path.stat().st_mode & stat.S_IWOTH:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise SourceFailure(f"{path} cannot be run: {error.strerror}") from error
+    if mode & stat.S_IWOTH:
         raise SourceFailure(f"{path} is not run: others can write it; run: chmod o-w {path}")
     return path
 

@@ -107,7 +107,7 @@ async def test_a_command_that_fails_fails_the_source(appliance: Appliance, what:
     text = str(caught.value)
     assert said in text
     assert text.isprintable()
-    assert text.startswith(f"{appliance.program} {what} hsm_show")
+    assert text.startswith(f"appliance {what} hsm_show")
 
 
 async def test_a_command_that_hangs_is_killed_in_time_and_recovers(appliance: Appliance) -> None:

@@ -30,9 +30,18 @@ def test_an_executable_is_a_path_or_found_by_path(tmp_path: Path) -> None:
     assert find(str(tmp_path), {}) is None
 
 
-def test_a_command_for_people_is_one_short_line() -> None:
-    assert name_of(["ssh", "luna-a", "hsm\nshow"]) == "ssh luna-a hsm show"
-    assert len(name_of(["x" * 1000])) == 160
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["/usr/bin/ssh", "luna-a", "hsm\nshow"], "ssh luna-a hsm show"),
+        (["uptime"], "uptime"),
+        (["ssh", *["-o", "Option=yes"] * 9, "monitor@luna-a", "hsm", "show"],
+         "ssh … -o Option=yes monitor@luna-a hsm show"),
+        (["cat", "x" * 100], f"cat … {'x' * 48}"),
+    ],
+)  # fmt: skip
+def test_a_command_is_named_by_its_beginning_and_its_end(words: list[str], name: str) -> None:
+    assert name_of(words) == name
 
 
 async def test_an_executable_that_is_not_there_is_said(tmp_path: Path) -> None:
