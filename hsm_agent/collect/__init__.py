@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Discriminator
+
+from hsm_agent.collect.command import CommandSettings
 from hsm_agent.collect.pkcs11 import Pkcs11Settings
 
-AnySource = Pkcs11Settings
+AnySource = Annotated[Pkcs11Settings | CommandSettings, Discriminator("kind")]
 """One of the kinds of source; told apart by `kind`."""

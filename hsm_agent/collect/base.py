@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 
 class SourceFailure(Exception):
-    """The whole poll failed. The text is one line, names what failed and says what to check."""
+    """The whole poll failed. The text is one line, names what failed and says what to check.
+
+    `retry_in` is in how many seconds the collector wants to be called again, where the usual haste would do harm.
+    """
+
+    def __init__(self, text: str, *, retry_in: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_in = retry_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from hsm_agent.model import Reading
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from hsm_agent.collect.pkcs11_luna import Point
+    from hsm_agent.collect.audit_forecast import Point
     from hsm_agent.collect.pkcs11_naming import Identity
     from hsm_agent.collect.pkcs11_raw import Raw
     from hsm_agent.model import Labels

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect import pkcs11_reasons
+from hsm_agent.collect.audit_forecast import KEPT_POINTS
 from hsm_agent.collect.pkcs11_luna import (
     AUDIT_METRICS,
-    KEPT_POINTS,
     audit_facts,
     fill_facts,
     storage_facts,

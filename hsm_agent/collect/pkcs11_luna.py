@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
+from hsm_agent.collect.audit_forecast import Point, seconds_to_full
 from hsm_agent.collect.pkcs11_token import NOT_REPORTED, Fact, count
 from hsm_agent.worker.names import LOG_FULL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-Point = tuple[float, int]
-"""When, and how many records there were."""
-
-_FEWEST_RISING = 3
-_SLOPE_POINTS = 5
-_FILLING_FROM_PERCENT = 5
-KEPT_POINTS = 20
 
 AUDIT_METRICS = ("audit_records", "audit_capacity_records", "audit_used_percent", "audit_seconds_to_full")
 STORAGE_METRICS = (
@@ -26,27 +18,6 @@ STORAGE_METRICS = (
     "token_storage_free_bytes",
     "token_storage_used_percent",
 )
-
-
-def seconds_to_full(points: Sequence[Point], capacity: int) -> float:
-    """Time until the audit store is full at its present slope; infinite while it is not filling.
-
-    Said only once 5 % are used and three readings have risen: a burst that is drained at once is no forecast.
-    """
-    if not points:
-        return math.inf
-    now = points[-1][1]
-    if now >= capacity:
-        return 0.0
-    rising = [points[-1]]
-    for point in reversed(points[:-1]):
-        if point[1] >= rising[-1][1] or point[0] >= rising[-1][0]:
-            break
-        rising.append(point)
-    if len(rising) < _FEWEST_RISING or now * 100 < capacity * _FILLING_FROM_PERCENT:
-        return math.inf
-    first = rising[min(len(rising), _SLOPE_POINTS) - 1]
-    return (capacity - now) * (points[-1][0] - first[0]) / (now - first[1])
 
 
 def audit_facts(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LONGEST_RETRY_SECONDS = 15.0
-"""A failed source is asked again after its own interval, or this, whichever is sooner."""
+"""A failed source is asked again after its own interval, or this, whichever is sooner, unless it says when."""
 GUARD_SECONDS = 600.0
 """A poll that takes longer is a collector with a bug: its own deadlines come long before."""
 SPREAD_SECONDS = 2.0
@@ -73,13 +73,14 @@ class Runner:
     async def once(self) -> float:
         """One poll, published. Returns the seconds until the next one is wanted."""
         began = self._monotonic()
+        retry_in: float | None = None
         poll: Poll | None
         try:
             async with asyncio.timeout(GUARD_SECONDS):
                 poll = await self.collector.poll()
                 problem = poll.errors[0] if poll.errors else ""
         except SourceFailure as failure:
-            poll, problem = None, str(failure)
+            poll, problem, retry_in = None, str(failure), failure.retry_in
         except Exception as error:
             log.exception("source %s: its collector has a bug", self.collector.name)
             poll, problem = None, f"bug in the collector: {type(error).__name__}: {error}"
@@ -90,7 +91,9 @@ class Runner:
         await self._publish(
             self.status, readings, complete=poll is not None and poll.complete, gone=poll.gone if poll else ()
         )
-        return poll.next_in if poll else min(self.collector.every, LONGEST_RETRY_SECONDS)
+        if poll is not None:
+            return poll.next_in
+        return min(self.collector.every, LONGEST_RETRY_SECONDS) if retry_in is None else retry_in
 
     def _note(self, poll: Poll | None, problem: str, took: float) -> None:
         before = self.status

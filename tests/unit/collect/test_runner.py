@@ -111,6 +111,10 @@ async def test_a_failed_poll_is_down_with_its_reason_and_asked_again_soon() -> N
     assert "source_call_seconds" not in readings
 
 
+async def test_a_source_that_says_when_is_asked_again_then_and_no_sooner() -> None:
+    assert await Seen().runner(SourceFailure("refused", retry_in=250.0)).once() == 250.0
+
+
 async def test_isolated_failures_are_degraded_and_counted_one_by_one() -> None:
     seen = Seen()
     runner = seen.runner(Poll(readings=(), next_in=1.0, errors=("slot 1: failed", "slot 2: failed")))

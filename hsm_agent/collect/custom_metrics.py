@@ -1,0 +1,30 @@
+"""Names under which an operator's own patterns may report. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from hsm_agent.metrics import METRICS, agent
+
+_CUSTOM = re.compile(r"custom_[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_OWN = frozenset(metric.name for metric in agent.METRICS)
+
+
+def check_metric(name: str) -> str:
+    """The name, if a pattern may report under it: one of docs/metrics.md, or one that begins with `custom_`.
+
+    Raises ValueError otherwise. What the agent says of itself and of its sources is not for others to say, and the
+    content of an `..._info` metric is in its labels.
+    """
+    if _CUSTOM.fullmatch(name):
+        return name
+    if name in _OWN or name.startswith("source_"):
+        raise ValueError(f"'{name}' is what the agent says of itself or of a source; take a name of your own: custom_…")
+    if name.endswith("_info"):
+        raise ValueError(f"'{name}' says what it says in its labels, which a pattern cannot give")
+    if name not in METRICS:
+        close = difflib.get_close_matches(name, METRICS, n=1)
+        hint = f", did you mean '{close[0]}'?" if close else "; a name of your own begins with custom_"
+        raise ValueError(f"no metric is called '{name}'{hint}")
+    return name

@@ -1,0 +1,65 @@
+"""What the tests of shell parsers share: the samples, and a look at what was read of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hsm_agent.collect.command_parsers import PARSERS
+
+if TYPE_CHECKING:
+    from hsm_agent.collect.shell_text import Fact, Parsed
+
+FOLDER = Path(__file__).resolve().parents[2] / "data" / "shell"
+
+SAMPLES = {
+    "hsm_show": "lunash-hsm-show",
+    "hsm_show_zeroized": "lunash-hsm-show",
+    "hsm_show_crlf_banner": "lunash-hsm-show",
+    "partition_show": "lunash-partition-show",
+    "partition_show_old": "lunash-partition-show",
+    "audit_show": "lunash-audit-show",
+    "audit_show_no_daemon": "lunash-audit-show",
+    "audit_status": "lunacm-audit-status",
+    "sensors": "lunash-sensors",
+    "sensors_columns": "lunash-sensors",
+    "sysstat": "lunash-sysstat",
+    "pkcs11_tool_slots": "pkcs11-tool-slots",
+}
+"""Samples of outputs that are well, and who reads them."""
+
+
+def sample(name: str) -> str:
+    """A sample as it was printed, line ends included."""
+    return (FOLDER / f"{name}.txt").read_bytes().decode()
+
+
+def read(name: str) -> Parsed:
+    """A sample as its parser reads it."""
+    return PARSERS[SAMPLES[name]](sample(name))
+
+
+def values(parsed: Parsed, resource: str = "") -> dict[str, float | int | None]:
+    """What was read of one resource; a label `role` stands behind the metric."""
+    return {_name(fact): fact.value for fact in parsed.facts if fact.resource == resource}
+
+
+def reasons(parsed: Parsed) -> dict[str, str]:
+    """Why metrics have no value."""
+    return {_name(fact): fact.reason for fact in parsed.facts if fact.value is None}
+
+
+def labels(parsed: Parsed, metric: str, resource: str = "") -> dict[str, str]:
+    """The labels of the one fact of that name."""
+    (found,) = [dict(fact.labels) for fact in parsed.facts if (fact.metric, fact.resource) == (metric, resource)]
+    return found
+
+
+def limit(parsed: Parsed, resource: str, metric: str) -> float | None:
+    (found,) = [fact.limit for fact in parsed.facts if (fact.metric, fact.resource) == (metric, resource)]
+    return found
+
+
+def _name(fact: Fact) -> str:
+    role = dict(fact.labels).get("role")
+    return f"{fact.metric} {role}" if role else fact.metric
