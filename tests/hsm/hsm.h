@@ -43,6 +43,7 @@ struct function_list { struct version version; void *entry[FUNCTIONS]; };
 #define CKR_ARGUMENTS_BAD 0x7UL
 #define CKR_FUNCTION_NOT_SUPPORTED 0x54UL
 #define CKR_SESSION_COUNT 0xB1UL
+#define CKR_USER_TYPE_INVALID 0x103UL
 #define CKR_TOKEN_NOT_PRESENT 0xE0UL
 #define CKR_BUFFER_TOO_SMALL 0x150UL
 #define CKR_LOG_FULL 0x80000035UL

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from hsm_agent.collect.base import CollectorContext, SourceFailure
-from hsm_agent.collect.pkcs11 import Pkcs11Collector, Pkcs11Settings, calls_a_day
+from hsm_agent.collect.pkcs11 import Pkcs11Collector, Pkcs11Settings
 from tests.unit.collect.pkcs11_raws import slot_hex, token_hex
 
 FAKE = str(Path(__file__).resolve().parents[2] / "fakes" / "pkcs11_worker.py")
@@ -88,32 +88,6 @@ def test_what_an_operator_may_write() -> None:
 def test_what_an_operator_may_not_write(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Pkcs11Settings.model_validate({**MINIMAL, **wrong})
-
-
-def test_calls_a_day_of_a_plain_token() -> None:
-    calls = calls_a_day(Pkcs11Settings.model_validate(MINIMAL), ())
-
-    assert calls == {
-        "C_GetFunctionList": 144,
-        "C_Initialize": 144,
-        "C_GetInfo": 144,
-        "C_Finalize": 144,
-        "C_GetSlotList": 2880,
-        "C_GetSlotInfo": 1440,
-        "C_GetTokenInfo": 1440,
-    }
-
-
-def test_calls_a_day_of_a_luna_with_everything_switched_on() -> None:
-    keys = {"liveness_every": "1h", "objects_every": "1h"}
-    calls = calls_a_day(Pkcs11Settings.model_validate({**MINIMAL, **keys}), LUNA)
-
-    assert calls["CA_LogGetStatus"] == 5760
-    assert calls["CA_GetTokenStorageInformation"] == 288
-    assert calls["CA_GetFirmwareVersion"] == 1
-    assert calls["C_GenerateRandom"] == 24
-    assert calls["C_FindObjectsInit"] == 24
-    assert calls["C_OpenSession"] == calls["C_CloseSession"] == 48
 
 
 def _collector(state: Path, script: dict[str, Any], **keys: Any) -> Pkcs11Collector:
