@@ -26,12 +26,13 @@ _ADVICE = {
     0xB1: "find the application that holds the sessions",
 }
 # What Luna's own codes mean to an operator. In other vendors' libraries the same numbers mean something else.
-_LUNA_ADVICE = {
+LUNA_ADVICE = {
     0x80000007: "the role is locked out: the security officer resets it",
     0x8000001A: "this slot does not tell it without a login",
     0x8000001C: "too many wrong logins of the security officer: the HSM zeroizes itself at the limit",
     0x8000001F: "check the network to the HSM, its NTLS service and the client's certificate",
     0x80000020: "the partition is disabled: see the HSM's administrator",
+    0x80000021: "see the vendor client's own log",
     0x80000023: _LINK,
     0x80000024: _LINK,
     0x80000026: "the master key was zeroized: see whether the HSM was tampered with, or is in transport mode",
@@ -93,7 +94,7 @@ def ended(returncode: int | None, function: str, slot: int | None, stderr: Seque
 
 def returned(function: str, value: int, slot: int | None, *, luna: bool) -> str:
     """A call that returned something other than CKR_OK."""
-    advice = (_LUNA_ADVICE.get(value) if luna else None) or _ADVICE.get(value) or _WHAT_TO_CHECK.get(function)
+    advice = (LUNA_ADVICE.get(value) if luna else None) or _ADVICE.get(value) or _WHAT_TO_CHECK.get(function)
     return f"{place_text(function, slot)} returned {name(value, luna=luna)}" + (f": {advice}" if advice else "")
 
 

@@ -95,7 +95,7 @@ _STANDARD = {
 }
 
 # Luna's own codes, CKR_VENDOR_DEFINED (0x80000000) and up.
-_LUNA = {
+LUNA_CODES = {
     0x80000007: "USER_LOCKED_OUT",
     0x8000001A: "USER_NOT_AUTHORIZED",
     0x8000001C: "SO_LOGIN_FAILURE_THRESHOLD",
@@ -138,7 +138,7 @@ def is_luna_library(manufacturer: str) -> bool:
 
 def name(value: int, *, luna: bool) -> str:
     """A return value as people look it up: `CKR_DEVICE_ERROR (0x30)`, `vendor code 0x80000042`."""
-    text = _STANDARD.get(value) or (_LUNA.get(value) if luna else None)
+    text = _STANDARD.get(value) or (LUNA_CODES.get(value) if luna else None)
     if text is not None:
         return f"CKR_{text} (0x{value:x})"
     if value in {0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF}:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 import sys
@@ -124,6 +125,22 @@ async def test_a_luna_is_asked_for_everything_at_the_start(tmp_path: Path) -> No
     assert [result[0] for result in poll.raw["results"]] == ["token", "audit", "storage", "firmware", "alive"]
     assert 4.5 < poll.next_in <= 5  # records wait
     assert calls["CA_LogGetStatus"] == 5760
+
+
+async def test_an_inventory_that_failed_in_part_is_read_again_before_the_next_day(tmp_path: Path) -> None:
+    failing = {"calls": [["CA_GetHSMPolicySet", 0x30, 1]], "payload": None}
+    steps: dict[str, Any] = {"policies/1": {"once": failing, "then": [[7, 1]]}}
+    collector = _collector(
+        tmp_path, _script(("CA_GetHSMPolicySet",), **steps), every="50ms", storage_every="50ms", policies="all"
+    )
+    polls = []
+    for _ in range(3):
+        polls.append(await collector.poll())
+        await asyncio.sleep(0.06)
+    await collector.close()
+
+    found = [[r.value for r in poll.readings if r.metric == "hsm_policies_info"] for poll in polls]
+    assert found == [[None], [1], []]
 
 
 async def test_a_token_of_which_nothing_can_be_read_fails_the_source_with_one_line(tmp_path: Path) -> None:
