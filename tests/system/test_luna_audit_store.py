@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BASE = ".1.3.6.1.4.1.8072.9999.9999.4801"
 KINDS = {f"{BASE}.0.1": "RAISED", f"{BASE}.0.2": "CHANGED", f"{BASE}.0.3": "CLEARED"}
-SEVERITIES = {1: "cleared", 3: "critical", 6: "warning"}
+SEVERITIES: dict[object, str] = {1: "cleared", 3: "critical", 6: "warning"}
 EVENT_ID, SEVERITY, RULE = (f"{BASE}.1.8.{n}.0" for n in (1, 2, 8))
 CAPACITY = 1000
 EXPECTED = [
