@@ -158,7 +158,7 @@ def _pass_time(draft: Draft, context: Context, touched: Touched) -> None:
         track = draft.tracks.get(series)
         if track is not None and track.missing:
             _wait_for_value(draft, series, track, context, touched)
-    for key in draft.book.alarmed:
+    for key in sorted(draft.book.alarmed):  # the same order after a restart
         _lapse(draft, key, context, touched)
 
 
