@@ -60,7 +60,7 @@ class Known:
     sets: Mapping[tuple[str, str], Pairs] = field(default_factory=dict)
     """Capabilities and policies, by step and resource, as they were last read."""
     told: frozenset[str] = frozenset()
-    """HA groups of which the log says already that no member is watched."""
+    """What the log says already: HA groups of which no member is watched, steps that are refused."""
     sessions_refused: frozenset[str] = frozenset()
     unsupported: frozenset[tuple[str, int]] = frozenset()
     """Vendor functions a slot does not know, so that they are not asked again."""

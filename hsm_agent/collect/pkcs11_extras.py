@@ -23,8 +23,8 @@ from hsm_agent.worker.names import (
     MTK_ZEROIZED,
     OK,
     RANDOM_NO_RNG,
-    REFUSALS,
     SESSION_COUNT,
+    is_refusal,
 )
 
 if TYPE_CHECKING:
@@ -116,8 +116,8 @@ def _reason(book: Book, resource: str, result: Result | None) -> str:
     if failure.value in _FINDINGS and (book.raw.luna or failure.value == SESSION_COUNT):
         return _FINDINGS[failure.value]
     reason = pkcs11_reasons.returned(failure.function, failure.value, result.slot, luna=book.raw.luna)
-    if failure.value in REFUSALS and failure.function.startswith("CA_"):
-        book.unsupported.add((result.step, result.slot))  # until the next worker: it may be allowed by then
+    if result.step in pkcs11_luna_steps.STEPS and is_refusal(failure.value):
+        pkcs11_luna_steps.note_refusal(book, resource, result, reason)
     elif failure.value != RANDOM_NO_RNG:
         book.errors.append(f"{resource}: {reason}")
     return reason

@@ -63,7 +63,25 @@ def is_nothing_here(book: Book, resource: str, result: Result) -> bool:
         return False
     if failure.value == FUNCTION_NOT_SUPPORTED or (result.step in ROLES and failure.value in NEVER_HERE):
         return True
-    return result.step == "ha" and not (book.labels_known(resource, "ha_members_up") or _is_virtual(book, result.slot))
+    return result.step == "ha" and not _is_group(book, resource, result.slot)
+
+
+def _is_group(book: Book, resource: str, slot: int) -> bool:
+    """Whether it is known to be an HA group without asking."""
+    return bool(book.labels_known(resource, "ha_members_up")) or _is_virtual(book, slot)
+
+
+def note_refusal(book: Book, resource: str, result: Result, reason: str) -> None:
+    """A slot that won't tell is asked again by the next worker, when it may be allowed; the log says so once.
+
+    No failure of the source, which would stay raised for ever. The audit store, the partition's storage and the
+    firmware do not come here: that they cannot be read has to be told.
+    """
+    book.unsupported.add((result.step, result.slot))
+    key = f"{resource}: {result.step}"
+    if key not in book.told:
+        book.told.add(key)
+        book.remarks.append(f"{resource}: {reason}; what it would tell is unavailable")
 
 
 def _is_virtual(book: Book, slot: int) -> bool:
@@ -77,6 +95,9 @@ def _ha(book: Book, resource: str, result: Result) -> list[Fact]:
     if state is None:
         book.errors.append(f"{resource}: {pkcs11_ha.UNKNOWN_LAYOUT}")
         return lost(book, resource, "ha", pkcs11_ha.UNKNOWN_LAYOUT)
+    if not state.members and not _is_group(book, resource, result.slot):
+        book.unsupported.add(("ha", result.slot))
+        return []
     members = {serial for serial, _ in state.members}
     if members & {token.identity.serial for token in book.tokens.values()}:
         book.told.discard(resource)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 OK = 0x0
 SLOT_ID_INVALID = 0x3
+ARGUMENTS_BAD = 0x7
+ACTION_PROHIBITED = 0x1B
 FUNCTION_NOT_SUPPORTED = 0x54
 SESSION_COUNT = 0xB1
 TOKEN_NOT_PRESENT = 0xE0
@@ -30,8 +32,17 @@ ABSENT = frozenset({SLOT_ID_INVALID, DEVICE_REMOVED, TOKEN_NOT_PRESENT, TOKEN_NO
 STATEMENTS = frozenset({LOG_FULL, HSM_TAMPERED, MTK_ZEROIZED})
 """What a Luna says of itself in whatever call it refuses: readings of their own say so, the source did its work."""
 
-REFUSALS = frozenset({USER_NOT_LOGGED_IN, FUNCTION_REJECTED, USER_NOT_AUTHORIZED, OPERATION_NOT_ALLOWED})
-"""Answers that mean: not without a login, or not on this slot. Asking again does not help."""
+REFUSALS = frozenset(
+    {
+        ARGUMENTS_BAD,
+        ACTION_PROHIBITED,
+        USER_NOT_LOGGED_IN,
+        FUNCTION_REJECTED,
+        USER_NOT_AUTHORIZED,
+        OPERATION_NOT_ALLOWED,
+    }
+)
+"""Answers that mean: not without a login, not on this slot, or not in this firmware. Asking again does not help."""
 
 NEVER_HERE = frozenset({FUNCTION_NOT_SUPPORTED, USER_TYPE_INVALID})
 """Answers that mean: this slot has no such function or role."""
@@ -129,11 +140,17 @@ LUNA_CODES = {
 }
 
 _VENDOR_DEFINED = 0x80000000
+_NO_CODE = 0xFFFFFFFF
 
 
 def is_luna_library(manufacturer: str) -> bool:
     """Vendor codes mean something only beside the vendor's name: another vendor's 0x80000035 is something else."""
     return manufacturer.startswith(("SafeNet", "Safenet", "Thales", "Gemalto", "Chrysalis"))
+
+
+def is_refusal(value: int) -> bool:
+    """Whether a Luna's answer is a refusal; a vendor code without a name here is taken for one."""
+    return value in REFUSALS or (_VENDOR_DEFINED <= value < _NO_CODE and value not in LUNA_CODES)
 
 
 def name(value: int, *, luna: bool) -> str:

@@ -7,6 +7,7 @@ import pytest
 from hsm_agent.collect.pkcs11_book import Known, Watch
 from hsm_agent.collect.pkcs11_calls import VENDOR_STEPS
 from hsm_agent.collect.pkcs11_parse import Parsed, parse
+from hsm_agent.worker.names import name
 from tests.unit.collect.luna_answers import young
 from tests.unit.collect.pkcs11_raws import asked, raw, swept
 
@@ -115,6 +116,15 @@ def test_a_slot_that_is_no_group_has_no_such_readings(rv: int) -> None:
     assert not [reading for reading in parsed.readings if reading.metric.startswith("ha_")]
 
 
+def test_a_group_of_nobody_is_one_only_if_it_calls_itself_one() -> None:
+    plain = _after(swept(1), _answer("ha", young({})))
+    virtual = _after(swept(1, model="LunaVirtual"), _answer("ha", young({})))
+
+    assert not _all(plain, "ha_members_up")
+    assert ("ha", 1) in plain.known.unsupported
+    assert _one(virtual, "ha_members_up") == 0
+
+
 def test_a_group_that_cannot_be_read_is_a_failure() -> None:
     known = _after(swept(1), _answer("ha", young({"1001": 0, "1002": 0}))).known
     was_one = _after(swept(1), _answer("ha", None, rv=0x30), known=known)
@@ -136,15 +146,27 @@ def test_a_group_without_a_watched_member_is_remarked_on_once_and_anew_after_one
     assert "alpha is an HA group and none of its members' own slots is watched" in alone.remarks[0]
 
 
+@pytest.mark.parametrize("rv", [0x8000001A, 0x80000030, 0x101, 0x7, 0x80004711])
 @pytest.mark.parametrize("step", ["stats", "tamper", "role_so", "policies", "hsm_storage"])
-def test_a_refusal_is_a_reason_and_no_failure(step: str) -> None:
-    parsed = _after(swept(1), _answer(step, None, rv=0x8000001A))
+def test_a_refusal_is_a_reason_and_no_failure(step: str, rv: int) -> None:
+    parsed = _after(swept(1), _answer(step, None, rv=rv))
+
+    again = _after(swept(1), _answer(step, None, rv=rv), known=parsed.known)
 
     assert parsed.errors == ()
     assert (step, 1) in parsed.known.unsupported
+    assert (len(parsed.remarks), len(again.remarks)) == (1, 0)
     reasons = {reading.reason for reading in parsed.readings if reading.reason.startswith("CA_")}
     assert len(reasons) == 1
-    assert step == "policies" or "this slot does not tell it without a login" in reasons.pop()
+    assert step == "policies" or name(rv, luna=True) in reasons.pop()
+
+
+@pytest.mark.parametrize("step", ["audit", "storage", "firmware"])
+def test_what_has_to_be_told_is_a_failure_even_when_it_is_refused(step: str) -> None:
+    parsed = _after(swept(1), _answer(step, None, rv=0x8000001A))
+
+    assert len(parsed.errors) == 1
+    assert (step, 1) not in parsed.known.unsupported
 
 
 def test_a_function_that_is_gone_makes_what_it_brought_unavailable() -> None:
