@@ -33,6 +33,7 @@ struct session_info { CK_SLOT_ID slot; CK_ULONG state; CK_FLAGS flags; CK_ULONG 
 enum function {
     INITIALIZE, FINALIZE, GET_INFO, GET_FUNCTION_LIST, GET_SLOT_LIST, GET_SLOT_INFO, GET_TOKEN_INFO,
     OPEN_SESSION = 12, CLOSE_SESSION, CLOSE_ALL_SESSIONS, GET_SESSION_INFO,
+    CREATE_OBJECT = 20,
     FIND_OBJECTS_INIT = 26, FIND_OBJECTS, FIND_OBJECTS_FINAL,
     GENERATE_RANDOM = 64, FUNCTIONS = 68
 };
@@ -81,5 +82,6 @@ void put_over(CK_SLOT_ID slot, const char *label, struct token_info *info);
 
 /* luna.c */
 int audit_full(const char *label);
+void audit_log(const char *label); /* an operation that leaves records */
 
 #endif

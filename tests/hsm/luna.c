@@ -1,9 +1,14 @@
 /* Luna's functions on the audit store, the partition and the firmware. Exported by name only. */
+#define _GNU_SOURCE
 #include "hsm.h"
 #include "luna.h"
+#include <fcntl.h>
 #include <math.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <sys/file.h>
 #include <time.h>
+#include <unistd.h>
 
 double since(const char *key, const char *label)
 {
@@ -12,13 +17,37 @@ double since(const char *key, const char *label)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9 - control_real(key, label, 0);
 }
 
+/* Records made by operations of all processes, as a number in the file `audit.file`; `more` are added. */
+static double audit_logged(double more)
+{
+    const char *path = control_text("audit.file", NULL);
+    double logged = 0;
+    int fd = path == NULL ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return 0;
+    if (flock(fd, LOCK_EX) != 0 || pread(fd, &logged, sizeof logged, 0) != sizeof logged)
+        logged = 0;
+    logged += more;
+    if (more > 0 && pwrite(fd, &logged, sizeof logged, 0) != sizeof logged)
+        abort();
+    close(fd);
+    return logged;
+}
+
 /* audit.records at the moment audit.since (seconds since the epoch), and audit.rate records a second from then on. */
 static double audit_records(const char *label)
 {
     double records = control_real("audit.records", label, 0)
                      + control_real("audit.rate", label, 0) * since("audit.since", label);
+    records += audit_logged(0);
     double capacity = control_real("audit.capacity", label, 198120);
     return records < 0 ? 0 : records > capacity ? capacity : records;
+}
+
+void audit_log(const char *label)
+{
+    if (control_number("luna", label, 0))
+        audit_logged(control_real("audit.per_object", label, 0));
 }
 
 int audit_full(const char *label)

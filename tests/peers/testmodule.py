@@ -57,10 +57,12 @@ class FakeHsm:
         self.module = build()
         self._control = directory / "control"
         self._calls = directory / "calls"
+        self._audit = directory / "audit"
         self._values: dict[str, str] = {
             "tokens.directory": str(self.softhsm.tokens),
             "sessions.file": str(directory / "sessions"),
             "calls.file": str(self._calls),
+            "audit.file": str(self._audit),
         }
         self._write()
 
@@ -109,9 +111,16 @@ class FakeHsm:
         """Let the CA_* functions answer."""
         self.set("luna", present, token=token)
 
-    def set_audit(self, records: float, *, rate: float = 0, capacity: int = 198120, token: str = "") -> None:
-        """Fill of the audit store, from now on rising (or falling) by `rate` records a second."""
-        for key, value in (("rate", rate), ("capacity", capacity), ("since", time.time()), ("records", records)):
+    def set_audit(
+        self, records: float, *, rate: float = 0, per_object: float = 0, capacity: int = 198120, token: str = ""
+    ) -> None:
+        """Fill of the audit store, from now on rising (or falling) by `rate` records a second.
+
+        Each object that anybody creates on the token leaves `per_object` records more.
+        """
+        self._audit.unlink(missing_ok=True)
+        settings = {"rate": rate, "capacity": capacity, "since": time.time(), "records": records}
+        for key, value in {**settings, "per_object": per_object}.items():
             self._values[f"audit.{key}@{token}" if token else f"audit.{key}"] = str(value)
         self._write()
 

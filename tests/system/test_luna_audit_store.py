@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from tests.peers.agent import AgentProcess, source
@@ -55,14 +56,12 @@ async def test_the_store_fills_stops_the_hsm_and_drains(tmp_path: Path) -> None:
         ) as agent,
     ):  # fmt: skip
         await agent.until(lambda status: bool(status["tokens"]))
-        hsm.set_audit(60, rate=20, capacity=CAPACITY)
-        await agent.until(lambda status: len(status["alarms"]) == 2)
-        hsm.set_audit(510, rate=20, capacity=CAPACITY)
-        await agent.until(lambda status: _raised(status).get("audit-fill") == "warning")
-        hsm.set_audit(810, rate=20, capacity=CAPACITY)
+        # Others leave a few records a second; the application at hand ten with each object it makes.
+        hsm.set_audit(0, rate=20, per_object=10, capacity=CAPACITY)
+        application = asyncio.create_task(asyncio.to_thread(_work_until_refused, hsm))
         await agent.until(lambda status: _raised(status).get("audit-fill") == "critical")
-        hsm.set_audit(CAPACITY, rate=20, capacity=CAPACITY)
-        _, readings, _ = await _until_full(agent)
+        refused = await application
+        readings = await _seen_from_outside(agent)
         hsm.set_audit(900, rate=-500, capacity=CAPACITY)
         await agent.until(lambda status: not status["alarms"])
         records = [r for r in await rsyslog.until(len(EXPECTED)) if r.message_id.startswith("ALARM")]
@@ -70,6 +69,7 @@ async def test_the_store_fills_stops_the_hsm_and_drains(tmp_path: Path) -> None:
             while len(alarms := [n for n in trapd.notifications if n.oid in KINDS]) < len(EXPECTED):
                 await asyncio.sleep(0.02)
 
+    assert "0x80000035" in refused
     assert "CKR_LOG_FULL" in readings
     told = [(n.text(RULE), KINDS[n.oid], SEVERITIES[n.varbinds[SEVERITY]]) for n in alarms]
     assert told == EXPECTED
@@ -82,10 +82,21 @@ def _raised(status: dict[str, Any]) -> dict[str, str]:
     return {alarm["rule"]: alarm["severity"] for alarm in status["alarms"]}
 
 
-async def _until_full(agent: AgentProcess) -> tuple[int, str, str]:
-    """A look from outside, by another process, while the HSM refuses nearly everything; no source fails by it."""
-    status = await agent.until(lambda status: bool(status["alarms"]))
+def _work_until_refused(hsm: FakeHsm) -> str:
+    """An application that goes on making objects until it may not; returns what it was told."""
+    with hsm.user("root-ca") as user:
+        while True:
+            try:
+                user.create_objects(1, size=10)
+            except RuntimeError as error:
+                return str(error)
+            time.sleep(0.06)
+
+
+async def _seen_from_outside(agent: AgentProcess) -> str:
+    """What another process reads while the HSM refuses nearly everything; no source fails by it."""
+    status = await agent.status()
     assert all(each["status"] == "up" for each in status["sources"])
-    found = await agent.run("poll", "--config", str(agent.file))
-    assert found[0] == 0
-    return found
+    code, out, _ = await agent.run("poll", "--config", str(agent.file))
+    assert code == 0
+    return out
