@@ -10,13 +10,14 @@ import datetime as dt
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from hsm_agent.collect import pkcs11_memory
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.pkcs11_book import Known, Watch
+from hsm_agent.collect.pkcs11_calls import calls_a_day, due_steps, is_incomplete, is_needed, nowhere
 from hsm_agent.collect.pkcs11_fetch import Fetcher, Origin
 from hsm_agent.collect.pkcs11_parse import parse, slots_watched
 from hsm_agent.collect.pkcs11_raw import mask
@@ -24,13 +25,12 @@ from hsm_agent.collect.pkcs11_rhythm import Group, Rhythm
 from hsm_agent.settings import Duration, LocalPath, Size, Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hsm_agent.collect.pkcs11_fetched import Fetched
 
 log = logging.getLogger(__name__)
 
-_DAY = 86400.0
 _MANY_RESULTS = 30
 _HURRY_SECONDS = 5.0
 """Rhythm of the audit readings while the store is not empty: it can fill within minutes."""
@@ -114,14 +114,9 @@ class Pkcs11Settings(SourceSettings):
             audit_capacity=self.audit_capacity,
             store_directory=str(store.directory) if store else "",
             store_capacity=store.capacity if store else 0,
+            capabilities=self.capabilities,
+            policies=self.policies,
         )
-
-
-_LUNA_STEPS = {
-    Group.AUDIT: "CA_LogGetStatus",
-    Group.STORAGE: "CA_GetTokenStorageInformation",
-    Group.INVENTORY: "CA_GetFirmwareVersion",
-}
 
 
 class Pkcs11Collector:
@@ -176,8 +171,12 @@ class Pkcs11Collector:
             others = f" (and {len(parsed.errors) - 1} more)" if len(parsed.errors) > 1 else ""
             raise SourceFailure(f"no token could be read: {parsed.errors[0]}{others}")
         self._known = parsed.known
+        for remark in parsed.remarks:
+            log.warning("source %s: %s", self.name, remark)
         await self._memory.keep(parsed.known.seen)
         self._plan(due, started)
+        if is_incomplete(Group.INVENTORY, fetched.results, fetched.failed, parsed.known.unsupported):
+            self._rhythm.again(Group.INVENTORY, started + self._settings.storage_every)
         return Poll(
             readings=parsed.readings,
             next_in=self._rhythm.next_in(loop.time()),
@@ -211,29 +210,18 @@ class Pkcs11Collector:
     def _extras(self, due: frozenset[Group], slots: set[int]) -> list[tuple[str, int]]:
         """What else is due of these slots and can be asked, most urgent first."""
         unsupported = self._known.unsupported if self._known else frozenset()
-        steps = [
-            (group.value, slot)
-            for group in Group
-            if group in due and group is not Group.SWEEP
-            for slot in sorted(slots)
-            if group not in _LUNA_STEPS or _LUNA_STEPS[group] in self._fetcher.functions
-        ]
-        # Luna counts a partition's objects itself, and at less cost.
-        brings_count = _LUNA_STEPS[Group.STORAGE] in self._fetcher.functions
-        counted = {("objects", slot) for slot in slots if brings_count and ("storage", slot) not in unsupported}
-        return [step for step in steps if step not in unsupported and step not in counted]
+        return due_steps(due, slots, self._fetcher.functions, unsupported)
 
     def _plan(self, due: frozenset[Group], started: float) -> None:
         """Set the rhythms that depend on what was found, then the times of what was done."""
         has = self._fetcher.functions
-        self._rhythm.set_period(Group.AUDIT, self._audit_period() if "CA_LogGetStatus" in has else None)
-        storage_every = self._settings.storage_every if "CA_GetTokenStorageInformation" in has else None
-        self._rhythm.set_period(Group.STORAGE, storage_every)
+        self._rhythm.set_period(Group.AUDIT, self._audit_period() if is_needed(Group.AUDIT, has) else None)
+        self._rhythm.set_period(Group.STORAGE, self._settings.storage_every if is_needed(Group.STORAGE, has) else None)
         self._rhythm.done(due, started, dt.datetime.now().astimezone())
 
     def _audit_period(self) -> float:
         """Faster while records wait; no faster than the sweep while the call itself is what fails."""
-        if self._fetcher.suspects(Group.AUDIT.value):
+        if self._fetcher.suspects("audit"):
             return self._settings.every
         points = (self._known or Known()).audit.values()
         waiting = any(series[-1][1] > 0 for series in points if series)
@@ -260,22 +248,5 @@ class Pkcs11Collector:
 
     def calls_a_day(self) -> Mapping[str, float]:
         """How often each C call is made in a day for one token, at the configured rhythms and an empty audit store."""
-        return calls_a_day(self._settings, self._fetcher.functions)
-
-
-def calls_a_day(settings: Pkcs11Settings, functions: Iterable[str]) -> dict[str, float]:
-    """The number of C calls a day for one token; `functions` are the vendor functions the module has."""
-    sweeps = _DAY / settings.every
-    loads = _DAY / settings.rediscover_every
-    calls: dict[str, Any] = dict.fromkeys(("C_GetFunctionList", "C_Initialize", "C_GetInfo", "C_Finalize"), loads)
-    calls |= {"C_GetSlotList": 2 * sweeps, "C_GetSlotInfo": sweeps, "C_GetTokenInfo": sweeps}
-    rhythms = {Group.AUDIT: settings.audit_every, Group.STORAGE: settings.storage_every, Group.INVENTORY: _DAY}
-    calls |= {_LUNA_STEPS[group]: _DAY / every for group, every in rhythms.items() if _LUNA_STEPS[group] in functions}
-    in_session = [
-        (settings.liveness_every, ("C_GenerateRandom",)),
-        (settings.objects_every, ("C_FindObjectsInit", "C_FindObjects", "C_FindObjectsFinal")),
-    ]
-    for every, names in in_session:
-        for name in ("C_OpenSession", *names, "C_CloseSession") if every is not None else ():
-            calls[name] = calls.get(name, 0.0) + _DAY / (every or _DAY)
-    return calls
+        known = self._known or Known()
+        return calls_a_day(self._settings, self._fetcher.functions, nowhere(known.tokens, known.unsupported))

@@ -13,9 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from hsm_agent.collect.audit_forecast import Point
+    from hsm_agent.collect.pkcs11_hsm import Clock, Pairs, Shown
     from hsm_agent.collect.pkcs11_naming import Identity
     from hsm_agent.collect.pkcs11_raw import Raw
     from hsm_agent.model import Labels
+
+Series = tuple[str, "Labels"]
+"""A metric and the labels that tell its series apart; those of an `..._info` metric are its content and do not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +32,8 @@ class Watch:
     sessions_max: Mapping[str, int] = field(default_factory=dict)
     sessions_scope: str = "auto"
     audit_capacity: int = 198120
+    capabilities: Shown = (1, 7, 12, 37)
+    policies: Shown = ()
     store_directory: str = ""
     store_capacity: int = 0
 
@@ -46,9 +52,15 @@ class Known:
 
     tokens: Mapping[int, TokenSlot] = field(default_factory=dict)
     seen: Mapping[str, Identity] = field(default_factory=dict)
-    series: Mapping[str, Mapping[str, Labels]] = field(default_factory=dict)
+    series: Mapping[str, Mapping[Series, Labels]] = field(default_factory=dict)
     """Metrics and their labels by resource: what has to become unavailable when its token can't be read."""
     audit: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    clocks: Mapping[str, Clock] = field(default_factory=dict)
+    """Time up and time idle, by resource, as they were last read."""
+    sets: Mapping[tuple[str, str], Pairs] = field(default_factory=dict)
+    """Capabilities and policies, by step and resource, as they were last read."""
+    told: frozenset[str] = frozenset()
+    """What the log says already: HA groups of which no member is watched, steps that are refused."""
     sessions_refused: frozenset[str] = frozenset()
     unsupported: frozenset[tuple[str, int]] = frozenset()
     """Vendor functions a slot does not know, so that they are not asked again."""
@@ -67,6 +79,10 @@ class Book:
         self.failed: dict[int, TokenSlot] = {}
         self.seen: Mapping[str, Identity] = known.seen
         self.audit = dict(known.audit)
+        self.clocks = dict(known.clocks)
+        self.sets = dict(known.sets)
+        self.told = set(known.told)
+        self.remarks: list[str] = []
         self.unsupported = set(known.unsupported)
         self.sessions_refused = set(known.sessions_refused)
         self.forgotten: set[str] = set()
@@ -82,6 +98,7 @@ class Book:
                 time=at,
                 labels=fact.labels,
                 reason=fact.reason,
+                limit=fact.limit,
             )
             self.readings.append(reading)
 
@@ -94,9 +111,14 @@ class Book:
         series = self.known.series.get(resource, {})
         self.add(
             resource,
-            [Fact(metric, None, reason, labels) for metric, labels in series.items() if metric not in but],
+            [Fact(metric, None, reason, labels) for (metric, _), labels in series.items() if metric not in but],
             self.raw.time,
         )
+
+    def labels_known(self, resource: str, metric: str) -> list[Labels]:
+        """The labels under which a metric of a resource was read before."""
+        series = self.known.series.get(resource, {})
+        return [labels for (name, _), labels in series.items() if name == metric]
 
     def presence(self, identity: Identity, *, present: bool | None, reason: str = "") -> Fact:
         """`token_present`, which says whether the configuration names exactly this token."""
@@ -115,7 +137,8 @@ class Book:
         """What the next poll is to know."""
         series = {resource: dict(metrics) for resource, metrics in self.known.series.items()}
         for reading in self.readings:
-            series.setdefault(reading.resource, {})[reading.metric] = reading.labels
+            _, _, metric, labels = reading.series
+            series.setdefault(reading.resource, {})[metric, labels] = reading.labels
         for resource in self.forgotten:
             series.pop(resource, None)
         return replace(
@@ -124,6 +147,9 @@ class Book:
             seen=self.seen,
             series=series,
             audit=self.audit,
+            clocks=self.clocks,
+            sets=self.sets,
+            told=frozenset(self.told),
             sessions_refused=frozenset(self.sessions_refused),
             unsupported=frozenset(self.unsupported),
         )

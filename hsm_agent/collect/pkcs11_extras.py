@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.collect import pkcs11_reasons
+from hsm_agent.collect import pkcs11_luna_steps, pkcs11_reasons
 from hsm_agent.collect.audit_forecast import KEPT_POINTS
 from hsm_agent.collect.pkcs11_luna import (
     AUDIT_METRICS,
     audit_facts,
+    audit_role_facts,
     fill_facts,
     storage_facts,
     store_facts,
@@ -16,11 +17,14 @@ from hsm_agent.collect.pkcs11_luna import (
 from hsm_agent.collect.pkcs11_token import Fact
 from hsm_agent.worker.names import (
     FUNCTION_NOT_SUPPORTED,
+    HSM_TAMPERED,
     LOG_AUDIT_NOT_INITIALIZED,
     LOG_FULL,
+    MTK_ZEROIZED,
     OK,
     RANDOM_NO_RNG,
     SESSION_COUNT,
+    is_refusal,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +37,8 @@ _LOG_FULL = "the HSM refuses to work until its audit log is exported: CKR_LOG_FU
 _FINDINGS = {
     LOG_FULL: _LOG_FULL,
     LOG_AUDIT_NOT_INITIALIZED: "the HSM's audit role is not initialised",
+    HSM_TAMPERED: "the HSM refuses to work because it was tampered with: CKR_HSM_TAMPERED",
+    MTK_ZEROIZED: "the HSM refuses to work because its master key was zeroized: CKR_MTK_ZEROIZED",
     SESSION_COUNT: "the token refuses another session: CKR_SESSION_COUNT",
 }
 """Answers that say something about the token; the source did its work."""
@@ -40,44 +46,67 @@ _FINDINGS = {
 
 def read(book: Book) -> None:
     """Everything but the sweep."""
-    full = _refused_for_full_log(book)
+    full, tampered = _said(book, {LOG_FULL}), _said(book, {HSM_TAMPERED, MTK_ZEROIZED})
     for slot, token in book.tokens.items():
-        for step, facts_of in _STEPS.items():
-            result, reason = book.raw.results.get((step, slot)), book.raw.failed.get((step, slot))
-            if result is None and reason is None:
-                continue
-            if reason is not None:
-                book.errors.append(f"{token.resource}: {reason}")
-            elif result is not None and _settled(book, token.resource, result):
-                continue
-            reason = reason or _reason(book, token.resource, result)
-            at = book.raw.time if result is None else result.at
-            book.add(token.resource, facts_of(book, token.resource, result, reason), at)
+        for step in (*_STEPS, *pkcs11_luna_steps.STEPS):
+            _read_step(book, step, slot, token.resource)
+    pkcs11_luna_steps.read_digests(book)
     _note_sessions(book)
-    _note_full_log(book, full)
+    for resource in full:
+        _replace(book, resource, [Fact("audit_used_percent", 100.0), Fact("audit_seconds_to_full", 0.0)])
+    for resource in tampered:
+        _replace(book, resource, [Fact("hsm_tampered", 1)])
     _read_store(book)
 
 
-def _refused_for_full_log(book: Book) -> set[str]:
-    """Tokens of which any call of this poll said that the audit store is full."""
+def _read_step(book: Book, step: str, slot: int, resource: str) -> None:
+    result, reason = book.raw.results.get((step, slot)), book.raw.failed.get((step, slot))
+    if result is None and reason is None:
+        return
+    if reason is not None:
+        book.errors.append(f"{resource}: {reason}")
+    elif result is not None and _settled(book, resource, result):
+        return
+    reason = reason or _reason(book, resource, result)
+    at = book.raw.time if result is None else result.at
+    if step in _STEPS:
+        facts = _STEPS[step](book, resource, result, reason)
+    elif result is None or result.failure is not None:
+        facts = pkcs11_luna_steps.lost(book, resource, step, reason)
+    else:
+        facts = pkcs11_luna_steps.STEPS[step](book, resource, result)
+    book.add(resource, facts, at)
+
+
+def _said(book: Book, values: set[int]) -> set[str]:
+    """Tokens of which any call of this poll returned one of these."""
     slots = {**book.tokens, **book.failed}
     return {
         slots[result.slot].resource
         for result in book.raw.results.values()
-        if book.raw.luna and result.slot in slots and any(call.value == LOG_FULL for call in result.calls)
+        if book.raw.luna and result.slot in slots and any(call.value in values for call in result.calls)
     }
 
 
 def _settled(book: Book, resource: str, result: Result) -> bool:
-    """Whether the slot simply has no such function: no reading, no error, and it is not asked again."""
-    failure = result.failure
-    if failure is None or failure.value != FUNCTION_NOT_SUPPORTED:
+    """Whether the slot simply has no such thing: no reading, no error, and it is not asked again."""
+    failure, of_luna = result.failure, result.step in pkcs11_luna_steps.STEPS
+    if failure is None or (book.raw.luna and failure.value in _FINDINGS):
+        return False
+    if not (pkcs11_luna_steps.is_nothing_here(book, resource, result) if of_luna else _unknown(failure)):
         return False
     book.unsupported.add((result.step, result.slot))
-    gone = _METRICS[result.step]
-    known = book.known.series.get(resource, {})
-    book.add(resource, [Fact(name, None, "no longer supported") for name in gone if name in known], result.at)
+    if of_luna:
+        facts = pkcs11_luna_steps.lost(book, resource, result.step, "no longer supported", known_only=True)
+    else:
+        gone = [name for name in _METRICS[result.step] if book.labels_known(resource, name)]
+        facts = [Fact(name, None, "no longer supported") for name in gone]
+    book.add(resource, facts, result.at)
     return True
+
+
+def _unknown(failure: Call) -> bool:
+    return failure.value == FUNCTION_NOT_SUPPORTED
 
 
 def _reason(book: Book, resource: str, result: Result | None) -> str:
@@ -87,7 +116,9 @@ def _reason(book: Book, resource: str, result: Result | None) -> str:
     if failure.value in _FINDINGS and (book.raw.luna or failure.value == SESSION_COUNT):
         return _FINDINGS[failure.value]
     reason = pkcs11_reasons.returned(failure.function, failure.value, result.slot, luna=book.raw.luna)
-    if failure.value != RANDOM_NO_RNG:
+    if result.step in pkcs11_luna_steps.STEPS and is_refusal(failure.value):
+        pkcs11_luna_steps.note_refusal(book, resource, result, reason)
+    elif failure.value != RANDOM_NO_RNG:
         book.errors.append(f"{resource}: {reason}")
     return reason
 
@@ -102,7 +133,8 @@ def _audit(book: Book, resource: str, result: Result | None, reason: str) -> lis
         points = (*book.audit.get(resource, ()), (result.at, status[4]))
         book.audit[resource] = points[-KEPT_POINTS:]
     capacity = book.watch.audit_capacity
-    return audit_facts(status, book.audit.get(resource, ()), capacity, full=False, reason=reason)
+    facts = audit_facts(status, book.audit.get(resource, ()), capacity, full=False, reason=reason)
+    return facts + audit_role_facts(status, reason, uninitialized=reason == _FINDINGS[LOG_AUDIT_NOT_INITIALIZED])
 
 
 def _storage(book: Book, resource: str, result: Result | None, reason: str) -> list[Fact]:
@@ -113,7 +145,7 @@ def _storage(book: Book, resource: str, result: Result | None, reason: str) -> l
 def _firmware(book: Book, resource: str, result: Result | None, reason: str) -> list[Fact]:
     version = _values(result)
     if version is None:
-        labels = book.known.series.get(resource, {}).get("hsm_firmware_info", ())
+        labels = next(iter(book.labels_known(resource, "hsm_firmware_info")), ())
         return [Fact("hsm_firmware_info", None, reason, labels)]
     return [Fact("hsm_firmware_info", 1, labels=(("version", ".".join(map(str, version))),))]
 
@@ -167,11 +199,6 @@ def _note_sessions(book: Book) -> None:
         elif opened.value == SESSION_COUNT:
             book.sessions_refused.add(token.resource)
             _replace(book, token.resource, [Fact("token_sessions_used_percent", 100.0)])
-
-
-def _note_full_log(book: Book, full: set[str]) -> None:
-    for resource in full:
-        _replace(book, resource, [Fact("audit_used_percent", 100.0), Fact("audit_seconds_to_full", 0.0)])
 
 
 def _replace(book: Book, resource: str, facts: list[Fact]) -> None:

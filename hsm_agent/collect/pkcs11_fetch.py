@@ -15,7 +15,7 @@ from hsm_agent.collect import pkcs11_reasons
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.pkcs11_fetched import Fetched
 from hsm_agent.collect.pkcs11_worker import COMMAND, WorkerLost, WorkerProcess
-from hsm_agent.worker.names import ABSENT, LOG_FULL, NOT_INITIALIZED, OK
+from hsm_agent.worker.names import ABSENT, NOT_INITIALIZED, OK, STATEMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -198,7 +198,7 @@ class Fetcher:
         slots = [result for result in slots if result[1] in tokens] or slots
         if not slots or fetched.failed:
             return None
-        about_token = ABSENT | ({LOG_FULL} if self.functions else set())
+        about_token = ABSENT | (STATEMENTS if self.functions else frozenset())
         for _, _, _, calls, payload in slots:
             if payload[1] is not None or calls[-1][1] in about_token or calls[-1][1] == OK:
                 return None

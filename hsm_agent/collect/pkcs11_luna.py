@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.collect.audit_forecast import Point, seconds_to_full
 from hsm_agent.collect.pkcs11_token import NOT_REPORTED, Fact, count
-from hsm_agent.worker.names import LOG_FULL
+from hsm_agent.worker.names import LOG_AUDIT_NOT_INITIALIZED, LOG_FULL, OK, name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-AUDIT_METRICS = ("audit_records", "audit_capacity_records", "audit_used_percent", "audit_seconds_to_full")
+AUDIT_METRICS = (
+    "audit_records",
+    "audit_capacity_records",
+    "audit_used_percent",
+    "audit_seconds_to_full",
+    "audit_role_initialized",
+    "audit_export_working",
+)
 STORAGE_METRICS = (
     "token_storage_total_bytes",
     "token_storage_used_bytes",
@@ -40,6 +47,25 @@ def audit_facts(
         Fact("audit_used_percent", percent),
         Fact("audit_seconds_to_full", seconds_to_full(points, capacity)),
     ]
+
+
+def audit_role_facts(status: Sequence[int] | None, reason: str, *, uninitialized: bool = False) -> list[Fact]:
+    """Whether there is an auditor, and whether the logging daemon's last poll succeeded.
+
+    The library documents neither field: 1 and 0 are taken as yes and no, the vendor's code for "not initialised" as no.
+    """
+    role: int | None = None
+    if uninitialized:
+        role = 0
+    elif status is not None:
+        role = {0: 0, 1: 1, LOG_AUDIT_NOT_INITIALIZED: 0}.get(status[0])
+        reason = "" if role is not None else f"the HSM says {name(status[0], luna=True)} of its audit role"
+    initialized = Fact("audit_role_initialized", role, "" if role is not None else reason)
+    if role == 0:
+        return [initialized, Fact("audit_export_working", None, "the HSM's audit role is not initialised")]
+    if status is None:
+        return [initialized, Fact("audit_export_working", None, reason)]
+    return [initialized, Fact("audit_export_working", int(status[1] == OK))]
 
 
 def storage_facts(values: Sequence[int] | None, word: int, *, reason: str) -> list[Fact]:

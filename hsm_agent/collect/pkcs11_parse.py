@@ -24,7 +24,7 @@ from hsm_agent.collect.pkcs11_token import (
     pin_facts,
     session_facts,
 )
-from hsm_agent.worker.names import ABSENT, LOG_FULL
+from hsm_agent.worker.names import ABSENT, STATEMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +40,7 @@ class Parsed:
     """Readings, isolated failures, what is known from now on, and whether any watched token could be read.
 
     `gone` are resources that are not read under that name any more: their token goes by another, or the slot is gone.
+    `remarks` are for the log: what people should know and no reading says.
     """
 
     readings: tuple[Reading, ...]
@@ -47,6 +48,7 @@ class Parsed:
     known: Known
     well: bool
     gone: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -56,7 +58,8 @@ class _Sweep:
     tokens: dict[int, tuple[Token, Slot | None, float]] = field(default_factory=dict)
     empty: dict[int, Slot] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
-    full: set[int] = field(default_factory=set)
+    stated: set[int] = field(default_factory=set)
+    """Failed ones whose HSM said why, and has readings for it."""
 
 
 def parse(recorded: Mapping[str, Any], watch: Watch, known: Known) -> Parsed:
@@ -75,6 +78,7 @@ def parse(recorded: Mapping[str, Any], watch: Watch, known: Known) -> Parsed:
         known=book.known_now(),
         well=well,
         gone=tuple(sorted(book.forgotten)),
+        remarks=tuple(book.remarks),
     )
 
 
@@ -113,8 +117,8 @@ def _sort_one(raw: Raw, sweep: _Sweep, result: Result) -> None:
         sweep.empty[result.slot] = slot_info or Slot(description="", manufacturer="", hardware="", firmware="")
         return
     sweep.failed[result.slot] = pkcs11_reasons.returned(refusal.function, refusal.value, result.slot, luna=raw.luna)
-    if raw.luna and refusal.value == LOG_FULL:
-        sweep.full.add(result.slot)
+    if raw.luna and refusal.value in STATEMENTS:
+        sweep.stated.add(result.slot)
 
 
 def _read_sweep(book: Book, sweep: _Sweep) -> bool:
@@ -134,7 +138,7 @@ def _read_sweep(book: Book, sweep: _Sweep) -> bool:
     _read_missing(book, unknown)
     if not (book.readings_of_tokens() or sweep.failed):
         book.errors.append("no token is watched: the module shows none that `tokens` names; check both")
-    failed = [slot for slot in sweep.failed if slot not in sweep.full]
+    failed = [slot for slot in sweep.failed if slot not in sweep.stated]
     return bool(watched) or not failed
 
 
@@ -209,7 +213,7 @@ def _read_failed(book: Book, sweep: _Sweep) -> list[str]:
     # What failed goes before what was not reached because of it: the first reason is the one people see.
     for slot, reason in sorted(sweep.failed.items(), key=lambda failed: ("token", failed[0]) not in book.raw.failed):
         before = book.known.tokens.get(slot)
-        finding = slot in sweep.full
+        finding = slot in sweep.stated
         if before is None or before.resource in present:
             unknown.append(reason)
             book.errors += [] if finding else [reason]

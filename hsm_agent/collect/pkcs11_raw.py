@@ -18,6 +18,7 @@ from itertools import count
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from hsm_agent.collect import pkcs11_ha
 from hsm_agent.worker.names import OK, is_luna_library
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _LABEL = slice(0, 32)
 _SERIAL = slice(80, 96)
+_LABEL_KIND, _SERIAL_KIND = 0, 1
 _HIGHEST_COUNTED_SLOT = 0xFFFF
 _TEXTUAL = 2  # payloads of `token` are [CK_SLOT_INFO, CK_TOKEN_INFO]
 
@@ -107,16 +109,23 @@ def mask(raw: Mapping[str, Any]) -> dict[str, Any]:
     _mask_slot_ids(masked)
     if masked.get("fill") and "error" in masked["fill"]:
         masked["fill"] = {"error": "masked"}
-    pseudonyms: dict[tuple[int, bytes], bytes] = {}
-    for _, slot, _, _, payload in masked["results"]:
+    pseudonyms: dict[tuple[int, bytes], int] = {}
+
+    def number_of(kind: int, name: bytes) -> int:
+        return pseudonyms.setdefault((kind, name), len(pseudonyms) + 1)
+
+    for result in masked["results"]:
+        step, slot, _, _, payload = result
+        if step == "ha" and payload is not None:
+            answer = bytes.fromhex(payload)
+            result[4] = pkcs11_ha.mask(answer, masked["ulong"], lambda serial: number_of(_SERIAL_KIND, serial)).hex()
         if not isinstance(payload, list) or len(payload) != _TEXTUAL or not isinstance(payload[1], str):
             continue
         token = bytearray.fromhex(payload[1])
-        for kind, (part, stem) in enumerate(((_LABEL, b"token-"), (_SERIAL, b"serial-"))):
-            if token[part].strip(b" \0"):
-                key = (kind, bytes(token[part]))
-                shown = pseudonyms.setdefault(key, stem + str(len(pseudonyms) + 1).encode())
-                token[part] = shown.ljust(part.stop - part.start)
+        for kind, part, stem in ((_LABEL_KIND, _LABEL, b"token-"), (_SERIAL_KIND, _SERIAL, b"serial-")):
+            name = bytes(token[part]).strip(b" \0")
+            if name:
+                token[part] = (stem + b"%d" % number_of(kind, name)).ljust(part.stop - part.start)
         payload[1] = token.hex()
         payload[0] = payload[0] and _masked_slot(payload[0], slot)
     return masked

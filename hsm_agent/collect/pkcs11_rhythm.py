@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 class Group(Enum):
-    """What is read at one rhythm; the value is the worker's step."""
+    """What is read at one rhythm."""
 
-    SWEEP = "token"
+    SWEEP = "sweep"
     AUDIT = "audit"
     STORAGE = "storage"
-    INVENTORY = "firmware"
-    LIVENESS = "alive"
+    INVENTORY = "inventory"
+    LIVENESS = "liveness"
     OBJECTS = "objects"
 
 
@@ -55,6 +55,10 @@ class Rhythm:
             planned = self._next.get(group, started) + period
             # Keep the beat, unless it was missed: then begin a new one rather than hurry after the old.
             self._next[group] = planned if planned > started else started + period
+
+    def again(self, group: Group, at: float) -> None:
+        """Plan a group for an earlier time than its own rhythm does."""
+        self._next[group] = min(at, self._next.get(group, at))
 
     def next_in(self, now: float) -> float:
         """Seconds until something is due."""

@@ -24,12 +24,13 @@ _PIN_STATES = ("count_low", "final_try", "locked")  # each flag is the one befor
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One metric of one token: a value, or why there is none."""
+    """One metric of one token: a value, or why there is none. `limit` is a level that the source itself gives."""
 
     metric: str
     value: float | int | None
     reason: str = ""
     labels: tuple[tuple[str, str], ...] = ()
+    limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

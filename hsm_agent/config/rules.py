@@ -14,6 +14,7 @@ from hsm_agent.evaluate.rules import (
     Below,
     Changes,
     Condition,
+    Falls,
     Grows,
     Match,
     NotFalling,
@@ -184,7 +185,17 @@ class NotFallingSettings(_AtLeastOne):
         return NotFalling(above=self.above, warning=self.warning, critical=self.critical)
 
 
-_CONDITIONS = ("above", "below", "grows", "rate_changes", "reaches", "changes", "not_falling")
+class FallsSettings(Strict):
+    """`falls:`."""
+
+    severity: Raised = "warning"
+
+    def build(self) -> Falls:
+        """The rule's own form."""
+        return Falls(severity=Severity(self.severity))
+
+
+_CONDITIONS = ("above", "below", "grows", "rate_changes", "reaches", "changes", "not_falling", "falls")
 
 
 class RuleSettings(Strict):
@@ -201,6 +212,7 @@ class RuleSettings(Strict):
     reaches: ReachesSettings | None = None
     changes: ChangesSettings | None = None
     not_falling: NotFallingSettings | None = None
+    falls: FallsSettings | None = None
     hysteresis: float | None = Field(default=None, ge=0)
     hold: Duration = Field(default=0.0, alias="for")
     repeat_every: PositiveDuration | None = None
@@ -272,8 +284,10 @@ def effective_rules(rules: Iterable[RuleSettings], *, default_rules: bool) -> tu
     names = {rule.name for rule in built}
     made = {rule.name: rule for rule in built}
     for index, rule in enumerate(configured):
-        if rule.clear_after is not None and not isinstance(made[rule.name].condition, Changes):
-            raise ValueError(f"rules.{index}.clear_after: only with `changes`; other conditions clear by themselves")
+        if rule.clear_after is not None and not isinstance(made[rule.name].condition, Changes | Falls):
+            raise ValueError(
+                f"rules.{index}.clear_after: only with `changes` and `falls`; other conditions clear by themselves"
+            )
         for other in rule.inhibited_by if "inhibited_by" in rule.model_fields_set else ():
             if other not in names:
                 raise ValueError(f"rules.{index}.inhibited_by: there is no rule '{other}'")

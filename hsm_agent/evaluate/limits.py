@@ -8,6 +8,7 @@ from hsm_agent.evaluate.rules import (
     Below,
     Changes,
     Condition,
+    Falls,
     Grows,
     Level,
     NotFalling,
@@ -36,7 +37,7 @@ def rate_unit(metric: str) -> str:
 
 
 def limit_of(condition: Condition, severity: Severity, metric: str, limit: float | None) -> tuple[str, str]:
-    """Threshold for machines and limit for people; both empty where the condition has none (`changes`)."""
+    """Threshold for machines and limit for people; both empty where the condition has none (`changes`, `falls`)."""
     name = unit(metric)
     match condition:
         case Above() | Below():
@@ -53,7 +54,7 @@ def limit_of(condition: Condition, severity: Severity, metric: str, limit: float
         case Reaches():
             within = duration_text(either(severity, condition.warning, condition.critical) or 0.0)
             return f"{number_text(condition.level)} within {within}", f"{amount(condition.level, name)} within {within}"
-        case Changes():
+        case Changes() | Falls():
             return "", ""
         case NotFalling():  # pragma: no branch - the last kind there is
             lasting = duration_text(either(severity, condition.warning, condition.critical) or 0.0)

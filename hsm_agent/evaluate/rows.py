@@ -81,6 +81,7 @@ def watch_text(watch: Watch) -> str:
             seen=watch.memory.seen,
             clock=watch.memory.clock,
             last=watch.memory.last,
+            before=watch.memory.before,
             alarm=None
             if alarm is None
             else {
@@ -103,7 +104,12 @@ def watch_from(text: str) -> Watch:
         level=Severity(fields.get("level", Severity.CLEARED.value)),
         unknown=fields.get("unknown", False),
         waiting=Waiting(warning=fields.get("warning_since"), critical=fields.get("critical_since")),
-        memory=Memory(seen=fields.get("seen"), clock=fields.get("clock"), last=fields.get("last")),
+        memory=Memory(
+            seen=fields.get("seen"),
+            clock=fields.get("clock"),
+            last=fields.get("last"),
+            before=fields.get("before"),
+        ),
         alarm=None
         if alarm is None
         else Alarm(

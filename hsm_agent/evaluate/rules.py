@@ -112,7 +112,14 @@ class NotFalling:
     critical: float | None = None
 
 
-Condition = Above | Below | Grows | RateChanges | Reaches | Changes | NotFalling
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Falls:
+    """The value is lower than it was. It ends when the value is back, or with `clear_after`; a further fall is told."""
+
+    severity: Severity = Severity.WARNING
+
+
+Condition = Above | Below | Grows | RateChanges | Reaches | Changes | NotFalling | Falls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +128,8 @@ class Rule:
 
     `hold` is the configuration's `for`: a level must be reached that long without a break before it is raised;
     escalation waits in the same way, de-escalation does not. `hysteresis` None means 5 for percentages, else 0.
-    `clear_after` clears a `Changes` alarm. The rule is silent for a (source, resource) that has a value of
-    `unless_metric`. Where `escalate` covers the reading, a warning is critical.
+    `clear_after` clears an alarm of `Changes` or `Falls`. The rule is silent for a (source, resource) that has a
+    value of `unless_metric`. Where `escalate` covers the reading, a warning is critical.
     """
 
     name: str

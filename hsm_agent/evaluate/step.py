@@ -14,7 +14,7 @@ from hsm_agent.evaluate import trends
 from hsm_agent.evaluate.alarms import Context, Touch, notice, tell_all
 from hsm_agent.evaluate.book import Book, Draft, Outcome, WatchKey
 from hsm_agent.evaluate.levels import settle
-from hsm_agent.evaluate.rules import PRESENCE, Changes, Plan, Rule
+from hsm_agent.evaluate.rules import PRESENCE, Changes, Falls, Plan, Rule
 from hsm_agent.evaluate.verdicts import UNDECIDED, assess
 from hsm_agent.evaluate.watches import PRESENT, RESTING, UNKNOWN_AFTER, Presence, Track, Watch
 from hsm_agent.model import Reading, Series, Severity
@@ -158,7 +158,7 @@ def _pass_time(draft: Draft, context: Context, touched: Touched) -> None:
         track = draft.tracks.get(series)
         if track is not None and track.missing:
             _wait_for_value(draft, series, track, context, touched)
-    for key in draft.book.alarmed:
+    for key in sorted(draft.book.alarmed):  # the same order after a restart
         _lapse(draft, key, context, touched)
 
 
@@ -184,12 +184,15 @@ def _lapse(draft: Draft, key: WatchKey, context: Context, touched: Touched) -> N
     """What cannot clear by itself clears when its time has come."""
     name, series = key
     rule, watch = context.rules.named(name), draft.watch(key)
-    if rule is None or rule.clear_after is None or not isinstance(rule.condition, Changes) or not context.is_up(series):
+    if rule is None or rule.clear_after is None or not context.is_up(series):
+        return
+    if not isinstance(rule.condition, Changes | Falls):
         return
     changed = watch.memory.clock
     if watch.level is CLEARED or changed is None or 0 <= context.now - changed < rule.clear_after:
         return
-    memory = replace(watch.memory, clock=None)
+    # What has fallen is measured anew from where it is; a change has neither of both.
+    memory = replace(watch.memory, clock=None, last=watch.memory.before)
     draft.put_watch(key, replace(watch, level=CLEARED, memory=memory))
     touched[key] = Touch(rule=rule, why="no further change")
 

@@ -14,6 +14,7 @@ from hsm_agent.evaluate.rules import (
     Above,
     Below,
     Changes,
+    Falls,
     Grows,
     NotFalling,
     RateChanges,
@@ -43,9 +44,11 @@ class Memory:
     seen: str | None = None
     """`Changes`: the content that was seen last."""
     clock: float | None = None
-    """`Changes`: when it changed last. `NotFalling`: since when it has not fallen."""
+    """`Changes`: when it changed last. `NotFalling`: since when it has not fallen. `Falls`: when it fell last."""
     last: float | None = None
-    """`NotFalling`: the last value."""
+    """`NotFalling`: the last value. `Falls`: the value from which it fell."""
+    before: float | None = None
+    """`Falls`: the last value."""
 
 
 NOTHING = Memory()
@@ -64,7 +67,7 @@ class Verdict:
     """What a condition says of a reading: how grave, and which number was judged.
 
     `before` is the content that a change replaced; `note` is what people should know besides the number.
-    `again` marks a further change of labels that people must be told of although it is raised already.
+    `again` marks a further change or fall that people must be told of although it is raised already.
     """
 
     severity: Severity
@@ -90,8 +93,10 @@ def assess(rule: Rule, reading: Reading, current: Severity, memory: Memory, past
             return _forecast(rule, condition, reading, value, current, past), memory
         case Changes() as condition:
             return _change(condition, reading, value, memory)
-        case NotFalling() as condition:  # pragma: no branch - the last kind there is
+        case NotFalling() as condition:
             return _stuck(condition, reading, value, memory)
+        case Falls() as condition:  # pragma: no branch - the last kind there is
+            return _fall(condition, reading, value, memory)
 
 
 def _level(rule: Rule, condition: Above | Below, reading: Reading, value: float, current: Severity) -> Verdict:
@@ -211,3 +216,23 @@ def _stuck(condition: NotFalling, reading: Reading, value: float, memory: Memory
             severity = level
     note = f"for {duration_text(reading.time - since)}"
     return Verdict(severity=severity, value=value, unit=name, note=note), Memory(clock=since, last=value)
+
+
+def _fall(condition: Falls, reading: Reading, value: float, memory: Memory) -> tuple[Verdict, Memory]:
+    name = unit(reading.metric)
+    high, before, clock = memory.last, memory.before, memory.clock
+    if high is None or before is None or value >= high:
+        return Verdict(severity=CLEARED, value=value, unit=name), Memory(last=value, before=value)
+    fell = value < before or clock is None
+    note = f"{number_text(high)} -> {number_text(value)}"
+    return (
+        Verdict(
+            severity=condition.severity,
+            value=value,
+            unit=name,
+            before=number_text(high),
+            note=note,
+            again=fell and clock is not None,
+        ),
+        Memory(clock=reading.time if fell else clock, last=high, before=value),
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 OK = 0x0
 SLOT_ID_INVALID = 0x3
+ARGUMENTS_BAD = 0x7
+ACTION_PROHIBITED = 0x1B
 FUNCTION_NOT_SUPPORTED = 0x54
 SESSION_COUNT = 0xB1
 TOKEN_NOT_PRESENT = 0xE0
@@ -13,11 +15,37 @@ RANDOM_NO_RNG = 0x121
 BUFFER_TOO_SMALL = 0x150
 NOT_INITIALIZED = 0x190
 ALREADY_INITIALIZED = 0x191
+USER_NOT_LOGGED_IN = 0x101
+USER_TYPE_INVALID = 0x103
+FUNCTION_REJECTED = 0x200
+USER_NOT_AUTHORIZED = 0x8000001A
+MTK_ZEROIZED = 0x80000026
+OPERATION_NOT_ALLOWED = 0x80000030
 LOG_FULL = 0x80000035
 LOG_AUDIT_NOT_INITIALIZED = 0x80000039
+HSM_IN_TRANSPORT = 0x8000006E
+HSM_TAMPERED = 0x80000076
 
 ABSENT = frozenset({SLOT_ID_INVALID, DEVICE_REMOVED, TOKEN_NOT_PRESENT, TOKEN_NOT_RECOGNIZED})
 """Answers that mean: there is no token there now."""
+
+STATEMENTS = frozenset({LOG_FULL, HSM_TAMPERED, MTK_ZEROIZED})
+"""What a Luna says of itself in whatever call it refuses: readings of their own say so, the source did its work."""
+
+REFUSALS = frozenset(
+    {
+        ARGUMENTS_BAD,
+        ACTION_PROHIBITED,
+        USER_NOT_LOGGED_IN,
+        FUNCTION_REJECTED,
+        USER_NOT_AUTHORIZED,
+        OPERATION_NOT_ALLOWED,
+    }
+)
+"""Answers that mean: not without a login, not on this slot, or not in this firmware. Asking again does not help."""
+
+NEVER_HERE = frozenset({FUNCTION_NOT_SUPPORTED, USER_TYPE_INVALID})
+"""Answers that mean: this slot has no such function or role."""
 
 # PKCS#11 2.40 base specification, section 5.1; the functions a monitor calls can return these.
 _STANDARD = {
@@ -78,10 +106,12 @@ _STANDARD = {
 }
 
 # Luna's own codes, CKR_VENDOR_DEFINED (0x80000000) and up.
-_LUNA = {
+LUNA_CODES = {
     0x80000007: "USER_LOCKED_OUT",
+    0x8000001A: "USER_NOT_AUTHORIZED",
     0x8000001C: "SO_LOGIN_FAILURE_THRESHOLD",
     0x8000001F: "UNABLE_TO_CONNECT",
+    0x80000020: "PARTITION_DISABLED",
     0x80000021: "CALLBACK_ERROR",
     0x80000023: "SP_TIMEOUT",
     0x80000024: "TIMEOUT",
@@ -89,6 +119,8 @@ _LUNA = {
     0x8000002A: "HSM_STORAGE_FULL",
     0x8000002B: "DEVICE_TIMEOUT",
     0x8000002C: "CONTAINER_OBJECT_STORAGE_FULL",
+    0x80000030: "OPERATION_NOT_ALLOWED",
+    0x80000031: "LICENSE_CAPACITY_EXCEEDED",
     0x80000032: "LOG_FILE_NOT_OPEN",
     0x80000033: "LOG_FILE_WRITE_ERROR",
     0x80000034: "LOG_BAD_FILE_NAME",
@@ -100,10 +132,15 @@ _LUNA = {
     0x8000003A: "LOG_RESYNC_NEEDED",
     0x8000003B: "AUDIT_LOGIN_TIMEOUT",
     0x8000003C: "AUDIT_LOGIN_FAILURE_THRESHOLD",
+    0x8000006E: "CMD_NOT_ALLOWED_HSM_IN_TRANSPORT",
     0x80000076: "HSM_TAMPERED",
+    0x8000008D: "HSM_RESTART_REQUIRED",
+    0x80000115: "TIME_NOT_INITIALIZED",
+    0x80000124: "CLOCK_NOT_IN_SYNC",
 }
 
 _VENDOR_DEFINED = 0x80000000
+_NO_CODE = 0xFFFFFFFF
 
 
 def is_luna_library(manufacturer: str) -> bool:
@@ -111,9 +148,14 @@ def is_luna_library(manufacturer: str) -> bool:
     return manufacturer.startswith(("SafeNet", "Safenet", "Thales", "Gemalto", "Chrysalis"))
 
 
+def is_refusal(value: int) -> bool:
+    """Whether a Luna's answer is a refusal; a vendor code without a name here is taken for one."""
+    return value in REFUSALS or (_VENDOR_DEFINED <= value < _NO_CODE and value not in LUNA_CODES)
+
+
 def name(value: int, *, luna: bool) -> str:
     """A return value as people look it up: `CKR_DEVICE_ERROR (0x30)`, `vendor code 0x80000042`."""
-    text = _STANDARD.get(value) or (_LUNA.get(value) if luna else None)
+    text = _STANDARD.get(value) or (LUNA_CODES.get(value) if luna else None)
     if text is not None:
         return f"CKR_{text} (0x{value:x})"
     if value in {0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF}:

@@ -28,14 +28,26 @@ def _token(module: Module, slot: int) -> list[str | None]:
     return [None if found is None else found.hex() for found in (slot_info, token_info)]
 
 
-def _vendor(name: str) -> Callable[[Module, int], Any]:
-    def ask(module: Module, slot: int) -> list[int] | None:
+def _vendor(use: Callable[[Module, int], Any]) -> Callable[[Module, int], Any]:
+    def ask(module: Module, slot: int) -> Any:
         try:
-            return luna.ask(module, name, slot)
+            return use(module, slot)
         except Failed:
             return None
 
     return ask
+
+
+def _numbers(name: str) -> Callable[[Module, int], Any]:
+    return _vendor(lambda module, slot: luna.ask(module, name, slot))
+
+
+def _pairs(name: str) -> Callable[[Module, int], Any]:
+    return _vendor(lambda module, slot: luna.pairs(module, name, slot))
+
+
+def _role(user_type: int) -> Callable[[Module, int], Any]:
+    return _vendor(lambda module, slot: luna.role(module, slot, user_type))
 
 
 def _in_session(use: Callable[[Module, int, int], int]) -> Callable[[Module, int], Any]:
@@ -56,9 +68,21 @@ def _in_session(use: Callable[[Module, int, int], int]) -> Callable[[Module, int
 
 STEPS: dict[str, Callable[[Module, int], Any]] = {
     "token": _token,
-    "audit": _vendor("CA_LogGetStatus"),
-    "storage": _vendor("CA_GetTokenStorageInformation"),
-    "firmware": _vendor("CA_GetFirmwareVersion"),
+    "audit": _numbers("CA_LogGetStatus"),
+    "ha": _vendor(luna.ha_state),
+    "stats": _vendor(luna.statistics),
+    "storage": _numbers("CA_GetTokenStorageInformation"),
+    "hsm_storage": _numbers("CA_GetHSMStorageInformation"),
+    "tamper": _numbers("CA_MTKGetState"),
+    "transport": _numbers("CA_STMGetState"),
+    # PKCS#11's types of user; what Luna adds to them has the vendor bit.
+    "role_so": _role(0),
+    "role_crypto_officer": _role(1),
+    "role_crypto_user": _role(0x80000001),
+    "firmware": _numbers("CA_GetFirmwareVersion"),
+    "capabilities": _pairs("CA_GetHSMCapabilitySet"),
+    "policies": _pairs("CA_GetHSMPolicySet"),
+    "token_policies": _pairs("CA_GetTokenPolicies"),
     "alive": _in_session(lambda module, slot, session: module.generate_random(slot, session)),
     "objects": _in_session(lambda module, slot, session: module.count_objects(slot, session)),
 }

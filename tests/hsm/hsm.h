@@ -33,6 +33,7 @@ struct session_info { CK_SLOT_ID slot; CK_ULONG state; CK_FLAGS flags; CK_ULONG 
 enum function {
     INITIALIZE, FINALIZE, GET_INFO, GET_FUNCTION_LIST, GET_SLOT_LIST, GET_SLOT_INFO, GET_TOKEN_INFO,
     OPEN_SESSION = 12, CLOSE_SESSION, CLOSE_ALL_SESSIONS, GET_SESSION_INFO,
+    CREATE_OBJECT = 20,
     FIND_OBJECTS_INIT = 26, FIND_OBJECTS, FIND_OBJECTS_FINAL,
     GENERATE_RANDOM = 64, FUNCTIONS = 68
 };
@@ -43,6 +44,7 @@ struct function_list { struct version version; void *entry[FUNCTIONS]; };
 #define CKR_ARGUMENTS_BAD 0x7UL
 #define CKR_FUNCTION_NOT_SUPPORTED 0x54UL
 #define CKR_SESSION_COUNT 0xB1UL
+#define CKR_USER_TYPE_INVALID 0x103UL
 #define CKR_TOKEN_NOT_PRESENT 0xE0UL
 #define CKR_BUFFER_TOO_SMALL 0x150UL
 #define CKR_LOG_FULL 0x80000035UL
@@ -80,5 +82,6 @@ void put_over(CK_SLOT_ID slot, const char *label, struct token_info *info);
 
 /* luna.c */
 int audit_full(const char *label);
+void audit_log(const char *label); /* an operation that leaves records */
 
 #endif

@@ -139,6 +139,19 @@ static CK_RV close_all_sessions(CK_SLOT_ID slot)
     return REAL(CLOSE_ALL_SESSIONS, CK_SLOT_ID)(slot);
 }
 
+static CK_RV create_object(CK_SESSION_HANDLE session, void *template, CK_ULONG count, CK_ULONG *object)
+{
+    struct session_info info;
+    const char *label = session_label(session, &info);
+    FAULT("C_CreateObject", label);
+    if (label != NULL && audit_full(label))
+        return CKR_LOG_FULL;
+    CK_RV rv = REAL(CREATE_OBJECT, CK_SESSION_HANDLE, void *, CK_ULONG, CK_ULONG *)(session, template, count, object);
+    if (rv == CKR_OK && label != NULL)
+        audit_log(label);
+    return rv;
+}
+
 static CK_RV find_objects_init(CK_SESSION_HANDLE session, void *template, CK_ULONG count)
 {
     struct session_info info;
@@ -196,6 +209,7 @@ EXPORT CK_RV C_GetFunctionList(struct function_list **list)
     ours.entry[OPEN_SESSION] = open_session;
     ours.entry[CLOSE_SESSION] = close_session;
     ours.entry[CLOSE_ALL_SESSIONS] = close_all_sessions;
+    ours.entry[CREATE_OBJECT] = create_object;
     ours.entry[FIND_OBJECTS_INIT] = find_objects_init;
     ours.entry[FIND_OBJECTS] = find_objects;
     ours.entry[FIND_OBJECTS_FINAL] = find_objects_final;

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -196,28 +195,6 @@ async def test_sixty_four_tokens(tmp_path: Path, fake: FakeHsm) -> None:
     assert len(present) == 65
     assert poll.calls["C_GetTokenInfo"] == 66
     assert not poll.errors
-
-
-async def test_the_calls_of_a_poll_are_these_and_no_others(tmp_path: Path, fake: FakeHsm) -> None:
-    fake.set_luna()
-    fake.set_audit(0)
-    keys = {"liveness_every": "1h", "objects_every": "1h", "audit_every": "50ms"}
-    async with source(tmp_path, fake.module, environment=fake.environment, **keys) as hsm:
-        list(fake.calls())
-        await hsm.poll()
-        first = list(fake.calls())
-        await asyncio.sleep(0.06)
-        second_poll = await hsm.poll()
-        second = list(fake.calls())
-
-    start = ["dlopen", "C_GetFunctionList", "C_Initialize", "C_GetInfo"]
-    slots = 2 * ["C_GetSlotList"]
-    sweep = 2 * ["C_GetSlotInfo", "C_GetTokenInfo"]
-    alive = ["C_OpenSession", "C_GenerateRandom", "C_CloseSession"]
-    luna = ["CA_LogGetStatus", "CA_GetTokenStorageInformation", "CA_GetFirmwareVersion"]
-    assert first == start + slots + sweep + luna + alive
-    assert second == slots + sweep + ["CA_LogGetStatus"]
-    assert second_poll.calls == Counter(second)
 
 
 async def test_a_module_that_does_not_know_luna_counts_objects_itself(tmp_path: Path, fake: FakeHsm) -> None:

@@ -15,7 +15,7 @@ from tests.peers.softhsm import PIN, SoftHsm
 from tests.peers.token_user import TokenUser
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SOURCES = _ROOT / "tests" / "hsm"
@@ -27,7 +27,7 @@ def build(cache: Path | None = None) -> Path:
     command += ["-fvisibility=hidden"]
     sources = sorted(_SOURCES.glob("*.c"))
     digest = hashlib.sha256(" ".join(command).encode())
-    for path in [*sources, _SOURCES / "hsm.h"]:
+    for path in [*sources, *sorted(_SOURCES.glob("*.h"))]:
         digest.update(path.read_bytes())
     folder = _cache() if cache is None else cache
     module = folder / f"testhsm-{digest.hexdigest()[:16]}.so"
@@ -57,10 +57,12 @@ class FakeHsm:
         self.module = build()
         self._control = directory / "control"
         self._calls = directory / "calls"
+        self._audit = directory / "audit"
         self._values: dict[str, str] = {
             "tokens.directory": str(self.softhsm.tokens),
             "sessions.file": str(directory / "sessions"),
             "calls.file": str(self._calls),
+            "audit.file": str(self._audit),
         }
         self._write()
 
@@ -109,11 +111,33 @@ class FakeHsm:
         """Let the CA_* functions answer."""
         self.set("luna", present, token=token)
 
-    def set_audit(self, records: float, *, rate: float = 0, capacity: int = 198120, token: str = "") -> None:
-        """Fill of the audit store, from now on rising (or falling) by `rate` records a second."""
-        for key, value in (("rate", rate), ("capacity", capacity), ("since", time.time()), ("records", records)):
+    def set_audit(
+        self, records: float, *, rate: float = 0, per_object: float = 0, capacity: int = 198120, token: str = ""
+    ) -> None:
+        """Fill of the audit store, from now on rising (or falling) by `rate` records a second.
+
+        Each object that anybody creates on the token leaves `per_object` records more.
+        """
+        self._audit.unlink(missing_ok=True)
+        settings = {"rate": rate, "capacity": capacity, "since": time.time(), "records": records}
+        for key, value in {**settings, "per_object": per_object}.items():
             self._values[f"audit.{key}@{token}" if token else f"audit.{key}"] = str(value)
         self._write()
+
+    def set_statistics(self, *, up: float, idle: float, commands: float, rate: float = 0, token: str = "") -> None:
+        """Seconds up and idle, and commands executed, rising by `rate` a second from now on."""
+        for key, value in (("up", up), ("idle", idle), ("rate", rate), ("since", time.time()), ("commands", commands)):
+            self._values[f"stats.{key}@{token}" if token else f"stats.{key}"] = str(value)
+        self._write()
+
+    def set_pairs(self, key: str, values: Mapping[int, int], *, token: str = "") -> None:
+        """`capabilities`, `policies`, `token.policies` (id to value), or `ha.members` (serial to status)."""
+        self.set(key, ",".join(f"{name}:{value:#x}" for name, value in values.items()), token=token)
+
+    def set_role(self, role: str, *, attempts: int, flags: int = 1, token: str = "") -> None:
+        """`so`, `crypto_officer` or `crypto_user`; flag 1 is initialised, 2 locked out."""
+        self.set(f"role.{role}.attempts", attempts, token=token)
+        self.set(f"role.{role}.flags", flags, token=token)
 
     def set_absent(self, *, absent: bool = True, token: str) -> None:
         """Pull the token out of its slot, or put it back."""

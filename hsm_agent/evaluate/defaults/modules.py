@@ -46,6 +46,28 @@ RULES = (
         text="The firmware of {where} changed: {note}. If no update was planned, treat it as an incident.",
     ),
     Rule(
+        name="policy-changed",
+        metrics=("hsm_policies_info", "token_policies_info"),
+        condition=Changes(severity=Severity.WARNING),
+        clear_after=DAY,
+        text="Policies or capabilities of {where} changed ({metric}: {note}). If no change was planned, treat it as "
+        "an incident. First see the agent's log for which ones, then the HSM's audit log for who.",
+    ),
+    Rule(
+        name="ha-member",
+        metrics=("ha_members_up",),
+        condition=Below(warning="own", critical=0.0),
+        text="HA group {where} has only {value} usable members, fewer than it is configured with: less reserve, and "
+        "with none left no cryptography. First see ha_member_up for which, then its network, power and log.",
+    ),
+    Rule(
+        name="tamper",
+        metrics=("hsm_tampered",),
+        condition=Above(critical=1.0),
+        text="The HSM behind {where} reports a tamper or was zeroized: it refuses work and its keys may be lost. "
+        "First look at it on site and do not clear the tamper before its cause is known.",
+    ),
+    Rule(
         name="source-errors",
         metrics=("source_errors",),
         condition=Above(warning=1.0),

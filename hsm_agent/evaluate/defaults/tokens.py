@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hsm_agent.evaluate.rules import DAY, HOUR, Above, Below, Grows, Match, Reaches, Rule
+from hsm_agent.evaluate.rules import DAY, HOUR, Above, Below, Falls, Grows, Match, Reaches, Rule
+from hsm_agent.model import Severity
 
 MINUTE = 60.0
 STORAGE = "token_storage_used_percent"
@@ -77,6 +78,21 @@ RULES = (
         condition=Above(warning=1.0, critical=3.0),
         text="Wrong PINs on token {where}: {metric} is {value} (1 count low, 2 final try, 3 locked); locked means "
         "no log-in and for some modules the loss of the keys. First find who tries, and stop it.",
+    ),
+    Rule(
+        name="login-attempts",
+        metrics=("token_login_attempts_left",),
+        condition=Falls(severity=Severity.WARNING),
+        clear_after=DAY,
+        text="Wrong login as {role} on token {where}: attempts left {note}; at 0 the role is locked, and a security "
+        "officer's last one may zeroize the HSM. First find who tries, and stop it.",
+    ),
+    Rule(
+        name="role-locked",
+        metrics=("token_role_locked",),
+        condition=Above(critical=1.0),
+        text="Role {role} of token {where} is locked after too many wrong logins: applications that log in with it "
+        "fail. First find and stop who tries, then have the security officer reset it.",
     ),
     Rule(
         name="clock-offset",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 import sys
@@ -10,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from hsm_agent.collect.base import CollectorContext, SourceFailure
-from hsm_agent.collect.pkcs11 import Pkcs11Collector, Pkcs11Settings, calls_a_day
+from hsm_agent.collect.pkcs11 import Pkcs11Collector, Pkcs11Settings
 from tests.unit.collect.pkcs11_raws import slot_hex, token_hex
 
 FAKE = str(Path(__file__).resolve().parents[2] / "fakes" / "pkcs11_worker.py")
@@ -90,32 +91,6 @@ def test_what_an_operator_may_not_write(wrong: dict[str, Any]) -> None:
         Pkcs11Settings.model_validate({**MINIMAL, **wrong})
 
 
-def test_calls_a_day_of_a_plain_token() -> None:
-    calls = calls_a_day(Pkcs11Settings.model_validate(MINIMAL), ())
-
-    assert calls == {
-        "C_GetFunctionList": 144,
-        "C_Initialize": 144,
-        "C_GetInfo": 144,
-        "C_Finalize": 144,
-        "C_GetSlotList": 2880,
-        "C_GetSlotInfo": 1440,
-        "C_GetTokenInfo": 1440,
-    }
-
-
-def test_calls_a_day_of_a_luna_with_everything_switched_on() -> None:
-    keys = {"liveness_every": "1h", "objects_every": "1h"}
-    calls = calls_a_day(Pkcs11Settings.model_validate({**MINIMAL, **keys}), LUNA)
-
-    assert calls["CA_LogGetStatus"] == 5760
-    assert calls["CA_GetTokenStorageInformation"] == 288
-    assert calls["CA_GetFirmwareVersion"] == 1
-    assert calls["C_GenerateRandom"] == 24
-    assert calls["C_FindObjectsInit"] == 24
-    assert calls["C_OpenSession"] == calls["C_CloseSession"] == 48
-
-
 def _collector(state: Path, script: dict[str, Any], **keys: Any) -> Pkcs11Collector:
     environment = {"FAKE_WORKER": json.dumps(script), "FAKE_MARKS": str(state)}
     settings = Pkcs11Settings.model_validate({**MINIMAL, "environment": environment, "every": "10s", **keys})
@@ -150,6 +125,22 @@ async def test_a_luna_is_asked_for_everything_at_the_start(tmp_path: Path) -> No
     assert [result[0] for result in poll.raw["results"]] == ["token", "audit", "storage", "firmware", "alive"]
     assert 4.5 < poll.next_in <= 5  # records wait
     assert calls["CA_LogGetStatus"] == 5760
+
+
+async def test_an_inventory_that_failed_in_part_is_read_again_before_the_next_day(tmp_path: Path) -> None:
+    failing = {"calls": [["CA_GetHSMPolicySet", 0x30, 1]], "payload": None}
+    steps: dict[str, Any] = {"policies/1": {"once": failing, "then": [[7, 1]]}}
+    collector = _collector(
+        tmp_path, _script(("CA_GetHSMPolicySet",), **steps), every="50ms", storage_every="50ms", policies="all"
+    )
+    polls = []
+    for _ in range(3):
+        polls.append(await collector.poll())
+        await asyncio.sleep(0.06)
+    await collector.close()
+
+    found = [[r.value for r in poll.readings if r.metric == "hsm_policies_info"] for poll in polls]
+    assert found == [[None], [1], []]
 
 
 async def test_a_token_of_which_nothing_can_be_read_fails_the_source_with_one_line(tmp_path: Path) -> None:

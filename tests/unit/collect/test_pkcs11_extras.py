@@ -32,7 +32,7 @@ def test_audit_readings_alone_leave_the_sweep_s_readings_alone() -> None:
         parsed = _after(audit, known=parsed.known, sweep=False, **LUNA)
 
     assert _read(parsed, "audit_seconds_to_full") == pytest.approx((198_120 - 40_000) / 2000)
-    assert len(parsed.readings) == 4
+    assert len(parsed.readings) == 6
 
 
 def test_a_fresh_process_needs_three_readings_again() -> None:
@@ -59,7 +59,8 @@ def test_a_function_that_is_no_longer_known_makes_its_readings_unavailable() -> 
 def test_a_failing_function_is_an_error_with_its_own_reason() -> None:
     parsed = _after(swept(1), asked("storage", 1, "CA_GetTokenStorageInformation", None, rv=0x80000024), **LUNA)
 
-    reason = "CA_GetTokenStorageInformation on slot 1 returned CKR_TIMEOUT (0x80000024)"
+    returned = "CA_GetTokenStorageInformation on slot 1 returned CKR_TIMEOUT (0x80000024)"
+    reason = f"{returned}: check the HSM and the link to it"
     assert _read(parsed, "token_storage_used_percent") == reason
     assert parsed.errors == (f"alpha: {reason}",)
     assert _read(parsed, "token_present") == 1

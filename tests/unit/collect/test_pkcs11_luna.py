@@ -4,8 +4,14 @@ import math
 
 import pytest
 
-from hsm_agent.collect.pkcs11_luna import audit_facts, fill_facts, storage_facts, store_facts
-from hsm_agent.worker.names import LOG_FULL
+from hsm_agent.collect.pkcs11_luna import (
+    audit_facts,
+    audit_role_facts,
+    fill_facts,
+    storage_facts,
+    store_facts,
+)
+from hsm_agent.worker.names import LOG_AUDIT_NOT_INITIALIZED, LOG_FULL
 
 CAPACITY = 100_000
 
@@ -44,6 +50,33 @@ def test_without_an_answer_only_the_capacity_is_known() -> None:
         ("audit_used_percent", "why"),
         ("audit_seconds_to_full", "why"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("status", "role", "export"),
+    [
+        ([1, 0, 0, 1, 5], 1, 1),
+        pytest.param([1, 0x80000033, 0, 1, 5], 1, 0, id="the daemon could not write"),
+        pytest.param([0, 0, 0, 1, 5], 0, "the HSM's audit role is not initialised", id="no auditor"),
+        pytest.param(
+            [LOG_AUDIT_NOT_INITIALIZED, 0, 0, 1, 5], 0, "the HSM's audit role is not initialised", id="by code"
+        ),
+        pytest.param(
+            [0x7777, 0, 0, 1, 5], "the HSM says unknown code 0x7777 of its audit role", 1, id="something else"
+        ),
+        (None, "why", "why"),
+    ],
+)
+def test_the_auditor_and_his_export(status: list[int] | None, role: object, export: object) -> None:
+    found = [fact.reason if fact.value is None else fact.value for fact in audit_role_facts(status, "why")]
+
+    assert found == [role, export]
+
+
+def test_a_refusal_for_want_of_an_auditor_says_so() -> None:
+    facts = audit_role_facts(None, "why", uninitialized=True)
+
+    assert [fact.value for fact in facts] == [0, None]
 
 
 def test_partition_storage() -> None:

@@ -5,6 +5,7 @@ import json
 from hsm_agent.collect.pkcs11_book import Known, Watch
 from hsm_agent.collect.pkcs11_parse import parse
 from hsm_agent.collect.pkcs11_raw import mask, typed
+from tests.unit.collect.luna_answers import young
 from tests.unit.collect.pkcs11_raws import asked, info_hex, raw, swept
 
 
@@ -29,6 +30,17 @@ def test_masking_takes_out_labels_serials_paths_and_texts_and_keeps_what_collide
     present = {reading.resource for reading in readings if reading.metric == "token_present"}
     assert present == {"serial-2", "serial-3", "slot 3"}
     assert recorded["results"][0][4] != masked["results"][0][4]
+
+
+def test_masking_takes_out_the_serials_of_an_ha_group_and_keeps_whose_they_are() -> None:
+    group = asked("ha", 1, "CA_GetHAState", None)
+    group[4] = young({"447712": 0, "447713": 0x30}, serial="4477")
+    masked = mask(raw(swept(1), swept(2, label="beta", serial="447712"), group, functions=["CA_GetHAState"]))
+    parsed = parse(masked, Watch(source="hsm"), Known())
+
+    assert b"4477".hex() not in json.dumps(masked)
+    assert parsed.remarks == ()  # the member is still known to be watched
+    assert [reading.value for reading in parsed.readings if reading.metric == "ha_member_up"] == [1, 0]
 
 
 def test_masking_hides_slot_ids_that_are_made_of_serials_and_keeps_counted_ones() -> None:

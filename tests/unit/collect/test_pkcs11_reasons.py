@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.pkcs11_reasons import ended, hung, not_loaded, returned
+from hsm_agent.collect.pkcs11_reasons import LUNA_ADVICE, ended, hung, not_loaded, returned
+from hsm_agent.worker.names import LUNA_CODES
 
 MODULE = "/opt/v/libv.so"
 
@@ -36,7 +37,9 @@ def test_last_words_are_quoted_and_bounded() -> None:
 
 
 def test_luna_s_codes_have_names_beside_luna_s_functions_only() -> None:
-    assert returned("C_Login", 0x80000035, None, luna=True) == "C_Login returned CKR_LOG_FULL (0x80000035)"
+    told = returned("C_Login", 0x80000035, None, luna=True)
+
+    assert told.startswith("C_Login returned CKR_LOG_FULL (0x80000035): the audit store is full and must be exported")
     assert returned("C_Login", 0x80000035, None, luna=False) == "C_Login returned vendor code 0x80000035"
 
 
@@ -62,3 +65,29 @@ def test_what_the_loader_said_is_explained(answer: dict[str, str], text: str) ->
 
     assert reason.startswith(MODULE)
     assert text in reason
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "advice"),
+    [
+        (0x80000007, "USER_LOCKED_OUT", "security officer"),
+        (0x8000001C, "SO_LOGIN_FAILURE_THRESHOLD", "zeroizes"),
+        (0x8000002A, "HSM_STORAGE_FULL", "partition"),
+        (0x8000002B, "DEVICE_TIMEOUT", "driver"),
+        (0x8000002C, "CONTAINER_OBJECT_STORAGE_FULL", "delete objects"),
+        (0x80000035, "LOG_FULL", "export"),
+        (0x80000039, "LOG_AUDIT_NOT_INITIALIZED", "audit role"),
+        (0x80000076, "HSM_TAMPERED", "on site"),
+        (0x80000115, "TIME_NOT_INITIALIZED", "time"),
+        (0xE0, "TOKEN_NOT_PRESENT", "slot"),
+    ],
+)
+def test_a_code_is_named_and_says_what_to_do(value: int, name: str, advice: str) -> None:
+    told = returned("CA_Any", value, 1, luna=True)
+
+    assert told.startswith(f"CA_Any on slot 1 returned CKR_{name} (0x{value:x}): ")
+    assert advice in told.partition(": ")[2]
+
+
+def test_every_code_of_luna_s_has_advice() -> None:
+    assert set(LUNA_ADVICE) == set(LUNA_CODES)

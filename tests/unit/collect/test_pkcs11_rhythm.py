@@ -71,6 +71,17 @@ def test_inventory_is_due_at_its_time_of_day() -> None:
     assert Group.INVENTORY in rhythm.due(12 * 3600)
 
 
+def test_what_was_incomplete_is_due_again_before_its_own_time_and_never_later() -> None:
+    rhythm = _rhythm()
+    rhythm.done(rhythm.due(0.0), 0.0, NOON)
+    rhythm.again(Group.INVENTORY, 300.0)
+    rhythm.again(Group.AUDIT, 300.0)
+
+    assert Group.INVENTORY not in rhythm.due(299.0)
+    assert Group.INVENTORY in rhythm.due(300.0)
+    assert rhythm.next_in(0.0) == 15.0
+
+
 @pytest.mark.parametrize(("at", "hours"), [(dt.time(0, 0), 12), (dt.time(13, 30), 1.5), (dt.time(12, 0), 24)])
 def test_seconds_until(at: dt.time, hours: float) -> None:
     assert seconds_until(at, NOON) == hours * 3600

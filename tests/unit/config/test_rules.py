@@ -13,6 +13,7 @@ from hsm_agent.evaluate.rules import (
     Above,
     Below,
     Changes,
+    Falls,
     Grows,
     Match,
     NotFalling,
@@ -73,6 +74,7 @@ def test_a_default_can_be_had_alone() -> None:
         ),
         ({"reaches": {"level": 95, "critical": "14d"}}, Reaches(level=95, critical=14 * 86400.0)),
         ({"changes": {}}, Changes(severity=Severity.WARNING)),
+        ({"falls": {"severity": "critical"}}, Falls(severity=Severity.CRITICAL)),
         ({"not_falling": {"above": 3, "warning": "15m"}}, NotFalling(above=3, warning=900.0)),
     ],
 )

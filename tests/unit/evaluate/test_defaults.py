@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.unit.evaluate.recorded import Recorded
 
 SNMP_TEXT_OCTETS = 255
+LABELS = {"login-attempts": {"role"}, "role-locked": {"role"}}
+"""Labels that every reading of a rule's metrics has, so that its text may name them."""
 
 
 def replay(series: Recorded, *, restarts: int = 0) -> list[tuple[float, Event]]:
@@ -78,7 +80,12 @@ def test_the_default_rules_are_those_of_the_promise() -> None:
         "token-missing",
         "token-unresponsive",
         "pin",
+        "login-attempts",
+        "role-locked",
         "firmware-changed",
+        "policy-changed",
+        "ha-member",
+        "tamper",
         "clock-offset",
         "appliance-trouble",
         "partition-zeroized",
@@ -98,10 +105,21 @@ def test_default_rules_stand_on_known_metrics_and_known_rules() -> None:
     for rule in DEFAULT_RULES:
         assert set(rule.metrics) <= set(METRICS)
         assert set(rule.inhibited_by) <= names
-        assert set(re.findall(r"\{(\w+)\}", rule.text)) <= FIELDS
+        assert set(re.findall(r"\{(\w+)\}", rule.text)) <= FIELDS | LABELS.get(rule.name, set())
 
 
 def test_a_source_that_is_down_holds_back_what_hangs_on_it_and_nothing_else() -> None:
     free = {rule.name for rule in DEFAULT_RULES if not rule.inhibited_by}
 
     assert free == {"source-down", "sink-down", "spool-filling", "events-dropped", "spool-failed"}
+
+
+def test_every_further_wrong_login_is_told_under_one_alarm_until_a_good_one() -> None:
+    judge, told = Judge(*DEFAULT_RULES), []
+    for minute, left in enumerate((10, 9, 9, 8, 8, 10)):
+        labels = (("role", "crypto_officer"),)
+        told += judge.read(minute * 60.0, left, "token_login_attempts_left", labels=labels)
+
+    assert [event.kind.name for event in told] == ["RAISED", "RAISED", "CLEARED"]
+    assert len({event.alarm_id for event in told}) == 1
+    assert "Wrong login as crypto_officer on token luna/keys: attempts left 10 -> 8" in told[1].text

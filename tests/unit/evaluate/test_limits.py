@@ -12,6 +12,7 @@ from hsm_agent.evaluate.rules import (
     Below,
     Changes,
     Condition,
+    Falls,
     Grows,
     NotFalling,
     RateChanges,
@@ -59,6 +60,7 @@ WARNING, CRITICAL = Severity.WARNING, Severity.CRITICAL
             id="reaches",
         ),
         pytest.param(Changes(), WARNING, "hsm_firmware_info", None, ("", ""), id="changes"),
+        pytest.param(Falls(), WARNING, "token_login_attempts_left", None, ("", ""), id="falls"),
         pytest.param(NotFalling(warning=900), WARNING, "audit_records", None, ("15m", "15m"), id="not falling"),
     ],
 )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.worker.names import is_luna_library, name
+from hsm_agent.worker.names import is_luna_library, is_refusal, name
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,19 @@ def test_luna_libraries_are_known_by_their_makers_names() -> None:
     assert is_luna_library("SafeNet")
     assert is_luna_library("Thales")
     assert not is_luna_library("SoftHSM")
+
+
+@pytest.mark.parametrize(
+    ("value", "refusal"),
+    [
+        (0x8000001A, True),
+        (0x7, True),
+        pytest.param(0x80004711, True, id="a vendor code nobody knows"),
+        (0x30, False),
+        (0x80000024, False),
+        (2**32 - 1, False),
+        (2**64 - 1, False),
+    ],
+)
+def test_refusals_are_told_from_failures(value: int, *, refusal: bool) -> None:
+    assert is_refusal(value) is refusal
