@@ -22,6 +22,7 @@ from hsm_agent.evaluate.rules import (
     Rule,
 )
 from hsm_agent.metrics import METRICS
+from hsm_agent.metrics.custom import is_custom
 from hsm_agent.model import Severity
 from hsm_agent.settings import Duration, Strict, duration
 
@@ -49,9 +50,18 @@ def _meant(name: str, known: Iterable[str]) -> str:
 
 def _known_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
-        if name not in METRICS:
+        if name not in METRICS and not is_custom(name):  # those are held against the sources' own, in the tree
             raise ValueError(f"no kind of source produces '{name}'{_meant(name, METRICS)}")
     return names
+
+
+def check_declared(rules: Iterable[RuleSettings], declared: Iterable[str]) -> None:
+    """Raises ValueError where a rule names a metric `custom_…` that no source declares."""
+    known = sorted(declared)
+    for index, rule in enumerate(rules):
+        for name in rule.metric or ():
+            if name not in METRICS and name not in known:
+                raise ValueError(f"rules.{index}.metric: no source declares '{name}'{_meant(name, known)}")
 
 
 def _one_or_more(value: object) -> object:

@@ -37,6 +37,7 @@ SECTIONS = {
     "Top level": "",
     "agent": "agent.",
     "sources: pkcs11": "sources[pkcs11].",
+    "sources: snmp": "sources[snmp].",
     "rules": "rules.",
     "serve": "serve.",
     "serve.snmp": "serve.snmp.",

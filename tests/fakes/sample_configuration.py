@@ -69,7 +69,8 @@ def switched_on(text: str) -> str:
         found = _SWITCHED_OFF.match(line)
         if found is None and line.lstrip().startswith("#"):
             continue
-        if found is not None and (empty := _EMPTY_LIST.match(lines[-1])) is not None:
+        empty = _EMPTY_LIST.match(lines[-1]) if found is not None else None
+        if found is not None and empty is not None and len(found[1]) >= len(empty[1]):
             lines[-1] = f"{empty[1]}{empty[2]}:"
         lines.append(f"{found[1]}{found[2]}" if found is not None else line)
     return "\n".join(lines) + "\n"

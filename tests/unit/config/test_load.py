@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hsm_agent.collect.pkcs11 import Pkcs11Settings
 from hsm_agent.config.errors import ConfigError
 from hsm_agent.config.load import load, refuse_writable
 
@@ -39,6 +40,7 @@ def test_words_of_older_yaml_are_words(tmp_path: Path) -> None:
     text = "sources: [{name: on, kind: pkcs11, module: /m, luna: off, inventory_at: 01:30}]\n"
     (source,) = load(_write(tmp_path, text), {}).config.sources
 
+    assert isinstance(source, Pkcs11Settings)
     assert source.name == "on"
     assert source.luna == "off"
     assert (source.inventory_at.hour, source.inventory_at.minute) == (1, 30)
@@ -48,8 +50,8 @@ def test_relative_paths_start_at_the_files_folder_or_above_conf(tmp_path: Path) 
     beside = load(_write(tmp_path / "etc", SOURCE), {}).config
     above = load(_write(tmp_path / "conf", SOURCE), {}).config
 
-    assert beside.sources[0].module == tmp_path / "etc" / "lib" / "module.so"
-    assert above.sources[0].module == tmp_path / "lib" / "module.so"
+    modules = [source.module for source in (*beside.sources, *above.sources) if isinstance(source, Pkcs11Settings)]
+    assert modules == [tmp_path / "etc" / "lib" / "module.so", tmp_path / "lib" / "module.so"]
     assert above.agent.state_directory == tmp_path / "var"
 
 
@@ -77,6 +79,7 @@ def test_any_key_can_be_overridden_from_the_environment(tmp_path: Path) -> None:
     assert config.agent.name == "elsewhere"
     assert [source.name for source in config.sources] == ["a", "b"]
     assert config.sources[0].every == 5.0
+    assert isinstance(config.sources[0], Pkcs11Settings)
     assert config.sources[0].tokens == ("a", "b")
     assert config.serve.http is None
 
