@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import delay, footprint, machine, snmp, spool, sweep
+from benchmarks import appliances, delay, footprint, machine, snmp, spool, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -21,6 +21,7 @@ _FIGURES: dict[str, Callable[..., Coroutine[object, object, None]]] = {
     "delay": delay.run,
     "spool": spool.run,
     "footprint": footprint.run,
+    "appliances": appliances.run,
 }
 _VAR = Path(__file__).resolve().parents[1] / "var"
 """Not /tmp: a file system in memory would make every fsync free."""

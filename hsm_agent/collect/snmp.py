@@ -134,11 +134,12 @@ class SnmpCollector:
         haul = await fetch(client, self._plan)
         if not haul.answers:
             client.close()
-            raise SourceFailure(f"no answer: {haul.errors[0]}")
+            raise SourceFailure(f"{self._settings.to}: {haul.errors[0]}")
         parsed = await self._parse(haul)
         errors = (*haul.errors, *self._absent(parsed))
         if not any(reading.value is not None for reading in parsed.readings):
-            raise SourceFailure(errors[0] if errors else "it has no value that has a meaning here")
+            why = errors[0] if errors else "it has no value that has a meaning here"
+            raise SourceFailure(f"{self._settings.to}: {why}")
         self._known = parsed.known
         return Poll(
             readings=parsed.readings,

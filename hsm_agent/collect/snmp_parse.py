@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Key = tuple[str, str, Labels]
 """Resource, metric and identifying labels."""
 _NOT_THERE = "the appliance does not report it any more"
+_MOST_MISSED = 1000
+"""Readings that are missed at once: a host whose interfaces come and go would gather them for ever."""
 _PRINTABLE = range(32, 127)
 
 
@@ -97,10 +99,11 @@ def parse(fetched: Fetched, profiles: Sequence[Profile], known: Known, *, source
             facts.setdefault(fact.key, fact)
             count += 1
         found.append(count > 0)
-    for key, origin in known.seen.items():
-        if key not in facts:
-            resource, metric, labels = key
-            facts[key] = _Fact(resource, metric, None, labels, origin, fetched.failed.get(origin, _NOT_THERE))
+    missed = [key for key in known.seen if key not in facts]
+    for key in missed[:_MOST_MISSED]:  # those that have been missed longest stand last
+        resource, metric, labels = key
+        origin = known.seen[key]
+        facts[key] = _Fact(resource, metric, None, labels, origin, fetched.failed.get(origin, _NOT_THERE))
     readings = tuple(
         Reading(
             source=source,

@@ -13,7 +13,8 @@ from hsm_agent.collect.base import SourceFailure
 from hsm_agent.wire.usm import AuthProtocol, PrivacyProtocol
 from tests.fakes import appliances
 from tests.integration.snmp_source import WALKS, poll, reading, set_secrets, table, v2c, v3
-from tests.peers.snmpsim import Snmpsim
+from tests.peers.snmpd import Snmpd
+from tests.peers.snmpsim import AUTH_SECRET, PRIVACY_SECRET, Snmpsim
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,6 +79,29 @@ async def test_v3_polls_go_on_after_the_appliance_restarted(peer: Snmpsim) -> No
     assert table(first).keys() <= table(second).keys()
 
 
+async def test_net_snmps_own_agent_is_read(tmp_path: Path) -> None:
+    lines = [
+        f'createUser nms SHA-256 "{AUTH_SECRET}" AES "{PRIVACY_SECRET}"',
+        "rouser nms authpriv",
+        "includeAllDisks 10%",
+    ]
+    async with Snmpd(tmp_path, lines) as snmpd:
+        found = await poll(v3(snmpd.port, "net-snmp-host", context=""))
+
+    metrics = {reading.metric for reading in found.readings if reading.value is not None}
+    assert found.errors == ()
+    assert metrics >= {
+        "host_uptime_seconds",
+        "host_load",
+        "host_memory_used_percent",
+        "host_disk_used_percent",
+        "host_network_received_bytes_total",
+    }
+    memory = next(reading.value for reading in found.readings if reading.metric == "host_memory_used_percent")
+    assert memory is not None
+    assert 0 < memory < 100
+
+
 # Failures
 
 
@@ -102,7 +126,7 @@ async def test_wrong_credentials_are_named(peer: Snmpsim, change: dict[str, Any]
 async def test_a_wrong_community_is_suspected_after_silence(peer: Snmpsim) -> None:
     began = time.monotonic()
 
-    with pytest.raises(SourceFailure, match=r"no answer within 0\.6 s.*a wrong community gets no answer either"):
+    with pytest.raises(SourceFailure, match=r"udp:127.0.0.1:\d+: no answer within 0\.6 s.*a wrong community gets no answer either"):
         await poll(v2c(peer.port, "luna", community={"env": "WRONG"}, timeout="600ms"))
 
     assert time.monotonic() - began < 1.5

@@ -113,6 +113,16 @@ def test_what_was_there_and_is_not_is_unavailable_with_the_reason() -> None:
     ]
 
 
+def test_what_is_missed_does_not_pile_up_for_ever() -> None:
+    known = Known()
+    for turn in range(6):
+        there: dict[Oid, dict[Oid, Raw]] = {(turn, row): {(3,): row} for row in range(300)}
+        known = parsed({"tables": [ROWS]}, Fetched(values={}, rows={ENTRY: there}), known).known
+
+    assert len(known.seen) == 300 + 1000
+    assert {place.split(".")[0] for place, _, _ in known.seen} == {"5", "4", "3", "2", "1"}
+
+
 def test_a_table_that_is_not_answered_makes_its_rows_unavailable() -> None:
     first = parsed({"tables": [ROWS]}, Fetched(values={}, rows=rows(((1,), {1: b"a", 3: 5}))))
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.config.rules import RuleSettings, effective_rules
+from hsm_agent.config.rules import RuleSettings, check_declared, effective_rules
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
 from hsm_agent.evaluate.rules import (
     Above,
@@ -142,3 +142,15 @@ def test_only_changes_are_cleared_by_time() -> None:
 def test_a_rule_cannot_wait_for_one_that_is_not_there() -> None:
     with pytest.raises(ValueError, match=r"rules\.0\.inhibited_by: there is no rule 'nope'"):
         _effective({**NEW, "changes": {}, "inhibited_by": ["nope"]})
+
+
+def test_a_metric_of_the_configurations_own_needs_a_source_that_declares_it() -> None:
+    rules = [RuleSettings.model_validate({"name": "mine", "metric": "custom_jobs", "above": {"warning": 1}})]
+
+    check_declared(rules, {"custom_jobs"})
+    with pytest.raises(
+        ValueError, match=r"rules\.0\.metric: no source declares 'custom_jobs', did you mean 'custom_job'\?"
+    ):
+        check_declared(rules, {"custom_job"})
+    with pytest.raises(ValueError, match=r"rules\.0\.metric: no source declares 'custom_jobs'$"):
+        check_declared(rules, ())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hsm_agent.wire import ber, snmp_v3
 from hsm_agent.wire.engine import Salts
@@ -91,6 +93,18 @@ def test_an_agent_whose_clock_jumped_is_followed() -> None:
 
     assert asked(manager, agent) == Learned()
     assert asked(manager, agent) == Answered(7, 0, 0, NULLS)
+
+
+@given(st.integers(0, 400), st.binary(max_size=12))
+def test_no_datagram_breaks_it(place: int, noise: bytes) -> None:
+    for manager, agent in ((v2c(), InformReceiver()), (v3(), InformReceiver(user=PRIV_USER))):
+        if not manager.ready:
+            ready(manager, agent)
+        answer = agent.answer(manager.encode_get(7, NAMES, NOW), NOW) or b""
+        place = min(place, len(answer))
+
+        manager.receive(answer[:place] + noise + answer[place + len(noise) :], NOW)
+        manager.receive(noise, NOW)
 
 
 def test_a_wrong_key_is_named() -> None:
