@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hsm_agent.metrics import METRICS
 from hsm_agent.verbs import running
 from hsm_agent.verbs.words import FAILED, config_option, fail, format_option, load_or_exit, unused_config_option
 from hsm_agent.version import VERSION
@@ -67,7 +66,7 @@ def poll(config: Path | None, form: str, record: Path | None, *, explain: bool) 
     if form == "json":
         click.echo(as_json(results, explain=explain))
     else:
-        show.polled(results, {name: metric.unit for name, metric in METRICS.items()})
+        show.polled(results)
         if explain:
             show.explained(results)
     for result in results:

@@ -8,6 +8,7 @@ from pydantic import Discriminator
 
 from hsm_agent.collect.command import CommandSettings
 from hsm_agent.collect.pkcs11 import Pkcs11Settings
+from hsm_agent.collect.snmp import SnmpSettings
 
-AnySource = Annotated[Pkcs11Settings | CommandSettings, Discriminator("kind")]
+AnySource = Annotated[Pkcs11Settings | CommandSettings | SnmpSettings, Discriminator("kind")]
 """One of the kinds of source; told apart by `kind`."""

@@ -103,6 +103,10 @@ class SourceSettings(Strict):
         """Files that the agent runs or loads, by key: refused where others, or the agent's own user, can write them."""
         return {}
 
+    def declares(self) -> frozenset[str]:
+        """Metrics (`custom_…`) that this source's own configuration names, and that rules may name then."""
+        return frozenset()
+
     @staticmethod
     def mask(raw: object) -> object:
         """What a poll brought, fit to be shown to others; None where there is nothing to record."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import re
 
 from hsm_agent.metrics import METRICS, agent
+from hsm_agent.metrics.custom import is_custom
 
-_CUSTOM = re.compile(r"custom_[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _OWN = frozenset(metric.name for metric in agent.METRICS)
 
 
@@ -17,7 +16,7 @@ def check_metric(name: str) -> str:
     Raises ValueError otherwise. What the agent says of itself and of its sources is not for others to say, and the
     content of an `..._info` metric is in its labels.
     """
-    if _CUSTOM.fullmatch(name):
+    if is_custom(name):
         return name
     if name in _OWN or name.startswith("source_"):
         raise ValueError(f"'{name}' is what the agent says of itself or of a source; take a name of your own: custom_…")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from hsm_agent.config.rule_metrics import MetricNames, meant
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
 from hsm_agent.evaluate.rules import (
     Above,
@@ -22,7 +22,6 @@ from hsm_agent.evaluate.rules import (
     Reaches,
     Rule,
 )
-from hsm_agent.metrics import METRICS
 from hsm_agent.model import Severity
 from hsm_agent.settings import Duration, Strict, duration
 
@@ -41,27 +40,6 @@ def _level(value: object) -> object:
 
 
 Level = Annotated[float | Literal["own"], BeforeValidator(_level)]
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f", did you mean '{close[0]}'?" if close else ""
-
-
-def _known_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names:
-        if name not in METRICS:
-            raise ValueError(f"no kind of source produces '{name}'{_meant(name, METRICS)}")
-    return names
-
-
-def _one_or_more(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
-MetricNames = Annotated[
-    tuple[str, ...], Field(min_length=1), BeforeValidator(_one_or_more), AfterValidator(_known_metrics)
-]
 
 
 class _AtLeastOne(Strict):
@@ -227,10 +205,10 @@ class RuleSettings(Strict):
         if len(given) > 1:
             raise ValueError(f"one condition a rule; this one has {' and '.join(given)}")
         if self.name not in _DEFAULTS and not given:
-            hint = _meant(self.name, _DEFAULTS) or f"; a new one needs one of {', '.join(_CONDITIONS)}"
+            hint = meant(self.name, _DEFAULTS) or f"; a new one needs one of {', '.join(_CONDITIONS)}"
             raise ValueError(f"no default rule is called '{self.name}'{hint}")
         if self.name not in _DEFAULTS and self.metric is None:
-            hint = _meant(self.name, _DEFAULTS) or "; a new one needs a metric"
+            hint = meant(self.name, _DEFAULTS) or "; a new one needs a metric"
             raise ValueError(f"no default rule is called '{self.name}'{hint}")
         return self
 

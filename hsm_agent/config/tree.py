@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from hsm_agent.collect import AnySource
 from hsm_agent.config.agent import AgentSettings
+from hsm_agent.config.rule_metrics import check_declared
 from hsm_agent.config.rules import RuleSettings, effective_rules
 from hsm_agent.deliver import AnySink
 from hsm_agent.model import AGENT_SOURCE
@@ -56,6 +57,7 @@ class Config(Strict):
                     raise ValueError(f"{place}.{index}.name: two things are called {name!r}")
                 if place == "sources" and name == AGENT_SOURCE:
                     raise ValueError(f"{place}.{index}.name: {AGENT_SOURCE!r} is the agent itself; choose another name")
+        check_declared(self.rules, frozenset().union(*(source.declares() for source in self.sources)))
         self.effective_rules()
         return self
 

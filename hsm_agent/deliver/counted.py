@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from hsm_agent.address import describe
 from hsm_agent.deliver.base import Retry
 from hsm_agent.deliver.stamp import MESSAGES_A_TURN, Stamp
-from hsm_agent.deliver.streams import Connection, Route, describe
 from hsm_agent.model import Guarantee
 from hsm_agent.wire.framing import frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from hsm_agent.deliver.streams import Connection, Route
     from hsm_agent.model import Event
 
 _WINDOW = 64

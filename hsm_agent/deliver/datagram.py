@@ -7,10 +7,9 @@ import errno
 import socket
 from typing import TYPE_CHECKING, cast
 
-from hsm_agent.deliver.address import Address, Endpoint, endpoints, let_routers_fragment
+from hsm_agent.address import Address, Endpoint, describe, endpoints, let_routers_fragment
 from hsm_agent.deliver.base import Refused, Retry
 from hsm_agent.deliver.stamp import MESSAGES_A_TURN, Stamp
-from hsm_agent.deliver.streams import describe
 from hsm_agent.model import Guarantee
 
 if TYPE_CHECKING:

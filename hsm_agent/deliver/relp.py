@@ -6,15 +6,16 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hsm_agent.address import describe
 from hsm_agent.deliver.base import Refused, Retry
 from hsm_agent.deliver.stamp import MESSAGES_A_TURN, Stamp
-from hsm_agent.deliver.streams import Connection, Route, describe
 from hsm_agent.model import Guarantee
 from hsm_agent.wire.relp import Accepted, Answer, Opened, Rejected, RelpError, Session, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from hsm_agent.deliver.streams import Connection, Route
     from hsm_agent.model import Event
 
 _GOODBYE_SECONDS = 0.9

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from hsm_agent.deliver.address import Address, source_address
+from hsm_agent.address import Address, source_address
 from hsm_agent.deliver.snmp_inform import InformSink
 from hsm_agent.deliver.snmp_peer import Peer
 from hsm_agent.deliver.snmp_trap import TrapSink
-from hsm_agent.deliver.snmp_user import SnmpUser, trap_receiver_line
 from hsm_agent.model import Guarantee, Severity
 from hsm_agent.secret import Secret
 from hsm_agent.settings import Duration, Strict
+from hsm_agent.snmp_user import SnmpUser, trap_receiver_line
 
 if TYPE_CHECKING:
     from hsm_agent.deliver.base import SinkContext

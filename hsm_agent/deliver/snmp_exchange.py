@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsm_agent.deliver.snmp_link import LinkError
+from hsm_agent.datagrams import LinkError
 from hsm_agent.wire.snmp import ErrorStatus
 from hsm_agent.wire.snmp_counters import Count
 from hsm_agent.wire.snmp_originator import Acknowledged, Complaint, Declined, Learned, TooBigError
@@ -16,7 +16,7 @@ from hsm_agent.wire.snmp_originator import Acknowledged, Complaint, Declined, Le
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hsm_agent.deliver.snmp_link import Link
+    from hsm_agent.datagrams import Link
     from hsm_agent.wire.snmp_originator import Originator, Outcome
 
 WINDOW = 16

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from hsm_agent.datagrams import LinkError
 from hsm_agent.deliver.base import Refused, Retry
 from hsm_agent.deliver.snmp_exchange import WINDOW, Exchange, ExchangeError
-from hsm_agent.deliver.snmp_link import LinkError
 from hsm_agent.model import Guarantee
 from hsm_agent.wire.notification import encode_notification
 from hsm_agent.wire.snmp import ErrorStatus

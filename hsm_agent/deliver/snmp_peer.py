@@ -7,12 +7,12 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hsm_agent.deliver.snmp_link import Link, open_link
+from hsm_agent.datagrams import Link, open_link
 from hsm_agent.wire.notification import encode_event
 from hsm_agent.wire.snmp_originator import Originator
 
 if TYPE_CHECKING:
-    from hsm_agent.deliver.address import Address
+    from hsm_agent.address import Address
     from hsm_agent.deliver.base import SinkContext
     from hsm_agent.model import Event
     from hsm_agent.wire.usm import User

@@ -6,8 +6,8 @@ import asyncio
 import errno
 from typing import TYPE_CHECKING
 
+from hsm_agent.datagrams import Link, LinkError
 from hsm_agent.deliver.base import Refused, Retry
-from hsm_agent.deliver.snmp_link import Link, LinkError
 from hsm_agent.model import Guarantee
 from hsm_agent.wire.notification import encode_notification
 from hsm_agent.wire.snmp_originator import TooBigError

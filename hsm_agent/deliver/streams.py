@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import os
 import socket
 import ssl
 import struct
@@ -16,7 +15,7 @@ import termios
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from hsm_agent.deliver.address import Address, Endpoint, endpoints
+from hsm_agent.address import Address, Endpoint, describe, endpoints
 
 if TYPE_CHECKING:
     from hsm_agent.deliver.tls import TlsSettings
@@ -244,15 +243,3 @@ class Route:
 def _check_fingerprint(tls: TlsSettings, connection: Connection) -> None:
     if not tls.trusts(connection.certificate()):
         raise OSError("its certificate has none of the known fingerprints")
-
-
-def describe(error: BaseException) -> str:
-    """A network or TLS failure in one line, without the numbers and file names of the libraries."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        # One that Python made itself has no reason.
-        return f"TLS: {(getattr(error, 'reason', None) or str(error)).replace('_', ' ').lower()}"
-    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno).lower()  # asyncio's own text repeats the address
-    return str(error) or type(error).__name__

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from hsm_agent.deliver.address import Address, source_address
+from hsm_agent.address import Address, source_address
 from hsm_agent.deliver.counted import CountedSink
 from hsm_agent.deliver.datagram import DatagramSink
 from hsm_agent.deliver.relp import RelpSink

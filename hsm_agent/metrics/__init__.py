@@ -5,7 +5,7 @@ A rule may name only what stands here; `/metrics` and the documentation take the
 
 from __future__ import annotations
 
-from hsm_agent.metrics import agent, appliances, command, hsm, tokens
+from hsm_agent.metrics import agent, appliances, command, custom, hsm, tokens
 from hsm_agent.metrics.base import CAPACITY, COMMUNICATION, CORRUPT, STORAGE, THRESHOLD, Metric
 
 __all__ = ["CAPACITY", "COMMUNICATION", "CORRUPT", "METRICS", "STORAGE", "THRESHOLD", "Metric", "unit"]
@@ -23,6 +23,8 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 
 
 def unit(name: str) -> str:
-    """Unit of a metric; empty for one that is not in the table."""
+    """Unit of a metric; empty for one that is neither in the table nor declared by the configuration."""
     metric = METRICS.get(name)
-    return metric.unit if metric else ""
+    if metric is not None:
+        return metric.unit
+    return custom.unit_of(name) if custom.is_custom(name) else ""

@@ -8,9 +8,9 @@ from typing import Annotated, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from hsm_agent.deliver.snmp_user import SnmpUser
 from hsm_agent.secret import Secret
 from hsm_agent.settings import Strict
+from hsm_agent.snmp_user import SnmpUser
 from hsm_agent.wire.mib import BASE, parse_base
 
 T = TypeVar("T")

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hsm_agent.log import one_line
+from hsm_agent.metrics import unit
 from hsm_agent.model import number_text
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ def when(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def polled(results: Iterable[Polled], describe: Mapping[str, str]) -> None:
-    """Readings of a `poll`, and what failed. `describe` gives the unit of each metric."""
+def polled(results: Iterable[Polled]) -> None:
+    """Readings of a `poll`, and what failed."""
     for result in results:
         rows = [
             (
@@ -65,7 +66,7 @@ def polled(results: Iterable[Polled], describe: Mapping[str, str]) -> None:
                 reading.metric,
                 _labels(dict(reading.labels)),
                 _value(reading.value),
-                describe.get(reading.metric, ""),
+                unit(reading.metric),
                 reading.reason,
             )
             for reading in result.readings

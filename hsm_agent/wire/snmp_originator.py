@@ -1,36 +1,24 @@
 """The side that sends notifications to one receiver: traps under our own engine, informs under the receiver's.
 
-No I/O and no clock. For v3 informs the receiver is authoritative: its engine ID is discovered (RFC 3414 section 4),
-its boots and time are learnt from authentic messages only and never go back (section 3.2 (7) b).
+No I/O and no clock; discovery and time are those of every dialogue.
 """
 
 from __future__ import annotations
 
-import hmac
 from typing import TYPE_CHECKING, NamedTuple
 
-from hsm_agent.wire import ber, snmp, snmp_v3
-from hsm_agent.wire.ber import DecodeError
-from hsm_agent.wire.snmp import PduType, Version
-from hsm_agent.wire.snmp_counters import Count
-from hsm_agent.wire.snmp_receiver import Receiver
-from hsm_agent.wire.snmp_request import level_of
-from hsm_agent.wire.snmp_v3 import Header, Parameters
+from hsm_agent.wire import snmp
+from hsm_agent.wire.snmp import PduType
+from hsm_agent.wire.snmp_dialogue import Complaint, Dialogue, Learned, TooBigError, sized
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hsm_agent.wire.engine import Engine
     from hsm_agent.wire.snmp import Pdu
-    from hsm_agent.wire.usm import Keys, User
+    from hsm_agent.wire.usm import User
 
-_MAX_ID = 2**31 - 1
-_MAX_REMEMBERED = 1024
-_CAUSES = {count.oid: count for count in Count}
-
-
-class TooBigError(ValueError):
-    """The notification is larger than a datagram, or than the receiver takes."""
+__all__ = ["Acknowledged", "Complaint", "Declined", "Learned", "Originator", "Outcome", "TooBigError"]
 
 
 class Acknowledged(NamedTuple):
@@ -46,60 +34,19 @@ class Declined(NamedTuple):
     error_status: int
 
 
-class Learned(NamedTuple):
-    """The receiver's engine or its time became known: what is outstanding must be sent anew."""
-
-
-class Complaint(NamedTuple):
-    """The receiver reported what is wrong with our message; None if it is nothing an SNMP MIB has a name for."""
-
-    cause: Count | None
-
-
 Outcome = Acknowledged | Declined | Learned | Complaint
 
 
-class _Sent(NamedTuple):
-    """What an answer may be to, and how much was known of the receiver when it was sent."""
-
-    request_id: int
-    lessons: int
-
-
-class Originator:
+class Originator(Dialogue[Acknowledged | Declined]):
     """Encodes notifications for one receiver and understands what it answers. Made anew after each failure."""
 
     def __init__(
         self, *, engine: Engine, first_id: int, community: bytes | None = None, user: User | None = None
     ) -> None:
-        """Either a community (v2c) or a user (v3). `first_id` is random, so that strangers can't guess an answer."""
-        if (community is None) == (user is None):
-            raise ValueError("either a community or a user")
+        """As a dialogue; traps and what informs tell of are this engine's."""
+        super().__init__(salts=engine.salts, first_id=first_id, community=community, user=user)
         self._engine = engine
-        self._community = community
-        self._user = user
         self._own_keys = user.localize(engine.engine_id) if user else None
-        self._last_id = first_id & _MAX_ID
-        self._receiver: Receiver | None = None
-        self._lessons = 0
-        self._outstanding: dict[int, _Sent] = {}
-        """By message ID; for v2c, which has none, by request ID."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether informs will be understood; if not, send a probe first."""
-        return self._user is None or (self._receiver is not None and self._receiver.authentic)
-
-    def next_id(self) -> int:
-        """A request ID for a new notification."""
-        self._last_id = (self._last_id + 1) & _MAX_ID
-        return self._last_id
-
-    def forget(self, request_id: int) -> None:
-        """The notification is done with; late answers to it mean nothing."""
-        self._outstanding = {
-            message_id: sent for message_id, sent in self._outstanding.items() if sent.request_id != request_id
-        }
 
     def encode_trap(self, varbinds: Iterable[bytes], now: float) -> bytes:
         """An SNMPv2-Trap; v3 ones are authenticated by our own engine (RFC 3413 section 3.3, unconfirmed)."""
@@ -109,176 +56,15 @@ class Originator:
         engine = self._engine
         header = self._header(self._own_keys, reportable=0)
         message = self._encode_v3(header, self._own_keys, pdu, (engine.engine_id, engine.boots, engine.time(now)))
-        return _sized(message, snmp.MAX_MESSAGE)
+        return sized(message, snmp.MAX_MESSAGE)
 
     def encode_inform(self, request_id: int, varbinds: Iterable[bytes], now: float) -> bytes:
         """An InformRequest; called again for each retransmission, whose message ID and time are new."""
-        pdu = snmp.encode_pdu(PduType.INFORM, request_id, 0, 0, varbinds)
-        if self._user is None:
-            self._remember(request_id, request_id)
-            return self._encode_community(pdu)
-        receiver = self._receiver
-        if receiver is None or not receiver.authentic:
-            raise ValueError("the receiver is not known well enough: send a probe first")
-        header = self._header(receiver.keys, reportable=snmp_v3.REPORTABLE)
-        moment = (receiver.engine_id, receiver.boots, receiver.time_at(now))
-        message = self._encode_v3(header, receiver.keys, pdu, moment)
-        self._remember(header.message_id, request_id)
-        return _sized(message, receiver.max_size)
+        return self._encode_confirmed(snmp.encode_pdu(PduType.INFORM, request_id, 0, 0, varbinds), request_id, now)
 
-    def encode_probe(self) -> bytes:
-        """What teaches us the next thing about the receiver: its engine ID, then its time (RFC 3414 section 4).
+    def _context(self, engine_id: bytes) -> tuple[bytes, bytes]:
+        del engine_id  # what is told of is always the agent itself
+        return self._engine.engine_id, b""
 
-        Both steps ask for nothing, so that they are small whatever the notifications are like.
-        """
-        request_id = self.next_id()
-        pdu = snmp.encode_pdu(PduType.GET, request_id, 0, 0, ())
-        if self._receiver is not None:
-            header = self._header(self._receiver.keys, reportable=snmp_v3.REPORTABLE)
-            self._remember(header.message_id, request_id)
-            return self._encode_v3(header, self._receiver.keys, pdu, (self._receiver.engine_id, 0, 0))
-        self._remember(request_id, request_id)
-        return snmp_v3.encode_message(
-            Header(request_id, snmp.MAX_MESSAGE, snmp_v3.REPORTABLE, snmp_v3.USM_MODEL),
-            engine_id=b"",
-            boots=0,
-            time=0,
-            keys=b"",
-            scoped=snmp_v3.encode_scoped(b"", b"", pdu),
-        )
-
-    def _encode_community(self, pdu: bytes) -> bytes:
-        assert self._community is not None
-        return _sized(snmp.encode_community_message(Version.V2C, self._community, pdu), snmp.MAX_MESSAGE)
-
-    def _header(self, keys: Keys, *, reportable: int) -> Header:
-        return Header(self.next_id(), snmp.MAX_MESSAGE, level_of(keys) | reportable, snmp_v3.USM_MODEL)
-
-    def _encode_v3(self, header: Header, keys: Keys, pdu: bytes, moment: tuple[bytes, int, int]) -> bytes:
-        engine_id, boots, time = moment
-        return snmp_v3.encode_message(
-            header,
-            engine_id=engine_id,
-            boots=boots,
-            time=time,
-            keys=keys,
-            scoped=snmp_v3.encode_scoped(self._engine.engine_id, b"", pdu),
-            salt=self._engine.salts.draw() if keys.privacy else b"",
-        )
-
-    def _remember(self, message_id: int, request_id: int) -> None:
-        while len(self._outstanding) >= _MAX_REMEMBERED:
-            del self._outstanding[next(iter(self._outstanding))]
-        self._outstanding[message_id] = _Sent(request_id, self._lessons)
-
-    def receive(self, datagram: bytes, now: float) -> Outcome | None:
-        """What the receiver says; None for what is malformed, not authentic, late, or answers nothing we asked."""
-        try:
-            version, position, end = snmp.open_message(datagram)
-            if version == Version.V3 and self._user is not None:
-                return self._receive_v3(datagram, position, end, now)
-            if version == Version.V2C and self._community is not None:
-                return self._receive_community(self._community, datagram, position, end)
-        except DecodeError:
-            return None
-        return None
-
-    def _receive_community(self, community: bytes, datagram: bytes, position: int, end: int) -> Outcome | None:
-        given, position = ber.read_octets(datagram, position, end)
-        if not hmac.compare_digest(given, community):
-            return None
-        pdu = snmp.read_pdu(datagram, position, end)
-        return self._answer(pdu, pdu.request_id if pdu.request_id in self._outstanding else None)
-
-    def _receive_v3(self, datagram: bytes, position: int, end: int, now: float) -> Outcome | None:
-        header, position = snmp_v3.read_header(datagram, position, end)
-        if header.security_model != snmp_v3.USM_MODEL or header.message_id not in self._outstanding:
-            return None
-        parameters, position = snmp_v3.read_parameters(datagram, position, end)
-        if not header.flags & snmp_v3.AUTH:
-            return self._receive_report(datagram, position, end, header, parameters)
-        receiver = self._receiver
-        if receiver is None or not self._is_authentic(receiver, datagram, header, parameters):
-            return None
-        news = receiver.learn(parameters.boots, parameters.time, now)
-        if receiver.is_late(parameters.boots, parameters.time, now):
-            return None
-        pdu = _open(receiver.keys, datagram, position, end, header, parameters)
-        if pdu.pdu_type is not PduType.REPORT:
-            if header.flags & snmp_v3.LEVEL != level_of(receiver.keys):
-                return None
-            return self._answer(pdu, self._outstanding[header.message_id].request_id)
-        cause = _cause(pdu)
-        if cause is not Count.NOT_IN_TIME_WINDOWS:
-            return Complaint(cause)
-        return self._learned() if news else self._contradicted(header, cause)
-
-    def _learned(self) -> Learned:
-        self._lessons += 1
-        return Learned()
-
-    def _contradicted(self, header: Header, cause: Count) -> Complaint | None:
-        """The receiver repeats what we know by now: no contradiction if the message is older than the knowledge."""
-        return None if self._outstanding[header.message_id].lessons < self._lessons else Complaint(cause)
-
-    @staticmethod
-    def _is_authentic(receiver: Receiver, datagram: bytes, header: Header, parameters: Parameters) -> bool:
-        keys = receiver.keys
-        if parameters.engine_id != receiver.engine_id or parameters.user_name != keys.user_name:
-            return False
-        if header.flags & snmp_v3.PRIVACY and keys.privacy is None:
-            return False
-        return keys.verify(datagram, parameters.digest_offset, parameters.digest)
-
-    def _receive_report(
-        self, datagram: bytes, position: int, end: int, header: Header, parameters: Parameters
-    ) -> Outcome | None:
-        """A Report in clear: it may name an engine or complain, but never set a time."""
-        if header.flags & snmp_v3.PRIVACY:
-            return None
-        scoped = snmp_v3.read_scoped(datagram, position, end)
-        pdu = snmp.read_pdu(scoped.data, scoped.position, scoped.end)
-        if pdu.pdu_type is not PduType.REPORT:
-            return None
-        cause = _cause(pdu)
-        engine_id = parameters.engine_id
-        known = self._receiver.engine_id if self._receiver else None
-        if cause is not Count.UNKNOWN_ENGINE_IDS:
-            return Complaint(cause)
-        if engine_id == known:
-            return self._contradicted(header, cause)
-        if len(engine_id) < snmp_v3.MIN_ENGINE_ID:
-            return None
-        assert self._user is not None
-        keys = self._user.localize(engine_id)
-        self._receiver = Receiver(keys=keys, engine_id=engine_id, max_size=header.max_size)
-        return self._learned()
-
-    @staticmethod
-    def _answer(pdu: Pdu, request_id: int | None) -> Outcome | None:
-        if pdu.pdu_type is not PduType.RESPONSE or pdu.request_id != request_id:
-            return None
+    def _understood(self, pdu: Pdu) -> Acknowledged | Declined:
         return Declined(pdu.request_id, pdu.first) if pdu.first else Acknowledged(pdu.request_id)
-
-
-def _sized(message: bytes, max_size: int) -> bytes:
-    if len(message) > max_size:
-        raise TooBigError(f"{len(message)} octets, and {max_size} at most are taken")
-    return message
-
-
-def _open(keys: Keys, datagram: bytes, position: int, end: int, header: Header, parameters: Parameters) -> Pdu:
-    if header.flags & snmp_v3.PRIVACY:
-        encrypted, after = ber.read_octets(datagram, position, end)
-        ber.finish(after, end)
-        if len(parameters.salt) != 8:  # noqa: PLR2004 - RFC 3826 section 3.1.4 (1)
-            raise DecodeError(ber.Reason.LENGTH)
-        scoped = snmp_v3.read_decrypted(keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt))
-    else:
-        scoped = snmp_v3.read_scoped(datagram, position, end)
-    return snmp.read_pdu(scoped.data, scoped.position, scoped.end)
-
-
-def _cause(report: Pdu) -> Count | None:
-    varbinds = snmp.read_varbinds(report.varbinds)
-    return _CAUSES.get(varbinds[0].name) if varbinds else None

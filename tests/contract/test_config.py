@@ -15,7 +15,7 @@ from tests.peers import pki
 if TYPE_CHECKING:
     from pathlib import Path
 
-SECRETS = ("nms.auth", "nms.priv", "noc.auth", "noc.priv", "community")
+SECRETS = ("nms.auth", "nms.priv", "noc.auth", "noc.priv", "community", "luna.auth", "luna.priv")
 TYPOS = [
     pytest.param("  log: {level", "  log: {leval", "agent.log.leval: unknown key, did you mean 'level'?", id="in a group"),
     pytest.param("    module:", "    modul:", "sources.0.modul: unknown key, did you mean 'module'?", id="in a list"),
@@ -64,7 +64,7 @@ def test_every_option_there_is_stands_in_the_shipped_file() -> None:
 
 def test_the_shipped_file_shows_no_option_that_is_none() -> None:
     known = {option.place for option in sample.every_option()}
-    free = ("labels", "environment", "memory_total", "sessions_max")
+    free = ("labels", "environment", "memory_total", "sessions_max", "states", "where")
     shown = {
         place for place in sample.places(sample.unfolded()) if place.split(".")[-2:-1] not in [[key] for key in free]
     }
@@ -82,6 +82,12 @@ def test_the_commented_options_load_once_they_are_switched_on(shipped: Path, tmp
 
     config = load(shipped, {}).config
 
+    assert [source.name for source in config.sources] == [
+        "softhsm",
+        "luna-a-shell",
+        "luna-appliance",
+        "other-appliance",
+    ]
     assert [sink.name for sink in config.deliver] == ["noc", "noc-v2c", "siem"]
     assert {rule.name for rule in config.rules} >= {"token-memory", "clock-drift", "export-stopped"}
     assert config.serve.snmp is not None

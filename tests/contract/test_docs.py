@@ -38,6 +38,7 @@ SECTIONS = {
     "agent": "agent.",
     "sources: pkcs11": "sources[pkcs11].",
     "sources: command": "sources[command].",
+    "sources: snmp": "sources[snmp].",
     "rules": "rules.",
     "serve": "serve.",
     "serve.snmp": "serve.snmp.",

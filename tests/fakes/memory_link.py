@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from hsm_agent.deliver.snmp_link import Link, LinkError
+from hsm_agent.datagrams import Link, LinkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -30,7 +30,7 @@ from tests.peers.mibs import OURS, base_mibs
 from tests.peers.netsnmp import NetSnmp
 from tests.peers.pysnmp_manager import PysnmpManager
 from tests.peers.snmpd import Snmpd, proxy_lines
-from tests.peers.snmpsim import Snmpsim
+from tests.peers.snmpsim import Snmpsim, records_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -231,7 +231,12 @@ async def test_pysnmp_reads_the_same_of_snmpsim_and_of_us(agent: Responder, tmp_
             "nms", AuthProtocol.SHA256, AUTH_SECRET, PrivacyProtocol.AES128, PRIVACY_SECRET, BASE
         )
     async with (
-        Snmpsim(tmp_path / "snmpsim", ours, auth_secret=AUTH_SECRET, privacy_secret=PRIVACY_SECRET) as peer,
+        Snmpsim(
+            tmp_path / "snmpsim",
+            {"public": records_of(ours)},
+            auth_secret=AUTH_SECRET,
+            privacy_secret=PRIVACY_SECRET,
+        ) as peer,
         PysnmpManager("127.0.0.1", peer.port) as pysnmp,
     ):
         theirs = await pysnmp.walk_v3(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.deliver.address import Address
+from hsm_agent.address import Address
 from hsm_agent.deliver.base import Refused, Retry
 from hsm_agent.deliver.datagram import DatagramSink
 from hsm_agent.deliver.stamp import Stamp

@@ -30,12 +30,4 @@ RULES = (
         text="Audit logging of {where} is off or does not work: {metric} is {value}. Records are not made, or pile up "
         "until the HSM refuses all cryptography. First see audit show, then ask the auditor.",
     ),
-    Rule(
-        name="appliance-clock",
-        metrics=("hsm_clock_offset_seconds",),
-        condition=Above(warning=30.0, absolute=True),
-        hold=10 * MINUTE,
-        text="The clock of {where} is off by {amount} (limit {limit}), and so are its audit records and logs. First "
-        "check the appliance's time source, then let the auditor set the HSM's clock.",
-    ),
 )

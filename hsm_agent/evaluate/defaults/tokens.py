@@ -96,10 +96,10 @@ RULES = (
     ),
     Rule(
         name="clock-offset",
-        metrics=("token_clock_offset_seconds",),
+        metrics=("token_clock_offset_seconds", "hsm_clock_offset_seconds"),
         condition=Above(warning=30.0, absolute=True),
         hold=10 * MINUTE,
-        text="The clock of token {where} is off by {amount} (limit {limit}), and so are its audit records. First "
-        "check the time of this host, then set the module's clock.",
+        text="The clock of {where} is off by {amount} (limit {limit}), and so are its audit records. First "
+        "check the time of this host, then set the module's or the appliance's.",
     ),
 )

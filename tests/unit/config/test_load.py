@@ -50,7 +50,7 @@ def test_relative_paths_start_at_the_files_folder_or_above_conf(tmp_path: Path) 
     beside = load(_write(tmp_path / "etc", SOURCE), {}).config
     above = load(_write(tmp_path / "conf", SOURCE), {}).config
 
-    modules = [each.sources[0].module for each in (beside, above) if isinstance(each.sources[0], Pkcs11Settings)]
+    modules = [source.module for source in (*beside.sources, *above.sources) if isinstance(source, Pkcs11Settings)]
     assert modules == [tmp_path / "etc" / "lib" / "module.so", tmp_path / "lib" / "module.so"]
     assert above.agent.state_directory == tmp_path / "var"
 

@@ -6,8 +6,8 @@ import errno
 
 import pytest
 
+from hsm_agent.datagrams import LinkError
 from hsm_agent.deliver.snmp_exchange import WINDOW, Exchange, ExchangeError, complaint
-from hsm_agent.deliver.snmp_link import LinkError
 from hsm_agent.wire import ber
 from hsm_agent.wire.snmp import ErrorStatus
 from hsm_agent.wire.snmp_counters import Count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hsm_agent.deliver.address import Address
+from hsm_agent.address import Address
 from hsm_agent.deliver.base import Origin, SinkContext
 from hsm_agent.deliver.snmp_peer import Peer
 from hsm_agent.wire import snmp

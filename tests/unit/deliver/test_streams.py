@@ -8,7 +8,8 @@ import ssl
 
 import pytest
 
-from hsm_agent.deliver.streams import Connection, describe
+from hsm_agent.address import describe
+from hsm_agent.deliver.streams import Connection
 
 
 class Wire(asyncio.Transport):

@@ -79,7 +79,7 @@ def test_the_window_is_that_of_relp() -> None:
 @pytest.mark.parametrize(
     ("to", "options", "place", "why"),
     [
-        ("http:h:1", {}, "to", "not a receiver: 'http:h:1'"),
+        ("http:h:1", {}, "to", "not an address: 'http:h:1'"),
         ("udp:h:1", {"tls": TLS}, "", "tls: not for udp: (write one of tls:, relp+tls:)"),
         ("relp:h:1", {"tls": TLS}, "", "tls: not for relp:"),
         ("tls:h:1", {}, "", "tls: required for tls: (at least tls.ca, or tls.verify: fingerprint)"),

@@ -29,7 +29,7 @@ FAILED = Polled(source="b", kind="pkcs11", poll=None, failure="no module", calls
 
 
 def test_readings_are_shown_with_unit_and_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    show.polled([POLLED, FAILED], {"token_memory_private_free_bytes": "bytes"})
+    show.polled([POLLED, FAILED])
     out = capsys.readouterr().out
 
     assert "1,234,567   bytes" in out

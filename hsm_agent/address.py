@@ -1,12 +1,14 @@
-"""Where a sink sends to: `tcp:host:port` in the configuration, socket addresses at the moment of sending."""
+"""Where a peer is: `tcp:host:port` in the configuration, socket addresses at the moment of sending; and what failed."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import ipaddress
+import os
 import re
 import socket
+import ssl
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -22,7 +24,7 @@ SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """A receiver as it is configured: scheme, name or IP address, port."""
+    """A receiver or a source as it is configured: scheme, name or IP address, port."""
 
     scheme: str
     host: str
@@ -34,7 +36,7 @@ class Address:
         found = _WRITTEN.fullmatch(text)
         if found is None or found["scheme"] not in schemes:
             choices = ", ".join(f"{scheme}:" for scheme in schemes)
-            raise ValueError(f"not a receiver: {text!r} (write one of {choices} then host:port; IPv6 in brackets)")
+            raise ValueError(f"not an address: {text!r} (write one of {choices} then host:port; IPv6 in brackets)")
         port = int(found["port"])
         if not 0 < port <= _MAX_PORT:
             raise ValueError(f"not a port: {port}")
@@ -155,3 +157,15 @@ def _socket_address(remote: tuple[object, ...]) -> SocketAddress:
         return (str(host), int(str(port)), int(str(flow)), int(str(scope)))
     host, port = remote[:2]
     return (str(host), int(str(port)))
+
+
+def describe(error: BaseException) -> str:
+    """A network or TLS failure in one line, without the numbers and file names of the libraries."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        # One that Python made itself has no reason.
+        return f"TLS: {(getattr(error, 'reason', None) or str(error)).replace('_', ' ').lower()}"
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()  # asyncio's own text repeats the address
+    return str(error) or type(error).__name__

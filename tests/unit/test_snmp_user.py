@@ -1,4 +1,4 @@
-"""deliver.snmp_user: users, their pass-phrases, and the line a receiver needs."""
+"""snmp_user: users, their pass-phrases, and the line a receiver needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.deliver.snmp_user import SnmpUser, trap_receiver_line
+from hsm_agent.snmp_user import SnmpUser, trap_receiver_line
 from hsm_agent.wire.usm import AuthProtocol, PrivacyProtocol
 
 SECRET = {"env": "TEST_SECRET"}

@@ -1,4 +1,4 @@
-"""A connected UDP socket to one receiver of notifications; knows no SNMP."""
+"""A connected UDP socket to one peer, a receiver of notifications or an appliance; knows no SNMP."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
-from hsm_agent.deliver.address import endpoints, let_routers_fragment
-from hsm_agent.deliver.streams import describe
+from hsm_agent.address import describe, endpoints, let_routers_fragment
 
 if TYPE_CHECKING:
-    from hsm_agent.deliver.address import Address, Endpoint
+    from hsm_agent.address import Address, Endpoint
 
 _MAX_UNREAD = 256
 """Datagrams kept until they are read: a few windows of answers. A flood pushes out the oldest."""

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from hsm_agent.deliver.address import Address, Endpoint, source_address
+from hsm_agent.address import Address, Endpoint, source_address
 
 SCHEMES = ("udp", "relp+tls", "udp6")
 
@@ -31,14 +31,14 @@ def test_a_receiver_is_read_and_written_the_same(text: str, scheme: str, host: s
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("tcp:host:514", r"not a receiver: 'tcp:host:514' \(write one of udp:, relp\+tls:, udp6: then host:port"),
-        ("udp:host", "not a receiver"),
-        ("udp:2001:db8::1:514", "not a receiver"),
-        ("udp:host:", "not a receiver"),
-        ("udp://host:514", "not a receiver"),
-        ("udp::514", "not a receiver"),
-        ("host:514", "not a receiver"),
-        ("", "not a receiver"),
+        ("tcp:host:514", r"not an address: 'tcp:host:514' \(write one of udp:, relp\+tls:, udp6: then host:port"),
+        ("udp:host", "not an address"),
+        ("udp:2001:db8::1:514", "not an address"),
+        ("udp:host:", "not an address"),
+        ("udp://host:514", "not an address"),
+        ("udp::514", "not an address"),
+        ("host:514", "not an address"),
+        ("", "not an address"),
         ("udp:host:0", "not a port: 0"),
         ("udp:host:65536", "not a port: 65536"),
         ("udp:[host]:514", "not an IP address: 'host'"),
