@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.pkcs11_rhythm import Group
-from hsm_agent.worker.names import OK
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -72,7 +71,7 @@ def is_incomplete(
 ) -> bool:
     """Whether a step of that rhythm failed in a poll's raw result, other than by not being there at all."""
     wrong = [(step, slot) for step, slot, _ in failed]
-    wrong += [(step, slot) for step, slot, _, calls, _ in results if any(value != OK for _, value, _ in calls)]
+    wrong += [(step, slot) for step, slot, _, _, payload in results if payload is None]
     return any(
         name in VENDOR_STEPS and VENDOR_STEPS[name].group is group and (name, slot) not in unsupported
         for name, slot in wrong

@@ -93,7 +93,8 @@ def _settled(book: Book, resource: str, result: Result) -> bool:
     failure, of_luna = result.failure, result.step in pkcs11_luna_steps.STEPS
     if failure is None or (book.raw.luna and failure.value in _FINDINGS):
         return False
-    if not (pkcs11_luna_steps.is_nothing_here(book, resource, result) if of_luna else _unknown(failure)):
+    unknown = failure.value == FUNCTION_NOT_SUPPORTED
+    if not (pkcs11_luna_steps.is_nothing_here(book, resource, result) if of_luna else unknown):
         return False
     book.unsupported.add((result.step, result.slot))
     if of_luna:
@@ -103,10 +104,6 @@ def _settled(book: Book, resource: str, result: Result) -> bool:
         facts = [Fact(name, None, "no longer supported") for name in gone]
     book.add(resource, facts, result.at)
     return True
-
-
-def _unknown(failure: Call) -> bool:
-    return failure.value == FUNCTION_NOT_SUPPORTED
 
 
 def _reason(book: Book, resource: str, result: Result | None) -> str:
@@ -134,7 +131,9 @@ def _audit(book: Book, resource: str, result: Result | None, reason: str) -> lis
         book.audit[resource] = points[-KEPT_POINTS:]
     capacity = book.watch.audit_capacity
     facts = audit_facts(status, book.audit.get(resource, ()), capacity, full=False, reason=reason)
-    return facts + audit_role_facts(status, reason, uninitialized=reason == _FINDINGS[LOG_AUDIT_NOT_INITIALIZED])
+    failure = None if result is None else result.failure
+    uninitialized = failure is not None and failure.value == LOG_AUDIT_NOT_INITIALIZED
+    return facts + audit_role_facts(status, reason, uninitialized=uninitialized)
 
 
 def _storage(book: Book, resource: str, result: Result | None, reason: str) -> list[Fact]:

@@ -52,9 +52,12 @@ class Result:
 
     @property
     def failure(self) -> Call | None:
-        """The first call that did not return CKR_OK; a session that won't close fails nothing."""
-        failed = (call for call in self.calls if call.value != OK and call.function != "C_CloseSession")
-        return next(failed, None)
+        """The first call that did not return CKR_OK; a session that won't close fails nothing.
+
+        Of a call that was repeated, the last one counts: a list that grew between its two calls was read all the same.
+        """
+        last = {call.function: call for call in self.calls}.values()
+        return next((call for call in last if call.value != OK and call.function != "C_CloseSession"), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,7 +106,7 @@ def test_steps_that_no_slot_knows() -> None:
 
 
 def _result(step: str, value: int) -> list[Any]:
-    return [step, 1, 0.0, [["CA_Any", value, 5]], None]
+    return [step, 1, 0.0, [["CA_Any", value, 5]], None if value else []]
 
 
 @pytest.mark.parametrize(

@@ -184,3 +184,31 @@ def test_an_hsm_that_says_it_was_tampered_with_is_believed_in_whatever_call() ->
     assert _one(parsed, "hsm_tampered") == 1
     assert parsed.errors == ()
     assert parsed.well
+
+
+def test_each_answer_is_its_own_readings() -> None:
+    parsed = _after(
+        swept(1),
+        _answer("hsm_storage", [4096, 2000, 500, 1500]),
+        _answer("tamper", [2]),
+        _answer("transport", [1]),
+        _answer("role_so", [3, 0]),
+        _answer("ha", young({"1001": 0, "1002": 0x30})),
+    )
+
+    assert _one(parsed, "hsm_storage_used_percent") == 25
+    assert (_one(parsed, "hsm_tampered"), _one(parsed, "hsm_transport_mode")) == (1, 1)
+    assert _all(parsed, "token_role_locked") == {(("role", "so"),): 1}
+    assert (_one(parsed, "ha_members_up"), _one(parsed, "ha_members_expected")) == (1, 2)
+
+
+def test_a_group_in_no_known_layout_takes_what_was_read_of_it() -> None:
+    known = _after(swept(1), _answer("ha", young({"1001": 0}))).known
+    parsed = _after(_answer("ha", young({"1001": 0}, count=99)), known=known, sweep=False)
+
+    assert (
+        _one(parsed, "ha_members_up")
+        == _one(parsed, "ha_member_up")
+        == ("CA_GetHAState answered in a layout that is not known")
+    )
+    assert len(parsed.errors) == 1

@@ -71,6 +71,18 @@ def test_a_session_that_does_not_close_is_no_failure_of_its_step() -> None:
     assert typed(recorded).results["alive", 1].failure is None
 
 
+def test_a_list_that_grew_between_its_two_calls_was_read() -> None:
+    calls = [["CA_GetHSMPolicySet", value, 1] for value in (0, 0x150, 0, 0)]
+    read, failed = (
+        typed(raw(["policies", 1, 0.0, made, None], sweep=False)).results["policies", 1].failure
+        for made in (calls, calls[:2])
+    )
+
+    assert read is None
+    assert failed is not None
+    assert failed.value == 0x150
+
+
 def test_luna_is_known_by_its_functions_or_its_maker() -> None:
     assert not typed(raw()).luna
     assert typed(raw(functions=["CA_LogGetStatus"])).luna
