@@ -21,6 +21,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 CANNOT_START = 127
 """Exit status for a command that could not be executed, as in the shell; the reason is on standard error."""
 _SWEEP_SECONDS = 2.0
+_NOT_OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""A service manager that stops the agent signals all its processes: the agent decides when this one is to end."""
 
 
 def _prctl(option: int, value: int) -> None:
@@ -36,7 +38,7 @@ def execute(keeper: int, path: str, words: list[str]) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    for number in (signal.SIGPIPE, signal.SIGCHLD):
+    for number in (signal.SIGPIPE, signal.SIGCHLD, *_NOT_OURS):
         signal.signal(number, signal.SIG_DFL)
     try:
         os.execve(path, words, os.environ)  # noqa: S606 - no shell is the point
@@ -108,6 +110,8 @@ def main() -> None:
     bell, ring = os.pipe()
     os.set_blocking(ring, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    for number in _NOT_OURS:
+        signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(ring)
     keeper = os.getpid()
     child = os.fork()

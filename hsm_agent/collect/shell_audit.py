@@ -28,7 +28,7 @@ _CONFIGURED_LIKE = re.compile(r"logging has\b.*\bconfigured", re.IGNORECASE)
 _CONFIGURED = re.compile(r"\s*logging has been configured\s*\.?\s*", re.IGNORECASE)
 _NEGATION = re.compile(r"\b(?:not?|never|cannot|unable|fail\w*|without)\b|n't\b", re.IGNORECASE)
 _ROLE_NAMES = ("hsm audit role", "hsm auditor")
-_ROLE_STATES = {"initialized": 1, "logged in": 1, "not initialized": 0, "uninitialized": 0}
+_ROLE_STATES = {"initialized": 1, "not initialized": 0, "uninitialized": 0}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _TIME = re.compile(
     rf"(?:[a-z]{{3}},?\s+)?({'|'.join(_MONTHS)})\s+([0-9][0-9]?)\s+"
@@ -116,7 +116,7 @@ def _says(sentence: re.Pattern[str]) -> Callable[[str], int]:
 
 
 def _role(sheet: Sheet, fields: Fields) -> None:
-    """Whether the role is initialised, where its state decides that: `not logged in` does not."""
+    """Whether the role is initialised, where the output says that; whether somebody is logged in says nothing of it."""
     for name in _ROLE_NAMES:
         state = fields.text(name).casefold().rstrip(".")
         if state in _ROLE_STATES:

@@ -107,6 +107,19 @@ def test_the_command_dies_with_its_keeper() -> None:
     assert not _alive(pid)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_all_of_the_agents_processes_is_not_for_it_but_for_its_command(number: signal.Signals) -> None:
+    keeper = shell(LEAVES + "while :; do sleep 0.01; done")
+    pids = _pids(keeper, 3)
+    os.kill(keeper.pid, number)
+    assert all(map(_alive, [keeper.pid, *pids]))
+
+    os.kill(pids[0], number)
+
+    assert end(keeper)[2] == -number
+    assert not any(map(_alive, pids))
+
+
 def test_no_core_is_left() -> None:
     output, _, _ = end(shell("ulimit -c"))
 
