@@ -37,6 +37,8 @@ SECTIONS = {
     "Top level": "",
     "agent": "agent.",
     "sources: pkcs11": "sources[pkcs11].",
+    "sources: certificate": "sources[certificate].",
+    "sources: declared": "sources[declared].",
     "rules": "rules.",
     "serve": "serve.",
     "serve.snmp": "serve.snmp.",

@@ -24,6 +24,7 @@ SAMPLE = ROOT / "conf" / "agent.yaml"
 
 # An option that is commented out: indented, then `# key: value` or `# - …`; prose has no colon after its first word.
 _SWITCHED_OFF = re.compile(r"^( +)# ( *(?:- )?(?:\{?\w+: .*|\w+:))$")
+_OF_KINDS = {"sources", "deliver"}
 _EMPTY_LIST = re.compile(r"^( *)(\w+): \[\](?: +#.*)?$")
 
 
@@ -49,7 +50,7 @@ def _options(owner: type[BaseModel], prefix: str) -> Iterator[Option]:
         yield Option(place, owner, field, leaf=not inner)
         for model in inner:
             kind = model.model_fields.get("kind")
-            tag = f"[{get_args(kind.annotation)[0]}]" if kind is not None else ""
+            tag = f"[{get_args(kind.annotation)[0]}]" if kind is not None and place in _OF_KINDS else ""
             yield from _options(model, f"{place}{tag}.")
 
 
@@ -69,7 +70,8 @@ def switched_on(text: str) -> str:
         found = _SWITCHED_OFF.match(line)
         if found is None and line.lstrip().startswith("#"):
             continue
-        if found is not None and (empty := _EMPTY_LIST.match(lines[-1])) is not None:
+        empty = _EMPTY_LIST.match(lines[-1]) if found is not None else None
+        if found is not None and empty is not None and len(found[1]) >= len(empty[1]):
             lines[-1] = f"{empty[1]}{empty[2]}:"
         lines.append(f"{found[1]}{found[2]}" if found is not None else line)
     return "\n".join(lines) + "\n"
@@ -82,7 +84,7 @@ def places(tree: Any) -> set[str]:
 
 def _places(value: Any, place: str) -> Iterator[str]:
     if isinstance(value, dict):
-        tag = f"[{value['kind']}]" if "kind" in value else ""
+        tag = f"[{value['kind']}]" if "kind" in value and place in _OF_KINDS else ""
         for key, below in value.items():
             inner = f"{place}{tag}.{key}".removeprefix(".")
             yield inner
