@@ -166,7 +166,8 @@ def octets(point: bytes) -> bytes:
     """CKA_EC_POINT without the DER of an OCTET STRING around it, which most tokens put there and some do not."""
     if point[:1] != _OCTET_STRING:
         return point
-    for header in (2, 3):  # the length in one byte, or in two of which the first says so
-        if point[1:header] == bytes([0x81, len(point) - header])[-(header - 1) :]:
+    for length in (b"", b"\x81"):  # of up to 127 bytes and of up to 255
+        header = len(length) + 2
+        if point[1:header] == length + (len(point) - header).to_bytes(2, "big", signed=True)[1:]:
             return point[header:]
     return point

@@ -61,7 +61,8 @@ def failed(answer: Mapping[str, Any], manufacturer: str) -> str:
 
 def is_not_the_pin(answer: Mapping[str, Any], manufacturer: str) -> bool:
     """Whether a failed login surely was no try of the PIN."""
-    return str(answer["error"]) in _NOT_THE_PIN or _vendor_code(answer) == LOG_FULL and is_luna_library(manufacturer)
+    full = _vendor_code(answer) == LOG_FULL and is_luna_library(manufacturer)
+    return full or str(answer["error"]) in _NOT_THE_PIN
 
 
 def _vendor_code(answer: Mapping[str, Any]) -> int | None:

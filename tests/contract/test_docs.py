@@ -38,6 +38,7 @@ SECTIONS = {
     "agent": "agent.",
     "sources: pkcs11": "sources[pkcs11].",
     "sources: certificate": "sources[certificate].",
+    "sources: canary": "sources[canary].",
     "sources: declared": "sources[declared].",
     "rules": "rules.",
     "serve": "serve.",

@@ -33,7 +33,16 @@ async def canary(state: Path, wanted: CanarySettings, **keys: Any) -> AsyncItera
         await collector.close()
 
 
-def said(poll: Poll) -> tuple[float | None, str]:
+def said(poll: Poll) -> tuple[int | None, str]:
     """`canary_ok`, and the error or the reason."""
     (ok,) = [reading for reading in poll.readings if reading.metric == "canary_ok"]
-    return ok.value, poll.errors[0] if poll.errors else ok.reason
+    return None if ok.value is None else int(ok.value), poll.errors[0] if poll.errors else ok.reason
+
+
+def tree(wanted: CanarySettings) -> dict[str, Any]:
+    """The settings as they would stand in a file."""
+    return {
+        **wanted.model_dump(exclude={"every", "timeout", "pin"}),
+        "pin": {"file": str(wanted.pin.file)},
+        "timeout": "5s",
+    }

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not available(), reason="private namespaces need
 @pytest.fixture
 def ock(tmp_path: Path) -> Iterator[OpenCryptoki]:
     with OpenCryptoki(tmp_path / "ock") as running:
-        signing_key.make(running.module, "ock", PIN, prefix=running.enter)
+        signing_key.make(running.module, "ock", PIN, kind="rsa", prefix=running.enter)
         yield running
 
 
@@ -36,7 +36,7 @@ async def pin_state(tmp_path: Path, ock: OpenCryptoki) -> float | None:
 
 async def test_a_wrong_pin_costs_the_token_one_try_over_many_restarts(tmp_path: Path, ock: OpenCryptoki) -> None:
     (tmp_path / "reader").mkdir()
-    wrong = await asyncio.to_thread(settings, tmp_path, ock.module, "7654321", token="ock")
+    wrong = await asyncio.to_thread(settings, tmp_path, ock.module, "7654321", token="ock", mechanism="RSA-PKCS")
     answers = []
     for _ in range(5):
         async with canary(tmp_path, wrong, command=ock.command(COMMAND)) as signer:
@@ -49,7 +49,7 @@ async def test_a_wrong_pin_costs_the_token_one_try_over_many_restarts(tmp_path: 
 
 async def test_a_good_pin_signs_and_clears_the_count_until_one_try_is_left(tmp_path: Path, ock: OpenCryptoki) -> None:
     (tmp_path / "reader").mkdir()
-    right = await asyncio.to_thread(settings, tmp_path, ock.module, PIN, token="ock")
+    right = await asyncio.to_thread(settings, tmp_path, ock.module, PIN, token="ock", mechanism="RSA-PKCS")
     async with canary(tmp_path, right, command=ock.command(COMMAND)) as signer:
         well = said(await signer.poll())
         with ock.user() as user:
