@@ -52,6 +52,7 @@ class Canary:
     def __init__(self, at: Callable[[str], None]) -> None:
         self._at = at
         self.step = ""
+        self.manufacturer = ""
         self._library: Any = None
         self._token: Any = None
         self._session: Any = None
@@ -62,15 +63,16 @@ class Canary:
         self._at(step)
 
     def reach(self, module: str, token: str) -> dict[str, Any]:
-        """Open a session without login. Returns the token's flags, and whose module it is."""
+        """Open a session without login. Returns the token's flags."""
         if self._library is None:
             self._begin("C_Initialize")
             self._library = pkcs11.lib(module)
+            self.manufacturer = str(self._library.manufacturer_id)
         self._begin("C_GetTokenInfo")
         self._token = self._find(token)
         self._begin("C_OpenSession")
         self._session = self._token.open()
-        return {"flags": int(self._token.flags), "manufacturer": str(self._library.manufacturer_id)}
+        return {"flags": int(self._token.flags)}
 
     def _find(self, name: str) -> Any:
         """The token of that label, else of that serial; a slot that fails is not the one."""
@@ -152,7 +154,17 @@ def answer(canary: Canary, request: dict[str, Any]) -> dict[str, Any]:
         pin, key = request.pop("pin"), request["key"]
         return {"ok": canary.sign(pin, key, request["mechanism"], bytes.fromhex(request["data"]))}
     except pkcs11.PKCS11Error as error:
-        return {"failed": canary.step, "error": type(error).__name__, "text": str(error)}
+        return _failed(canary, error, str(error))
     except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
         # What python-pkcs11 raises where a key cannot do what it is asked for; never with the PIN in it.
-        return {"failed": canary.step, "error": type(error).__name__, "text": "the key cannot sign with this mechanism"}
+        return _failed(canary, error, "the key cannot sign with this mechanism")
+
+
+def _failed(canary: Canary, error: Exception, text: str) -> dict[str, Any]:
+    """Whose module it is tells what a vendor's own code means."""
+    return {
+        "failed": canary.step,
+        "error": type(error).__name__,
+        "text": text,
+        "manufacturer": canary.manufacturer,
+    }

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceSettings
 from hsm_agent.collect.canary_attempt import Job, Outcome, Signer
 from hsm_agent.collect.canary_check import MechanismName
 from hsm_agent.collect.canary_pin import PinNotes
 from hsm_agent.collect.canary_process import COMMAND
+from hsm_agent.collect.environment import Environment
 from hsm_agent.model import Reading
 from hsm_agent.secret import Secret
 from hsm_agent.settings import LocalPath, Strict
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from collections.abc import Iterator, Mapping, Sequence
 
 _DAY = 86400.0
@@ -41,12 +42,6 @@ def _hexadecimal(text: str) -> str:
     except ValueError:
         raise ValueError(f"not hexadecimal: {text!r} (write 0a1b2c)") from None
     return plain
-
-
-def _whole_path(value: str, info: ValidationInfo) -> str:
-    """A value that begins with `./` is a path, relative like the file's others; the process's own folder is `/`."""
-    base = (info.context or {}).get("base")
-    return str(Path(base) / value) if base is not None and value.startswith("./") else value
 
 
 class CanaryKey(Strict):
@@ -72,7 +67,7 @@ class CanarySettings(SourceSettings):
 
     kind: Literal["canary"]
     module: LocalPath
-    environment: dict[str, Annotated[str, AfterValidator(_whole_path)]] = Field(default_factory=dict)
+    environment: Environment = Field(default_factory=dict)
     token: Annotated[str, Field(min_length=1)]
     key: CanaryKey
     mechanism: MechanismName

@@ -88,15 +88,15 @@ class Signer:
         request = {"do": "reach", "module": self._job.module, "token": self._job.token}
         reached = await process.ask(request, self._left(deadline))
         if "failed" in reached:
-            return Outcome(failed=canary_reasons.failed(reached, ""))
-        flags, manufacturer = int(reached["ok"]["flags"]), str(reached["ok"]["manufacturer"])
+            return Outcome(failed=canary_reasons.failed(reached))
+        flags = int(reached["ok"]["flags"])
         if flags & _LOCKED:
             return Outcome(failed="the token's flags say that the PIN is locked: have the security officer unlock it")
         if flags & _FINAL_TRY:
             return Outcome(untried=_LAST_TRY)
-        return await self._sign(process, manufacturer, deadline)
+        return await self._sign(process, deadline)
 
-    async def _sign(self, process: CanaryProcess, manufacturer: str, deadline: float) -> Outcome:
+    async def _sign(self, process: CanaryProcess, deadline: float) -> Outcome:
         job = self._job
         text = canary_check.message(job.source, time.time())
         pin = job.pin
@@ -111,7 +111,7 @@ class Signer:
             if self._note is None or self._note.standing is Standing.NEW:
                 self._note = await asyncio.to_thread(self._notes.keep, Standing.TRYING)
             try:
-                answer = await process.ask(request, self._left(deadline), hide=pin)
+                answer = await process.ask(request, self._left(deadline))
             except CanaryLost as lost:
                 if lost.step in _AFTER_LOGIN:
                     await self._keep(Standing.GOOD)
@@ -120,17 +120,17 @@ class Signer:
             if refused is not None:
                 await self._keep(Standing.REFUSED, canary_reasons.return_value(refused))
             else:
-                await self._keep(self._standing_after(answer, manufacturer))
+                await self._keep(self._standing_after(answer))
         except PinNotKept as error:
             return Outcome(untried=f"{error}; without the note a PIN is not tried")
-        return await self._judged(answer, manufacturer, text)
+        return await self._judged(answer, text)
 
-    def _standing_after(self, answer: Mapping[str, Any], manufacturer: str) -> Standing:
+    def _standing_after(self, answer: Mapping[str, Any]) -> Standing:
         """A login that surely failed for another reason than the PIN says nothing of it; an unclear one was a try."""
         before = self._note.standing if self._note is not None else Standing.TRYING
         if answer.get("failed") != "C_Login":
             return Standing.GOOD
-        innocent = canary_reasons.is_not_the_pin(answer, manufacturer)
+        innocent = canary_reasons.is_not_the_pin(answer)
         return Standing.NEW if innocent and before is Standing.TRYING else before
 
     async def _keep(self, standing: Standing, why: str = "") -> None:
@@ -140,9 +140,9 @@ class Signer:
             self._note = Note(standing=standing, at=time.time(), why=why)
             self._note = await asyncio.to_thread(self._notes.keep, standing, why)
 
-    async def _judged(self, answer: Mapping[str, Any], manufacturer: str, text: bytes) -> Outcome:
+    async def _judged(self, answer: Mapping[str, Any], text: bytes) -> Outcome:
         if "failed" in answer:
-            reason, note = canary_reasons.failed(answer, manufacturer), self._note
+            reason, note = canary_reasons.failed(answer), self._note
             shut = note is not None and note.standing in (Standing.REFUSED, Standing.TRYING)
             return Outcome(failed=f"{reason}; {canary_reasons.not_again(note)}" if shut and note else reason)
         signed = answer["ok"]
@@ -162,10 +162,11 @@ class Signer:
             self._stuck.remove(process)
         if self._process is not None:
             return self._process
+        job = self._job
         if len(self._stuck) >= _MOST_STUCK:
             raise SourceFailure(f"{len(self._stuck)} killed processes are stuck in the kernel: check the HSM's driver")
         try:
-            self._process = await CanaryProcess.start(self._job.source, self._job.environment, self._job.command)
+            self._process = await CanaryProcess.start(job.source, job.environment, job.command, hide=job.pin)
         except CanaryLost as lost:
             self._busy = False
             raise SourceFailure(str(lost)) from lost

@@ -44,10 +44,10 @@ class CanaryLost(Exception):
 class _Pipes(asyncio.SubprocessProtocol):
     """Answers and prints as they arrive."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, hide: str) -> None:
         self.answers: deque[dict[str, Any]] = deque()
         self.step = ""
-        self.hidden = ""
+        self._hidden = hide
         self.ended = False
         self.exited = asyncio.Event()
         self.news = asyncio.Event()
@@ -71,8 +71,8 @@ class _Pipes(asyncio.SubprocessProtocol):
         """What the module prints goes to the log, bounded and without the PIN: some print all they are given."""
         self._logged += 1
         text = line.decode("utf-8", "replace")
-        if self.hidden:
-            text = text.replace(self.hidden, "(hidden)")
+        if self._hidden:
+            text = text.replace(self._hidden, "(hidden)")
         text = "".join(char if char.isprintable() else "\ufffd" for char in text)[:_LOGGED_CHARACTERS]
         if self._logged <= _LOGGED_LINES:
             log.info("module of %s says: %s", self._source, text)
@@ -99,22 +99,24 @@ class CanaryProcess:
 
     @classmethod
     async def start(
-        cls, source: str, environment: Mapping[str, str], command: Sequence[str] = COMMAND
+        cls, source: str, environment: Mapping[str, str], command: Sequence[str] = COMMAND, *, hide: str = ""
     ) -> CanaryProcess:
-        """Start a process that has loaded nothing yet. Its environment is clean but for what is given."""
+        """Start a process that has loaded nothing yet. Its environment is clean but for what is given.
+
+        `hide` is kept out of the log, if the module prints it.
+        """
         clean = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", **environment, "PYTHONPATH": _PACKAGE_ROOT}
         try:
             transport, pipes = await asyncio.get_running_loop().subprocess_exec(
-                lambda: _Pipes(source), *command, str(os.getpid()), env=clean, cwd="/"
+                lambda: _Pipes(source, hide), *command, str(os.getpid()), env=clean, cwd="/"
             )
         except OSError as error:
             raise CanaryLost(f"the canary's process cannot be started: {error}", "") from error
         return cls(transport, pipes)
 
-    async def ask(self, request: Mapping[str, Any], seconds: float, *, hide: str = "") -> dict[str, Any]:
-        """Ask and wait for the answer. `hide` is kept out of the log, if the module prints it."""
+    async def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        """Ask and wait for the answer."""
         pipes = self._pipes
-        pipes.hidden = hide or pipes.hidden
         self._send(request)
         try:
             async with asyncio.timeout(max(0.0, seconds)):

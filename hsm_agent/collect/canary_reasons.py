@@ -42,14 +42,14 @@ _OTHER_KEY = "check `key`"
 _LOG_FULL = "the audit store is full and the HSM refuses all cryptography: drain it now"
 
 
-def failed(answer: Mapping[str, Any], manufacturer: str) -> str:
+def failed(answer: Mapping[str, Any]) -> str:
     """A step that did not end well."""
     step, kind, text = str(answer["failed"]), str(answer["error"]), str(answer["text"])
     if kind in _OWN_ERRORS:
         what = {"NoSuchKey": "no key of that label or id is there", "MultipleObjectsReturned": "several keys match"}
         return f"{step}: {what.get(kind, text[:_LONGEST])}: {_CHECK.get(kind, _OTHER_KEY)}"
     if (code := _vendor_code(answer)) is not None:
-        shown = name(code, luna=is_luna_library(manufacturer))
+        shown = name(code, luna=_is_luna(answer))
         return f"{step} returned {shown}" + (f": {_LOG_FULL}" if "LOG_FULL" in shown else "")
     if kind in {"PKCS11Error", "ImportError"}:
         return f"{step}: {' '.join(text.split())[:_LONGEST]}: check `module`, and that the client is installed whole"
@@ -59,10 +59,14 @@ def failed(answer: Mapping[str, Any], manufacturer: str) -> str:
     return f"{step} returned {return_value(kind)}" + (f": {advice}" if advice else "")
 
 
-def is_not_the_pin(answer: Mapping[str, Any], manufacturer: str) -> bool:
+def is_not_the_pin(answer: Mapping[str, Any]) -> bool:
     """Whether a failed login surely was no try of the PIN."""
-    full = _vendor_code(answer) == LOG_FULL and is_luna_library(manufacturer)
+    full = _vendor_code(answer) == LOG_FULL and _is_luna(answer)
     return full or str(answer["error"]) in _NOT_THE_PIN
+
+
+def _is_luna(answer: Mapping[str, Any]) -> bool:
+    return is_luna_library(str(answer.get("manufacturer", "")))
 
 
 def _vendor_code(answer: Mapping[str, Any]) -> int | None:

@@ -51,6 +51,8 @@ class DeclaredDate(Strict):
             raise ValueError("name exactly one of date, file")
         if self.file is None and "read" in self.model_fields_set:
             raise ValueError("read: only with file")
+        if self.kind == "expiry" and self.file is not None and self.read == "modified":
+            raise ValueError("read: an expiry stands on the file's first line; write read: first-line")
         if self.kind == "expiry" and self.warning is not None:
             raise ValueError("warning: only with kind: age (of an expiry the rule declared-date has the levels)")
         return self

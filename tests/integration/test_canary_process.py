@@ -53,6 +53,46 @@ async def test_a_module_that_hangs_costs_its_process_and_a_fresh_one_signs(tmp_p
     assert crashed == (0, "the canary's process was killed by SIGSEGV in C_OpenSession: check the vendor client")
 
 
+async def test_a_module_that_prints_the_pin_prints_it_for_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    fake = await asyncio.to_thread(FakeHsm, tmp_path / "hsm", "payments")
+    await asyncio.to_thread(
+        signing_key.make, fake.softhsm.module, "payments", PIN, environment=fake.softhsm.environment
+    )
+    wanted = await asyncio.to_thread(
+        settings, tmp_path, fake.module, PIN, environment=fake.environment, token="payments"
+    )
+    fake.fault("C_OpenSession", noise=f"opening with {PIN}!")
+    async with canary(tmp_path, wanted) as signer:
+        await signer.poll()
+        await signer.poll()
+
+    printed = [record.getMessage() for record in caplog.records if "module of canary says" in record.getMessage()]
+    assert any("opening with (hidden)!" in line for line in printed)
+    assert PIN not in caplog.text
+
+
+async def test_a_module_that_will_not_finalise_is_killed(tmp_path: Path) -> None:
+    fake = await asyncio.to_thread(FakeHsm, tmp_path / "hsm", "payments")
+    await asyncio.to_thread(
+        signing_key.make, fake.softhsm.module, "payments", PIN, environment=fake.softhsm.environment
+    )
+    wanted = await asyncio.to_thread(
+        settings, tmp_path, fake.module, PIN, environment=fake.environment, token="payments"
+    )
+    async with canary(tmp_path, wanted) as signer:
+        assert said(await signer.poll()) == (1, "")
+        fake.fault("C_Finalize", hang_ms=60_000)
+        (child,) = signer.pids()
+        began = time.monotonic()
+        await signer.close()
+
+    assert time.monotonic() - began < 2
+    assert not Path(f"/proc/{child}").exists()
+
+
 _PARENT = """
 import asyncio, json, sys
 from pathlib import Path

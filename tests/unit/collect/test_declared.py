@@ -32,6 +32,7 @@ def settings(*dates: dict[str, Any]) -> DeclaredSettings:
         ({"kind": "age", "date": "next week"}, "not a date: 'next week'"),
         ({"kind": "age", "date": "2026-10-01", "read": "modified"}, "read: only with file"),
         ({"kind": "expiry", "date": "2026-10-01", "warning": "3d"}, "warning: only with kind: age"),
+        ({"kind": "expiry", "file": "/x"}, "read: an expiry stands on the file's first line"),
         ({"kind": "expired", "date": "2026-10-01"}, "Input should be 'age' or 'expiry'"),
     ],
 )
