@@ -22,8 +22,8 @@ from hsm_agent.secret import Secret
 from hsm_agent.settings import LocalPath, Strict
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 _DAY = 86400.0
 _CONFIRM_SECONDS = 15.0

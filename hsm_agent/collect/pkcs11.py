@@ -24,8 +24,8 @@ from hsm_agent.collect.pkcs11_rhythm import Group, Rhythm
 from hsm_agent.settings import Duration, LocalPath, Size, Strict
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from hsm_agent.collect.pkcs11_fetched import Fetched
 
