@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _DAY = 86400.0
 _HIGHEST_PORT = 65535
 _LONGEST_FILE = 4 * 1024 * 1024
+_NAMES_AT_ONCE = 2
 _RETRY_SECONDS = 300.0
 """What could not be read is looked at again after that long, rather than in an hour."""
 _ENDPOINT = re.compile(r"(?:\[([^\]\s]+)\]|([^\[\]:\s/]+)):([0-9]{1,5})")
@@ -128,6 +129,7 @@ class CertificateCollector:
         self.every = settings.every
         self._settings = settings
         self._files = FileReader()
+        self._names = asyncio.Semaphore(_NAMES_AT_ONCE)
         self._known: Mapping[str, frozenset[str]] = {}
 
     async def poll(self) -> Poll:
@@ -171,7 +173,7 @@ class CertificateCollector:
             which = own[0] if own else "none"
             raise EndpointTrouble(f"the client certificate {which} cannot be used: {_why(error)}") from error
         seconds = deadline - asyncio.get_running_loop().time()
-        return await fetch_chain(host, port, watched.server_name or host, context, seconds)
+        return await fetch_chain(host, port, watched.server_name or host, context, seconds, self._names)
 
     async def _file(self, watched: WatchedCertificate, deadline: float) -> bytes:
         assert watched.file is not None

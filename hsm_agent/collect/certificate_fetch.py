@@ -37,11 +37,19 @@ def open_context(certificate: Path | None = None, key: Path | None = None) -> ss
     return context
 
 
-async def fetch_chain(host: str, port: int, server_name: str, context: ssl.SSLContext, seconds: float) -> bytes:
-    """What the server shows, leaf first, as PEM. Raises EndpointTrouble within that time."""
+async def fetch_chain(
+    host: str, port: int, server_name: str, context: ssl.SSLContext, seconds: float, names: asyncio.Semaphore
+) -> bytes:
+    """What the server shows, leaf first, as PEM. Raises EndpointTrouble within that time.
+
+    `names` bounds how many names are asked for at once: each takes one of a few threads that others need, and a name
+    server that is away keeps it beyond our own patience.
+    """
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         async with asyncio.timeout(max(0.0, seconds)):
+            async with names:
+                await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
             _, writer = await asyncio.open_connection(
                 host, port, ssl=context, server_hostname=server_name, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS
             )
