@@ -45,7 +45,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "metrics/appliances.py": "tests/unit/test_metrics.py holds the whole table",
     "canary/__main__.py": "tests/unit/canary/test_main.py starts it",
     "canary/signing.py": "tests/integration/test_canary_softhsm.py: it is nothing without a token",
-    "collect/canary_attempt.py": "tests/integration/test_canary_*.py: it is nothing without a process and a token",
     "collect/canary_process.py": "tests/integration/test_canary_softhsm.py: it is nothing without a process",
     "collect/certificate_fetch.py": "tests/loopback/test_certificate_endpoint.py: it is nothing without a socket",
     "evaluate/defaults/checks.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",
