@@ -7,14 +7,38 @@ import time
 from typing import TYPE_CHECKING
 
 from hsm_agent import systemd
+from hsm_agent.collect.certificate_parse import INFO, LEFT
+from hsm_agent.config.tree import HTTP_CERTIFICATE
+from hsm_agent.deliver.syslog import SyslogSinkSettings
 from hsm_agent.model import AGENT_SOURCE, Reading
-from hsm_agent.selfwatch import SELF_SECONDS, own_status, process_readings, sink_readings, spool_readings
+from hsm_agent.selfwatch import (
+    AUTHORITIES,
+    SELF_SECONDS,
+    OwnCertificates,
+    own_status,
+    process_readings,
+    sink_readings,
+    spool_readings,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from hsm_agent.agent import Agent
+    from hsm_agent.deliver import AnySink
 
 TICK_SECONDS = 1.0
 LAG_SECONDS = 0.1
+
+
+def held_certificates(sinks: Iterable[AnySink]) -> dict[str, bytes]:
+    """What the sinks' TLS shows and trusts, as it was loaded: PEM by resource."""
+    held: dict[str, bytes] = {}
+    for sink in sinks:
+        tls = sink.tls if isinstance(sink, SyslogSinkSettings) else None
+        if tls is not None:
+            held |= {sink.name: tls.own_certificates, f"{sink.name}{AUTHORITIES}": tls.authorities}
+    return {resource: pem for resource, pem in held.items() if pem}
 
 
 class Rounds:
@@ -23,6 +47,7 @@ class Rounds:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._lag = 0.0
+        self._certificates = OwnCertificates()
 
     async def tick(self) -> None:
         """Let time pass for holds, repeats, silences and readings that stay away."""
@@ -35,7 +60,9 @@ class Rounds:
         while True:
             began = time.monotonic()
             readings = await self._account()
-            await self._agent.pipeline.take(own_status(time.monotonic() - began), readings)
+            certificates, gone = await self._own_certificates()
+            status = own_status(time.monotonic() - began)
+            await self._agent.pipeline.take(status, [*readings, *certificates], gone=gone)
             await asyncio.sleep(SELF_SECONDS)
 
     async def _account(self) -> list[Reading]:
@@ -50,6 +77,21 @@ class Rounds:
             Reading(source=AGENT_SOURCE, resource="", metric="event_loop_lag_seconds", value=lag, time=now),
             *(age for source in agent.sources.running.values() for age in source.runner.age()),
         ]
+
+    async def _own_certificates(self) -> tuple[Sequence[Reading], list[str]]:
+        """What of the agent's own TLS is due, and which certificates are no more."""
+        agent, monotonic = self._agent, time.monotonic()
+        held = held_certificates(agent.loaded.config.deliver)
+        if agent.http is not None and (shown := await agent.http.certificates()):
+            held[HTTP_CERTIFICATE] = shown
+        if not self._certificates.due(held, monotonic):
+            return (), []
+        readings, gone = await asyncio.to_thread(self._certificates.read, held, time.time(), monotonic)
+        names = {sink.name for sink in agent.loaded.config.deliver}
+        for resource in names.intersection(gone):  # the sink itself is still there, with other readings
+            for metric in (LEFT, INFO):
+                agent.store.forget((AGENT_SOURCE, resource, metric, ()))
+        return readings, [resource for resource in gone if resource not in names]
 
     async def measure_lag(self) -> None:
         """Note by how much the event loop wakes too late."""

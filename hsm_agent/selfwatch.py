@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hsm_agent.certificates import parse
+from hsm_agent.collect.certificate_parse import Look, interpret
 from hsm_agent.model import AGENT_SOURCE, Labels, Reading, SinkState, SourceState, SourceStatus
 
 if TYPE_CHECKING:
@@ -16,7 +18,11 @@ if TYPE_CHECKING:
     from hsm_agent.spool import SpoolStats
 
 SELF_SECONDS = 10.0
+CERTIFICATES_SECONDS = 3600.0
 OWN_KIND = "agent"
+AUTHORITIES = "/ca"
+"""Behind a sink's name: the certificates it trusts."""
+_MOST_AUTHORITIES = 10
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -66,6 +72,36 @@ def sink_readings(sinks: Mapping[str, SinkStatus], now: float, monotonic: float)
         yield _reading("sink_delivered_total", sink.delivered, now, name)
         yield _reading("sink_failed_total", sink.failed, now, name)
         yield _reading("sink_dropped_total", sink.dropped, now, name)
+
+
+class OwnCertificates:
+    """Certificates of the agent's own TLS, as they are loaded: read when they change, and each hour."""
+
+    def __init__(self) -> None:
+        self._seen: Mapping[str, bytes] = {}
+        self._read_at = -CERTIFICATES_SECONDS
+        self._known: Mapping[str, frozenset[str]] = {}
+
+    def due(self, held: Mapping[str, bytes], monotonic: float) -> bool:
+        """Whether there is something to read: `held` is PEM by resource."""
+        return held != self._seen or (bool(held) and monotonic - self._read_at >= CERTIFICATES_SECONDS)
+
+    def read(self, held: Mapping[str, bytes], now: float, monotonic: float) -> tuple[tuple[Reading, ...], list[str]]:
+        """Readings, and the resources that are no more. Blocks: call it on a thread.
+
+        Of what is shown there is the leaf, and of its chain what ends first; of what is trusted each certificate,
+        but for a public bundle, of which something always ends.
+        """
+        looks = []
+        for resource, pem in held.items():
+            found = parse(pem).certificates
+            trusted = resource.endswith(AUTHORITIES)
+            if not trusted or len(found) <= _MOST_AUTHORITIES:
+                looks.append(Look(resource=resource, certificates=found, is_endpoint=not trusted))
+        read = interpret(AGENT_SOURCE, looks, self._known, now)
+        left = [each for name, known in self._known.items() if name not in read.known for each in sorted(known)]
+        self._seen, self._read_at, self._known = dict(held), monotonic, read.known
+        return read.readings, [*read.gone, *left]
 
 
 def process_readings(workers: Mapping[str, Iterable[int]], now: float) -> Iterable[Reading]:

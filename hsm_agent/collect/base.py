@@ -51,9 +51,13 @@ class Poll:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectorContext:
-    """What a settings class is given to build its collector. `state_directory` is private to the agent (0700)."""
+    """What a settings class is given to build its collector. `state_directory` is private to the agent (0700).
+
+    `lasting` is False for a look from outside: the directory is then another one, and is thrown away.
+    """
 
     state_directory: Path
+    lasting: bool = True
 
 
 class Collector(Protocol):

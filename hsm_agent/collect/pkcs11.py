@@ -9,13 +9,13 @@ import asyncio
 import datetime as dt
 import logging
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import BeforeValidator, Field
 
 from hsm_agent.collect import pkcs11_memory
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
+from hsm_agent.collect.environment import Environment
 from hsm_agent.collect.pkcs11_book import Known, Watch
 from hsm_agent.collect.pkcs11_calls import calls_a_day, due_steps, is_incomplete, is_needed, nowhere
 from hsm_agent.collect.pkcs11_fetch import Fetcher, Origin
@@ -26,6 +26,7 @@ from hsm_agent.settings import Duration, LocalPath, Size, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from hsm_agent.collect.pkcs11_fetched import Fetched
 
@@ -47,12 +48,6 @@ TimeOfDay = Annotated[dt.time, BeforeValidator(_time_of_day)]
 Ids = Literal["all"] | tuple[int, ...]
 
 
-def _whole_path(value: str, info: ValidationInfo) -> str:
-    """A value that begins with `./` is a path, relative like the file's others; the worker's own folder is `/`."""
-    base = (info.context or {}).get("base")
-    return str(Path(base) / value) if base is not None and value.startswith("./") else value
-
-
 class ObjectStore(Strict):
     """The directory of a file-backed token, and what it may hold."""
 
@@ -65,7 +60,7 @@ class Pkcs11Settings(SourceSettings):
 
     kind: Literal["pkcs11"]
     module: LocalPath
-    environment: dict[str, Annotated[str, AfterValidator(_whole_path)]] = Field(default_factory=dict)
+    environment: Environment = Field(default_factory=dict)
     reserved: str | None = None
     tokens: tuple[str, ...] = ("*",)
     rediscover_every: Annotated[Duration, Field(gt=0)] = 600.0

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from hsm_agent.model import Labels, Series
 
 
+HTTP_CERTIFICATE = "serve.http"
+"""The resource of the HTTP side's own certificate, among the agent's readings of itself."""
+
+
 class ServeSettings(Strict):
     """What answers."""
 
@@ -75,11 +79,16 @@ class Config(Strict):
         """Whether the source of a series, or the sink it speaks of, is in this configuration."""
         sources = {AGENT_SOURCE, *(source.name for source in self.sources)}
         sinks = {sink.name for sink in self.deliver}
+        with_certificates = {sink.name for sink in self.deliver if getattr(sink, "tls", None) is not None}
+        if self.serve.http is not None and self.serve.http.web_config is not None:
+            with_certificates.add(HTTP_CERTIFICATE)
 
         def keeps(series: Series) -> bool:
             source, resource, metric, _ = series
             if source == AGENT_SOURCE and metric.startswith("sink_"):
                 return resource in sinks
+            if source == AGENT_SOURCE and metric.startswith("certificate_"):
+                return any(resource == name or resource.startswith(f"{name}/") for name in with_certificates)
             return source in sources
 
         return keeps

@@ -7,12 +7,16 @@ import hmac
 import re
 import ssl
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, PrivateAttr, model_validator
 
+from hsm_agent.certificates import pem_blocks
 from hsm_agent.secret import read_private_file
 from hsm_agent.settings import LocalPath, Strict
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 _MINIMA = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -32,6 +36,8 @@ class _Loaded:
 
     context: ssl.SSLContext = field(compare=False)
     content: str
+    own: bytes
+    authorities: bytes
 
 
 class TlsSettings(Strict):
@@ -59,13 +65,28 @@ class TlsSettings(Strict):
             raise ValueError("fingerprints: at least one is required with verify: fingerprint")
         if self.key is not None and self.certificate is None:
             raise ValueError("certificate: required where there is a key")
-        self._loaded = _Loaded(context=self._load(), content=self._digest())
+        self._loaded = _Loaded(
+            context=self._load(),
+            content=self._digest(),
+            own=_certificates(self.certificate),
+            authorities=_certificates(self.ca),
+        )
         return self
 
     @property
     def context(self) -> ssl.SSLContext:
         """For connections to the receiver, with the certificates as they were when the settings were read."""
         return self._loaded.context
+
+    @property
+    def own_certificates(self) -> bytes:
+        """What is shown to the receiver, as it was loaded: PEM without the key; empty where nothing is shown."""
+        return self._loaded.own
+
+    @property
+    def authorities(self) -> bytes:
+        """Whom to trust, as it was loaded: PEM; empty without `ca`."""
+        return self._loaded.authorities
 
     def _load(self) -> ssl.SSLContext:
         """Read the files. Raises ValueError that names the key."""
@@ -115,6 +136,10 @@ class TlsSettings(Strict):
         shown = hashlib.sha256(certificate or b"").hexdigest()
         matches = [hmac.compare_digest(shown, known) for known in self.fingerprints]
         return certificate is not None and any(matches)
+
+
+def _certificates(path: Path | None) -> bytes:
+    return b"" if path is None else pem_blocks(path.read_bytes())
 
 
 def _why(error: OSError | ValueError, otherwise: str) -> str:

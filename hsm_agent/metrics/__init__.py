@@ -5,7 +5,7 @@ A rule may name only what stands here; `/metrics` and the documentation take the
 
 from __future__ import annotations
 
-from hsm_agent.metrics import agent, appliances, command, custom, hsm, tokens
+from hsm_agent.metrics import agent, appliances, checks, command, custom, hsm, tokens
 from hsm_agent.metrics.base import CAPACITY, COMMUNICATION, CORRUPT, STORAGE, THRESHOLD, Metric
 
 __all__ = ["CAPACITY", "COMMUNICATION", "CORRUPT", "METRICS", "STORAGE", "THRESHOLD", "Metric", "unit"]
@@ -15,6 +15,7 @@ _ALL = (
     *hsm.METRICS,
     *appliances.METRICS,
     *command.METRICS,
+    *checks.METRICS,
     *agent.METRICS,
 )
 

@@ -126,6 +126,11 @@ class HttpServer:
         host, port = self._listener.getsockname()[:2]
         return host, port
 
+    async def certificates(self) -> bytes:
+        """What a new connection would be shown, as PEM without its key; empty for plain HTTP."""
+        await self._web_config.current_context()
+        return self._web_config.current.certificates
+
     async def start(self) -> None:
         """Listen. Raises HttpError."""
         try:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, Self
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from hsm_agent.certificates import pem_blocks
 from hsm_agent.secret import SecretError, read_private_file
 from hsm_agent.settings import LocalPath, Strict
 
@@ -110,12 +111,16 @@ class WebConfigFile(Strict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebConfig:
-    """What was read: the users' hashes, the TLS context (None: plain HTTP), and what it was read from."""
+    """What was read: the users' hashes, the TLS context (None: plain HTTP), and what it was read from.
+
+    `certificates` are those of `cert_file` as PEM, without a key.
+    """
 
     users: Mapping[str, str]
     context: ssl.SSLContext | None
     fingerprint: tuple[object, ...]
     files: tuple[Path, ...]
+    certificates: bytes = b""
 
 
 NO_WEB_CONFIG = WebConfig(users={}, context=None, fingerprint=(), files=())
@@ -169,7 +174,10 @@ def load_web_config(path: Path) -> WebConfig:
     # Looked at before they are read: what changes meanwhile is seen as stale afterwards.
     found = before + fingerprint(named)
     context = None if tls is None else _context(tls, path)
-    return WebConfig(users=file.basic_auth_users, context=context, fingerprint=found, files=(path, *named))
+    shown = b"" if tls is None else pem_blocks(tls.cert_file.read_bytes())
+    return WebConfig(
+        users=file.basic_auth_users, context=context, fingerprint=found, files=(path, *named), certificates=shown
+    )
 
 
 def fingerprint(files: tuple[Path, ...]) -> tuple[object, ...]:

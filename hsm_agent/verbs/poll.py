@@ -49,7 +49,7 @@ async def poll_all(sources: Sequence[AnySource]) -> list[Polled]:
 
 
 async def _poll(source: AnySource, scratch: Path) -> Polled:
-    collector = source.build(CollectorContext(state_directory=scratch))
+    collector = source.build(CollectorContext(state_directory=scratch, lasting=False))
     try:
         poll, failure = await collector.poll(), ""
         # Only the kind of source knows where names hide in what it brought.

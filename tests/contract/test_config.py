@@ -15,7 +15,7 @@ from tests.peers import pki
 if TYPE_CHECKING:
     from pathlib import Path
 
-SECRETS = ("nms.auth", "nms.priv", "noc.auth", "noc.priv", "community", "luna.auth", "luna.priv")
+SECRETS = ("nms.auth", "nms.priv", "noc.auth", "noc.priv", "community", "luna.auth", "luna.priv", "canary.pin")
 TYPOS = [
     pytest.param("  log: {level", "  log: {leval", "agent.log.leval: unknown key, did you mean 'level'?", id="in a group"),
     pytest.param("    module:", "    modul:", "sources.0.modul: unknown key, did you mean 'module'?", id="in a list"),
@@ -68,7 +68,7 @@ def test_the_shipped_file_shows_no_option_that_is_none() -> None:
     shown = {
         place for place in sample.places(sample.unfolded()) if place.split(".")[-2:-1] not in [[key] for key in free]
     }
-    secret = re.compile(r"\.(secret|community|name)\.(file|credential|env)$")
+    secret = re.compile(r"\.(secret|community|name|pin)\.(file|credential|env)$")
 
     assert {place for place in shown if not secret.search(place)} - known == set()
 
@@ -87,6 +87,9 @@ def test_the_commented_options_load_once_they_are_switched_on(shipped: Path, tmp
         "luna-a-shell",
         "luna-appliance",
         "other-appliance",
+        "certificates",
+        "canary",
+        "dates",
     ]
     assert [sink.name for sink in config.deliver] == ["noc", "noc-v2c", "siem"]
     assert {rule.name for rule in config.rules} >= {"token-memory", "clock-drift", "export-stopped"}

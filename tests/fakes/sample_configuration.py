@@ -24,6 +24,7 @@ SAMPLE = ROOT / "conf" / "agent.yaml"
 
 # An option that is commented out: indented, then `# key: value` or `# - …`; prose has no colon after its first word.
 _SWITCHED_OFF = re.compile(r"^( +)# ( *(?:- )?(?:\{?\w+: .*|\w+:))$")
+_OF_KINDS = {"sources", "deliver"}
 _EMPTY_LIST = re.compile(r"^( *)(\w+): \[\](?: +#.*)?$")
 
 
@@ -49,7 +50,7 @@ def _options(owner: type[BaseModel], prefix: str) -> Iterator[Option]:
         yield Option(place, owner, field, leaf=not inner)
         for model in inner:
             kind = model.model_fields.get("kind")
-            tag = f"[{get_args(kind.annotation)[0]}]" if kind is not None else ""
+            tag = f"[{get_args(kind.annotation)[0]}]" if kind is not None and place in _OF_KINDS else ""
             yield from _options(model, f"{place}{tag}.")
 
 
@@ -83,7 +84,7 @@ def places(tree: Any) -> set[str]:
 
 def _places(value: Any, place: str) -> Iterator[str]:
     if isinstance(value, dict):
-        tag = f"[{value['kind']}]" if "kind" in value else ""
+        tag = f"[{value['kind']}]" if "kind" in value and place in _OF_KINDS else ""
         for key, below in value.items():
             inner = f"{place}{tag}.{key}".removeprefix(".")
             yield inner

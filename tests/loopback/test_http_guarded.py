@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import bcrypt
 import pytest
 
+from hsm_agent.certificates import pem_blocks
 from hsm_agent.serve import http
 from tests.fakes.http_client import get, running
 from tests.peers.pki import Pki, make
@@ -40,6 +41,20 @@ def trusting(pki: Pki) -> ssl.SSLContext:
 async def test_tls_is_served(tmp_path: Path, pki: Pki) -> None:
     async with running(web_config=web_config(tmp_path, pki)) as server:
         assert (await get(server, "/healthz", trusting(pki))).status == 200
+
+
+async def test_the_certificate_a_new_connection_would_see_is_known_without_its_key(tmp_path: Path, pki: Pki) -> None:
+    both = tmp_path / "both.pem"
+    both.write_bytes(pki.server.certificate.read_bytes() + pki.server.key.read_bytes())
+    path = tmp_path / "web.yml"
+    path.write_text(f"tls_server_config:\n  cert_file: {both}\n  key_file: {pki.server.key}\n")
+    async with running(web_config=path) as server:
+        shown = await server.certificates()
+    async with running() as server:
+        plain = await server.certificates()
+
+    assert shown == pem_blocks(pki.server.certificate.read_bytes())
+    assert plain == b""
 
 
 async def test_no_tls_below_what_is_configured(tmp_path: Path, pki: Pki) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+import trustme
 
 from hsm_agent.metrics import METRICS
 from hsm_agent.model import AGENT_SOURCE, Guarantee, SinkState, SinkStatus, SourceState
-from hsm_agent.selfwatch import own_status, process_readings, sink_readings, spool_readings
+from hsm_agent.selfwatch import OwnCertificates, own_status, process_readings, sink_readings, spool_readings
 from hsm_agent.spool import SpoolStats
 from tests.fakes.descriptors import no_descriptor_left
+from tests.peers import pki
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NOW = 1_700_000_000.0
 
@@ -82,3 +88,40 @@ def test_the_agent_is_a_source_that_is_up() -> None:
     assert (status.name, status.kind, status.state) == (AGENT_SOURCE, "agent", SourceState.UP)
     assert cast("float", status.last_success) > 0
     assert status.last_poll_seconds == 0.25
+
+
+def _pem(folder: Path) -> dict[str, bytes]:
+    made = pki.make(folder)
+    return {"siem": made.expired_server.certificate.read_bytes(), "siem/ca": made.ca.read_bytes()}
+
+
+def test_own_certificates_are_read_on_change_and_each_hour(tmp_path: Path) -> None:
+    own, held = OwnCertificates(), _pem(tmp_path)
+    assert own.due(held, 5.0)
+    readings, gone = own.read(held, NOW, 5.0)
+
+    left = {r.resource: r.value for r in readings if r.metric == "certificate_seconds_left"}
+    assert set(left) == {"siem", "siem/ca"}
+    assert {r.source for r in readings} == {AGENT_SOURCE}
+    assert gone == []
+    assert not own.due(held, 3604.0)
+    assert own.due(held, 3605.0)
+    assert own.due({**held, "siem": held["siem/ca"]}, 6.0)
+    assert not OwnCertificates().due({}, 1e9)
+
+
+def test_own_certificates_that_are_no_more_are_gone(tmp_path: Path) -> None:
+    own, held = OwnCertificates(), _pem(tmp_path)
+    own.read(held, NOW, 5.0)
+
+    assert own.due({}, 6.0)
+    assert own.read({}, NOW, 6.0) == ((), ["siem", "siem/ca"])
+    assert not own.due({}, 1e9)
+
+
+def test_a_public_bundle_is_not_watched(tmp_path: Path) -> None:
+    many = b"".join(trustme.CA().cert_pem.bytes() for _ in range(11))
+
+    assert OwnCertificates().read({"siem/ca": many}, NOW, 0.0) == ((), [])
+    readings, _ = OwnCertificates().read({"siem/ca": many[: many.index(b"END") * 3]}, NOW, 0.0)
+    assert 2 <= len(readings) <= 6

@@ -8,7 +8,7 @@ import pytest
 
 from hsm_agent.collect.pkcs11 import Pkcs11Settings
 from hsm_agent.config.errors import ConfigError
-from hsm_agent.config.load import load, refuse_writable
+from hsm_agent.config.load import Loaded, load, refuse_writable
 
 SOURCE = "sources: [{name: a, kind: pkcs11, module: lib/module.so}]\n"
 
@@ -36,23 +36,28 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
     assert config.serve.snmp.listen == ("udp:127.0.0.1:1161",)
 
 
+def _only(loaded: Loaded) -> Pkcs11Settings:
+    source = loaded.config.sources[0]
+    assert isinstance(source, Pkcs11Settings)
+    return source
+
+
 def test_words_of_older_yaml_are_words(tmp_path: Path) -> None:
     text = "sources: [{name: on, kind: pkcs11, module: /m, luna: off, inventory_at: 01:30}]\n"
-    (source,) = load(_write(tmp_path, text), {}).config.sources
+    source = _only(load(_write(tmp_path, text), {}))
 
-    assert isinstance(source, Pkcs11Settings)
     assert source.name == "on"
     assert source.luna == "off"
     assert (source.inventory_at.hour, source.inventory_at.minute) == (1, 30)
 
 
 def test_relative_paths_start_at_the_files_folder_or_above_conf(tmp_path: Path) -> None:
-    beside = load(_write(tmp_path / "etc", SOURCE), {}).config
-    above = load(_write(tmp_path / "conf", SOURCE), {}).config
+    beside = load(_write(tmp_path / "etc", SOURCE), {})
+    above = load(_write(tmp_path / "conf", SOURCE), {})
 
-    modules = [source.module for source in (*beside.sources, *above.sources) if isinstance(source, Pkcs11Settings)]
-    assert modules == [tmp_path / "etc" / "lib" / "module.so", tmp_path / "lib" / "module.so"]
-    assert above.agent.state_directory == tmp_path / "var"
+    assert _only(beside).module == tmp_path / "etc" / "lib" / "module.so"
+    assert _only(above).module == tmp_path / "lib" / "module.so"
+    assert above.config.agent.state_directory == tmp_path / "var"
 
 
 def test_systemd_names_the_state_and_runtime_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,8 +84,7 @@ def test_any_key_can_be_overridden_from_the_environment(tmp_path: Path) -> None:
     assert config.agent.name == "elsewhere"
     assert [source.name for source in config.sources] == ["a", "b"]
     assert config.sources[0].every == 5.0
-    assert isinstance(config.sources[0], Pkcs11Settings)
-    assert config.sources[0].tokens == ("a", "b")
+    assert [getattr(source, "tokens", None) for source in config.sources] == [("a", "b"), ("*",)]
     assert config.serve.http is None
 
 

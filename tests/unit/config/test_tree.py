@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from pydantic import ValidationError
 
 from hsm_agent.config.tree import Config
+from tests.peers import pki
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_empty_lists_may_be_left_blank() -> None:
@@ -33,3 +39,20 @@ def test_two_rules_or_two_sinks_of_one_name_are_refused() -> None:
         Config.model_validate({"rules": [rule, rule]})
     with pytest.raises(ValidationError, match=r"deliver\.1\.name: two things are called 'x'"):
         Config.model_validate({"deliver": [sink, sink]})
+
+
+def test_certificates_of_the_agent_are_kept_with_the_sink_or_server_that_uses_them(tmp_path: Path) -> None:
+    made = pki.make(tmp_path)
+    tls = {"name": "siem", "kind": "syslog", "to": "tls:h:6514", "tls": {"ca": str(made.ca)}}
+    plain = {"name": "plain", "kind": "syslog", "to": "udp:h:514"}
+    web = tmp_path / "web.yml"
+    web.write_text(f"tls_server_config: {{cert_file: {made.server.certificate}, key_file: {made.server.key}}}\n")
+    keeps = Config.model_validate({"deliver": [tls, plain], "serve": {"http": {"web_config": str(web)}}}).keeper()
+    without = Config.model_validate({"deliver": [plain]}).keeper()
+
+    kept = [("siem", True), ("siem/ca/Root", True), ("serve.http", True), ("plain", False), ("siemens", False)]
+    for resource, expected in kept:
+        series = ("agent", resource, "certificate_seconds_left", ())
+        assert keeps(series) is expected, resource
+        assert without(series) is False, resource
+    assert keeps(("agent", "plain", "sink_up", ()))

@@ -1,0 +1,87 @@
+"""What is in a certificate, as far as its end is concerned. Nothing is verified: an expired one is read too.
+
+Parsing takes some 0.1 ms a certificate, and the first call imports a large library: call it on a thread.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate as X509Certificate
+    from cryptography.x509 import Name
+
+_PEM = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----.*?-----END (?:X509 )?CERTIFICATE-----", re.DOTALL)
+_DER_SEQUENCE = b"\x30"
+_LONGEST_NAME = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """One certificate. Names are common names where there is one, else whole; times are UTC seconds since the epoch."""
+
+    subject: str
+    issuer: str
+    serial: str
+    """Hexadecimal, lower case."""
+    fingerprint: str
+    """SHA-256 of the whole, hexadecimal."""
+    not_before: float
+    not_after: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parsed:
+    """The certificates in their order, and a line for each block that is none."""
+
+    certificates: tuple[Certificate, ...]
+    errors: tuple[str, ...] = ()
+
+
+def pem_blocks(data: bytes) -> bytes:
+    """The certificates of a PEM file alone: a key beside them stays behind."""
+    return b"\n".join(_PEM.findall(data))
+
+
+def parse(data: bytes) -> Parsed:
+    """Every certificate of a PEM bundle, or the one of a DER file. Neither: no certificate and one error."""
+    from cryptography import x509  # noqa: PLC0415 - 50 ms, and most configurations never come here
+
+    blocks = _PEM.findall(data)
+    if not blocks and not data.startswith(_DER_SEQUENCE):
+        return Parsed(certificates=(), errors=("it holds no certificate in PEM or DER form",))
+    certificates, errors = [], []
+    for number, block in enumerate(blocks or [data], start=1):
+        load = x509.load_pem_x509_certificate if blocks else x509.load_der_x509_certificate
+        try:
+            certificates.append(_described(load(block)))
+        except ValueError as error:
+            errors.append(f"certificate {number} of {len(blocks) or 1} cannot be parsed: {_plain(str(error))}")
+    return Parsed(certificates=tuple(certificates), errors=tuple(errors))
+
+
+def _described(certificate: X509Certificate) -> Certificate:
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - as above
+
+    return Certificate(
+        subject=_name(certificate.subject),
+        issuer=_name(certificate.issuer),
+        serial=f"{certificate.serial_number:x}",
+        fingerprint=certificate.fingerprint(SHA256()).hex(),
+        not_before=certificate.not_valid_before_utc.timestamp(),
+        not_after=certificate.not_valid_after_utc.timestamp(),
+    )
+
+
+def _name(name: Name) -> str:
+    from cryptography.x509.oid import NameOID  # noqa: PLC0415 - as above
+
+    common = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return _plain(str(common[0].value) if common else name.rfc4514_string()) or "without a name"
+
+
+def _plain(text: str) -> str:
+    """Foreign text, fit for a line of the log."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)[:_LONGEST_NAME]

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+from hsm_agent.certificates import parse, pem_blocks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BROKEN = b"-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n"
+
+
+@pytest.fixture(scope="module")
+def leaf() -> trustme.LeafCert:
+    until = datetime(2020, 5, 17, 12, 0, tzinfo=UTC)
+    return trustme.CA().issue_cert("hsm.example.net", common_name="hsm.example.net", not_after=until)
+
+
+def test_an_expired_certificate_is_read_like_any_other(leaf: trustme.LeafCert) -> None:
+    (found,) = parse(leaf.cert_chain_pems[0].bytes()).certificates
+
+    assert found.subject == "hsm.example.net"
+    assert found.not_after == datetime(2020, 5, 17, 12, 0, tzinfo=UTC).timestamp()
+    assert found.not_before < found.not_after + timedelta(days=1).total_seconds()
+    assert len(found.fingerprint) == 64
+    assert int(found.serial, 16) > 0
+
+
+def test_der_says_the_same_as_pem(leaf: trustme.LeafCert) -> None:
+    pem = leaf.cert_chain_pems[0].bytes()
+
+    assert parse(ssl.PEM_cert_to_DER_cert(pem.decode())) == parse(pem)
+
+
+def test_a_name_without_common_name_is_shown_whole() -> None:
+    (found,) = parse(trustme.CA(organization_name="Acme", organization_unit_name="HSM").cert_pem.bytes()).certificates
+
+    assert found.subject == found.issuer
+    assert "Acme" in found.subject
+
+
+def test_a_broken_block_costs_only_itself(leaf: trustme.LeafCert) -> None:
+    whole = leaf.cert_chain_pems[0].bytes()
+    found = parse(BROKEN + whole)
+
+    assert [each.subject for each in found.certificates] == ["hsm.example.net"]
+    assert len(found.errors) == 1
+    assert found.errors[0].startswith("certificate 1 of 2 cannot be parsed: ")
+
+
+@pytest.mark.parametrize("data", [b"", b"hello\n", b"-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n"])
+def test_what_holds_no_certificate_says_so(data: bytes) -> None:
+    assert parse(data).errors == ("it holds no certificate in PEM or DER form",)
+
+
+def test_half_a_der_file_is_an_error(leaf: trustme.LeafCert) -> None:
+    der = ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode())
+    found = parse(der[:100])
+
+    assert found.certificates == ()
+    assert found.errors[0].startswith("certificate 1 of 1 cannot be parsed: ")
+
+
+def test_a_key_beside_a_certificate_stays_behind(leaf: trustme.LeafCert) -> None:
+    both = leaf.private_key_and_cert_chain_pem.bytes()
+
+    assert b"PRIVATE KEY" not in pem_blocks(both)
+    assert parse(pem_blocks(both)) == parse(both)
+
+
+def test_control_characters_of_a_subject_reach_nobody(tmp_path: Path) -> None:
+    (found,) = parse(trustme.CA(organization_name="Acme\nCRITICAL forged").cert_pem.bytes()).certificates
+
+    assert found.subject.isprintable()
