@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from hsm_agent.collect.pkcs11 import Pkcs11Settings
+from typing import Annotated
 
-AnySource = Pkcs11Settings
+from pydantic import Discriminator
+
+from hsm_agent.collect.pkcs11 import Pkcs11Settings
+from hsm_agent.collect.snmp_trap_listener import SnmpTrapListenerSettings
+
+AnySource = Annotated[Pkcs11Settings | SnmpTrapListenerSettings, Discriminator("kind")]
 """One of the kinds of source; told apart by `kind`."""

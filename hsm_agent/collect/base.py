@@ -29,7 +29,8 @@ class Poll:
     seconds the collector wants to be called again. `calls` counts the C calls or requests made, by name.
     `raw` is what the source answered, fit for JSON, for `poll --record`. `complete` says that every resource the
     source has, or misses, is in the readings: what is not among them is not the source's any more. `gone` are
-    resources that were read until now and are not there under that name any more, nor missed.
+    resources that were read until now and are not there under that name any more, nor missed. `waited_seconds` is
+    the part of the poll in which a source that speaks by itself was listened to, which is no time it took.
     """
 
     readings: tuple[Reading, ...]
@@ -40,6 +41,7 @@ class Poll:
     raw: object = None
     complete: bool = False
     gone: tuple[str, ...] = ()
+    waited_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,7 @@ def test_every_option_there_is_stands_in_the_shipped_file() -> None:
 
 def test_the_shipped_file_shows_no_option_that_is_none() -> None:
     known = {option.place for option in sample.every_option()}
-    free = ("labels", "environment", "memory_total", "sessions_max")
+    free = ("labels", "environment", "memory_total", "sessions_max", "devices")
     shown = {
         place for place in sample.places(sample.unfolded()) if place.split(".")[-2:-1] not in [[key] for key in free]
     }

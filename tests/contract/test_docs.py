@@ -37,6 +37,7 @@ SECTIONS = {
     "Top level": "",
     "agent": "agent.",
     "sources: pkcs11": "sources[pkcs11].",
+    "sources: snmp_trap_listener": "sources[snmp_trap_listener].",
     "rules": "rules.",
     "serve": "serve.",
     "serve.snmp": "serve.snmp.",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hsm_agent.evaluate.defaults import modules, own, tokens
+from hsm_agent.evaluate.defaults import modules, own, tokens, vendor
 from hsm_agent.evaluate.rules import Above, Rule
 
 _SOURCE_DOWN = Rule(
@@ -19,7 +19,7 @@ _SOURCE_DOWN = Rule(
 )
 
 DEFAULT_RULES: tuple[Rule, ...] = (
-    *(replace(rule, inhibited_by=(_SOURCE_DOWN.name,)) for rule in (*tokens.RULES, *modules.RULES)),
+    *(replace(rule, inhibited_by=(_SOURCE_DOWN.name,)) for rule in (*tokens.RULES, *modules.RULES, *vendor.RULES)),
     _SOURCE_DOWN,
     *own.RULES,
 )

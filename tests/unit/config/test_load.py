@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from hsm_agent.collect.pkcs11 import Pkcs11Settings
 from hsm_agent.config.errors import ConfigError
 from hsm_agent.config.load import load, refuse_writable
+
+if TYPE_CHECKING:
+    from hsm_agent.config.tree import Config
 
 SOURCE = "sources: [{name: a, kind: pkcs11, module: lib/module.so}]\n"
 
@@ -17,6 +22,11 @@ def _write(folder: Path, text: str, name: str = "agent.yaml") -> Path:
     path = folder / name
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _modules(config: Config) -> list[Pkcs11Settings]:
+    """The sources of this kind."""
+    return [source for source in config.sources if isinstance(source, Pkcs11Settings)]
 
 
 def _lines(path: Path, environment: dict[str, str] | None = None) -> tuple[str, ...]:
@@ -37,7 +47,7 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
 
 def test_words_of_older_yaml_are_words(tmp_path: Path) -> None:
     text = "sources: [{name: on, kind: pkcs11, module: /m, luna: off, inventory_at: 01:30}]\n"
-    (source,) = load(_write(tmp_path, text), {}).config.sources
+    (source,) = _modules(load(_write(tmp_path, text), {}).config)
 
     assert source.name == "on"
     assert source.luna == "off"
@@ -48,8 +58,8 @@ def test_relative_paths_start_at_the_files_folder_or_above_conf(tmp_path: Path) 
     beside = load(_write(tmp_path / "etc", SOURCE), {}).config
     above = load(_write(tmp_path / "conf", SOURCE), {}).config
 
-    assert beside.sources[0].module == tmp_path / "etc" / "lib" / "module.so"
-    assert above.sources[0].module == tmp_path / "lib" / "module.so"
+    assert _modules(beside)[0].module == tmp_path / "etc" / "lib" / "module.so"
+    assert _modules(above)[0].module == tmp_path / "lib" / "module.so"
     assert above.agent.state_directory == tmp_path / "var"
 
 
@@ -77,7 +87,7 @@ def test_any_key_can_be_overridden_from_the_environment(tmp_path: Path) -> None:
     assert config.agent.name == "elsewhere"
     assert [source.name for source in config.sources] == ["a", "b"]
     assert config.sources[0].every == 5.0
-    assert config.sources[0].tokens == ("a", "b")
+    assert _modules(config)[0].tokens == ("a", "b")
     assert config.serve.http is None
 
 
