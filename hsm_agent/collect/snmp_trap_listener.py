@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 from urllib.parse import quote
@@ -17,7 +18,7 @@ from pydantic import Field, model_validator
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.traps_alarms import Alarms, Key
-from hsm_agent.collect.traps_intake import Intake, permitted
+from hsm_agent.collect.traps_intake import MOST_WAITING, Intake, permitted
 from hsm_agent.collect.traps_memory import Clocks, MemoryUnreadableError, TrapMemory, revived, stored
 from hsm_agent.collect.traps_settings import (
     Address,
@@ -28,7 +29,6 @@ from hsm_agent.collect.traps_settings import (
     combined,
     refuse_ends_without_beginning,
 )
-from hsm_agent.model import Reading
 from hsm_agent.serve.engine_state import EngineStateError, start_engine
 from hsm_agent.serve.snmp_settings import LOOPBACK, Networks, Place, listen_address, refuse_twins
 from hsm_agent.serve.snmp_socket import Listener
@@ -109,6 +109,8 @@ class TrapListener:
         self._woken = asyncio.Event()
         self._remembers_all = False
         self._unsaved = False
+        self._owed: deque[Callable[[], None]] = deque(maxlen=MOST_WAITING)
+        """Acknowledgements of what is taken in and not on disk yet."""
         self._problem = ""
 
     @property
@@ -141,7 +143,7 @@ class TrapListener:
             await self._save(intake)
         now = self._wall()
         return Poll(
-            readings=(*self._alarms.readings(self.name, now), *self._counters(intake, now)),
+            readings=(*self._alarms.readings(self.name, now), *intake.readings(self.name, now)),
             next_in=0.0,
             errors=(self._problem,) if self._problem else (),
             complete=self._remembers_all,
@@ -166,7 +168,7 @@ class TrapListener:
     def _bind(self) -> None:
         for text in self._settings.listen:
             try:
-                self._listeners.append(Listener(*listen_address(text), self._handle))
+                self._listeners.append(self._listener(*listen_address(text)))
             except OSError as error:
                 self._unbind()
                 why = f"{error.strerror}; see which program has the port, and whether the agent may have it"
@@ -177,8 +179,13 @@ class TrapListener:
             listener.close()
         self._listeners = []
 
-    def _handle(self, datagram: bytes, address: str) -> bytes | None:
-        return self._intake.handle(datagram, address) if self._intake is not None else None
+    def _listener(self, host: str, port: int) -> Listener:
+        def handle(datagram: bytes, address: str) -> None:
+            if self._intake is not None:
+                self._intake.handle(datagram, address, listener.later())
+
+        listener = Listener(host, port, handle)
+        return listener
 
     async def _prepare(self) -> Intake:
         """Everything that must be known before the first datagram: boots, alarms, clocks, keys."""
@@ -242,7 +249,7 @@ class TrapListener:
             self._unsaved = True
         turned: set[Key] = set()
         while intake.waiting:
-            happening = intake.waiting[0]
+            happening, acknowledge = intake.waiting[0]
             turns = self._alarms.turned(happening)
             if turns & turned and not everything:
                 return
@@ -251,6 +258,8 @@ class TrapListener:
             self._unsaved = True
             if not self._alarms.apply(happening):
                 intake.drop(Drop.ALARMS, happening.address)
+            if acknowledge is not None:
+                self._owed.append(acknowledge)
 
     async def _save(self, intake: Intake) -> None:
         clocks = stored(intake.receiver.clocks, wall=self._wall(), monotonic=self._monotonic())
@@ -258,29 +267,19 @@ class TrapListener:
             await self._memory.keep(self._alarms.known, clocks)
         except OSError as error:
             self._problem = f"{self._directory}: cannot be written, a restart would forget alarms: {error.strerror}"
-        else:
-            self._unsaved, self._problem = False, ""
-
-    def _counters(self, intake: Intake, now: float) -> list[Reading]:
-        plain = {"traps_received_total": intake.received, "traps_unmapped_total": intake.unmapped}
-        found = [
-            Reading(source=self.name, resource="", metric=metric, value=value, time=now)
-            for metric, value in plain.items()
-        ]
-        for reason, count in intake.dropped.items():
-            labels = (("reason", reason.value),)
-            metric = "traps_dropped_total"
-            found.append(Reading(source=self.name, resource="", metric=metric, value=count, time=now, labels=labels))
-        return found
+            return
+        self._unsaved, self._problem = False, ""
+        while self._owed:
+            self._owed.popleft()()
 
     async def close(self) -> None:
-        """Close the sockets; what was acknowledged and not judged yet is on disk for the next start."""
-        self._unbind()
-        intake, self._intake = self._intake, None
-        if intake is not None:
-            self._take(intake, everything=True)
+        """Close the sockets; what came and was not judged yet is on disk for the next start."""
+        if self._intake is not None:
+            self._take(self._intake, everything=True)
             if self._unsaved:
-                await self._save(intake)
+                await self._save(self._intake)
+        self._unbind()
+        self._intake = None
 
     async def forget(self, resource: str) -> bool:
         """Know nothing of the alarms of a resource any more. False if there are none, or it does not listen yet."""

@@ -46,6 +46,7 @@ class Trap(NamedTuple):
 
     Two OIDs are made from a v1 trap: RFC 3584 puts a 0 between enterprise and number, and many vendors number their
     SNMPv2 notifications without it, which that RFC cannot give back. `plain_oid` is the one without, else the same.
+    `request_id` is the same in every repetition of an inform; a v1 trap has none.
     """
 
     oid: Oid
@@ -53,6 +54,7 @@ class Trap(NamedTuple):
     varbinds: tuple[VarBind, ...]
     version: Version
     inform: bool
+    request_id: int = 0
 
 
 def read_trap_v1(data: bytes, position: int, end: int) -> Trap:
@@ -78,10 +80,10 @@ def read_trap_v1(data: bytes, position: int, end: int) -> Trap:
     return Trap(oid, plain, snmp.read_varbinds(data[start:list_end]), Version.V1, False)
 
 
-def read_notification(varbinds: bytes, version: Version, *, inform: bool) -> Trap:
+def read_notification(varbinds: bytes, version: Version, *, inform: bool, request_id: int = 0) -> Trap:
     """The notification in an encoded list of variable bindings (RFC 3416 section 4.2.6)."""
     found = snmp.read_varbinds(varbinds)
     for position, varbind in enumerate(found[:2]):  # some agents leave sysUpTime out
         if varbind.name == SNMP_TRAP_OID and isinstance(varbind.value, tuple):
-            return Trap(varbind.value, varbind.value, found[position + 1 :], version, inform)
+            return Trap(varbind.value, varbind.value, found[position + 1 :], version, inform, request_id)
     raise DecodeError(Reason.OID)

@@ -135,7 +135,7 @@ class TrapReceiver:
         if pdu.pdu_type not in {PduType.TRAP, PduType.INFORM}:
             return Dropped(Drop.PDU)
         inform = pdu.pdu_type is PduType.INFORM
-        trap = read_notification(pdu.varbinds, version, inform=inform)
+        trap = read_notification(pdu.varbinds, version, inform=inform, request_id=pdu.request_id)
         if not inform:
             return Heard(trap)
         response = snmp.encode_pdu(PduType.RESPONSE, pdu.request_id, 0, 0, (pdu.varbinds,))
@@ -151,7 +151,7 @@ class TrapReceiver:
             return self._receive_trap(sender, datagram, (after, end), header, parameters, now)
         request = self._authority.receive(datagram, address, now)
         if isinstance(request, Request):
-            trap = read_notification(request.varbinds, Version.V3, inform=True)
+            trap = read_notification(request.varbinds, Version.V3, inform=True, request_id=request.request_id)
             return Heard(trap, self._authority.respond(request, 0, 0, (request.varbinds,)))
         cause = self._authority.counters.last
         if request is not None and cause in _DISCOVERY:
@@ -182,4 +182,4 @@ class TrapReceiver:
         pdu = snmp.read_pdu(scoped.data, scoped.position, scoped.end)
         if pdu.pdu_type is not PduType.TRAP:
             return Dropped(Drop.PDU, None, detail)
-        return Heard(read_notification(pdu.varbinds, Version.V3, inform=False))
+        return Heard(read_notification(pdu.varbinds, Version.V3, inform=False, request_id=pdu.request_id))

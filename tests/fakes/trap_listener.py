@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
 
 from hsm_agent.collect.base import CollectorContext, Poll
 from hsm_agent.collect.snmp_trap_listener import SnmpTrapListenerSettings, TrapListener
@@ -52,6 +54,45 @@ def settings(**keys: Any) -> SnmpTrapListenerSettings:
 def listener(state: Path, *, wall: Callable[[], float] = time.time, **keys: Any) -> TrapListener:
     """The collector, which listens from its first poll on."""
     return TrapListener(settings(**keys), CollectorContext(state_directory=state), wall=wall)
+
+
+class Polled:
+    """A listener that is polled all the time, as the runner does. `async with`."""
+
+    def __init__(self, state: Path, **keys: Any) -> None:
+        self.listener = listener(state, **keys)
+        self.polls: list[Poll] = []
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def _run(self) -> None:
+        while True:
+            self.polls.append(await self.listener.poll())
+            self._news.set()
+
+    async def until(self, holds: Callable[[Poll], bool], *, seconds: float = 10.0) -> Poll:
+        """The latest poll, once it is as asked. Raises TimeoutError."""
+        async with asyncio.timeout(seconds):
+            while not (self.polls and holds(self.polls[-1])):
+                self._news.clear()
+                await self._news.wait()
+        return self.polls[-1]
+
+    async def received(self, count: int) -> Poll:
+        """The poll by which that many notifications were received."""
+        return await self.until(lambda poll: counted(poll).get("received", 0) >= count)
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        await self.until(lambda _: True)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        await self.listener.close()
 
 
 def levels(poll: Poll) -> dict[str, int]:

@@ -15,6 +15,7 @@ from tests.fakes.trap_listener import (
     ENGINE_ID,
     PRIVACY,
     PRIVACY_SECRET,
+    Polled,
     counted,
     levels,
     listener,
@@ -58,19 +59,16 @@ def sender(one: TrapListener, state: Path, credentials: tuple[str, ...]) -> Trap
     ],
 )
 async def test_a_luna_fan_raises_and_clears(credentials: tuple[str, ...], tool: str, tmp_path: Path) -> None:
-    one = listener(tmp_path)
-    await one.poll()
-    luna = sender(one, tmp_path, credentials)
-
-    assert (await luna.luna(2, reference(asserted=True), tool=tool)).code == 0
-    raised = await one.poll()
-    assert (await luna.luna(2, reference(asserted=False, date_first=True), tool=tool)).code == 0
-    cleared = await one.poll()
+    async with Polled(tmp_path) as polled:
+        luna = sender(polled.listener, tmp_path, credentials)
+        assert (await luna.luna(2, reference(asserted=True), tool=tool)).code == 0
+        raised = await polled.received(1)
+        assert (await luna.luna(2, reference(asserted=False, date_first=True), tool=tool)).code == 0
+        cleared = await polled.received(2)
 
     assert levels(raised) == {"luna-a fan": 1}
     assert levels(cleared) == {"luna-a fan": 0}
     assert counted(cleared) == {"received": 2}
-    await one.close()
 
 
 async def test_v1_traps_are_understood(tmp_path: Path) -> None:
@@ -98,16 +96,16 @@ async def test_every_v3_protocol_is_understood(tool: str, tmp_path: Path) -> Non
         }
         for auth, privacy in PROTOCOLS
     ]
-    one = listener(tmp_path, users=users)
-    await one.poll()
     own = BY_ENGINE if tool == "snmptrap" else ()
-    for user, (auth, privacy) in zip(users, PROTOCOLS, strict=True):
-        credentials = v3(str(user["name"]), auth.value, AUTH, privacy.value if privacy else None, PRIVACY)
-        said = await sender(one, tmp_path, (*credentials, *own)).luna(2, reference(asserted=True), tool=tool)
-        assert said.code == 0, (user["name"], said)
+    async with Polled(tmp_path, users=users) as polled:
+        for user, (auth, privacy) in zip(users, PROTOCOLS, strict=True):
+            credentials = (*v3(str(user["name"]), auth.value, AUTH, privacy.value if privacy else None, PRIVACY), *own)
+            luna = sender(polled.listener, tmp_path, credentials)
+            said = await luna.luna(2, reference(asserted=True), tool=tool)
+            assert said.code == 0, (user["name"], said)
+        poll = await polled.received(len(PROTOCOLS))
 
-    assert counted(await one.poll()) == {"received": len(PROTOCOLS)}
-    await one.close()
+    assert counted(poll) == {"received": len(PROTOCOLS)}
 
 
 WRONG = [
@@ -196,25 +194,22 @@ async def test_a_trap_that_nothing_knows_is_acknowledged_and_named(
 
 
 async def test_ipv6_informs_are_acknowledged(tmp_path: Path) -> None:
-    one = listener(tmp_path, listen=["udp6:[::1]:0"])
-    await one.poll()
-
-    said = await sender(one, tmp_path, LUNA_USER).luna(4, reference(asserted=True), tool="snmpinform")
+    async with Polled(tmp_path, listen=["udp6:[::1]:0"]) as polled:
+        luna = sender(polled.listener, tmp_path, LUNA_USER)
+        said = await luna.luna(4, reference(asserted=True), tool="snmpinform")
+        poll = await polled.received(1)
 
     assert said.code == 0
-    assert levels(await one.poll()) == {"luna-6 motherboard": 2}
-    await one.close()
+    assert levels(poll) == {"luna-6 motherboard": 2}
 
 
 async def test_ten_appliances_at_once_are_all_heard(tmp_path: Path) -> None:
-    one = listener(tmp_path)
-    await one.poll()
-    box = sender(one, tmp_path, v2c(COMMUNITY))
+    async with Polled(tmp_path) as polled:
+        box = sender(polled.listener, tmp_path, v2c(COMMUNITY))
+        said = await asyncio.gather(
+            *(box.send(f"{UTIMACO}.0.24", f"{UTIMACO}.1.9.0", "i", str(n), tool="snmpinform") for n in range(10))
+        )
+        poll = await polled.received(10)
 
-    said = await asyncio.gather(
-        *(box.send(f"{UTIMACO}.0.24", f"{UTIMACO}.1.9.0", "i", str(n), tool="snmpinform") for n in range(10))
-    )
-    found = levels(await one.poll())
     assert [each.code for each in said] == [0] * 10
-    assert found == {f"luna-a/{n} fan-speed-low": 1 for n in range(10)}
-    await one.close()
+    assert levels(poll) == {f"luna-a/{n} fan-speed-low": 1 for n in range(10)}

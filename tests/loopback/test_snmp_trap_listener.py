@@ -249,17 +249,43 @@ async def test_it_listens_by_ipv6(tmp_path: Path) -> None:
     await one.close()
 
 
-async def test_an_inform_is_acknowledged_until_the_queue_is_full(tmp_path: Path) -> None:
+async def test_an_inform_is_acknowledged_once_it_is_on_disk(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    one = listener(tmp_path, every="50ms")
+    await one.poll()
+    blocked, kept = tmp_path / "traps-traps" / "alarms.new", tmp_path / "traps-traps" / "alarms.json"
+    blocked.mkdir()
+    with sender() as own:
+        own.connect(one.addresses[0])
+        await loop.sock_sendall(own, INFORM)
+        await one.poll()
+        with pytest.raises(BlockingIOError):
+            own.recv(65535)
+        assert "fan" not in kept.read_text()
+
+        blocked.rmdir()
+        await one.poll()
+        async with asyncio.timeout(5):
+            answer = await loop.sock_recv(own, 65535)
+    assert "fan" in kept.read_text()
+    assert answer[-20:] == INFORM[-20:]
+    await one.close()
+
+
+async def test_an_inform_that_comes_just_before_the_end_is_kept_and_acknowledged(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     one = listener(tmp_path)
     await one.poll()
     with sender() as own:
-        own.connect(("127.0.0.1", one.addresses[0][1]))
+        own.connect(one.addresses[0])
         await loop.sock_sendall(own, INFORM)
+        await asyncio.sleep(0.05)
+        await one.close()
         async with asyncio.timeout(5):
-            assert (await loop.sock_recv(own, 65535))[-4:] == INFORM[-4:]
-    await one.poll()
-    await one.close()
+            await loop.sock_recv(own, 65535)
+    again = listener(tmp_path)
+    assert levels(await again.poll()) == {"luna-a fan": 1}
+    await again.close()
 
 
 async def test_a_flood_is_bounded_counted_and_survived(tmp_path: Path) -> None:
@@ -268,6 +294,7 @@ async def test_a_flood_is_bounded_counted_and_survived(tmp_path: Path) -> None:
     for _ in range(40):
         send(one, *[RAISE, CLEAR] * 25)
         await asyncio.sleep(0.005)
+    await asyncio.sleep(0.1)  # what the kernel still held is read
 
     poll = await one.poll()
 

@@ -29,6 +29,7 @@ class Desk:
     def __init__(self) -> None:
         self.now = NOW
         self.woken = 0
+        self.sent: list[bytes] = []
         self.intake = Intake(
             "traps",
             receiver=TrapReceiver(
@@ -45,7 +46,10 @@ class Desk:
         self.woken += 1
 
     def handle(self, message: bytes, address: str = "192.0.2.1") -> bytes | None:
-        return self.intake.handle(message, address)
+        """What is answered at once."""
+        before = len(self.sent)
+        self.intake.handle(message, address, self.sent.append)
+        return self.sent[-1] if len(self.sent) > before else None
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -57,15 +61,53 @@ def test_a_trap_waits_with_its_sender_and_its_time() -> None:
 
     assert desk.handle(v2c()) is None
     change = Change(alarm="fan", component="", level=Level.WARNING, note=NOTE)
-    assert list(desk.intake.waiting) == [Happening(address="192.0.2.1", change=change, time=WALL)]
+    assert list(desk.intake.waiting) == [(Happening(address="192.0.2.1", change=change, time=WALL), None)]
     assert (desk.woken, desk.intake.received, desk.dropped) == (1, 1, {})
 
 
-def test_an_inform_is_acknowledged() -> None:
+def test_an_inform_is_acknowledged_by_whoever_fetches_it() -> None:
     desk = Desk()
 
-    assert desk.handle(INFORM) is not None
+    assert desk.handle(INFORM) is None
+    ((_, acknowledge),) = desk.intake.waiting
+    assert acknowledge is not None
+    acknowledge()
+
+    assert len(desk.sent) == 1
+    assert desk.sent[0][-20:] == INFORM[-20:]
+
+
+def test_a_repeated_inform_is_no_news_and_acknowledged_once_the_first_one_is() -> None:
+    desk = Desk()
+    desk.handle(INFORM)
+    assert desk.handle(INFORM) is None
+    ((_, acknowledge),) = desk.intake.waiting
+    assert acknowledge is not None
+    acknowledge()
+
+    assert desk.handle(INFORM) == desk.sent[0]
     assert len(desk.intake.waiting) == 1
+    assert desk.intake.received == 3
+
+
+def test_the_same_words_in_another_inform_of_another_sender_or_in_a_trap_are_news() -> None:
+    desk = Desk()
+    desk.handle(INFORM)
+    desk.handle(INFORM, "192.0.2.2")
+    desk.handle(v2c(notification_pdu(kind=PduType.INFORM, request_id=816)))
+    desk.handle(v2c())
+    desk.handle(v2c())
+
+    assert len(desk.intake.waiting) == 5
+
+
+def test_what_is_remembered_of_informs_is_bounded() -> None:
+    desk = Desk()
+    for number in range(1500):
+        desk.handle(v2c(notification_pdu(kind=PduType.INFORM, request_id=number)))
+        desk.intake.waiting.clear()
+
+    assert len(desk.intake._informs) == 1000
 
 
 def test_who_may_not_speak_is_not_even_listened_to(caplog: pytest.LogCaptureFixture) -> None:
@@ -106,13 +148,17 @@ def test_a_trap_that_means_nothing_is_acknowledged_counted_and_named(caplog: pyt
 def test_a_flood_is_bounded_and_its_informs_are_not_acknowledged() -> None:
     desk = Desk()
     for _ in range(MOST_WAITING):
-        assert desk.handle(INFORM) is not None
+        desk.handle(v2c())
 
-    assert desk.handle(INFORM) is None
-    assert desk.handle(v2c()) is None
+    desk.handle(INFORM)
+    desk.handle(v2c())
+    assert desk.sent == []
     assert len(desk.intake.waiting) == MOST_WAITING
+    desk.intake.waiting.clear()
+    desk.handle(INFORM)
+    assert len(desk.intake.waiting) == 1, "what was dropped is news when it is repeated"
     assert desk.dropped == {"queue-full": 2}
-    assert desk.intake.received == MOST_WAITING + 2
+    assert desk.intake.received == MOST_WAITING + 3
 
 
 def test_a_sender_is_spoken_of_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:

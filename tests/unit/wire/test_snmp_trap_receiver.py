@@ -67,7 +67,7 @@ def test_a_trap_by_community_is_heard_and_not_answered(message: bytes, version: 
 def test_a_v2c_inform_is_acknowledged_with_what_it_said() -> None:
     found = heard(receive(v2c(INFORM)))
 
-    assert found.trap.inform
+    assert (found.trap.inform, found.trap.request_id) == (True, 815)
     assert found.answer is not None
     version, community, answer = open_community(found.answer)
     assert (version, community) == (Version.V2C, COMMUNITY)
@@ -196,7 +196,7 @@ def test_a_v3_inform_is_acknowledged_in_its_own_context(keys: object, context: b
 
     found = heard(receive(message.encode()))
 
-    assert (found.trap.oid, found.trap.inform) == (FAN, True)
+    assert (found.trap.oid, found.trap.inform, found.trap.request_id) == (FAN, True, 815)
     assert found.answer is not None
     answer = open_v3(found.answer, given)
     assert answer.pdu == (PduType.RESPONSE, 815, 0, 0, b"".join(varbinds()))
