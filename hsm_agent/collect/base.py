@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from hsm_agent.model import Reading
+    from hsm_agent.model import Reading, Series
 
 
 class SourceFailure(Exception):
@@ -80,6 +80,14 @@ class Collector(Protocol):
 
     def calls_a_day(self) -> Mapping[str, float]:
         """How often each C call or request is made in a day for one token, at the configured rhythms."""
+
+
+@runtime_checkable
+class AlarmHolder(Protocol):
+    """A collector whose source raised an alarm once and does not repeat it: the collector holds it until its end."""
+
+    async def end_alarm(self, series: Series) -> bool:
+        """An operator says it is over: read it as cleared from now on. False if it is not held."""
 
 
 class SourceSettings(Strict):

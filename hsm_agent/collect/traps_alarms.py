@@ -108,12 +108,13 @@ class Alarms:
         """When the next alarm ends by itself."""
         return min((one.ends_at for one in self.known.values() if one.ends_at is not None), default=None)
 
-    def forget(self, resource: str) -> bool:
-        """Drop every alarm of a resource; whether there was one."""
-        gone = [key for key in self.known if self.resource(key) == resource]
-        for key in gone:
-            del self.known[key]
-        return bool(gone)
+    def end(self, resource: str, alarm: str) -> bool:
+        """Take an alarm for over, because an operator says so; whether it is known."""
+        ended = [key for key in self.known if key.alarm == alarm and self.resource(key) == resource]
+        for key in ended:
+            note = "ended by an operator"
+            self.known[key] = replace(self.known[key], level=Level.CLEARED, note=note, ends_at=None)
+        return bool(ended)
 
     def keep_only(self, wanted: Callable[[Key], bool]) -> bool:
         """Drop what is not wanted any more; whether there was any."""

@@ -34,6 +34,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "service.py": "tests/system/test_stop.py, test_reload.py and test_operate.py: it is what a process does",
     "parts.py": "tests/system/test_operate.py: sources and sinks that come, change and go",
     "control.py": "tests/loopback/test_control.py: it is nothing without a socket",
+    "collect/traps_listener.py": "tests/loopback/test_snmp_trap_listener.py: it is nothing without a socket",
     "collect/base.py": "declarations only; each collector's tests hold it",
     "deliver/base.py": "declarations only; each sink's tests hold it",
     "evaluate/defaults/tokens.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from hsm_agent.collect.base import CollectorContext, Poll
-from hsm_agent.collect.snmp_trap_listener import SnmpTrapListenerSettings, TrapListener
+from hsm_agent.collect.snmp_trap_listener import SnmpTrapListenerSettings
+from hsm_agent.collect.traps_listener import TrapListener
+from hsm_agent.wire.snmp import PduType
+from tests.fakes.traps import ASSERTED, DEASSERTED, FAN, LUNA, REFERENCE, notification_pdu, text, v2c
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import pytest
 
 COMMUNITY, AUTH, PRIVACY = "traps-only", "authentic-1", "encrypted-1"
 AUTH_SECRET, PRIVACY_SECRET = {"env": "TEST_AUTH"}, {"env": "TEST_PRIVACY"}
+RAISE = v2c(notification_pdu(FAN, text(REFERENCE, ASSERTED)))
+CLEAR = v2c(notification_pdu(FAN, text(REFERENCE, DEASSERTED)))
+DISK = v2c(notification_pdu((*LUNA, 5), text(REFERENCE, ASSERTED)))
+INFORM = v2c(notification_pdu(FAN, text(REFERENCE, ASSERTED), kind=PduType.INFORM))
 ENGINE_ID = "80001f88046170706c69616e6365"
 
 
@@ -54,6 +62,21 @@ def settings(**keys: Any) -> SnmpTrapListenerSettings:
 def listener(state: Path, *, wall: Callable[[], float] = time.time, **keys: Any) -> TrapListener:
     """The collector, which listens from its first poll on."""
     return TrapListener(settings(**keys), CollectorContext(state_directory=state), wall=wall)
+
+
+@contextmanager
+def sender(family: int = socket.AF_INET) -> Iterator[socket.socket]:
+    """A socket that sends, and can wait for an answer."""
+    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as own:
+        yield own
+
+
+def send(to: TrapListener, *messages: bytes) -> None:
+    """Send to where it listens first."""
+    host, port = to.addresses[0]
+    with sender(socket.AF_INET6 if ":" in host else socket.AF_INET) as own:
+        for message in messages:
+            own.sendto(message, (host, port))
 
 
 class Polled:

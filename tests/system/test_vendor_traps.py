@@ -104,3 +104,26 @@ async def test_a_luna_fan_arrives_as_raise_and_clear_and_survives_a_kill(tmp_pat
     assert records[0].data["labels@32473"] == {"alarm": "fan"}
     print(f"trap sent to alarm seen: {took * 1000:.0f} ms, the sender's own start included")
     assert took < 1
+
+
+async def test_an_operator_ends_what_no_trap_ends(tmp_path: Path) -> None:
+    port = free_udp_port()
+    (tmp_path / "net-snmp").mkdir()
+    luna = TrapSender(f"127.0.0.1:{port}", v2c(COMMUNITY), tmp_path / "net-snmp")
+    async with AgentProcess(tmp_path, sources=[appliance_traps(tmp_path, port)]) as agent:
+        await agent.until(listens)
+        await luna.luna(5, reference(asserted=True))
+        await luna.luna(2, reference(asserted=True))
+        found = await agent.until(lambda status: len(status["alarms"]) == 2)
+        (disk,) = [alarm for alarm in found["alarms"] if alarm["severity"] == "critical"]
+        await agent.ask("forget", alarm_id=disk["alarm_id"])
+        await agent.until(lambda status: len(status["alarms"]) == 1)
+        await asyncio.sleep(0.3)
+        left = await agent.status()
+        await agent.stop()
+        await agent.start()
+        await agent.until(listens)
+        restarted = await agent.status()
+
+    assert [alarm["labels"]["alarm"] for alarm in left["alarms"]] == ["fan"]
+    assert [alarm["alarm_id"] for alarm in restarted["alarms"]] == [left["alarms"][0]["alarm_id"]]

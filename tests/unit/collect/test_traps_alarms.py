@@ -145,14 +145,15 @@ def test_there_is_room_for_so_many_and_the_oldest_that_is_over_gives_way() -> No
     assert one.apply(said(component="5", at=NOW + 1)), "what is known needs no room"
 
 
-def test_a_resource_is_forgotten_with_all_its_alarms() -> None:
+def test_an_operator_ends_one_alarm_of_one_resource() -> None:
     one = alarms()
-    for happening in (said(), said("disk"), said(component="1")):
+    for happening in (said(ends=True), said("disk"), said(component="1")):
         one.apply(happening)
 
-    assert not one.forget("192.0.2.1")
-    assert one.forget("luna-a")
-    assert levels(one) == {("luna-a/1", "fan"): 1}
+    assert not one.end("192.0.2.1", "fan")
+    assert one.end("luna-a", "fan")
+    assert levels(one) == {("luna-a", "fan"): 0, ("luna-a", "disk"): 1, ("luna-a/1", "fan"): 1}
+    assert one.next_end() is None
 
 
 def test_what_left_the_configuration_is_dropped() -> None:
