@@ -16,8 +16,10 @@ from hsm_agent.wire.snmp import PduType, Version
 if TYPE_CHECKING:
     from hsm_agent.wire.ber import Oid
 
-MAX_OCTETS = 16384
+MAX_OCTETS = 8192
 """The longest datagram that is looked into: notifications have a few hundred octets, and reading one takes time."""
+MAX_VARBINDS = 128
+"""As many are read, for the same reason: a list of 128 takes about a millisecond."""
 _GENERIC_TRAPS: Oid = (1, 3, 6, 1, 6, 3, 1, 1, 5)
 _ENTERPRISE_SPECIFIC = 6
 
@@ -77,12 +79,12 @@ def read_trap_v1(data: bytes, position: int, end: int) -> Trap:
     oid = plain = (*_GENERIC_TRAPS, generic + 1)
     if generic == _ENTERPRISE_SPECIFIC:
         oid, plain = (*enterprise, 0, specific), (*enterprise, specific)
-    return Trap(oid, plain, snmp.read_varbinds(data[start:list_end]), Version.V1, False)
+    return Trap(oid, plain, snmp.read_varbinds(data[start:list_end], MAX_VARBINDS), Version.V1, False)
 
 
 def read_notification(varbinds: bytes, version: Version, *, inform: bool, request_id: int = 0) -> Trap:
     """The notification in an encoded list of variable bindings (RFC 3416 section 4.2.6)."""
-    found = snmp.read_varbinds(varbinds)
+    found = snmp.read_varbinds(varbinds, MAX_VARBINDS)
     for position, varbind in enumerate(found[:2]):  # some agents leave sysUpTime out
         if varbind.name == SNMP_TRAP_OID and isinstance(varbind.value, tuple):
             return Trap(varbind.value, varbind.value, found[position + 1 :], version, inform, request_id)

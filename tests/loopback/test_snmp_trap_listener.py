@@ -123,6 +123,16 @@ async def test_a_state_directory_that_is_none_is_a_failure_that_leaves_nothing_o
     await one.close()
 
 
+async def test_a_start_that_takes_too_long_is_a_failure_that_leaves_nothing_open(tmp_path: Path) -> None:
+    one = listener(tmp_path, timeout="1ms")
+
+    with pytest.raises(SourceFailure, match=r"no start within 0.001 s: look at the state's disk"):
+        await one.poll()
+
+    assert one.addresses == ()
+    await one.close()
+
+
 async def test_it_listens_by_ipv6(tmp_path: Path) -> None:
     one = listener(tmp_path, listen=["udp6:[::1]:0"])
     await one.poll()

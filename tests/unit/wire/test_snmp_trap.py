@@ -33,6 +33,7 @@ def test_a_notification_without_uptime_is_understood() -> None:
         pytest.param(varbinds()[0] + varbinds()[2] + varbinds()[1], id="too far behind"),
         pytest.param(text((1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0), "no OID"), id="an OID that is none"),
         pytest.param(varbinds()[1][:-1], id="cut short"),
+        pytest.param(b"".join(varbinds()) + b"\x30\x05\x06\x01\x2b\x05\x00" * 126, id="too many varbinds"),
     ],
 )
 def test_what_names_no_notification_is_malformed(listed: bytes) -> None:
