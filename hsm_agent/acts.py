@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from hsm_agent.collect.base import AlarmHolder
 from hsm_agent.control import ControlError, Verb
 from hsm_agent.evaluate.rules import PRESENCE
 from hsm_agent.evaluate.silences import Silence
@@ -145,6 +146,8 @@ class Acts:
         presence = self._agent.store.reading(name, resource, PRESENCE)
         self._agent.store.forget(series)
         source = self._agent.sources.running.get(name)
+        if source is not None and isinstance(source.runner.collector, AlarmHolder):
+            await source.runner.collector.end_alarm(series)
         forgotten = source is not None and await source.runner.collector.forget(resource)
         if forgotten and presence is not None and presence.value == 0:
             await self._agent.pipeline.drop(name, resource, f"forgotten with its token by uid {uid}")

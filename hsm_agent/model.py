@@ -70,7 +70,8 @@ class Reading:
     `value` is None when there is no data; `reason` then says why, and is empty otherwise. A number that would
     mean "never" (an audit store that is not filling) is `math.inf`.
     `time` is UTC, in seconds since the epoch. `limit` is a level the source itself declares for this reading
-    (a sensor's own maximum, a source's own patience); a rule may refer to it as `own`.
+    (a sensor's own maximum, a source's own patience); a rule may refer to it as `own`. `note` is what the source says
+    besides the number, for people to read, fit to be shown; no part of the reading's identity.
     """
 
     source: str
@@ -81,6 +82,7 @@ class Reading:
     labels: Labels = ()
     reason: str = ""
     limit: float | None = None
+    note: str = ""
 
     @property
     def series(self) -> Series:

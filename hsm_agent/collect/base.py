@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from hsm_agent.model import Reading
+    from hsm_agent.model import Reading, Series
 
 
 class SourceFailure(Exception):
@@ -36,7 +36,8 @@ class Poll:
     seconds the collector wants to be called again. `calls` counts the C calls or requests made, by name.
     `raw` is what the source answered, fit for JSON, for `poll --record`. `complete` says that every resource the
     source has, or misses, is in the readings: what is not among them is not the source's any more. `gone` are
-    resources that were read until now and are not there under that name any more, nor missed.
+    resources that were read until now and are not there under that name any more, nor missed. `waited_seconds` is
+    the part of the poll in which a source that speaks by itself was listened to, which is no time it took.
     """
 
     readings: tuple[Reading, ...]
@@ -47,6 +48,7 @@ class Poll:
     raw: object = None
     complete: bool = False
     gone: tuple[str, ...] = ()
+    waited_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,14 @@ class Collector(Protocol):
 
     def calls_a_day(self) -> Mapping[str, float]:
         """How often each C call or request is made in a day for one token, at the configured rhythms."""
+
+
+@runtime_checkable
+class AlarmHolder(Protocol):
+    """A collector whose source raised an alarm once and does not repeat it: the collector holds it until its end."""
+
+    async def end_alarm(self, series: Series) -> bool:
+        """An operator says it is over: read it as cleared from now on. False if it is not held."""
 
 
 class SourceSettings(Strict):

@@ -85,7 +85,7 @@ class Runner:
             log.exception("source %s: its collector has a bug", self.collector.name)
             poll, problem = None, f"bug in the collector: {type(error).__name__}: {error}"
         self._on_poll()
-        took = self._monotonic() - began
+        took = self._monotonic() - began - (poll.waited_seconds if poll else 0.0)
         self._note(poll, problem, took)
         readings = (*(poll.readings if poll else ()), *self._own_readings(poll, took))
         await self._publish(

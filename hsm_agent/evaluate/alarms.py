@@ -216,6 +216,8 @@ def close(draft: Draft, key: WatchKey, touch: Touch | None, context: Context, wh
         )
         if touch and verdict and touch.reading:
             said = f"{event.metric} is {amount(verdict.value, verdict.unit)}"
+            if touch.reading.note:
+                said = f"{said}: {touch.reading.note}"
             threshold, _ = limit_of(touch.rule.condition, CLEARED, event.metric, touch.reading.limit)
             event = replace(
                 event,

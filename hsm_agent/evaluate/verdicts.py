@@ -110,7 +110,7 @@ def _level(rule: Rule, condition: Above | Below, reading: Reading, value: float,
     else:
         judged = abs(value) if condition.absolute else value
         severity = judge(judged, warning=warning, critical=critical, hysteresis=margin, current=current)
-    return Verdict(severity=severity, value=value, unit=unit(reading.metric))
+    return Verdict(severity=severity, value=value, unit=unit(reading.metric), note=reading.note)
 
 
 def _rising(warning: float | None, critical: float | None) -> Iterable[tuple[Severity, float]]:

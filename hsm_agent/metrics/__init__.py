@@ -5,7 +5,7 @@ A rule may name only what stands here; `/metrics` and the documentation take the
 
 from __future__ import annotations
 
-from hsm_agent.metrics import agent, appliances, checks, command, custom, hsm, tokens
+from hsm_agent.metrics import agent, appliances, checks, command, custom, hsm, tokens, traps
 from hsm_agent.metrics.base import CAPACITY, COMMUNICATION, CORRUPT, STORAGE, THRESHOLD, Metric
 
 __all__ = ["CAPACITY", "COMMUNICATION", "CORRUPT", "METRICS", "STORAGE", "THRESHOLD", "Metric", "unit"]
@@ -16,6 +16,7 @@ _ALL = (
     *appliances.METRICS,
     *command.METRICS,
     *checks.METRICS,
+    *traps.METRICS,
     *agent.METRICS,
 )
 

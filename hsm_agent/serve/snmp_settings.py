@@ -63,6 +63,12 @@ def _network(value: object) -> object:
     return ipaddress.ip_network(value) if isinstance(value, str) else value
 
 
+Place = Annotated[str, AfterValidator(_listen)]
+"""Where to listen, as listen_address reads it."""
+EngineId = Annotated[bytes, BeforeValidator(_engine_id)]
+"""An SNMP engine ID, written in hex."""
+Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], Field(alias="from", min_length=1)]
+"""Networks that may speak, under the key `from`."""
 Tokens = Annotated[tuple[str, ...], Field(min_length=1)]
 """Globs on label or serial of tokens; `*` sees everything."""
 
@@ -77,9 +83,7 @@ class ServerCommunity(Strict):
     """An SNMPv2c community: the word itself is a secret, and only these networks may use it."""
 
     name: Secret
-    networks: Annotated[
-        tuple[Annotated[Network, BeforeValidator(_network)], ...], Field(alias="from", min_length=1)
-    ] = LOOPBACK
+    networks: Networks = LOOPBACK
     tokens: Tokens = ("*",)
 
 
@@ -93,11 +97,9 @@ class SystemSettings(Strict):
 class SnmpServerSettings(Strict):
     """The responder. Without users and communities it answers nobody."""
 
-    listen: Annotated[tuple[Annotated[str, AfterValidator(_listen)], ...], Field(min_length=1)] = (
-        "udp:127.0.0.1:1161",
-    )
+    listen: Annotated[tuple[Place, ...], Field(min_length=1)] = ("udp:127.0.0.1:1161",)
     base_oid: Annotated[tuple[int, ...], BeforeValidator(_base)] = BASE
-    engine_id: Annotated[bytes, BeforeValidator(_engine_id)] | None = None
+    engine_id: EngineId | None = None
     system: SystemSettings = SystemSettings()
     users: tuple[ServerUser, ...] = ()
     communities: tuple[ServerCommunity, ...] = ()
@@ -110,15 +112,16 @@ class SnmpServerSettings(Strict):
 
     @model_validator(mode="after")
     def _nothing_twice(self) -> Self:
-        _refuse_twins("listen", [listen_address(text) for text in self.listen if listen_address(text)[1]])
-        _refuse_twins("users", [user.name for user in self.users])
-        _refuse_twins("communities", [community.name.reveal() for community in self.communities])
+        refuse_twins("listen", [listen_address(text) for text in self.listen if listen_address(text)[1]])
+        refuse_twins("users", [user.name for user in self.users])
+        refuse_twins("communities", [community.name.reveal() for community in self.communities])
         if self.v1 and not self.communities:
             raise ValueError("v1: needs a community")
         return self
 
 
-def _refuse_twins(what: str, values: list[T]) -> None:
+def refuse_twins(what: str, values: list[T]) -> None:
+    """Raise ValueError that names the key if two of a list are the same."""
     for index, value in enumerate(values):
         if value in values[:index]:
             raise ValueError(f"{what}.{index}: the same as {what}.{values.index(value)}")

@@ -52,6 +52,7 @@ class Listener:
             raise
         self._receive = self._receive_anywhere if host in _ANY else self._receive_here
         self._handle = handle
+        self._at_hand: tuple[_Sender, _Ancillary] | None = None
         self._complained_at = -_COMPLAIN_SECONDS
 
     @property
@@ -87,12 +88,27 @@ class Listener:
             except OSError as error:  # the kernel tells of an earlier answer that found nobody
                 self._complain("receive", "", error)
                 return
+            self._at_hand = sender, asked_at
             answer = self._handle(datagram, sender[0])
             if answer is not None:
-                try:
-                    self._send(answer, sender, asked_at)
-                except OSError as error:
-                    self._complain("answer", f" {sender[0]}", error)
+                self._answer(answer, sender, asked_at)
+
+    def later(self) -> Callable[[bytes], None]:
+        """For `handle`: what sends an answer to the datagram at hand when its time has come; not once it is closed."""
+        assert self._at_hand is not None, "called while a datagram is handled"
+        sender, asked_at = self._at_hand
+
+        def send(answer: bytes) -> None:
+            if self._socket.fileno() >= 0:
+                self._answer(answer, sender, asked_at)
+
+        return send
+
+    def _answer(self, answer: bytes, sender: _Sender, asked_at: _Ancillary) -> None:
+        try:
+            self._send(answer, sender, asked_at)
+        except OSError as error:
+            self._complain("answer", f" {sender[0]}", error)
 
     def _send(self, answer: bytes, sender: _Sender, asked_at: _Ancillary) -> None:
         if asked_at:

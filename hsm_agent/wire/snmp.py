@@ -115,11 +115,13 @@ def read_names(varbinds: bytes) -> tuple[Oid, ...]:
     return tuple(names)
 
 
-def read_varbinds(varbinds: bytes) -> tuple[VarBind, ...]:
-    """The names and values in an encoded list of variable bindings."""
-    found = []
+def read_varbinds(varbinds: bytes, most: int = MAX_MESSAGE) -> tuple[VarBind, ...]:
+    """The names and values in an encoded list of variable bindings; DecodeError if there are more than `most`."""
+    found: list[VarBind] = []
     position, end = 0, len(varbinds)
     while position < end:
+        if len(found) >= most:
+            raise DecodeError(Reason.LENGTH)
         start, stop = ber.enter(varbinds, position, end, ber.SEQUENCE)
         name, start = ber.read_oid(varbinds, start, stop)
         tag, value, start = ber.read_value(varbinds, start, stop)

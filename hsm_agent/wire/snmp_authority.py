@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from hsm_agent.wire.usm import Keys, User
 
 TIME_WINDOW_SECONDS = 150  # RFC 3414 section 2.2.3
-_HANDLED = frozenset({PduType.GET, PduType.GETNEXT, PduType.GETBULK, PduType.SET})
+REQUESTS = frozenset({PduType.GET, PduType.GETNEXT, PduType.GETBULK, PduType.SET})
+"""What a command responder handles. Who takes notifications handles informs, and those of any context."""
 _CACHED_ADDRESSES = 1024
 
 
@@ -82,6 +83,7 @@ class Authority:
         v1: bool = False,
         counters: Counters | None = None,
         authentication_failed: Callable[[str], None] | None = None,
+        handled: frozenset[PduType] = REQUESTS,
     ) -> None:
         """`authentication_failed` is called with the address of each sender that could not prove who it is."""
         self.engine = engine
@@ -89,6 +91,8 @@ class Authority:
         self._users = {user.name.encode(): _known(user, engine.engine_id) for user in users}
         self._communities = tuple(communities)
         self._v1 = v1
+        self._handled = handled
+        self._any_context = handled is not REQUESTS
         self._authentication_failed = authentication_failed or (lambda _address: None)
         self._communities_of = lru_cache(_CACHED_ADDRESSES)(self._communities_for)
 
@@ -132,7 +136,7 @@ class Authority:
             self._authentication_failed(address)
             return self._dropped(Count.IN_BAD_COMMUNITY_NAMES)
         pdu = snmp.read_pdu(datagram, position, end)
-        if pdu.pdu_type not in _HANDLED or (version is Version.V1 and pdu.pdu_type is PduType.GETBULK):
+        if pdu.pdu_type not in self._handled or (version is Version.V1 and pdu.pdu_type is PduType.GETBULK):
             return self._dropped(Count.UNKNOWN_PDU_HANDLERS)
         names = snmp.read_names(pdu.varbinds)
         if pdu.pdu_type is PduType.SET:
@@ -182,15 +186,16 @@ class Authority:
         if scoped is None:
             return self._report(incoming, Count.DECRYPTION_ERRORS)
         pdu = snmp.read_pdu(scoped.data, scoped.position, scoped.end)
-        if scoped.context_engine_id != self.engine.engine_id or pdu.pdu_type not in _HANDLED:
+        here = self._any_context or scoped.context_engine_id == self.engine.engine_id
+        if not here or pdu.pdu_type not in self._handled:
             return self._report(incoming, Count.UNKNOWN_PDU_HANDLERS, keys, level, pdu)
-        if scoped.context_name:
+        if scoped.context_name and not self._any_context:
             return self._report(incoming, Count.UNKNOWN_CONTEXTS, keys, level, pdu)
         names = snmp.read_names(pdu.varbinds)
         max_size = min(incoming.header.max_size, snmp.MAX_MESSAGE)
         return Request(
             Version.V3, known.principal, incoming.address, incoming.now, *pdu[:4], names, max_size,
-            max_size - known.overhead, pdu.varbinds, V3Reply(incoming.header.message_id, keys),
+            max_size - known.overhead, pdu.varbinds, V3Reply(incoming.header.message_id, keys, *scoped[:2]),
         )  # fmt: skip
 
     def _open_scoped(self, incoming: _Incoming, keys: Keys) -> Scoped | None:

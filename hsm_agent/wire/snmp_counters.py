@@ -45,11 +45,14 @@ class Counters:
 
     def __init__(self) -> None:
         self._counts = dict.fromkeys(Count, 0)
+        self.last = Count.IN_PKTS
+        """What was counted last: why a packet that brought nothing did so."""
 
     def add(self, what: Count) -> int:
         """One more; the new count."""
         count = self._counts[what] + 1
         self._counts[what] = count
+        self.last = what
         return count
 
     def __getitem__(self, what: Count) -> int:

@@ -251,14 +251,7 @@ def sized(message: bytes, max_size: int) -> bytes:
 
 
 def _open(keys: Keys, datagram: bytes, position: int, end: int, header: Header, parameters: Parameters) -> Pdu:
-    if header.flags & snmp_v3.PRIVACY:
-        encrypted, after = ber.read_octets(datagram, position, end)
-        ber.finish(after, end)
-        if len(parameters.salt) != 8:  # noqa: PLR2004 - RFC 3826 section 3.1.4 (1)
-            raise DecodeError(ber.Reason.LENGTH)
-        scoped = snmp_v3.read_decrypted(keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt))
-    else:
-        scoped = snmp_v3.read_scoped(datagram, position, end)
+    scoped = snmp_v3.open_scoped(keys, datagram, position, end, flags=header.flags, parameters=parameters)
     return snmp.read_pdu(scoped.data, scoped.position, scoped.end)
 
 

@@ -37,6 +37,8 @@ class CommunityReply(NamedTuple):
 class V3Reply(NamedTuple):
     message_id: int
     keys: Keys
+    context_engine_id: bytes
+    context_name: bytes
 
 
 class Request(NamedTuple):
@@ -88,7 +90,7 @@ def encode_response(
         boots=engine.boots,
         time=engine.time(request.received),
         keys=reply.keys,
-        scoped=snmp_v3.encode_scoped(engine.engine_id, b"", pdu),
+        scoped=snmp_v3.encode_scoped(reply.context_engine_id, reply.context_name, pdu),
         salt=engine.salts.draw() if reply.keys.privacy else b"",
     )
 

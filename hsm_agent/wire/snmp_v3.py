@@ -106,6 +106,17 @@ def read_decrypted(plain: bytes) -> Scoped:
     return read_scoped(plain, 0, stop)
 
 
+def open_scoped(keys: Keys, datagram: bytes, position: int, end: int, *, flags: int, parameters: Parameters) -> Scoped:
+    """The scoped PDU of a message whose digest was right. DecodeError also for the noise that a wrong key leaves."""
+    if not flags & PRIVACY:
+        return read_scoped(datagram, position, end)
+    encrypted, after = ber.read_octets(datagram, position, end)
+    ber.finish(after, end)
+    if len(parameters.salt) != usm.SALT_OCTETS:  # RFC 3826 section 3.1.4 (1)
+        raise DecodeError(Reason.LENGTH)
+    return read_decrypted(keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt))
+
+
 def encode_scoped(context_engine_id: bytes, context_name: bytes, pdu: bytes) -> bytes:
     """A scoped PDU."""
     return ber.encode(ber.SEQUENCE, ber.encode_octets(context_engine_id) + ber.encode_octets(context_name) + pdu)

@@ -64,7 +64,7 @@ def test_every_option_there_is_stands_in_the_shipped_file() -> None:
 
 def test_the_shipped_file_shows_no_option_that_is_none() -> None:
     known = {option.place for option in sample.every_option()}
-    free = ("labels", "environment", "memory_total", "sessions_max", "states", "where")
+    free = ("labels", "environment", "memory_total", "sessions_max", "states", "where", "devices")
     shown = {
         place for place in sample.places(sample.unfolded()) if place.split(".")[-2:-1] not in [[key] for key in free]
     }
@@ -90,6 +90,7 @@ def test_the_commented_options_load_once_they_are_switched_on(shipped: Path, tmp
         "certificates",
         "canary",
         "dates",
+        "appliance-traps",
     ]
     assert [sink.name for sink in config.deliver] == ["noc", "noc-v2c", "siem"]
     assert {rule.name for rule in config.rules} >= {"token-memory", "clock-drift", "export-stopped"}

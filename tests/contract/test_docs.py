@@ -42,6 +42,7 @@ SECTIONS = {
     "sources: certificate": "sources[certificate].",
     "sources: canary": "sources[canary].",
     "sources: declared": "sources[declared].",
+    "sources: snmp_trap_listener": "sources[snmp_trap_listener].",
     "rules": "rules.",
     "serve": "serve.",
     "serve.snmp": "serve.snmp.",

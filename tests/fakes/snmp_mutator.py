@@ -58,9 +58,10 @@ def seeds(time: int) -> list[Packet]:
 class Mutator:
     """An endless stream of spoiled packets, the same for the same seed."""
 
-    def __init__(self, seed: int, time: int) -> None:
+    def __init__(self, seed: int, time: int, good: list[Packet] | None = None) -> None:
+        """`good` are the packets to spoil; default: those a responder is asked by."""
         self._random = random.Random(seed)
-        self._seeds = seeds(time)
+        self._seeds = seeds(time) if good is None else good
         self._good = {seed.datagram for seed in self._seeds}
         self._time = time
         self._user = keys()

@@ -43,6 +43,26 @@ async def test_a_datagram_is_answered_to_its_sender(host: str, family: socket.Ad
     assert answer == f"hello from {host}".encode()
 
 
+async def test_a_datagram_can_be_answered_later_and_not_after_the_end() -> None:
+    owed: list[Callable[[bytes], None]] = []
+    listener = Listener("127.0.0.1", 0, lambda _datagram, _address: owed.append(listener.later()))
+    listener.start()
+    with udp() as client:
+        await asyncio.get_running_loop().sock_sendto(client, b"hello", listener.address)
+        async with asyncio.timeout(5):
+            while not owed:
+                await asyncio.sleep(0.01)
+            owed[0](b"at last")
+            answer = await asyncio.get_running_loop().sock_recv(client, 100)
+        listener.close()
+        owed[0](b"too late")
+        await asyncio.sleep(0.05)
+        with pytest.raises(BlockingIOError):
+            client.recv(100)
+
+    assert answer == b"at last"
+
+
 async def test_a_socket_on_every_address_answers_from_the_one_that_was_asked() -> None:
     listener = Listener("0.0.0.0", 0, echo)
     listener.start()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hsm_agent.evaluate.defaults import appliances, checks, command, modules, own, tokens
+from hsm_agent.evaluate.defaults import appliances, checks, command, modules, own, tokens, vendor
 from hsm_agent.evaluate.rules import Above, Rule
 
 _SOURCE_DOWN = Rule(
@@ -18,7 +18,7 @@ _SOURCE_DOWN = Rule(
     "whether the applications still work, then network, client configuration and the module's log.",
 )
 
-_WATCHED = (tokens, modules, appliances, command, checks)
+_WATCHED = (tokens, modules, appliances, command, checks, vendor)
 
 DEFAULT_RULES: tuple[Rule, ...] = (
     *(replace(rule, inhibited_by=(_SOURCE_DOWN.name,)) for group in _WATCHED for rule in group.RULES),

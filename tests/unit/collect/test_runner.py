@@ -115,6 +115,23 @@ async def test_a_source_that_says_when_is_asked_again_then_and_no_sooner() -> No
     assert await Seen().runner(SourceFailure("refused", retry_in=250.0)).once() == 250.0
 
 
+async def test_the_time_a_poll_listened_is_no_time_it_took() -> None:
+    seen = Seen()
+    runner = seen.runner(Poll(readings=(), next_in=0.0, waited_seconds=60.0))
+    script = runner.collector.poll
+
+    async def slow() -> Poll:
+        seen.clock += 60.5
+        return await script()
+
+    runner.collector.poll = slow  # type: ignore[method-assign]  # the fake's own poll, made slow
+    await runner.once()
+
+    ((status, readings, _),) = seen.published
+    assert status.last_poll_seconds == 0.5
+    assert readings["source_poll_seconds"].value == 0.5
+
+
 async def test_isolated_failures_are_degraded_and_counted_one_by_one() -> None:
     seen = Seen()
     runner = seen.runner(Poll(readings=(), next_in=1.0, errors=("slot 1: failed", "slot 2: failed")))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hsm_agent.evaluate.alarms import notice
 from hsm_agent.evaluate.rules import Above, Changes, Match, Rule
 from hsm_agent.metrics import STORAGE
 from hsm_agent.model import Event, EventKind, Severity
-from tests.unit.evaluate.judging import MEMORY, START, Judge, told
+from tests.unit.evaluate.judging import MEMORY, START, Judge, reading, told
 
 LEVEL = Rule(
     name="level",
@@ -67,6 +69,19 @@ def test_one_alarm_from_raise_to_clear_and_an_id_for_each_event() -> None:
     assert events[4].alarm_id != events[0].alarm_id
     assert (events[3].value, events[3].threshold) == ("10", "75")
     assert events[3].text == f"Cleared: level on luna/keys: {MEMORY} is 10 %"
+
+
+def test_what_a_source_says_besides_the_number_travels_and_is_no_template() -> None:
+    desk = Judge(Rule(name="level", metrics=(MEMORY,), condition=Above(warning=75.0), text="{where}: {note}."))
+    raised = replace(reading(0, 80), note="fan {where}")
+    over = replace(reading(60, 10), note="fan over")
+
+    events = [*desk.step(0, raised), *desk.step(30, replace(raised, note="other words")), *desk.step(60, over)]
+
+    assert [event.text for event in events] == [
+        "luna/keys: fan {where}.",
+        f"Cleared: level on luna/keys: {MEMORY} is 10 %: fan over",
+    ]
 
 
 def test_a_rule_without_a_text_says_the_plain_facts() -> None:

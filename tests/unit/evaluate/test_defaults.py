@@ -102,6 +102,8 @@ def test_the_default_rules_are_those_of_the_promise() -> None:
         "spool-filling",
         "events-dropped",
         "spool-failed",
+        "vendor-alarm",
+        "traps-lost",
     }
 
 

@@ -1,65 +1,15 @@
-"""wire.snmp_receiver: the rules of RFC 3414 section 3.2 (7) b."""
+"""wire.snmp_receiver: a receiver is a clock with keys; the clock's rules are tested in test_snmp_clock."""
 
 from __future__ import annotations
 
-import pytest
-
-from hsm_agent.wire.engine import MAX_BOOTS
+from hsm_agent.wire.snmp import MIN_MAX_SIZE
 from hsm_agent.wire.snmp_receiver import Receiver
 from tests.fakes.snmp_messages import AUTH_USER
 
 
-def receiver(*, boots: int = 3, time: int = 1000, now: float = 50.0) -> Receiver:
-    """A receiver whose boots and time were learnt."""
+def test_a_receiver_takes_the_least_of_all_engines_until_it_says_more_and_learns_its_time() -> None:
     made = Receiver(keys=AUTH_USER.localize(b"receiver"), engine_id=b"receiver")
-    assert made.learn(boots, time, now)
-    return made
 
-
-def test_the_first_authentic_time_is_taken_whatever_it_is() -> None:
-    made = receiver(boots=0, time=0)
-
-    assert made.authentic
-    assert (made.boots, made.time_at(50.0)) == (0, 0)
-
-
-def test_time_goes_on_by_our_clock_and_ends_with_its_range() -> None:
-    made = receiver()
-
-    assert made.time_at(61.5) == 1011
-    assert made.time_at(1e12) == 2**31 - 1
-
-
-@pytest.mark.parametrize(
-    ("boots", "time", "is_news"),
-    [
-        pytest.param(4, 0, True, id="started anew"),
-        pytest.param(3, 1001, True, id="later"),
-        pytest.param(3, 1000, False, id="the same"),
-        pytest.param(3, 999, False, id="earlier"),
-        pytest.param(2, 5000, False, id="before the last start"),
-    ],
-)
-def test_only_later_times_are_learnt(boots: int, time: int, is_news: bool) -> None:
-    made = receiver()
-
-    assert made.learn(boots, time, 60.0) is is_news
-    assert (made.boots, made.time) == ((boots, time) if is_news else (3, 1000))
-
-
-@pytest.mark.parametrize(
-    ("boots", "time", "late"),
-    [
-        pytest.param(3, 1000, False, id="now"),
-        pytest.param(3, 850, False, id="150 seconds ago"),
-        pytest.param(3, 849, True, id="151 seconds ago"),
-        pytest.param(3, 9000, False, id="in the future"),
-        pytest.param(2, 1000, True, id="before the last start"),
-    ],
-)
-def test_what_is_older_than_the_window_is_late(boots: int, time: int, late: bool) -> None:
-    assert receiver().is_late(boots, time, 50.0) is late
-
-
-def test_with_boots_used_up_everything_is_late() -> None:
-    assert receiver(boots=MAX_BOOTS).is_late(MAX_BOOTS, 1000, 50.0)
+    assert made.max_size == MIN_MAX_SIZE
+    assert made.learn(3, 1000, 50.0)
+    assert made.time_at(60.0) == 1010

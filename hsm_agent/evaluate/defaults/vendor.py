@@ -1,0 +1,25 @@
+"""On what appliances say by traps."""
+
+from __future__ import annotations
+
+from hsm_agent.evaluate.rules import HOUR, Above, Changes, Match, Rule
+from hsm_agent.model import Severity
+
+RULES = (
+    Rule(
+        name="vendor-alarm",
+        metrics=("vendor_alarm",),
+        condition=Above(warning=1.0, critical=2.0),
+        text="{where} reports {note}. First look at the appliance's own log and sensors; "
+        "docs/sources/snmp_trap_listener.md says what each alarm means.",
+    ),
+    Rule(
+        name="traps-lost",
+        metrics=("traps_dropped_total",),
+        match=Match(labels=(("reason", "*-full"),)),
+        condition=Changes(severity=Severity.WARNING),
+        clear_after=HOUR,
+        text="More traps came to {source} than it could take, some are lost ({note}): alarms of appliances may be "
+        "missing or stale. First see which appliance sends so many, then what its own log says.",
+    ),
+)

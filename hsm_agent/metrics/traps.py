@@ -1,0 +1,13 @@
+"""Of traps that appliances send: their alarms, and what became of the datagrams."""
+
+from __future__ import annotations
+
+from hsm_agent.metrics.base import COMMUNICATION, Metric
+
+METRICS = (
+    Metric("vendor_alarm", "", "gauge", "An alarm that the appliance itself raised: 0 cleared, 1 warning, 2 critical."),
+    Metric("vendor_alarm_age_seconds", "seconds", "gauge", "Time since the appliance last sent a trap of this alarm."),
+    Metric("traps_received_total", "", "counter", "Traps and informs that were authentic."),
+    Metric("traps_unmapped_total", "", "counter", "Traps and informs that were authentic and that no map knows."),
+    Metric("traps_dropped_total", "", "counter", "Datagrams to the trap listener that came to nothing.", COMMUNICATION),
+)

@@ -1,0 +1,113 @@
+"""Spoiled traps and informs: nothing is raised, everything is counted, nothing grows, and the listener listens on."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections import Counter
+from ipaddress import ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hsm_agent.collect.traps_alarms import MOST_ALARMS, Alarms
+from hsm_agent.collect.traps_intake import MOST_SENDERS, MOST_WAITING, Intake
+from hsm_agent.collect.traps_maps import MAX_NOTE_OCTETS, Maps
+from hsm_agent.collect.traps_vendors import VENDORS
+from hsm_agent.wire import snmp
+from hsm_agent.wire.snmp import Version
+from hsm_agent.wire.snmp_trap_receiver import SendingUser, TrapReceiver
+from tests.fakes.snmp_messages import AUTH_USER, NOW, PRIV_USER, engine
+from tests.fakes.trap_mutator import TrapMutator, check_answer
+from tests.fakes.traps import COMMUNITY, SENDER_ENGINE, v2c
+
+if TYPE_CHECKING:
+    from tests.fakes.snmp_mutator import Packet
+
+PACKETS = 50_000
+WARM_UP = 10_000
+SEED = 2029
+MOST_GROWTH_BYTES = 8 * 1024 * 1024
+
+
+def resident_bytes() -> int:
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * 4096
+
+
+def intake() -> Intake:
+    users = (SendingUser(AUTH_USER, (SENDER_ENGINE,)), SendingUser(PRIV_USER, (SENDER_ENGINE,)))
+    return Intake(
+        "traps",
+        receiver=TrapReceiver(engine=engine(), communities=(COMMUNITY,), users=users),
+        maps=Maps([entry for entries in VENDORS.values() for entry in entries]),
+        networks=(ip_network("127.0.0.0/8"),),
+        wake=lambda: None,
+        monotonic=lambda: NOW,
+        wall=lambda: 1_700_000_000.0,
+    )
+
+
+class Fed:
+    """An intake that is fed and emptied, and what came of each packet."""
+
+    def __init__(self) -> None:
+        self.intake = intake()
+        self.alarms = Alarms({}, clear_after=60.0, devices={})
+        self.seen: Counter[str] = Counter()
+        self.answered = 0
+
+    def answer(self, answer: bytes) -> None:
+        self.answered += 1
+        self.seen["answered"] += 1
+        check_answer(answer)
+
+    def feed(self, number: int, packet: Packet) -> None:
+        one = self.intake
+        received, dropped = one.received, sum(one.dropped.values())
+        one.handle(packet.datagram, f"127.0.{number % 7}.{number % 251}", self.answer)
+        answered, self.answered = self.answered, 0
+        heard, lost = one.received - received, sum(one.dropped.values()) - dropped
+        self.seen["heard" if heard else "dropped" if lost else "getting acquainted"] += 1
+        assert heard or lost or answered, "a datagram vanished without being counted"
+        if heard and snmp.open_message(packet.datagram)[0] == Version.V3:
+            assert packet.signed, "a v3 message was believed that nobody signed"
+        assert len(one.waiting) <= MOST_WAITING
+        if number % 500 == 0:
+            self.empty()
+
+    def empty(self) -> None:
+        while self.intake.waiting:
+            happening, acknowledge = self.intake.waiting.popleft()
+            if acknowledge is not None:
+                acknowledge()
+            assert len(happening.change.note.encode()) <= MAX_NOTE_OCTETS
+            assert happening.change.note.isprintable()
+            assert happening.change.component.isprintable()
+            self.alarms.apply(happening)
+
+
+@pytest.mark.timeout(180)
+def test_spoiled_notifications_raise_nothing_and_leave_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    fed, mutator = Fed(), TrapMutator(SEED)
+
+    for number, packet in enumerate(mutator.packets(WARM_UP)):
+        fed.feed(number, packet)
+    before = resident_bytes()
+    for number, packet in enumerate(mutator.packets(PACKETS - WARM_UP)):
+        fed.feed(number, packet)
+
+    grown = resident_bytes() - before
+    assert grown <= MOST_GROWTH_BYTES
+    assert len(fed.alarms.known) <= MOST_ALARMS
+    assert len(caplog.records) <= MOST_SENDERS
+    # The mutator reaches every kind of end; a change that makes it blunt is seen here.
+    assert all(fed.seen[kind] > PACKETS // 1000 for kind in ("heard", "dropped", "getting acquainted", "answered"))
+    reasons = {drop.value for drop, count in fed.intake.dropped.items() if count}
+    assert reasons >= {"malformed", "community", "pdu", "version", "user", "digest", "level", "engine-id", "decryption"}
+    received = fed.intake.received
+    fed.intake.handle(v2c(), "127.0.0.1", fed.answer)
+    assert fed.intake.received == received + 1

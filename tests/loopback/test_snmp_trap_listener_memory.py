@@ -1,0 +1,172 @@
+"""What the trap listener keeps: alarms, ends and acknowledgements across restarts, and with a disk that refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hsm_agent.collect.base import AlarmHolder
+from tests.fakes.trap_listener import CLEAR, DISK, INFORM, RAISE, levels, listener, secrets, send, sender
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets(monkeypatch)
+
+
+async def test_an_alarm_survives_a_restart_and_its_end_ends_it(tmp_path: Path) -> None:
+    first = listener(tmp_path)
+    await first.poll()
+    send(first, RAISE)
+    await first.poll()
+    await first.close()
+
+    second = listener(tmp_path)
+    poll = await second.poll()
+    assert levels(poll) == {"luna-a fan": 1}
+    assert poll.complete
+    send(second, CLEAR)
+    assert levels(await second.poll()) == {"luna-a fan": 0}
+    await second.close()
+
+
+async def test_what_came_and_was_not_judged_yet_is_known_after_the_restart(tmp_path: Path) -> None:
+    first = listener(tmp_path)
+    await first.poll()
+    send(first, RAISE, CLEAR, RAISE)
+    await asyncio.sleep(0.05)
+    await first.close()
+
+    second = listener(tmp_path)
+    assert levels(await second.poll()) == {"luna-a fan": 1}
+    await second.close()
+
+
+async def test_what_has_no_end_of_its_own_ends_by_the_clock_also_across_a_restart(tmp_path: Path) -> None:
+    wall = [1_700_000_000.0]
+    first = listener(tmp_path, wall=lambda: wall[0], clear_after="1h")
+    await first.poll()
+    send(first, DISK)
+    assert levels(await first.poll()) == {"luna-a disk": 2}
+    await first.close()
+
+    second = listener(tmp_path, wall=lambda: wall[0], clear_after="1h")
+    assert levels(await second.poll()) == {"luna-a disk": 2}
+    wall[0] += 3600
+    async with asyncio.timeout(5):
+        assert levels(await second.poll()) == {"luna-a disk": 0}
+    await second.close()
+
+
+async def test_what_left_the_configuration_is_not_told_any_more(tmp_path: Path) -> None:
+    first = listener(tmp_path)
+    await first.poll()
+    send(first, RAISE)
+    await first.poll()
+    await first.close()
+
+    async def known(**keys: Any) -> dict[str, int]:
+        one = listener(tmp_path, **keys)
+        found = levels(await one.poll())
+        await one.close()
+        return found
+
+    assert await known(devices={"127.0.0.1": "b"}) == {"b fan": 1}
+    assert await known(vendors=["luna"]) == {"luna-a fan": 1}
+    assert await known(**{"from": ["192.0.2.0/24"]}) == {}
+    assert await known() == {}
+
+
+async def test_a_spoilt_memory_is_no_sign_that_all_is_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = tmp_path / "traps-traps"
+    state.mkdir(mode=0o700)
+    (state / "alarms.json").write_text("{", encoding="ascii")
+    one = listener(tmp_path)
+
+    poll = await one.poll()
+
+    assert not poll.complete
+    assert "alarms from before the start are not known" in caplog.text
+    assert json.loads((state / "alarms.json").read_text())["alarms"] == []
+    await one.close()
+
+
+async def test_a_disk_that_refuses_is_told_until_it_takes_again(tmp_path: Path) -> None:
+    one = listener(tmp_path, every="50ms")
+    await one.poll()
+    (tmp_path / "traps-traps" / "alarms.new").mkdir()
+    send(one, RAISE)
+    poll = await one.poll()
+    assert levels(poll) == {"luna-a fan": 1}
+    assert "cannot be written, a restart would forget alarms" in poll.errors[0]
+
+    (tmp_path / "traps-traps" / "alarms.new").rmdir()
+    assert (await one.poll()).errors == ()
+    assert "fan" in (tmp_path / "traps-traps" / "alarms.json").read_text()
+    await one.close()
+
+
+async def test_an_alarm_that_an_operator_ended_stays_ended(tmp_path: Path) -> None:
+    fan = ("traps", "luna-a", "vendor_alarm", (("alarm", "fan"),))
+    one = listener(tmp_path)
+    assert isinstance(one, AlarmHolder)
+    assert not await one.end_alarm(fan)
+    await one.poll()
+    send(one, RAISE, DISK)
+    await one.poll()
+    waiting = asyncio.create_task(one.poll())
+    await asyncio.sleep(0.02)
+
+    assert await one.end_alarm(fan)
+    async with asyncio.timeout(5):
+        assert levels(await waiting) == {"luna-a fan": 0, "luna-a disk": 2}
+    assert not await one.forget("luna-a")
+    await one.close()
+    again = listener(tmp_path)
+    assert levels(await again.poll()) == {"luna-a fan": 0, "luna-a disk": 2}
+    await again.close()
+
+
+async def test_an_inform_is_acknowledged_once_it_is_on_disk(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    one = listener(tmp_path, every="50ms")
+    await one.poll()
+    blocked, kept = tmp_path / "traps-traps" / "alarms.new", tmp_path / "traps-traps" / "alarms.json"
+    blocked.mkdir()
+    with sender() as own:
+        own.connect(one.addresses[0])
+        await loop.sock_sendall(own, INFORM)
+        await one.poll()
+        with pytest.raises(BlockingIOError):
+            own.recv(65535)
+        assert "fan" not in kept.read_text()
+
+        blocked.rmdir()
+        await one.poll()
+        async with asyncio.timeout(5):
+            answer = await loop.sock_recv(own, 65535)
+    assert "fan" in kept.read_text()
+    assert answer[-20:] == INFORM[-20:]
+    await one.close()
+
+
+async def test_an_inform_that_comes_just_before_the_end_is_kept_and_acknowledged(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    one = listener(tmp_path)
+    await one.poll()
+    with sender() as own:
+        own.connect(one.addresses[0])
+        await loop.sock_sendall(own, INFORM)
+        await asyncio.sleep(0.05)
+        await one.close()
+        async with asyncio.timeout(5):
+            await loop.sock_recv(own, 65535)
+    again = listener(tmp_path)
+    assert levels(await again.poll()) == {"luna-a fan": 1}
+    await again.close()
