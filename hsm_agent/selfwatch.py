@@ -94,8 +94,10 @@ class OwnCertificates:
         """
         looks = []
         for resource, pem in held.items():
-            found = parse(pem).certificates
             trusted = resource.endswith(AUTHORITIES)
+            parsed = parse(pem)
+            # Where one of a chain cannot be parsed, nobody knows that the first of the rest is the leaf.
+            found = parsed.certificates if trusted or not parsed.errors else ()
             if not trusted or len(found) <= _MOST_AUTHORITIES:
                 looks.append(Look(resource=resource, certificates=found, is_endpoint=not trusted))
         read = interpret(AGENT_SOURCE, looks, self._known, now)

@@ -75,11 +75,14 @@ class Canary:
         return {"flags": int(self._token.flags)}
 
     def _find(self, name: str) -> Any:
-        """The token of that label, else of that serial; a slot that fails is not the one."""
+        """The token of that label, else of that serial. A slot that fails may be another's, or the one: see the end."""
         tokens = []
+        trouble: pkcs11.PKCS11Error = pkcs11.NoSuchToken(f"no token is called {name!r}")
         for slot in self._library.get_slots(token_present=True):
-            with contextlib.suppress(pkcs11.PKCS11Error):
+            try:
                 tokens.append(slot.get_token())
+            except pkcs11.PKCS11Error as error:
+                trouble = error
         for found in (
             [token for token in tokens if token.label == name],
             [token for token in tokens if token.serial.decode("ascii", "replace").strip() == name],
@@ -88,7 +91,7 @@ class Canary:
                 return found[0]
             if found:
                 raise pkcs11.MultipleTokensReturned(f"{len(found)} tokens are called {name!r}: give the serial number")
-        raise pkcs11.NoSuchToken(f"no token is called {name!r}")
+        raise trouble
 
     def sign(self, pin: str, key: dict[str, str], mechanism: str, data: bytes) -> dict[str, Any]:
         """The signature, its seconds, and of the public key what can be read. Logs out and closes, whatever happens."""

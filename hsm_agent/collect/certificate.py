@@ -160,7 +160,9 @@ class CertificateCollector:
             return Look(resource=watched.resource, errors=(str(trouble),), is_endpoint=is_endpoint)
         parsed = await asyncio.to_thread(certificates.parse, data)
         errors = tuple(line if is_endpoint else f"{watched.file}: {line}" for line in parsed.errors)
-        return Look(resource=watched.resource, certificates=parsed.certificates, errors=errors, is_endpoint=is_endpoint)
+        # Where one of a chain cannot be parsed, nobody knows that the first of the rest is the leaf.
+        found = () if is_endpoint and errors else parsed.certificates
+        return Look(resource=watched.resource, certificates=found, errors=errors, is_endpoint=is_endpoint)
 
     async def _handshake(self, watched: WatchedCertificate, deadline: float) -> bytes:
         host, port = watched.address()

@@ -39,6 +39,9 @@ async def test_a_module_that_hangs_costs_its_process_and_a_fresh_one_signs(tmp_p
         fake.fault("C_OpenSession", rv="0x80000035")
         full = said(await signer.poll())
         fake.mend()
+        fake.fault("C_GetTokenInfo", rv="0x32")
+        gone = said(await signer.poll())
+        fake.mend()
         fake.fault("C_OpenSession", segv=1)
         crashed = said(await signer.poll())
         fake.mend()
@@ -48,6 +51,7 @@ async def test_a_module_that_hangs_costs_its_process_and_a_fresh_one_signs(tmp_p
     assert said(hung) == (0, "C_OpenSession did not return within 2 s: check the HSM and the link to it")
     assert took < 2.6
     assert left == ()
+    assert gone == (0, "C_GetTokenInfo returned CKR_DEVICE_REMOVED: check the HSM")
     assert full[1].startswith("C_OpenSession returned ")
     assert "80000035" in full[1]
     assert crashed == (0, "the canary's process was killed by SIGSEGV in C_OpenSession: check the vendor client")
