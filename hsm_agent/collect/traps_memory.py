@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.traps_alarms import Key, Standing
@@ -33,6 +34,8 @@ class TrapMemory:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE_NAME
+        # A poll that is cancelled leaves its thread writing while the closing writes again.
+        self._turn = threading.Lock()
 
     async def load(self) -> tuple[dict[Key, Standing], Clocks] | None:
         """What was kept; None if nothing ever was. Raises MemoryUnreadableError."""
@@ -68,13 +71,15 @@ class TrapMemory:
             for key, standing in known.items()
         ]
         engines = {engine_id.hex(): list(clock) for engine_id, clock in clocks.items()}
+        text = json.dumps({"alarms": alarms, "engines": engines}, ensure_ascii=False, indent=1)
         new = self._path.with_suffix(".new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
-            json.dump({"alarms": alarms, "engines": engines}, file, ensure_ascii=False, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._path)
+        with self._turn:
+            with os.fdopen(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._path)
 
 
 def _standing(one: Mapping[str, Any]) -> tuple[Key, Standing]:

@@ -25,20 +25,23 @@ _ENTERPRISE_SPECIFIC = 6
 
 
 class Drop(Enum):
-    """Why a datagram came to nothing; a closed set, fit for counters. The value is a label's."""
+    """Why a datagram came to nothing; a closed set, fit for counters.
+
+    The value is a label's: `auth-` where the sender could not prove who it is, `-full` where there was no room.
+    """
 
     SENDER = "sender"
     TOO_LONG = "too-long"
     MALFORMED = "malformed"
     VERSION = "version"
-    COMMUNITY = "community"
+    COMMUNITY = "auth-community"
     PDU = "pdu"
-    ENGINE = "engine-id"
-    USER = "user"
-    LEVEL = "level"
-    DIGEST = "digest"
-    TIME = "time-window"
-    DECRYPTION = "decryption"
+    ENGINE = "auth-engine"
+    USER = "auth-user"
+    LEVEL = "auth-level"
+    DIGEST = "auth-digest"
+    TIME = "auth-time"
+    DECRYPTION = "auth-privacy"
     QUEUE = "queue-full"
     ALARMS = "alarms-full"
 

@@ -109,14 +109,14 @@ async def test_every_v3_protocol_is_understood(tool: str, tmp_path: Path) -> Non
 
 
 WRONG = [
-    pytest.param(v2c("public"), "snmptrap", "community", id="community"),
-    pytest.param((*v3("nobody", "SHA", AUTH), *BY_ENGINE), "snmptrap", "user", id="user"),
-    pytest.param((*v3("plain", "SHA", "not-authentic"), *BY_ENGINE), "snmptrap", "digest", id="authentication"),
-    pytest.param((*v3("luna", "SHA-256", AUTH, "AES-128", "not-private"), *BY_ENGINE), "snmptrap", "decryption", id="privacy"),
-    pytest.param((*v3("luna", "SHA-256", AUTH), *BY_ENGINE), "snmptrap", "level", id="level"),
-    pytest.param((*LUNA_USER, "-e", "0x80001f8804aa"), "snmptrap", "engine-id", id="engine"),
-    pytest.param(v3("nobody", "SHA", AUTH), "snmpinform", "user", id="user of an inform"),
-    pytest.param(v3("plain", "SHA", "not-authentic"), "snmpinform", "digest", id="authentication of an inform"),
+    pytest.param(v2c("public"), "snmptrap", "auth-community", id="community"),
+    pytest.param((*v3("nobody", "SHA", AUTH), *BY_ENGINE), "snmptrap", "auth-user", id="user"),
+    pytest.param((*v3("plain", "SHA", "not-authentic"), *BY_ENGINE), "snmptrap", "auth-digest", id="authentication"),
+    pytest.param((*v3("luna", "SHA-256", AUTH, "AES-128", "not-private"), *BY_ENGINE), "snmptrap", "auth-privacy", id="privacy"),
+    pytest.param((*v3("luna", "SHA-256", AUTH), *BY_ENGINE), "snmptrap", "auth-level", id="level"),
+    pytest.param((*LUNA_USER, "-e", "0x80001f8804aa"), "snmptrap", "auth-engine", id="engine"),
+    pytest.param(v3("nobody", "SHA", AUTH), "snmpinform", "auth-user", id="user of an inform"),
+    pytest.param(v3("plain", "SHA", "not-authentic"), "snmpinform", "auth-digest", id="authentication of an inform"),
 ]  # fmt: skip
 
 
@@ -154,7 +154,7 @@ async def test_a_replayed_v3_trap_is_dropped_also_after_a_restart(tmp_path: Path
 
     poll = await second.poll()
     assert levels(poll) == {"luna-a fan": 1}
-    assert counted(await second.poll()) == {"time-window": 2}
+    assert counted(await second.poll()) == {"auth-time": 2}
     await second.close()
 
 

@@ -14,6 +14,15 @@ RULES = (
         "docs/sources/snmp_trap_listener.md says what each alarm means.",
     ),
     Rule(
+        name="traps-refused",
+        metrics=("traps_dropped_total",),
+        match=Match(labels=(("reason", "auth-*"),)),
+        condition=Changes(severity=Severity.WARNING),
+        clear_after=HOUR,
+        text="Traps to {source} are refused as not authentic ({note}): an appliance may speak and not be heard. First "
+        "see sender and reason in the agent's log, then compare secrets and engine ID.",
+    ),
+    Rule(
         name="traps-lost",
         metrics=("traps_dropped_total",),
         match=Match(labels=(("reason", "*-full"),)),

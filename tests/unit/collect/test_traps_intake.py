@@ -132,8 +132,8 @@ def test_what_is_not_believed_is_counted_by_reason_and_helps_to_configure(caplog
     desk.handle(v3_trap(keys=AUTH_USER.localize(other), engine_id=other, flags=1).encode(), "192.0.2.2")
     desk.handle(v2c(community=b"public"))
 
-    assert desk.dropped == {"engine-id": 1, "community": 1}
-    assert f"192.0.2.2: a datagram was dropped: engine-id (engine ID {other.hex()})" in caplog.text
+    assert desk.dropped == {"auth-engine": 1, "auth-community": 1}
+    assert f"192.0.2.2: a datagram was dropped: auth-engine (engine ID {other.hex()})" in caplog.text
     assert "public" not in caplog.text
 
 
@@ -174,7 +174,7 @@ def test_a_sender_is_spoken_of_once_a_minute(caplog: pytest.LogCaptureFixture) -
     desk.handle(b"garbage")
 
     assert len(caplog.records) == 2
-    assert desk.dropped == {"malformed": 501, "community": 1}
+    assert desk.dropped == {"malformed": 501, "auth-community": 1}
 
 
 def test_forged_senders_fill_neither_log_nor_memory(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,15 @@ async def test_what_is_kept_is_known_to_the_next_process(tmp_path: Path) -> None
     assert await TrapMemory(tmp_path).load() == (KNOWN, CLOCKS)
     (path,) = tmp_path.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_two_that_write_at_once_leave_a_whole_file(tmp_path: Path) -> None:
+    memory = TrapMemory(tmp_path)
+    many = {Key("192.0.2.1", str(n), "fan"): Standing(level=Level.WARNING, note="x" * 90, last=1.0) for n in range(500)}
+
+    await asyncio.gather(*(memory.keep(known, CLOCKS) for known in (many, KNOWN) * 10))
+
+    assert await memory.load() in ((many, CLOCKS), (KNOWN, CLOCKS))
 
 
 async def test_before_the_first_time_nothing_is_known(tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ def test_the_default_rules_are_those_of_the_promise() -> None:
         "events-dropped",
         "spool-failed",
         "vendor-alarm",
+        "traps-refused",
         "traps-lost",
     }
 
