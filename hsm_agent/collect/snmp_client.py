@@ -13,6 +13,7 @@ from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.snmp_fetch import NoAnswer
 from hsm_agent.datagrams import Link, LinkError, open_link
 from hsm_agent.wire.engine import Salts
+from hsm_agent.wire.snmp import ErrorStatus
 from hsm_agent.wire.snmp_counters import Count
 from hsm_agent.wire.snmp_dialogue import Complaint, Learned, TooBigError
 from hsm_agent.wire.snmp_manager import Answered, Manager
@@ -147,8 +148,8 @@ class Client:
         except LinkError as error:
             text = f"{error}: check that its SNMP agent runs and listens there, and the firewall"
             raise self._failure(text) from error
-        except TooBigError as error:
-            raise self._failure(f"a request is too big for it: {error}") from error
+        except TooBigError:  # its msgMaxSize: to be asked for less, as if it had said so itself
+            return Answered(0, ErrorStatus.TOO_BIG, 0, ())
         raise NoAnswer(self._silence())
 
     async def _hear(self, due: float) -> Answered | Learned | None:
