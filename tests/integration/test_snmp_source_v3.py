@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+USER_LINES = [f'createUser nms SHA-256 "{AUTH_SECRET}" AES "{PRIVACY_SECRET}"', "rouser nms authpriv"]
+
+
 @pytest.fixture(autouse=True)
 def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     set_secrets(monkeypatch)
@@ -80,12 +83,7 @@ async def test_v3_polls_go_on_after_the_appliance_restarted(peer: Snmpsim) -> No
 
 
 async def test_net_snmps_own_agent_is_read(tmp_path: Path) -> None:
-    lines = [
-        f'createUser nms SHA-256 "{AUTH_SECRET}" AES "{PRIVACY_SECRET}"',
-        "rouser nms authpriv",
-        "includeAllDisks 10%",
-    ]
-    async with Snmpd(tmp_path, lines) as snmpd:
+    async with Snmpd(tmp_path, USER_LINES) as snmpd:
         found = await poll(v3(snmpd.port, "net-snmp-host", context=""))
 
     metrics = {reading.metric for reading in found.readings if reading.value is not None}
@@ -121,6 +119,28 @@ async def test_wrong_credentials_are_named(peer: Snmpsim, change: dict[str, Any]
 
     assert said in str(caught.value)
     assert "secret" not in str(caught.value).replace("secret of user", "")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"auth": "WRONG"}, "wrong authentication key of user 'nms'"),
+        (
+            {"privacy": "WRONG"},
+            "though it takes the authentication of user 'nms': check protocol and secret of user.privacy",
+        ),
+        ({"privacy": None}, "authorization error; check what its agent lets this user or community see"),
+        ({"context": "elsewhere"}, "user.privacy, and `context`"),
+        ({"profile": "luna"}, "nothing of profile 'luna' is there"),
+    ],
+    ids=["authentication", "privacy", "level", "context", "profile"],
+)
+async def test_what_net_snmps_own_agent_refuses_is_named(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    async with Snmpd(tmp_path, USER_LINES) as snmpd:
+        with pytest.raises(SourceFailure) as caught:
+            await poll(v3(snmpd.port, "net-snmp-host", **{"context": "", "timeout": "1s", **change}))
+
+    assert said in str(caught.value)
 
 
 async def test_a_wrong_community_is_suspected_after_silence(peer: Snmpsim) -> None:

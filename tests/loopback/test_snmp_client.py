@@ -62,7 +62,19 @@ async def test_silence_ends_with_the_time_out() -> None:
 
 async def test_answers_that_are_forged_are_as_good_as_none() -> None:
     async with client(InformReceiver(user=PRIV_USER, forged=True), timeout=0.3) as made:
-        with pytest.raises(NoAnswer, match="some agents are silent about a wrong user"):
+        with pytest.raises(NoAnswer, match=r"no answer within 0\.3 s: check address"):
+            await made.get([NAME])
+
+
+async def test_silence_after_an_authentic_discovery_points_at_privacy_and_context() -> None:
+    async with client(InformReceiver(user=PRIV_USER, deaf_to={0, 2}), timeout=0.3, retries=0) as made:
+        with pytest.raises(
+            NoAnswer, match=r"though it takes the authentication of user .* user\.privacy, and `context`"
+        ):
+            await made.get([NAME])
+        made.begin()
+        await made.get([NAME])
+        with pytest.raises(NoAnswer, match=r"no answer within 0\.3 s: check address"):
             await made.get([NAME])
 
 
