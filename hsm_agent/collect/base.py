@@ -34,10 +34,11 @@ class Poll:
     `readings` holds everything that was due, and an *unavailable* reading for whatever went missing since the
     last poll. `errors` are isolated failures (one slot, one call), a line each. `next_in` says in how many
     seconds the collector wants to be called again. `calls` counts the C calls or requests made, by name.
-    `raw` is what the source answered, fit for JSON, for `poll --record`. `complete` says that every resource the
-    source has, or misses, is in the readings: what is not among them is not the source's any more. `gone` are
-    resources that were read until now and are not there under that name any more, nor missed. `waited_seconds` is
-    the part of the poll in which a source that speaks by itself was listened to, which is no time it took.
+    `raw` is what the source answered, for `poll --record`; its settings' `mask` makes it fit for JSON. `complete` says
+    that every resource the source has, or misses, is in the readings: what is not among them is not the source's any
+    more. `gone` are resources that were read until now and are not there under that name any more, nor missed.
+    `waited_seconds` is the part of the poll in which a source that speaks by itself was listened to, which is no time
+    it took.
     """
 
     readings: tuple[Reading, ...]

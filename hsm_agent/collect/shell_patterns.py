@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.custom_metrics import check_metric
+from hsm_agent.collect.patterns import compile_pattern
 from hsm_agent.collect.shell_text import Fact, Malformed, Parsed, as_number, check_result, lines_of, one_line
 
 if TYPE_CHECKING:
@@ -21,46 +22,13 @@ _LONGEST_LINE = 1000
 
 def compiled(pattern: str) -> re.Pattern[str]:
     """A pattern that can be read by. Raises ValueError with what is wrong with it."""
-    try:
-        made = re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"not a pattern: {error}") from None
-    if _repeats_a_repetition(pattern):
-        raise ValueError("a repetition inside a repeated group can take for ever on the wrong line: write it flat")
+    made = compile_pattern(pattern)
     metrics = [name for name in made.groupindex if name != RESOURCE]
     if not metrics:
         raise ValueError("a pattern needs a named group for each metric: (?P<custom_queue>[0-9]+)")
     for name in metrics:
         check_metric(name)
     return made
-
-
-_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[+*(){]|[^\\\[+*(){]+|.", re.DOTALL)
-_REPEATS = re.compile(r"[+*]|\{[0-9]*,[0-9]*\}|\{[0-9]+\}")
-
-
-def _repeats_a_repetition(pattern: str) -> bool:
-    """Whether a group that is repeated repeats something itself: `(a+)+`, whose time doubles with every character."""
-    inside = [False]
-    place = 0
-    while place < len(pattern):
-        repeat = _REPEATS.match(pattern, place)
-        if repeat is not None:
-            inside[-1] = True
-            place = repeat.end()
-            continue
-        token = _TOKEN.match(pattern, place)
-        assert token is not None  # its last alternative is any character
-        place = token.end()
-        if token[0] == "(":
-            inside.append(False)
-            place += pattern.startswith("?", place)
-        elif token[0] == ")" and len(inside) > 1:
-            repeats = inside.pop()
-            if repeats and _REPEATS.match(pattern, place):
-                return True
-            inside[-1] = inside[-1] or repeats
-    return False
 
 
 def parse(text: str, patterns: Sequence[re.Pattern[str]]) -> Parsed:

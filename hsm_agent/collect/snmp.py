@@ -13,8 +13,9 @@ from hsm_agent.address import Address
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.snmp_client import Appliance, Client
 from hsm_agent.collect.snmp_fetch import NAMES_A_GET, fetch, plan_of
-from hsm_agent.collect.snmp_parse import Known, parse
+from hsm_agent.collect.snmp_parse import Fetched, Known, parse
 from hsm_agent.collect.snmp_profile import Profile, profile
+from hsm_agent.collect.snmp_raw import masked
 from hsm_agent.metrics.custom import is_custom
 from hsm_agent.secret import Secret
 from hsm_agent.snmp_user import SnmpUser
@@ -88,6 +89,11 @@ class SnmpSettings(SourceSettings):
         own = ("custom",) if self.custom is not None else ()
         yield f"profiles {', '.join((*self.profile, *own))}"
 
+    @staticmethod
+    def mask(raw: object) -> object:
+        """What a poll brought without labels, serials and indexes, fit for JSON."""
+        return masked(raw) if isinstance(raw, Fetched) else None
+
     def declares(self) -> frozenset[str]:
         """Metrics of the configuration's own."""
         return frozenset(name for name in (self.custom.metrics() if self.custom else ()) if is_custom(name))
@@ -147,6 +153,7 @@ class SnmpCollector:
             errors=errors,
             slowest_call_seconds=client.slowest,
             calls=dict(client.calls),
+            raw=haul.fetched,
             complete=not errors,
         )
 

@@ -13,6 +13,7 @@ from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.snmp_fetch import NoAnswer
 from hsm_agent.datagrams import Link, LinkError, open_link
 from hsm_agent.wire.engine import Salts
+from hsm_agent.wire.snmp import ErrorStatus
 from hsm_agent.wire.snmp_counters import Count
 from hsm_agent.wire.snmp_dialogue import Complaint, Learned, TooBigError
 from hsm_agent.wire.snmp_manager import Answered, Manager
@@ -55,6 +56,7 @@ class Client:
         self._salts = Salts()
         self._link: Link | None = None
         self._manager: Manager | None = None
+        self._answered = False
         self._turn = 0
         self._deadline = 0.0
         self.calls: Counter[str] = Counter()
@@ -71,6 +73,7 @@ class Client:
     def close(self) -> None:
         """Leave nothing open, and forget what was learnt."""
         link, self._link, self._manager = self._link, None, None
+        self._answered = False
         if link is not None:
             link.close()
 
@@ -122,6 +125,7 @@ class Client:
             for _ in range(_MAX_LESSONS):
                 outcome = await self._exchange(encode, name)
                 if isinstance(outcome, Answered):
+                    self._answered = True
                     return outcome
                 await self._ready()
         finally:
@@ -147,8 +151,8 @@ class Client:
         except LinkError as error:
             text = f"{error}: check that its SNMP agent runs and listens there, and the firewall"
             raise self._failure(text) from error
-        except TooBigError as error:
-            raise self._failure(f"a request is too big for it: {error}") from error
+        except TooBigError:  # its msgMaxSize: to be asked for less, as if it had said so itself
+            return Answered(0, ErrorStatus.TOO_BIG, 0, ())
         raise NoAnswer(self._silence())
 
     async def _hear(self, due: float) -> Answered | Learned | None:
@@ -173,12 +177,13 @@ class Client:
 
     def _silence(self) -> str:
         one = self._appliance
-        text = f"no answer within {one.timeout:g} s: check address, firewall and that its SNMP agent runs"
-        if one.community is not None:
-            return f"{text}; a wrong community gets no answer either"
-        if one.user is not None and one.user.privacy is not None:
-            return f"{text}; some agents are silent about a wrong user.privacy"
-        return text
+        text = f"no answer within {one.timeout:g} s"
+        if one.user is not None and self._manager is not None and self._manager.ready and not self._answered:
+            # Discovery is authentic, but neither encrypted nor in a context.
+            hint = "check protocol and secret of user.privacy, and `context`"
+            return f"{text}, though it takes the authentication of user '{one.user.name}': {hint}"
+        hint = "; a wrong community gets no answer either" if one.community is not None else ""
+        return f"{text}: check address, firewall and that its SNMP agent runs{hint}"
 
     def _complaint(self, cause: Count | None) -> str:
         name = self._appliance.user.name if self._appliance.user is not None else ""

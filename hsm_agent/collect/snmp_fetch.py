@@ -185,7 +185,9 @@ def _take(
 
 def _word(error_status: int) -> str:
     known = {int(status): status.name.lower().replace("_", " ") for status in ErrorStatus}
-    return known.get(error_status, f"error {error_status}")
+    word = known.get(error_status, f"error {error_status}")
+    denied = error_status in {ErrorStatus.NO_ACCESS, ErrorStatus.AUTHORIZATION_ERROR}
+    return f"{word}; check what its agent lets this user or community see, and at which level" if denied else word
 
 
 def _dotted(oid: Oid) -> str:

@@ -90,7 +90,7 @@ class Value(Strict):
     name: str = ""
     unit: str | None = None
     read: Read | None = None
-    scale: float = 1.0
+    scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     states: States = Field(default_factory=dict)
     resource: str = ""
     labels: dict[str, str] = Field(default_factory=dict)

@@ -28,6 +28,8 @@ _FORMATS = (
 _UTC_AT_END = re.compile(r" ?(?:GMT|UTC|Z)(?= \d{4}$|$)")
 _SIGN_BIT = 2**31
 _LONGEST_SHOWN = 60
+_LONGEST_TEXT = 255
+"""Of names and labels; what a DisplayString may hold (RFC 2579)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Unreadable:
 
 
 def text_of(raw: Raw) -> str:
-    """A value as text: octets as UTF-8 or else Latin-1, without control characters; an OID with dots."""
+    """A value as text: octets as UTF-8 or else Latin-1, an OID with dots; no control characters, and not for ever."""
     if isinstance(raw, int):
         return str(raw)
     if isinstance(raw, tuple):
@@ -47,7 +49,7 @@ def text_of(raw: Raw) -> str:
         text = raw.decode()
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
-    return "".join(character for character in text if character.isprintable()).strip()
+    return "".join(character for character in text if character.isprintable()).strip()[:_LONGEST_TEXT]
 
 
 def understood(value: Value, raw: Raw, now: float) -> float | int | str | Unreadable | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from hsm_agent.collect.patterns import compile_pattern
 from hsm_agent.collect.traps_maps import MAX_COMPONENT_OCTETS, Entry, Level, Maps, clean
 from hsm_agent.collect.traps_vendors import VENDORS
 from hsm_agent.secret import Secret
@@ -34,10 +35,7 @@ def _oid(value: object) -> object:
 
 
 def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
+    compile_pattern(text)
     return text
 
 

@@ -29,7 +29,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "deliver/datagram.py": "tests/loopback/test_syslog_udp.py: it is nothing without a socket",
     "serve/snmp_socket.py": "tests/loopback/test_snmp_socket.py: it is nothing without a socket",
     "wire/snmp_dialogue.py": "tests/unit/wire/test_snmp_originator.py and test_snmp_manager.py: what both have in common",
-    "collect/snmp_client.py": "tests/integration/test_snmp_source.py and test_snmp_source_v3.py: nothing without a socket",
+    "collect/snmp_client.py": "tests/loopback/test_snmp_client.py: it is nothing without a socket",
     "datagrams.py": "tests/loopback/test_snmp_sink.py: it is nothing but a socket",
     "acts.py": "tests/system/test_operate.py: every verb at the running agent",
     "agent.py": "tests/system: it joins what has tests of its own",

@@ -77,31 +77,6 @@ def test_an_output_that_fits_nothing_fails_as_a_whole(text: str, said: str) -> N
     assert said in str(caught.value)
 
 
-NEVER_ENDING = [
-    "(a+)+",
-    "(?:a*)*",
-    "([a-z]+ ?)*",
-    "(a{2,})+",
-    "((a+)b)+",
-    "(?:x(?P<q>a+))*",
-    "(a+){3}",
-    r"(\(a+)+",
-    "([)]a+)*",
-]
-HARMLESS = ["(a+)", "(?:a|b)+", r"(\+)+", "([+*])+", "(a?)+", "a+b*c{2,}", "(a+)?", r"\(a+\)+", "(?P<q>[(a+)]x)*"]
-
-
-@pytest.mark.parametrize("pattern", NEVER_ENDING)
-def test_a_repetition_of_repetitions_is_refused(pattern: str) -> None:
-    with pytest.raises(ValueError, match="a repetition inside a repeated group"):
-        compiled(f"(?P<custom_a>x) {pattern}")
-
-
-@pytest.mark.parametrize("pattern", HARMLESS)
-def test_other_repetitions_are_not(pattern: str) -> None:
-    assert compiled(f"(?P<custom_a>x) {pattern.replace('?P<q>', '?:')}").groupindex == {"custom_a": 1}
-
-
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [

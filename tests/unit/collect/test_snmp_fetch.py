@@ -173,7 +173,8 @@ async def test_a_table_in_small_answers_is_asked_for_less() -> None:
 async def test_a_table_that_is_refused_is_told() -> None:
     haul = await hauled(Agent(table(3), refuses={(*ENTRY, 1): 1}), plan())
 
-    assert haul.failed == {ENTRY: "the appliance refuses table 1.3.9.1: no access"}
+    assert [*haul.failed] == [ENTRY]
+    assert haul.errors[0].startswith("the appliance refuses table 1.3.9.1: no access; check what its agent lets this")
 
 
 async def test_an_agent_that_goes_in_circles_is_left() -> None:

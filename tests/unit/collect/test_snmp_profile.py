@@ -59,6 +59,7 @@ def test_one_that_is_not_there_is_refused_with_the_nearest() -> None:
         ({"values": [{**VALUE, "metric": "sensor_celcius"}]}, "no metric 'sensor_celcius', did you mean 'sensor_celsius'?"),
         ({"values": [{**VALUE, "metric": "qqqq"}]}, "no metric 'qqqq', one of your own begins with 'custom_'"),
         ({"values": [{**VALUE, "metric": "hsm_info"}]}, "it belongs under `infos`"),
+        ({"values": [{**VALUE, "scale": float("inf")}]}, "values.0.scale: Input should be a finite number"),
         ({"values": [{"oid": "1.3"}]}, "give it a metric, or a name"),
         ({"values": [{**VALUE, "unit": "kelvin"}]}, "unit: the name of 'sensor_celsius' says celsius"),
         ({"values": [{**VALUE, "metric": "custom_x", "unit": "volts"}]}, "unit: the name of 'custom_x' says no unit"),

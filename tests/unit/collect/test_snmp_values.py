@@ -108,3 +108,7 @@ def test_a_number_as_a_date_counts_from_the_epoch() -> None:
 
 def test_octets_that_are_no_utf8_are_latin_1() -> None:
     assert text_of(b"\xb0C") == "°C"
+
+
+def test_no_name_or_label_is_longer_than_a_display_string() -> None:
+    assert text_of(b"x" * 60_000) == "x" * 255
