@@ -1,4 +1,4 @@
-"""The demonstration: three tokens over their thresholds and back, shown as the receivers received it.
+"""The demonstration: three tokens and an appliance over their thresholds and back, shown as the receivers received it.
 
 `scripts/demo` runs it. It ends by itself; the exit status is 0 only if everything arrived.
 """
@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.demo.tokens import Token, tokens
+from tests.demo.appliance import made
+from tests.demo.tokens import Watched, tokens
 from tests.peers.agent import COMMUNITY, AgentProcess
 from tests.peers.mibs import OURS, base_mibs
 from tests.peers.require import MissingPeerError, require
@@ -50,8 +51,11 @@ async def demonstrate(folder: Path) -> bool:
     """The whole demonstration; whether everything arrived."""
     auth, privacy = _secret(folder, "auth"), _secret(folder, "privacy")
     user = f"createUser agent SHA-256 {auth.read_text()} AES {privacy.read_text()}"
-    with tokens(folder) as (watched, prefix):
+    with tokens(folder) as (local, prefix):
+        appliance = made(folder / "appliance")
+        watched = [*local, appliance]
         async with (
+            appliance.peer,
             Snmptrapd(folder / "trapd", [user, "authUser log agent priv"]) as trapd,
             Rsyslog(program=require("rsyslogd"), folder=folder) as rsyslog,
         ):
@@ -70,7 +74,7 @@ async def demonstrate(folder: Path) -> bool:
             siem = {"name": "siem", "kind": "syslog", "to": f"relp:127.0.0.1:{rsyslog.ports['relp']}"}
             async with AgentProcess(
                 folder,
-                sources=[token.source for token in watched],
+                sources=[source for each in watched for source in each.sources],
                 rules=RULES,
                 deliver=[inform, siem],
                 agent={"name": "hsm-monitor-1"},
@@ -80,19 +84,20 @@ async def demonstrate(folder: Path) -> bool:
                 return await _drive(agent, watched, trapd, rsyslog)
 
 
-async def _introduce(agent: AgentProcess, watched: Sequence[Token]) -> None:
-    await agent.until(lambda status: len(status["tokens"]) >= len(watched))
-    heading("The agent watches three tokens")
+async def _introduce(agent: AgentProcess, watched: Sequence[Watched]) -> None:
+    names = {source["name"] for each in watched for source in each.sources}
+    await agent.until(lambda status: names <= {s["name"] for s in status["sources"] if s["status"] == "up"})
+    heading("The agent watches three tokens and an appliance")
     for token in watched:
         say(f"  {token.label:<10} {'real     ' if token.real else 'simulated'}  {token.what}")
     say("and tells an SNMP manager (net-snmp's snmptrapd, SNMPv3 informs) and a syslog server (rsyslog, RELP).")
 
 
-async def _drive(agent: AgentProcess, watched: Sequence[Token], trapd: Snmptrapd, rsyslog: Rsyslog) -> bool:
-    heading("Each token is driven over its threshold")
+async def _drive(agent: AgentProcess, watched: Sequence[Watched], trapd: Snmptrapd, rsyslog: Rsyslog) -> bool:
+    heading("Each is driven over its threshold")
     for token in watched:
         say(f"  {token.label:<10} {await asyncio.to_thread(token.rise)}")
-    wanted = {(token.label, rule) for token in watched for rule in token.rules}
+    wanted = {subject for each in watched for subject in each.subjects}
     await agent.until(
         lambda status: wanted <= {(alarm["resource"], alarm["rule"]) for alarm in status["alarms"]}, seconds=SECONDS
     )
@@ -107,7 +112,7 @@ async def _drive(agent: AgentProcess, watched: Sequence[Token], trapd: Snmptrapd
     notifications = [n for n in trapd.notifications if n.oid in KINDS]
     records = [r for r in await rsyslog.until(len(notifications)) if r.message_id.startswith("ALARM_")]
     heading("What the SNMP manager received")
-    real = {token.label: token.real for token in watched}
+    real = {resource: each.real for each in watched for resource, _ in each.subjects}
     for notification in notifications:
         say(_shown(notification, real))
     heading("What the syslog server received")
@@ -144,7 +149,7 @@ def _judge(notifications: Sequence[Notification], records: Sequence[Received], s
     complete = wanted <= told and wanted <= logged
     heading("Result")
     say(f"  {len(notifications)} informs and {len(records)} syslog records, each acknowledged by its receiver")
-    say("  every token was raised and cleared at both receivers" if complete else "  NOT everything arrived")
+    say("  every alarm was raised and cleared at both receivers" if complete else "  NOT everything arrived")
     return complete
 
 

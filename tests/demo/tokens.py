@@ -1,4 +1,4 @@
-"""The three tokens of the demonstration: each can be driven over its threshold and back."""
+"""What the demonstration watches: three tokens and an appliance, each driven over its threshold and back."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ SESSION_LIMIT = 50
 AUDIT_RECORDS = 10_000
 
 
-class Token(Protocol):
-    """One token of the demonstration."""
+class Watched(Protocol):
+    """One token or appliance of the demonstration."""
 
     label: str
     what: str
     real: bool
-    rules: tuple[str, ...]
-    """The default rules it is to set off."""
 
     @property
-    def source(self) -> dict[str, Any]:
-        """Its source in the configuration."""
+    def subjects(self) -> tuple[tuple[str, str], ...]:
+        """The alarms it is to set off: resource and default rule."""
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
+        """Its sources in the configuration."""
 
     def rise(self) -> str:
         """Drive it over its threshold; returns what was done."""
@@ -54,13 +56,17 @@ class Store:
     label: str = "payments"
     what: str = "SoftHSM: fill of its object store"
     real: bool = True
-    rules: tuple[str, ...] = ("token-storage",)
 
     @property
-    def source(self) -> dict[str, Any]:
+    def subjects(self) -> tuple[tuple[str, str], ...]:
+        """The alarms it is to set off: resource and default rule."""
+        return ((self.label, "token-storage"),)
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
         """Its source in the configuration."""
         store = {"directory": str(self.hsm.tokens), "capacity": STORE_BYTES}
-        return source("softhsm", self.hsm.module, self.hsm.environment, tokens=[self.label], object_store=store)
+        return [source("softhsm", self.hsm.module, self.hsm.environment, tokens=[self.label], object_store=store)]
 
     def rise(self) -> str:
         """Write objects until the store is over its critical level."""
@@ -85,13 +91,17 @@ class Sessions:
     label: str = "signing"
     what: str = "opencryptoki: sessions of another process"
     real: bool = True
-    rules: tuple[str, ...] = ("token-sessions",)
 
     @property
-    def source(self) -> dict[str, Any]:
+    def subjects(self) -> tuple[tuple[str, str], ...]:
+        """The alarms it is to set off: resource and default rule."""
+        return ((self.label, "token-sessions"),)
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
         """Its source in the configuration."""
         limit = {self.label: SESSION_LIMIT}
-        return source("sessions", self.module, self.environment, tokens=[self.label], sessions_max=limit, luna="off")
+        return [source("sessions", self.module, self.environment, tokens=[self.label], sessions_max=limit, luna="off")]
 
     def rise(self) -> str:
         """Open sessions, as an application that leaks them."""
@@ -111,13 +121,17 @@ class Luna:
     label: str = "root-ca"
     what: str = "test module: memory and audit store of a Luna-like token"
     real: bool = False
-    rules: tuple[str, ...] = ("token-memory", "audit-fill")
 
     @property
-    def source(self) -> dict[str, Any]:
+    def subjects(self) -> tuple[tuple[str, str], ...]:
+        """The alarms it is to set off: resource and default rule."""
+        return ((self.label, "token-memory"), (self.label, "audit-fill"))
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
         """Its source in the configuration."""
         rhythm = {"audit_every": "500ms", "audit_capacity": AUDIT_RECORDS}
-        return source("luna-like", self.hsm.module, self.hsm.environment, tokens=[self.label], **rhythm)
+        return [source("luna-like", self.hsm.module, self.hsm.environment, tokens=[self.label], **rhythm)]
 
     def rise(self) -> str:
         """Fill the memory to 95 percent, the audit store to 85."""
@@ -133,7 +147,7 @@ class Luna:
 
 
 @contextmanager
-def tokens(folder: Path) -> Iterator[tuple[list[Token], Sequence[str]]]:
+def tokens(folder: Path) -> Iterator[tuple[list[Watched], Sequence[str]]]:
     """The tokens, and the prefix of commands that must see all of them."""
     softhsm = SoftHsm(folder / "softhsm")
     softhsm.create_token("payments")

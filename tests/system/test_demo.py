@@ -20,9 +20,16 @@ def test_the_demonstration_shows_real_and_simulated_tokens_as_received() -> None
     assert done.returncode == 0, done.stdout + done.stderr
     assert "payments   real       SoftHSM: fill of its object store" in done.stdout
     assert "simulated  test module: memory and audit store of a Luna-like token" in done.stdout
+    assert "simulated  snmpsim as a Luna appliance" in done.stdout
     received = done.stdout.partition("What the SNMP manager received")[2]
     for kind in ("raised", "cleared"):
-        for subject in ("payments   token-storage", "signing    token-sessions", "root-ca    audit-fill"):
+        for subject in (
+            "payments   token-storage",
+            "signing    token-sessions",
+            "root-ca    audit-fill",
+            "keys       token-storage",
+            "luna-b     vendor-alarm",
+        ):
             assert any(kind in line and subject in line for line in received.splitlines()), (kind, subject)
     assert "hsmTokenSessionsUsedPercent" in done.stdout
     assert "ALARM_CLEARED [alarm resource=" in done.stdout
