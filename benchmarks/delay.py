@@ -16,7 +16,7 @@ from benchmarks.responders import credentials, invented_tokens, secret
 from benchmarks.wire import TrapWire
 from hsm_agent.agent import Agent
 from hsm_agent.collect.base import CollectorContext
-from hsm_agent.collect.pkcs11 import Pkcs11Collector, Pkcs11Settings
+from hsm_agent.collect.pkcs11.source import Pkcs11Collector, Pkcs11Settings
 from hsm_agent.collect.runner import Runner
 from hsm_agent.config.load import load
 from hsm_agent.rounds import Rounds
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from hsm_agent.collect.pkcs11_fetched import Fetched
-    from hsm_agent.collect.pkcs11_rhythm import Group
+    from hsm_agent.collect.pkcs11.fetched import Fetched
+    from hsm_agent.collect.pkcs11.rhythm import Group
     from hsm_agent.deliver.base import Sink
     from hsm_agent.model import Event
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import median, number, percentile, show, times
-from hsm_agent.collect.pkcs11_book import Known, Watch
-from hsm_agent.collect.pkcs11_fetch import Fetcher, Origin
-from hsm_agent.collect.pkcs11_parse import parse
+from hsm_agent.collect.pkcs11.book import Known, Watch
+from hsm_agent.collect.pkcs11.fetch import Fetcher, Origin
+from hsm_agent.collect.pkcs11.parse import parse
 from tests.peers.require import require
 from tests.peers.softhsm import SoftHsm
 from tests.peers.testmodule import FakeHsm

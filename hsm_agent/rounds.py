@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from hsm_agent import systemd
-from hsm_agent.collect.certificate_parse import INFO, LEFT
+from hsm_agent.collect.certificate.parse import INFO, LEFT
 from hsm_agent.config.tree import HTTP_CERTIFICATE
 from hsm_agent.deliver.syslog import SyslogSinkSettings
 from hsm_agent.model import AGENT_SOURCE, Reading

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsm_agent.certificates import parse
-from hsm_agent.collect.certificate_parse import Look, interpret
+from hsm_agent.collect.certificate.parse import Look, interpret
 from hsm_agent.model import AGENT_SOURCE, Labels, Reading, SinkState, SourceState, SourceStatus
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Every kind of source: one file each, and one name in this union."""
+"""Every kind of source: a room each, and one name in this union."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Annotated
 
 from pydantic import Discriminator
 
-from hsm_agent.collect.canary import CanarySettings
-from hsm_agent.collect.certificate import CertificateSettings
-from hsm_agent.collect.command import CommandSettings
-from hsm_agent.collect.declared import DeclaredSettings
-from hsm_agent.collect.pkcs11 import Pkcs11Settings
-from hsm_agent.collect.snmp import SnmpSettings
-from hsm_agent.collect.snmp_trap_listener import SnmpTrapListenerSettings
+from hsm_agent.collect.canary.source import CanarySettings
+from hsm_agent.collect.certificate.source import CertificateSettings
+from hsm_agent.collect.command.source import CommandSettings
+from hsm_agent.collect.declared.source import DeclaredSettings
+from hsm_agent.collect.pkcs11.source import Pkcs11Settings
+from hsm_agent.collect.snmp.source import SnmpSettings
+from hsm_agent.collect.traps.source import SnmpTrapListenerSettings
 
 AnySource = Annotated[
     CanarySettings

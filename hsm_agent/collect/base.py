@@ -1,4 +1,4 @@
-"""What a collector is. A collector is one file: its settings, its fetching, its pure parsing."""
+"""What a collector is. A collector is one room: its settings, its fetching, its pure parsing."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.pkcs11 import Pkcs11Settings
+from hsm_agent.collect.pkcs11.source import Pkcs11Settings
 from hsm_agent.control import ControlError, ask
 from hsm_agent.metrics import unit
 from hsm_agent.model import number_text

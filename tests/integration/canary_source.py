@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.base import CollectorContext
-from hsm_agent.collect.canary import CanaryCollector, CanarySettings
+from hsm_agent.collect.canary.source import CanaryCollector, CanarySettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

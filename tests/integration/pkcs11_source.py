@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.base import CollectorContext, Poll
-from hsm_agent.collect.pkcs11 import Pkcs11Collector, Pkcs11Settings
+from hsm_agent.collect.pkcs11.source import Pkcs11Collector, Pkcs11Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator  # noqa: TC003 - contextlib looks at i
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.collect.snmp import SnmpCollector, SnmpSettings
-from hsm_agent.collect.snmp_profile import profile
+from hsm_agent.collect.snmp.profile import profile
+from hsm_agent.collect.snmp.source import SnmpCollector, SnmpSettings
 from tests.fakes import appliances
 from tests.peers.snmpsim import AUTH_SECRET, PRIVACY_SECRET
 

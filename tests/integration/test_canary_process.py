@@ -101,7 +101,7 @@ _PARENT = """
 import asyncio, json, sys
 from pathlib import Path
 from hsm_agent.collect.base import CollectorContext
-from hsm_agent.collect.canary import CanaryCollector, CanarySettings
+from hsm_agent.collect.canary.source import CanaryCollector, CanarySettings
 
 async def main(settings):
     collector = CanaryCollector(settings, CollectorContext(state_directory=Path(sys.argv[2])))

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.collect.base import CollectorContext
-from hsm_agent.collect.canary import CanaryCollector
+from hsm_agent.collect.canary.source import CanaryCollector
 from tests.integration.canary_source import canary, said, settings, tree
 from tests.peers import signing_key
 from tests.peers.softhsm import PIN, SoftHsm
 
 if TYPE_CHECKING:
-    from hsm_agent.collect.canary import CanarySettings
+    from hsm_agent.collect.canary.source import CanarySettings
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ async def test_a_look_from_outside_does_not_log_in(tmp_path: Path, right: Canary
 
 
 async def test_a_pin_that_was_tried_and_nobody_saw_how_is_not_tried_again(tmp_path: Path, hsm: SoftHsm) -> None:
-    from hsm_agent.collect.canary_pin import Standing
+    from hsm_agent.collect.canary.pin import Standing
 
     wanted = await asyncio.to_thread(of, tmp_path, hsm)
     await asyncio.to_thread(wanted.notes(tmp_path).keep, Standing.TRYING)

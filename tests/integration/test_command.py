@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.collect.base import CollectorContext, SourceFailure
-from hsm_agent.collect.command import CommandCollector, CommandSettings
+from hsm_agent.collect.command.source import CommandCollector, CommandSettings
 from tests.peers.appliance import Appliance
 from tests.peers.ports import free_port
 from tests.peers.require import require
@@ -197,7 +197,7 @@ async def test_an_agent_that_stops_in_the_middle_of_a_run_leaves_nothing(applian
 
 _AGENT = """
 import asyncio, json, sys
-from hsm_agent.collect.command import CommandCollector, CommandSettings
+from hsm_agent.collect.command.source import CommandCollector, CommandSettings
 
 asyncio.run(CommandCollector(CommandSettings.model_validate(json.loads(sys.argv[1]))).poll())
 """

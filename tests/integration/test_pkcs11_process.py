@@ -26,7 +26,7 @@ _PARENT = """
 import asyncio, json, sys
 from pathlib import Path
 from hsm_agent.collect.base import CollectorContext
-from hsm_agent.collect.pkcs11 import Pkcs11Collector, Pkcs11Settings
+from hsm_agent.collect.pkcs11.source import Pkcs11Collector, Pkcs11Settings
 
 async def main():
     settings = Pkcs11Settings.model_validate(json.loads(sys.argv[1]))

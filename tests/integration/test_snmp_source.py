@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.snmp import SnmpSettings
+from hsm_agent.collect.snmp.source import SnmpSettings
 from tests.fakes import appliances
 from tests.integration.snmp_source import WALKS, poll, reading, set_secrets, table, v2c
 from tests.peers.snmpsim import Snmpsim

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.traps_alarms import MOST_ALARMS, Alarms
-from hsm_agent.collect.traps_intake import MOST_SENDERS, MOST_WAITING, Intake
-from hsm_agent.collect.traps_maps import MAX_NOTE_OCTETS, Maps
-from hsm_agent.collect.traps_vendors import VENDORS
+from hsm_agent.collect.traps.alarms import MOST_ALARMS, Alarms
+from hsm_agent.collect.traps.intake import MOST_SENDERS, MOST_WAITING, Intake
+from hsm_agent.collect.traps.maps import MAX_NOTE_OCTETS, Maps
+from hsm_agent.collect.traps.vendors import VENDORS
 from hsm_agent.wire import snmp
 from hsm_agent.wire.snmp import Version
 from hsm_agent.wire.snmp_trap_receiver import SendingUser, TrapReceiver

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.collect.base import CollectorContext, Poll, SourceFailure
-from hsm_agent.collect.certificate import CertificateCollector, CertificateSettings
+from hsm_agent.collect.certificate.source import CertificateCollector, CertificateSettings
 from tests.peers import pki
 
 if TYPE_CHECKING:

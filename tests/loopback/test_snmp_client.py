@@ -1,4 +1,4 @@
-"""collect.snmp_client against an agent that misbehaves, on 127.0.0.1."""
+"""collect.snmp.client against an agent that misbehaves, on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from hsm_agent.address import Address
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.snmp_client import Appliance, Client
-from hsm_agent.collect.snmp_fetch import NoAnswer, Plan, fetch
+from hsm_agent.collect.snmp.client import Appliance, Client
+from hsm_agent.collect.snmp.fetch import NoAnswer, Plan, fetch
 from hsm_agent.wire.snmp_counters import Count
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.snmp_messages import PRIV_USER

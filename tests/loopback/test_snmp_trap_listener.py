@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.traps_alarms import MOST_ALARMS
+from hsm_agent.collect.traps.alarms import MOST_ALARMS
 from tests.fakes.trap_listener import CLEAR, DISK, RAISE, counted, levels, listener, secrets, send
 from tests.fakes.traps import notification_pdu, text, v2c
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hsm_agent.collect.pkcs11 import Pkcs11Settings
+from hsm_agent.collect.pkcs11.source import Pkcs11Settings
 from hsm_agent.config.errors import ConfigError
 from hsm_agent.config.load import Loaded, load, refuse_writable
 

@@ -1,0 +1,169 @@
+"""The source `kind: canary`: a signature with a key of its own, now and then. Off unless it is configured.
+
+It must not try a wrong PIN twice (canary_pin), nor load a module into this process (canary_process).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceSettings
+from hsm_agent.collect.canary.attempt import Job, Outcome, Signer
+from hsm_agent.collect.canary.check import MechanismName
+from hsm_agent.collect.canary.pin import PinNotes
+from hsm_agent.collect.canary.process import COMMAND
+from hsm_agent.collect.environment import Environment
+from hsm_agent.model import Reading
+from hsm_agent.secret import Secret
+from hsm_agent.settings import LocalPath, Strict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+_DAY = 86400.0
+_CONFIRM_SECONDS = 15.0
+_TIRED_AFTER = 5
+_ONLY_THE_AGENT = "only the running agent signs: it knows whether the PIN was refused before"
+_CALLS = (
+    *("C_OpenSession", "C_OpenSession", "C_GetTokenInfo", "C_Login", "C_FindObjects"),
+    *("C_SignInit", "C_Sign", "C_Logout", "C_CloseSession", "C_CloseSession"),
+)
+
+
+def _hexadecimal(text: str) -> str:
+    plain = text.replace(":", "").lower()
+    try:
+        bytes.fromhex(plain)
+    except ValueError:
+        raise ValueError(f"not hexadecimal: {text!r} (write 0a1b2c)") from None
+    return plain
+
+
+class CanaryKey(Strict):
+    """Which key: by label, by id, or by both."""
+
+    label: Annotated[str, Field(min_length=1)] | None = None
+    id: Annotated[str, Field(min_length=1), AfterValidator(_hexadecimal)] | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if self.label is None and self.id is None:
+            raise ValueError("name at least one of label, id")
+        return self
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What is given."""
+        return {name: text for name, text in (("label", self.label), ("id", self.id)) if text is not None}
+
+
+class CanarySettings(SourceSettings):
+    """The key that signs, and how its token is reached."""
+
+    kind: Literal["canary"]
+    module: LocalPath
+    environment: Environment = Field(default_factory=dict)
+    token: Annotated[str, Field(min_length=1)]
+    key: CanaryKey
+    mechanism: MechanismName
+    pin: Secret
+
+    def build(self, context: CollectorContext) -> Collector:
+        """The collector of this source."""
+        return CanaryCollector(self, context)
+
+    def about(self) -> Iterator[str]:
+        """The module, the token and the key; of the PIN nothing."""
+        missing = "" if self.module.exists() else " (the file does not exist)"
+        yield f"{self.module}{missing}"
+        key = " ".join(f"{name} {text}" for name, text in self.key.names.items())
+        yield f"LOGS IN to token {self.token} and signs with key {key} by {self.mechanism}"
+
+    def trusted_files(self) -> Mapping[str, Path]:
+        """The module: it is loaded."""
+        return {"module": self.module}
+
+    def job(self, command: Sequence[str]) -> Job:
+        """What signing needs to know."""
+        return Job(
+            source=self.name,
+            module=str(self.module),
+            environment=self.environment,
+            token=self.token,
+            key=self.key.names,
+            mechanism=self.mechanism,
+            pin=self.pin.reveal(),
+            command=command,
+        )
+
+    def notes(self, directory: Path) -> PinNotes:
+        """What is remembered of this PIN, for this key of this token."""
+        names = [f"{name}={text}" for name, text in self.key.names.items()]
+        return PinNotes(directory, self.name, (str(self.module), self.token, *names), self.pin.reveal())
+
+
+class CanaryCollector:
+    """Signs. Between two signatures it holds a process with the module loaded, and no session."""
+
+    kind = "canary"
+
+    def __init__(
+        self, settings: CanarySettings, context: CollectorContext, *, command: Sequence[str] = COMMAND
+    ) -> None:
+        """`command` starts the process in another way (in a private namespace, say)."""
+        self.name = settings.name
+        self.every = settings.every
+        self._settings = settings
+        self._lasting = context.lasting
+        self._failures = 0
+        self._signer = Signer(settings.job(command), settings.notes(context.state_directory))
+
+    async def poll(self) -> Poll:
+        """Sign once. A signature that fails is a reading; SourceFailure is for what is no fault of the token's."""
+        if not self._lasting:
+            return self._told(Outcome(untried=_ONLY_THE_AGENT))
+        outcome = await self._signer.attempt(asyncio.get_running_loop().time() + self._settings.timeout)
+        self._failures = self._failures + 1 if outcome.failed else 0
+        return self._told(outcome)
+
+    def _told(self, outcome: Outcome) -> Poll:
+        now, name, token = time.time(), self.name, self._settings.token
+        ok = None if outcome.untried else int(not outcome.failed)
+        reason = outcome.untried or (outcome.failed and "the canary did not sign")
+        readings = (
+            Reading(source=name, resource=token, metric="canary_ok", value=ok, time=now, reason=outcome.untried),
+            Reading(
+                source=name, resource=token, metric="canary_seconds", value=outcome.seconds, time=now, reason=reason
+            ),
+        )
+        errors = tuple(line for line in (outcome.failed, outcome.untried if self._lasting else "") if line)
+        calls = dict.fromkeys(_CALLS, 1) | {"C_OpenSession": 2, "C_CloseSession": 2} if not reason else {}
+        return Poll(readings=readings, next_in=self._pause(), errors=errors, calls=calls, complete=not errors)
+
+    def _pause(self) -> float:
+        """Soon after a first failure, to confirm it; less often while it lasts."""
+        if self._failures == 1:
+            return min(self.every, _CONFIRM_SECONDS)
+        return self.every * 2 if self._failures >= _TIRED_AFTER else self.every
+
+    async def close(self) -> None:
+        """End the process."""
+        await self._signer.close()
+
+    async def forget(self, resource: str) -> bool:
+        """An operator forgets the alarm: a PIN that was refused may be tried once more."""
+        return resource == self._settings.token and await self._signer.forget_pin()
+
+    def pids(self) -> tuple[int, ...]:
+        """The process, while there is one."""
+        return self._signer.pids()
+
+    def calls_a_day(self) -> Mapping[str, float]:
+        """How often each C call is made in a day while all is well."""
+        times = _DAY / self.every
+        return {name: _CALLS.count(name) * times for name in _CALLS}

@@ -1,0 +1,1 @@
+"""The source `kind: certificate`: when certificates end."""

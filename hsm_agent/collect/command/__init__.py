@@ -1,0 +1,1 @@
+"""The source `kind: command`: what an appliance or a tool prints."""

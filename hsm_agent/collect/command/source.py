@@ -1,0 +1,197 @@
+"""The source `kind: command`: its settings, and the collector that reads what an appliance or a tool prints.
+
+It must not start a shell, nor two commands at once: an appliance has few sessions, and logs each of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+
+from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
+from hsm_agent.collect.command.book import Book
+from hsm_agent.collect.command.parsers import REGEX, ParserName, read
+from hsm_agent.collect.command.run import Runner, find, name_of
+from hsm_agent.collect.shell import patterns as shell_patterns
+from hsm_agent.collect.shell.text import Malformed, one_line
+from hsm_agent.settings import Duration, Size, Strict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hsm_agent.collect.shell.text import Parsed
+    from hsm_agent.model import Reading
+
+_DAY = 86400.0
+_SHOWN_CHARACTERS = 500
+_GLOB = re.compile(r"[*?\[]")
+
+
+def _one_or_more(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    # Not a minimum length: that would be told a second time of a list whose entries are wrong.
+    if not values:
+        raise ValueError("name at least one")
+    return values
+
+
+def _words(words: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    """The first word is an executable: a relative path is relative like the file's others."""
+    if any("\0" in word for word in words):
+        raise ValueError("a word of a command cannot hold a NUL")
+    base = (info.context or {}).get("base")
+    first = words[0]
+    if not first or first != first.strip():
+        raise ValueError("the first word is not an executable")
+    return (str(Path(base) / first), *words[1:]) if base is not None and "/" in first else words
+
+
+def _pattern(pattern: str) -> str:
+    shell_patterns.compiled(pattern)
+    return pattern
+
+
+def _name(name: str) -> str:
+    if not name or _GLOB.search(name):
+        raise ValueError(f"not the name of one token or partition: {name!r}")
+    return name
+
+
+class RunSettings(Strict):
+    """One command, and how what it prints is read."""
+
+    command: Annotated[tuple[str, ...], AfterValidator(_one_or_more), AfterValidator(_words)]
+    parser: ParserName
+    patterns: tuple[Annotated[str, AfterValidator(_pattern)], ...] = ()
+
+    @model_validator(mode="after")
+    def _patterns_are_for_regex(self) -> Self:
+        if self.parser == REGEX and not self.patterns:
+            raise ValueError("the parser regex needs patterns")
+        if self.parser != REGEX and self.patterns:
+            raise ValueError(f"patterns are for the parser regex; this is {self.parser}")
+        return self
+
+
+class CommandSettings(SourceSettings):
+    """Commands that print what an HSM or its appliance says of itself."""
+
+    kind: Literal["command"]
+    runs: Annotated[tuple[RunSettings, ...], AfterValidator(_one_or_more)]
+    every: Annotated[Duration, Field(gt=0)] = 300.0
+    timeout: Annotated[Duration, Field(gt=0)] = 30.0
+    environment: dict[str, str] = Field(default_factory=dict)
+    output_limit: Annotated[Size, Field(gt=0, le=16 * 1024 * 1024)] = 256 * 1024
+    resource: str = ""
+    expected: tuple[Annotated[str, AfterValidator(_name)], ...] = ()
+    audit_capacity: Annotated[int, Field(gt=0)] = 198120
+
+    def build(self, context: CollectorContext) -> Collector:
+        """The collector of this source."""
+        del context
+        return CommandCollector(self)
+
+    def about(self) -> Iterator[str]:
+        """The commands."""
+        yield f"{len(self.runs)} command{'s' if len(self.runs) > 1 else ''}"
+        for run in self.runs:
+            lost = "" if find(run.command[0], self.environment) else " (no such executable: the source would be down)"
+            yield f"{run.parser}: {one_line(' '.join(run.command), _SHOWN_CHARACTERS)}{lost}"
+
+    def declares(self) -> frozenset[str]:
+        """Metrics of the operator's own (`custom_…`) that the patterns name."""
+        named = (name for run in self.runs for pattern in run.patterns for name in re.compile(pattern).groupindex)
+        return frozenset(name for name in named if name.startswith("custom_"))
+
+    def trusted_files(self) -> Mapping[str, Path]:
+        """The executables."""
+        found = {f"runs.{index}.command": find(run.command[0], self.environment) for index, run in enumerate(self.runs)}
+        return {key: path for key, path in found.items() if path is not None}
+
+
+class CommandCollector:
+    """Runs the commands of one source, one after the other; between polls nothing runs."""
+
+    kind = "command"
+
+    def __init__(self, settings: CommandSettings) -> None:
+        self.name = settings.name
+        self.every = settings.every
+        self._settings = settings
+        self._patterns = [tuple(map(shell_patterns.compiled, run.patterns)) for run in settings.runs]
+        self._runner = Runner(settings.environment, settings.output_limit)
+        self._book = Book(
+            settings.name,
+            resource=settings.resource,
+            expected=settings.expected,
+            audit_capacity=settings.audit_capacity,
+        )
+
+    async def poll(self) -> Poll:
+        """Run every command. Raises SourceFailure when none of them can be read."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        deadline = began + self._settings.timeout
+        readings: list[Reading] = []
+        errors: list[str] = []
+        slowest = 0.0
+        runs = self._settings.runs
+        for index in range(len(runs)):
+            # Each has its share of the time left: one that hangs takes nothing from those behind it.
+            share = (deadline - loop.time()) / (len(runs) - index)
+            started = loop.time()
+            try:
+                parsed = await self._read(index, share)
+                readings += self._book.read(index, parsed, time.time())
+            except SourceFailure as failure:
+                errors.append(str(failure))
+                readings += self._book.fail(index, str(failure), time.time())
+            slowest = max(slowest, loop.time() - started)
+        if len(errors) == len(runs):
+            self._book.finish(time.time())
+            others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+            # Not sooner: every run is a login at an appliance, and many that fail may lock the account.
+            raise SourceFailure(f"{errors[0]}{others}", retry_in=max(0.0, began + self.every - loop.time()))
+        readings += self._book.finish(time.time())
+        return Poll(
+            readings=tuple(readings),
+            next_in=max(0.0, began + self.every - loop.time()),
+            errors=tuple(errors),
+            slowest_call_seconds=slowest,
+            calls=Counter(_call(run) for run in runs),
+        )
+
+    async def _read(self, index: int, seconds: float) -> Parsed:
+        run = self._settings.runs[index]
+        printed = await self._runner.run(run.command, seconds)
+        try:
+            # Off the loop: some pages are long, and an operator's pattern may be slow.
+            return await asyncio.to_thread(read, run.parser, self._patterns[index], printed.output)
+        except Malformed as error:
+            raise SourceFailure(f"{name_of(run.command)}: {error}") from error
+
+    async def close(self) -> None:
+        """Leave nothing running."""
+        await self._runner.kill()
+
+    def pids(self) -> tuple[int, ...]:
+        """The process of the command that runs now."""
+        return self._runner.pids()
+
+    async def forget(self, resource: str) -> bool:
+        """Stop missing what is gone for good. False if it was not known."""
+        return self._book.forget(resource)
+
+    def calls_a_day(self) -> Mapping[str, float]:
+        """How often each command is run in a day."""
+        runs = Counter(_call(run) for run in self._settings.runs)
+        return {name: count * _DAY / self.every for name, count in runs.items()}
+
+
+def _call(run: RunSettings) -> str:
+    return Path(run.command[0]).name

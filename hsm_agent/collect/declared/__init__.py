@@ -1,0 +1,1 @@
+"""The source `kind: declared`: dates that somebody wrote down."""

@@ -1,0 +1,247 @@
+"""The source `kind: pkcs11`: its settings, and the collector that reads tokens through a worker process.
+
+It must not load a PKCS#11 module into this process, nor wait for one: see pkcs11_worker and pkcs11_fetch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
+from hsm_agent.collect.environment import Environment
+from hsm_agent.collect.pkcs11 import memory as pkcs11_memory
+from hsm_agent.collect.pkcs11.book import Known, Watch
+from hsm_agent.collect.pkcs11.calls import calls_a_day, due_steps, is_incomplete, is_needed, nowhere
+from hsm_agent.collect.pkcs11.fetch import Fetcher, Origin
+from hsm_agent.collect.pkcs11.parse import parse, slots_watched
+from hsm_agent.collect.pkcs11.raw import mask
+from hsm_agent.collect.pkcs11.rhythm import Group, Rhythm
+from hsm_agent.settings import Duration, LocalPath, Size, Strict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from hsm_agent.collect.pkcs11.fetched import Fetched
+
+log = logging.getLogger(__name__)
+
+_MANY_RESULTS = 30
+_HURRY_SECONDS = 5.0
+"""Rhythm of the audit readings while the store is not empty: it can fill within minutes."""
+
+
+def _time_of_day(value: object) -> dt.time:
+    try:
+        return dt.datetime.strptime(str(value), "%H:%M").time()  # noqa: DTZ007 - a time of day has no zone
+    except ValueError:
+        raise ValueError(f"not a time of day: {value!r} (write 00:00)") from None
+
+
+TimeOfDay = Annotated[dt.time, BeforeValidator(_time_of_day)]
+Ids = Literal["all"] | tuple[int, ...]
+
+
+class ObjectStore(Strict):
+    """The directory of a file-backed token, and what it may hold."""
+
+    directory: LocalPath
+    capacity: Annotated[Size, Field(gt=0)]
+
+
+class Pkcs11Settings(SourceSettings):
+    """A PKCS#11 module and the tokens behind it."""
+
+    kind: Literal["pkcs11"]
+    module: LocalPath
+    environment: Environment = Field(default_factory=dict)
+    reserved: str | None = None
+    tokens: tuple[str, ...] = ("*",)
+    rediscover_every: Annotated[Duration, Field(gt=0)] = 600.0
+    memory_total: dict[str, Size] = Field(default_factory=dict)
+    sessions_max: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
+    sessions_scope: Literal["auto", "token", "application"] = "auto"
+    object_store: ObjectStore | None = None
+    objects_every: Annotated[Duration, Field(gt=0)] | None = None
+    liveness_every: Annotated[Duration, Field(gt=0)] | None = None
+    luna: Literal["auto", "off"] = "auto"
+    storage_every: Annotated[Duration, Field(gt=0)] = 300.0
+    inventory_at: TimeOfDay = dt.time(0, 0)
+    audit_every: Annotated[Duration, Field(gt=0)] = 15.0
+    audit_capacity: Annotated[int, Field(gt=0)] = 198120
+    capabilities: Ids = (1, 7, 12, 37)
+    policies: Ids = ()
+
+    def build(self, context: CollectorContext) -> Collector:
+        """The collector of this source."""
+        return Pkcs11Collector(self, context)
+
+    def about(self) -> Iterator[str]:
+        """The module and the tokens."""
+        missing = "" if self.module.exists() else " (the file does not exist: the source would be down)"
+        yield f"{self.module}{missing}"
+        yield f"tokens {', '.join(self.tokens)}"
+
+    def trusted_files(self) -> Mapping[str, Path]:
+        """The module: it is loaded."""
+        return {"module": self.module}
+
+    @staticmethod
+    def mask(raw: object) -> object:
+        """What a poll brought without labels and serials, for a recording that may be shown to others."""
+        return mask(raw) if isinstance(raw, dict) else None
+
+    def watch(self) -> Watch:
+        """What parsing needs to know."""
+        store = self.object_store
+        return Watch(
+            source=self.name,
+            tokens=self.tokens,
+            memory_total=self.memory_total,
+            sessions_max=self.sessions_max,
+            sessions_scope=self.sessions_scope,
+            audit_capacity=self.audit_capacity,
+            store_directory=str(store.directory) if store else "",
+            store_capacity=store.capacity if store else 0,
+            capabilities=self.capabilities,
+            policies=self.policies,
+        )
+
+
+class Pkcs11Collector:
+    """Reads one module. Polls are serial; between them it holds nothing but a quiet worker."""
+
+    kind = "pkcs11"
+
+    def __init__(
+        self, settings: Pkcs11Settings, context: CollectorContext, *, command: Sequence[str] | None = None
+    ) -> None:
+        """`command` starts the worker in another way (in a private namespace, say)."""
+        self.name = settings.name
+        self.every = settings.every
+        self._settings = settings
+        self._watch = settings.watch()
+        self._memory = pkcs11_memory.TokenMemory(context.state_directory, settings.name)
+        self._known: Known | None = None
+        origin = Origin(
+            source=settings.name,
+            module=str(settings.module),
+            reserved=settings.reserved,
+            environment=settings.environment,
+            luna=settings.luna == "auto",
+        )
+        self._fetcher = Fetcher(origin if command is None else replace(origin, command=command))
+        periods = {
+            Group.SWEEP: settings.every,
+            Group.AUDIT: settings.audit_every if settings.luna == "auto" else None,
+            Group.STORAGE: settings.storage_every if settings.luna == "auto" else None,
+            Group.LIVENESS: settings.liveness_every,
+            Group.OBJECTS: settings.objects_every,
+        }
+        self._rhythm = Rhythm(periods, settings.inventory_at)
+
+    async def poll(self) -> Poll:
+        """Read what is due now. Raises SourceFailure within the source's own time-out."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        if self._known is None:
+            self._known = Known(seen=await self._memory.load())
+        if self._fetcher.age(started) >= self._settings.rediscover_every:
+            await self._fetcher.retire()
+            self._known = replace(self._known, unsupported=frozenset())
+        due = self._rhythm.due(started)
+        fetched = await self._fetch(due, started + self._settings.timeout)
+        raw = self._fetcher.raw(fetched)
+        # Parsing takes some 0.1 ms a token; many tokens would hold up the loop.
+        many = len(raw["results"]) > _MANY_RESULTS
+        arguments = (raw, self._watch, self._known)
+        parsed = await asyncio.to_thread(parse, *arguments) if many else parse(*arguments)
+        if not parsed.well:
+            others = f" (and {len(parsed.errors) - 1} more)" if len(parsed.errors) > 1 else ""
+            raise SourceFailure(f"no token could be read: {parsed.errors[0]}{others}")
+        self._known = parsed.known
+        for remark in parsed.remarks:
+            log.warning("source %s: %s", self.name, remark)
+        await self._memory.keep(parsed.known.seen)
+        self._plan(due, started)
+        if is_incomplete(Group.INVENTORY, fetched.results, fetched.failed, parsed.known.unsupported):
+            self._rhythm.again(Group.INVENTORY, started + self._settings.storage_every)
+        return Poll(
+            readings=parsed.readings,
+            next_in=self._rhythm.next_in(loop.time()),
+            errors=parsed.errors,
+            slowest_call_seconds=fetched.slowest_microseconds / 1e6 if fetched.calls else None,
+            calls=fetched.calls,
+            raw=raw,
+            complete=Group.SWEEP in due and not parsed.errors,
+            gone=parsed.gone,
+        )
+
+    async def _fetch(self, due: frozenset[Group], deadline: float) -> Fetched:
+        fetched = self._fetcher.begin()
+        late: list[int] = []
+        slots = set(self._known.tokens) if self._known else set()
+        if Group.SWEEP in due:
+            await self._fetcher.sweep(fetched, deadline, tokens=slots)
+            late = self._fetcher.late(fetched)
+            slots = self._watched(fetched)
+            if self._settings.object_store is not None:
+                await self._fetcher.fill(fetched, str(self._settings.object_store.directory), deadline)
+        await self._fetcher.steps(fetched, self._extras(due, slots), deadline)
+        if late:
+            await self._fetcher.steps(fetched, [("token", slot) for slot in late], deadline)
+            await self._fetcher.steps(fetched, self._extras(due, self._watched(fetched) - slots), deadline)
+        return fetched
+
+    def _watched(self, fetched: Fetched) -> set[int]:
+        return slots_watched(fetched.results, self._fetcher.word, self._watch.tokens)
+
+    def _extras(self, due: frozenset[Group], slots: set[int]) -> list[tuple[str, int]]:
+        """What else is due of these slots and can be asked, most urgent first."""
+        unsupported = self._known.unsupported if self._known else frozenset()
+        return due_steps(due, slots, self._fetcher.functions, unsupported)
+
+    def _plan(self, due: frozenset[Group], started: float) -> None:
+        """Set the rhythms that depend on what was found, then the times of what was done."""
+        has = self._fetcher.functions
+        self._rhythm.set_period(Group.AUDIT, self._audit_period() if is_needed(Group.AUDIT, has) else None)
+        self._rhythm.set_period(Group.STORAGE, self._settings.storage_every if is_needed(Group.STORAGE, has) else None)
+        self._rhythm.done(due, started, dt.datetime.now().astimezone())
+
+    def _audit_period(self) -> float:
+        """Faster while records wait; no faster than the sweep while the call itself is what fails."""
+        if self._fetcher.suspects("audit"):
+            return self._settings.every
+        points = (self._known or Known()).audit.values()
+        waiting = any(series[-1][1] > 0 for series in points if series)
+        return min(_HURRY_SECONDS, self._settings.audit_every) if waiting else self._settings.audit_every
+
+    async def close(self) -> None:
+        """Let go of everything; leaves no process behind."""
+        await self._fetcher.close()
+
+    def pids(self) -> tuple[int, ...]:
+        """The worker, while there is one."""
+        return self._fetcher.pids()
+
+    async def forget(self, resource: str) -> bool:
+        """Stop missing a token that is gone for good. False if it is not remembered."""
+        known = self._known or Known(seen=await self._memory.load())
+        if resource not in known.seen:
+            return False
+        seen = {name: token for name, token in known.seen.items() if name != resource}
+        series = {name: metrics for name, metrics in known.series.items() if name != resource}
+        self._known = replace(known, seen=seen, series=series)
+        await self._memory.keep(seen)
+        return True
+
+    def calls_a_day(self) -> Mapping[str, float]:
+        """How often each C call is made in a day for one token, at the configured rhythms and an empty audit store."""
+        known = self._known or Known()
+        return calls_a_day(self._settings, self._fetcher.functions, nowhere(known.tokens, known.unsupported))

@@ -1,0 +1,123 @@
+"""What LunaSH prints for `partition show`, of one partition or of all. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from hsm_agent.collect.shell.sheet import Sheet, attempts_left, fill, missing, role, unlike
+from hsm_agent.collect.shell.text import (
+    Fact,
+    Fields,
+    Malformed,
+    Parsed,
+    check_result,
+    number,
+    one_line,
+    split_field,
+    whole_lines,
+    yes_or_no,
+)
+
+_NAME = "partition name"
+_STARTERS = (_NAME, "partition sn", "partition serial number", "partition serial #")
+_SERIALS = _STARTERS[1:]
+_STORAGE = "partition storage information (bytes)"
+_FIGURES = re.compile(
+    r"total\s*=\s*([0-9]{1,18})\s*,\s*used\s*=\s*([0-9]{1,18})\s*,\s*free\s*=\s*([0-9]{1,18})", re.IGNORECASE
+)
+_ROLE_FIELD = re.compile(r"(.+?) (login attempts left|locked out|zeroized)")
+
+
+def parse(text: str) -> Parsed:
+    """Readings of every partition in the output. Raises Malformed where there is none, or the command failed."""
+    lines = whole_lines(text)
+    told = check_result(lines)
+    blocks = _blocks(lines)
+    if not blocks:
+        raise unlike("partition show", lines)
+    named = _named(blocks)
+    facts = [fact for name, block in named.items() for fact in _partition(name, block)]
+    # Without the shell's own last line nobody knows whether there was more to come.
+    return Parsed(facts=tuple(facts), whole=told and len(named) == len(blocks))
+
+
+def _blocks(lines: list[str]) -> list[Fields]:
+    """One part for each partition: it begins with whatever line begins the first one."""
+    pairs = [(pair, line) for line in lines if (pair := split_field(line)) is not None]
+    starter = next((name for (name, _), _ in pairs if name in _STARTERS), None)
+    if starter is None:
+        return []
+    blocks: list[Fields] = []
+    for (name, value), line in pairs:
+        if name == starter:
+            blocks.append(Fields())
+        if blocks:
+            blocks[-1].add(name, value, line)
+    return blocks
+
+
+def _named(blocks: list[Fields]) -> dict[str, Fields]:
+    """Parts by the partition's name; by label, else serial number, where that is blank. Raises Malformed.
+
+    A part without the line of the name has been cut: it must not become a partition of another name.
+    """
+    found: dict[str, Fields] = {}
+    for block in blocks:
+        name = Sheet(block).first(_NAME, "partition label", *_SERIALS) if _NAME in block.values else ""
+        if name in found:
+            raise Malformed(f"two partitions are called '{name}'")
+        if name:
+            found[name] = block
+    if not found:
+        raise Malformed("the output names no partition: no line 'partition name', or name, label and number are blank")
+    return found
+
+
+def _partition(name: str, block: Fields) -> list[Fact]:
+    sheet = Sheet(block, name)
+    # A line that begins a partition may have been lost: what stands twice may be another partition's.
+    mixed = next(iter(block.doubled.values()), None)
+    if mixed is not None:
+        block = Fields(values=block.values, doubled=dict.fromkeys(block.values, mixed))
+        sheet.fields = block
+    sheet.add("token_present", 1)
+    _storage(sheet)
+    sheet.take("token_objects", ["partition object count"], number)
+    for field in block.values:
+        _role_field(sheet, field)
+    if mixed is None:
+        sheet.identity("token_info", {"label": ("partition label",), "name": (_NAME,), "serial": _SERIALS})
+    return sheet.facts
+
+
+def _storage(sheet: Sheet) -> None:
+    reason = missing(_STORAGE)
+    values: tuple[int, ...] | tuple[None, ...] = (None, None, None)
+    try:
+        found = sheet.fields.find(_STORAGE)
+        if found is not None:
+            values = _figures(*found)
+    except Malformed as error:
+        reason = str(error)
+    total, used, free = values
+    fill(sheet, "token_storage", total, used, free, reason)
+
+
+def _figures(value: str, line: str) -> tuple[int, ...]:
+    found = _FIGURES.fullmatch(value)
+    if found is None:
+        raise Malformed(f"no Total, Used and Free: {one_line(line)}")
+    return tuple(map(int, found.groups()))
+
+
+def _role_field(sheet: Sheet, field: str) -> None:
+    found = _ROLE_FIELD.fullmatch(field)
+    if found is None:
+        return
+    labels = [("role", role(found[1]))]
+    if found[2] == "locked out":
+        sheet.take("token_role_locked", [field], yes_or_no, labels=labels)
+    elif found[2] == "zeroized":
+        sheet.take("token_zeroized", [field], yes_or_no, labels=labels)
+    else:
+        sheet.take("token_login_attempts_left", [field], attempts_left, labels=labels)

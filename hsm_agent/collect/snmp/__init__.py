@@ -1,0 +1,1 @@
+"""The source `kind: snmp`: appliances that are read by their own SNMP agents."""

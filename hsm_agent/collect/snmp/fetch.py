@@ -1,0 +1,194 @@
+"""What is asked of an appliance in one poll, and the questions themselves: GETs for values, walks for tables.
+
+It knows no profile's meaning and no socket: `Asker` carries a request and brings its answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from hsm_agent.collect.snmp.parse import Fetched
+from hsm_agent.wire.ber import END_OF_MIB_VIEW_TAG
+from hsm_agent.wire.snmp import ErrorStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hsm_agent.collect.snmp.profile import Profile
+    from hsm_agent.collect.snmp.values import Raw
+    from hsm_agent.wire.ber import Oid, VarBind
+    from hsm_agent.wire.snmp_manager import Answered
+
+NAMES_A_GET = 25
+"""So that an answer of usual values fits one datagram of 1500 octets, more or less."""
+VALUES_A_BULK = 50
+_MOST_COLUMNS = 25
+
+
+class NoAnswer(Exception):
+    """The appliance was silent for as long as it may be. One line."""
+
+
+class Asker(Protocol):
+    """Carries requests. Both raise NoAnswer, and SourceFailure where it is of no use to go on."""
+
+    async def get(self, names: Sequence[Oid]) -> Answered:
+        """GET of these."""
+
+    async def bulk(self, names: Sequence[Oid], repetitions: int) -> Answered:
+        """GETBULK that begins behind these."""
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """The columns of a table that are read, and how many rows at most. `entry` is the OID they stand below."""
+
+    entry: Oid
+    columns: tuple[Oid, ...]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is read of an appliance."""
+
+    values: tuple[Oid, ...]
+    tables: tuple[TablePlan, ...]
+
+
+def plan_of(profiles: Iterable[Profile]) -> Plan:
+    """The union of what profiles want."""
+    values: dict[Oid, None] = {}
+    tables: dict[Oid, TablePlan] = {}
+    for profile in profiles:
+        values |= dict.fromkeys(value.oid for value in profile.values)
+        for table in profile.tables:
+            before = tables.get(table.oid, TablePlan(table.oid, (), 0))
+            columns = tuple(dict.fromkeys((*before.columns, *(value.oid for value in table.values))))
+            tables[table.oid] = TablePlan(table.oid, columns, max(before.rows, table.rows))
+    return Plan(tuple(values), tuple(tables.values()))
+
+
+@dataclass(slots=True)
+class Haul:
+    """What was brought in so far; `answers` counts requests that were answered, `errors` has a line each."""
+
+    values: dict[Oid, Raw] = field(default_factory=dict)
+    rows: dict[Oid, dict[Oid, dict[Oid, Raw]]] = field(default_factory=dict)
+    failed: dict[Oid, str] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    answers: int = 0
+
+    def fail(self, what: Iterable[Oid], reason: str) -> None:
+        """These got no answer."""
+        self.failed |= dict.fromkeys(what, reason)
+        if reason not in self.errors:
+            self.errors.append(reason)
+
+    @property
+    def fetched(self) -> Fetched:
+        """For parsing."""
+        return Fetched(values=self.values, rows=self.rows, failed=self.failed)
+
+
+async def fetch(asker: Asker, plan: Plan) -> Haul:
+    """Ask for everything. What is not answered leaves the rest as it is; nothing is left out unsaid."""
+    haul = Haul()
+    try:
+        for start in range(0, len(plan.values), NAMES_A_GET):
+            await _get(asker, plan.values[start : start + NAMES_A_GET], haul)
+    except NoAnswer as silence:
+        haul.fail([oid for oid in plan.values if oid not in haul.values], str(silence))
+    for table in plan.tables:
+        try:
+            await _walk(asker, table, haul)
+        except NoAnswer as silence:
+            haul.fail([table.entry], str(silence))
+    return haul
+
+
+async def _get(asker: Asker, names: Sequence[Oid], haul: Haul) -> None:
+    """GET; in halves where the answer is too big for the appliance, and without what it can't bear to be asked."""
+    wanted = list(names)
+    while wanted:
+        answer = await asker.get(wanted)
+        haul.answers += 1
+        if answer.error_status == ErrorStatus.NO_ERROR:
+            asked = set(wanted)
+            for one in answer.varbinds:
+                if one.name in asked and one.value is not None:  # None: no such object or instance
+                    haul.values[one.name] = one.value
+            return
+        if answer.error_status == ErrorStatus.TOO_BIG and len(wanted) > 1:
+            half = len(wanted) // 2
+            await _get(asker, wanted[:half], haul)
+            wanted = wanted[half:]
+            continue
+        word = _word(answer.error_status)
+        if not 0 < answer.error_index <= len(wanted):
+            haul.fail(wanted, f"the appliance refuses a request: {word}")
+            return
+        refused = wanted.pop(answer.error_index - 1)
+        haul.fail([refused], f"the appliance refuses {_dotted(refused)}: {word}")
+
+
+async def _walk(asker: Asker, table: TablePlan, haul: Haul) -> None:
+    rows = haul.rows.setdefault(table.entry, {})
+    for start in range(0, len(table.columns), _MOST_COLUMNS):
+        roots = {(*table.entry, *column): column for column in table.columns[start : start + _MOST_COLUMNS]}
+        at = {root: root for root in roots}
+        repetitions = max(1, VALUES_A_BULK // len(roots))
+        while at:
+            answer = await asker.bulk(list(at.values()), repetitions)
+            haul.answers += 1
+            if answer.error_status == ErrorStatus.TOO_BIG and repetitions > 1:
+                repetitions //= 2
+                continue
+            if answer.error_status != ErrorStatus.NO_ERROR:
+                haul.fail(
+                    [table.entry], f"the appliance refuses table {_dotted(table.entry)}: {_word(answer.error_status)}"
+                )
+                return
+            at = _take(answer.varbinds, at, roots, rows)
+            if len(rows) > table.rows:
+                haul.errors.append(
+                    f"table {_dotted(table.entry)} has more than {table.rows} rows: the rest is not read"
+                )
+                for index in sorted(rows)[table.rows :]:
+                    del rows[index]
+                return
+
+
+def _take(
+    varbinds: Sequence[VarBind], at: dict[Oid, Oid], roots: dict[Oid, Oid], rows: dict[Oid, dict[Oid, Raw]]
+) -> dict[Oid, Oid]:
+    """Take in one answer; where each column goes on, those at their end left out.
+
+    Names that do not grow, or lie elsewhere, end a column (RFC 3416 section 4.2.3): no agent can hold us for ever.
+    """
+    order = list(at)
+    going = dict(at)
+    for place, one in enumerate(varbinds):
+        root = order[place % len(order)]
+        if root not in going:
+            continue
+        if one.tag == END_OF_MIB_VIEW_TAG or one.name[: len(root)] != root or one.name <= going[root]:
+            del going[root]
+            continue
+        going[root] = one.name
+        if one.value is not None:
+            rows.setdefault(one.name[len(root) :], {})[roots[root]] = one.value
+    # A column that had no part in a short answer goes on from where it was; one without any progress would for ever.
+    return going if going != at else {}
+
+
+def _word(error_status: int) -> str:
+    known = {int(status): status.name.lower().replace("_", " ") for status in ErrorStatus}
+    word = known.get(error_status, f"error {error_status}")
+    denied = error_status in {ErrorStatus.NO_ACCESS, ErrorStatus.AUTHORIZATION_ERROR}
+    return f"{word}; check what its agent lets this user or community see, and at which level" if denied else word
+
+
+def _dotted(oid: Oid) -> str:
+    return ".".join(map(str, oid))

@@ -1,0 +1,199 @@
+"""The source `kind: snmp`: an appliance that is read by its own SNMP agent."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from hsm_agent.address import Address
+from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
+from hsm_agent.collect.snmp.client import Appliance, Client
+from hsm_agent.collect.snmp.fetch import NAMES_A_GET, fetch, plan_of
+from hsm_agent.collect.snmp.parse import Fetched, Known, parse
+from hsm_agent.collect.snmp.profile import Profile, profile
+from hsm_agent.collect.snmp.raw import masked
+from hsm_agent.metrics.custom import is_custom
+from hsm_agent.secret import Secret
+from hsm_agent.snmp_user import SnmpUser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from hsm_agent.collect.snmp.fetch import Haul
+    from hsm_agent.collect.snmp.parse import Parsed
+
+_DAY = 86400.0
+_SCHEMES = ("udp", "udp6")
+_MAX_RETRIES = 20
+_MANY_VALUES = 1000
+"""Parsing takes some 5 us a value; more than this would hold up the loop."""
+
+
+def _address(text: str) -> str:
+    return str(Address.parse(text, _SCHEMES))
+
+
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _known_profiles(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        profile(name)
+    return names
+
+
+class SnmpSettings(SourceSettings):
+    """An appliance, in whose name it is asked, and what is read of it."""
+
+    kind: Literal["snmp"]
+    to: Annotated[str, AfterValidator(_address)]
+    version: Literal["v2c", "v3"]
+    community: Secret | None = None
+    user: SnmpUser | None = None
+    context: str = ""
+    profile: Annotated[tuple[str, ...], BeforeValidator(_one_or_more), AfterValidator(_known_profiles)] = ()
+    custom: Profile | None = None
+    retries: Annotated[int, Field(ge=0, le=_MAX_RETRIES)] = 2
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.version == "v3":
+            if self.user is None:
+                raise ValueError("user: required for version v3 (name, auth, and privacy to encrypt)")
+            if self.community is not None:
+                raise ValueError("community: not for version v3 (it has users)")
+        else:
+            if self.community is None:
+                raise ValueError("community: required for version v2c (a secret: {file: PATH})")
+            if self.user is not None:
+                raise ValueError("user: not for version v2c (it has communities)")
+            if self.context:
+                raise ValueError("context: not for version v2c")
+        if not self.profile and self.custom is None:
+            raise ValueError("profile: nothing to read; name a profile, or write your own under `custom`")
+        return self
+
+    def build(self, context: CollectorContext) -> Collector:
+        """The collector of this source."""
+        del context
+        return SnmpCollector(self)
+
+    def about(self) -> Iterator[str]:
+        """The address and what is read."""
+        yield f"{self.to} {self.version}"
+        own = ("custom",) if self.custom is not None else ()
+        yield f"profiles {', '.join((*self.profile, *own))}"
+
+    @staticmethod
+    def mask(raw: object) -> object:
+        """What a poll brought without labels, serials and indexes, fit for JSON."""
+        return masked(raw) if isinstance(raw, Fetched) else None
+
+    def declares(self) -> frozenset[str]:
+        """Metrics of the configuration's own."""
+        return frozenset(name for name in (self.custom.metrics() if self.custom else ()) if is_custom(name))
+
+    def profiles(self) -> dict[str, Profile]:
+        """What is read, by name."""
+        own = {"custom": self.custom} if self.custom is not None else {}
+        return {name: profile(name) for name in self.profile} | own
+
+    def appliance(self) -> Appliance:
+        """Whom to ask, and how. Derives a user's keys, which takes a few milliseconds."""
+        return Appliance(
+            address=Address.parse(self.to, _SCHEMES),
+            timeout=self.timeout,
+            retries=self.retries,
+            community=self.community.reveal().encode() if self.community else None,
+            user=self.user.user() if self.user else None,
+            context=self.context.encode(),
+        )
+
+
+class SnmpCollector:
+    """Reads one appliance. Polls are serial; between them it holds nothing but a quiet socket."""
+
+    kind = "snmp"
+
+    def __init__(self, settings: SnmpSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` is what the appliance's engine time is reckoned by."""
+        self.name = settings.name
+        self.every = settings.every
+        self._profiles = settings.profiles()
+        self._plan = plan_of(self._profiles.values())
+        self._settings = settings
+        self._clock = clock
+        self._client: Client | None = None
+        self._known = Known()
+
+    async def poll(self) -> Poll:
+        """Read everything. Raises SourceFailure within the source's own time-out."""
+        if self._client is None:  # not when it is built: a hundred of them would hold up the loop
+            self._client = Client(await asyncio.to_thread(self._settings.appliance), clock=self._clock)
+        client = self._client
+        client.begin()
+        haul = await fetch(client, self._plan)
+        if not haul.answers:
+            client.close()
+            raise SourceFailure(f"{self._settings.to}: {haul.errors[0]}")
+        parsed = await self._parse(haul)
+        errors = (*haul.errors, *self._absent(parsed))
+        if not any(reading.value is not None for reading in parsed.readings):
+            why = errors[0] if errors else "it has no value that has a meaning here"
+            raise SourceFailure(f"{self._settings.to}: {why}")
+        self._known = parsed.known
+        return Poll(
+            readings=parsed.readings,
+            next_in=self.every,
+            errors=errors,
+            slowest_call_seconds=client.slowest,
+            calls=dict(client.calls),
+            raw=haul.fetched,
+            complete=not errors,
+        )
+
+    async def _parse(self, haul: Haul) -> Parsed:
+        def work() -> Parsed:
+            profiles = tuple(self._profiles.values())
+            return parse(haul.fetched, profiles, self._known, source=self.name, now=time.time())
+
+        count = len(haul.values) + sum(len(row) for rows in haul.rows.values() for row in rows.values())
+        return await asyncio.to_thread(work) if count > _MANY_VALUES else work()
+
+    def _absent(self, parsed: Parsed) -> Iterator[str]:
+        for name, found in zip(self._profiles, parsed.found, strict=True):
+            if not found:
+                yield (
+                    f"nothing of profile '{name}' is there: check that the appliance is of that kind, and that its "
+                    "agent lets this user or community see it"
+                )
+
+    async def close(self) -> None:
+        """Close the socket."""
+        if self._client is not None:
+            self._client.close()
+
+    def pids(self) -> tuple[int, ...]:
+        """It runs no process."""
+        return ()
+
+    async def forget(self, resource: str) -> bool:
+        """Stop missing a partition, a disk or a sensor that is gone for good. False if there was none."""
+        kept = {key: origin for key, origin in self._known.seen.items() if key[0] != resource}
+        if len(kept) == len(self._known.seen):
+            return False
+        growth = {key: each for key, each in self._known.growth.items() if key[0] != resource}
+        self._known = replace(self._known, seen=kept, growth=growth)
+        return True
+
+    def calls_a_day(self) -> Mapping[str, float]:
+        """Requests a day: a table takes one for each 50 values, and two at least."""
+        polls = _DAY / self.every
+        gets = -(-len(self._plan.values) // NAMES_A_GET)
+        counts = {"GET": gets * polls, "GETBULK (at least)": 2 * len(self._plan.tables) * polls}
+        return {name: count for name, count in counts.items() if count}

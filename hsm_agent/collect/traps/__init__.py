@@ -1,0 +1,1 @@
+"""The source `kind: snmp_trap_listener`: what appliances tell by themselves."""

@@ -1,0 +1,256 @@
+"""Listens for traps and informs, and reads them as alarms.
+
+It is spoken to and does not ask: a poll returns as soon as a trap has come, or else after `every`. It must not judge:
+a trap becomes the reading `vendor_alarm`, and rules decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from hsm_agent.collect.base import Poll, SourceFailure
+from hsm_agent.collect.traps.alarms import Alarms, Key
+from hsm_agent.collect.traps.intake import MOST_WAITING, Intake, permitted
+from hsm_agent.collect.traps.memory import Clocks, MemoryUnreadableError, TrapMemory, revived, stored
+from hsm_agent.collect.traps.settings import combined
+from hsm_agent.serve.engine_state import EngineStateError, start_engine
+from hsm_agent.serve.snmp_settings import listen_address
+from hsm_agent.serve.snmp_socket import Listener
+from hsm_agent.wire.snmp_trap import Drop
+from hsm_agent.wire.snmp_trap_receiver import SendingUser, TrapReceiver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hsm_agent.collect.base import CollectorContext
+    from hsm_agent.collect.traps.source import SnmpTrapListenerSettings
+    from hsm_agent.model import Series
+    from hsm_agent.wire.engine import Engine
+
+log = logging.getLogger(__name__)
+
+
+class TrapListener:
+    """Listens from its first poll on. Between polls nothing is lost: what comes waits in the intake."""
+
+    kind = "snmp_trap_listener"
+
+    def __init__(
+        self,
+        settings: SnmpTrapListenerSettings,
+        context: CollectorContext,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._directory = context.state_directory / f"traps-{quote(settings.name, safe='')}"
+        self._memory = TrapMemory(self._directory)
+        self._monotonic = monotonic
+        self._wall = wall
+        self._maps = combined(settings.maps, settings.vendors)
+        self._alarms = Alarms({}, clear_after=settings.clear_after, devices=settings.devices)
+        self._intake: Intake | None = None
+        self._listeners: list[Listener] = []
+        self._woken = asyncio.Event()
+        self._remembers_all = False
+        self._unsaved = False
+        self._owed: deque[Callable[[], None]] = deque(maxlen=MOST_WAITING)
+        """Acknowledgements of what is taken in and not on disk yet."""
+        self._problem = ""
+
+    @property
+    def name(self) -> str:
+        """The source's name in the configuration."""
+        return self._settings.name
+
+    @property
+    def every(self) -> float:
+        """Seconds between polls when nothing comes."""
+        return self._settings.every
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Where it listens, with the ports the kernel chose."""
+        return tuple(listener.address for listener in self._listeners)
+
+    async def poll(self) -> Poll:
+        """Wait for traps, take in what came, and say how all alarms stand. The first one opens the sockets."""
+        began = self._monotonic()
+        waited = 0.0
+        if self._intake is None:
+            self._intake = await self._open()
+        else:
+            await self._wait(self._intake)
+            waited = self._monotonic() - began
+        intake = self._intake
+        self._take(intake)
+        if self._unsaved:
+            await self._save(intake)
+        now = self._wall()
+        return Poll(
+            readings=(*self._alarms.readings(self.name, now), *intake.readings(self.name, now)),
+            next_in=0.0,
+            errors=(self._problem,) if self._problem else (),
+            complete=self._remembers_all,
+            waited_seconds=waited,
+        )
+
+    async def _open(self) -> Intake:
+        self._bind()
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                intake = await self._prepare()
+        except TimeoutError as error:
+            self._unbind()
+            raise SourceFailure(f"no start within {self._settings.timeout:g} s: look at the state's disk") from error
+        except BaseException:
+            self._unbind()
+            raise
+        for listener in self._listeners:
+            listener.start()
+        return intake
+
+    def _bind(self) -> None:
+        for text in self._settings.listen:
+            try:
+                self._listeners.append(self._listener(*listen_address(text)))
+            except OSError as error:
+                self._unbind()
+                why = f"{error.strerror}; see which program has the port, and whether the agent may have it"
+                raise SourceFailure(f"cannot listen at {text}: {why}") from error
+
+    def _unbind(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners = []
+
+    def _listener(self, host: str, port: int) -> Listener:
+        def handle(datagram: bytes, address: str) -> None:
+            if self._intake is not None:
+                self._intake.handle(datagram, address, listener.later())
+
+        listener = Listener(host, port, handle)
+        return listener
+
+    async def _prepare(self) -> Intake:
+        """Everything that must be known before the first datagram: boots, alarms, clocks, keys."""
+        engine = await asyncio.to_thread(self._start_engine)
+        clocks: Clocks = {}
+        try:
+            found = await self._memory.load()
+        except MemoryUnreadableError as error:
+            log.warning("source %s: alarms from before the start are not known: %s", self.name, error)
+            found = None
+        self._unsaved = found is None
+        # Only who knows all that was raised may say that nothing else is.
+        self._remembers_all = found is not None
+        if found is not None:
+            alarms, clocks = found
+            self._alarms.known = alarms
+            self._unsaved = self._alarms.keep_only(self._is_wanted)
+        return Intake(
+            self.name,
+            receiver=await asyncio.to_thread(self._receiver, engine, clocks),
+            maps=self._maps,
+            networks=self._settings.networks,
+            wake=self._woken.set,
+            monotonic=self._monotonic,
+            wall=self._wall,
+        )
+
+    def _is_wanted(self, key: Key) -> bool:
+        return key.alarm in self._maps.alarms and permitted(key.address, self._settings.networks) is not None
+
+    def _start_engine(self) -> Engine:
+        try:
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            return start_engine(self._directory, engine_id=None, now=self._monotonic())
+        except (OSError, EngineStateError) as error:
+            raise SourceFailure(f"the engine for informs cannot start: {error}") from error
+
+    def _receiver(self, engine: Engine, clocks: Clocks) -> TrapReceiver:
+        settings = self._settings
+        return TrapReceiver(
+            engine=engine,
+            communities=[community.name.reveal().encode() for community in settings.communities],
+            users=[SendingUser(user.user(), user.engine_ids) for user in settings.users],
+            clocks=revived(clocks, wall=self._wall(), monotonic=self._monotonic()),
+        )
+
+    async def _wait(self, intake: Intake) -> None:
+        """Until something waits to be taken in, an alarm is to end, or `every` is over."""
+        if intake.waiting:
+            return
+        end = self._alarms.next_end()
+        seconds = self.every if end is None else min(self.every, max(0.0, end - self._wall()))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+
+    def _take(self, intake: Intake, *, everything: bool = False) -> None:
+        """Take in what waits, up to the second turn of one alarm: each turn is judged, however fast they come."""
+        self._woken.clear()
+        if self._alarms.expire(self._wall()):
+            self._unsaved = True
+        turned: set[Key] = set()
+        while intake.waiting:
+            happening, acknowledge = intake.waiting[0]
+            turns = self._alarms.turned(happening)
+            if turns & turned and not everything:
+                return
+            turned |= turns
+            intake.waiting.popleft()
+            self._unsaved = True
+            if not self._alarms.apply(happening):
+                intake.drop(Drop.ALARMS, happening.address)
+            if acknowledge is not None:
+                self._owed.append(acknowledge)
+
+    async def _save(self, intake: Intake) -> None:
+        clocks = stored(intake.receiver.clocks, wall=self._wall(), monotonic=self._monotonic())
+        try:
+            await self._memory.keep(self._alarms.known, clocks)
+        except OSError as error:
+            self._problem = f"{self._directory}: cannot be written, a restart would forget alarms: {error.strerror}"
+            return
+        self._unsaved, self._problem = False, ""
+        while self._owed:
+            self._owed.popleft()()
+
+    async def close(self) -> None:
+        """Close the sockets; what came and was not judged yet is on disk for the next start."""
+        if self._intake is not None:
+            self._take(self._intake, everything=True)
+            if self._unsaved:
+                await self._save(self._intake)
+        self._unbind()
+        self._intake = None
+
+    async def forget(self, resource: str) -> bool:
+        """Never: nobody is missed here."""
+        del resource
+        return False
+
+    async def end_alarm(self, series: Series) -> bool:
+        """Read an alarm as cleared from now on; on disk with the next poll, which comes at once."""
+        _, resource, _, labels = series
+        if not self._alarms.end(resource, dict(labels).get("alarm", "")):
+            return False
+        self._unsaved = True
+        self._woken.set()
+        return True
+
+    def pids(self) -> tuple[int, ...]:
+        """None: sockets only."""
+        return ()
+
+    def calls_a_day(self) -> Mapping[str, float]:
+        """None: it asks nobody."""
+        return {}

@@ -1,0 +1,111 @@
+"""The alarms of a listener and the clocks of its senders' engines on disk, so that a restart forgets neither.
+
+An alarm that was asserted is still asserted after a restart, and its end ends it. A v3 trap that was heard before the
+restart is not heard again after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from hsm_agent.collect.traps.alarms import Key, Standing
+from hsm_agent.collect.traps.maps import Level
+from hsm_agent.wire.snmp_clock import RemoteClock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FILE_NAME = "alarms.json"
+Clocks = dict[bytes, tuple[int, int, float]]
+"""By engine ID: boots and time as heard last, and when that was, in UTC seconds."""
+
+
+class MemoryUnreadableError(Exception):
+    """The file is there and can't be used; the text is one line."""
+
+
+class TrapMemory:
+    """One small file in the listener's own directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / FILE_NAME
+        # A poll that is cancelled leaves its thread writing while the closing writes again.
+        self._turn = threading.Lock()
+
+    async def load(self) -> tuple[dict[Key, Standing], Clocks] | None:
+        """What was kept; None if nothing ever was. Raises MemoryUnreadableError."""
+        return await asyncio.to_thread(self._read)
+
+    async def keep(self, known: Mapping[Key, Standing], clocks: Clocks) -> None:
+        """Replace what was kept; on disk when it returns. Raises OSError."""
+        await asyncio.to_thread(self._write, dict(known), dict(clocks))
+
+    def _read(self) -> tuple[dict[Key, Standing], Clocks] | None:
+        try:
+            found = json.loads(self._path.read_text(encoding="utf-8"))
+            known = dict(_standing(one) for one in found["alarms"])
+            clocks = {
+                bytes.fromhex(engine_id): (int(boots), int(time), float(at))
+                for engine_id, (boots, time, at) in found["engines"].items()
+            }
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise MemoryUnreadableError(f"{self._path} is not usable: {error}") from error
+        return known, clocks
+
+    def _write(self, known: Mapping[Key, Standing], clocks: Clocks) -> None:
+        alarms = [
+            {
+                **key._asdict(),
+                "level": int(standing.level),
+                "note": standing.note,
+                "last": standing.last,
+                "ends_at": standing.ends_at,
+            }
+            for key, standing in known.items()
+        ]
+        engines = {engine_id.hex(): list(clock) for engine_id, clock in clocks.items()}
+        text = json.dumps({"alarms": alarms, "engines": engines}, ensure_ascii=False, indent=1)
+        new = self._path.with_suffix(".new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with self._turn:
+            with os.fdopen(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._path)
+
+
+def _standing(one: Mapping[str, Any]) -> tuple[Key, Standing]:
+    key = Key(str(one["address"]), str(one["component"]), str(one["alarm"]))
+    ends_at = one["ends_at"]
+    return key, Standing(
+        level=Level(one["level"]),
+        note=str(one["note"]),
+        last=float(one["last"]),
+        ends_at=None if ends_at is None else float(ends_at),
+    )
+
+
+def revived(clocks: Clocks, *, wall: float, monotonic: float) -> dict[bytes, RemoteClock]:
+    """The clocks as they go on in this process."""
+    return {
+        engine_id: RemoteClock(
+            boots=boots, time=time, latest_received=time, learnt=monotonic - max(0.0, wall - at), authentic=True
+        )
+        for engine_id, (boots, time, at) in clocks.items()
+    }
+
+
+def stored(clocks: Mapping[bytes, RemoteClock], *, wall: float, monotonic: float) -> Clocks:
+    """The clocks as they are kept."""
+    return {
+        engine_id: (clock.boots, clock.latest_received, wall - (monotonic - clock.learnt))
+        for engine_id, clock in clocks.items()
+    }

@@ -1,0 +1,122 @@
+"""What the configuration says of a listener for vendors' traps: where, from whom, and what traps mean."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from hsm_agent.collect.patterns import compile_pattern
+from hsm_agent.collect.traps.maps import MAX_COMPONENT_OCTETS, Entry, Level, Maps, clean
+from hsm_agent.collect.traps.vendors import VENDORS
+from hsm_agent.secret import Secret
+from hsm_agent.serve.snmp_settings import EngineId
+from hsm_agent.settings import Duration, Strict
+from hsm_agent.snmp_user import SnmpUser
+from hsm_agent.wire.ber import MAX_SUBID, MAX_SUBIDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_NAME = r"^[a-z0-9][a-z0-9_-]{0,47}$"
+
+
+def _oid(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"\.?[0-2](\.[0-9]{1,10})+", value):
+        raise ValueError(f"not an object identifier: {value!r} (write 1.3.6.1.4.1.N.M, in quotes)")
+    oid = tuple(int(part) for part in value.lstrip(".").split("."))
+    if len(oid) > MAX_SUBIDS or max(oid) > MAX_SUBID:
+        raise ValueError(f"not an object identifier: at most {MAX_SUBIDS} numbers up to {MAX_SUBID}")
+    return oid
+
+
+def _pattern(text: str) -> str:
+    compile_pattern(text)
+    return text
+
+
+def _parse_address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise ValueError(f"not an IP address: {text!r}") from error
+
+
+def _parse_device(text: str) -> str:
+    if not text or clean(text, MAX_COMPONENT_OCTETS) != text:
+        raise ValueError(f"not a name: it has 1 to {MAX_COMPONENT_OCTETS} printable octets")
+    return text
+
+
+OidText = Annotated[tuple[int, ...], BeforeValidator(_oid)]
+Address = Annotated[str, AfterValidator(_parse_address)]
+DeviceName = Annotated[str, AfterValidator(_parse_device)]
+
+
+class TrapCommunity(Strict):
+    """An SNMPv1 or SNMPv2c community: the word itself is a secret."""
+
+    name: Secret
+
+
+class TrapUser(SnmpUser):
+    """An SNMPv3 user: of informs, and of the traps of these engines."""
+
+    engine_ids: tuple[EngineId, ...] = ()
+
+
+class TrapMap(Strict):
+    """What a trap means that the built-in tables do not know, or mean otherwise."""
+
+    trap: OidText
+    alarm: Annotated[str, Field(pattern=_NAME)]
+    does: Literal["raise", "clear"] = "raise"
+    severity: Literal["warning", "critical"] = "warning"
+    resource: OidText | None = None
+    text: OidText | None = None
+    pattern: Annotated[str, AfterValidator(_pattern)] | None = None
+    clear_after: Annotated[Duration, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.pattern is not None and self.text is None:
+            raise ValueError("pattern: looks at `text`, which is missing")
+        if self.does == "clear" and self.clear_after is not None:
+            raise ValueError("clear_after: is for what raises")
+        return self
+
+
+def refuse_ends_without_beginning(maps: tuple[TrapMap, ...], vendors: Iterable[str]) -> None:
+    """Refuse a map that clears what nothing raises: with a misspelt name an alarm would stand for ever."""
+    raised = {one.alarm for one in maps if one.does == "raise"}
+    raised |= {entry.alarm for vendor in vendors for entry in VENDORS[vendor]}
+    for index, one in enumerate(maps):
+        if one.alarm not in raised:
+            raise ValueError(f"maps.{index}.alarm: nothing raises {one.alarm!r}")
+
+
+def combined(maps: tuple[TrapMap, ...], vendors: Iterable[str]) -> Maps:
+    """What traps mean: an own map of a trap stands instead of the built-in ones."""
+    own = tuple(_entry(one, maps) for one in maps)
+    mapped = {entry.trap for entry in own}
+    built_in = [entry for vendor in vendors for entry in VENDORS[vendor] if entry.trap not in mapped]
+    return Maps((*own, *built_in))
+
+
+def _entry(one: TrapMap, maps: tuple[TrapMap, ...]) -> Entry:
+    cleared = any(other.alarm == one.alarm and other.does == "clear" for other in maps)
+    level = Level.CRITICAL if one.severity == "critical" else Level.WARNING
+    return Entry(
+        trap=one.trap,
+        alarm=one.alarm,
+        level=Level.CLEARED if one.does == "clear" else level,
+        component=(one.resource,) if one.resource else (),
+        note=one.text,
+        pattern=re.compile(one.pattern) if one.pattern is not None else None,
+        clear_after=one.clear_after,
+        clears_itself=cleared and one.clear_after is None,
+    )

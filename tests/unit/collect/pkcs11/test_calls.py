@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hsm_agent.collect.pkcs11.calls import VENDOR_STEPS, calls_a_day, due_steps, is_incomplete, is_needed, nowhere
+from hsm_agent.collect.pkcs11.rhythm import Group
+from hsm_agent.collect.pkcs11.source import Pkcs11Settings
+from hsm_agent.worker.luna import OUTPUTS, SETS
+from hsm_agent.worker.steps import STEPS
+
+MINIMAL = {"name": "luna-a", "kind": "pkcs11", "module": "/opt/lib.so"}
+LUNA = frozenset(step.function for step in VENDOR_STEPS.values())
+
+
+def test_every_step_is_one_of_the_worker_s_and_every_function_of_the_worker_s_is_asked() -> None:
+    assert set(VENDOR_STEPS) | {"token", "alive", "objects"} == set(STEPS)
+    assert {*OUTPUTS, *SETS, "CA_GetHSMStats", "CA_RoleStateGet", "CA_GetHAState"} == LUNA
+
+
+def test_calls_a_day_of_a_plain_token() -> None:
+    calls = calls_a_day(Pkcs11Settings.model_validate(MINIMAL), ())
+
+    assert calls == {
+        "C_GetFunctionList": 144,
+        "C_Initialize": 144,
+        "C_GetInfo": 144,
+        "C_Finalize": 144,
+        "C_GetSlotList": 2880,
+        "C_GetSlotInfo": 1440,
+        "C_GetTokenInfo": 1440,
+    }
+
+
+def test_calls_a_day_of_a_luna_with_everything_switched_on() -> None:
+    keys = {"liveness_every": "1h", "objects_every": "1h"}
+    calls = calls_a_day(Pkcs11Settings.model_validate({**MINIMAL, **keys}), LUNA)
+
+    assert {name: number for name, number in calls.items() if name.startswith("CA_")} == {
+        "CA_LogGetStatus": 5760,
+        "CA_GetHAState": 1440,
+        "CA_GetHSMStats": 1440,
+        "CA_MTKGetState": 288,
+        "CA_STMGetState": 288,
+        "CA_RoleStateGet": 864,
+        "CA_GetTokenStorageInformation": 288,
+        "CA_GetHSMStorageInformation": 288,
+        "CA_GetFirmwareVersion": 1,
+        "CA_GetHSMCapabilitySet": 2,
+        "CA_GetHSMPolicySet": 2,
+        "CA_GetTokenPolicies": 2,
+    }
+    assert calls["C_GenerateRandom"] == 24
+    assert calls["C_FindObjectsInit"] == 24
+    assert calls["C_OpenSession"] == calls["C_CloseSession"] == 48
+
+
+def test_the_sum_that_the_documentation_names() -> None:
+    settings = Pkcs11Settings.model_validate({**MINIMAL, "audit_every": "60s"})
+    calls = calls_a_day(settings, LUNA, unknown={"ha"})
+
+    assert calls["CA_GetHAState"] == 144
+    assert sum(calls.values()) == 11383
+    assert sum(number for name, number in calls.items() if name.startswith("CA_")) == 5047
+
+
+def test_what_is_not_there_is_asked_once_by_each_worker_and_never_more_often_than_it_is_due() -> None:
+    calls = calls_a_day(Pkcs11Settings.model_validate(MINIMAL), LUNA, unknown={"role_crypto_user", "policies"})
+
+    assert calls["CA_RoleStateGet"] == 2 * 288 + 144
+    assert calls["CA_GetHSMPolicySet"] == 1
+
+
+@pytest.mark.parametrize(
+    ("due", "names"),
+    [
+        ({Group.AUDIT}, ["audit"]),
+        ({Group.SWEEP}, ["ha", "stats"]),
+        (
+            {Group.STORAGE},
+            ["tamper", "transport", "role_so", "role_crypto_officer", "role_crypto_user", "storage", "hsm_storage"],
+        ),
+        ({Group.INVENTORY}, ["firmware", "capabilities", "policies", "token_policies"]),
+        ({Group.LIVENESS, Group.OBJECTS}, ["alive"]),  # the partition's own count makes counting needless
+    ],
+)
+def test_what_is_due_with_each_rhythm(due: set[Group], names: list[str]) -> None:
+    assert due_steps(due, {3}, LUNA, ()) == [(name, 3) for name in names]
+
+
+def test_steps_go_by_urgency_not_by_slot_and_leave_out_what_a_slot_does_not_know() -> None:
+    steps = due_steps({Group.SWEEP, Group.OBJECTS}, [2, 1], LUNA, {("ha", 1), ("storage", 2)})
+
+    assert steps == [("ha", 2), ("stats", 1), ("stats", 2), ("objects", 2)]
+
+
+def test_a_rhythm_is_needed_while_any_of_its_functions_is_there() -> None:
+    assert is_needed(Group.STORAGE, {"CA_RoleStateGet"})
+    assert not is_needed(Group.AUDIT, {"CA_RoleStateGet"})
+
+
+def test_steps_that_no_slot_knows() -> None:
+    assert nowhere([1, 2], {("ha", 1), ("ha", 2), ("stats", 1)}) == {"ha"}
+    assert nowhere([], {("ha", 1)}) == set()
+
+
+def _result(step: str, value: int) -> list[Any]:
+    return [step, 1, 0.0, [["CA_Any", value, 5]], None if value else []]
+
+
+@pytest.mark.parametrize(
+    ("results", "failed", "incomplete"),
+    [
+        ([_result("policies", 0)], [], False),
+        ([_result("policies", 0x30)], [], True),
+        ([_result("policies", 0x54)], [], False),
+        ([_result("stats", 0x30)], [], False),
+        ([_result("token", 0x30)], [], False),
+        ([], [["firmware", 1, "hung"]], True),
+    ],
+)
+def test_an_inventory_that_failed_in_part_is_incomplete(
+    results: list[list[Any]], failed: list[list[Any]], *, incomplete: bool
+) -> None:
+    unsupported = {("policies", 1)} if results and results[0][3][0][1] == 0x54 else set[tuple[str, int]]()
+
+    assert is_incomplete(Group.INVENTORY, results, failed, unsupported) is incomplete

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hsm_agent.collect.pkcs11.book import Known, Watch
+from hsm_agent.collect.pkcs11.naming import Identity
+from hsm_agent.collect.pkcs11.parse import Parsed, parse, session_scope, slots_watched
+from hsm_agent.metrics import METRICS
+from tests.unit.collect.pkcs11_raws import ALL_ONES, asked, info_hex, raw, swept
+
+if TYPE_CHECKING:
+    from hsm_agent.model import Reading
+
+RECORDED = Path(__file__).resolve().parents[3] / "data" / "pkcs11"
+WATCH = Watch(source="hsm")
+DEVICE_ERROR = 0x30
+LOG_FULL = 0x80000035
+
+
+def _find(parsed: Parsed, resource: str, metric: str) -> Reading:
+    (found,) = [reading for reading in parsed.readings if (reading.resource, reading.metric) == (resource, metric)]
+    return found
+
+
+def _value(parsed: Parsed, resource: str, metric: str) -> Any:
+    return _find(parsed, resource, metric).value
+
+
+def _recorded(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_replays_opencryptoki() -> None:
+    parsed = parse(_recorded("opencryptoki"), Watch(source="hsm", sessions_max={"token-1": 32}), Known())
+
+    assert _value(parsed, "token-1", "token_sessions") == 8
+    assert _value(parsed, "token-1", "token_sessions_used_percent") == 25
+    assert _value(parsed, "token-1", "token_pin_state") == 1
+    assert _value(parsed, "token-1", "token_alive") == 1
+    assert _find(parsed, "token-1", "token_clock_offset_seconds").reason == "the module's utcTime is malformed"
+    assert not parsed.errors
+
+
+def test_replays_softhsm() -> None:
+    parsed = parse(_recorded("softhsm"), WATCH, Known())
+
+    present = [reading.resource for reading in parsed.readings if reading.metric == "token_present"]
+    assert present == ["token-1", "token-3"]
+    assert _value(parsed, "token-1", "token_clock_offset_seconds") == 0
+    assert [r.value for r in parsed.readings if r.metric == "token_initialized"] == [1, 1, 0]
+
+
+def test_replays_nss_whose_sessions_are_its_own_process_s() -> None:
+    parsed = parse(_recorded("nss"), WATCH, Known())
+
+    sessions = [reading for reading in parsed.readings if reading.metric == "token_sessions"]
+    assert sessions
+    assert all(reading.value is None for reading in sessions)
+    assert all("own sessions only" in reading.reason for reading in sessions)
+    memory = [reading for reading in parsed.readings if reading.metric == "token_memory_private_used_percent"]
+    assert all(reading.value is None for reading in memory)
+
+
+@pytest.mark.parametrize("name", ["nss", "opencryptoki", "softhsm"])
+def test_every_metric_is_in_the_catalogue_and_no_reading_is_both_or_neither(name: str) -> None:
+    parsed = parse(_recorded(name), WATCH, Known())
+
+    assert {reading.metric for reading in parsed.readings} <= set(METRICS)
+    assert all((reading.value is None) == bool(reading.reason) for reading in parsed.readings)
+    assert len({reading.series for reading in parsed.readings}) == len(parsed.readings)
+
+
+def test_figures_of_the_operator_are_found_by_label_or_serial() -> None:
+    watch = Watch(source="hsm", memory_total={"alpha": 1000}, sessions_max={"S1": 10})
+    parsed = parse(raw(swept(1, free_private=400, sessions=5)), watch, Known())
+
+    assert _value(parsed, "alpha", "token_memory_private_used_percent") == 60
+    assert _value(parsed, "alpha", "token_sessions_used_percent") == 50
+
+
+@pytest.mark.parametrize("rv", [0x3, 0x32, 0xE0, 0xE1])
+def test_a_token_that_is_gone_is_absent_and_no_failure(rv: int) -> None:
+    before = parse(raw(swept(1), swept(2, label="beta", serial="S2")), WATCH, Known())
+    parsed = parse(raw(swept(1, rv=rv), swept(2, label="beta", serial="S2")), WATCH, before.known)
+
+    assert _value(parsed, "alpha", "token_present") == 0
+    assert _find(parsed, "alpha", "token_pin_state").reason == "the token is not present"
+    assert _value(parsed, "beta", "token_present") == 1
+    assert parsed.errors == ()
+    assert parsed.well
+
+
+def test_an_empty_slot_is_no_failure() -> None:
+    parsed = parse(raw(swept(1, present=False)), WATCH, Known())
+
+    assert parsed.well
+    assert {reading.metric for reading in parsed.readings} == {"slot_info"}
+
+
+def test_a_failing_slot_hides_no_other_and_its_readings_have_no_value() -> None:
+    before = parse(raw(swept(1), swept(2, label="beta", serial="S2")), WATCH, Known())
+    parsed = parse(raw(swept(1, rv=DEVICE_ERROR), swept(2, label="beta", serial="S2")), WATCH, before.known)
+
+    lost = [reading for reading in parsed.readings if reading.resource == "alpha"]
+    assert {reading.series for reading in lost} == {r.series for r in before.readings if r.resource == "alpha"}
+    assert all(reading.value is None for reading in lost)
+    assert parsed.errors == ("alpha: C_GetTokenInfo on slot 1 returned CKR_DEVICE_ERROR (0x30)",)
+    assert _value(parsed, "beta", "token_present") == 1
+    assert parsed.well
+
+
+def test_a_source_of_which_no_watched_token_can_be_read_is_not_well() -> None:
+    parsed = parse(raw(swept(1, rv=DEVICE_ERROR), swept(2, label="", serial="", flags=0)), WATCH, Known())
+
+    assert not parsed.well
+
+
+def test_while_an_unknown_slot_fails_nobody_is_declared_gone() -> None:
+    watch = Watch(source="hsm", tokens=("vault", "alpha"))
+    parsed = parse(raw(swept(1), swept(2, rv=DEVICE_ERROR)), watch, Known())
+
+    assert _value(parsed, "alpha", "token_present") == 1
+    assert _value(parsed, "vault", "token_present") is None
+    assert "CKR_DEVICE_ERROR" in _find(parsed, "vault", "token_present").reason
+
+
+def test_a_token_that_hung_says_so() -> None:
+    before = parse(raw(swept(1), swept(2, label="beta", serial="S2")), WATCH, Known())
+    failed = [["token", 1, "C_GetTokenInfo on slot 1 did not return within 5 s"]]
+    parsed = parse(raw(swept(2, label="beta", serial="S2"), failed=failed), WATCH, before.known)
+
+    assert parsed.errors == ("alpha: C_GetTokenInfo on slot 1 did not return within 5 s",)
+    assert _find(parsed, "alpha", "token_present").value is None
+
+
+def test_the_first_reason_is_that_of_what_failed_not_of_what_was_never_reached() -> None:
+    recorded = raw(failed=[["token", 2, "it hung"]])
+    parsed = parse({**recorded, "slots": [1, 2]}, WATCH, Known())
+
+    assert parsed.errors == ("it hung", "not reached in this poll")
+
+
+def test_a_full_log_is_a_finding_of_the_token_not_a_failure_of_the_source() -> None:
+    luna: dict[str, Any] = {"functions": ["CA_LogGetStatus"]}
+    before = parse(raw(swept(1), asked("audit", 1, "CA_LogGetStatus", [1, 0, 0, 1, 90_000]), **luna), WATCH, Known())
+    refusing = asked("audit", 1, "CA_LogGetStatus", None, rv=LOG_FULL)
+    parsed = parse(raw(swept(1, rv=LOG_FULL), refusing, **luna), WATCH, before.known)
+
+    assert parsed.well
+    assert parsed.errors == ()
+    assert _value(parsed, "alpha", "audit_used_percent") == 100
+    assert _value(parsed, "alpha", "audit_seconds_to_full") == 0
+    assert "CKR_LOG_FULL" in _find(parsed, "alpha", "token_memory_private_used_percent").reason
+
+
+def test_a_token_that_comes_back_under_another_name_leaves_nothing_stale() -> None:
+    before = parse(raw(swept(1)), WATCH, Known())
+    joined = parse(raw(swept(1), swept(2, serial="S2")), WATCH, before.known)
+    later = parse(raw(swept(1), swept(2, serial="S2")), WATCH, joined.known)
+
+    assert (before.gone, joined.gone, later.gone) == ((), ("alpha",), ())
+    assert {reading.resource for reading in joined.readings} == {"S1", "S2"}
+    assert {reading.resource for reading in later.readings} == {"S1", "S2"}
+
+
+def test_a_name_is_not_given_up_while_its_token_may_be_in_a_slot_that_fails() -> None:
+    before = parse(raw(swept(1), swept(2, present=False)), WATCH, Known())
+    assert "slot 2" in {reading.resource for reading in before.readings}
+    blind = parse({**raw(swept(1), failed=[["token", 2, "it hung"]]), "slots": [1, 2]}, WATCH, before.known)
+
+    assert blind.gone == ()
+    lost = [reading for reading in blind.readings if reading.resource == "slot 2"]
+    assert lost
+    assert {reading.value for reading in lost} == {None}
+
+
+def test_a_token_seen_in_an_earlier_life_is_missed() -> None:
+    known = Known(seen={"alpha": Identity("alpha", "S1")})
+    parsed = parse(raw(swept(2, label="beta", serial="S2")), WATCH, known)
+
+    assert _value(parsed, "alpha", "token_present") == 0
+    assert set(parsed.known.seen) == {"alpha", "beta"}
+
+
+def test_a_module_that_shows_nothing_to_watch_says_so() -> None:
+    nothing = parse(raw(swept(1, label="", serial="", flags=0)), WATCH, Known())
+    others = parse(raw(swept(1)), Watch(source="hsm", tokens=("x*",)), Known())
+    missing = parse(raw(), Watch(source="hsm", tokens=("vault",)), Known())
+
+    assert nothing.errors == others.errors
+    assert nothing.errors[0].startswith("no token is watched")
+    assert nothing.well
+    assert missing.errors == ()
+
+
+def test_the_clock_is_compared_with_the_moment_it_was_read_not_the_end_of_the_poll() -> None:
+    recorded = raw(swept(1, utc_time="2023111422132000"))
+    parsed = parse({**recorded, "time": recorded["time"] + 10}, WATCH, Known())
+
+    assert _value(parsed, "alpha", "token_clock_offset_seconds") == 0
+
+
+def test_an_uninitialised_token_is_neither_watched_nor_missed() -> None:
+    parsed = parse(raw(swept(1, label="", serial="", flags=0)), WATCH, Known())
+    after = parse(raw(), WATCH, parsed.known)
+
+    assert _value(parsed, "slot 1", "token_initialized") == 0
+    assert parsed.known.seen == {}
+    assert not [reading for reading in after.readings if reading.metric == "token_present"]
+
+
+def test_slots_watched_are_the_initialised_ones_that_match() -> None:
+    results = [swept(1), swept(2, label="beta", serial="S2"), swept(3, label="alpine", flags=0), swept(4, rv=0x30)]
+
+    assert slots_watched(results, 8, ["al*"]) == {1}
+
+
+@pytest.mark.parametrize(
+    ("configured", "names", "scope"),
+    [
+        ("auto", ("Mozilla Foundation", "", ""), "application"),
+        ("auto", ("", "", "/usr/lib/libtpm2_pkcs11.so.1"), "application"),
+        ("auto", ("IBM", "IBM Corp.", "libopencryptoki.so"), "token"),
+        ("auto", ("SafeNet", "SafeNet", "libCryptoki2_64.so"), "token"),
+        ("token", ("Mozilla Foundation", "", ""), "token"),
+        ("application", ("SafeNet", "", ""), "application"),
+    ],
+)
+def test_session_scope(configured: str, names: tuple[str, ...], scope: str) -> None:
+    assert session_scope(configured, names) == scope
+
+
+def test_nss_is_known_by_its_library() -> None:
+    parsed = parse(raw(swept(1, sessions=4), info=info_hex("Mozilla Foundation")), WATCH, Known())
+
+    assert _value(parsed, "alpha", "token_sessions") is None
+
+
+_ULONGS = st.sampled_from([0, 1, 2, 1000, 2**32 - 1, 2**63, ALL_ONES - 1, ALL_ONES])
+_FIELDS = ("flags", "max_sessions", "sessions", "total_private", "free_private", "total_public", "free_public")
+
+
+@given(
+    numbers=st.fixed_dictionaries(dict.fromkeys(_FIELDS, _ULONGS)),
+    label=st.binary(max_size=32),
+    serial=st.binary(max_size=16),
+    utc_time=st.binary(max_size=16),
+)
+def test_whatever_a_module_writes_makes_readings_and_no_error(
+    numbers: dict[str, Any], label: bytes, serial: bytes, utc_time: bytes
+) -> None:
+    parsed = parse(raw(swept(1, **numbers, label=label, serial=serial, utc_time=utc_time)), WATCH, Known())
+
+    assert parsed.well
+    for reading in parsed.readings:
+        assert (reading.value is None) == bool(reading.reason)
+        if reading.metric.endswith("memory_private_used_percent") and reading.value is not None:
+            assert 0 <= reading.value <= 100

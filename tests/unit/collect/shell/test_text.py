@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+
+from hsm_agent.collect.shell import text as shell_text
+from hsm_agent.collect.shell.text import Malformed
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("a\r\nb\n", ["a", "b", ""]),
+        ("a\rb", ["a", "b"]),
+        ("\x1b[2J\x1b[1;31ma\x1b[0m\x1b]0;title\x07b \t\n", ["ab", ""]),
+        ("a\x00b\x07c", ["a\ufffdb\ufffdc"]),
+        ("a\tb", ["a  b"]),
+    ],
+)
+def test_lines_lose_what_terminals_add(text: str, lines: list[str]) -> None:
+    assert shell_text.lines_of(text) == lines
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [("a\nb", ["a"]), ("a\nb\n", ["a", "b"]), ("a\nCommand Result : 0", ["a", "Command Result : 0"]), ("", [])],
+)
+def test_a_last_line_without_an_end_is_left_out_unless_it_is_the_result(text: str, lines: list[str]) -> None:
+    assert shell_text.whole_lines(text) == lines
+
+
+@pytest.mark.parametrize("said", ["Command Result : 0 (Success)", "command result: No Error", " Command Result : 0"])
+def test_a_command_that_succeeded(said: str) -> None:
+    assert shell_text.check_result(["x", said]) is True
+
+
+def test_a_command_that_says_nothing_of_its_result() -> None:
+    assert shell_text.check_result(["x"]) is False
+
+
+@pytest.mark.parametrize("said", ["65535 (Luna Shell execution)", "0x30 (CKR_DEVICE_ERROR)", "0 (Suc", "", "00"])
+def test_a_command_that_failed(said: str) -> None:
+    line = f"Command Result : {said}".strip()
+
+    with pytest.raises(Malformed) as caught:
+        shell_text.check_result(["Command Result : 0 (Success)", line])
+
+    assert str(caught.value) == f"the device refused: {line}"
+
+
+def test_foreign_text_becomes_one_short_line() -> None:
+    assert shell_text.one_line(" a\n b\x1b\u202e  c ") == "a b\ufffd\ufffd c"
+    assert shell_text.one_line("x" * 100, 10) == "x" * 9 + "…"
+
+
+@pytest.mark.parametrize(
+    ("line", "pair"),
+    [
+        ("  HSM   Label :  a: b ", ("hsm label", "a: b")),
+        ("Key:value", ("key", "value")),
+        ("Key:", ("key", "")),
+        (": value", None),
+        ("no field", None),
+    ],
+)
+def test_a_line_as_a_field(line: str, pair: tuple[str, str] | None) -> None:
+    assert shell_text.split_field(line) == pair
+
+
+def test_a_field_that_stands_twice() -> None:
+    fields = shell_text.fields_of(["a: 1", "A : 1", "b: 1", "b: 2"])
+
+    assert fields.find("a") == ("1", "a: 1")
+    assert fields.find("c") is None
+    assert (fields.text("a"), fields.text("b"), fields.text("c")) == ("1", "", "")
+    with pytest.raises(Malformed, match="stands twice with different values: b: 2"):
+        fields.find("b")
+
+
+@pytest.mark.parametrize(
+    ("value", "units", "found"),
+    [("12", "", 12), ("-1.5", "", -1.5), ("35 deg", "deg|c", 35), ("3.1V", "v", 3.1), ("9" * 18, "", int("9" * 18))],
+)
+def test_numbers(value: str, units: str, found: float) -> None:
+    assert shell_text.number(value, "", units) == found
+
+
+@pytest.mark.parametrize(
+    ("value", "units"), [("", ""), ("12x", ""), ("1e5", ""), ("0x10", ""), ("35", "v"), ("1,5", ""), ("9" * 19, "")]
+)
+def test_no_numbers(value: str, units: str) -> None:
+    with pytest.raises(Malformed, match="no number as expected: the line"):
+        shell_text.number(value, "the line", units)
+
+
+def test_yes_and_no() -> None:
+    assert (shell_text.yes_or_no("Yes", ""), shell_text.yes_or_no("no", "")) == (1, 0)
+    with pytest.raises(Malformed, match="neither yes nor no: K: true"):
+        shell_text.yes_or_no("true", "K: true")

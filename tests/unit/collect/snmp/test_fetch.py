@@ -1,0 +1,218 @@
+"""collect.snmp.fetch: which questions are asked, and what is made of odd answers. An agent without a socket answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hsm_agent.collect.snmp.fetch import Haul, NoAnswer, Plan, TablePlan, fetch, plan_of
+from hsm_agent.collect.snmp.profile import Profile
+from hsm_agent.wire import ber
+from hsm_agent.wire.ber import Oid, VarBind
+from hsm_agent.wire.snmp import ErrorStatus
+from hsm_agent.wire.snmp_manager import Answered
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+ENTRY = (1, 3, 9, 1)
+END = VarBind((1, 3, 99), ber.END_OF_MIB_VIEW_TAG, None)
+
+
+class Agent:
+    """Answers from a tree of integers; the arguments say in what it is odd."""
+
+    def __init__(
+        self,
+        tree: Mapping[Oid, int],
+        *,
+        most: int = 1000,
+        refuses: Mapping[Oid, int] | None = None,
+        silent_after: int = 1000,
+        circles: bool = False,
+    ) -> None:
+        self._tree = dict(sorted(tree.items()))
+        self._most = most
+        self._refuses = refuses or {}
+        self._silent_after = silent_after
+        self._circles = circles
+        self.asked: list[int] = []
+
+    def _heard(self, count: int) -> None:
+        if len(self.asked) >= self._silent_after:
+            raise NoAnswer("no answer")
+        self.asked.append(count)
+
+    async def get(self, names: Sequence[Oid]) -> Answered:
+        self._heard(len(names))
+        if len(names) > self._most:
+            return Answered(1, ErrorStatus.TOO_BIG, 0, ())
+        for place, name in enumerate(names, 1):
+            if name in self._refuses:
+                return Answered(1, ErrorStatus.GEN_ERR, place * self._refuses[name], ())
+        found = [
+            VarBind(name, ber.INTEGER, self._tree[name]) if name in self._tree else self._none(name) for name in names
+        ]
+        return Answered(1, 0, 0, tuple(found))
+
+    @staticmethod
+    def _none(name: Oid) -> VarBind:
+        return VarBind(name, ber.NO_SUCH_INSTANCE_TAG, None)
+
+    async def bulk(self, names: Sequence[Oid], repetitions: int) -> Answered:
+        self._heard(len(names) * repetitions)
+        if len(names) * repetitions > self._most:
+            return Answered(1, ErrorStatus.TOO_BIG, 0, ())
+        if any(name in self._refuses for name in names):
+            return Answered(1, ErrorStatus.NO_ACCESS, 1, ())
+        at, found = list(names), []
+        for _ in range(repetitions):
+            for place, name in enumerate(at):
+                after = [other for other in self._tree if other > name]
+                one = VarBind(after[0], ber.INTEGER, self._tree[after[0]]) if after else END
+                at[place] = names[place] if self._circles and not after else one.name
+                found.append(one)
+        return Answered(1, 0, 0, tuple(found))
+
+
+def numbers(count: int) -> dict[Oid, int]:
+    return {(1, 3, number): number for number in range(1, count + 1)}
+
+
+def table(rows: int, columns: int = 2) -> dict[Oid, int]:
+    return {(*ENTRY, column, row): 100 * column + row for column in range(1, columns + 1) for row in range(1, rows + 1)}
+
+
+def plan(columns: int = 2, rows: int = 256) -> Plan:
+    return Plan((), (TablePlan(ENTRY, tuple((column,) for column in range(1, columns + 1)), rows),))
+
+
+async def hauled(agent: Agent, wanted: Plan) -> Haul:
+    return await fetch(agent, wanted)
+
+
+async def test_values_are_asked_for_in_requests_of_25() -> None:
+    agent = Agent(numbers(60))
+
+    haul = await hauled(agent, Plan(tuple(numbers(60)), ()))
+
+    assert agent.asked == [25, 25, 10]
+    assert haul.values == numbers(60)
+    assert haul.errors == []
+
+
+async def test_an_appliance_of_small_answers_is_asked_for_less() -> None:
+    agent = Agent(numbers(20), most=6)
+
+    haul = await hauled(agent, Plan(tuple(numbers(20)), ()))
+
+    assert haul.values == numbers(20)
+    assert [asked for asked in agent.asked if asked <= 6] == [5, 5, 5, 5]
+
+
+async def test_an_object_that_is_refused_costs_no_other() -> None:
+    agent = Agent(numbers(5), refuses={(1, 3, 2): 1})
+
+    haul = await hauled(agent, Plan(tuple(numbers(5)), ()))
+
+    assert sorted(haul.values.values()) == [1, 3, 4, 5]
+    assert haul.failed == {(1, 3, 2): "the appliance refuses 1.3.2: gen err"}
+
+
+async def test_a_refusal_that_names_no_object_fails_the_request() -> None:
+    agent = Agent(numbers(2), refuses={(1, 3, 2): 9})
+
+    haul = await hauled(agent, Plan(tuple(numbers(2)), ()))
+
+    assert haul.errors == ["the appliance refuses a request: gen err"]
+    assert set(haul.failed) == set(numbers(2))
+
+
+async def test_objects_that_are_not_there_are_no_values() -> None:
+    haul = await hauled(Agent({(1, 3, 1): 1}), Plan(((1, 3, 1), (1, 3, 2)), ()))
+
+    assert haul.values == {(1, 3, 1): 1}
+    assert haul.errors == []
+
+
+async def test_a_table_is_walked_to_its_end() -> None:
+    haul = await hauled(Agent(table(60) | {(1, 3, 9, 2, 1): 7}), plan())
+
+    assert len(haul.rows[ENTRY]) == 60
+    assert haul.rows[ENTRY][(60,)] == {(1,): 160, (2,): 260}
+
+
+async def test_columns_with_holes_are_walked_each_at_its_own_pace() -> None:
+    tree = table(5)
+    del tree[*ENTRY, 2, 1], tree[*ENTRY, 1, 4]
+
+    haul = await hauled(Agent(tree), plan())
+
+    assert haul.rows[ENTRY][(1,)] == {(1,): 101}
+    assert haul.rows[ENTRY][(4,)] == {(2,): 204}
+
+
+async def test_many_columns_are_walked_in_parts() -> None:
+    haul = await hauled(Agent(table(3, columns=30)), plan(columns=30))
+
+    assert len(haul.rows[ENTRY][(2,)]) == 30
+
+
+async def test_a_long_table_is_cut_and_says_so() -> None:
+    haul = await hauled(Agent(table(100)), plan(rows=10))
+
+    assert sorted(haul.rows[ENTRY]) == [(row,) for row in range(1, 11)]
+    assert haul.errors == ["table 1.3.9.1 has more than 10 rows: the rest is not read"]
+
+
+async def test_a_table_in_small_answers_is_asked_for_less() -> None:
+    haul = await hauled(Agent(table(30), most=8), plan())
+
+    assert len(haul.rows[ENTRY]) == 30
+
+
+async def test_a_table_that_is_refused_is_told() -> None:
+    haul = await hauled(Agent(table(3), refuses={(*ENTRY, 1): 1}), plan())
+
+    assert [*haul.failed] == [ENTRY]
+    assert haul.errors[0].startswith("the appliance refuses table 1.3.9.1: no access; check what its agent lets this")
+
+
+async def test_an_agent_that_goes_in_circles_is_left() -> None:
+    agent = Agent(table(3), circles=True)
+
+    haul = await hauled(agent, plan())
+
+    assert len(haul.rows[ENTRY]) == 3
+    assert len(agent.asked) < 4
+
+
+async def test_an_agent_that_answers_nothing_at_all_is_left() -> None:
+    class Mute(Agent):
+        async def bulk(self, names: Sequence[Oid], repetitions: int) -> Answered:
+            self._heard(1)
+            return Answered(1, 0, 0, ())
+
+    agent = Mute({})
+    await hauled(agent, plan())
+
+    assert agent.asked == [1]
+
+
+async def test_silence_is_told_once_and_what_was_answered_is_kept() -> None:
+    wanted = Plan(tuple(numbers(30)), plan().tables)
+
+    haul = await hauled(Agent(numbers(30) | table(3), silent_after=1), wanted)
+
+    assert len(haul.values) == 25
+    assert haul.answers == 1
+    assert haul.errors == ["no answer"]
+    assert set(haul.failed) == {(1, 3, number) for number in range(26, 31)} | {ENTRY}
+
+
+def test_what_several_profiles_want_is_asked_once() -> None:
+    value = {"oid": "1.3.1", "metric": "hsm_clients"}
+    first = {"oid": "1.3.9.1", "rows": 8, "values": [{"oid": 1, "name": "a"}, {"oid": 2, "name": "b"}]}
+    second = {**first, "rows": 5, "values": [{"oid": 2, "name": "b"}, {"oid": 3, "name": "c"}]}
+    profiles = [Profile.model_validate({"values": [value], "tables": [each]}) for each in (first, second)]
+
+    assert plan_of(profiles) == Plan(((1, 3, 1),), (TablePlan(ENTRY, ((1,), (2,), (3,)), 8),))

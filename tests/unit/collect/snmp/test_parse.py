@@ -1,0 +1,191 @@
+"""collect.snmp.parse: from answers to readings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hsm_agent.collect.snmp.parse import Fetched, Known, Parsed, parse
+from hsm_agent.collect.snmp.profile import Profile, profile
+
+if TYPE_CHECKING:
+    from hsm_agent.collect.snmp.values import Raw
+    from hsm_agent.wire.ber import Oid
+
+ENTRY = (1, 3, 9, 1)
+ROWS: dict[str, Any] = {
+    "oid": "1.3.9.1",
+    "resource": ["label", "serial"],
+    "values": [
+        {"oid": 1, "name": "label", "read": "text"},
+        {"oid": 2, "name": "serial", "read": "text"},
+        {"oid": 3, "metric": "token_objects"},
+    ],
+}
+
+
+def rows(*given: tuple[Oid, dict[int, Raw]]) -> dict[Oid, dict[Oid, dict[Oid, Raw]]]:
+    return {ENTRY: {index: {(column,): value for column, value in values.items()} for index, values in given}}
+
+
+def parsed(fields: dict[str, Any], fetched: Fetched, known: Known | None = None) -> Parsed:
+    return parse(fetched, (Profile.model_validate(fields),), known or Known(), source="a", now=0.0)
+
+
+def shown(found: Parsed) -> dict[tuple[str, str], object]:
+    return {(each.resource, each.metric): each.reason or each.value for each in found.readings}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "names"),
+    [
+        ((b"a", b"1"), (b"b", b"2"), ["a", "b"]),
+        ((b"a", b"1"), (b"a", b"2"), ["1", "2"]),
+        ((b"a", b"1"), (b"", b"2"), ["2", "a"]),
+        ((b"a", b"1"), (b"a", b"1"), ["a 1", "a 2"]),
+        ((b"", b""), (b"", b""), ["1", "2"]),
+        ((b"2", b""), (b"", b""), ["2", "row 2"]),
+    ],
+    ids=["by label", "labels collide", "one has no label", "all collide", "nothing has a name", "an index is taken"],
+)
+def test_a_row_has_a_name_that_no_other_bears(
+    first: tuple[bytes, bytes], second: tuple[bytes, bytes], names: list[str]
+) -> None:
+    given = rows(((1,), {1: first[0], 2: first[1], 3: 5}), ((2,), {1: second[0], 2: second[1], 3: 5}))
+
+    found = parsed({"tables": [ROWS]}, Fetched(values={}, rows=given))
+
+    assert sorted({each.resource for each in found.readings}) == names
+
+
+@pytest.mark.parametrize(
+    ("index", "name"),
+    [
+        ((3, 97, 98, 99), "abc"),
+        ((1, 97, 2, 98, 99), "a/bc"),
+        ((97, 98, 99), "abc"),
+        ((3, 97, 98, 99, 4), "3.97.98.99.4"),
+        ((7,), "7"),
+    ],
+)
+def test_an_index_of_text_is_read_with_and_without_its_length(index: Oid, name: str) -> None:
+    table = {**ROWS, "index": "text", "resource": [], "prefix": "slot "}
+
+    assert [*shown(parsed({"tables": [table]}, Fetched(values={}, rows=rows((index, {3: 5})))))] == [
+        (f"slot {name}", "token_objects")
+    ]
+
+
+def test_only_rows_that_are_wanted_are_shown() -> None:
+    given = rows(((1,), {1: b"a", 3: 5}), ((2,), {1: b"b", 3: 6}), ((3,), {3: 7}))
+
+    found = parsed({"tables": [{**ROWS, "where": {"label": "b"}}]}, Fetched(values={}, rows=given))
+
+    assert shown(found) == {("b", "token_objects"): 6}
+
+
+def test_what_an_appliance_never_had_is_no_reading() -> None:
+    found = parse(Fetched(values={}, rows={}), (profile("luna-legacy"),), Known(), source="a", now=0.0)
+
+    assert found.readings == ()
+    assert found.found == (False,)
+
+
+SIMPLE: dict[str, Any] = {
+    "values": [{"oid": "1.3.1", "metric": "hsm_clients"}, {"oid": "1.3.2", "metric": "hsm_load_percent"}]
+}
+
+
+def test_what_was_there_and_is_not_is_unavailable_with_the_reason() -> None:
+    first = parsed(SIMPLE, Fetched(values={(1, 3, 1): 4, (1, 3, 2): 5}, rows={}))
+
+    gone = parsed(SIMPLE, Fetched(values={(1, 3, 1): 4}, rows={}), first.known)
+    silent = parsed(SIMPLE, Fetched(values={(1, 3, 1): 4}, rows={}, failed={(1, 3, 2): "no answer"}), gone.known)
+    back = parsed(SIMPLE, Fetched(values={(1, 3, 1): 4, (1, 3, 2): 5}, rows={}), silent.known)
+
+    load = ("", "hsm_load_percent")
+    assert [shown(each)[load] for each in (first, gone, silent, back)] == [
+        5,
+        "the appliance does not report it any more",
+        "no answer",
+        5,
+    ]
+
+
+def test_what_is_missed_does_not_pile_up_for_ever() -> None:
+    known = Known()
+    for turn in range(6):
+        there: dict[Oid, dict[Oid, Raw]] = {(turn, row): {(3,): row} for row in range(300)}
+        known = parsed({"tables": [ROWS]}, Fetched(values={}, rows={ENTRY: there}), known).known
+
+    assert len(known.seen) == 300 + 1000
+    assert {place.split(".")[0] for place, _, _ in known.seen} == {"5", "4", "3", "2", "1"}
+
+
+def test_a_table_that_is_not_answered_makes_its_rows_unavailable() -> None:
+    first = parsed({"tables": [ROWS]}, Fetched(values={}, rows=rows(((1,), {1: b"a", 3: 5}))))
+
+    silent = parsed({"tables": [ROWS]}, Fetched(values={}, rows={}, failed={ENTRY: "no answer"}), first.known)
+
+    assert shown(silent) == {("a", "token_objects"): "no answer"}
+
+
+def test_the_content_of_an_info_is_not_its_identity() -> None:
+    fields = {
+        "values": [{"oid": "1.3.1", "name": "version", "read": "text"}],
+        "infos": [{"metric": "hsm_firmware_info", "labels": {"version": "version"}}],
+    }
+    first = parsed(fields, Fetched(values={(1, 3, 1): b"7.4"}, rows={}))
+
+    second = parsed(fields, Fetched(values={(1, 3, 1): b"7.7"}, rows={}), first.known)
+
+    assert [(each.value, each.labels) for each in second.readings] == [(1, (("version", "7.7"),))]
+
+
+SHARE: dict[str, Any] = {
+    "values": [{"oid": "1.3.1", "name": "used"}, {"oid": "1.3.2", "name": "all"}, {"oid": "1.3.3", "name": "cache"}],
+    "shares": [{"metric": "host_memory_used_percent", "part": "used", "less": ["cache"], "whole": "all"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("used", "whole", "cache", "percent"), [(60, 100, 10, 50.0), (60, 0, 10, None), (60, 100, b"x", None)]
+)
+def test_a_share_needs_all_its_parts_and_a_whole(used: Raw, whole: Raw, cache: Raw, percent: float | None) -> None:
+    found = parsed(SHARE, Fetched(values={(1, 3, 1): used, (1, 3, 2): whole, (1, 3, 3): cache}, rows={}))
+
+    assert [each.value for each in found.readings] == ([] if percent is None else [percent])
+
+
+def test_a_share_of_growth_begins_anew_with_its_counters_and_waits_for_news() -> None:
+    fields = {
+        **SHARE,
+        "shares": [{"metric": "hsm_utilization_percent", "part": "used", "whole": "all", "change": True}],
+    }
+    known, seen = Known(), []
+    for used, whole in ((10, 100), (20, 150), (20, 150), (30, 160), (5, 170), (6, 180), (0, 5)):
+        found = parsed(fields, Fetched(values={(1, 3, 1): used, (1, 3, 2): whole}, rows={}), known)
+        known = found.known
+        seen.append(shown(found).get(("", "hsm_utilization_percent")))
+
+    anew = "its counters began anew"
+    assert seen == [None, 20.0, 20.0, 100.0, anew, 10.0, anew]
+
+
+def test_a_value_brings_its_own_limit() -> None:
+    fields = {
+        "values": [{"oid": "1.3.1", "metric": "sensor_celsius", "limit": "most"}, {"oid": "1.3.2", "name": "most"}]
+    }
+    found = parsed(fields, Fetched(values={(1, 3, 1): 20, (1, 3, 2): 80}, rows={}))
+    alone = parsed(fields, Fetched(values={(1, 3, 1): 20}, rows={}))
+
+    assert [each.limit for each in (*found.readings, *alone.readings)] == [80, None]
+
+
+def test_a_state_that_is_a_text_is_no_number() -> None:
+    fields = {"values": [{"oid": "1.3.1", "metric": "sensor_well", "states": {"1": "fine"}}]}
+
+    assert shown(parsed(fields, Fetched(values={(1, 3, 1): 1}, rows={}))) == {
+        ("", "sensor_well"): "'fine' is a text, not a number"
+    }

@@ -1,0 +1,80 @@
+"""collect.snmp: the settings of an appliance, and what it says of itself without being asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from hsm_agent.collect.base import CollectorContext
+from hsm_agent.collect.snmp.source import SnmpSettings
+
+CUSTOM = {"values": [{"oid": "1.3.6.1", "metric": "custom_jobs"}, {"oid": "1.3.6.2", "metric": "hsm_clients"}]}
+
+
+@pytest.fixture(autouse=True)
+def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUBLIC", "public")
+    monkeypatch.setenv("PASS", "a long pass-phrase")
+
+
+def settings(**given: Any) -> SnmpSettings:
+    fields = {"name": "a", "kind": "snmp", "to": "udp:192.0.2.1:161", "version": "v2c", "community": {"env": "PUBLIC"}}
+    return SnmpSettings.model_validate({**fields, "profile": "luna", **given})
+
+
+USER = {"name": "nms", "auth": {"protocol": "SHA-256", "secret": {"env": "PASS"}}}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"to": "tcp:192.0.2.1:161"}, "not an address"),
+        ({"version": "v1"}, "Input should be 'v2c' or 'v3'"),
+        ({"version": "v3"}, "user: required for version v3"),
+        ({"version": "v3", "user": USER}, "community: not for version v3"),
+        ({"community": None}, "community: required for version v2c"),
+        ({"user": USER}, "user: not for version v2c"),
+        ({"context": "x"}, "context: not for version v2c"),
+        ({"profile": []}, "profile: nothing to read"),
+        ({"profile": "lunas"}, "no profile 'lunas', did you mean 'luna'?"),
+        ({"retries": 21}, "less than or equal to 20"),
+    ],
+)
+def test_what_is_wrong_is_said(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        settings(**given)
+
+    assert said in str(caught.value)
+
+
+def test_check_config_is_told_whom_and_what() -> None:
+    assert [*settings(profile=["luna", "net-snmp-host"], custom=CUSTOM).about()] == [
+        "udp:192.0.2.1:161 v2c",
+        "profiles luna, net-snmp-host, custom",
+    ]
+
+
+def test_metrics_of_its_own_are_declared() -> None:
+    assert settings(custom=CUSTOM).declares() == {"custom_jobs"}
+    assert settings().declares() == set()
+
+
+def test_requests_a_day_are_reckoned() -> None:
+    collector = settings(profile=["luna-legacy", "luna"], every="5m").build(CollectorContext(state_directory=Path("/")))
+
+    assert collector.calls_a_day() == {"GET": 288, "GETBULK (at least)": 1152}
+    assert collector.pids() == ()
+
+
+async def test_nothing_is_missed_before_the_first_poll() -> None:
+    collector = settings().build(CollectorContext(state_directory=Path("/")))
+
+    assert not await collector.forget("keys")
+    await collector.close()
+
+
+def test_a_try_waits_for_its_share_of_the_time_out() -> None:
+    assert settings(timeout="9s", retries=2).appliance().patience == 3.0

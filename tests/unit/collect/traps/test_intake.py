@@ -1,0 +1,208 @@
+"""collect.traps_intake: what is taken, what is counted, what is logged, and how much of it there can be."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+
+from hsm_agent.collect.traps.alarms import Happening
+from hsm_agent.collect.traps.intake import MOST_SENDERS, MOST_WAITING, Intake, permitted
+from hsm_agent.collect.traps.maps import Change, Level, Maps
+from hsm_agent.collect.traps.vendors import LUNA
+from hsm_agent.wire.snmp import PduType
+from hsm_agent.wire.snmp_trap import Drop
+from hsm_agent.wire.snmp_trap_receiver import SendingUser, TrapReceiver
+from tests.fakes.snmp_messages import AUTH_USER, NOW, V3, engine, pdu
+from tests.fakes.traps import COMMUNITY, SENDER_ENGINE, notification_pdu, v2c, v3_trap
+
+WALL = 1_700_000_000.0
+NOTE = "ipmievd[812] in messages of luna-a:172.20.11.40, 2014 Apr 3 15:47:30"
+INFORM = v2c(notification_pdu(kind=PduType.INFORM))
+UNKNOWN = (1, 3, 6, 1, 4, 1, 32473, 9)
+NETWORKS = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
+
+
+class Desk:
+    """An intake with a clock to turn, and how often it woke somebody."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.woken = 0
+        self.sent: list[bytes] = []
+        self.intake = Intake(
+            "traps",
+            receiver=TrapReceiver(
+                engine=engine(), communities=(COMMUNITY,), users=(SendingUser(AUTH_USER, (SENDER_ENGINE,)),)
+            ),
+            maps=Maps(LUNA),
+            networks=NETWORKS,
+            wake=self.wake,
+            monotonic=lambda: self.now,
+            wall=lambda: WALL,
+        )
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def handle(self, message: bytes, address: str = "192.0.2.1") -> bytes | None:
+        """What is answered at once."""
+        before = len(self.sent)
+        self.intake.handle(message, address, self.sent.append)
+        return self.sent[-1] if len(self.sent) > before else None
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        return {drop.value: count for drop, count in self.intake.dropped.items() if count}
+
+
+def test_a_trap_waits_with_its_sender_and_its_time() -> None:
+    desk = Desk()
+
+    assert desk.handle(v2c()) is None
+    change = Change(alarm="fan", component="", level=Level.WARNING, note=NOTE)
+    assert list(desk.intake.waiting) == [(Happening(address="192.0.2.1", change=change, time=WALL), None)]
+    assert (desk.woken, desk.intake.received, desk.dropped) == (1, 1, {})
+
+
+def test_an_inform_is_acknowledged_by_whoever_fetches_it() -> None:
+    desk = Desk()
+
+    assert desk.handle(INFORM) is None
+    ((_, acknowledge),) = desk.intake.waiting
+    assert acknowledge is not None
+    acknowledge()
+
+    assert len(desk.sent) == 1
+    assert desk.sent[0][-20:] == INFORM[-20:]
+
+
+def test_a_repeated_inform_is_no_news_and_acknowledged_once_the_first_one_is() -> None:
+    desk = Desk()
+    desk.handle(INFORM)
+    assert desk.handle(INFORM) is None
+    ((_, acknowledge),) = desk.intake.waiting
+    assert acknowledge is not None
+    acknowledge()
+
+    assert desk.handle(INFORM) == desk.sent[0]
+    assert len(desk.intake.waiting) == 1
+    assert desk.intake.received == 3
+
+
+def test_the_same_words_in_another_inform_of_another_sender_or_in_a_trap_are_news() -> None:
+    desk = Desk()
+    desk.handle(INFORM)
+    desk.handle(INFORM, "192.0.2.2")
+    desk.handle(v2c(notification_pdu(kind=PduType.INFORM, request_id=816)))
+    desk.handle(v2c())
+    desk.handle(v2c())
+
+    assert len(desk.intake.waiting) == 5
+
+
+def test_what_is_remembered_of_informs_is_bounded() -> None:
+    desk = Desk()
+    for number in range(1500):
+        desk.handle(v2c(notification_pdu(kind=PduType.INFORM, request_id=number)))
+        desk.intake.waiting.clear()
+
+    assert len(desk.intake._informs) == 1000
+
+
+def test_who_may_not_speak_is_not_even_listened_to(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk()
+
+    assert desk.handle(INFORM, "198.51.100.7") is None
+    assert (desk.dropped, desk.intake.received, desk.woken) == ({"sender": 1}, 0, 0)
+    assert "source traps: 198.51.100.7: a datagram was dropped: sender" in caplog.text
+
+
+def test_getting_acquainted_is_answered_and_nothing_is_counted() -> None:
+    desk = Desk()
+    probe = V3(keys=b"", engine_id=b"", boots=0, time=0, context_engine_id=b"", inner=pdu(names=()))
+
+    assert desk.handle(probe.encode()) is not None
+    assert (desk.dropped, desk.intake.received) == ({}, 0)
+
+
+def test_what_is_not_believed_is_counted_by_reason_and_helps_to_configure(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk()
+    other = b"\x80\0\0\0\x01other"
+    desk.handle(v3_trap(keys=AUTH_USER.localize(other), engine_id=other, flags=1).encode(), "192.0.2.2")
+    desk.handle(v2c(community=b"public"))
+
+    assert desk.dropped == {"auth-engine": 1, "auth-community": 1}
+    assert f"192.0.2.2: a datagram was dropped: auth-engine (engine ID {other.hex()})" in caplog.text
+    assert "public" not in caplog.text
+
+
+def test_a_trap_that_means_nothing_is_acknowledged_counted_and_named(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk()
+
+    assert desk.handle(v2c(notification_pdu(UNKNOWN, kind=PduType.INFORM))) is not None
+    assert desk.handle(v2c(notification_pdu(UNKNOWN))) is None
+    assert (desk.intake.received, desk.intake.unmapped, desk.woken, desk.dropped) == (2, 2, 0, {})
+    assert "192.0.2.1: trap 1.3.6.1.4.1.32473.9 means nothing here: name it in maps" in caplog.text
+
+
+def test_a_flood_is_bounded_and_its_informs_are_not_acknowledged() -> None:
+    desk = Desk()
+    for _ in range(MOST_WAITING):
+        desk.handle(v2c())
+
+    desk.handle(INFORM)
+    desk.handle(v2c())
+    assert desk.sent == []
+    assert len(desk.intake.waiting) == MOST_WAITING
+    desk.intake.waiting.clear()
+    desk.handle(INFORM)
+    assert len(desk.intake.waiting) == 1, "what was dropped is news when it is repeated"
+    assert desk.dropped == {"queue-full": 2}
+    assert desk.intake.received == MOST_WAITING + 3
+
+
+def test_a_sender_is_spoken_of_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk()
+    for _ in range(500):
+        desk.handle(b"garbage")
+    desk.now += 59
+    desk.handle(v2c(community=b"public"))
+    assert len(caplog.records) == 1
+
+    desk.now += 1
+    desk.handle(b"garbage")
+
+    assert len(caplog.records) == 2
+    assert desk.dropped == {"malformed": 501, "auth-community": 1}
+
+
+def test_forged_senders_fill_neither_log_nor_memory(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk()
+    for number in range(5000):
+        desk.handle(b"garbage", f"2001:db8::{number:x}")
+    assert len(caplog.records) == MOST_SENDERS
+
+    desk.now += 60
+    desk.handle(b"garbage", "2001:db8::ffff")
+
+    assert len(caplog.records) == MOST_SENDERS + 1
+    assert len(desk.intake._names) <= 1024
+
+
+@pytest.mark.parametrize(
+    ("address", "sender"),
+    [
+        ("192.0.2.9", "192.0.2.9"),
+        ("::ffff:192.0.2.9", "192.0.2.9"),
+        ("2001:db8:0::1%eth0", "2001:db8::1"),
+        ("198.51.100.1", None),
+        ("no address", None),
+    ],
+)
+def test_a_sender_has_one_spelling(address: str, sender: str | None) -> None:
+    assert permitted(address, NETWORKS) == sender
+
+
+def test_every_reason_has_its_counter() -> None:
+    assert set(Desk().intake.dropped) == set(Drop)

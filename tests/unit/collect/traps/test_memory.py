@@ -1,0 +1,80 @@
+"""collect.traps_memory: what a restart must not forget."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hsm_agent.collect.traps.alarms import Key, Standing
+from hsm_agent.collect.traps.maps import Level
+from hsm_agent.collect.traps.memory import MemoryUnreadableError, TrapMemory, revived, stored
+from hsm_agent.wire.snmp_clock import RemoteClock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KNOWN = {
+    Key("192.0.2.1", "", "fan"): Standing(level=Level.WARNING, note="Lüfter", last=1_700_000_000.5),
+    Key("192.0.2.1", "PSU 1", "psu"): Standing(level=Level.CLEARED, note="", last=1.0, ends_at=99.25),
+}
+CLOCKS = {b"\x80engine": (3, 1000, 1_700_000_000.0)}
+
+
+async def test_what_is_kept_is_known_to_the_next_process(tmp_path: Path) -> None:
+    await TrapMemory(tmp_path).keep(KNOWN, CLOCKS)
+
+    assert await TrapMemory(tmp_path).load() == (KNOWN, CLOCKS)
+    (path,) = tmp_path.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_two_that_write_at_once_leave_a_whole_file(tmp_path: Path) -> None:
+    memory = TrapMemory(tmp_path)
+    many = {Key("192.0.2.1", str(n), "fan"): Standing(level=Level.WARNING, note="x" * 90, last=1.0) for n in range(500)}
+
+    await asyncio.gather(*(memory.keep(known, CLOCKS) for known in (many, KNOWN) * 10))
+
+    assert await memory.load() in ((many, CLOCKS), (KNOWN, CLOCKS))
+
+
+async def test_before_the_first_time_nothing_is_known(tmp_path: Path) -> None:
+    assert await TrapMemory(tmp_path).load() is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'{"alarms": 5, "engines": {}}', b'{"alarms": [{"address": "a"}], "engines": {}}', b"\xff\xfe",
+     b'{"alarms": [], "engines": {"xx": [1, 2, 3]}}', b'{"alarms": [], "engines": {"80": [1]}}',
+     b'{"alarms": [{"address": "a", "component": "", "alarm": "f", "level": 3, "note": "", "last": 1, "ends_at": null}], "engines": {}}'],
+)  # fmt: skip
+async def test_a_spoilt_file_is_not_taken_for_an_empty_one(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "alarms.json").write_bytes(content)
+
+    with pytest.raises(MemoryUnreadableError, match="not usable"):
+        await TrapMemory(tmp_path).load()
+
+
+async def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        await TrapMemory(tmp_path / "missing").keep(KNOWN, CLOCKS)
+
+
+def test_a_clock_goes_on_through_a_restart() -> None:
+    before = {b"\x80engine": RemoteClock(boots=3, time=1000, latest_received=1000, learnt=50.0, authentic=True)}
+
+    kept = stored(before, wall=1_700_000_100.0, monotonic=60.0)
+    after = revived(kept, wall=1_700_000_700.0, monotonic=5.0)
+
+    assert kept == {b"\x80engine": (3, 1000, 1_700_000_090.0)}
+    clock = after[b"\x80engine"]
+    assert clock.time_at(5.0) == 1610
+    assert clock.is_late(3, 1000, 5.0)
+    assert not clock.is_late(3, 1600, 5.0)
+    assert not clock.learn(3, 1000, 5.0)
+
+
+def test_a_wall_clock_that_was_set_back_turns_no_clock_back() -> None:
+    assert revived(CLOCKS, wall=1_600_000_000.0, monotonic=5.0)[b"\x80engine"].time_at(5.0) == 1000
