@@ -13,8 +13,6 @@ from hsm_agent.metrics.custom import is_custom
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hsm_agent.config.rules import RuleSettings
-
 
 def meant(name: str, known: Iterable[str]) -> str:
     """`, did you mean 'x'?`, or nothing."""
@@ -29,11 +27,11 @@ def _known_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def check_declared(rules: Iterable[RuleSettings], declared: Iterable[str]) -> None:
-    """Raises ValueError where a rule names a metric `custom_…` that no source declares."""
+def check_declared(named: Iterable[Iterable[str]], declared: Iterable[str]) -> None:
+    """Raises ValueError where a rule names a metric `custom_…` that no source declares; `named` are each rule's."""
     known = sorted(declared)
-    for index, rule in enumerate(rules):
-        for name in rule.metric or ():
+    for index, names in enumerate(named):
+        for name in names:
             if name not in METRICS and name not in known:
                 raise ValueError(f"rules.{index}.metric: no source declares '{name}'{meant(name, known)}")
 

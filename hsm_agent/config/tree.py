@@ -61,7 +61,10 @@ class Config(Strict):
                     raise ValueError(f"{place}.{index}.name: two things are called {name!r}")
                 if place == "sources" and name == AGENT_SOURCE:
                     raise ValueError(f"{place}.{index}.name: {AGENT_SOURCE!r} is the agent itself; choose another name")
-        check_declared(self.rules, frozenset().union(*(source.declares() for source in self.sources)))
+        check_declared(
+            (rule.metric or () for rule in self.rules),
+            frozenset().union(*(source.declares() for source in self.sources)),
+        )
         self.effective_rules()
         return self
 

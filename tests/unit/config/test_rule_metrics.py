@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 from hsm_agent.config.rule_metrics import check_declared
-from hsm_agent.config.rules import RuleSettings
 
 
 def test_a_metric_of_the_configurations_own_needs_a_source_that_declares_it() -> None:
-    rules = [RuleSettings.model_validate({"name": "mine", "metric": "custom_jobs", "above": {"warning": 1}})]
+    rules = [("custom_jobs",)]
 
     check_declared(rules, {"custom_jobs"})
     with pytest.raises(
