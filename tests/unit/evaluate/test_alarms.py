@@ -146,6 +146,14 @@ def test_what_cannot_clear_by_itself_clears_in_time() -> None:
     assert version(desk, 3720, "2") == []
 
 
+def test_a_level_does_not_lapse() -> None:
+    patient = replace(LEVEL, clear_after=60)
+    made = judge(patient)
+
+    assert [event.kind for event in made.read(0, 80)] == [EventKind.RAISED]
+    assert made.step(3600) == []
+
+
 def test_what_cannot_clear_by_itself_does_not_clear_while_its_source_is_down() -> None:
     desk = judge(VERSION)
     version(desk, 0, "1")
