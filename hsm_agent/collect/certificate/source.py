@@ -114,7 +114,8 @@ class CertificateSettings(SourceSettings):
 
     def about(self) -> Iterator[str]:
         """What is looked at, a line each."""
-        yield f"{len(self.certificates)} endpoints and files"
+        count = len(self.certificates)
+        yield f"{count} endpoint{'s' * (count != 1)} or file{'s' * (count != 1)}"
         for each in self.certificates:
             yield f"{each.resource}: {each.endpoint or each.file}" if each.name else each.resource
 

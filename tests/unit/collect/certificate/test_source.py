@@ -56,7 +56,7 @@ def test_two_of_one_name_are_refused_until_one_is_given_another() -> None:
         settings({"file": "/x/a.pem"}, {"file": "/y/a.pem"})
 
     found = settings({"file": "/x/a.pem"}, {"file": "/y/a.pem", "name": "y"}, {"endpoint": "[::1]:443"})
-    assert [*found.about()] == ["3 endpoints and files", "a.pem", "y: /y/a.pem", "[::1]:443"]
+    assert [*found.about()] == ["3 endpoints or files", "a.pem", "y: /y/a.pem", "[::1]:443"]
     assert found.certificates[2].address() == ("::1", 443)
 
 
