@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.environment import Environment
+from hsm_agent.collect.pkcs11 import luna_client
 from hsm_agent.collect.pkcs11 import memory as pkcs11_memory
 from hsm_agent.collect.pkcs11.book import Known, Watch
 from hsm_agent.collect.pkcs11.calls import calls_a_day, due_steps, is_incomplete, is_needed, nowhere
@@ -87,6 +88,8 @@ class Pkcs11Settings(SourceSettings):
         missing = "" if self.module.exists() else " (the file does not exist: the source would be down)"
         yield f"{self.module}{missing}"
         yield f"tokens {', '.join(self.tokens)}"
+        if self.luna == "auto":
+            yield from luna_client.warnings(self.module, self.environment, self.tokens)
 
     def trusted_files(self) -> Mapping[str, Path]:
         """The module: it is loaded."""

@@ -176,3 +176,15 @@ def test_a_value_of_the_environment_that_begins_with_a_dot_and_a_slash_is_a_path
 
     assert settings.environment == {"SOFTHSM2_CONF": "/opt/hsm/var/softhsm2.conf", "PLAIN": "var/x", "DOTS": "../x"}
     assert Pkcs11Settings.model_validate(tree).environment == environment
+
+
+def test_check_config_warns_where_only_an_ha_group_is_watched(tmp_path: Path) -> None:
+    text = "VirtualToken = {\n  VirtualToken00Label = ha;\n  VirtualToken00SN = 12;\n  VirtualToken00Members = 2;\n}\n"
+    (tmp_path / "Chrystoki.conf").write_text(text, encoding="ascii")
+    tree = {"name": "a", "kind": "pkcs11", "module": "/m", "tokens": ["ha"]}
+    settings = Pkcs11Settings.model_validate(tree | {"environment": {"ChrystokiConfigurationPath": str(tmp_path)}})
+    off = settings.model_copy(update={"luna": "off"})
+
+    *_, warning = settings.about()
+    assert warning.startswith("warning: ha is an HA group")
+    assert not any(line.startswith("warning") for line in off.about())
