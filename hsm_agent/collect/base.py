@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
@@ -102,7 +103,7 @@ class AlarmHolder(Protocol):
         """An operator says it is over: read it as cleared from now on. False if it is not held."""
 
 
-class SourceSettings(Strict):
+class SourceSettings(Strict, ABC):
     """What the settings of every kind of source have. A kind adds `kind: Literal[...]`, its own keys and `build`."""
 
     name: Annotated[str, Field(min_length=1)]
@@ -110,9 +111,9 @@ class SourceSettings(Strict):
     timeout: Annotated[Duration, Field(gt=0)] = 10.0
     labels: dict[str, str] = Field(default_factory=dict)
 
+    @abstractmethod
     def about(self) -> Iterator[str]:
         """For `check-config`: what is watched; the first line stands behind the kind, others below it."""
-        raise NotImplementedError
 
     def trusted_files(self) -> Mapping[str, Path]:
         """Files that the agent runs or loads, by key: refused where others, or the agent's own user, can write them."""

@@ -15,6 +15,8 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hsm_agent.collect.child import REAP_SECONDS, Child
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -22,7 +24,6 @@ log = logging.getLogger(__name__)
 
 COMMAND = (sys.executable, "-P", "-s", "-m", "hsm_agent.canary")
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[3])
-_REAP_SECONDS = 1.0
 _MOST_LINE_BYTES = 1024 * 1024
 _LOGGED_LINES = 100
 _LOGGED_CHARACTERS = 300
@@ -89,13 +90,14 @@ class _Pipes(asyncio.SubprocessProtocol):
         self.exited.set()
 
 
-class CanaryProcess:
+class CanaryProcess(Child):
     """A running canary. Everything it raises is CanaryLost, and after that only `kill` makes sense."""
 
+    what = "canary process"
+
     def __init__(self, transport: asyncio.SubprocessTransport, pipes: _Pipes) -> None:
-        self._transport = transport
+        super().__init__(transport, pipes.exited)
         self._pipes = pipes
-        self.pid = transport.get_pid()
 
     @classmethod
     async def start(
@@ -128,7 +130,7 @@ class CanaryProcess:
             where = pipes.step or "the canary's process"
             raise CanaryLost(f"{where} did not return within {seconds:.2g} s: {advice}", pipes.step) from None
         if not pipes.answers:
-            await self._exit(_REAP_SECONDS)
+            await self._exit(REAP_SECONDS)
             raise CanaryLost(f"{self._epitaph()} in {pipes.step or 'its start'}: check the vendor client", pipes.step)
         return pipes.answers.popleft()
 
@@ -144,38 +146,6 @@ class CanaryProcess:
             return f"the canary's process was killed by {signal.Signals(-code).name}"
         return f"the canary's process ended with exit code {code}"
 
-    async def _exit(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._pipes.exited.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    @property
-    def gone(self) -> bool:
-        """Whether the process has ended and been reaped."""
-        return self._pipes.exited.is_set()
-
-    async def end(self, seconds: float) -> bool:
-        """Let the module finalise, so that the HSM's server sees us leave; then kill what is left, as `kill` does."""
-        if not self.gone:
-            self._send({"do": "end"})
-            await self._exit(seconds)
-        return await self.kill()
-
-    async def kill(self) -> bool:
-        """Kill and reap. False if the kernel would not let go of it in time: then it is the caller's to watch."""
-        if not self.gone:
-            self._transport.kill()
-            if not await self._exit(_REAP_SECONDS):
-                log.warning("canary process %s is stuck in the kernel and cannot be reaped", self.pid)
-                return False
-        self.let_go()
-        # The pipes' own callbacks run on the loop's next turn; nothing of this process is to outlive this call.
-        await asyncio.sleep(0)
-        return True
-
-    def let_go(self) -> None:
-        """Close our ends of the pipes, whatever the process does."""
-        self._transport.close()
+    def ask_to_end(self) -> None:
+        """Ask the canary to end."""
+        self._send({"do": "end"})

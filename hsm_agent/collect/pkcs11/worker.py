@@ -15,6 +15,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hsm_agent.collect.child import REAP_SECONDS, Child
 from hsm_agent.collect.pkcs11 import reasons as pkcs11_reasons
 from hsm_agent.worker.page import NO_SLOT, PLACE, SIZE, STEP
 
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 
 COMMAND = (sys.executable, "-S", "-P", "-m", "hsm_agent.worker")
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[3])
-_REAP_SECONDS = 1.0
 _MOST_LINE_BYTES = 16 * 1024 * 1024
 _KEPT_STDERR_LINES = 20
 _LOGGED_STDERR_LINES = 100
@@ -93,14 +93,15 @@ class _Pipes(asyncio.SubprocessProtocol):
         self.exited.set()
 
 
-class WorkerProcess:
+class WorkerProcess(Child):
     """A running worker. Everything it raises is WorkerLost, and after that only `kill` makes sense."""
 
+    what = "worker of a module"
+
     def __init__(self, transport: asyncio.SubprocessTransport, pipes: _Pipes, page: mmap.mmap) -> None:
-        self._transport = transport
+        super().__init__(transport, pipes.exited)
         self._pipes = pipes
         self._page = page
-        self.pid = transport.get_pid()
         self.owed = 0
         """Answers still to come. A poll that was cancelled leaves some, and they would be taken for the next one's."""
         self.started = asyncio.get_running_loop().time()
@@ -167,43 +168,15 @@ class WorkerProcess:
         return int(position) if self.place()[0] else 0
 
     async def _epitaph(self) -> str:
-        await self._exit(_REAP_SECONDS)
+        await self._exit(REAP_SECONDS)
         function, slot = self.place()
         return pkcs11_reasons.ended(self._transport.get_returncode(), function, slot, list(self._pipes.stderr))
 
-    async def _exit(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._pipes.exited.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    @property
-    def gone(self) -> bool:
-        """Whether the process has ended and been reaped."""
-        return self._pipes.exited.is_set()
-
-    async def end(self, seconds: float) -> bool:
-        """Let the module finalise, so that the HSM's server sees us leave; then kill what is left, as `kill` does."""
-        if not self.gone:
-            self.send({"do": "end"})
-            await self._exit(seconds)
-        return await self.kill()
-
-    async def kill(self) -> bool:
-        """Kill and reap. False if the kernel would not let go of it in time: then it is the caller's to watch."""
-        if not self.gone:
-            self._transport.kill()
-            if not await self._exit(_REAP_SECONDS):
-                log.warning("worker %s of a module is stuck in the kernel and cannot be reaped", self.pid)
-                return False
-        self.let_go()
-        # The pipes' own callbacks run on the loop's next turn; nothing of this worker is to outlive this call.
-        await asyncio.sleep(0)
-        return True
+    def ask_to_end(self) -> None:
+        """Ask the worker to end."""
+        self.send({"do": "end"})
 
     def let_go(self) -> None:
-        """Close our ends of the pipes, whatever the process does."""
-        self._transport.close()
+        """Close our ends of the pipes and the page, whatever the process does."""
+        super().let_go()
         self._page.close()
