@@ -23,6 +23,7 @@ from hsm_agent.rounds import Rounds
 from tests.peers.agent import AgentProcess, source
 from tests.peers.require import require
 from tests.peers.rsyslog import Rsyslog
+from tests.peers.trusted import trusting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -122,7 +123,7 @@ async def _measure(directory: Path, tokens: int, crossings: int) -> list[list[st
     hsm.set_luna(present=False)  # where a token reports its storage too, its memory raises no alarm
     wire = TrapWire()
     async with Rsyslog(program=require("rsyslogd"), folder=directory) as rsyslog:
-        agent = Agent(load(_configuration(directory, hsm.module, hsm.environment, wire, rsyslog), {}))
+        agent = Agent(load(_configuration(directory, hsm.module, hsm.environment, wire, rsyslog), trusting()))
         await agent.open()
         try:
             async with agent.crew:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hsm_agent.config.load import load
 from hsm_agent.service import main
+from tests.peers.trusted import trusting
 
 _PROBE_SECONDS = 0.01
 
@@ -32,7 +33,7 @@ async def _run(path: Path) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, lambda: late.append([]))
     probe = asyncio.create_task(_probe(late))
     try:
-        await main(load(path, os.environ))
+        await main(load(path, {**os.environ, **trusting()}))
     finally:
         probe.cancel()
     for part in late:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,12 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from tests.peers.ports import free_port as _free_port
+from tests.peers.require import nothing_may_be_skipped
+from tests.peers.trusted import trusting
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 # Where the agent may make a call that blocks while the event loop runs, each with its reason.
 _MAY_BLOCK: tuple[tuple[str, str, str], ...] = (
@@ -27,6 +30,31 @@ _MAY_BLOCK: tuple[tuple[str, str, str], ...] = (
 )
 
 _CHILD_GRACE_SECONDS = 2.0
+
+os.environ.update(trusting())
+os.umask(0o022)  # whoever else is in the group of the caller is not trusted
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and nothing_may_be_skipped():
+        report.outcome = "failed"
+        report.longrepr = f"skipped where nothing may be skipped: {_reason(report)}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", []))
+    for reason, count in reasons.items():
+        subject, verb = (f"{count} tests", "need ") if count > 1 else ("1 test", "needs ")
+        lack = reason.removeprefix("need ")
+        terminalreporter.write_line(f"{subject} skipped: {reason}" if lack == reason else f"{subject} {verb}{lack}")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return text.removeprefix("Skipped: ")
 
 
 @pytest.fixture(autouse=True)

@@ -116,7 +116,7 @@ class SourceSettings(Strict, ABC):
         """For `check-config`: what is watched; the first line stands behind the kind, others below it."""
 
     def trusted_files(self) -> Mapping[str, Path]:
-        """Files that the agent runs or loads, by key: refused where others, or the agent's own user, can write them."""
+        """Files that the agent runs or loads, by key: refused where somebody who is not trusted could change them."""
         return {}
 
     def declares(self) -> frozenset[str]:

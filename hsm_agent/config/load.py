@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +10,7 @@ from pydantic import ValidationError
 from hsm_agent.config.document import read
 from hsm_agent.config.errors import ConfigError, explain
 from hsm_agent.config.tree import Config
+from hsm_agent.trust import UntrustedError, refuse_untrusted, trusted_uids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,27 +27,33 @@ class Loaded:
 
 
 def load(path: Path, environment: Mapping[str, str]) -> Loaded:
-    """Read, override, validate. Raises ConfigError with a line for each thing that is wrong."""
+    """Read, override, validate. Raises ConfigError with a line for each thing that is wrong.
+
+    Who may have written the file, the modules and the commands is no matter of the file: see `trust`.
+    """
+    try:
+        uids = trusted_uids(environment)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from error
+    _refuse(path, "the configuration file", uids)
     document = read(path, environment)
-    refuse_writable(path, "the configuration file")
     try:
         config = Config.model_validate(document.tree, context={"base": document.base})
     except ValidationError as error:
         raise ConfigError([f"{path}: {line}" for line in explain(error, Config)]) from error
     for index, source in enumerate(config.sources):
         for key, file in source.trusted_files().items():
-            if file.exists():
-                refuse_writable(file, f"{path}: sources.{index}.{key}")
+            _refuse(file, f"{path}: sources.{index}.{key}", uids)
     return Loaded(config=config, path=path, digest=document.digest)
 
 
-def refuse_writable(path: Path, what: str) -> None:
-    """Raise ConfigError where a file the agent trusts could be changed by others, or by the agent's own user."""
+def _refuse(path: Path, what: str, uids: frozenset[int]) -> None:
+    """Raise ConfigError where others could change the file, or, while there is none, put one in its place."""
     try:
-        found = path.stat()
+        refuse_untrusted(path, uids)
+    except UntrustedError as error:
+        raise ConfigError([f"{what}: {error}"]) from error
+    except FileNotFoundError:
+        return  # the way to it has been looked at; that it is missing is said by whoever reads it
     except OSError as error:
         raise ConfigError([f"{what}: {path}: {error.strerror}"]) from error
-    if found.st_mode & stat.S_IWOTH:
-        raise ConfigError([f"{what}: {path} can be written by others; run: chmod o-w {path}"])
-    if os.geteuid() != 0 and os.access(path, os.W_OK):
-        raise ConfigError([f"{what}: {path} can be written by the user the agent runs as; run: chmod a-w {path}"])

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import ssl
-import stat
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NoReturn, Self
@@ -29,6 +29,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from hsm_agent.certificates import pem_blocks
 from hsm_agent.secret import SecretError, read_private_file
 from hsm_agent.settings import LocalPath, Strict
+from hsm_agent.trust import UntrustedError, refuse_untrusted, trusted_uids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -195,9 +196,10 @@ def _identity(path: Path) -> tuple[int, ...] | None:
 
 def _parse(path: Path) -> WebConfigFile:
     try:
-        if path.stat().st_mode & stat.S_IWOTH:
-            raise WebConfigError(f"{path}: others can write it; run: chmod o-w {path}")
+        refuse_untrusted(path, trusted_uids(os.environ))
         tree = yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except UntrustedError as error:
+        raise WebConfigError(f"{path}: {error}") from error
     except OSError as error:
         raise WebConfigError(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

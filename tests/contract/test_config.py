@@ -11,6 +11,7 @@ from hsm_agent.config.errors import ConfigError
 from hsm_agent.config.load import load
 from tests.fakes import sample_configuration as sample
 from tests.peers import pki
+from tests.peers.trusted import trusting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,7 @@ def shipped(tmp_path: Path) -> Path:
 
 
 def test_the_shipped_file_loads(shipped: Path) -> None:
-    config = load(shipped, {}).config
+    config = load(shipped, trusting()).config
 
     assert [source.name for source in config.sources] == ["softhsm"]
     assert config.deliver == ()
@@ -43,7 +44,7 @@ def test_what_the_shipped_file_says_in_force_is_the_default_or_the_softhsm_token
     empty.write_text("sources: [{name: softhsm, kind: pkcs11, module: /usr/lib/softhsm/libsofthsm2.so}]\n")
     empty.chmod(0o444)
 
-    said, default = load(shipped, {}).config, load(empty, {}).config
+    said, default = load(shipped, trusting()).config, load(empty, trusting()).config
 
     assert said.agent == default.agent.model_copy(update={"name": said.agent.name})
     assert said.rules == default.rules
@@ -80,7 +81,7 @@ def test_the_commented_options_load_once_they_are_switched_on(shipped: Path, tmp
     shipped.write_text(text, encoding="utf-8")
     shipped.chmod(0o444)
 
-    config = load(shipped, {}).config
+    config = load(shipped, trusting()).config
 
     assert [source.name for source in config.sources] == [
         "softhsm",
@@ -107,13 +108,13 @@ def test_a_typo_is_refused_with_its_place(shipped: Path, right: str, wrong: str,
     shipped.chmod(0o444)
 
     with pytest.raises(ConfigError) as caught:
-        load(shipped, {})
+        load(shipped, trusting())
 
     assert any(line.startswith(f"{shipped}: {said}") for line in caught.value.lines), caught.value.lines
 
 
 def test_the_environment_overrides_the_shipped_file(shipped: Path) -> None:
-    loaded = load(shipped, {"HSM_AGENT__AGENT__NAME": "hsm-7", "HSM_AGENT__SOURCES__0__EVERY": "5s"})
+    loaded = load(shipped, trusting(HSM_AGENT__AGENT__NAME="hsm-7", HSM_AGENT__SOURCES__0__EVERY="5s"))
 
     assert loaded.config.agent.name == "hsm-7"
     assert loaded.config.sources[0].every == 5.0

@@ -26,6 +26,7 @@ from hsm_agent.verbs.check_words import parser
 from hsm_agent.wire.mib import NOTIFICATIONS, TABLES
 from tests.fakes.sample_configuration import ROOT, Option, copy_to, every_option
 from tests.peers import pki
+from tests.peers.trusted import trusting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,9 +171,8 @@ def test_an_example_loads(block: str, tmp_path: Path) -> None:
     path = copy_to(tmp_path, re.findall(r"file: (conf/secrets/[\w.]+)", block))
     path.chmod(0o644)
     path.write_text(block, encoding="utf-8")
-    path.chmod(0o444)
 
-    assert load(path, {}).config.model_fields_set - {"agent"} == set(yaml.safe_load(block)) - {"agent"}
+    assert load(path, trusting()).config.model_fields_set - {"agent"} == set(yaml.safe_load(block)) - {"agent"}
 
 
 def test_the_keys_that_need_a_restart_are_told() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers.require import environment_for, prefix_of, require
+from tests.peers.rights import NO_ROOT
 
 INIT = Path(__file__).resolve().parents[2] / "init"
 UNIT = INIT / "hsm-agent.service"
@@ -160,7 +161,7 @@ class _Service:
 def service(tmp_path: Path) -> _Service:
     require("start-stop-daemon")
     if os.getuid() != 0:
-        pytest.skip("needs root, as an init script does")
+        pytest.skip(NO_ROOT)  # as an init script does
     return _Service(tmp_path)
 
 

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tests.peers import private_mounts
 from tests.peers.agent import source
 from tests.peers.opencryptoki import OpenCryptoki
-from tests.peers.opencryptoki import available as namespaces_available
 from tests.peers.require import MissingPeerError
 from tests.peers.softhsm import SoftHsm
 from tests.peers.testmodule import FakeHsm
@@ -164,7 +164,7 @@ def tokens(folder: Path) -> Iterator[tuple[list[Watched], Sequence[str]]]:
 @contextmanager
 def _sessions(folder: Path) -> Iterator[tuple[Sessions, Sequence[str]]]:
     """The opencryptoki token where it can run, the test module in its place elsewhere."""
-    if namespaces_available():
+    if private_mounts.allowed():
         try:
             with OpenCryptoki(folder / "opencryptoki", "signing") as real, real.user() as user:
                 yield Sessions(real.module, {}, user), real.enter

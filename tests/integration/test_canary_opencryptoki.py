@@ -12,13 +12,14 @@ from hsm_agent.collect.pkcs11.worker import COMMAND as READER
 from tests.integration.canary_source import canary, said, settings
 from tests.integration.pkcs11_source import source, value
 from tests.peers import signing_key
-from tests.peers.opencryptoki import PIN, OpenCryptoki, available
+from tests.peers.opencryptoki import PIN, OpenCryptoki
+from tests.peers.rights import needs_private_mounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(not available(), reason="private namespaces need root")
+pytestmark = needs_private_mounts
 
 
 @pytest.fixture

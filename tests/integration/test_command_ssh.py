@@ -10,7 +10,8 @@ import pytest
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.command.source import CommandCollector, CommandSettings
 from tests.peers.appliance import SAMPLES
-from tests.peers.sshd import Sshd, available
+from tests.peers.rights import needs_private_mounts
+from tests.peers.sshd import Sshd
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.collect.base import Poll
 
-pytestmark = pytest.mark.skipif(not available(), reason="sshd runs in a namespace of its own, which takes root")
+pytestmark = needs_private_mounts
 
 HSM_SHOW = f"cat {SAMPLES / 'hsm_show.txt'}"
 

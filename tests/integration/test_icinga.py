@@ -7,10 +7,9 @@ import re
 import subprocess
 from typing import TYPE_CHECKING
 
-import pytest
-
 from hsm_agent.verbs.check_words import parser
 from tests.peers.require import PEERS, ROOT, environment_for, require
+from tests.peers.rights import needs_root
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +51,7 @@ def validate(folder: Path, *, token: str = "hsm-agent-token") -> subprocess.Comp
     return subprocess.run(words, capture_output=True, text=True, check=False, timeout=50, env=environment)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="Icinga wants to become the user it is configured to run as")
+@needs_root
 def test_icinga_accepts_the_check_commands(tmp_path: Path) -> None:
     done = validate(tmp_path)
 
@@ -60,7 +59,7 @@ def test_icinga_accepts_the_check_commands(tmp_path: Path) -> None:
     assert "Instantiated 2 Services" in done.stdout
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="Icinga wants to become the user it is configured to run as")
+@needs_root
 def test_icinga_would_say_what_is_wrong(tmp_path: Path) -> None:
     done = validate(tmp_path, token="hsm-agent-tokem")
 

@@ -9,13 +9,14 @@ import pytest
 
 from hsm_agent.collect.pkcs11.worker import COMMAND
 from tests.integration.pkcs11_source import find, source, value
-from tests.peers.opencryptoki import OpenCryptoki, available
+from tests.peers.opencryptoki import OpenCryptoki
+from tests.peers.rights import needs_private_mounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(not available(), reason="private namespaces need root")
+pytestmark = needs_private_mounts
 
 
 @pytest.fixture

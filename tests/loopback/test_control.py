@@ -12,6 +12,7 @@ import pytest
 
 from hsm_agent import control
 from hsm_agent.control import MOST_CLIENTS, ControlError, ControlServer, Verb, ask
+from tests.peers.rights import needs_root
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -58,7 +59,7 @@ async def test_an_unknown_verb_is_refused(path: Path) -> None:
         await asyncio.to_thread(ask, path, "dance")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+@needs_root
 async def test_another_user_may_read_but_not_act(path: Path) -> None:
     for folder in (path.parent, *path.parent.parents[:-1]):
         if folder.stat().st_mode & 0o001 == 0:

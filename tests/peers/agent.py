@@ -19,6 +19,7 @@ import yaml
 
 from hsm_agent.control import ControlError, ask
 from tests.peers.ports import free_port
+from tests.peers.trusted import trusting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -89,13 +90,16 @@ class AgentProcess:
         assert self.process is not None
         return self.process.pid
 
+    def _surroundings(self) -> dict[str, str]:
+        return {**os.environ, **trusting(), "PYTHONPATH": str(ROOT), **self._environment}
+
     def configure(self) -> None:
         """Write the settings to the configuration file."""
         self.file.write_text(yaml.safe_dump(self.settings, sort_keys=False), encoding="utf-8")
 
     async def start(self, *, wait: bool = True) -> None:
         """Start it and wait until it answers at its control socket."""
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), **self._environment}
+        environment = self._surroundings()
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *self._command, sys.executable, "-m", "hsm_agent", "run", "--config", str(self.file),
@@ -150,7 +154,7 @@ class AgentProcess:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **self._environment},
+            env=self._surroundings(),
         )  # fmt: skip
         async with asyncio.timeout(60):
             out, err = await process.communicate()

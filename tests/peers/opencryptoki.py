@@ -1,17 +1,17 @@
 """opencryptoki's soft token with its own pkcsslotd, in private mount and IPC namespaces: nothing of the machine changes.
 
-Whoever uses the token has to be inside: prefix its command with `enter`. Needs root.
+Whoever uses the token has to be inside: prefix its command with `enter`. Needs what private_mounts needs.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from tests.peers import private_mounts
 from tests.peers.require import find, prefix_of, require
 from tests.peers.token_user import TokenUser
 
@@ -60,11 +60,6 @@ def opencryptoki_module() -> Path:
     return require("libopencryptoki.so.0")
 
 
-def available() -> bool:
-    """Whether this process may make namespaces of its own."""
-    return os.geteuid() == 0
-
-
 class OpenCryptoki:
     """A running pkcsslotd and one soft token. A context manager."""
 
@@ -72,7 +67,7 @@ class OpenCryptoki:
         self.module = opencryptoki_module()
         self.label = label
         self._directory = directory
-        self._unshare, self._nsenter = require("unshare"), require("nsenter")
+        self._nsenter = require("nsenter")
         self._pkcsconf, self._daemon_path = require("pkcsconf"), require("pkcsslotd")
         self._daemon: subprocess.Popen[bytes] | None = None
 
@@ -95,7 +90,7 @@ class OpenCryptoki:
             self._lay_over()
         inside = Path("/") / self._daemon_path.relative_to(prefix)
         setup = ["sh", "-c", _SETUP, "sh", str(self._directory), str(inside), str(prefix)]
-        command = [str(self._unshare), "--mount", "--ipc", "--propagation=private", *setup]
+        command = private_mounts.command(*setup, ipc=True)
         with log:
             self._daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._await_slots()

@@ -1,4 +1,4 @@
-"""A real sshd in the foreground, in a private mount namespace: an appliance's shell behind a forced command. Needs root."""
+"""A real sshd in the foreground, in a private mount namespace: an appliance's shell behind a forced command."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from tests.peers import private_mounts
 from tests.peers.daemon import Daemon
 from tests.peers.ports import free_port
 from tests.peers.require import environment_for, require
@@ -30,11 +31,6 @@ PidFile none
 PermitRootLogin yes
 PasswordAuthentication no
 """
-
-
-def available() -> bool:
-    """Whether this process may make namespaces of its own."""
-    return os.geteuid() == 0
 
 
 class Sshd(Daemon):
@@ -85,8 +81,8 @@ class Sshd(Daemon):
         self._write("sshd_config", _CONFIGURATION.format(port=self.port, folder=self._folder))
         daemon = require("sshd")
         setup = ["sh", "-c", _SETUP, "sh", str(self._folder), str(daemon)]
-        words = ["--mount", "--propagation=private", *setup]
-        await self._run(require("unshare"), words, tcp=[self.port], environment=environment_for(daemon))
+        program, *words = private_mounts.command(*setup)
+        await self._run(Path(program), words, tcp=[self.port], environment=environment_for(daemon))
 
     def _write(self, name: str, text: str) -> None:
         (self._folder / name).write_text(text, encoding="utf-8")

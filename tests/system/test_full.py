@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.peers import private_mounts
 from tests.peers.agent import AgentProcess, source
 from tests.peers.ports import free_port
 from tests.peers.require import require
+from tests.peers.rights import needs_private_mounts
 from tests.peers.rsyslog import Rsyslog
 from tests.peers.testmodule import FakeHsm
 
@@ -45,13 +46,13 @@ async def _told(rsyslog: Rsyslog, kind: str, rule: str, count: int = 1) -> list[
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a mount of its own")
+@needs_private_mounts
 async def test_on_a_full_disk_events_go_out_from_memory_and_are_written_when_there_is_room(
     tmp_path: Path, hsm: FakeHsm, rsyslog: Rsyslog
 ) -> None:
     state = tmp_path / "state"
     state.mkdir()
-    prefix = [str(require("unshare")), "--mount", "--propagation=private", "sh", "-c", ON_A_SMALL_DISK, "sh"]
+    prefix = private_mounts.command("sh", "-c", ON_A_SMALL_DISK, "sh")
     async with AgentProcess(
         tmp_path,
         sources=[source("fake", hsm.module, hsm.environment)],

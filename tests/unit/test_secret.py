@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from hsm_agent.secret import LONGEST_FILE, Secret, SecretError, read_private_file
+from tests.peers.rights import needs_root
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +109,7 @@ def test_a_file_of_the_process_and_its_groups_is_taken(tmp_path: Path, mode: int
     assert Secret(file=write(tmp_path, b"maplesyrup", mode)).reveal() == "maplesyrup"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to a foreign group")
+@needs_root
 def test_a_file_a_foreign_group_can_read_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, b"maplesyrup", 0o640)
     os.chown(path, -1, 54321)

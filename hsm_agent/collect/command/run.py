@@ -9,7 +9,6 @@ import asyncio
 import logging
 import os
 import shutil
-import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.shell.text import one_line
+from hsm_agent.trust import UntrustedError, refuse_untrusted, trusted_uids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,11 +63,11 @@ def _executable(word: str, environment: Mapping[str, str]) -> Path:
     if path is None:
         raise SourceFailure(f"{one_line(word)} cannot be run: no such executable; install it or correct `command`")
     try:
-        mode = path.stat().st_mode
+        refuse_untrusted(path, trusted_uids(os.environ))
+    except UntrustedError as error:
+        raise SourceFailure(f"{path} is not run: {error}") from error
     except OSError as error:
         raise SourceFailure(f"{path} cannot be run: {error.strerror}") from error
-    if mode & stat.S_IWOTH:
-        raise SourceFailure(f"{path} is not run: others can write it; run: chmod o-w {path}")
     return path
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
+
+from tests.peers import private_mounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,21 +55,14 @@ class Child:
 
 def _mounted(directory: Path, size: str, *command: str) -> list[str]:
     """A command that runs with a small file system of its own at a directory."""
-    user = [] if os.geteuid() == 0 else ["--map-root-user"]
     script = 'mount -t tmpfs -o "size=$1" tmpfs "$2" && shift 2 && exec "$@"'
-    return ["unshare", *user, "--mount", "sh", "-ec", script, "sh", size, str(directory), *command]
+    return private_mounts.command("sh", "-ec", script, "sh", size, str(directory), *command)
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Path:
-    possible = (
-        shutil.which("unshare")
-        and not subprocess.run(_mounted(tmp_path, "1m", "true"), capture_output=True, check=False).returncode
-    )
-    if not possible:
-        if os.environ.get("HSM_AGENT_REQUIRE_PEERS") == "1":
-            pytest.fail("no file system can be mounted here")
-        pytest.skip("no file system can be mounted here")
+    if not private_mounts.allowed():
+        pytest.skip(private_mounts.NOT_ALLOWED)
     return tmp_path
 
 

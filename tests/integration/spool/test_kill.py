@@ -11,10 +11,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
 from hsm_agent.spool import SinkSpec, Spool
 from tests.peers.require import require
+from tests.peers.rights import needs_tracing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,18 +65,19 @@ async def _read(directory: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
     return found, states
 
 
+@needs_tracing
 def test_commits_at_the_same_time_share_their_flushes(tmp_path: Path) -> None:
     strace = str(require("strace"))
     trace = tmp_path / "trace"
     command = [strace, "-f", "-e", "trace=fsync,fdatasync,pwrite64", "-y", "-o", str(trace), *CHILD, "commit-many"]
-    if subprocess.run([*command, str(tmp_path / "state")], capture_output=True, check=False).returncode:
-        pytest.skip("strace may not trace here")
+    subprocess.run([*command, str(tmp_path / "state")], capture_output=True, check=True)
 
     log_flushes = re.findall(r"f(?:data)?sync\(\d+<[^>]*spool\.db-wal>", trace.read_text())
 
     assert 3 <= len(log_flushes) <= 60  # for 600 commits
 
 
+@needs_tracing
 def test_an_event_is_flushed_before_its_commit_returns(tmp_path: Path) -> None:
     strace = str(require("strace"))
     trace = tmp_path / "trace"
@@ -98,8 +98,7 @@ def test_an_event_is_flushed_before_its_commit_returns(tmp_path: Path) -> None:
         "asyncio.run(main())\n"
     )
     run = [*command, sys.executable, "-c", script, str(tmp_path / "state")]
-    if subprocess.run(run, capture_output=True, check=False).returncode:
-        pytest.skip("strace may not trace here")
+    subprocess.run(run, capture_output=True, check=True)
 
     calls = re.findall(r'(?m)(begin|durable|f(?:data)?sync)(?="|\(\d+<[^>]*spool\.db-wal>)', trace.read_text())
 

@@ -11,6 +11,7 @@ from hsm_agent.config.agent import AgentAlone, load_agent
 from hsm_agent.config.errors import ConfigError
 from hsm_agent.config.load import load
 from hsm_agent.config.tree import Config
+from tests.peers.trusted import trusting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,7 @@ def test_secrets_that_cannot_be_read_do_not_matter(write: Callable[[str], Path])
 
     assert load_agent(path, {}).control_path == path.parent / "run" / "control"
     with pytest.raises(ConfigError):
-        load(path, {})
+        load(path, trusting())
 
 
 def test_a_file_that_its_reader_could_change_is_fine_to_ask_with(write: Callable[[str], Path]) -> None:
@@ -52,7 +53,7 @@ def test_a_file_that_its_reader_could_change_is_fine_to_ask_with(write: Callable
 def test_defaults_are_those_of_the_whole(write: Callable[[str], Path], text: str) -> None:
     path = write(text)
 
-    assert load_agent(path, {}) == load(path, {}).config.agent
+    assert load_agent(path, {}) == load(path, trusting()).config.agent
     assert load_agent(path, {}).control_path == path.parent / "var" / "control"
 
 

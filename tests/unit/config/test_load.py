@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from hsm_agent.collect.pkcs11.source import Pkcs11Settings
 from hsm_agent.config.errors import ConfigError
-from hsm_agent.config.load import Loaded, load, refuse_writable
+from hsm_agent.config.load import Loaded, load
+from tests.peers.rights import needs_root
+from tests.peers.trusted import trusting
 
 SOURCE = "sources: [{name: a, kind: pkcs11, module: lib/module.so}]\n"
 
@@ -22,12 +25,12 @@ def _write(folder: Path, text: str, name: str = "agent.yaml") -> Path:
 
 def _lines(path: Path, environment: dict[str, str] | None = None) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
-        load(path, environment or {})
+        load(path, trusting(**(environment or {})))
     return caught.value.lines
 
 
 def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
-    config = load(_write(tmp_path, "# nothing\n"), {}).config
+    config = load(_write(tmp_path, "# nothing\n"), trusting()).config
 
     assert config.sources == ()
     assert config.agent.spool.entries == 100_000
@@ -44,7 +47,7 @@ def _only(loaded: Loaded) -> Pkcs11Settings:
 
 def test_words_of_older_yaml_are_words(tmp_path: Path) -> None:
     text = "sources: [{name: on, kind: pkcs11, module: /m, luna: off, inventory_at: 01:30}]\n"
-    source = _only(load(_write(tmp_path, text), {}))
+    source = _only(load(_write(tmp_path, text), trusting()))
 
     assert source.name == "on"
     assert source.luna == "off"
@@ -52,8 +55,8 @@ def test_words_of_older_yaml_are_words(tmp_path: Path) -> None:
 
 
 def test_relative_paths_start_at_the_files_folder_or_above_conf(tmp_path: Path) -> None:
-    beside = load(_write(tmp_path / "etc", SOURCE), {})
-    above = load(_write(tmp_path / "conf", SOURCE), {})
+    beside = load(_write(tmp_path / "etc", SOURCE), trusting())
+    above = load(_write(tmp_path / "conf", SOURCE), trusting())
 
     assert _only(beside).module == tmp_path / "etc" / "lib" / "module.so"
     assert _only(above).module == tmp_path / "lib" / "module.so"
@@ -63,7 +66,7 @@ def test_relative_paths_start_at_the_files_folder_or_above_conf(tmp_path: Path) 
 def test_systemd_names_the_state_and_runtime_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/hsm-agent")
     monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/hsm-agent")
-    agent = load(_write(tmp_path, ""), {}).config.agent
+    agent = load(_write(tmp_path, ""), trusting()).config.agent
 
     assert agent.state_directory == Path("/var/lib/hsm-agent")
     assert agent.control_path == Path("/run/hsm-agent/control")
@@ -79,7 +82,7 @@ def test_any_key_can_be_overridden_from_the_environment(tmp_path: Path) -> None:
         "HSM_AGENT__SOURCES__1__MODULE": "/m",
         "HSM_AGENT__SERVE__HTTP": "null",
     }
-    config = load(_write(tmp_path, SOURCE), environment).config
+    config = load(_write(tmp_path, SOURCE), trusting(**environment)).config
 
     assert config.agent.name == "elsewhere"
     assert [source.name for source in config.sources] == ["a", "b"]
@@ -115,5 +118,35 @@ def test_what_others_can_write_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_looked_at_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="No such file"):
-        refuse_writable(tmp_path / "gone", "the configuration file")
+    (line,) = _lines(tmp_path / "gone")
+    assert "No such file" in line
+
+
+def test_a_folder_that_others_can_write_is_refused_even_while_the_module_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib").chmod(0o777)
+
+    (line,) = _lines(_write(tmp_path, SOURCE))
+
+    assert line.startswith(f"{tmp_path}/agent.yaml: sources.0.module: {tmp_path}/lib can be written by others")
+
+
+@needs_root
+@pytest.mark.parametrize("path", ["agent.yaml", "lib/module.so", "lib"])
+def test_what_belongs_to_somebody_else_is_refused_until_he_is_trusted_outside_the_file(
+    tmp_path: Path, path: str
+) -> None:
+    file = _write(tmp_path, SOURCE)
+    _write(tmp_path / "lib", "", "module.so")
+    os.chown(tmp_path / path, 4711, 0)
+
+    (line,) = _lines(file)
+
+    assert f"{tmp_path / path} belongs to user 4711, who is not trusted" in line
+    assert load(file, trusting(HSM_AGENT_TRUSTED_UIDS="4711,0"))
+
+
+def test_a_list_of_trusted_users_that_is_none_is_refused(tmp_path: Path) -> None:
+    (line,) = _lines(_write(tmp_path, SOURCE), {"HSM_AGENT_TRUSTED_UIDS": "1000 nobody"})
+
+    assert line == "environment HSM_AGENT_TRUSTED_UIDS: 'nobody' is not a user ID (write numbers, as 1000,1001)"

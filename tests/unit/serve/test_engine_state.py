@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.serve.engine_state import FILE_NAME, EngineStateError, settled_engine_id, start_engine
+from tests.peers.rights import needs_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +77,7 @@ def test_an_engine_id_that_cannot_be_stored_is_not_told(tmp_path: Path) -> None:
     assert settled_engine_id(tmp_path / "no" / "parents") is None
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+@needs_root
 def test_what_root_settles_belongs_to_the_agents_user(tmp_path: Path) -> None:
     os.chown(tmp_path, 12345, 12345)
     settled_engine_id(tmp_path)
@@ -88,14 +89,14 @@ def test_what_root_settles_belongs_to_the_agents_user(tmp_path: Path) -> None:
         assert not found.st_mode & 0o077
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+@needs_root
 def test_what_root_settles_in_its_own_directory_can_be_read_by_who_is_given_it(tmp_path: Path) -> None:
     settled_engine_id(tmp_path)
 
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o644
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@needs_root
 def test_root_reads_what_the_owner_of_the_directory_stored(tmp_path: Path) -> None:
     engine = start_engine(tmp_path, engine_id=None, now=0)
     for path in (tmp_path, tmp_path / FILE_NAME):
@@ -135,10 +136,9 @@ def test_a_file_that_others_can_write_is_refused(tmp_path: Path) -> None:
         start_engine(tmp_path, engine_id=None, now=0)
 
 
+@needs_root
 def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
     start_engine(tmp_path, engine_id=None, now=0)
-    if os.geteuid() != 0:
-        pytest.skip("only root can give a file away")
     os.chown(tmp_path / FILE_NAME, 12345, -1)
 
     # The agent's own user is not root in real life; a file of root's is one that an administrator restored.

@@ -191,7 +191,7 @@ def test_a_file_others_can_write_is_refused(folder: Path) -> None:
     path = write(folder, "")
     path.chmod(0o646)
 
-    with pytest.raises(WebConfigError, match="others can write it"):
+    with pytest.raises(WebConfigError, match="can be written by others"):
         load_web_config(path)
 
 

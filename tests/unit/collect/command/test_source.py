@@ -11,6 +11,7 @@ from hsm_agent.collect.base import CollectorContext
 from hsm_agent.collect.command.source import CommandSettings
 from hsm_agent.config.errors import ConfigError
 from hsm_agent.config.load import load
+from tests.peers.trusted import trusting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +91,7 @@ def test_an_executable_that_others_can_write_is_refused_with_its_key(tmp_path: P
     path.chmod(0o444)
 
     with pytest.raises(ConfigError) as caught:
-        load(path, {})
+        load(path, trusting())
 
     (line,) = caught.value.lines
     assert "sources.0.runs.0.command" in line
@@ -111,7 +112,7 @@ def test_an_error_names_its_place_as_it_was_written(tmp_path: Path, run: str, sa
     path.chmod(0o444)
 
     with pytest.raises(ConfigError) as caught:
-        load(path, {})
+        load(path, trusting())
 
     assert any(said in line for line in caught.value.lines), caught.value.lines
 

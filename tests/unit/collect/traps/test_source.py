@@ -10,6 +10,7 @@ import yaml
 from hsm_agent.collect.traps.source import SnmpTrapListenerSettings
 from hsm_agent.config.errors import ConfigError
 from hsm_agent.config.load import load
+from tests.peers.trusted import trusting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,7 @@ def loaded(tmp_path: Path, **keys: Any) -> SnmpTrapListenerSettings:
     source = {"name": "traps", "kind": "snmp_trap_listener", "communities": COMMUNITIES, **keys}
     path = tmp_path / "agent.yaml"
     path.write_text(yaml.safe_dump({"sources": [source]}), encoding="utf-8")
-    (found,) = load(path, {}).config.sources
+    (found,) = load(path, trusting()).config.sources
     assert isinstance(found, SnmpTrapListenerSettings)
     return found
 
