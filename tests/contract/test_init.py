@@ -25,8 +25,9 @@ HIGHEST_EXPOSURE = 2.0
 def _analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     program = require("systemd-analyze")
     environment = {**os.environ, **environment_for(program), "SYSTEMD_LOG_LEVEL": "info"}
-    if (units := prefix_of(program) / "lib/systemd/system").is_dir() and prefix_of(program) != Path("/"):
-        environment["SYSTEMD_UNIT_PATH"] = f"{units}:"
+    if (prefix := prefix_of(program)) != Path("/"):
+        units = [folder for each in ("lib", "usr/lib") if (folder := prefix / each / "systemd/system").is_dir()]
+        environment["SYSTEMD_UNIT_PATH"] = "".join(f"{folder}:" for folder in units)
     command = [str(program), *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=50)
 

@@ -6,6 +6,9 @@ Whoever uses the token has to be inside: prefix its command with `enter`. Needs 
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -28,7 +31,7 @@ _START_SECONDS = 10.0
 _UNPACKED_GROUP = 64747  # of the group pkcs11 where no package has made one; nobody sees it outside
 
 # Inside the namespaces: where opencryptoki is only unpacked ($3), its tree and its group laid over the machine's as if it
-# were installed; then our folders over those, and the daemon in the foreground in the shell's place.
+# were installed; then our folders over those, and the daemon. The shell, and what takes its place, keeps the namespaces open.
 _SETUP = """
 set -e
 if [ "$3" != / ]; then
@@ -40,9 +43,12 @@ mount --bind "$1/lib" /var/lib/opencryptoki
 mount --bind "$1/etc" /etc/opencryptoki
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /dev/shm
-mkdir -p /run/lock/opencryptoki/swtok
-chgrp -R pkcs11 /var/lib/opencryptoki /run/lock/opencryptoki
-exec "$2" -f
+mkdir -p /run/lock/opencryptoki/swtok /run/opencryptoki
+chgrp -R pkcs11 /etc/opencryptoki /var/lib/opencryptoki /run/lock/opencryptoki /run/opencryptoki
+chmod -R g+rwX /var/lib/opencryptoki /run/lock/opencryptoki /run/opencryptoki
+"$2" -f &
+wait $! # as long as it runs, or a moment only: newer ones go to the background whatever they are told
+exec sleep infinity
 """
 
 
@@ -60,6 +66,18 @@ def opencryptoki_module() -> Path:
     return require("libopencryptoki.so.0")
 
 
+def _processes_called(name: str, *, beside: int) -> list[int]:
+    """Those of that name in the mount namespace of a process."""
+    found = []
+    namespace = Path(f"/proc/{beside}/ns/mnt").readlink()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            called = (process / "comm").read_text(encoding="utf-8").strip()
+            if called == name and (process / "ns/mnt").readlink() == namespace:
+                found.append(int(process.name))
+    return found
+
+
 class OpenCryptoki:
     """A running pkcsslotd and one soft token. A context manager."""
 
@@ -69,14 +87,14 @@ class OpenCryptoki:
         self._directory = directory
         self._nsenter = require("nsenter")
         self._pkcsconf, self._daemon_path = require("pkcsconf"), require("pkcsslotd")
-        self._daemon: subprocess.Popen[bytes] | None = None
+        self._keeper: subprocess.Popen[bytes] | None = None
 
     @property
     def enter(self) -> list[str]:
         """Command prefix that takes a program to where the token is. It replaces itself: the pid stays the same."""
-        assert self._daemon is not None
+        assert self._keeper is not None
         # --root: in a chroot the namespace's root is not ours.
-        return [str(self._nsenter), f"--target={self._daemon.pid}", "--mount", "--ipc", "--root", "--"]
+        return [str(self._nsenter), f"--target={self._keeper.pid}", "--mount", "--ipc", "--root", "--"]
 
     def start(self) -> None:
         """Start the daemon and make the token."""
@@ -84,31 +102,36 @@ class OpenCryptoki:
             (self._directory / folder).mkdir(parents=True)
         configuration = "version opencryptoki-3.1\nslot 3\n{\nstdll = libpkcs11_sw.so\n}\n"
         (self._directory / "etc" / "opencryptoki.conf").write_text(configuration, encoding="utf-8")
-        log = (self._directory / "pkcsslotd.log").open("wb")
         prefix = prefix_of(self._daemon_path)
+        if (strength := prefix / "etc/opencryptoki/strength.conf").exists():  # newer ones demand it
+            Path(shutil.copy(strength, self._directory / "etc")).chmod(0o640)
         if prefix != Path("/"):
             self._lay_over()
         inside = Path("/") / self._daemon_path.relative_to(prefix)
         setup = ["sh", "-c", _SETUP, "sh", str(self._directory), str(inside), str(prefix)]
         command = private_mounts.command(*setup, ipc=True)
-        with log:
-            self._daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        with (self._directory / "pkcsslotd.log").open("wb") as log:
+            self._keeper = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._await_slots()
         self._make_token()
 
     def _lay_over(self) -> None:
-        """What the package's scripts would have made: its group and its folders."""
+        """What the package's scripts would have made: its group, the user of newer versions, and its folders."""
         over = self._directory / "over"
         for folder in ("etc/opencryptoki", "lib/opencryptoki"):
             (over / folder).mkdir(parents=True)
-        groups = Path("/etc/group").read_text(encoding="utf-8")
-        (over / "etc" / "group").write_text(f"{groups}pkcs11:x:{_UNPACKED_GROUP}:root\n", encoding="utf-8")
+        for file, line in (
+            ("group", f"pkcs11:x:{_UNPACKED_GROUP}:root"),
+            ("passwd", f"pkcsslotd:x:{_UNPACKED_GROUP}:{_UNPACKED_GROUP}::/run/opencryptoki:/usr/sbin/nologin"),
+        ):
+            text = Path("/etc", file).read_text(encoding="utf-8")
+            (over / "etc" / file).write_text(f"{text}{line}\n", encoding="utf-8")
 
     def _await_slots(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while self._conf("-s").returncode != 0:
-            assert self._daemon is not None
-            if self._daemon.poll() is not None or time.monotonic() > deadline:
+            assert self._keeper is not None
+            if self._keeper.poll() is not None or time.monotonic() > deadline:
                 said = (self._directory / "pkcsslotd.log").read_text(encoding="utf-8", errors="replace")
                 self.stop()
                 raise RuntimeError(f"pkcsslotd does not run: {said.strip() or 'it said nothing'}")
@@ -147,16 +170,15 @@ class OpenCryptoki:
 
     def stop(self) -> None:
         """End the daemon; the namespaces and all that was mounted in them go with it."""
-        daemon, self._daemon = self._daemon, None
-        if daemon is None:
+        keeper, self._keeper = self._keeper, None
+        if keeper is None:
             return
-        daemon.terminate()
-        try:
-            daemon.wait(1)  # it waits for its users; what it leaves behind goes with the namespaces
-        except subprocess.TimeoutExpired:
-            daemon.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                daemon.wait(5)
+        # At once: asked to, it waits for its users. What it leaves behind goes with the namespaces.
+        for pid in _processes_called("pkcsslotd", beside=keeper.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        keeper.kill()
+        keeper.wait(5)
 
     def __enter__(self) -> Self:
         self.start()
