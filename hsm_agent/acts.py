@@ -6,7 +6,6 @@ Whatever acts is logged with the uid that asked, and told as an event of the age
 from __future__ import annotations
 
 import asyncio
-import fnmatch
 import logging
 import math
 import time
@@ -19,6 +18,7 @@ from hsm_agent.evaluate.rules import PRESENCE
 from hsm_agent.evaluate.silences import Silence
 from hsm_agent.model import EventKind, number_text
 from hsm_agent.pipeline import new_id
+from hsm_agent.serve.selection import near, select
 from hsm_agent.serve.snapshot import value_now
 from hsm_agent.serve.status import status
 
@@ -62,18 +62,21 @@ class Acts:
         return await asyncio.to_thread(status, self._agent.snapshot())
 
     async def reading(self, request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
-        """The readings of a metric whose source and resource match the globs; infinity is the text `inf`."""
-        source, resource = str(request.get("source", "*")), str(request.get("resource", "*"))
+        """The readings that are meant, infinity as the text `inf`; names of other metrics where there are none."""
+        metric = str(request.get("metric"))
+        globs = {key: str(request.get(key, "*")) for key in ("source", "resource")}
+        given = request.get("labels") or {}
+        if not isinstance(given, dict):
+            raise ControlError("labels must be a mapping")
+        labels = {str(name): str(value) for name, value in given.items()}
         present = self._agent.snapshot()
         found = []
-        for reading in present.readings:
-            if reading.metric != request.get("metric"):
-                continue
-            if fnmatch.fnmatchcase(reading.source, source) and fnmatch.fnmatchcase(reading.resource, resource):
-                value = value_now(reading, present)
-                known = {"source": reading.source, "resource": reading.resource, "reason": reading.reason}
-                found.append({**known, "value": value if value is None or math.isfinite(value) else number_text(value)})
-        return {"readings": found}
+        for reading in select(present, metric, labels=labels, **globs):
+            value = value_now(reading, present)
+            known = {"source": reading.source, "resource": reading.resource, "metric": reading.metric}
+            shown = value if value is None or math.isfinite(value) else number_text(value)
+            found.append({**known, "labels": dict(reading.labels), "reason": reading.reason, "value": shown})
+        return {"readings": found, "near": [] if found else near(present, metric)}
 
     async def spool_list(self, _request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
         """What is still to be delivered."""

@@ -75,4 +75,4 @@ def load_agent(path: Path, environment: Mapping[str, str]) -> AgentSettings:
     try:
         return AgentAlone.model_validate(document.tree, context={"base": document.base}).agent
     except ValidationError as error:
-        raise ConfigError([f"{path}: {line}" for line in explain(error, AgentAlone)]) from error
+        raise ConfigError(document.locate(explain(error, AgentAlone))) from error

@@ -40,10 +40,11 @@ def load(path: Path, environment: Mapping[str, str]) -> Loaded:
     try:
         config = Config.model_validate(document.tree, context={"base": document.base})
     except ValidationError as error:
-        raise ConfigError([f"{path}: {line}" for line in explain(error, Config)]) from error
+        raise ConfigError(document.locate(explain(error, Config))) from error
     for index, source in enumerate(config.sources):
         for key, file in source.trusted_files().items():
-            _refuse(file, f"{path}: sources.{index}.{key}", uids)
+            (place,) = document.locate([f"sources.{index}.{key}:"])
+            _refuse(file, place.removesuffix(":"), uids)
     return Loaded(config=config, path=path, digest=document.digest)
 
 

@@ -75,7 +75,7 @@ def _readings(present: Snapshot) -> Iterator[Metric]:
     for reading in present.readings:
         value = value_now(reading, present)
         if value is not None:
-            by_metric.setdefault(reading.metric, []).append((_labels_of(reading, present), value))
+            by_metric.setdefault(reading.metric, []).append((labels_of(reading, present), value))
     for metric, samples in by_metric.items():
         known = METRICS.get(metric)
         yield _family(exposed_name(metric), known.help if known else f"Reading {metric}.", samples)
@@ -104,7 +104,8 @@ def _identity(labels: _Labels) -> frozenset[tuple[str, str]]:
     return frozenset((name, value) for name, value in labels.items() if value)
 
 
-def _labels_of(reading: Reading, present: Snapshot) -> _Labels:
+def labels_of(reading: Reading, present: Snapshot) -> _Labels:
+    """The labels of a reading as they are exposed: its own, those configured for its source, source and resource."""
     fixed = {"source": reading.source, "resource": reading.resource}
     return _merge(fixed, reading.labels, present.labels.get(reading.source, ()))
 

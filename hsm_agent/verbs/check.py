@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.base import SourceFailure
@@ -20,11 +20,13 @@ from hsm_agent.verbs.nagios import Range, State, judge, line, perfdata
 from hsm_agent.verbs.poll import poll_all
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from hsm_agent.model import Reading
 
 _UNITS = {"percent": "%", "bytes": "B", "seconds": "s"}
+_MOST_PLACES = 20
 _MEMORY = "token_memory_private_"
 
 
@@ -122,12 +124,13 @@ def _detail(reading: Reading) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricQuestion:
-    """What a reading of the running agent is now."""
+    """What a reading of the running agent is now. `metric` may be its Prometheus name, `labels` as at `/metrics`."""
 
     control: Path
     metric: str
     source: str
     resource: str
+    labels: Mapping[str, str] = field(default_factory=dict)
     warning: Range | None
     critical: Range | None
     timeout_seconds: float
@@ -143,27 +146,41 @@ def check_metric(question: MetricQuestion) -> Answer:
             metric=question.metric,
             source=question.source,
             resource=question.resource,
+            labels=dict(question.labels),
         )
     except ControlError as error:
         return _unknown(str(error))
     found: list[dict[str, Any]] = answer["readings"]
-    name = " ".join(each for each in (question.source, question.resource, question.metric) if each)
+    labels = ",".join(f"{name}={value}" for name, value in question.labels.items())
+    name = " ".join(each for each in (question.source, question.resource, question.metric, labels) if each)
     if not found:
-        return _unknown(f"{name}: the agent has no such reading")
+        meant = " or ".join(answer.get("near", []))
+        return _unknown(f"{name}: the agent has no such reading" + (f", did you mean {meant}?" if meant else ""))
     if len(found) > 1:
-        places = ", ".join(sorted({f"{each['source']}/{each['resource']}" for each in found}))
-        return _unknown(f"{name}: {len(found)} readings, say which: {places}")
+        return _unknown(f"{name}: {len(found)} readings, say which: {_places(found)}")
     reading = found[0]
     if reading["value"] is None:
         return _unknown(f"{name}: unavailable: {reading['reason']}")
     value = float(reading["value"])
     state = judge(value, question.warning, question.critical)
-    word = unit(question.metric)
-    text = f"{reading['source']} {reading['resource']}: {question.metric} {number_text(value)} {word}".rstrip()
+    metric = reading["metric"]
+    word = unit(metric)
+    text = f"{reading['source']} {reading['resource']}: {metric} {number_text(value)} {word}".rstrip()
     if value == float("inf"):
         return Answer(state=state, line=line(state, text))  # performance data has no word for it
     data = perfdata(
-        question.metric, number_text(value), _UNITS.get(word, ""), str(question.warning or ""),
+        metric, number_text(value), _UNITS.get(word, ""), str(question.warning or ""),
         str(question.critical or ""),
     )  # fmt: skip
     return Answer(state=state, line=line(state, text, data))
+
+
+def _places(found: list[dict[str, Any]]) -> str:
+    """What tells these readings apart: source and resource, and the labels in which they differ."""
+    names = sorted({name for each in found for name in each["labels"]})
+    varying = [name for name in names if len({each["labels"].get(name) for each in found}) > 1]
+    places = set()
+    for each in found:
+        labels = [f"{name}={each['labels'].get(name, '')}" for name in varying]
+        places.add(" ".join([f"{each['source']}/{each['resource']}", *labels]))
+    return ", ".join(sorted(places)[:_MOST_PLACES]) + (" …" if len(places) > _MOST_PLACES else "")

@@ -56,11 +56,20 @@ def _seconds(text: str) -> float:
     return found
 
 
+def _labels(words: Sequence[str]) -> dict[str, str]:
+    # Not by `type`, which would be asked before an unknown option is told.
+    for word in words:
+        if not word.partition("=")[0] or "=" not in word:
+            raise _Usage(line(State.UNKNOWN, f"not a label: {word!r} (write name=value); see hsm-agent check --help"))
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
 def parser() -> argparse.ArgumentParser:
     """The arguments of `check`."""
     made = _Parser(prog="hsm-agent check", description=DESCRIPTION, add_help=False, allow_abbrev=False)
     made.add_argument("-p", "--module", type=Path, metavar="MODULE", help="PKCS#11 module to read directly")
     made.add_argument("-l", "--label", help="label or serial of the token, where there are several")
+    made.add_argument("labels", nargs="*", metavar="LABEL=VALUE", help="labels of the reading (--metric)")
     made.add_argument("-m", "--total", type=_total, metavar="TOTAL", help="size of private memory, where none is told")
     made.add_argument("-w", "--warning", type=_range, metavar="RANGE", help="warning range (with -p: percent, 75)")
     made.add_argument("-c", "--critical", type=_range, metavar="RANGE", help="critical range (with -p: percent, 90)")
@@ -95,13 +104,17 @@ def _answer(words: Sequence[str]) -> tuple[Answer, int]:
     )
 
     made = parser()
-    given = made.parse_args(words)
+    given = made.parse_intermixed_args(words)
     if given.help:
         raise _Usage(made.format_help().rstrip())
     if given.version:
         raise _Usage(f"hsm-agent {VERSION}")
     if (given.module is None) == (given.metric is None):
         made.error("give either -p MODULE or --metric NAME")
+    if given.module is not None and given.labels:
+        made.error("LABEL=VALUE goes with --metric; name a token with -l")
+    if given.metric is not None and given.label is not None:
+        made.error("-l names a token (-p); for --metric write LABEL=VALUE")
     if given.module is not None:
         token = TokenQuestion(
             module=given.module,
@@ -125,6 +138,7 @@ def _answer(words: Sequence[str]) -> tuple[Answer, int]:
         metric=given.metric,
         source=given.source,
         resource=given.resource,
+        labels=_labels(given.labels),
         warning=given.warning,
         critical=given.critical,
         timeout_seconds=given.timeout,

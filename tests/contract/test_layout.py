@@ -63,7 +63,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "version.py": "tests/contract/test_layout.py reads it",
 }
 
-MAX_LINES = 300
+MAX_LINES = 400
 # Files over it, each with the reason why it is not two.
 LONGER: dict[str, str] = {}
 

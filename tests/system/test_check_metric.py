@@ -42,7 +42,17 @@ async def test_the_running_agents_reading_is_judged_by_the_ranges_given(agent: A
     code, out = await ask("--metric", METRIC, "--source", "fake")
     assert code == 3
     assert "2 readings, say which: fake/archive, fake/payments" in out
+    assert await ask("--metric", f"hsm_{METRIC}", "resource=archive", "-w", "75", "source=fake") == (
+        0,
+        f"OK: fake archive: {METRIC} 10 percent | '{METRIC}'=10%;75\n",
+    )
+    assert (await ask("--metric", METRIC, "pay")) == (
+        3,
+        "UNKNOWN: not a label: 'pay' (write name=value); see hsm-agent check --help\n",
+    )
     assert (await ask("--metric", "no_such_metric"))[0] == 3
+    code, out = await ask("--metric", "token_memory_private_used_percents")
+    assert (code, f"did you mean {METRIC}" in out) == (3, True)
     code, out = await ask("--metric", "token_objects", "--source", "fake", "--resource", "payments")
     assert code == 3
     code, out = await ask("--metric", "token_sessions", "--source", "fake", "--resource", "payments")

@@ -96,12 +96,33 @@ def test_any_key_can_be_overridden_from_the_environment(tmp_path: Path) -> None:
     [
         pytest.param("HSM_AGENT__AGENT__NAM", "x", "agent.nam: unknown key, did you mean 'name'?", id="unknown key"),
         pytest.param("HSM_AGENT__SOURCES__0__EVERY", "5", "sources.0.every: not a duration", id="no duration"),
+        pytest.param("HSM_AGENT__SOURCES__0", "{name: a}", "sources.0.kind: required key is missing", id="an entry"),
+        pytest.param("HSM_AGENT__SOURCES__1__NAME", "b", "sources.1.kind: required key is missing", id="a new entry"),
+        pytest.param("HSM_AGENT__SERVE__HTTP__PORT", "1", "serve.http.port: unknown key", id="a new section"),
     ],
 )
-def test_an_override_is_judged_like_the_file(tmp_path: Path, variable: str, value: str, said: str) -> None:
+def test_an_override_is_judged_like_the_file_and_named(tmp_path: Path, variable: str, value: str, said: str) -> None:
     (line,) = _lines(_write(tmp_path, SOURCE), {variable: value})
 
-    assert said in line
+    assert line.startswith(f"environment {variable}: {said}")
+
+
+def test_what_the_file_says_wrongly_is_the_files_fault_beside_an_override(tmp_path: Path) -> None:
+    path = _write(tmp_path, SOURCE.replace("module:", "modul:"))
+
+    lines = _lines(path, {"HSM_AGENT__SOURCES__0__EVERY": "5s"})
+
+    assert [line.split(": ")[0] for line in lines] == [str(path)] * 2
+
+
+@needs_root
+def test_a_module_that_an_override_names_is_refused_by_that_name(tmp_path: Path) -> None:
+    module = _write(tmp_path / "lib", "", "other.so")
+    os.chown(module, 4711, 0)
+
+    (line,) = _lines(_write(tmp_path, SOURCE), {"HSM_AGENT__SOURCES__0__MODULE": str(module)})
+
+    assert line.startswith("environment HSM_AGENT__SOURCES__0__MODULE: sources.0.module: ")
 
 
 def test_what_others_can_write_is_refused(tmp_path: Path) -> None:

@@ -57,5 +57,5 @@ async def test_an_executable_that_others_can_write_is_not_run(tmp_path: Path) ->
     tool.write_text("#!/bin/sh\n")
     tool.chmod(0o757)
 
-    with pytest.raises(SourceFailure, match="tool is not run: .*tool can be written by others; run: chmod o-w"):
+    with pytest.raises(SourceFailure, match=r"tool is not run: .*tool can be written by others; run: chmod o-w"):
         await Runner({}, 1000).run([str(tool)], 1.0)
