@@ -27,6 +27,7 @@ def cli() -> None:
 @config_option
 def run(config: Path | None) -> None:
     """Run the agent in the foreground. SIGTERM drains and stops, SIGHUP re-reads the configuration."""
+    from hsm_agent.log import say
     from hsm_agent.service import StartError
     from hsm_agent.service import main as run_agent
 
@@ -34,7 +35,8 @@ def run(config: Path | None) -> None:
     try:
         asyncio.run(run_agent(loaded))
     except StartError as error:
-        fail(str(error))
+        say(f"hsm-agent: {error}")
+        sys.exit(FAILED)
 
 
 @cli.command("check-config")
