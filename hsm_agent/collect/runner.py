@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.model import Reading, SourceState, SourceStatus
+from hsm_agent.threads import StuckError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,6 +82,8 @@ class Runner:
                 problem = poll.errors[0] if poll.errors else ""
         except SourceFailure as failure:
             poll, problem, retry_in = None, str(failure), failure.retry_in
+        except StuckError as stuck:
+            poll, problem = None, str(stuck)
         except Exception as error:
             log.exception("source %s: its collector has a bug", self.collector.name)
             poll, problem = None, f"bug in the collector: {type(error).__name__}: {error}"

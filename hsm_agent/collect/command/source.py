@@ -9,6 +9,7 @@ import asyncio
 import re
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -21,6 +22,7 @@ from hsm_agent.collect.command.run import Runner, find, name_of
 from hsm_agent.collect.shell import patterns as shell_patterns
 from hsm_agent.collect.shell.text import Malformed, one_line
 from hsm_agent.settings import Duration, Size, Strict
+from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _DAY = 86400.0
 _SHOWN_CHARACTERS = 500
+_READ_SECONDS = 30.0
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -125,6 +128,7 @@ class CommandCollector:
         self._settings = settings
         self._patterns = [tuple(map(shell_patterns.compiled, run.patterns)) for run in settings.runs]
         self._runner = Runner(settings.environment, settings.output_limit)
+        self._reading = Lane(f"reading what a command of source {settings.name} printed")
         self._book = Book(
             settings.name,
             resource=settings.resource,
@@ -171,8 +175,9 @@ class CommandCollector:
         printed = await self._runner.run(run.command, seconds)
         try:
             # Off the loop: some pages are long, and an operator's pattern may be slow.
-            return await asyncio.to_thread(read, run.parser, self._patterns[index], printed.output)
-        except Malformed as error:
+            work = partial(read, run.parser, self._patterns[index], printed.output)
+            return await self._reading.call(work, seconds=_READ_SECONDS)
+        except (Malformed, StuckError) as error:
             raise SourceFailure(f"{name_of(run.command)}: {error}") from error
 
     async def close(self) -> None:
