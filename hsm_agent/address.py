@@ -127,7 +127,7 @@ def _family(text: str) -> int:
     return socket.AF_INET6 if _ip(text).version == 6 else socket.AF_INET  # noqa: PLR2004  # the number is its name
 
 
-_LOOKUP_SECONDS = 30.0
+_LOOKUP_SECONDS = 3600.0  # whoever asks has a shorter deadline of its own
 _lookups = Lanes()
 
 

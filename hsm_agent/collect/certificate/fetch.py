@@ -11,6 +11,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.address import resolve
+from hsm_agent.collect.base import LONGEST_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +111,11 @@ async def _connect(family: int, remote: SocketAddress, context: ssl.SSLContext, 
         plain.setblocking(False)
         await loop.sock_connect(plain, remote)
         transport, _ = await loop.create_connection(
-            asyncio.Protocol, sock=plain, ssl=context, server_hostname=server_name
+            asyncio.Protocol,
+            sock=plain,
+            ssl=context,
+            server_hostname=server_name,
+            ssl_handshake_timeout=LONGEST_TIMEOUT_SECONDS,  # whoever asks has a shorter one
         )
     except BaseException:
         plain.close()

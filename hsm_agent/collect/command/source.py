@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
+from hsm_agent.collect.base import (
+    LONGEST_TIMEOUT_SECONDS,
+    Collector,
+    CollectorContext,
+    Poll,
+    SourceFailure,
+    SourceSettings,
+)
 from hsm_agent.collect.command.book import Book
 from hsm_agent.collect.command.parsers import REGEX, ParserName, read
 from hsm_agent.collect.command.run import Runner, find, name_of
@@ -87,7 +94,7 @@ class CommandSettings(SourceSettings):
     kind: Literal["command"]
     runs: Annotated[tuple[RunSettings, ...], AfterValidator(_one_or_more)]
     every: Annotated[Duration, Field(gt=0)] = 300.0
-    timeout: Annotated[Duration, Field(gt=0)] = 30.0
+    timeout: Annotated[Duration, Field(gt=0, le=LONGEST_TIMEOUT_SECONDS)] = 30.0
     environment: dict[str, str] = Field(default_factory=dict)
     output_limit: Annotated[Size, Field(gt=0, le=16 * 1024 * 1024)] = 256 * 1024
     resource: str = ""
