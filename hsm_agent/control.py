@@ -36,6 +36,8 @@ ANSWER_SECONDS = 60.0
 MOST_CLIENTS = 32
 """At a time: of root and the agent's own uid together, and as many of all others."""
 MOST_CLIENTS_OF_A_UID = 8
+_DISK_SECONDS = 10.0
+_LAST_SECONDS = 0.5
 _LARGE_ANSWERS = 2
 _PIECE = 64 * 1024
 LONGEST_PATH = 107  # sun_path of unix(7), less its final NUL
@@ -66,6 +68,7 @@ class ControlServer:
         # Answers of reading verbs can be large: there are only so many at a time, of the operators' and of others.
         self._large = {own: asyncio.Semaphore(_LARGE_ANSWERS) for own in (True, False)}
         self._writing = Lane("control socket: writing an answer")
+        self._disk = Lane(f"agent.control_socket: {path}")
         self._late: set[asyncio.Task[dict[str, Any]]] = set()
         self._refusals = SparingLog(log)
 
@@ -75,20 +78,7 @@ class ControlServer:
             raise OSError(
                 f"agent.control_socket: {self._path}: longer than a socket path may be ({LONGEST_PATH} bytes)"
             )
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            if not stat.S_ISSOCK(self._path.lstat().st_mode):
-                raise OSError(f"agent.control_socket: {self._path}: there is something else of that name")
-            self._path.unlink()  # left by an agent that was killed; the spool's lock proves that none is running
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        old = os.umask(0o117)
-        try:
-            listener.bind(str(self._path))
-        except OSError as error:
-            listener.close()
-            raise OSError(f"agent.control_socket: {self._path}: {error.strerror}") from error
-        finally:
-            os.umask(old)
+        listener = await self._disk.call(self._bind, seconds=_DISK_SECONDS)
         self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=LONGEST_REQUEST)
 
     async def close(self) -> None:
@@ -96,8 +86,23 @@ class ControlServer:
         if self._server is None:
             return
         self._server.close()
+        with suppress(FileNotFoundError, StuckError):  # what stays is removed by the next start
+            await self._disk.call(self._path.unlink, seconds=_LAST_SECONDS)
+
+    def _bind(self) -> socket.socket:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
-            self._path.unlink()
+            if not stat.S_ISSOCK(self._path.lstat().st_mode):
+                raise OSError(f"agent.control_socket: {self._path}: there is something else of that name")
+            self._path.unlink()  # left by an agent that was killed; the spool's lock proves that none is running
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listener.bind(str(self._path))
+            self._path.chmod(0o660)  # before it listens: until then nobody can connect, whatever the umask was
+        except OSError as error:
+            listener.close()
+            raise OSError(f"agent.control_socket: {self._path}: {error.strerror}") from error
+        return listener
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         uid = _peer_uid(writer)

@@ -56,8 +56,10 @@ def held_certificates(sinks: Iterable[AnySink]) -> dict[str, bytes]:
 class Rounds:
     """The agent's own loops."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, *, pipeline_seconds: float = PIPELINE_SECONDS) -> None:
+        """`pipeline_seconds`: how often it is looked whether something was judged."""
         self._agent = agent
+        self._pipeline_seconds = pipeline_seconds
         self._lag = 0.0
         self._certificates = OwnCertificates()
         self._proc = Lane("reading /proc")
@@ -108,11 +110,11 @@ class Rounds:
         """Have it told that nothing is judged any more, past whatever holds the judging up."""
         pipeline = self._agent.pipeline
         while True:
-            await asyncio.sleep(PIPELINE_SECONDS)
+            await asyncio.sleep(self._pipeline_seconds)
             age = pipeline.age_seconds
             if age >= STALLED_SECONDS:
                 self._sparing.warning("nothing was judged for %.0f s: readings come and no alarm does", age)
-            if age >= PIPELINE_SECONDS:
+            if age >= self._pipeline_seconds:
                 with suppress(TimeoutError):  # the disk hangs too: the next try comes soon
                     async with asyncio.timeout(PIPELINE_SECONDS):
                         await pipeline.judge_aside(pipeline_reading(age, time.time()))

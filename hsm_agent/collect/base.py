@@ -125,7 +125,8 @@ class SourceSettings(Strict, ABC):
         if self.every + self.timeout > patience:
             raise ValueError(
                 f"timeout: polls {self.every:g} s apart that take {self.timeout:g} s each come too late for "
-                f"source-down, which waits for {patience:g} s; raise every, or lower timeout to {patience - self.every:g} s"
+                f"source-down, which waits for {patience:g} s; raise every, or lower timeout to "
+                f"{patience - self.every:g} s"
             )
         return self
 

@@ -23,7 +23,7 @@ def patience_seconds(own_deadlines: float) -> float:
     found = max(LEAST_PATIENCE_SECONDS, own_deadlines + _MARGIN_SECONDS)
     if found > MOST_PATIENCE_SECONDS:
         raise ValueError(
-            f"timeout: an event could wait {found:g} s for an answer, {MOST_PATIENCE_SECONDS:g} s is the most"
+            f"timeout: an event could wait {found:g} s for an answer; {MOST_PATIENCE_SECONDS:g} s is the most"
         )
     return found
 

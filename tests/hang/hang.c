@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -73,6 +74,28 @@ int access(const char *path, int mode) {
     wait_at(path);
     NEXT(access);
     return next(path, mode);
+}
+
+static void wait_at_descriptor(int descriptor) {
+    char name[64], path[4096];
+    ssize_t length;
+    snprintf(name, sizeof name, "/proc/self/fd/%d", descriptor);
+    length = readlink(name, path, sizeof path - 1);
+    if (length < 0) return;
+    path[length] = 0;
+    wait_at(path);
+}
+
+int fsync(int descriptor) {
+    wait_at_descriptor(descriptor);
+    NEXT(fsync);
+    return next(descriptor);
+}
+
+int fdatasync(int descriptor) {
+    wait_at_descriptor(descriptor);
+    NEXT(fdatasync);
+    return next(descriptor);
 }
 
 /* A resolver that does not answer for names that begin with $HANG_NAME. */

@@ -29,9 +29,9 @@ def build() -> Path:
 class Hangs:
     """What hangs while it is switched on: all below a folder, and names that begin with a word."""
 
-    def __init__(self, directory: Path, *, name: str = "hangs.", own_name: bool = False) -> None:
-        self.folder = directory / "hung"
-        self.folder.mkdir()
+    def __init__(self, directory: Path, *, folder: str = "hung", name: str = "hangs.", own_name: bool = False) -> None:
+        self.folder = directory / folder
+        self.folder.mkdir(mode=0o700)
         self.below = str(self.folder)
         self._flag = directory / "hang-now"
         self._name = name

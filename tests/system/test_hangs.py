@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import os
 import signal
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -14,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.peers.agent import AgentProcess
+from tests.peers.agent import COMMUNITY, AgentProcess
 from tests.peers.hangs import Hangs
+from tests.peers.ports import free_port
 
 PROMPT_SECONDS = 3.0
 STOP_SECONDS = 5.0
@@ -85,11 +87,14 @@ def _threads(agent: AgentProcess) -> int:
 class _Watch:
     """Each use lasts no longer than an operator waits."""
 
+    def __init__(self, seconds: float = PROMPT_SECONDS) -> None:
+        self._seconds = seconds
+
     def __enter__(self) -> None:
         self._began = time.monotonic()
 
     def __exit__(self, *_: object) -> None:
-        assert time.monotonic() - self._began < PROMPT_SECONDS
+        assert time.monotonic() - self._began < self._seconds
 
 
 async def test_many_sources_on_a_file_system_that_hangs_hold_up_nothing_else(tmp_path: Path) -> None:
@@ -210,3 +215,37 @@ async def test_a_start_that_fails_ends_although_nobody_reads_why(tmp_path: Path)
     async with asyncio.timeout(20):
         assert await agent.process.wait() == 1
     os.close(read_end)
+
+
+async def test_a_state_disk_that_hangs_is_told_and_holds_up_neither_judging_nor_the_end(tmp_path: Path) -> None:
+    hangs, prompt = Hangs(tmp_path, folder="state"), _Watch()
+    port = free_port(socket.SOCK_DGRAM)
+    community = tmp_path / "of-traps"
+    community.write_text(COMMUNITY, encoding="ascii")
+    community.chmod(0o600)
+    traps = {
+        "name": "traps",
+        "kind": "snmp_trap_listener",
+        "listen": [f"udp:127.0.0.1:{port}"],
+        "every": "200ms",
+        "communities": [{"name": {"file": str(community)}}],
+    }
+    sources = [traps, *_sources(tmp_path)[-1:]]
+    async with AgentProcess(tmp_path, sources=sources, environment=hangs.environment) as agent:
+        await agent.until(lambda status: all(each["status"] == "up" for each in status["sources"]))
+        hangs.begin()
+        with _Watch(10.0):  # the disk is waited for once, for five seconds
+            await agent.ask("silence", seconds=60, reason="a hang")
+        await agent.until(lambda status: any(each["rule"] == "spool-failed" for each in status["alarms"]), seconds=30)
+        with prompt:
+            await agent.ask("silence", seconds=60, reason="another")
+        code, missing = await asyncio.to_thread(_get, f"http://127.0.0.1:{agent.http_port}/readyz")
+        assert code == 503
+        assert "the disk has not answered" in missing
+        polls = (await agent.status())["agent"]["polls"]
+        await agent.until(lambda status: status["agent"]["polls"] > polls + 5)
+
+        began = time.monotonic()
+        assert await agent.stop() == 0
+        assert time.monotonic() - began < 9.0  # two for what may still be flushed, five for the disk
+    hangs.end()
