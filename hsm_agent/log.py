@@ -110,6 +110,11 @@ def flush(seconds: float = LAST_SECONDS) -> bool:
     return _writer.flush(seconds)
 
 
+def dropped_total() -> int:
+    """How many records standard error did not take, since the start."""
+    return _writer.dropped_total
+
+
 def say(text: str) -> None:
     """A line on stderr that is no record, such as the last one before the end; does not wait for long."""
     _writer.write(text)

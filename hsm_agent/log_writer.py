@@ -32,6 +32,7 @@ class LineWriter:
         self._lines: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._dropped = 0
+        self.dropped_total = 0
         self._busy = False
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -41,7 +42,7 @@ class LineWriter:
         data = line.encode("utf-8", "backslashreplace") + b"\n"
         with self._changed:
             if self._waiting_bytes + len(data) > self._most_waiting_bytes:
-                self._dropped += 1
+                self._drop()
                 return
             self._queue_notice()
             self._queue(data)
@@ -54,6 +55,10 @@ class LineWriter:
         """Wait until all is written, at most so long; False if it is not."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._lines and not self._busy, timeout=seconds)
+
+    def _drop(self) -> None:
+        self._dropped += 1
+        self.dropped_total += 1
 
     def _queue(self, data: bytes) -> None:
         self._lines.append(data)
@@ -76,7 +81,7 @@ class LineWriter:
             with self._changed:
                 self._busy = False
                 if not written:
-                    self._dropped += 1
+                    self._drop()
                 elif not self._lines:  # it flows again
                     self._queue_notice()
                 self._changed.notify_all()

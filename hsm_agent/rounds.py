@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hsm_agent import log as logs
 from hsm_agent import systemd
 from hsm_agent.collect.certificate.parse import INFO, LEFT
 from hsm_agent.config.tree import HTTP_CERTIFICATE
@@ -20,6 +21,7 @@ from hsm_agent.selfwatch import (
     AUTHORITIES,
     SELF_SECONDS,
     OwnCertificates,
+    log_reading,
     own_status,
     pipeline_reading,
     process_readings,
@@ -92,6 +94,7 @@ class Rounds:
             *sink_readings(agent.store.sinks, now, time.monotonic()),
             *processes,
             pipeline_reading(agent.pipeline.age_seconds, now),
+            log_reading(logs.dropped_total(), now),
             Reading(source=AGENT_SOURCE, resource="", metric="event_loop_lag_seconds", value=lag, time=now),
             *(age for source in agent.sources.running.values() for age in source.runner.age()),
         ]

@@ -52,6 +52,11 @@ def _reading(metric: str, value: float | None, now: float, resource: str = "", l
     )
 
 
+def log_reading(dropped_total: int, now: float) -> Reading:
+    """What of the log was never written."""
+    return _reading("log_dropped_total", dropped_total, now)
+
+
 def pipeline_reading(age_seconds: float, now: float) -> Reading:
     """How long ago something was judged last."""
     return _reading("pipeline_age_seconds", age_seconds, now)

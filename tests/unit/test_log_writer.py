@@ -72,6 +72,7 @@ def test_a_pipe_nobody_reads_costs_no_time_and_what_it_lost_is_told_once_it_flow
     assert set(kept) == {line}
     assert 100 <= len(kept) < 500
     assert notice == f"{500 - len(kept)} dropped"
+    assert writer.dropped_total == 500 - len(kept)
     writer.write("and on")
     assert pipe.read_until(b"and on\n") == b"and on\n"
 
