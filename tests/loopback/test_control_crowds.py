@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import resource
 import sys
 import time
@@ -21,6 +20,7 @@ from hsm_agent.cli import cli
 from hsm_agent.control import MOST_CLIENTS, MOST_CLIENTS_OF_A_UID, ControlError, ControlServer, Verb, ask
 from hsm_agent.spool import SinkSpec, Spool
 from tests.fakes.events import plain
+from tests.peers.rights import needs_root
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -41,7 +41,6 @@ for one in select.select(open_ones, (), (), 0)[0]:
 print(refused, flush=True)
 sys.stdin.read()
 """
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 
 
 async def _echo(request: Mapping[str, Any], uid: int) -> dict[str, Any]:
