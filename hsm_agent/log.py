@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -91,7 +92,8 @@ class _Handler(logging.Handler):
         return self.format(log.makeRecord(log.name, logging.WARNING, __file__, 0, text, (count,), None))
 
 
-_writer = LineWriter(2, notice=str)
+# Without standard error, descriptor 2 is the next file that is opened: it must not be taken for it.
+_writer = LineWriter(2 if sys.stderr is not None else os.open(os.devnull, os.O_WRONLY), notice=str)
 
 
 def set_up(level: str, form: Literal["text", "json"]) -> None:
