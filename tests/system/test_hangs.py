@@ -249,16 +249,3 @@ async def test_a_state_disk_that_hangs_is_told_and_holds_up_neither_judging_nor_
         assert await agent.stop() == 0
         assert time.monotonic() - began < 9.0  # two for what may still be flushed, five for the disk
     hangs.end()
-
-
-async def test_without_standard_error_the_log_goes_into_no_other_file(tmp_path: Path) -> None:
-    closing = ("/bin/sh", "-c", 'exec "$@" 2>&-', "sh")
-    agent = AgentProcess(tmp_path, sources=_sources(tmp_path)[-1:], agent={"log": {"level": "debug"}}, command=closing)
-    async with agent:
-        os.kill(agent.pid, signal.SIGHUP)
-        await agent.until(lambda status: status["agent"]["polls"] > 3)
-        assert await agent.stop() == 0
-
-    written = [path for path in tmp_path.rglob("*") if path.is_file() and b" INFO  agent: " in path.read_bytes()]
-    assert written == []
-    assert agent.log == ""
