@@ -177,9 +177,10 @@ class Pipeline:
         context = self._context()
         outcome = step(_page_of(self.book, reading.series, context.now), (reading,), context)
         self._apply(outcome)
+        # Seen before it is on disk, as an exception: the disk may be what holds the rest up.
+        await self._show({reading.source}, alarms=outcome.alarms_changed)
         if outcome.events or outcome.writes:
             await self._spool.commit(outcome.events, outcome.writes)
-        await self._show({reading.source}, alarms=outcome.alarms_changed)
 
     async def silence(self, wanted: Silence) -> None:
         """Begin a silence."""

@@ -261,3 +261,17 @@ async def test_what_is_judged_aside_leaves_everything_else_to_its_turn() -> None
     assert [event.rule for event in house.events[told:]] == ["pipeline-stalled"]
     await house.pipeline.tick()
     assert any("Silence" in event.text for event in house.events[told + 1 :])
+
+
+async def test_where_the_disk_takes_nothing_at_all_the_alarm_is_at_least_seen() -> None:
+    house = House()
+    house.pipeline.rules = STALLED
+    house.disk.gate.clear()
+
+    task = asyncio.create_task(house.pipeline.judge_aside(_age(house, 61.0)))
+    await asyncio.sleep(0)
+
+    assert not task.done()
+    assert {rule for rule, _ in house.store.alarms} == {"pipeline-stalled"}
+    assert house.shown == [({"agent"}, True)]
+    task.cancel()
