@@ -88,6 +88,7 @@ class Rounds:
         agent, now = self._agent, time.time()
         pids = agent.sources.pids()
         processes = await self._look(pids, now)
+        await agent.pipeline.tick()  # a process that was stopped as a whole is late, and not stalled
         lag, self._lag = self._lag, 0.0
         return [
             *spool_readings(agent.spool.stats(), now),
@@ -111,16 +112,22 @@ class Rounds:
 
     async def watch_pipeline(self) -> None:
         """Have it told that nothing is judged any more, past whatever holds the judging up."""
-        pipeline = self._agent.pipeline
+        pipeline, was_late = self._agent.pipeline, False
         while True:
             await asyncio.sleep(self._pipeline_seconds)
             age = pipeline.age_seconds
-            if age >= STALLED_SECONDS:
-                self._sparing.warning("nothing was judged for %.0f s: readings come and no alarm does", age)
-            if age >= self._pipeline_seconds:
-                with suppress(TimeoutError):  # the disk hangs too: the next try comes soon
-                    async with asyncio.timeout(PIPELINE_SECONDS):
-                        await pipeline.judge_aside(pipeline_reading(age, time.time()))
+            # Late twice: whoever stopped the whole process for a while has not stopped the judging alone.
+            is_late = age >= self._pipeline_seconds
+            if is_late and was_late:
+                await self._tell_late(age)
+            was_late = is_late
+
+    async def _tell_late(self, age: float) -> None:
+        if age >= STALLED_SECONDS:
+            self._sparing.warning("nothing was judged for %.0f s: readings come and no alarm does", age)
+        with suppress(TimeoutError):  # the disk hangs too: the next try comes soon
+            async with asyncio.timeout(PIPELINE_SECONDS):
+                await self._agent.pipeline.judge_aside(pipeline_reading(age, time.time()))
 
     async def _own_certificates(self) -> tuple[Sequence[Reading], list[str]]:
         """What of the agent's own TLS is due, and which certificates are no more."""

@@ -78,6 +78,33 @@ async def test_that_nothing_is_judged_is_itself_judged_past_what_holds_it_up(cap
     assert caplog.messages == ["nothing was judged for 61 s: readings come and no alarm does"]
 
 
+async def test_a_process_that_was_stopped_as_a_whole_has_not_stopped_judging() -> None:
+    agent, looks = _agent(), asyncio.Event()
+
+    class Resumed(_Pipeline):
+        """Late at every second look: it had no chance before the first, and used it before the next."""
+
+        def __init__(self) -> None:
+            self.aside = []
+            self.judged = asyncio.Event()
+            self.looks = 0
+
+        @property
+        def age_seconds(self) -> float:  # type: ignore[override]  # read only, as the pipeline's own is
+            self.looks += 1
+            if self.looks == 9:
+                looks.set()
+            return 120.0 if self.looks % 2 else 0.5e-3
+
+    agent.pipeline = pipeline = Resumed()
+    task = asyncio.create_task(Rounds(agent, pipeline_seconds=0.001).watch_pipeline())
+    async with asyncio.timeout(5):
+        await looks.wait()
+    task.cancel()
+
+    assert pipeline.aside == []
+
+
 @pytest.mark.parametrize(("stalled", "alive"), [("", True), ("pipeline: nothing was judged for 61 s", False)])
 async def test_the_watchdog_is_told_of_life_only_while_what_is_read_is_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stalled: str, alive: bool
