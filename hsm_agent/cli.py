@@ -31,7 +31,7 @@ def run(config: Path | None) -> None:
     from hsm_agent.service import StartError
     from hsm_agent.service import main as run_agent
 
-    loaded = load_or_exit(config)
+    loaded = load_or_exit(config, say=say)  # whoever reads standard error may sleep
     try:
         asyncio.run(run_agent(loaded))
     except StartError as error:

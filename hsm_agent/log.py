@@ -119,8 +119,11 @@ def dropped_total() -> int:
 
 def say(text: str) -> None:
     """A line on stderr that is no record, such as the last one before the end; does not wait for long."""
-    _writer.write(text)
-    _writer.flush()
+    if sys.stderr is sys.__stderr__:
+        _writer.write(text)
+        _writer.flush()
+    else:  # it was replaced within the process, by somebody who reads
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def catch_stray_errors() -> None:

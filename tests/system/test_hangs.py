@@ -10,14 +10,18 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.peers.agent import COMMUNITY, AgentProcess
 from tests.peers.hangs import Hangs
 from tests.peers.ports import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
 
 PROMPT_SECONDS = 3.0
 STOP_SECONDS = 5.0
@@ -174,47 +178,52 @@ async def test_a_resolver_that_hangs_holds_up_neither_the_start_nor_the_stop(tmp
     hangs.end()
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
-async def test_an_error_stream_that_nobody_reads_holds_up_nothing(tmp_path: Path, form: str) -> None:
-    agent = AgentProcess(tmp_path, agent={"log": {"level": "debug", "format": form}}, sources=_sources(tmp_path)[-1:])
+@contextmanager
+def _nobody_reads() -> Iterator[int]:
+    """A pipe that takes no more."""
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     with pytest.raises(BlockingIOError):
         while True:
             os.write(write_end, b"x" * 4096)
     os.set_blocking(write_end, True)
-    await agent.start(errors=write_end, wait=True)
-    os.close(write_end)
+    yield write_end
+    for end in (read_end, write_end):
+        os.close(end)
+
+
+@asynccontextmanager
+async def _started(agent: AgentProcess, errors: int, *, wait: bool) -> AsyncIterator[asyncio.subprocess.Process]:
     try:
-        for _ in range(20):
-            os.kill(agent.pid, signal.SIGHUP)
-            await agent.until(lambda status: status["agent"]["polls"] > 0, seconds=PROMPT_SECONDS)
-        began = time.monotonic()
-        stopping = asyncio.create_task(agent.stop())
-        assert await stopping == 0
-        assert time.monotonic() - began < STOP_SECONDS
+        await agent.start(errors=errors, wait=wait)
+        assert agent.process is not None
+        yield agent.process
     finally:
-        os.close(read_end)
         if agent.process is not None and agent.process.returncode is None:
             await agent.kill()
 
 
-async def test_a_start_that_fails_ends_although_nobody_reads_why(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["text", "json"])
+async def test_an_error_stream_that_nobody_reads_holds_up_nothing(tmp_path: Path, form: str) -> None:
+    agent = AgentProcess(tmp_path, agent={"log": {"level": "debug", "format": form}}, sources=_sources(tmp_path)[-1:])
+    with _nobody_reads() as errors:
+        async with _started(agent, errors, wait=True):
+            for _ in range(20):
+                os.kill(agent.pid, signal.SIGHUP)
+                await agent.until(lambda status: status["agent"]["polls"] > 0, seconds=PROMPT_SECONDS)
+            began = time.monotonic()
+            assert await agent.stop() == 0
+            assert time.monotonic() - began < STOP_SECONDS
+
+
+@pytest.mark.parametrize(("listen", "code"), [("192.0.2.1:1", 1), ("nonsense", 2)])
+async def test_a_start_that_fails_ends_although_nobody_reads_why(tmp_path: Path, listen: str, code: int) -> None:
     agent = AgentProcess(tmp_path)
-    agent.settings["serve"]["http"]["listen"] = "192.0.2.1:1"
+    agent.settings["serve"]["http"]["listen"] = listen
     agent.configure()
-    read_end, write_end = os.pipe()
-    os.set_blocking(write_end, False)
-    with pytest.raises(BlockingIOError):
-        while True:
-            os.write(write_end, b"x" * 4096)
-    os.set_blocking(write_end, True)
-    await agent.start(errors=write_end, wait=False)
-    os.close(write_end)
-    assert agent.process is not None
-    async with asyncio.timeout(20):
-        assert await agent.process.wait() == 1
-    os.close(read_end)
+    with _nobody_reads() as errors:
+        async with _started(agent, errors, wait=False) as process, asyncio.timeout(20):
+            assert await process.wait() == code
 
 
 async def test_a_state_disk_that_hangs_is_told_and_holds_up_neither_judging_nor_the_end(tmp_path: Path) -> None:
