@@ -121,8 +121,8 @@ def say(text: str) -> None:
     """A line on stderr that is no record, such as the last one before the end; does not wait for long."""
     if sys.stderr is sys.__stderr__:
         _writer.write(text)
-        _writer.flush()
-    else:  # it was replaced within the process, by somebody who reads
+    _writer.flush()
+    if sys.stderr is not sys.__stderr__ and sys.stderr is not None:  # replaced within the process, by who reads it
         print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
