@@ -39,6 +39,8 @@ METRICS = (
         "Events it never gets: refused for ever, or dropped by a full spool.",
         COMMUNICATION,
     ),
+    Metric("pipeline_age_seconds", "seconds", "gauge", "Time since readings were last judged."),
+    Metric("log_dropped_total", "", "counter", "Records of the log that standard error did not take."),
     Metric("event_loop_lag_seconds", "seconds", "gauge", "Longest delay of the event loop since the last reading."),
     Metric("process_cpu_seconds_total", "seconds", "counter", "CPU time of the agent, and of each worker by name."),
     Metric(

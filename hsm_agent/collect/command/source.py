@@ -9,18 +9,27 @@ import asyncio
 import re
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
+from hsm_agent.collect.base import (
+    LONGEST_TIMEOUT_SECONDS,
+    Collector,
+    CollectorContext,
+    Poll,
+    SourceFailure,
+    SourceSettings,
+)
 from hsm_agent.collect.command.book import Book
 from hsm_agent.collect.command.parsers import REGEX, ParserName, read
 from hsm_agent.collect.command.run import Runner, find, name_of
 from hsm_agent.collect.shell import patterns as shell_patterns
 from hsm_agent.collect.shell.text import Malformed, one_line
 from hsm_agent.settings import Duration, Size, Strict
+from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
 
 _DAY = 86400.0
 _SHOWN_CHARACTERS = 500
+_READ_SECONDS = 30.0
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -84,7 +94,7 @@ class CommandSettings(SourceSettings):
     kind: Literal["command"]
     runs: Annotated[tuple[RunSettings, ...], AfterValidator(_one_or_more)]
     every: Annotated[Duration, Field(gt=0)] = 300.0
-    timeout: Annotated[Duration, Field(gt=0)] = 30.0
+    timeout: Annotated[Duration, Field(gt=0, le=LONGEST_TIMEOUT_SECONDS)] = 30.0
     environment: dict[str, str] = Field(default_factory=dict)
     output_limit: Annotated[Size, Field(gt=0, le=16 * 1024 * 1024)] = 256 * 1024
     resource: str = ""
@@ -125,6 +135,7 @@ class CommandCollector:
         self._settings = settings
         self._patterns = [tuple(map(shell_patterns.compiled, run.patterns)) for run in settings.runs]
         self._runner = Runner(settings.environment, settings.output_limit)
+        self._reading = Lane(f"reading what a command of source {settings.name} printed")
         self._book = Book(
             settings.name,
             resource=settings.resource,
@@ -171,8 +182,9 @@ class CommandCollector:
         printed = await self._runner.run(run.command, seconds)
         try:
             # Off the loop: some pages are long, and an operator's pattern may be slow.
-            return await asyncio.to_thread(read, run.parser, self._patterns[index], printed.output)
-        except Malformed as error:
+            work = partial(read, run.parser, self._patterns[index], printed.output)
+            return await self._reading.call(work, seconds=_READ_SECONDS)
+        except (Malformed, StuckError) as error:
             raise SourceFailure(f"{name_of(run.command)}: {error}") from error
 
     async def close(self) -> None:

@@ -6,14 +6,15 @@ restart is not heard again after it.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.traps.alarms import Key, Standing
 from hsm_agent.collect.traps.maps import Level
+from hsm_agent.threads import Lane, StuckError
 from hsm_agent.wire.snmp_clock import RemoteClock
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_NAME = "alarms.json"
+_DISK_SECONDS = 5.0
 Clocks = dict[bytes, tuple[int, int, float]]
 """By engine ID: boots and time as heard last, and when that was, in UTC seconds."""
 
@@ -36,14 +38,18 @@ class TrapMemory:
         self._path = directory / FILE_NAME
         # A poll that is cancelled leaves its thread writing while the closing writes again.
         self._turn = threading.Lock()
+        self._disk = Lane(str(self._path))
 
     async def load(self) -> tuple[dict[Key, Standing], Clocks] | None:
         """What was kept; None if nothing ever was. Raises MemoryUnreadableError."""
-        return await asyncio.to_thread(self._read)
+        try:
+            return await self._disk.call(self._read, seconds=_DISK_SECONDS)
+        except StuckError as error:
+            raise MemoryUnreadableError(str(error)) from error
 
     async def keep(self, known: Mapping[Key, Standing], clocks: Clocks) -> None:
         """Replace what was kept; on disk when it returns. Raises OSError."""
-        await asyncio.to_thread(self._write, dict(known), dict(clocks))
+        await self._disk.call(partial(self._write, dict(known), dict(clocks)), seconds=_DISK_SECONDS)
 
     def _read(self) -> tuple[dict[Key, Standing], Clocks] | None:
         try:
