@@ -11,16 +11,13 @@ from hsm_agent.collect.shell import patterns as shell_patterns
 from hsm_agent.collect.shell import sensors as shell_sensors
 from hsm_agent.collect.shell import slots as shell_slots
 from hsm_agent.collect.shell import sysstat as shell_sysstat
-from hsm_agent.collect.shell.text import Malformed
+from hsm_agent.collect.shell.text import check_number
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Mapping, Sequence
 
+    from hsm_agent.collect.patterns import Pattern
     from hsm_agent.collect.shell.text import Parsed
-
-MOST_FACTS = 4000
-"""A device of a hundred partitions has half as many. What brings more would fill every table the agent has."""
 
 REGEX = "regex"
 """The parser that is made of the run's own patterns: see shell_patterns."""
@@ -50,10 +47,11 @@ PARSERS: Mapping[str, Callable[[str], Parsed]] = {
 assert {*PARSERS, REGEX} == {*get_args(ParserName)}
 
 
-def read(parser: str, patterns: Sequence[re.Pattern[str]], output: bytes) -> Parsed:
+def read(
+    parser: str, patterns: Sequence[Pattern], output: bytes, is_late: Callable[[], bool] = lambda: False
+) -> Parsed:
     """What an output says. Raises Malformed where it is not what the parser reads, or is more than can be meant."""
     text = output.decode("utf-8", "replace")
-    parsed = shell_patterns.parse(text, patterns) if parser == REGEX else PARSERS[parser](text)
-    if len(parsed.facts) > MOST_FACTS:
-        raise Malformed(f"the output makes {len(parsed.facts)} readings; {MOST_FACTS} are allowed")
+    parsed = shell_patterns.parse(text, patterns, is_late) if parser == REGEX else PARSERS[parser](text)
+    check_number(len(parsed.facts))
     return parsed

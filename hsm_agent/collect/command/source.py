@@ -27,6 +27,7 @@ from hsm_agent.collect.command.book import Book
 from hsm_agent.collect.command.parsers import REGEX, ParserName, read
 from hsm_agent.collect.command.run import Runner, find, name_of
 from hsm_agent.collect.shell import patterns as shell_patterns
+from hsm_agent.collect.shell.patterns import MOST_PATTERNS
 from hsm_agent.collect.shell.text import Malformed, one_line
 from hsm_agent.settings import Duration, Size, Strict
 from hsm_agent.threads import Lane, StuckError
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 _DAY = 86400.0
 _SHOWN_CHARACTERS = 500
 _READ_SECONDS = 30.0
+_LEAST_READING_SECONDS = 1.0
+"""A command that took all of its time is read nevertheless."""
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -66,6 +69,12 @@ def _pattern(pattern: str) -> str:
     return pattern
 
 
+def _few(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    if len(patterns) > MOST_PATTERNS:
+        raise ValueError(f"{MOST_PATTERNS} patterns at most; these are {len(patterns)}")
+    return patterns
+
+
 def _name(name: str) -> str:
     if not name or _GLOB.search(name):
         raise ValueError(f"not the name of one token or partition: {name!r}")
@@ -77,7 +86,7 @@ class RunSettings(Strict):
 
     command: Annotated[tuple[str, ...], AfterValidator(_one_or_more), AfterValidator(_words)]
     parser: ParserName
-    patterns: tuple[Annotated[str, AfterValidator(_pattern)], ...] = ()
+    patterns: Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], AfterValidator(_few)] = ()
 
     @model_validator(mode="after")
     def _patterns_are_for_regex(self) -> Self:
@@ -115,7 +124,7 @@ class CommandSettings(SourceSettings):
 
     def declares(self) -> frozenset[str]:
         """Metrics of the operator's own (`custom_…`) that the patterns name."""
-        named = (name for run in self.runs for pattern in run.patterns for name in re.compile(pattern).groupindex)
+        named = (name for run in self.runs for text in run.patterns for name in shell_patterns.compiled(text).names)
         return frozenset(name for name in named if name.startswith("custom_"))
 
     def trusted_files(self) -> Mapping[str, Path]:
@@ -179,11 +188,14 @@ class CommandCollector:
 
     async def _read(self, index: int, seconds: float) -> Parsed:
         run = self._settings.runs[index]
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
         printed = await self._runner.run(run.command, seconds)
         try:
+            end = max(end, loop.time() + _LEAST_READING_SECONDS)
             # Off the loop: some pages are long, and an operator's pattern may be slow.
-            work = partial(read, run.parser, self._patterns[index], printed.output)
-            return await self._reading.call(work, seconds=_READ_SECONDS)
+            work = partial(read, run.parser, self._patterns[index], printed.output, lambda: loop.time() > end)
+            return await self._reading.call(work, seconds=_READ_SECONDS + seconds)
         except (Malformed, StuckError) as error:
             raise SourceFailure(f"{name_of(run.command)}: {error}") from error
 

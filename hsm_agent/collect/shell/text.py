@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _FIELD = re.compile(r"\s*([^:]{1,80}):\s*(.*)$")
 _NUMBER = re.compile(r"(-?[0-9]{1,18}(?:\.[0-9]{1,9})?)")
+MOST_FACTS = 4000
+"""Of one output. A device of a hundred partitions has half as many; more would fill every table the agent has."""
+LONGEST_LINE = 4096
 _SHOWN_CHARACTERS = 80
 _KEPT_CHARACTERS = 64
 
@@ -44,6 +47,12 @@ class Parsed:
     whole: bool = False
 
 
+def check_number(facts: int) -> None:
+    """Raises Malformed where an output makes more facts than can be meant."""
+    if facts > MOST_FACTS:
+        raise Malformed(f"the output makes {facts} readings; {MOST_FACTS} are allowed")
+
+
 def one_line(text: str, most: int = _SHOWN_CHARACTERS) -> str:
     """Foreign text for a log or a reason: one line, without control characters, cut."""
     shown = "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
@@ -62,8 +71,16 @@ def _printable(char: str) -> str:
 
 
 def whole_lines(text: str) -> list[str]:
-    """As `lines_of`, but for a last line that has no end: it may have been cut in the middle of a number."""
+    """As `lines_of`, but for a last line that has no end: it may have been cut in the middle of a number.
+
+    Raises Malformed where a line is longer than any shell prints: expressions are not made for that.
+    """
     *lines, last = lines_of(text)
+    for line in lines:
+        if len(line) > LONGEST_LINE:
+            raise Malformed(
+                f"a line has {len(line)} characters, {LONGEST_LINE} are read: {one_line(line[:LONGEST_LINE])}"
+            )
     return [*lines, last] if _RESULT.match(last) else lines
 
 

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import contextlib
+import time
+
 import pytest
 
+from hsm_agent.collect.command.parsers import PARSERS
 from hsm_agent.collect.shell import text as shell_text
 from hsm_agent.collect.shell.text import Malformed
 
@@ -96,3 +100,21 @@ def test_yes_and_no() -> None:
     assert (shell_text.yes_or_no("Yes", ""), shell_text.yes_or_no("no", "")) == (1, 0)
     with pytest.raises(Malformed, match="neither yes nor no: K: true"):
         shell_text.yes_or_no("true", "K: true")
+
+
+def test_a_line_longer_than_any_shell_prints_is_not_read() -> None:
+    assert shell_text.whole_lines("x" * 4096 + "\n") == ["x" * 4096]
+
+    with pytest.raises(Malformed, match="a line has 4097 characters, 4096 are read: xxx"):
+        shell_text.whole_lines("x" * 4097 + "\n")
+
+
+@pytest.mark.parametrize("name", sorted(PARSERS))
+@pytest.mark.parametrize("line", ["logging has ", " ", "1", "\x1b]", "\x1b[0", "a:", "deg ", "not "])
+def test_no_output_takes_a_parser_long(name: str, line: str) -> None:
+    for text in (line * 50_000 + "\n", (line * 300 + "\n") * 60, f"Slot 0 (0x0): {line * 300}\n" * 60):
+        began = time.process_time()
+        with contextlib.suppress(Malformed):
+            PARSERS[name](text)
+
+        assert time.process_time() - began < 1
