@@ -44,6 +44,9 @@ PARSERS: Mapping[str, Callable[[str], Parsed]] = {
 }
 """Each raises shell_text.Malformed, and nothing else, where an output as a whole is not what it reads."""
 
+LISTING = frozenset({"lunash-partition-show", "pkcs11-tool-slots"})
+"""Those that list tokens or partitions: one that is not in a complete listing is not there."""
+
 assert {*PARSERS, REGEX} == {*get_args(ParserName)}
 
 

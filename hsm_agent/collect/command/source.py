@@ -23,8 +23,9 @@ from hsm_agent.collect.base import (
     SourceFailure,
     SourceSettings,
 )
-from hsm_agent.collect.command.book import Book
-from hsm_agent.collect.command.parsers import REGEX, ParserName, read
+from hsm_agent.collect.command.book import PRESENT, Book
+from hsm_agent.collect.command.memory import TokenMemory, digest_of
+from hsm_agent.collect.command.parsers import LISTING, REGEX, ParserName, read
 from hsm_agent.collect.command.run import Runner, find, name_of
 from hsm_agent.collect.shell import patterns as shell_patterns
 from hsm_agent.collect.shell.patterns import MOST_PATTERNS
@@ -112,8 +113,7 @@ class CommandSettings(SourceSettings):
 
     def build(self, context: CollectorContext) -> Collector:
         """The collector of this source."""
-        del context
-        return CommandCollector(self)
+        return CommandCollector(self, context)
 
     def about(self) -> Iterator[str]:
         """The commands."""
@@ -138,23 +138,29 @@ class CommandCollector:
 
     kind = "command"
 
-    def __init__(self, settings: CommandSettings) -> None:
+    def __init__(self, settings: CommandSettings, context: CollectorContext | None = None) -> None:
+        """Without a context tokens are remembered for no longer than this process."""
         self.name = settings.name
         self.every = settings.every
         self._settings = settings
         self._patterns = [tuple(map(shell_patterns.compiled, run.patterns)) for run in settings.runs]
         self._runner = Runner(settings.environment, settings.output_limit)
         self._reading = Lane(f"reading what a command of source {settings.name} printed")
+        digests = [digest_of(run.command, run.parser) for run in settings.runs]
+        self._memory = None if context is None else TokenMemory(context.state_directory, settings.name, digests)
+        self._is_new = self._memory is not None
         self._book = Book(
             settings.name,
             resource=settings.resource,
             expected=settings.expected,
             audit_capacity=settings.audit_capacity,
+            listing=[index for index, run in enumerate(settings.runs) if _lists_tokens(run)],
         )
 
     async def poll(self) -> Poll:
         """Run every command. Raises SourceFailure when none of them can be read."""
         loop = asyncio.get_running_loop()
+        await self._remember()
         began = loop.time()
         deadline = began + self._settings.timeout
         readings: list[Reading] = []
@@ -178,12 +184,14 @@ class CommandCollector:
             # Not sooner: every run is a login at an appliance, and many that fail may lock the account.
             raise SourceFailure(f"{errors[0]}{others}", retry_in=max(0.0, began + self.every - loop.time()))
         readings += self._book.finish(time.time())
+        await self._keep()
         return Poll(
             readings=tuple(readings),
             next_in=max(0.0, began + self.every - loop.time()),
             errors=tuple(errors),
             slowest_call_seconds=slowest,
             calls=Counter(_call(run) for run in runs),
+            gone=self._book.gone,
         )
 
     async def _read(self, index: int, seconds: float) -> Parsed:
@@ -209,7 +217,20 @@ class CommandCollector:
 
     async def forget(self, resource: str) -> bool:
         """Stop missing what is gone for good. False if it was not known."""
-        return self._book.forget(resource)
+        await self._remember()
+        known = self._book.forget(resource)
+        await self._keep()
+        return known
+
+    async def _remember(self) -> None:
+        """Once, whom the last process knew."""
+        if self._memory is not None and self._is_new:
+            self._book.remember(await self._memory.load())
+            self._is_new = False
+
+    async def _keep(self) -> None:
+        if self._memory is not None:
+            await self._memory.keep(self._book.seen)
 
     def calls_a_day(self) -> Mapping[str, float]:
         """How often each command is run in a day."""
@@ -219,3 +240,7 @@ class CommandCollector:
 
 def _call(run: RunSettings) -> str:
     return Path(run.command[0]).name
+
+
+def _lists_tokens(run: RunSettings) -> bool:
+    return run.parser in LISTING or any(PRESENT in shell_patterns.compiled(text).names for text in run.patterns)

@@ -8,6 +8,7 @@ from hsm_agent.collect.shell.sheet import Sheet, attempts_left, fill, missing, r
 from hsm_agent.collect.shell.text import (
     Fact,
     Fields,
+    Identity,
     Malformed,
     Parsed,
     check_result,
@@ -36,9 +37,10 @@ def parse(text: str) -> Parsed:
     if not blocks:
         raise unlike("partition show", lines)
     named = _named(blocks)
-    facts = [fact for name, block in named.items() for fact in _partition(name, block)]
+    facts = [fact for name, (block, _) in named.items() for fact in _partition(name, block)]
+    tokens = {name: token for name, (_, token) in named.items()}
     # Without the shell's own last line nobody knows whether there was more to come.
-    return Parsed(facts=tuple(facts), whole=told and len(named) == len(blocks))
+    return Parsed(facts=tuple(facts), whole=told and len(named) == len(blocks), tokens=tokens)
 
 
 def _blocks(lines: list[str]) -> list[Fields]:
@@ -56,18 +58,21 @@ def _blocks(lines: list[str]) -> list[Fields]:
     return blocks
 
 
-def _named(blocks: list[Fields]) -> dict[str, Fields]:
-    """Parts by the partition's name; by label, else serial number, where that is blank. Raises Malformed.
+def _named(blocks: list[Fields]) -> dict[str, tuple[Fields, Identity]]:
+    """Parts by the partition's name, else by its label or serial number, and who each is. Raises Malformed.
 
     A part without the line of the name has been cut: it must not become a partition of another name.
     """
-    found: dict[str, Fields] = {}
+    found: dict[str, tuple[Fields, Identity]] = {}
     for block in blocks:
-        name = Sheet(block).first(_NAME, "partition label", *_SERIALS) if _NAME in block.values else ""
-        if name in found:
-            raise Malformed(f"two partitions are called '{name}'")
-        if name:
-            found[name] = block
+        sheet = Sheet(block)
+        label, serial = sheet.first(_NAME, "partition label"), sheet.first(*_SERIALS)
+        if _NAME not in block.values or not (label or serial):
+            continue
+        name = next((name for name in (label, serial) if name and name not in found), "")
+        if not name:
+            raise Malformed(f"two partitions are called '{label or serial}'")
+        found[name] = (block, Identity(label, serial))
     if not found:
         raise Malformed("the output names no partition: no line 'partition name', or name, label and number are blank")
     return found

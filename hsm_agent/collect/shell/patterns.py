@@ -18,6 +18,7 @@ from hsm_agent.collect.shell.text import (
     check_number,
     check_result,
     lines_of,
+    name_in,
     one_line,
 )
 
@@ -72,7 +73,7 @@ def _metrics(pattern: Pattern) -> list[str]:
 
 
 def _take(found: dict[tuple[str, str], Fact], pattern: Pattern, groups: Mapping[str, str | None], line: str) -> None:
-    resource = one_line(groups.get(RESOURCE) or "", 64)
+    resource = name_in(groups.get(RESOURCE) or "")
     for name in _metrics(pattern):
         _note(found, _fact(groups[name], name, resource, line))
 

@@ -9,7 +9,17 @@ import re
 from dataclasses import dataclass
 
 from hsm_agent.collect.shell.sheet import Sheet, unlike
-from hsm_agent.collect.shell.text import Fact, Fields, Malformed, Parsed, as_number, check_result, one_line, whole_lines
+from hsm_agent.collect.shell.text import (
+    Fact,
+    Fields,
+    Malformed,
+    Parsed,
+    as_number,
+    check_result,
+    name_in,
+    one_line,
+    whole_lines,
+)
 
 _GAP = re.compile(r"\s{2,}")
 _RULE = re.compile(r"[\s|+=_-]*")
@@ -55,7 +65,7 @@ def parse(text: str) -> Parsed:
         raise unlike("status sensors", lines)
     facts: dict[str, list[Fact]] = {}
     for line, cells in rows:
-        name = one_line(cells[0] if len(cells) != head.cells else cells[head.sensor], 64)
+        name = name_in(cells[0] if len(cells) != head.cells else cells[head.sensor])
         if name in facts:
             facts[name] = _nothing(name, facts[name], f"two rows are called '{name}'")
         else:

@@ -9,6 +9,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _FIELD = re.compile(r"\s*([^:]{1,80}):\s*(.*)$")
@@ -36,15 +40,26 @@ class Fact:
     limit: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells one token from another; `place` is the slot it is in."""
+
+    label: str
+    serial: str
+    place: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed:
     """What one output says.
 
-    `whole`: the output is known to be complete, so that a token that is not in it is not there.
+    `whole`: the output is known to be complete, so that a token that is not in it is not there. `tokens`: who the
+    resources are, where they are tokens that may have one name; the facts call each by another one.
     """
 
     facts: tuple[Fact, ...]
     whole: bool = False
+    tokens: Mapping[str, Identity] = field(default_factory=dict)
 
 
 def check_number(facts: int) -> None:
@@ -59,15 +74,23 @@ def one_line(text: str, most: int = _SHOWN_CHARACTERS) -> str:
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
+def name_in(text: str, most: int = _KEPT_CHARACTERS) -> str:
+    """A name as it becomes a label or a resource: one line, cut.
+
+    Tools print a field of fixed length with what it holds; behind a NUL that is whatever was in memory.
+    """
+    return one_line(text.partition("\0")[0], most)
+
+
 def lines_of(text: str) -> list[str]:
-    """Lines without escape sequences, carriage returns and other control characters, tabs as two spaces."""
+    """Lines without escape sequences, carriage returns and control characters but NUL, tabs as two spaces."""
     plain = _ESCAPE.sub("", text).replace("\r\n", "\n").replace("\r", "\n").replace("\t", "  ")
     # Most lines are printable, and to see that is a hundred times as fast.
     return [(line if line.isprintable() else "".join(map(_printable, line))).rstrip() for line in plain.split("\n")]
 
 
 def _printable(char: str) -> str:
-    return "\ufffd" if unicodedata.category(char) in {"Cc", "Cs"} else char
+    return "\ufffd" if char != "\0" and unicodedata.category(char) in {"Cc", "Cs"} else char
 
 
 def whole_lines(text: str) -> list[str]:
@@ -122,9 +145,9 @@ class Fields:
         return self.values.get(name)
 
     def text(self, name: str) -> str:
-        """A value as text, empty where there is none or it says two things; cut, as it becomes a label."""
+        """A value as a name, empty where there is none or it says two things."""
         found = None if name in self.doubled else self.values.get(name)
-        return one_line(found[0], _KEPT_CHARACTERS) if found else ""
+        return name_in(found[0]) if found else ""
 
 
 def split_field(line: str) -> tuple[str, str] | None:

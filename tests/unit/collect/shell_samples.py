@@ -25,6 +25,7 @@ SAMPLES = {
     "sensors_columns": "lunash-sensors",
     "sysstat": "lunash-sysstat",
     "pkcs11_tool_slots": "pkcs11-tool-slots",
+    "pkcs11_tool_slots_one_label": "pkcs11-tool-slots",
 }
 """Samples of outputs that are well, and who reads them."""
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from hsm_agent.collect.shell.partition_show import parse
-from hsm_agent.collect.shell.text import Malformed
+from hsm_agent.collect.shell.text import Identity, Malformed
 from tests.unit.collect.shell_samples import labels, read, reasons, sample, values
 
 
@@ -97,7 +97,7 @@ def test_a_field_that_does_not_fit_has_no_value_and_shows_the_line(
     ("text", "said"),
     [
         ("no partitions here\n", "this is not what partition show prints: it begins: no partitions here"),
-        (sample("partition_show").replace("Name:                            archive", "Name: payments"), "two partitions"),
+        (sample("partition_show").replace("Name:                            archive", "Name: payments").replace("SN:", "Number:"), "two partitions are called 'payments'"),
         ("Partition Name:\nPartition Object Count: 3\n", "the output names no partition"),
         (sample("refused"), "the device refused"),
     ],
@@ -117,3 +117,21 @@ def test_a_partition_whose_name_was_cut_off_does_not_become_another_one() -> Non
     assert not two.whole
     with pytest.raises(Malformed, match="the output names no partition"):
         parse(text)
+
+
+def test_two_partitions_of_one_name_are_told_apart_by_serial_number() -> None:
+    parsed = parse(sample("partition_show").replace("Name:                            archive", "Name: payments"))
+
+    assert values(parsed, "payments")["token_objects"] == 212
+    assert values(parsed, "700123012")["token_objects"] == 6
+    assert parsed.tokens == {
+        "payments": Identity("payments", "700123011"),
+        "700123012": Identity("payments", "700123012"),
+    }
+    assert parsed.whole
+
+
+def test_what_stands_behind_a_nul_is_no_part_of_a_name() -> None:
+    parsed = parse(sample("partition_show").replace("payments\n", "payments\0\0rubbish\n"))
+
+    assert {fact.resource for fact in parsed.facts} == {"payments", "archive"}

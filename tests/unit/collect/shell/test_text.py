@@ -16,7 +16,7 @@ from hsm_agent.collect.shell.text import Malformed
         ("a\r\nb\n", ["a", "b", ""]),
         ("a\rb", ["a", "b"]),
         ("\x1b[2J\x1b[1;31ma\x1b[0m\x1b]0;title\x07b \t\n", ["ab", ""]),
-        ("a\x00b\x07c", ["a\ufffdb\ufffdc"]),
+        ("a\x00b\x07c", ["a\x00b\ufffdc"]),
         ("a\tb", ["a  b"]),
     ],
 )
