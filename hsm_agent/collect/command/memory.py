@@ -83,7 +83,7 @@ class TokenMemory:
 
 
 def _tokens(found: Mapping[str, Any]) -> dict[str, Identity]:
-    return {str(name): Identity(*(str(each) for each in token)) for name, token in found.items()}
+    return {str(name): Identity(str(label), str(serial), str(place)) for name, (label, serial, place) in found.items()}
 
 
 def _copy(known: Known) -> Known:

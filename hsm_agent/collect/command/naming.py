@@ -51,6 +51,7 @@ class Names:
         A name is no more where its token has another one now; those of tokens that are missing stay.
         """
         before = self.known.get(run, {})
+        tokens = {key: _completed(token, before) for key, token in tokens.items()}
         again = _known_again(tokens, before)
         others = set(before) - set(again.values())
         given = {key: name for key, name in again.items() if name == tokens[key].label}
@@ -86,6 +87,12 @@ class Names:
         kept = [name for name in before if name in missing][-MOST_REMEMBERED:]
         stay = {name: present.get(name, token) for name, token in before.items() if name in present or name in kept}
         self.known[run] = {**stay, **present}
+
+
+def _completed(token: Identity, before: Mapping[str, Identity]) -> Identity:
+    """With the label it had, where it could not be read now."""
+    found = [one.label for one in before.values() if one.serial == token.serial] if token.is_partial else []
+    return replace(token, label=found[0] if len(found) == 1 else "", is_partial=False) if token.is_partial else token
 
 
 def _serial(token: Identity, before: Identity | None) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from hsm_agent.collect.shell import audit as shell_audit
 from hsm_agent.collect.shell import hsm_show as shell_hsm_show
+from hsm_agent.collect.shell import partition_list as shell_partition_list
 from hsm_agent.collect.shell import partition_show as shell_partition_show
 from hsm_agent.collect.shell import patterns as shell_patterns
 from hsm_agent.collect.shell import sensors as shell_sensors
@@ -25,6 +26,7 @@ REGEX = "regex"
 ParserName = Literal[
     "lunash-hsm-show",
     "lunash-partition-show",
+    "lunash-partition-list",
     "lunash-audit-show",
     "lunash-sensors",
     "lunash-sysstat",
@@ -36,6 +38,7 @@ ParserName = Literal[
 PARSERS: Mapping[str, Callable[[str], Parsed]] = {
     "lunash-hsm-show": shell_hsm_show.parse,
     "lunash-partition-show": shell_partition_show.parse,
+    "lunash-partition-list": shell_partition_list.parse,
     "lunash-audit-show": shell_audit.parse_show,
     "lunash-sensors": shell_sensors.parse,
     "lunash-sysstat": shell_sysstat.parse,
@@ -44,7 +47,7 @@ PARSERS: Mapping[str, Callable[[str], Parsed]] = {
 }
 """Each raises shell_text.Malformed, and nothing else, where an output as a whole is not what it reads."""
 
-LISTING = frozenset({"lunash-partition-show", "pkcs11-tool-slots"})
+LISTING = frozenset({"lunash-partition-show", "lunash-partition-list", "pkcs11-tool-slots"})
 """Those that list tokens or partitions: one that is not in a complete listing is not there."""
 
 assert {*PARSERS, REGEX} == {*get_args(ParserName)}

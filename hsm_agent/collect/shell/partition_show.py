@@ -12,6 +12,7 @@ from hsm_agent.collect.shell.text import (
     Malformed,
     Parsed,
     check_result,
+    instead,
     number,
     one_line,
     split_field,
@@ -22,6 +23,7 @@ from hsm_agent.collect.shell.text import (
 _NAME = "partition name"
 _STARTERS = (_NAME, "partition sn", "partition serial number", "partition serial #")
 _SERIALS = _STARTERS[1:]
+_NAMELESS = "the output names no partition: no line 'partition name', or name, label and number are blank"
 _STORAGE = "partition storage information (bytes)"
 _FIGURES = re.compile(
     r"total\s*=\s*([0-9]{1,18})\s*,\s*used\s*=\s*([0-9]{1,18})\s*,\s*free\s*=\s*([0-9]{1,18})", re.IGNORECASE
@@ -37,6 +39,8 @@ def parse(text: str) -> Parsed:
     if not blocks:
         raise unlike("partition show", lines)
     named = _named(blocks)
+    if not named:
+        raise Malformed(f"{_NAMELESS}; {instead(lines)}")
     facts = [fact for name, (block, _) in named.items() for fact in _partition(name, block)]
     tokens = {name: token for name, (_, token) in named.items()}
     # Without the shell's own last line nobody knows whether there was more to come.
@@ -73,8 +77,6 @@ def _named(blocks: list[Fields]) -> dict[str, tuple[Fields, Identity]]:
         if not name:
             raise Malformed(f"two partitions are called '{label or serial}'")
         found[name] = (block, Identity(label, serial))
-    if not found:
-        raise Malformed("the output names no partition: no line 'partition name', or name, label and number are blank")
     return found
 
 

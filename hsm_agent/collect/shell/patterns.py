@@ -17,6 +17,7 @@ from hsm_agent.collect.shell.text import (
     as_number,
     check_number,
     check_result,
+    instead,
     lines_of,
     name_in,
     one_line,
@@ -63,8 +64,7 @@ def parse(text: str, patterns: Sequence[Pattern], is_late: Callable[[], bool] = 
             reason = f"no line of the output fits {one_line(pattern.text)}"
             found.setdefault((name, ""), Fact(metric=name, value=None, reason=reason))
     if all(fact.value is None for fact in found.values()):
-        first = next((line for line in lines if line.strip()), "")
-        raise Malformed(f"no pattern fits the output; it begins: {one_line(first)}")
+        raise Malformed(f"no pattern fits the output; {instead(lines)}")
     return Parsed(facts=tuple(found.values()))
 
 

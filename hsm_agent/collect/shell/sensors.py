@@ -16,6 +16,7 @@ from hsm_agent.collect.shell.text import (
     Parsed,
     as_number,
     check_result,
+    instead,
     name_in,
     one_line,
     whole_lines,
@@ -71,7 +72,7 @@ def parse(text: str) -> Parsed:
         else:
             facts[name] = _row(head, name, cells, line)
     if not facts:
-        raise Malformed("the table of sensors has no rows")
+        raise Malformed(f"the table of sensors has no rows; {instead(lines)}")
     return Parsed(facts=tuple(fact for each in facts.values() for fact in each))
 
 

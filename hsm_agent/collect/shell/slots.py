@@ -13,7 +13,7 @@ from hsm_agent.collect.shell.text import Fact, Identity, Parsed, name_in, one_li
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_HEADING = re.compile(r"\s*available slots:?\s*", re.IGNORECASE)
+_HEADING = re.compile(r"\s*(?:available slots:?|no slots\.?)\s*", re.IGNORECASE)
 _SLOT = re.compile(r"\s*Slot ([0-9]{1,20}) \((0x[0-9a-f]{1,16})\):\s*(.*)", re.IGNORECASE)
 _EMPTY = re.compile(r"\s*\(empty\)\s*", re.IGNORECASE)
 _UNREADABLE = re.compile(
@@ -57,7 +57,9 @@ def parse(text: str) -> Parsed:
     """Readings of every slot. Raises Malformed where the output is not one."""
     lines = whole_lines(text)
     slots = _slots(lines)
-    if not slots and not any(_HEADING.fullmatch(line) for line in lines):
+    if not slots and not all(_HEADING.fullmatch(line) for line in lines if line.strip()):
+        raise unlike("pkcs11-tool --list-slots", lines)
+    if not slots and not any(map(str.strip, lines)):
         raise unlike("pkcs11-tool --list-slots", lines)
     facts: list[Fact] = []
     tokens: dict[str, Identity] = {}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _FIELD = re.compile(r"\s*([^:]{1,80}):\s*(.*)$")
@@ -42,11 +42,15 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells one token from another; `place` is the slot it is in."""
+    """What tells one token from another; `place` is the slot it is in.
+
+    `is_partial`: its label could not be read, which is not to say that it has none.
+    """
 
     label: str
     serial: str
     place: str = ""
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,11 +117,47 @@ _SUCCESS = re.compile(r"0\s*\(success\)|0|no error", re.IGNORECASE)
 
 def check_result(lines: list[str]) -> bool:
     """Whether the shell says that its command succeeded. Raises Malformed if it says that it failed."""
-    said = [(line, found[1].strip()) for line in lines if (found := _RESULT.match(line))]
-    for line, result in said:
+    results = [(line, found[1].strip()) for line in lines if (found := _RESULT.match(line))]
+    for line, result in results:
         if not _SUCCESS.fullmatch(result):
-            raise Malformed(f"the device refused: {one_line(line)}")
-    return bool(said)
+            words = words_of(lines)
+            raise Malformed(
+                f"the device refused: {words} ({one_line(line)})" if words else f"the device refused: {one_line(line)}"
+            )
+    return bool(results)
+
+
+_COMPLAINTS = (
+    re.compile(r"\W*(?:fatal\s+)?error\b", re.IGNORECASE),
+    re.compile(
+        r"\b(?:errors?|fail(?:s|ed|ure)?|unable|cannot|could not|can't|denied|refused|rejected|invalid|illegal|unknown"
+        r"|not (?:found|allowed|permitted|recogni[sz]ed|available|connected|supported)|no such|timed? ?out|locked out"
+        r"|must (?:be|log)|please log)",
+        re.IGNORECASE,
+    ),
+)
+"""What a complaint looks like, the surest sign first: a banner, and what was printed before it, may stand above."""
+
+
+def words_of(lines: Sequence[str]) -> str:
+    """What a device says for itself, where it does not say what it should: its complaint, with the line behind it.
+
+    Without one the first line, which is the message of most tools, and the last one, as banners come first. Empty
+    where it says nothing.
+    """
+    told = [line[:LONGEST_LINE] for line in lines if any(map(str.isalnum, line)) and not _RESULT.match(line)]
+    for sign in _COMPLAINTS:
+        for number, line in enumerate(told):
+            if sign.match(line) if sign is _COMPLAINTS[0] else sign.search(line):
+                return " ".join(map(one_line, told[number : number + 2]))
+    ends = dict.fromkeys(map(one_line, (*told[:1], *told[-1:])))
+    return " … ".join(ends)
+
+
+def instead(lines: Sequence[str]) -> str:
+    """What an output says that is not what was asked for, to stand behind what is wrong with it."""
+    words = words_of(lines)
+    return f"it says: {words}" if words else "it is empty"
 
 
 def key(text: str) -> str:

@@ -18,6 +18,7 @@ SAMPLES = {
     "hsm_show_crlf_banner": "lunash-hsm-show",
     "partition_show": "lunash-partition-show",
     "partition_show_old": "lunash-partition-show",
+    "partition_list": "lunash-partition-list",
     "audit_show": "lunash-audit-show",
     "audit_show_no_daemon": "lunash-audit-show",
     "audit_status": "lunacm-audit-status",

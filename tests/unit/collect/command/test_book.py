@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.command.book import ABSENT, KEPT_PLACES, NOT_PRINTED, Book
+from hsm_agent.collect.command.parsers import PARSERS
 from hsm_agent.collect.shell.slots import parse as parse_slots
 from hsm_agent.collect.shell.text import Fact, Parsed
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
@@ -292,3 +293,18 @@ def test_partitions_of_one_name_keep_their_readings_apart() -> None:
     made.finish(1.0)
 
     assert {*made.seen[0]} == {"payments", "archive"}
+
+
+def test_a_damaged_row_costs_its_partition_the_figures_and_nobody_the_name() -> None:
+    made = book()
+    text = sample("partition_list")
+    made.read(0, PARSERS["lunash-partition-list"](text), 1.0)
+    made.finish(1.0)
+    damaged = PARSERS["lunash-partition-list"](text.replace("3464", "34b4"))
+    found = shown([*made.read(0, damaged, 2.0), *made.finish(2.0)])
+
+    assert found["code signing 2", "token_present"] == (1, "")
+    value, reason = found["code signing 2", "token_storage_used_bytes"]
+    assert (value, reason.split(":")[0]) == (None, "a row unlike the table's head")
+    assert found["payments", "token_objects"] == (0, "")
+    assert made.gone == ()

@@ -106,6 +106,17 @@ def test_one_token_that_two_commands_show_has_one_name_and_two_tokens_have_two()
     assert called(names, Identity("ePass", "", "slot 4"), run=5) == ["0 (2)"]
 
 
+def test_a_token_whose_label_could_not_be_read_keeps_its_name() -> None:
+    names = Names()
+    called(names, A, B)
+    unread = Identity("", "26F6AAAA", is_partial=True)
+
+    assert called(names, unread, B) == ["ePass", "26F6BBBB"]
+    assert called(names, A, B) == ["ePass", "26F6BBBB"]
+    assert called(Names(), unread) == ["26F6AAAA"]
+    assert names.known[0]["ePass"].label == "ePass"
+
+
 def test_the_label_of_one_may_be_the_number_of_another() -> None:
     names = Names()
     called(names, Identity("26F6BBBB", "1", "slot 0"), A)

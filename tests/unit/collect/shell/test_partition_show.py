@@ -96,7 +96,7 @@ def test_a_field_that_does_not_fit_has_no_value_and_shows_the_line(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("no partitions here\n", "this is not what partition show prints: it begins: no partitions here"),
+        ("no partitions here\n", "this is not what partition show prints: it says: no partitions here"),
         (sample("partition_show").replace("Name:                            archive", "Name: payments").replace("SN:", "Number:"), "two partitions are called 'payments'"),
         ("Partition Name:\nPartition Object Count: 3\n", "the output names no partition"),
         (sample("refused"), "the device refused"),

@@ -66,7 +66,7 @@ def test_a_group_that_takes_no_part_is_no_value() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("what\n", "no pattern fits the output; it begins: what"),
+        ("what\n", "no pattern fits the output; it says: what"),
         ("a 1\nCommand Result : 5 (no)\n", "the device refused"),
     ],
 )

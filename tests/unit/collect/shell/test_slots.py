@@ -59,9 +59,12 @@ def test_the_flags_of_a_verbose_listing() -> None:
 def test_no_slot_at_all_is_an_answer() -> None:
     assert parse("Available slots:\n") == parse("Available slots:\r\n")
     assert parse("Available slots:\n").whole
+    assert parse("No slots.\n") == parse("Available slots:\n")
 
 
-@pytest.mark.parametrize("text", ["", "error: Failed to load pkcs11 module\n"])
+@pytest.mark.parametrize(
+    "text", ["", "error: Failed to load pkcs11 module\n", "Available slots:\nerror: PKCS11 function failed\n"]
+)
 def test_an_output_that_is_none_fails_as_a_whole(text: str) -> None:
     with pytest.raises(Malformed, match="this is not what pkcs11-tool"):
         parse(text)

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from hsm_agent.collect.command.parsers import PARSERS
+from hsm_agent.collect.command.parsers import PARSERS, REGEX, read
+from hsm_agent.collect.patterns import compile_pattern
 from hsm_agent.collect.shell import text as shell_text
 from hsm_agent.collect.shell.text import Malformed
 
@@ -118,3 +119,46 @@ def test_no_output_takes_a_parser_long(name: str, line: str) -> None:
             PARSERS[name](text)
 
         assert time.process_time() - began < 1
+
+
+UNREACHABLE = "\nError:  Unable to communicate with HSM.\n        See the manual.\n"
+RESULTS = {
+    "none": "",
+    "refused": "\nCommand Result : 65535 (Luna Shell execution)\n",
+    "success": "\nCommand Result : 0 (Success)\n",
+}
+BANNER = "Authorised use only.\nAll is logged.\n\n"
+
+
+@pytest.mark.parametrize("result", RESULTS.values(), ids=[*RESULTS])
+@pytest.mark.parametrize(
+    "before", ["", BANNER, "\x1b[31m", "Available slots:\n"], ids=["bare", "banner", "colour", "heading"]
+)
+@pytest.mark.parametrize("parser", [*sorted(PARSERS), REGEX])
+def test_a_refusal_holds_the_devices_own_words(parser: str, before: str, result: str) -> None:
+    pattern = compile_pattern(r"queue (?P<custom_queue>\d+)")
+
+    with pytest.raises(Malformed) as caught:
+        read(parser, [pattern], (before + UNREACHABLE + result).encode())
+
+    assert "Error: Unable to communicate with HSM. See the manual." in str(caught.value)
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Welcome\nlunash:> hsm show\nERROR: HSM is not initialised\n", "ERROR: HSM is not initialised"),
+        ("Welcome\n*** Error 5: no route\n", "*** Error 5: no route"),
+        ("0 errors\nUnknown command: hsm\n", "0 errors Unknown command: hsm"),
+        ("HSM: busy\nError: try later\n", "Error: try later"),
+        ("Welcome to the HSM.\nPlease log in first.\n", "Please log in first."),
+        ("Welcome\nthe HSM sleeps\nGood night\n", "Welcome … Good night"),
+        ("one line\n\n---\n", "one line"),
+        ("---\n\n", ""),
+        (f"Error: {'x' * 500}\n{'y' * 500}\n", f"Error: {'x' * 72}… {'y' * 79}…"),
+    ],
+)
+def test_what_a_device_says_for_itself(text: str, words: str) -> None:
+    assert shell_text.words_of(shell_text.lines_of(text)) == words
