@@ -12,8 +12,8 @@ from hsm_agent.collect.shell.text import (
     Malformed,
     Parsed,
     check_result,
+    count,
     instead,
-    number,
     one_line,
     split_field,
     whole_lines,
@@ -35,7 +35,7 @@ def parse(text: str) -> Parsed:
     """Readings of every partition in the output. Raises Malformed where there is none, or the command failed."""
     lines = whole_lines(text)
     told = check_result(lines)
-    blocks = _blocks(lines)
+    blocks, strays = _blocks(lines)
     if not blocks:
         raise unlike("partition show", lines)
     named = _named(blocks)
@@ -43,23 +43,28 @@ def parse(text: str) -> Parsed:
         raise Malformed(f"{_NAMELESS}; {instead(lines)}")
     facts = [fact for name, (block, _) in named.items() for fact in _partition(name, block)]
     tokens = {name: token for name, (_, token) in named.items()}
-    # Without the shell's own last line nobody knows whether there was more to come.
-    return Parsed(facts=tuple(facts), whole=told and len(named) == len(blocks), tokens=tokens)
+    # Without the shell's own last line nobody knows whether there was more to come, and where the line is lost that
+    # begins a partition, it is among the lines of another one, or of none.
+    whole = told and not strays and len(named) == len(blocks) and not any(block.doubled for block in blocks)
+    return Parsed(facts=tuple(facts), whole=whole, tokens=tokens)
 
 
-def _blocks(lines: list[str]) -> list[Fields]:
-    """One part for each partition: it begins with whatever line begins the first one."""
+def _blocks(lines: list[str]) -> tuple[list[Fields], bool]:
+    """One part for each partition, beginning with the line that begins the first; and if one has no beginning."""
     pairs = [(pair, line) for line in lines if (pair := split_field(line)) is not None]
     starter = next((name for (name, _), _ in pairs if name in _STARTERS), None)
     if starter is None:
-        return []
+        return [], False
     blocks: list[Fields] = []
+    strays = False
     for (name, value), line in pairs:
         if name == starter:
             blocks.append(Fields())
         if blocks:
             blocks[-1].add(name, value, line)
-    return blocks
+        else:
+            strays = strays or name.startswith("partition ") or _ROLE_FIELD.fullmatch(name) is not None
+    return blocks, strays
 
 
 def _named(blocks: list[Fields]) -> dict[str, tuple[Fields, Identity]]:
@@ -89,7 +94,7 @@ def _partition(name: str, block: Fields) -> list[Fact]:
         sheet.fields = block
     sheet.add("token_present", 1)
     _storage(sheet)
-    sheet.take("token_objects", ["partition object count"], number)
+    sheet.take("token_objects", ["partition object count"], count)
     for field in block.values:
         _role_field(sheet, field)
     if mixed is None:

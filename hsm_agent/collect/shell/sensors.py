@@ -60,7 +60,7 @@ def parse(text: str) -> Parsed:
     for number, line in enumerate(lines):
         head = _head(_cells(line))
         if head is not None:
-            rows = _rows(lines[number + 1 :])
+            rows = _rows(lines[number + 1 :], head.cells)
             break
     else:
         raise unlike("status sensors", lines)
@@ -82,17 +82,18 @@ def _cells(line: str) -> list[str]:
     return _GAP.split(line.strip())
 
 
-def _rows(lines: list[str]) -> list[tuple[str, list[str]]]:
-    """The lines of the table: up to the first empty line after a row; ruled lines are left out."""
+def _rows(lines: list[str], most: int) -> list[tuple[str, list[str]]]:
+    """The lines of the table; ruled lines are left out. Behind an empty line only what has as many cells is a row."""
     rows: list[tuple[str, list[str]]] = []
+    ended = False
     for line in lines:
+        cells = _cells(line)
         if _RULE.fullmatch(line):
-            if rows and not line.strip():
-                break
-            continue
-        if ":" in line and len(_cells(line)) < _FEWEST_CELLS:
-            continue  # the shell's own last line, or a legend
-        rows.append((line, _cells(line)))
+            ended = ended or bool(rows and not line.strip())
+        elif ended and (len(cells) != most or _head(cells) is not None):
+            continue  # a legend, or the head once more
+        elif ":" not in line or len(cells) >= _FEWEST_CELLS:  # else the shell's own last line, or a legend
+            rows.append((line, cells))
     return rows
 
 

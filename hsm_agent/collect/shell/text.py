@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _FIELD = re.compile(r"\s*([^:]{1,80}):\s*(.*)$")
+_COUNT = re.compile(r"[0-9]{1,18}")
 _NUMBER = re.compile(r"(-?[0-9]{1,18}(?:\.[0-9]{1,9})?)")
 MOST_FACTS = 4000
 """Of one output. A device of a hundred partitions has half as many; more would fill every table the agent has."""
@@ -212,6 +213,13 @@ def number(value: str, line: str, units: str = "") -> float | int:
     if found is None:
         raise Malformed(f"no number as expected: {one_line(line)}")
     return as_number(found[1])
+
+
+def count(value: str, line: str) -> int:
+    """A number of things or bytes. Raises Malformed, also for what overflowed on its way and came out negative."""
+    if not _COUNT.fullmatch(value):
+        raise Malformed(f"no number as expected: {one_line(line)}")
+    return int(value)
 
 
 def as_number(digits: str) -> float | int:

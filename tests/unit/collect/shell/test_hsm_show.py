@@ -154,3 +154,13 @@ def test_an_output_that_is_none_fails_as_a_whole(text: str, said: str) -> None:
         parse(text)
 
     assert said in str(caught.value)
+
+
+def test_a_size_that_overflowed_leaves_the_storage_without_figures() -> None:
+    parsed = parse(
+        sample("hsm_show").replace("Space In Use (Bytes):                33554432", "Space In Use (Bytes): -2147483648")
+    )
+    said = "no number as expected: Space In Use (Bytes): -2147483648"
+
+    assert reasons(parsed) == {"hsm_storage_used_bytes": said, "hsm_storage_used_percent": said}
+    assert values(parsed)["hsm_storage_total_bytes"] == 33_554_432

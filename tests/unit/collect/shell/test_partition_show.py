@@ -135,3 +135,27 @@ def test_what_stands_behind_a_nul_is_no_part_of_a_name() -> None:
     parsed = parse(sample("partition_show").replace("payments\n", "payments\0\0rubbish\n"))
 
     assert {fact.resource for fact in parsed.facts} == {"payments", "archive"}
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "   Partition Name:                            payments\n",
+        "   Partition Name:                            archive\n",
+    ],
+)
+def test_where_the_line_is_lost_that_begins_a_partition_nobody_is_declared_gone(lost: str) -> None:
+    """Its other lines stand among another one's, or before the first."""
+    text = sample("partition_show")
+    assert lost in text
+
+    assert not parse(text.replace(lost, "")).whole
+    assert not parse(
+        text.replace(lost, "").replace("   Partition SN:                              700123011\n", "")
+    ).whole
+
+
+def test_a_number_that_overflowed_is_none() -> None:
+    found = reasons(parse(sample("partition_show").replace("Count:                    212", "Count: -2147483436")))
+
+    assert found["token_objects"] == "no number as expected: Partition Object Count: -2147483436"
