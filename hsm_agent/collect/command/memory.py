@@ -83,7 +83,10 @@ class TokenMemory:
 
 
 def _tokens(found: Mapping[str, Any]) -> dict[str, Identity]:
-    return {str(name): Identity(str(label), str(serial), str(place)) for name, (label, serial, place) in found.items()}
+    tokens = {name: Identity(label, serial, place) for name, (label, serial, place) in found.items()}
+    if not all(isinstance(text, str) for one in tokens.values() for text in (one.label, one.serial, one.place)):
+        raise TypeError("a token's label, serial number and slot are texts")
+    return tokens
 
 
 def _copy(known: Known) -> Known:

@@ -32,6 +32,8 @@ _HEADINGS = (
     (re.compile(r"partitions?"), "partition"),
 )
 """A column by its heading; what is one word here may be two there."""
+_MOST_WORDS = 16
+"""Of a head."""
 _STORAGE = ("total", "used", "free")
 _GAP = re.compile(r"\s{2,}")
 _RULE = re.compile(r"[\s+=_-]*")
@@ -81,6 +83,8 @@ def parse(text: str) -> Parsed:
 def _head(line: str) -> list[str]:
     """The columns of a table's head, in their order; empty where the line is none."""
     columns: list[str] = []
+    if len(line.split()) > _MOST_WORDS:
+        return []
     for cell in _GAP.split(line.strip().casefold()):
         meanings = [_meaning(cell)]
         if not meanings[0]:  # set close: each word is a heading

@@ -56,7 +56,16 @@ async def test_it_is_written_when_it_would_differ(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", '{"runs": []}', '{"runs": {"RUN": [1]}}', '{"runs": {"RUN": {"a": ["b"]}}}', "[" * 100_000, "\xff"],
+    [
+        "",
+        "[]",
+        '{"runs": []}',
+        '{"runs": {"RUN": [1]}}',
+        '{"runs": {"RUN": {"a": ["b"]}}}',
+        '{"runs": {"RUN": {"a": [1, null, []]}}}',
+        "[" * 100_000,
+        "\xff",
+    ],
 )
 async def test_a_file_that_is_not_usable_is_said_and_done_without(
     tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hsm_agent.collect.command.naming import MOST_REMEMBERED, Names
 from hsm_agent.collect.shell.text import Identity
@@ -132,3 +134,23 @@ def test_tokens_that_change_from_poll_to_poll_do_not_pile_up() -> None:
     assert len(names.known[0]) == 1 + 500 + MOST_REMEMBERED
     assert "0 1" not in names.known[0]
     assert "ePass" in names.known[0]
+
+
+_TOKENS = [
+    Identity(label, f"{number}", f"slot {number}") for number, label in enumerate(["a", "a", "b", "", "a", "2", ""])
+]
+
+
+@given(st.lists(st.lists(st.sampled_from(_TOKENS), unique=True), max_size=8), st.booleans())
+def test_whatever_comes_and_goes_every_token_keeps_a_name_of_its_own(
+    polls: list[list[Identity]], restarts: bool
+) -> None:
+    names, first = Names(), dict[str, str]()
+    for tokens in polls:
+        for token, name in zip(tokens, called(names, *tokens), strict=True):
+            assert first.setdefault(token.serial, name) == name
+        assert len({*first.values()}) == len(first)
+        if restarts:
+            again = Names()
+            again.known = {run: dict(known) for run, known in names.known.items()}
+            names = again
