@@ -78,7 +78,9 @@ def _few(patterns: tuple[str, ...]) -> tuple[str, ...]:
 
 def _name(name: str) -> str:
     if not name or _GLOB.search(name):
-        raise ValueError(f"not the name of one token or partition: {name!r}")
+        raise ValueError(
+            f"not the name of one token or partition: {name!r} (where a label holds * ? or [: its serial number)"
+        )
     return name
 
 

@@ -72,16 +72,18 @@ def _named(blocks: list[Fields]) -> dict[str, tuple[Fields, Identity]]:
 
     A part without the line of the name has been cut: it must not become a partition of another name.
     """
+    sheets = [Sheet(block) for block in blocks if _NAME in block.values]
+    tokens = [Identity(sheet.first(_NAME, "partition label"), sheet.first(*_SERIALS)) for sheet in sheets]
+    numbered = {token.label for token in tokens if token.serial}
     found: dict[str, tuple[Fields, Identity]] = {}
-    for block in blocks:
-        sheet = Sheet(block)
-        label, serial = sheet.first(_NAME, "partition label"), sheet.first(*_SERIALS)
-        if _NAME not in block.values or not (label or serial):
+    for sheet, token in zip(sheets, tokens, strict=True):
+        label, serial = token.label, token.serial
+        if not serial and (not label or label in numbered):  # of a name that stands twice one part is damaged
             continue
         name = next((name for name in (label, serial) if name and name not in found), "")
         if not name:
             raise Malformed(f"two partitions are called '{label or serial}'")
-        found[name] = (block, Identity(label, serial))
+        found[name] = (sheet.fields, token)
     return found
 
 

@@ -19,6 +19,7 @@ _EMPTY = re.compile(r"\s*\(empty\)\s*", re.IGNORECASE)
 _UNREADABLE = re.compile(
     r"\s*(?:\(token not recognized\)|\(?C_GetTokenInfo\(\) failed|\(?GetSlotInfo failed)", re.IGNORECASE
 )
+_ONCE = frozenset({"token label", "serial num", "token flags", "token state"})
 _LONGEST_PIN = re.compile(r"[0-9]{1,20}/([0-9]{1,20})")
 _PINS = {
     "token_pin": ("user pin count low", "final user pin try", "user pin locked"),
@@ -57,6 +58,8 @@ def parse(text: str) -> Parsed:
     """Readings of every slot. Raises Malformed where the output is not one."""
     lines = whole_lines(text)
     slots = _slots(lines)
+    first = next((number for number, line in enumerate(lines) if _SLOT.fullmatch(line)), len(lines))
+    has_strays = any(pair[0] in _ONCE for line in lines[:first] if (pair := split_field(line)) is not None)
     if not slots and not all(_HEADING.fullmatch(line) for line in lines if line.strip()):
         raise unlike("pkcs11-tool --list-slots", lines)
     if not slots and not any(map(str.strip, lines)):
@@ -72,7 +75,7 @@ def parse(text: str) -> Parsed:
         tokens[resource] = token
         facts += _token(slot, resource)
     # A last line that has no end was cut, and others after it may have been.
-    whole = text.endswith("\n") and not any(slot.trouble for slot in slots)
+    whole = text.endswith("\n") and not has_strays and not any(slot.trouble for slot in slots)
     return Parsed(facts=tuple(facts), whole=whole, tokens=tokens)
 
 
@@ -91,17 +94,28 @@ def _slots(lines: list[str]) -> list[_Slot]:
         elif _EMPTY.fullmatch(said):
             slot.is_empty = True
         elif found is None and (pair := split_field(line)) is not None:
+            if pair[0] in _ONCE and pair[0] in slot.fields:
+                slot.is_cut = True  # the line is lost that begins the next slot
+                slot.trouble = f"stands twice for this slot: {one_line(line)}"
             slot.fields.setdefault(*pair)
+    _find_cut(slots)
+    return slots
+
+
+def _find_cut(slots: list[_Slot]) -> None:
+    """Tell which slots have lost a line, or have the lines of two."""
     labels: set[str] = set()
     for slot in slots:
         label = slot.fields.get("token label", "")
         lost = next((name for name in ("token label", "serial num") if name not in slot.fields), "")
+        if "token label" in slot.fields and (slot.is_empty or slot.is_uninitialized):
+            slot.is_cut = True
+            slot.trouble = "the output shows a token and none for this slot"
         # Without a serial number a token is told from the others by its label.
-        if slot.has_token and (lost == "token label" or (lost and label in labels)):
+        elif slot.has_token and (lost == "token label" or (lost and label in labels)):
             slot.is_cut = True
             slot.trouble = f"the output has no line '{lost}' for this slot"
         labels.add(label)
-    return slots
 
 
 def _identity(slot: _Slot) -> Identity:
@@ -122,10 +136,10 @@ def _info(slot: _Slot, resource: str) -> Fact:
 
 def _no_token(slot: _Slot) -> list[Fact]:
     """A slot without a token, or with one that is not initialised or cannot be read, goes by its number."""
-    state = [Fact(metric="token_initialized", value=None, resource=slot.name, reason=slot.trouble)]
-    if slot.is_empty:
-        state = []
-    elif not slot.trouble:
+    state: list[Fact] = []
+    if slot.trouble:
+        state = [Fact(metric="token_initialized", value=None, resource=slot.name, reason=slot.trouble)]
+    elif not slot.is_empty:
         state = [Fact(metric="token_initialized", value=0, resource=slot.name)]
     return state if slot.is_cut else [*state, _info(slot, slot.name)]
 

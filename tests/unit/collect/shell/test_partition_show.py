@@ -159,3 +159,11 @@ def test_a_number_that_overflowed_is_none() -> None:
     found = reasons(parse(sample("partition_show").replace("Count:                    212", "Count: -2147483436")))
 
     assert found["token_objects"] == "no number as expected: Partition Object Count: -2147483436"
+
+
+def test_a_name_that_stands_twice_is_no_second_partition() -> None:
+    line = "   Partition Name:                            archive\n"
+    parsed = parse(sample("partition_show").replace(line, line * 2))
+
+    assert parsed.tokens == {"payments": Identity("payments", "700123011"), "archive": Identity("archive", "700123012")}
+    assert not parsed.whole

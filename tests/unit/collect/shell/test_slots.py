@@ -156,3 +156,23 @@ def test_one_slot_twice_is_two_resources() -> None:
 
     tokens = parse(text.replace(block, block * 4)).tokens
     assert [*tokens] == ["payments", "2c61068325", "slot 630394957", "slot 630394957 (2)"]
+
+
+@pytest.mark.parametrize(
+    "lost", ["Slot 1 (0x1): A key ring of a key server\n", "Slot 2 (0x2): A key ring of a key server\n"]
+)
+def test_where_the_line_is_lost_that_begins_a_slot_nobody_is_declared_gone(lost: str) -> None:
+    text = sample("pkcs11_tool_slots_one_label")
+    assert lost in text
+
+    assert parse(text).whole
+    assert not parse(text.replace(lost, "")).whole
+
+
+@pytest.mark.parametrize("state", ["  (empty)", "  token state:   uninitialized"])
+def test_a_token_and_none_in_one_slot_are_two_slots_whose_border_is_lost(state: str) -> None:
+    parsed = parse(sample("pkcs11_tool_slots_one_label") + state + "\n")
+
+    assert not parsed.whole
+    assert values(parsed, "signing")["token_present"] == 1
+    assert reasons(parsed)["token_initialized"] == "the output shows a token and none for this slot"
