@@ -5,15 +5,16 @@ A command that is not configured any more misses nobody: what it listed is dropp
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import logging
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from hsm_agent.collect.shell.text import Identity
+from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MOST_BYTES = 16 * 1024 * 1024
+_DISK_SECONDS = 5.0
 
 
 def digest_of(words: Sequence[str], parser: str) -> str:
@@ -39,18 +41,26 @@ class TokenMemory:
         self._path = directory / f"command-{quote(source, safe='')}.json"
         self._runs = tuple(runs)
         self._kept: Known | None = None
+        self._disk = Lane(str(self._path))
 
     async def load(self) -> Known:
         """Tokens seen before, by run and name."""
-        self._kept = await asyncio.to_thread(self._read)
-        return _copy(self._kept)
+        try:
+            self._kept = await self._disk.call(self._read, seconds=_DISK_SECONDS)
+        except StuckError as error:
+            log.warning("tokens missing since the last run are not noticed: %s", error)
+        return _copy(self._kept or {})
 
     async def keep(self, seen: Known) -> None:
         """Write the file if it would differ."""
         if seen == self._kept:
             return
         self._kept = _copy(seen)
-        await asyncio.to_thread(self._write, self._kept)
+        try:
+            await self._disk.call(partial(self._write, self._kept), seconds=_DISK_SECONDS)
+        except StuckError as error:
+            self._kept = None
+            log.warning("a restart will not miss these tokens: %s", error)
 
     def _read(self) -> Known:
         try:
