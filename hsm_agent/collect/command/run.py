@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.shell.text import one_line
+from hsm_agent.collect.shell.text import lines_of, one_line, words_of
 from hsm_agent.threads import Lanes, StuckError
 from hsm_agent.trust import UntrustedError, refuse_untrusted, trusted_uids
 
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _KEEPER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")))
 _REAP_SECONDS = 3.0
 _KEPT_ERROR_BYTES = 16 * 1024
+_KEPT_OUTPUT_BYTES = 64 * 1024
 _SAID_CHARACTERS = 160
 _NAMED_CHARACTERS = 48
 
@@ -199,12 +200,11 @@ def _end(code: int | None) -> str:
 
 
 def _said(pipes: _Pipes) -> str:
-    """The first line of standard error, and the last one, as banners come first; else the last of the output."""
-    lines = _lines(bytes(pipes.errors)) or _lines(bytes(pipes.output))[-1:]
-    if not lines:
-        return ""
-    last = f" … {lines[-1]}" if lines[-1] != lines[0] else ""
-    return f": {lines[0]}{last}"
+    """The first line of standard error, and the last one, as banners come first; and the device's own words."""
+    lines = _lines(bytes(pipes.errors))
+    ends = " … ".join(dict.fromkeys((*lines[:1], *lines[-1:])))
+    words = words_of(lines_of(bytes(pipes.output[:_KEPT_OUTPUT_BYTES]).decode("utf-8", "replace")))
+    return "".join(f": {said}" for said in (ends, words) if said)
 
 
 def _lines(data: bytes) -> list[str]:

@@ -9,9 +9,9 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Iterable, Mapping
 
+    from hsm_agent.collect.patterns import Pattern
     from hsm_agent.wire.ber import Oid, VarBind
     from hsm_agent.wire.snmp_trap import Trap
 
@@ -53,7 +53,7 @@ class Entry:
     component: tuple[Oid, ...] = ()
     note: Oid | None = None
     objects: Mapping[Oid, str] = field(default_factory=dict)
-    pattern: re.Pattern[str] | None = None
+    pattern: Pattern | None = None
     reads: Callable[[str], Said] | None = None
     clear_after: float | None = None
     clears_itself: bool = True
@@ -90,7 +90,7 @@ class Maps:
 
 def _change(entry: Entry, trap: Trap) -> Change | None:
     text = _note(entry, trap)
-    if entry.pattern is not None and not entry.pattern.search(text):
+    if entry.pattern is not None and not entry.pattern.fits(text):
         return None
     level, note, ends = entry.level, text, not entry.clears_itself
     if entry.reads is not None:

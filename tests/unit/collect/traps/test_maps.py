@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
+from hsm_agent.collect.patterns import compile_pattern
 from hsm_agent.collect.traps.maps import MAX_NOTE_OCTETS, Change, Entry, Level, Maps, Said, clean, cut, shown
 from hsm_agent.wire import ber
 from hsm_agent.wire.snmp import Version
@@ -42,8 +41,8 @@ def test_the_objects_of_an_entry_are_shown_by_name() -> None:
 
 def test_every_entry_that_applies_speaks_and_a_pattern_must_be_found() -> None:
     entries = [
-        Entry(trap=TRAP, alarm="psu", level=Level.WARNING, note=(*OWN, 3), pattern=re.compile("fail")),
-        Entry(trap=TRAP, alarm="psu", level=Level.CLEARED, note=(*OWN, 3), pattern=re.compile("^ok")),
+        Entry(trap=TRAP, alarm="psu", level=Level.WARNING, note=(*OWN, 3), pattern=compile_pattern("fail")),
+        Entry(trap=TRAP, alarm="psu", level=Level.CLEARED, note=(*OWN, 3), pattern=compile_pattern("^ok")),
         Entry(trap=TRAP, alarm="seen", level=Level.WARNING),
     ]
 
