@@ -38,6 +38,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "control.py": "tests/loopback/test_control.py: it is nothing without a socket",
     "collect/traps/listener.py": "tests/loopback/test_snmp_trap_listener.py: it is nothing without a socket",
     "collect/child.py": "tests/integration/test_pkcs11_process.py and test_canary_process.py: it is nothing without a process",
+    "keeper/start.py": "tests/unit/worker/test_main.py and canary/test_main.py: it is how both start",
     "collect/base.py": "declarations only; each collector's tests hold it",
     "deliver/base.py": "declarations only; each sink's tests hold it",
     "evaluate/defaults/tokens.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",

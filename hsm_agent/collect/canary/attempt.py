@@ -15,6 +15,7 @@ from hsm_agent.collect.canary import check as canary_check
 from hsm_agent.collect.canary import reasons as canary_reasons
 from hsm_agent.collect.canary.pin import Note, PinNotKept, Standing
 from hsm_agent.collect.canary.process import COMMAND, CanaryLost, CanaryProcess
+from hsm_agent.collect.child import MEMORY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +42,7 @@ class Job:
     mechanism: MechanismName
     pin: str = field(repr=False)
     command: Sequence[str] = COMMAND
+    memory_bytes: int = MEMORY_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,9 @@ class Signer:
         if len(self._stuck) >= _MOST_STUCK:
             raise SourceFailure(f"{len(self._stuck)} killed processes are stuck in the kernel: check the HSM's driver")
         try:
-            self._process = await CanaryProcess.start(job.source, job.environment, job.command, hide=job.pin)
+            self._process = await CanaryProcess.start(
+                job.source, job.environment, job.command, hide=job.pin, memory_bytes=job.memory_bytes
+            )
         except CanaryLost as lost:
             self._busy = False
             raise SourceFailure(str(lost)) from lost

@@ -92,6 +92,19 @@ def ended(returncode: int | None, function: str, slot: int | None, stderr: Seque
     return f"{how} in {where}: {_WHAT_TO_CHECK.get(function, 'check the vendor client and its version')}{said}"
 
 
+def nonsense(shown: str) -> str:
+    """Something else than answers came from the worker."""
+    return (
+        f"what came from the worker is no answer ({shown}), worker killed: the module writes to descriptors that are "
+        "not its own: tell its vendor"
+    )
+
+
+def ended_by_keeper(why: str, function: str, slot: int | None) -> str:
+    """A worker that was ended for what the module did to it."""
+    return f"{why}, worker killed in {place_text(function, slot)}: see whether the vendor knows of it, and its version"
+
+
 def returned(function: str, value: int, slot: int | None, *, luna: bool) -> str:
     """A call that returned something other than CKR_OK."""
     advice = (LUNA_ADVICE.get(value) if luna else None) or _ADVICE.get(value) or _WHAT_TO_CHECK.get(function)
