@@ -20,11 +20,12 @@ MOST_ANSWER_BYTES = 1024 * 1024
 _KEPT_LINES = 20
 _LOGGED_LINES = 100
 _LOGGED_CHARACTERS = 300
-_LINE_BYTES = 4 * _LOGGED_CHARACTERS
+_LINE_BYTES = 4 * _LOGGED_CHARACTERS + 256
+"""Longer than what is shown, so that what is to be hidden is not cut in two."""
 _FREE_BYTES = 1024 * 1024
 _PAUSE_SECONDS = 0.002
 """Between two reads of what prints more than that: 32 MB a second, at 500 turns of the loop."""
-_SHOWN_BYTES = 60
+_SHOWN_CHARACTERS = 60
 
 
 class Lines:
@@ -37,10 +38,22 @@ class Lines:
 
     def feed(self, data: bytes) -> list[tuple[bytes, int]]:
         """Lines that are whole now, each with how many of its bytes are left out."""
-        *ends, rest = data.split(b"\n")
-        lines = [self._ended(end) for end in ends]
-        self._take(rest)
+        end, *more = data.split(b"\n")
+        if not more:
+            self._take(end)
+            return []
+        most = self._most_bytes
+        lines = [self._ended(end), *((line[:most], max(0, len(line) - most)) for line in more[:-1])]
+        self._take(more[-1])
         return lines
+
+    def skip(self, data: bytes, lines: int) -> bytes:
+        """The last few lines of some data, where nobody wants the others."""
+        _, *ends = data.rsplit(b"\n", lines + 1)
+        if len(ends) <= lines:
+            return data
+        self._ended(b"")
+        return b"\n".join(ends)
 
     def end(self) -> list[tuple[bytes, int]]:
         """What is left at the end of the stream."""
@@ -142,7 +155,7 @@ class Pipes(asyncio.SubprocessProtocol, ABC):
         return None if found is None or self._answered + len(found) > self.asked else found
 
     def _refuse(self, data: bytes) -> None:
-        self.nonsense = self._clean(data[:_SHOWN_BYTES]) or "an empty line"
+        self.nonsense = self._clean(data[:_LINE_BYTES])[:_SHOWN_CHARACTERS] or "an empty line"
         self.ended = True
         transport = self._transport
         if transport is not None and transport.get_returncode() is None:
@@ -159,9 +172,17 @@ class Pipes(asyncio.SubprocessProtocol, ABC):
 
     def _print(self, data: bytes) -> None:
         """What the module prints goes to the log, line by line and bounded: some print for ever, some all they know."""
-        for line, dropped in self._printed.feed(data)[-max(_KEPT_LINES, _LOGGED_LINES + 1 - self._logged) :]:
-            self._log(line, dropped)
+        rest = data
+        if room := max(0, _LOGGED_LINES + 1 - self._logged):
+            *first, rest = data.split(b"\n", room)
+            self._log_all(b"".join(line + b"\n" for line in first))
+        # A chunk may hold tens of thousands of lines more.
+        self._log_all(self._printed.skip(rest, _KEPT_LINES))
         self._throttle.took(len(data), self._transport and self._transport.get_pipe_transport(ERRORS))
+
+    def _log_all(self, data: bytes) -> None:
+        for line, dropped in self._printed.feed(data):
+            self._log(line, dropped)
 
     def _log(self, line: bytes, dropped: int) -> None:
         whole = self._clean(line)

@@ -44,12 +44,14 @@ static void close_descriptors(const char *how)
         syscall(SYS_close_range, first, ~0U, 0);
 }
 
+/* Write that text for ever; each ~ in it is the end of a line. */
 static void keep_writing(const int *pipes, int count, const char *text)
 {
     static char block[65536 + 4096];
     size_t length = strlen(text), filled = 0;
     for (; length > 0 && length < 4096 && filled < 65536; filled += length)
-        memcpy(block + filled, text, length);
+        for (size_t i = 0; i < length; i++)
+            block[filled + i] = text[i] == '~' ? '\n' : text[i];
     while (filled > 0)
         for (int i = 0; i < count; i++)
             if (write(pipes[i], block, filled) < 0)

@@ -157,7 +157,7 @@ class FakeHsm:
         """Let a function (or `dlopen`) misbehave: hang_ms=, rv=, segv=1, abort=1, exit=, noise=text; None mends it.
 
         Or see trouble.c: fork=child|daemon, close=loop|range|all, leak_mb=, long_line=bytes, flood=text (to all
-        pipes), flood_threads=text (those of other threads, too), flood_errors=text.
+        pipes; each ~ in it ends a line), flood_threads=text (those of other threads, too), flood_errors=text.
         """
         for what, value in how.items():
             self.set(f"fault.{function}.{what}", value, token=token)

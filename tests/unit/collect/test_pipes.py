@@ -138,7 +138,43 @@ async def test_many_lines_are_logged_once_and_the_last_ones_kept(caplog: pytest.
     assert list(taken.stderr) == [str(number) for number in range(2980, 3000)]
 
 
-async def test_what_is_to_be_hidden_is_hidden_also_in_nonsense(caplog: pytest.LogCaptureFixture) -> None:
+async def test_one_chunk_of_many_lines_is_logged_from_its_beginning_and_kept_from_its_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    taken = pipes()
+    taken.pipe_data_received(2, b"half")
+    for start in range(0, 60_000, 30_000):
+        taken.pipe_data_received(2, b"".join(b"%d\n" % number for number in range(start, start + 30_000)) + b"half")
+
+    assert _said(caplog)[:2] == ["module of x says: half0", "module of x says: 1"]
+    assert len(_said(caplog)) == 101
+    assert list(taken.stderr) == [str(number) for number in range(59_980, 60_000)]
+    taken.pipe_data_received(2, b"way\n")
+    assert taken.stderr[-1] == "halfway"
+
+
+def test_skipping_leaves_the_last_lines_and_forgets_what_came_before() -> None:
+    lines = Lines(100)
+    lines.feed(b"old")
+
+    assert lines.skip(b"a\nb\nc", 2) == b"a\nb\nc"
+    assert lines.skip(b"a\nb\nc\nd", 2) == b"b\nc\nd"
+    assert lines.feed(b"b\nc\nd") == [(b"b", 0), (b"c", 0)]
+    assert lines.end() == [(b"d", 0)]
+
+
+async def test_what_is_to_be_hidden_is_not_cut_in_two(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    taken = pipes(hide="471108")
+    taken.pipe_data_received(2, "\U0001f511".encode() * 298 + b"471108\n")
+    taken.pipe_data_received(1, b"x" * 57 + b"471108\n")
+
+    assert "4711" not in caplog.text
+    assert taken.nonsense == f"{'x' * 57}(hi"
+
+
+async def test_what_is_to_be_hidden_is_hidden_is_hidden_also_in_nonsense(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     taken = pipes(hide="4711")
     taken.pipe_data_received(2, b"PIN 4711\n")
