@@ -54,7 +54,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "metrics/command.py": "tests/unit/test_metrics.py holds the whole table",
     "canary/__main__.py": "tests/unit/canary/test_main.py starts it",
     "canary/signing.py": "tests/integration/test_canary_softhsm.py: it is nothing without a token",
-    "collect/canary/process.py": "tests/integration/test_canary_softhsm.py: it is nothing without a process",
     "collect/certificate/fetch.py": "tests/loopback/test_certificate_endpoint.py: it is nothing without a socket",
     "evaluate/defaults/checks.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",
     "metrics/checks.py": "tests/unit/test_metrics.py holds the whole table",
