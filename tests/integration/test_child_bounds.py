@@ -120,7 +120,7 @@ async def test_a_module_that_takes_too_much_memory_is_ended_with_the_reason_and_
         poll = await polling
 
     assert poll.errors[0].startswith("the module took 1")
-    assert "MiB of resident memory, more than worker_memory (64 MiB), worker killed in C_GetSlotList" in poll.errors[0]
+    assert "MiB of resident memory, more than worker_memory (64 MiB), worker ended in C_GetSlotList" in poll.errors[0]
     assert poll.errors[0].endswith("a fresh worker went on")
     assert value(poll, "alpha", "token_present") == 1
 
@@ -130,7 +130,7 @@ async def test_memory_is_bounded_between_polls_and_while_the_library_is_being_lo
 ) -> None:
     fake.fault("dlopen", leak_mb=100, hang_ms=5000)
     async with source(tmp_path, fake.module, environment=fake.environment, worker_memory="64MiB", timeout="9s") as hsm:
-        with pytest.raises(SourceFailure, match=r"more than worker_memory \(64 MiB\), worker killed in dlopen"):
+        with pytest.raises(SourceFailure, match=r"more than worker_memory \(64 MiB\), worker ended in dlopen"):
             await hsm.poll()
 
 

@@ -114,7 +114,8 @@ class CanaryProcess(Child[_Pipes]):
         if code is None:
             return "the canary's process closed its pipe"
         if code < 0:
-            return f"the canary's process was killed by {signal.Signals(-code).name}"
+            why = " (if nobody did it, the kernel did, for want of memory)" if -code == signal.SIGKILL else ""
+            return f"the canary's process was killed by {signal.Signals(-code).name}{why}"
         return f"the canary's process ended with exit code {code}"
 
     def ask_to_end(self) -> None:
