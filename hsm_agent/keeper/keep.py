@@ -33,7 +33,7 @@ _LOOK_HARD_SECONDS = 0.5
 _LAST_ANSWERS_SECONDS = 1.0
 _ABANDONED_SECONDS = 0.7
 """How long what the library left behind is waited for: less than the agent waits for us."""
-_SCORE = 500
+_SCORE = 800
 _MOST_SCORE = 1000
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 

@@ -155,4 +155,4 @@ async def test_workers_go_first_when_the_host_is_out_of_memory(tmp_path: Path, f
         (worker,) = hsm.pids()
         score = int(Path(f"/proc/{worker}/oom_score_adj").read_text(encoding="ascii"))
 
-    assert score == min(1000, int(Path("/proc/self/oom_score_adj").read_text(encoding="ascii")) + 500)
+    assert score == min(1000, int(Path("/proc/self/oom_score_adj").read_text(encoding="ascii")) + 800)

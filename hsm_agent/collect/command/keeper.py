@@ -21,7 +21,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 CANNOT_START = 127
 """Exit status for a command that could not be executed, as in the shell; the reason is on standard error."""
 _SWEEP_SECONDS = 2.0
-_SCORE = 500
+_SCORE = 800
 _MOST_SCORE = 1000
 _NOT_OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """A service manager that stops the agent signals all its processes: the agent decides when this one is to end."""

@@ -175,7 +175,7 @@ def test_the_child_is_the_first_to_go_when_memory_is_short_and_leaves_no_core() 
     with kept(look + "__import__('resource').getrlimit(4)[1]); time.sleep(300)") as process:
         score, core = process.pids(2)
 
-    assert score == min(1000, int(Path("/proc/self/oom_score_adj").read_text(encoding="ascii")) + 500)
+    assert score == min(1000, int(Path("/proc/self/oom_score_adj").read_text(encoding="ascii")) + 800)
     assert core == 0
 
 
