@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
+from hsm_agent.collect.child import MEMORY_BYTES, WorkerMemory
 from hsm_agent.collect.environment import Environment
 from hsm_agent.collect.pkcs11 import luna_client
 from hsm_agent.collect.pkcs11 import memory as pkcs11_memory
@@ -68,6 +69,7 @@ class Pkcs11Settings(SourceSettings):
     reserved: str | None = None
     tokens: tuple[str, ...] = ("*",)
     rediscover_every: Annotated[Duration, Field(gt=0)] = 600.0
+    worker_memory: WorkerMemory = MEMORY_BYTES
     memory_total: dict[str, Size] = Field(default_factory=dict)
     sessions_max: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
     sessions_scope: Literal["auto", "token", "application"] = "auto"
@@ -142,6 +144,7 @@ class Pkcs11Collector:
             reserved=settings.reserved,
             environment=settings.environment,
             luna=settings.luna == "auto",
+            memory_bytes=settings.worker_memory,
         )
         self._fetcher = Fetcher(origin if command is None else replace(origin, command=command))
         periods = {
