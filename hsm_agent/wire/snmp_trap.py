@@ -5,6 +5,7 @@ Octets in, records out. Raises ber.DecodeError and nothing else. Whom to believe
 
 from __future__ import annotations
 
+import hashlib
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +21,7 @@ MAX_OCTETS = 8192
 """The longest datagram that is looked into: notifications have a few hundred octets, and reading one takes time."""
 MAX_VARBINDS = 128
 """As many are read, for the same reason: a list of 128 takes about a millisecond."""
+CONTENT_OCTETS = 12
 _GENERIC_TRAPS: Oid = (1, 3, 6, 1, 6, 3, 1, 1, 5)
 _ENTERPRISE_SPECIFIC = 6
 
@@ -42,8 +44,19 @@ class Drop(Enum):
     DIGEST = "auth-digest"
     TIME = "auth-time"
     DECRYPTION = "auth-privacy"
+    REPEATED = "repeated"
+    OUTDATED = "outdated"
     QUEUE = "queue-full"
     ALARMS = "alarms-full"
+
+
+class Origin(NamedTuple):
+    """Which message of which engine's time brought it. `digest` is the message's own, the same in any copy of it."""
+
+    engine_id: bytes
+    boots: int
+    time: int
+    digest: bytes
 
 
 class Trap(NamedTuple):
@@ -51,7 +64,8 @@ class Trap(NamedTuple):
 
     Two OIDs are made from a v1 trap: RFC 3584 puts a 0 between enterprise and number, and many vendors number their
     SNMPv2 notifications without it, which that RFC cannot give back. `plain_oid` is the one without, else the same.
-    `request_id` is the same in every repetition of an inform; a v1 trap has none.
+    `request_id` and `content`, a hash of all variable bindings with sysUpTime, are the same in every repetition of an
+    inform; a v1 trap has neither. `origin` is that of an authentic v3 message.
     """
 
     oid: Oid
@@ -60,6 +74,8 @@ class Trap(NamedTuple):
     version: Version
     inform: bool
     request_id: int = 0
+    content: bytes = b""
+    origin: Origin | None = None
 
 
 def read_trap_v1(data: bytes, position: int, end: int) -> Trap:
@@ -90,5 +106,6 @@ def read_notification(varbinds: bytes, version: Version, *, inform: bool, reques
     found = snmp.read_varbinds(varbinds, MAX_VARBINDS)
     for position, varbind in enumerate(found[:2]):  # some agents leave sysUpTime out
         if varbind.name == SNMP_TRAP_OID and isinstance(varbind.value, tuple):
-            return Trap(varbind.value, varbind.value, found[position + 1 :], version, inform, request_id)
+            content = hashlib.blake2b(varbinds, digest_size=CONTENT_OCTETS).digest()
+            return Trap(varbind.value, varbind.value, found[position + 1 :], version, inform, request_id, content)
     raise DecodeError(Reason.OID)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.unit.evaluate.recorded import Recorded
 
 SNMP_TEXT_OCTETS = 255
-LABELS = {"login-attempts": {"role"}, "role-locked": {"role"}}
+LABELS = {"login-attempts": {"role"}, "role-locked": {"role"}, "traps-malformed": {"sender", "authentic"}}
 """Labels that every reading of a rule's metrics has, so that its text may name them."""
 
 
@@ -104,6 +104,7 @@ def test_the_default_rules_are_those_of_the_promise() -> None:
         "spool-failed",
         "vendor-alarm",
         "traps-refused",
+        "traps-malformed",
         "traps-lost",
     }
 

@@ -7,7 +7,7 @@ import pytest
 from hsm_agent.wire import ber
 from hsm_agent.wire.ber import DecodeError
 from hsm_agent.wire.snmp import PduType, Version
-from hsm_agent.wire.snmp_trap import Drop, read_notification, read_trap_v1
+from hsm_agent.wire.snmp_trap import CONTENT_OCTETS, Drop, read_notification, read_trap_v1
 from tests.fakes.traps import ASSERTED, FAN, LUNA, REFERENCE, text, v1_pdu, varbinds
 
 REFERRED = (ber.VarBind(REFERENCE, ber.OCTET_STRING, ASSERTED.encode()),)
@@ -16,7 +16,8 @@ REFERRED = (ber.VarBind(REFERENCE, ber.OCTET_STRING, ASSERTED.encode()),)
 def test_a_v2_notification_is_its_oid_and_its_own_varbinds() -> None:
     trap = read_notification(b"".join(varbinds()), Version.V2C, inform=True, request_id=7)
 
-    assert trap == (FAN, FAN, REFERRED, Version.V2C, True, 7)
+    assert trap[:6] == (FAN, FAN, REFERRED, Version.V2C, True, 7)
+    assert len(trap.content) == CONTENT_OCTETS
 
 
 def test_a_notification_without_uptime_is_understood() -> None:
@@ -44,7 +45,7 @@ def test_what_names_no_notification_is_malformed(listed: bytes) -> None:
 def test_a_v1_trap_of_an_enterprise_has_both_oids_that_it_can_mean() -> None:
     pdu = v1_pdu()
 
-    assert read_trap_v1(pdu, 0, len(pdu)) == ((*LUNA, 0, 2), FAN, REFERRED, Version.V1, False, 0)
+    assert read_trap_v1(pdu, 0, len(pdu)) == ((*LUNA, 0, 2), FAN, REFERRED, Version.V1, False, 0, b"", None)
 
 
 @pytest.mark.parametrize(("generic", "last"), [(0, 1), (2, 3), (5, 6)])

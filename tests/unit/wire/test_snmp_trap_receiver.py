@@ -82,11 +82,8 @@ def test_a_v2c_inform_is_acknowledged_with_what_it_said() -> None:
         pytest.param(v2c(pdu()), Drop.PDU, id="a GET"),
         pytest.param(v2c(notification_pdu(kind=PduType.RESPONSE)), Drop.PDU, id="a response"),
         pytest.param(v2c(notification_pdu(), version=Version.V1), Drop.PDU, id="a v2 trap in v1"),
-        pytest.param(v2c(v1_pdu()), Drop.MALFORMED, id="a v1 trap in v2c"),
-        pytest.param(v2c(b"", version=Version.V1), Drop.MALFORMED, id="no PDU"),
         pytest.param(v2c()[:-1], Drop.MALFORMED, id="cut short"),
         pytest.param(b"", Drop.MALFORMED, id="nothing"),
-        pytest.param(v2c(snmp.encode_pdu(PduType.INFORM, 1, 0, 0, ())), Drop.MALFORMED, id="an inform of nothing"),
         pytest.param(
             ber.encode(ber.SEQUENCE, ber.encode_integer(2) + ber.encode_octets(COMMUNITY)), Drop.VERSION, id="version 2"
         ),
@@ -95,6 +92,19 @@ def test_a_v2c_inform_is_acknowledged_with_what_it_said() -> None:
 )
 def test_what_is_no_notification_of_a_known_sender_is_dropped(message: bytes, why: Drop) -> None:
     assert receive(message) == Dropped(why)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(v2c(v1_pdu()), id="a v1 trap in v2c"),
+        pytest.param(v2c(b"", version=Version.V1), id="no PDU"),
+        pytest.param(v2c(snmp.encode_pdu(PduType.INFORM, 1, 0, 0, ())), id="an inform of nothing"),
+        pytest.param(V3(keys=AUTH_HERE, inner=snmp.encode_pdu(PduType.INFORM, 1, 0, 0, ())).encode(), id="by v3"),
+    ],
+)
+def test_what_a_known_sender_says_and_nobody_can_read_is_known_to_be_from_it(message: bytes) -> None:
+    assert receive(message) == Dropped(Drop.MALFORMED, None, authentic=True)
 
 
 def test_without_communities_and_users_nobody_is_heard() -> None:
@@ -133,13 +143,34 @@ def test_a_v3_trap_that_fails_a_check_is_dropped_and_names_its_engine(message: V
 @pytest.mark.parametrize(
     ("message", "why"),
     [
-        pytest.param(v3_trap(keys=AUTH_THERE, inner=b"\xa7\x00"), Drop.MALFORMED, id="authentic and malformed"),
         pytest.param(v3_trap(keys=AUTH_THERE, model=4), Drop.VERSION, id="another security model"),
         pytest.param(V3(keys=PRIV_HERE, flags=snmp_v3.PRIVACY, inner=INFORM), Drop.MALFORMED, id="privacy alone"),
     ],
 )
 def test_a_v3_message_that_is_none_is_dropped(message: V3, why: Drop) -> None:
     assert receive(message.encode()) == Dropped(why)
+
+
+def test_a_malformed_v3_trap_is_known_to_be_its_engines() -> None:
+    found = receive(v3_trap(keys=AUTH_THERE, inner=b"\xa7\x00").encode())
+
+    assert found == Dropped(Drop.MALFORMED, None, f"engine ID {SENDER_ENGINE.hex()}", authentic=True)
+
+
+@pytest.mark.parametrize(
+    "message", [v3_trap(keys=AUTH_THERE), V3(keys=AUTH_HERE, inner=INFORM)], ids=["trap", "inform"]
+)
+def test_a_v3_notification_names_its_message(message: V3) -> None:
+    datagram = message.encode()
+
+    first, copy = heard(receive(datagram)).trap.origin, heard(receive(datagram)).trap.origin
+    other = heard(receive(replace(message, message_id=9).encode())).trap.origin
+
+    assert first is not None
+    assert other is not None
+    assert first == copy
+    assert first[:3] == other[:3] == (message.engine_id, message.boots, message.time)
+    assert first.digest != other.digest
 
 
 def test_a_trap_of_an_unknown_engine_is_dropped_with_the_engine_id_to_configure() -> None:
@@ -240,9 +271,3 @@ def test_a_v3_trap_under_our_own_engine_is_nobodys() -> None:
     outcome = receive(V3(keys=AUTH_HERE, inner=notification_pdu(), flags=snmp_v3.AUTH).encode())
 
     assert outcome == Dropped(Drop.PDU)
-
-
-def test_an_inform_that_names_no_notification_is_not_acknowledged() -> None:
-    empty = snmp.encode_pdu(PduType.INFORM, 1, 0, 0, ())
-
-    assert receive(V3(keys=AUTH_HERE, inner=empty).encode()) == Dropped(Drop.MALFORMED)
