@@ -113,7 +113,7 @@ class HttpServer:
         self._auth = BasicAuth()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="http-writer")
         self._web_config = WatchedWebConfig(settings.web_config)
-        self._complained_at = -COMPLAIN_SECONDS
+        self._complained: dict[str, float] = {}
         self._listener: socket.socket | None = None
         self._web: web.Server | None = None
         self._task: asyncio.Task[None] | None = None
@@ -189,11 +189,13 @@ class HttpServer:
         users = self._web_config.current.users
         if users:
             try:
-                allowed = await self._auth.allows(users, request.headers.get("Authorization", ""))
+                allowed = await self._auth.allows(users, request.headers.get("Authorization", ""), request.remote)
             except TooManyChecksError:
+                self._complain("too many passwords wait to be checked; one was turned away", request)
                 return plain(HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": "1"})
             if not allowed:
-                self._complain(request)
+                if "Authorization" in request.headers:
+                    self._complain("wrong user or password", request)
                 return plain(HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": 'Basic realm="hsm-agent", charset="UTF-8"'})
         if request.path not in PATHS:
             return plain(HTTPStatus.NOT_FOUND)
@@ -216,12 +218,12 @@ class HttpServer:
         body = await loop.run_in_executor(self._writer, document, present)
         return respond(HTTPStatus.OK, body, "application/json")
 
-    def _complain(self, request: web.BaseRequest) -> None:
-        # Once a minute: whoever guesses must not fill the log.
+    def _complain(self, what: str, request: web.BaseRequest) -> None:
+        # Once a minute each: whoever guesses must not fill the log.
         now = time.monotonic()
-        if now - self._complained_at >= COMPLAIN_SECONDS and "Authorization" in request.headers:
-            self._complained_at = now
-            log.warning("http: wrong user or password from %s", request.remote)
+        if now - self._complained.get(what, -COMPLAIN_SECONDS) >= COMPLAIN_SECONDS:
+            self._complained[what] = now
+            log.warning("http: %s from %s", what, request.remote)
 
 
 def document(present: Snapshot) -> bytes:
