@@ -18,6 +18,7 @@ from hsm_agent.evaluate.rules import PRESENCE
 from hsm_agent.evaluate.silences import Silence
 from hsm_agent.model import EventKind, number_text
 from hsm_agent.pipeline import new_id
+from hsm_agent.plain import one_line
 from hsm_agent.serve.selection import near, select
 from hsm_agent.serve.snapshot import value_now
 from hsm_agent.serve.status import status
@@ -157,7 +158,7 @@ class Acts:
 
     async def silence(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
         """Hold back raises and changes for a while."""
-        seconds, reason = request.get("seconds"), str(request.get("reason", "")).strip()
+        seconds, reason = request.get("seconds"), one_line(str(request.get("reason", ""))).strip()
         if not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_SILENCE_SECONDS:
             raise ControlError("a silence lasts more than nothing and a year at the most")
         if not reason:

@@ -15,6 +15,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from hsm_agent.metrics import METRICS
+from hsm_agent.plain import harmless
 from hsm_agent.serve.negotiation import offers, preference
 from hsm_agent.serve.snapshot import value_now
 from hsm_agent.version import VERSION
@@ -128,7 +129,7 @@ def _merge(fixed: _Labels, own: Labels, configured: Labels) -> _Labels:
     merged = {label_name(name): value for name, value in configured}
     merged |= {label_name(name): value for name, value in own}
     merged |= fixed
-    return {name: _encodable(value) for name, value in merged.items()}
+    return {name: _shown(value) for name, value in merged.items()}
 
 
 def label_name(name: str) -> str:
@@ -139,6 +140,6 @@ def label_name(name: str) -> str:
     return f"_{legal}" if not legal or legal[0].isdigit() else legal
 
 
-def _encodable(value: str) -> str:
-    # A lone surrogate, left by a decoder, would cost the operator the whole page.
-    return value.encode("utf-8", "replace").decode("utf-8")
+def _shown(value: str) -> str:
+    """Fit to be shown, and to be encoded; the format has an escape for line breaks of its own."""
+    return value if value.isprintable() else "\n".join(map(harmless, value.split("\n")))

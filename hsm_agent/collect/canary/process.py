@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.child import REAP_SECONDS, Child
+from hsm_agent.plain import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +75,7 @@ class _Pipes(asyncio.SubprocessProtocol):
         text = line.decode("utf-8", "replace")
         if self._hidden:
             text = text.replace(self._hidden, "(hidden)")
-        text = "".join(char if char.isprintable() else "\ufffd" for char in text)[:_LOGGED_CHARACTERS]
+        text = harmless(text)[:_LOGGED_CHARACTERS]
         if self._logged <= _LOGGED_LINES:
             log.info("module of %s says: %s", self._source, text)
         elif self._logged == _LOGGED_LINES + 1:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.child import REAP_SECONDS, Child
 from hsm_agent.collect.pkcs11 import reasons as pkcs11_reasons
+from hsm_agent.plain import harmless
 from hsm_agent.worker.page import NO_SLOT, PLACE, SIZE, STEP
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class _Pipes(asyncio.SubprocessProtocol):
 
     def _print(self, line: bytes) -> None:
         """What the module prints goes to the log, line by line and bounded: some print for ever."""
-        text = "".join(char if char.isprintable() else "\ufffd" for char in line.decode("utf-8", "replace"))
+        text = harmless(line.decode("utf-8", "replace"))
         self.stderr.append(text[:_LOGGED_LINE_CHARACTERS])
         self._logged += 1
         if self._logged <= _LOGGED_STDERR_LINES:

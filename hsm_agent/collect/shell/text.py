@@ -7,8 +7,9 @@ matter either. A field that stands twice with different values has none.
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass, field
+
+from hsm_agent.plain import harmless
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _FIELD = re.compile(r"\s*([^:]{1,80}):\s*(.*)$")
@@ -46,19 +47,14 @@ class Parsed:
 
 def one_line(text: str, most: int = _SHOWN_CHARACTERS) -> str:
     """Foreign text for a log or a reason: one line, without control characters, cut."""
-    shown = "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
+    shown = harmless(" ".join(text.split()))
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
 def lines_of(text: str) -> list[str]:
     """Lines without escape sequences, carriage returns and other control characters, tabs as two spaces."""
-    plain = _ESCAPE.sub("", text).replace("\r\n", "\n").replace("\r", "\n").replace("\t", "  ")
-    # Most lines are printable, and to see that is a hundred times as fast.
-    return [(line if line.isprintable() else "".join(map(_printable, line))).rstrip() for line in plain.split("\n")]
-
-
-def _printable(char: str) -> str:
-    return "\ufffd" if unicodedata.category(char) in {"Cc", "Cs"} else char
+    bare = _ESCAPE.sub("", text).replace("\r\n", "\n").replace("\r", "\n").replace("\t", "  ")
+    return [harmless(line).rstrip() for line in bare.split("\n")]
 
 
 def whole_lines(text: str) -> list[str]:

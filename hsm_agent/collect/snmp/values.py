@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hsm_agent.plain import harmless
+
 if TYPE_CHECKING:
     from hsm_agent.collect.snmp.profile import Value
 
@@ -40,7 +42,7 @@ class Unreadable:
 
 
 def text_of(raw: Raw) -> str:
-    """A value as text: octets as UTF-8 or else Latin-1, an OID with dots; no control characters, and not for ever."""
+    """A value as text: octets as UTF-8 or else Latin-1, an OID with dots; fit to be shown, and not for ever."""
     if isinstance(raw, int):
         return str(raw)
     if isinstance(raw, tuple):
@@ -49,7 +51,7 @@ def text_of(raw: Raw) -> str:
         text = raw.decode()
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
-    return "".join(character for character in text if character.isprintable()).strip()[:_LONGEST_TEXT]
+    return harmless(text.strip("\0 \t\r\n"))[:_LONGEST_TEXT]
 
 
 def understood(value: Value, raw: Raw, now: float) -> float | int | str | Unreadable | None:

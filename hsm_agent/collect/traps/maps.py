@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
+
+from hsm_agent.plain import one_line
 
 if TYPE_CHECKING:
     import re
@@ -131,9 +132,8 @@ def shown(varbind: VarBind, octets: int) -> str:
 
 
 def clean(text: str, octets: int) -> str:
-    """The text in one line, without control, format and unassigned characters, spaces squeezed, cut."""
-    plain = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text)
-    return cut(" ".join(plain.split()), octets)
+    """The text in one line, fit to be shown, spaces squeezed, cut."""
+    return cut(" ".join(one_line(text).split()), octets)
 
 
 def cut(text: str, octets: int) -> str:

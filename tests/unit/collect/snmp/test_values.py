@@ -36,7 +36,7 @@ def meaning(raw: Raw, **keys: Any) -> object:
         pytest.param(b"absence", {"states": {"absence": None}, "read": "number"}, None, id="nothing there"),
         pytest.param(b"3", {"states": {"absence": None}, "read": "number"}, 3, id="a number beside states"),
         pytest.param(b"", {}, None, id="an empty text"),
-        pytest.param(b" a\x00b ", {"read": "text"}, "ab", id="a text"),
+        pytest.param(b" a\x00b \r\n\x00", {"read": "text"}, "a\ufffdb", id="a text"),
         pytest.param(3, {"read": "text", "states": {3: "three"}}, "three", id="a text for a number"),
         pytest.param(4, {"read": "text", "states": {3: "three"}}, "4", id="a text without a state"),
         pytest.param((1, 3, 6), {"read": "text"}, "1.3.6", id="an OID"),

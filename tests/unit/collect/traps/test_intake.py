@@ -11,7 +11,7 @@ from hsm_agent.collect.traps.heard import MOST_INFORMS_EACH, Place
 from hsm_agent.collect.traps.intake import MOST_SENDERS, Intake, permitted
 from hsm_agent.collect.traps.maps import Change, Level, Maps
 from hsm_agent.collect.traps.vendors import LUNA
-from hsm_agent.collect.traps.waiting import MOST_WAITING, MOST_WAITING_EACH
+from hsm_agent.collect.traps.waiting import MOST_WAITING_EACH
 from hsm_agent.wire.snmp import PduType
 from hsm_agent.wire.snmp_trap import MAX_OCTETS, Drop
 from hsm_agent.wire.snmp_trap_receiver import SendingUser, TrapReceiver
@@ -209,32 +209,6 @@ def test_a_flood_of_one_sender_is_bounded_and_its_informs_are_not_acknowledged()
     assert len(desk.intake.waiting) == 1, "what was dropped is news when it is repeated"
     assert desk.dropped == {"queue-full": 2}
     assert desk.intake.received == MOST_WAITING_EACH + 4
-
-
-def test_many_that_flood_do_not_keep_out_who_says_little() -> None:
-    desk = Desk()
-    for number in range(MOST_WAITING):
-        desk.handle(v2c(), f"192.0.2.{10 + number // MOST_WAITING_EACH}")
-
-    desk.handle(INFORM, "192.0.2.1")
-    desk.handle(INFORM, "192.0.2.10")
-
-    assert len(desk.intake.waiting) == MOST_WAITING
-    assert desk.intake.waiting.first("192.0.2.1") is not None
-    assert desk.dropped == {"queue-full": 2}
-
-
-def test_a_full_room_has_no_place_for_one_that_says_as_much_as_all_the_others() -> None:
-    desk = Desk()
-    for number in range(MOST_WAITING):
-        desk.handle(v2c(), f"192.0.2.{number // 8}")
-
-    for _ in range(9):
-        desk.handle(v2c(), "192.0.2.200")
-
-    assert len(desk.intake.waiting) == MOST_WAITING
-    assert desk.dropped == {"queue-full": 9}
-    assert desk.intake.waiting.first("192.0.2.200") is not None
 
 
 def test_damage_is_counted_by_device_and_by_who_can_have_sent_it() -> None:
