@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from hsm_agent import systemd
@@ -22,7 +23,7 @@ from hsm_agent.selfwatch import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from hsm_agent.agent import Agent
     from hsm_agent.deliver import AnySink
@@ -39,6 +40,15 @@ def held_certificates(sinks: Iterable[AnySink]) -> dict[str, bytes]:
         if tls is not None:
             held |= {sink.name: tls.own_certificates, f"{sink.name}{AUTHORITIES}": tls.authorities}
     return {resource: pem for resource, pem in held.items() if pem}
+
+
+def revocation_readings(sinks: Iterable[AnySink], now: float) -> Iterator[Reading]:
+    """How long the revocation lists of the sinks' TLS hold; one that names no end says nothing."""
+    for sink in sinks:
+        tls = sink.tls if isinstance(sink, SyslogSinkSettings) else None
+        if tls is not None and tls.crl_ends is not None and isfinite(tls.crl_ends):
+            left = tls.crl_ends - now
+            yield Reading(source=AGENT_SOURCE, resource=sink.name, metric="crl_seconds_left", value=left, time=now)
 
 
 class Rounds:
@@ -74,6 +84,7 @@ class Rounds:
             *spool_readings(agent.spool.stats(), now),
             *sink_readings(agent.store.sinks, now, time.monotonic()),
             *processes,
+            *revocation_readings(agent.loaded.config.deliver, now),
             Reading(source=AGENT_SOURCE, resource="", metric="event_loop_lag_seconds", value=lag, time=now),
             *(age for source in agent.sources.running.values() for age in source.runner.age()),
         ]

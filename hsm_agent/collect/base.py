@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
 from pydantic import Field
 
-from hsm_agent.settings import Duration, Strict
+from hsm_agent.settings import Deadline, Interval, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -107,8 +107,8 @@ class SourceSettings(Strict, ABC):
     """What the settings of every kind of source have. A kind adds `kind: Literal[...]`, its own keys and `build`."""
 
     name: Annotated[str, Field(min_length=1)]
-    every: Annotated[Duration, Field(gt=0)] = 60.0
-    timeout: Annotated[Duration, Field(gt=0)] = 10.0
+    every: Interval = 60.0
+    timeout: Deadline = 10.0
     labels: dict[str, str] = Field(default_factory=dict)
 
     @abstractmethod

@@ -12,7 +12,7 @@ from hsm_agent.deliver.snmp_peer import Peer
 from hsm_agent.deliver.snmp_trap import TrapSink
 from hsm_agent.model import Guarantee, Severity
 from hsm_agent.secret import Secret
-from hsm_agent.settings import Duration, Strict
+from hsm_agent.settings import Deadline, Interval, Strict
 from hsm_agent.snmp_user import SnmpUser, trap_receiver_line
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ class SnmpSinkSettings(Strict):
     """None: inform for v3, trap for v2c."""
     community: Secret | None = None
     user: SnmpUser | None = None
-    timeout: Annotated[Duration, Field(gt=0, le=60)] = 2.0
+    timeout: Annotated[Deadline, Field(le=60)] = 2.0
     """Seconds an answer is waited for before the inform is sent again."""
     retries: Annotated[int, Field(ge=0, le=_MAX_RETRIES)] = 3
     minimum_severity: Severity = Severity.WARNING
-    heartbeat: Annotated[Duration, Field(gt=0)] | None = None
+    heartbeat: Interval | None = None
     bind: Annotated[str, AfterValidator(source_address)] | None = None
 
     @property

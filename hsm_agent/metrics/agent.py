@@ -39,6 +39,13 @@ METRICS = (
         "Events it never gets: refused for ever, or dropped by a full spool.",
         COMMUNICATION,
     ),
+    Metric(
+        "crl_seconds_left",
+        "seconds",
+        "gauge",
+        "Time until the revocation list of a sink's TLS ends; behind it no receiver is let in.",
+        COMMUNICATION,
+    ),
     Metric("event_loop_lag_seconds", "seconds", "gauge", "Longest delay of the event loop since the last reading."),
     Metric("process_cpu_seconds_total", "seconds", "counter", "CPU time of the agent, and of each worker by name."),
     Metric(

@@ -20,7 +20,7 @@ from hsm_agent.collect.command.parsers import REGEX, ParserName, read
 from hsm_agent.collect.command.run import Runner, find, name_of
 from hsm_agent.collect.shell import patterns as shell_patterns
 from hsm_agent.collect.shell.text import Malformed, one_line
-from hsm_agent.settings import Duration, Size, Strict
+from hsm_agent.settings import Deadline, Interval, Size, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -83,8 +83,8 @@ class CommandSettings(SourceSettings):
 
     kind: Literal["command"]
     runs: Annotated[tuple[RunSettings, ...], AfterValidator(_one_or_more)]
-    every: Annotated[Duration, Field(gt=0)] = 300.0
-    timeout: Annotated[Duration, Field(gt=0)] = 30.0
+    every: Interval = 300.0
+    timeout: Deadline = 30.0
     environment: dict[str, str] = Field(default_factory=dict)
     output_limit: Annotated[Size, Field(gt=0, le=16 * 1024 * 1024)] = 256 * 1024
     resource: str = ""
