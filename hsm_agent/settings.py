@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+
+from hsm_agent.globs import checked_glob
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -73,6 +75,8 @@ Interval = Annotated[float, BeforeValidator(interval)]
 """Seconds between two times, 10 ms at least."""
 Deadline = Annotated[float, BeforeValidator(deadline)]
 """Seconds, 1 ms at least."""
+Glob = Annotated[str, AfterValidator(checked_glob)]
+"""A glob on names, of bounded length."""
 Size = Annotated[int, BeforeValidator(size)]
 """Bytes, written plain or with a unit."""
 LocalPath = Annotated[Path, BeforeValidator(_resolve)]

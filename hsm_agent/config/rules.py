@@ -23,7 +23,7 @@ from hsm_agent.evaluate.rules import (
     Rule,
 )
 from hsm_agent.model import Severity
-from hsm_agent.settings import Duration, Interval, Strict, duration
+from hsm_agent.settings import Duration, Glob, Interval, Strict, duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,9 +55,9 @@ class _AtLeastOne(Strict):
 class MatchSettings(Strict):
     """Globs on what a rule watches."""
 
-    source: str = "*"
-    resource: str = "*"
-    labels: dict[str, str] = Field(default_factory=dict)
+    source: Glob = "*"
+    resource: Glob = "*"
+    labels: dict[str, Glob] = Field(default_factory=dict)
 
     def build(self) -> Match:
         """The rule's own form."""

@@ -23,8 +23,8 @@ def select(present: Snapshot, metric: str, *, source: str, resource: str, labels
         reading
         for reading in present.readings
         if metric in {reading.metric, exposed_name(reading.metric)}
-        and fnmatch.fnmatchcase(reading.source, source)
-        and fnmatch.fnmatchcase(reading.resource, resource)
+        and fnmatch.glob_matches(reading.source, source)
+        and fnmatch.glob_matches(reading.resource, resource)
         and labels.items() <= labels_of(reading, present).items()
     ]
 

@@ -23,7 +23,7 @@ from hsm_agent.collect.pkcs11.fetch import Fetcher, Origin
 from hsm_agent.collect.pkcs11.parse import parse, slots_watched
 from hsm_agent.collect.pkcs11.raw import mask
 from hsm_agent.collect.pkcs11.rhythm import Group, Rhythm
-from hsm_agent.settings import Interval, LocalPath, Size, Strict
+from hsm_agent.settings import Glob, Interval, LocalPath, Size, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,7 +63,7 @@ class Pkcs11Settings(SourceSettings):
     module: LocalPath
     environment: Environment = Field(default_factory=dict)
     reserved: str | None = None
-    tokens: tuple[str, ...] = ("*",)
+    tokens: tuple[Glob, ...] = ("*",)
     rediscover_every: Interval = 600.0
     memory_total: dict[str, Size] = Field(default_factory=dict)
     sessions_max: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
