@@ -122,8 +122,8 @@ class TrapReceiver:
                 return self._receive_v3(datagram, position, end, address, now)
             if version in {Version.V1, Version.V2C}:
                 return self._receive_community(Version(version), datagram, position, end)
-        except DecodeError:
-            return Dropped(Drop.MALFORMED)
+        except DecodeError as error:
+            return Dropped(Drop.MALFORMED, detail=str(error))
         return Dropped(Drop.VERSION)
 
     def _receive_community(self, version: Version, datagram: bytes, position: int, end: int) -> Outcome:
@@ -133,8 +133,8 @@ class TrapReceiver:
             return Dropped(Drop.COMMUNITY)
         try:
             return self._read_community(version, given, datagram, position, end)
-        except DecodeError:
-            return Dropped(Drop.MALFORMED, authentic=True)
+        except DecodeError as error:
+            return Dropped(Drop.MALFORMED, None, str(error), authentic=True)
 
     @staticmethod
     def _read_community(version: Version, given: bytes, datagram: bytes, position: int, end: int) -> Outcome:
@@ -164,8 +164,8 @@ class TrapReceiver:
         if isinstance(request, Request):
             try:
                 trap = read_notification(request.varbinds, Version.V3, inform=True, request_id=request.request_id)
-            except DecodeError:
-                return Dropped(Drop.MALFORMED, authentic=True)
+            except DecodeError as error:
+                return Dropped(Drop.MALFORMED, None, str(error), authentic=True)
             answer = self._authority.respond(request, 0, 0, (request.varbinds,))
             return Heard(trap._replace(origin=_origin(parameters)), answer)
         cause = self._authority.counters.last
@@ -199,8 +199,8 @@ class TrapReceiver:
             if pdu.pdu_type is not PduType.TRAP:
                 return Dropped(Drop.PDU, None, detail)
             trap = read_notification(pdu.varbinds, Version.V3, inform=False, request_id=pdu.request_id)
-        except DecodeError:
-            return Dropped(Drop.MALFORMED, None, detail, authentic=True)
+        except DecodeError as error:
+            return Dropped(Drop.MALFORMED, None, f"{error}; {detail}", authentic=True)
         return Heard(trap._replace(origin=_origin(parameters)))
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.collect.traps.alarms import Happening, Sent
 from hsm_agent.collect.traps.heard import Heard, Place
+from hsm_agent.collect.traps.maps import damage
 from hsm_agent.collect.traps.waiting import Notice, WaitingRoom
 from hsm_agent.model import Reading
 from hsm_agent.wire import snmp_trap_receiver as receiving
@@ -110,9 +111,14 @@ class Intake:
             self.drop(Drop.REPEATED, sender)
             return
         changes = self._maps.read(trap)
+        damaged, name = damage(trap), ".".join(map(str, trap.oid))
+        if damaged:
+            self._note_damage(sender, authentic=True)
+            self._say(sender, f"a value of trap {name} cannot be decoded: {damaged}")
         if not changes:
-            self.unmapped += 1
-            self._say(sender, f"trap {'.'.join(map(str, trap.oid))} means nothing here: name it in maps")
+            if not damaged:
+                self.unmapped += 1
+                self._say(sender, f"trap {name} means nothing here: name it in maps")
             if answer is not None:
                 send(answer)
             return

@@ -12,11 +12,13 @@ from hsm_agent.collect.traps.intake import MOST_SENDERS, Intake, permitted
 from hsm_agent.collect.traps.maps import Change, Level, Maps
 from hsm_agent.collect.traps.vendors import LUNA
 from hsm_agent.collect.traps.waiting import MOST_WAITING_EACH
+from hsm_agent.wire import ber
 from hsm_agent.wire.snmp import PduType
 from hsm_agent.wire.snmp_trap import MAX_OCTETS, Drop
 from hsm_agent.wire.snmp_trap_receiver import SendingUser, TrapReceiver
 from tests.fakes.snmp_messages import AUTH_USER, ENGINE_ID, NOW, V3, engine, pdu
-from tests.fakes.traps import COMMUNITY, FAN, SENDER_ENGINE, notification_pdu, text, v2c, v3_trap
+from tests.fakes.traps import ASSERTED, COMMUNITY, FAN, REFERENCE, SENDER_ENGINE, notification_pdu, text, v2c, v3_trap
+from tests.fakes.traps import LUNA as LUNA_TRAPS
 
 WALL = 1_700_000_000.0
 NOTE = "ipmievd[812] in messages of luna-a:172.20.11.40, 2014 Apr 3 15:47:30"
@@ -232,6 +234,19 @@ def test_damage_is_counted_by_device_and_by_who_can_have_sent_it() -> None:
         (0, (("authentic", "yes"), ("sender", "other"))),
         (2, (("authentic", "no"), ("sender", "other"))),
     ]
+
+
+def test_a_trap_with_a_damaged_value_is_judged_by_the_others_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk()
+    broken = ber.encode_varbind((*LUNA_TRAPS, 99), b"\x02\x09" + bytes(range(1, 10)))
+    desk.handle(v2c(notification_pdu(FAN, broken, text(REFERENCE, ASSERTED))))
+    desk.handle(v2c(notification_pdu(UNKNOWN, broken)))
+
+    (notice,) = desk.intake.waiting
+    assert notice.happenings[0].change.note == NOTE
+    assert (desk.intake.received, desk.intake.unmapped, desk.dropped) == (2, 0, {})
+    assert desk.intake.malformed["luna-a", True] == 2
+    assert f"a value of trap {'.'.join(map(str, FAN))} cannot be decoded: INTEGER of 9 octets" in caplog.text
 
 
 def test_forged_senders_do_not_silence_the_log_about_a_device(caplog: pytest.LogCaptureFixture) -> None:
