@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
+import struct
 import time
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ _DATAGRAMS_A_WAKE_UP = 16  # at most about a millisecond each; then others get t
 _COMPLAIN_SECONDS = 60.0
 _IP_PKTINFO = 8  # ip(7); the socket module has no name for it before 3.14
 _ANCILLARY_OCTETS = 128
+_SO_MEMINFO = 55  # asm-generic/socket.h, as the next two in linux/sock_diag.h
+_MEMINFO = struct.Struct("9I")
+_MEMINFO_DROPS = 8
 _ANY = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound to
 
 
@@ -60,6 +64,14 @@ class Listener:
         """Where it listens, with the port the kernel chose where 0 was asked for."""
         host, port = self._socket.getsockname()[:2]
         return host, port
+
+    def dropped(self) -> int:
+        """Datagrams that the kernel dropped since the socket was bound, as its buffer was full."""
+        try:
+            found = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        except OSError:  # a kernel before 4.12
+            return 0
+        return int(_MEMINFO.unpack(found)[_MEMINFO_DROPS]) if len(found) == _MEMINFO.size else 0
 
     def start(self) -> None:
         """Answer from now on."""

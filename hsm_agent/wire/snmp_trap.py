@@ -46,6 +46,7 @@ class Drop(Enum):
     DECRYPTION = "auth-privacy"
     REPEATED = "repeated"
     OUTDATED = "outdated"
+    SOCKET = "socket-full"
     QUEUE = "queue-full"
     ALARMS = "alarms-full"
 

@@ -241,3 +241,18 @@ async def test_a_flood_is_bounded_counted_and_survived(tmp_path: Path) -> None:
     send(one, RAISE)
     assert levels(await one.poll()) == {"luna-a fan": 1}
     await one.close()
+
+
+async def test_what_the_kernel_drops_is_counted(tmp_path: Path) -> None:
+    one = listener(tmp_path, every="50ms")
+    await one.poll()
+    big = v2c(notification_pdu((*OWN, 7), text((*OWN, 9), "x" * 7000)))
+    send(one, *[big] * 400)  # more than the socket's buffer holds, before the event loop has its turn
+
+    async with asyncio.timeout(10):
+        told: dict[str, int] = {}
+        while told.get("socket-full", 0) + told.get("received", 0) < 400:
+            told = counted(await one.poll())
+
+    assert told["socket-full"] > 0
+    await one.close()

@@ -81,6 +81,7 @@ class Intake:
         self._wall = wall
         self._names: dict[str, str | None] = {}
         self._spoken: dict[str, float] = {}
+        self._unread = 0
 
     def handle(self, datagram: bytes, address: str, send: Send) -> None:
         """Take a datagram; `send` answers it, at once or later."""
@@ -139,6 +140,14 @@ class Intake:
         if pushed is not None:
             pushed.refuse()
             self.drop(Drop.QUEUE, pushed.sender)
+
+    def note_unread(self, counts: Sequence[int]) -> None:
+        """Datagrams that the kernel dropped unread, by socket, since each was bound: nobody knows what they said."""
+        unread = sum(counts)
+        if unread > self._unread:
+            self.dropped[Drop.SOCKET] += unread - self._unread
+            self._say("any address", f"{unread - self._unread} datagrams came faster than they could be read")
+        self._unread = unread
 
     def _note_damage(self, sender: str, *, authentic: bool) -> None:
         self.malformed[self._devices.get(sender, OTHER_SENDERS), authentic] += 1

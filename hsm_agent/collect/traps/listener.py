@@ -96,6 +96,7 @@ class TrapListener:
             await self._wait(self._intake)
             waited = self._monotonic() - began
         intake = self._intake
+        intake.note_unread([listener.dropped() for listener in self._listeners])
         self._take(intake)
         if self._unsaved:
             await self._save(intake)

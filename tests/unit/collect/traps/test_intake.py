@@ -2,73 +2,25 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
-
 import pytest
 
 from hsm_agent.collect.traps.alarms import Happening, Sent
-from hsm_agent.collect.traps.heard import MOST_INFORMS_EACH, Place
-from hsm_agent.collect.traps.intake import MOST_SENDERS, Intake, permitted
-from hsm_agent.collect.traps.maps import Change, Level, Maps
-from hsm_agent.collect.traps.vendors import LUNA
+from hsm_agent.collect.traps.heard import MOST_INFORMS_EACH
+from hsm_agent.collect.traps.intake import MOST_SENDERS, permitted
+from hsm_agent.collect.traps.maps import Change, Level
 from hsm_agent.collect.traps.waiting import MOST_WAITING_EACH
 from hsm_agent.wire import ber
 from hsm_agent.wire.snmp import PduType
 from hsm_agent.wire.snmp_trap import MAX_OCTETS, Drop
-from hsm_agent.wire.snmp_trap_receiver import SendingUser, TrapReceiver
-from tests.fakes.snmp_messages import AUTH_USER, ENGINE_ID, NOW, V3, engine, pdu
-from tests.fakes.traps import ASSERTED, COMMUNITY, FAN, REFERENCE, SENDER_ENGINE, notification_pdu, text, v2c, v3_trap
+from tests.fakes.snmp_messages import AUTH_USER, ENGINE_ID, V3, pdu
+from tests.fakes.trap_desk import NETWORKS, WALL, Desk
+from tests.fakes.traps import ASSERTED, FAN, REFERENCE, SENDER_ENGINE, notification_pdu, text, v2c, v3_trap
 from tests.fakes.traps import LUNA as LUNA_TRAPS
 
-WALL = 1_700_000_000.0
 NOTE = "ipmievd[812] in messages of luna-a:172.20.11.40, 2014 Apr 3 15:47:30"
 INFORM = v2c(notification_pdu(kind=PduType.INFORM))
 UNKNOWN = (1, 3, 6, 1, 4, 1, 32473, 9)
 THERE = AUTH_USER.localize(SENDER_ENGINE)
-NETWORKS = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
-
-
-class Desk:
-    """An intake with a clock to turn, and how often it woke somebody."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-        self.woken = 0
-        self.sent: list[bytes] = []
-        self.intake = Intake(
-            "traps",
-            receiver=TrapReceiver(
-                engine=engine(), communities=(COMMUNITY,), users=(SendingUser(AUTH_USER, (SENDER_ENGINE,)),)
-            ),
-            maps=Maps(LUNA),
-            networks=NETWORKS,
-            wake=self.wake,
-            monotonic=lambda: self.now,
-            wall=lambda: WALL,
-            devices={"192.0.2.1": "luna-a"},
-        )
-
-    def wake(self) -> None:
-        self.woken += 1
-
-    def handle(self, message: bytes, address: str = "192.0.2.1") -> bytes | None:
-        """What is answered at once."""
-        before = len(self.sent)
-        self.intake.handle(message, address, self.sent.append)
-        return self.sent[-1] if len(self.sent) > before else None
-
-    def store(self) -> None:
-        """Fetch all that waits, put it on disk, and acknowledge it."""
-        heard = self.intake.heard
-        for notice in [self.intake.waiting.leave(one.sender) for one in list(self.intake.waiting)]:
-            notice.note(WALL, Place.TAKEN)
-            heard.store(heard.kept(WALL, ()))
-            if notice.acknowledge is not None:
-                notice.acknowledge()
-
-    @property
-    def dropped(self) -> dict[str, int]:
-        return {drop.value: count for drop, count in self.intake.dropped.items() if count}
 
 
 def test_a_trap_waits_with_its_sender_and_its_time() -> None:
@@ -247,6 +199,17 @@ def test_a_trap_with_a_damaged_value_is_judged_by_the_others_and_counted(caplog:
     assert (desk.intake.received, desk.intake.unmapped, desk.dropped) == (2, 0, {})
     assert desk.intake.malformed["luna-a", True] == 2
     assert f"a value of trap {'.'.join(map(str, FAN))} cannot be decoded: INTEGER of 9 octets" in caplog.text
+
+
+def test_what_the_kernel_dropped_is_counted_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk()
+    for counts in ([0, 0], [3, 0], [3, 4], [0], [2]):
+        desk.intake.note_unread(counts)
+
+    assert desk.dropped == {"socket-full": 9}
+    assert [record.getMessage() for record in caplog.records] == [
+        "source traps: any address: 3 datagrams came faster than they could be read"
+    ]
 
 
 def test_forged_senders_do_not_silence_the_log_about_a_device(caplog: pytest.LogCaptureFixture) -> None:
