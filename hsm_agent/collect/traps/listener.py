@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 250
-"""Notifications that one poll takes in: the event loop is not to be held up, and the next poll comes at once."""
+"""Notifications that one poll takes in; the next poll comes at once."""
+NOTICES_A_TURN = 16
+"""Then others have theirs: to look for room in a full table takes half a millisecond."""
 
 
 class TrapListener:
@@ -97,7 +99,7 @@ class TrapListener:
             waited = self._monotonic() - began
         intake = self._intake
         intake.note_unread([listener.dropped() for listener in self._listeners])
-        self._take(intake)
+        await self._take(intake)
         if self._unsaved:
             await self._save(intake)
         now = self._wall()
@@ -203,12 +205,11 @@ class TrapListener:
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
 
-    def _take(self, intake: Intake, *, everything: bool = False) -> None:
+    async def _take(self, intake: Intake, *, everything: bool = False) -> None:
         """Take in what waits, of each sender up to the second turn of one alarm.
 
         Each turn is judged, however fast they come, and who sends many of them holds up nobody but himself.
         """
-        self._woken.clear()
         if self._alarms.expire(self._wall()):
             self._unsaved = True
         left = MOST_WAITING if everything else MOST_AT_ONCE
@@ -221,6 +222,9 @@ class TrapListener:
                 turned |= turns
                 left -= 1
                 self._judge(intake, intake.waiting.leave(sender))
+                if left % NOTICES_A_TURN == 0:
+                    await asyncio.sleep(0)
+        self._woken.clear()  # what still waits is not waited for
 
     def _judge(self, intake: Intake, notice: Notice) -> None:
         """Take in what one notification said; what was not taken as a whole is not acknowledged."""
@@ -259,7 +263,7 @@ class TrapListener:
     async def close(self) -> None:
         """Close the sockets; what came and was not judged yet is on disk for the next start."""
         if self._intake is not None:
-            self._take(self._intake, everything=True)
+            await self._take(self._intake, everything=True)
             if self._unsaved:
                 await self._save(self._intake)
         self._unbind()
