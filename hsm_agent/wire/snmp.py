@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from hsm_agent.wire import ber
+from hsm_agent.wire import ber, ber_values
 from hsm_agent.wire.ber import DecodeError, Reason, VarBind
 
 if TYPE_CHECKING:
@@ -99,15 +99,18 @@ def read_pdu(data: bytes, position: int, end: int) -> Pdu:
     return Pdu(pdu_type, request_id, first, second, data[start:stop])
 
 
-def read_names(varbinds: bytes) -> tuple[Oid, ...]:
-    """The names in an encoded list of variable bindings; the values must be well-formed and are dropped."""
-    names = []
+def read_names(varbinds: bytes, most: int = MAX_MESSAGE) -> tuple[Oid, ...]:
+    """The names in an encoded list of variable bindings, up to `most`; the values must be well-formed and are dropped.
+
+    A request is dropped for the damage that snmpd drops it for.
+    """
+    names: list[Oid] = []
     position, end = 0, len(varbinds)
-    while position < end:
+    while position < end and len(names) < most:
         start, stop = ber.enter(varbinds, position, end, ber.SEQUENCE)
         name, value = ber.read_oid(varbinds, start, stop)
         if varbinds[value:stop] != ber.NULL:
-            ber.finish(ber.read_value(varbinds, value, stop)[2], stop)
+            ber.finish(ber_values.read_value(varbinds, value, stop)[2], stop)
         names.append(name)
         position = stop
     return tuple(names)
@@ -133,9 +136,9 @@ def _read_varbind(data: bytes, start: int, stop: int) -> VarBind:
     name: Oid = ()
     try:
         name, start = ber.read_oid(data, start, stop)
-        return VarBind(name, *ber.read_value(data, start, stop)[:2])
+        return VarBind(name, *ber_values.read_value(data, start, stop)[:2])
     except DecodeError:
-        return VarBind(name, data[start] if start < stop else ber.NULL_TAG, ber.undecodable(data, start, stop))
+        return VarBind(name, data[start] if start < stop else ber.NULL_TAG, ber_values.undecodable(data, start, stop))
 
 
 def encode_value(tag: int, value: ber.Value) -> bytes:
