@@ -10,35 +10,39 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
 
 REPLACEMENT = "\ufffd"
 _JOINERS = "\u200c\u200d"
+_JOINED = f"[^\x00-\x7f{REPLACEMENT}{_JOINERS}]"
+_LOOSE = re.compile(f"(?<!{_JOINED})[{_JOINERS}]|[{_JOINERS}](?!{_JOINED})")
 _BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _KNOWN_CHARACTERS = 4096
+
+
+class _Fit(dict[int, str]):
+    """For str.translate: what stands for a character; only so many are remembered."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        if char.isprintable() or char in _JOINERS:
+            shown = char
+        else:
+            shown = " " if unicodedata.category(char) == "Zs" else REPLACEMENT
+        if len(self) < _KNOWN_CHARACTERS:
+            self[code] = shown
+        return shown
+
+
+_FIT = _Fit()
 
 
 def harmless(text: str) -> str:
     """The text, each character that is not fit to be shown replaced by U+FFFD, each other space by a common one."""
     if text.isprintable():  # the common case, a hundred times as fast
         return text
-    return "".join(
-        char if char in _JOINERS and _joins(text, at) else _fit(char) for at, char in enumerate(text)
-    )  # fmt: skip
+    return _LOOSE.sub(REPLACEMENT, text.translate(_FIT))
 
 
 def one_line(text: str) -> str:
     """The same, but runs of control characters and line breaks become one space: what was several lines is read on."""
     return text if text.isprintable() else harmless(_BREAKS.sub(" ", text))
-
-
-def _joins(text: str, at: int) -> bool:
-    around = text[at - 1 : at + 2] if at else ""
-    return len(around) == 3 and all(not char.isascii() and char.isprintable() for char in (around[0], around[2]))  # noqa: PLR2004 - one, the joiner, one
-
-
-@lru_cache(_KNOWN_CHARACTERS)
-def _fit(char: str) -> str:
-    if char.isprintable():
-        return char
-    return " " if unicodedata.category(char) == "Zs" else REPLACEMENT
