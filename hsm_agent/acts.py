@@ -10,10 +10,11 @@ import logging
 import math
 import time
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.base import AlarmHolder
-from hsm_agent.control import ControlError, Verb
+from hsm_agent.control import ANSWER_SECONDS, ControlError, Verb
 from hsm_agent.evaluate.rules import PRESENCE
 from hsm_agent.evaluate.silences import Silence
 from hsm_agent.globs import checked_glob
@@ -23,6 +24,7 @@ from hsm_agent.plain import one_line
 from hsm_agent.serve.selection import near, select
 from hsm_agent.serve.snapshot import value_now
 from hsm_agent.serve.status import status
+from hsm_agent.threads import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TEST_SECONDS = 30.0
+STATUS_SECONDS = 60.0
+ENTRIES_A_PAGE = 500
 LONGEST_SILENCE_SECONDS = 366 * 86400.0
 _LOOK_AGAIN_SECONDS = 0.1
 
@@ -43,16 +47,17 @@ class Acts:
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
+        self._writing = Lane("control socket: the status")
 
     def verbs(self) -> dict[str, Verb]:
         """All verbs by name."""
         return {
-            "status": Verb(self.status, acts=False),
+            "status": Verb(self.status, acts=False, seconds=STATUS_SECONDS),
             "reading": Verb(self.reading, acts=False),
             "spool-list": Verb(self.spool_list, acts=False),
             "spool-show": Verb(self.spool_show, acts=False),
             "spool-drop": Verb(self.spool_drop, acts=True),
-            "test-notification": Verb(self.test_notification, acts=True),
+            "test-notification": Verb(self.test_notification, acts=True, seconds=ANSWER_SECONDS),
             "forget": Verb(self.forget, acts=True),
             "silence": Verb(self.silence, acts=True),
             "silence-end": Verb(self.end_silence, acts=True),
@@ -61,7 +66,7 @@ class Acts:
 
     async def status(self, _request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
         """Everything that is known now."""
-        return await asyncio.to_thread(status, self._agent.snapshot())
+        return await self._writing.call(partial(status, self._agent.snapshot()), seconds=STATUS_SECONDS)
 
     async def reading(self, request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
         """The readings that are meant, infinity as the text `inf`; names of other metrics where there are none."""
@@ -80,9 +85,14 @@ class Acts:
             found.append({**known, "labels": dict(reading.labels), "reason": reading.reason, "value": shown})
         return {"readings": found, "near": [] if found else near(present, metric)}
 
-    async def spool_list(self, _request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
-        """What is still to be delivered."""
-        return {"entries": [_summary(entry) for entry in await self._agent.spool.entries()]}
+    async def spool_list(self, request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
+        """What is still to be delivered, a page at a time: `next` is the `after` of the next one, if there is one."""
+        after = request.get("after", 0)
+        if not isinstance(after, int):
+            raise ControlError("`after` is the number that the page before said")
+        found = await self._agent.spool.entries(after=after, most=ENTRIES_A_PAGE)
+        more = {"next": found[-1].seq} if len(found) == ENTRIES_A_PAGE else {}
+        return {"entries": [_summary(entry) for entry in found], **more}
 
     async def spool_show(self, request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
         """One entry whole."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import os
 import re
 import socket
 import ssl
-import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Self
+
+from hsm_agent.threads import Lanes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,11 +108,14 @@ async def endpoints(address: Address, *, kind: socket.SocketKind, bind: str | No
 
     Looked up anew each time: a receiver may move.
     """
-    found = await _lookup(address.host, address.port, kind)
+    try:
+        found = await resolve(address.host, address.port, kind)
+    except OSError as error:
+        raise OSError(f"{address.host}: {error.strerror or error}") from error
     local = None if bind is None else (bind, 0)
     result = [
         Endpoint(family=family, remote=remote, local=local)
-        for family, remote in dict.fromkeys(found)
+        for family, remote in found
         if bind is None or family == _family(bind)
     ]
     if not result:
@@ -123,32 +127,19 @@ def _family(text: str) -> int:
     return socket.AF_INET6 if _ip(text).version == 6 else socket.AF_INET  # noqa: PLR2004  # the number is its name
 
 
-async def _lookup(host: str, port: int, kind: socket.SocketKind) -> list[tuple[int, SocketAddress]]:
-    # Not the loop's executor: a resolver that hangs would hold one of its few threads, and the end of the process
-    # waits for those.
+_LOOKUP_SECONDS = 3600.0  # whoever asks has a shorter deadline of its own
+_lookups = Lanes()
+
+
+async def resolve(host: str, port: int, kind: socket.SocketKind) -> list[tuple[int, SocketAddress]]:
+    """Address families and socket addresses of a host, in the resolver's order. Raises OSError.
+
+    A resolver that hangs costs a thread for each name, and whoever asks no more than the caller's own deadline.
+    """
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[list[tuple[int, SocketAddress]]] = loop.create_future()
-
-    def tell(result: list[tuple[int, SocketAddress]] | OSError) -> None:
-        if answer.done():
-            return
-        if isinstance(result, OSError):
-            answer.set_exception(result)
-        else:
-            answer.set_result(result)
-
-    def look_up() -> None:
-        result: list[tuple[int, SocketAddress]] | OSError
-        try:
-            found = socket.getaddrinfo(host, port, type=kind)
-            result = [(int(family), _socket_address(remote)) for family, _, _, _, remote in found]
-        except OSError as error:
-            result = OSError(f"{host}: {error.strerror or error}")
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits for the answer
-            loop.call_soon_threadsafe(tell, result)
-
-    threading.Thread(target=look_up, name=f"look-up {host}", daemon=True).start()
-    return await answer
+    look_up = partial(socket.getaddrinfo, host, port, type=kind)
+    found = await _lookups.call((loop, host), f"the look-up of {host}", look_up, seconds=_LOOKUP_SECONDS)
+    return list(dict.fromkeys((int(family), _socket_address(remote)) for family, _, _, _, remote in found))
 
 
 def _socket_address(remote: tuple[object, ...]) -> SocketAddress:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hsm_agent.crew import Crew
@@ -14,7 +15,7 @@ from hsm_agent.evaluate.book import Book, active
 from hsm_agent.evaluate.rules import Ruleset
 from hsm_agent.model import AGENT_SOURCE, Event, EventKind, Severity
 from hsm_agent.parts import Sinks, Sources
-from hsm_agent.pipeline import Pipeline, new_id
+from hsm_agent.pipeline import STALLED_SECONDS, Pipeline, new_id
 from hsm_agent.selfwatch import own_status
 from hsm_agent.serve.engine_state import start_engine
 from hsm_agent.serve.http import HttpServer
@@ -22,18 +23,35 @@ from hsm_agent.serve.snapshot import Snapshot, missing, snapshot
 from hsm_agent.serve.snmp import Responder, SnmpServerSettings
 from hsm_agent.spool import Spool
 from hsm_agent.store import Store
+from hsm_agent.threads import Lane, Lanes, StuckError
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from hsm_agent.config.load import Loaded
     from hsm_agent.config.tree import Config
 
 log = logging.getLogger(__name__)
 
+STATE_SECONDS = 10.0
+HOST_NAME_SECONDS = 3.0
 COLD_START = (1, 3, 6, 1, 6, 3, 1, 1, 5, 1)  # RFC 3418, snmpTraps
 AUTHENTICATION_FAILURE = (1, 3, 6, 1, 6, 3, 1, 1, 5, 5)
+
+
+async def host_name(*, otherwise: str, find: Callable[[], str] = socket.getfqdn) -> str:
+    """The host's full name; where no resolver knows it, or none answers soon, `otherwise`."""
+    host = socket.gethostname()
+    try:
+        host = await Lane("the look-up of this host's own name").call(find, seconds=HOST_NAME_SECONDS)
+    except StuckError as error:
+        log.warning("%s: syslog's HOSTNAME is %s", error, host if _is_full(host) else otherwise)
+    return host if _is_full(host) else otherwise
+
+
+def _is_full(host: str) -> bool:
+    return "." in host and not host.startswith("localhost")
 
 
 class Agent:
@@ -52,6 +70,8 @@ class Agent:
         self.http: HttpServer | None = None
         self._opened_spool: Spool | None = None
         self._strangers = asyncio.Event()
+        self.reading = Lanes()
+        """Where a new configuration is read, and the files it names; what hangs there keeps no other one away."""
 
     async def open(self) -> None:
         """Open the state, bind every socket. Nothing is polled or sent yet."""
@@ -60,11 +80,14 @@ class Agent:
         self.spool = self._opened_spool = await Spool.open(
             state, entries=config.agent.spool.entries, size=config.agent.spool.size
         )
-        self.engine = await asyncio.to_thread(
-            start_engine,
-            state,
-            engine_id=config.serve.snmp.engine_id if config.serve.snmp is not None else None,
-            now=time.monotonic(),
+        self.engine = await Lane(f"reading and writing {state}").call(
+            partial(
+                start_engine,
+                state,
+                engine_id=config.serve.snmp.engine_id if config.serve.snmp is not None else None,
+                now=time.monotonic(),
+            ),
+            seconds=STATE_SECONDS,
         )
         book, unreadable = Book.load(await self.spool.states())
         if unreadable:
@@ -72,10 +95,9 @@ class Agent:
         rules = Ruleset(config.effective_rules(), self.store.labels)
         self.pipeline = Pipeline(book=book, rules=rules, store=self.store, spool=self.spool, refresh=self._show_changes)
         self.sources = Sources(self.crew, self.pipeline, state_directory=state, on_poll=self._count_poll)
-        host = await asyncio.to_thread(socket.getfqdn)
         self.origin = Origin(
             agent_name=config.agent.name,
-            host_name=host if "." in host and not host.startswith("localhost") else config.agent.name,
+            host_name=await host_name(otherwise=config.agent.name),
             version=VERSION,
             enterprise_id=config.agent.enterprise_id,
         )
@@ -97,7 +119,7 @@ class Agent:
     async def make_http(self, config: Config) -> HttpServer:
         """A started HTTP server. Raises HttpError."""
         assert config.serve.http is not None
-        server = HttpServer(config.serve.http, snapshot=self.snapshot, missing=self.unready)
+        server = HttpServer(config.serve.http, snapshot=self.snapshot, missing=self.unready, stalled=self.stalled)
         await server.start()
         return server
 
@@ -115,7 +137,13 @@ class Agent:
         """What start-up still waits for, and what keeps the agent from its work."""
         stats = self.spool.stats()
         waiting = missing(self.store, [source.name for source in self.loaded.config.sources])
-        return [*waiting, *([f"spool: {stats.reason}"] if stats.failed else [])]
+        stalled = self.stalled()
+        return [*waiting, *([f"spool: {stats.reason}"] if stats.failed else []), *([stalled] if stalled else [])]
+
+    def stalled(self) -> str:
+        """Since when nothing was judged, if that is too long; else empty."""
+        age = self.pipeline.age_seconds
+        return f"pipeline: nothing was judged for {age:.0f} s" if age >= STALLED_SECONDS else ""
 
     async def make_responder(self, config: Config) -> Responder:
         """A started SNMP responder. Raises SnmpServerError."""

@@ -27,14 +27,16 @@ def cli() -> None:
 @config_option
 def run(config: Path | None) -> None:
     """Run the agent in the foreground. SIGTERM drains and stops, SIGHUP re-reads the configuration."""
+    from hsm_agent.log import say
     from hsm_agent.service import StartError
     from hsm_agent.service import main as run_agent
 
-    loaded = load_or_exit(config)
+    loaded = load_or_exit(config, say=say)  # whoever reads standard error may sleep
     try:
         asyncio.run(run_agent(loaded))
     except StartError as error:
-        fail(str(error))
+        say(f"hsm-agent: {error}")
+        sys.exit(FAILED)
 
 
 @cli.command("check-config")

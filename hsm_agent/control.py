@@ -14,14 +14,18 @@ import os
 import socket
 import stat
 import struct
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from hsm_agent.log import SparingLog
 from hsm_agent.serve.json_pieces import octets
+from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -30,6 +34,12 @@ LONGEST_REQUEST = 64 * 1024
 REQUEST_SECONDS = 5.0
 ANSWER_SECONDS = 60.0
 MOST_CLIENTS = 32
+"""At a time: of root and the agent's own uid together, and as many of all others."""
+MOST_CLIENTS_OF_A_UID = 8
+_DISK_SECONDS = 10.0
+_LAST_SECONDS = 0.5
+_LARGE_ANSWERS = 2
+_PIECE = 64 * 1024
 LONGEST_PATH = 107  # sun_path of unix(7), less its final NUL
 
 
@@ -39,10 +49,11 @@ class ControlError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A verb of the socket: what carries it out, and whether it acts or only reads."""
+    """A verb of the socket: what carries it out, whether it acts or only reads, and how long it may take."""
 
-    handle: Callable[[Mapping[str, Any], int], Awaitable[dict[str, Any]]]
+    handle: Callable[[Mapping[str, Any], int], Coroutine[Any, Any, dict[str, Any]]]
     acts: bool
+    seconds: float = 20.0
 
 
 class ControlServer:
@@ -52,7 +63,14 @@ class ControlServer:
         self._path = path
         self._verbs = verbs
         self._server: asyncio.Server | None = None
-        self._clients = 0
+        self._clients: Counter[int] = Counter()
+        self._own = frozenset((0, os.geteuid()))
+        # Answers of reading verbs can be large: there are only so many at a time, of the operators' and of others.
+        self._large = {own: asyncio.Semaphore(_LARGE_ANSWERS) for own in (True, False)}
+        self._writing = Lane("control socket: writing an answer")
+        self._disk = Lane(f"agent.control_socket: {path}")
+        self._late: set[asyncio.Task[dict[str, Any]]] = set()
+        self._refusals = SparingLog(log)
 
     async def start(self) -> None:
         """Listen. Raises OSError naming the path."""
@@ -60,20 +78,7 @@ class ControlServer:
             raise OSError(
                 f"agent.control_socket: {self._path}: longer than a socket path may be ({LONGEST_PATH} bytes)"
             )
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            if not stat.S_ISSOCK(self._path.lstat().st_mode):
-                raise OSError(f"agent.control_socket: {self._path}: there is something else of that name")
-            self._path.unlink()  # left by an agent that was killed; the spool's lock proves that none is running
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        old = os.umask(0o117)
-        try:
-            listener.bind(str(self._path))
-        except OSError as error:
-            listener.close()
-            raise OSError(f"agent.control_socket: {self._path}: {error.strerror}") from error
-        finally:
-            os.umask(old)
+        listener = await self._disk.call(self._bind, seconds=_DISK_SECONDS)
         self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=LONGEST_REQUEST)
 
     async def close(self) -> None:
@@ -81,48 +86,105 @@ class ControlServer:
         if self._server is None:
             return
         self._server.close()
+        with suppress(FileNotFoundError, StuckError):  # what stays is removed by the next start
+            await self._disk.call(self._path.unlink, seconds=_LAST_SECONDS)
+
+    def _bind(self) -> socket.socket:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
-            self._path.unlink()
+            if not stat.S_ISSOCK(self._path.lstat().st_mode):
+                raise OSError(f"agent.control_socket: {self._path}: there is something else of that name")
+            self._path.unlink()  # left by an agent that was killed; the spool's lock proves that none is running
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listener.bind(str(self._path))
+            self._path.chmod(0o660)  # before it listens: until then nobody can connect, whatever the umask was
+        except OSError as error:
+            listener.close()
+            raise OSError(f"agent.control_socket: {self._path}: {error.strerror}") from error
+        return listener
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._clients >= MOST_CLIENTS:  # whoever may only read must not use up the agent's descriptors
+        uid = _peer_uid(writer)
+        if not self._has_room(uid):
+            self._refusals.warning("refused a connection of uid %d: it has too many at a time", uid, peer=str(uid))
             writer.write(b'{"ok": false, "error": "too many requests at a time; try again"}\n')
             writer.close()
             return
-        self._clients += 1
+        self._clients[uid] += 1
         writer.transport.set_write_buffer_limits(high=0)  # drained means: all of it is with the kernel
         try:
-            answer = await self._answer(reader, _peer_uid(writer))
-            # In a thread: the status of a thousand tokens takes longer to write than the loop may be held up.
-            writer.write(await asyncio.to_thread(octets, answer) + b"\n")
-            async with asyncio.timeout(REQUEST_SECONDS):
-                await writer.drain()
+            await self._attend(reader, writer, uid)
         except (OSError, TimeoutError):
             log.debug("a client of the control socket went away")
             writer.transport.abort()  # closing would wait for ever for one that does not read
         finally:
-            self._clients -= 1
+            self._clients[uid] -= 1
+            self._clients += Counter()  # forgets those that have none
             writer.close()
 
-    async def _answer(self, reader: asyncio.StreamReader, uid: int) -> dict[str, Any]:
+    def _has_room(self, uid: int) -> bool:
+        """Whoever may only read must use up neither the agent's descriptors nor the places of those who act."""
+        if uid in self._own:
+            return sum(self._clients[each] for each in self._own) < MOST_CLIENTS
+        others = sum(count for each, count in self._clients.items() if each not in self._own)
+        return others < MOST_CLIENTS and self._clients[uid] < MOST_CLIENTS_OF_A_UID
+
+    async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, uid: int) -> None:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 request = json.loads(await reader.readline())
         except (ValueError, RecursionError, TimeoutError):
-            return {"ok": False, "error": "not a request: one JSON object on one line was expected"}
+            await self._send(writer, _error("not a request: one JSON object on one line was expected"))
+            return
         verb = self._verbs.get(str(request.get("verb"))) if isinstance(request, dict) else None
         if verb is None:
-            return {"ok": False, "error": "unknown verb; is the running agent of another version?"}
-        if verb.acts and uid not in (0, os.geteuid()):
-            log.warning("refused %s to uid %d", request["verb"], uid)
-            return {"ok": False, "error": f"refused: {request['verb']} needs root or uid {os.geteuid()}"}
+            await self._send(writer, _error("unknown verb; is the running agent of another version?"))
+        elif verb.acts and uid not in self._own:
+            self._refusals.warning("refused %s to uid %d", request["verb"], uid, peer=str(uid))
+            await self._send(writer, _error(f"refused: {request['verb']} needs root or uid {os.geteuid()}"))
+        elif verb.acts:
+            await self._send(writer, await self._answer(verb, request, uid))
+        else:
+            async with self._large[uid in self._own]:
+                await self._send(writer, await self._answer(verb, request, uid))
+
+    async def _send(self, writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
+        # In a thread: the status of a thousand tokens takes longer to write than the loop may be held up.
+        whole = memoryview(await self._writing.call(partial(octets, answer), seconds=ANSWER_SECONDS))
+        async with asyncio.timeout(REQUEST_SECONDS):
+            for begin in range(0, len(whole), _PIECE):  # a transport copies what it is given
+                writer.write(whole[begin : begin + _PIECE])
+                await writer.drain()
+            writer.write(b"\n")
+            await writer.drain()
+
+    async def _answer(self, verb: Verb, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
+        """What the verb says within its time. It is not waited for longer, whatever it does with a cancellation."""
+        task = asyncio.ensure_future(verb.handle(request, uid))
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return {"ok": True, **await verb.handle(request, uid)}
-        except ControlError as error:
-            return {"ok": False, "error": str(error)}
-        except TimeoutError:
-            return {"ok": False, "error": f"no result within {ANSWER_SECONDS:.0f} s"}
+            await asyncio.wait((task,), timeout=verb.seconds)
+        finally:
+            if not task.done():
+                task.cancel()
+                self._late.add(task)
+                task.add_done_callback(self._forget)
+        if not task.done():
+            log.warning("no result of %s within %g s", request["verb"], verb.seconds)
+            return _error(f"no result within {verb.seconds:g} s{'; it may still take effect' if verb.acts else ''}")
+        try:
+            return {"ok": True, **task.result()}
+        except (ControlError, StuckError) as error:
+            return _error(str(error))
+
+    def _forget(self, task: asyncio.Task[dict[str, Any]]) -> None:
+        self._late.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("a request that was not waited for any more failed: %s", error)
+
+
+def _error(text: str) -> dict[str, Any]:
+    return {"ok": False, "error": text}
 
 
 def _peer_uid(writer: asyncio.StreamWriter) -> int:

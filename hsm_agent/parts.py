@@ -67,7 +67,7 @@ class Sources:
             del self.running[name]
         for name, (settings, collector) in built.items():
             if collector is not None:
-                runner = Runner(collector, self._pipeline.take, on_poll=self._on_poll)
+                runner = Runner(collector, self._pipeline.take, on_poll=self._on_poll, timeout_seconds=settings.timeout)
                 self.running[name] = RunningSource(settings=settings, runner=runner)
                 self._crew.start(f"source {name}", runner.run())
         return ending
@@ -137,6 +137,7 @@ class Sinks:
             heartbeat=settings.heartbeat,
             make_heartbeat=self._make_heartbeat,
             on_status=self._note,
+            patience_seconds=settings.patience_seconds,
         )
         self.running[settings.name] = RunningSink(settings=settings, sink=sink, pump=pump)
         self._crew.start(f"sink {settings.name}", pump.run())
@@ -146,12 +147,8 @@ class Sinks:
 
     async def notify(self, oid: tuple[int, ...]) -> None:
         """Send one of SNMP's own notifications to the sinks that speak it: at once, once, not spooled."""
-        for running in list(self.running.values()):
-            if isinstance(running.sink, Announcer):
-                try:
-                    await running.sink.notify(oid)
-                except Retry as error:
-                    log.info("sink %s was not told %s: %s", running.sink.name, ".".join(map(str, oid)), error)
+        sinks = [running.sink for running in self.running.values()]
+        await asyncio.gather(*(_announce(sink.name, sink, oid) for sink in sinks if isinstance(sink, Announcer)))
 
     async def stop(self, *, drain_seconds: float) -> dict[str, int]:
         """Deliver for so long what can be delivered, then stop; returns how much each sink was still to be told."""
@@ -163,3 +160,10 @@ class Sinks:
         """How many events each sink is still to be told."""
         sinks = self._spool.stats().sinks
         return {name: sinks[name].queued for name in self.running if name in sinks}
+
+
+async def _announce(name: str, sink: Announcer, oid: tuple[int, ...]) -> None:
+    try:
+        await sink.notify(oid)
+    except Retry as error:
+        log.info("sink %s was not told %s: %s", name, ".".join(map(str, oid)), error)

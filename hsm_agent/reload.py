@@ -5,9 +5,10 @@ Alarms, spool and row indexes stay in place; sources and sinks that did not chan
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
+from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from hsm_agent import log as logs
@@ -18,12 +19,16 @@ from hsm_agent.serve.http import HttpError
 from hsm_agent.serve.snmp import SnmpServerError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hsm_agent.agent import Agent
     from hsm_agent.config.load import Loaded
     from hsm_agent.config.tree import Config
 
 log = logging.getLogger(__name__)
 
+FILE_SECONDS = 5.0
+LOAD_SECONDS = 20.0
 NEEDS_RESTART = "needs a restart, it can't change while the agent runs"
 
 
@@ -59,7 +64,7 @@ async def reload(agent: Agent) -> bool:
     """Re-read the file and swap; False where the old configuration stays."""
     old = agent.loaded
     try:
-        new = await asyncio.to_thread(load, old.path, os.environ)
+        new = await _read(agent, old.path)
         _refuse_frozen(old.config, new)
         await _swap(agent, new)
     except ConfigError as error:
@@ -75,6 +80,18 @@ async def reload(agent: Agent) -> bool:
         log.error("configuration refused, the old one stays: %s", line)
     await agent.announce(f"Configuration refused, the old one ({old.digest}) stays: {lines[0]}")
     return False
+
+
+async def _read(agent: Agent, path: Path) -> Loaded:
+    """The file and all it names. Raises ConfigError, or OSError where a file system does not answer in time.
+
+    A text that hangs is not read a second time; one that was corrected meanwhile is.
+    """
+    text = await agent.reading.call(path, f"reading {path}", path.read_bytes, seconds=FILE_SECONDS)
+    work = partial(load, path, os.environ)
+    return await agent.reading.call(
+        sha256(text).digest(), "reading a file or looking for a command that it names", work, seconds=LOAD_SECONDS
+    )
 
 
 async def _swap(agent: Agent, new: Loaded) -> None:

@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from contextlib import suppress
+from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from hsm_agent import log as logs
 from hsm_agent import systemd
 from hsm_agent.collect.certificate.parse import INFO, LEFT
 from hsm_agent.config.tree import HTTP_CERTIFICATE
 from hsm_agent.deliver.syslog import SyslogSinkSettings
+from hsm_agent.log import SparingLog
 from hsm_agent.model import AGENT_SOURCE, Reading
+from hsm_agent.pipeline import STALLED_SECONDS
 from hsm_agent.selfwatch import (
     AUTHORITIES,
     SELF_SECONDS,
     OwnCertificates,
+    log_reading,
     own_status,
+    pipeline_reading,
     process_readings,
     sink_readings,
     spool_readings,
 )
+from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from hsm_agent.agent import Agent
     from hsm_agent.deliver import AnySink
 
+log = logging.getLogger(__name__)
+
 TICK_SECONDS = 1.0
+PIPELINE_SECONDS = 5.0
+LOOK_SECONDS = 5.0
+PARSE_SECONDS = 60.0
 LAG_SECONDS = 0.1
 
 
@@ -54,10 +68,15 @@ def revocation_readings(sinks: Iterable[AnySink], now: float) -> Iterator[Readin
 class Rounds:
     """The agent's own loops."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, *, pipeline_seconds: float = PIPELINE_SECONDS) -> None:
+        """`pipeline_seconds`: how often it is looked whether something was judged."""
         self._agent = agent
+        self._pipeline_seconds = pipeline_seconds
         self._lag = 0.0
         self._certificates = OwnCertificates()
+        self._proc = Lane("reading /proc")
+        self._parsing = Lane("reading the agent's own certificates")
+        self._sparing = SparingLog(log)
 
     async def tick(self) -> None:
         """Let time pass for holds, repeats, silences and readings that stay away."""
@@ -78,16 +97,48 @@ class Rounds:
     async def _account(self) -> list[Reading]:
         agent, now = self._agent, time.time()
         pids = agent.sources.pids()
-        processes = await asyncio.to_thread(lambda: list(process_readings(pids, now)))
+        processes = await self._look(pids, now)
+        await agent.pipeline.tick()  # a process that was stopped as a whole is late, and not stalled
         lag, self._lag = self._lag, 0.0
         return [
             *spool_readings(agent.spool.stats(), now),
             *sink_readings(agent.store.sinks, now, time.monotonic()),
             *processes,
             *revocation_readings(agent.loaded.config.deliver, now),
+            pipeline_reading(agent.pipeline.age_seconds, now),
+            log_reading(logs.dropped_total(), now),
             Reading(source=AGENT_SOURCE, resource="", metric="event_loop_lag_seconds", value=lag, time=now),
             *(age for source in agent.sources.running.values() for age in source.runner.age()),
         ]
+
+    async def _look(self, pids: Mapping[str, Sequence[int]], now: float) -> list[Reading]:
+        def look() -> list[Reading]:
+            return list(process_readings(pids, now))
+
+        try:
+            return await self._proc.call(look, seconds=LOOK_SECONDS)
+        except StuckError as error:
+            self._sparing.warning("CPU and memory of the processes are not known: %s", error)
+            return []
+
+    async def watch_pipeline(self) -> None:
+        """Have it told that nothing is judged any more, past whatever holds the judging up."""
+        pipeline, was_late = self._agent.pipeline, False
+        while True:
+            await asyncio.sleep(self._pipeline_seconds)
+            age = pipeline.age_seconds
+            # Late twice: whoever stopped the whole process for a while has not stopped the judging alone.
+            is_late = age >= self._pipeline_seconds
+            if is_late and was_late:
+                await self._tell_late(age)
+            was_late = is_late
+
+    async def _tell_late(self, age: float) -> None:
+        if age >= STALLED_SECONDS:
+            self._sparing.warning("nothing was judged for %.0f s: readings come and no alarm does", age)
+        with suppress(TimeoutError):  # the disk hangs too: the next try comes soon
+            async with asyncio.timeout(PIPELINE_SECONDS):
+                await self._agent.pipeline.judge_aside(pipeline_reading(age, time.time()))
 
     async def _own_certificates(self) -> tuple[Sequence[Reading], list[str]]:
         """What of the agent's own TLS is due, and which certificates are no more."""
@@ -97,7 +148,12 @@ class Rounds:
             held[HTTP_CERTIFICATE] = shown
         if not self._certificates.due(held, monotonic):
             return (), []
-        readings, gone = await asyncio.to_thread(self._certificates.read, held, time.time(), monotonic)
+        read = partial(self._certificates.read, held, time.time(), monotonic)
+        try:
+            readings, gone = await self._parsing.call(read, seconds=PARSE_SECONDS)
+        except StuckError as error:
+            self._sparing.warning("the agent's own certificates are not looked at: %s", error)
+            return (), []
         names = {sink.name for sink in agent.loaded.config.deliver}
         for resource in names.intersection(gone):  # the sink itself is still there, with other readings
             for metric in (LEFT, INFO):
@@ -113,7 +169,7 @@ class Rounds:
             self._lag = max(self._lag, loop.time() - due)
 
     async def reassure_systemd(self) -> None:
-        """A sign of life for the watchdog, only while polls advance: an agent that answers but does not poll is ill."""
+        """A sign of life for the watchdog, only while polls advance and are judged: one that only answers is ill."""
         interval = systemd.watchdog_seconds()
         if interval is None:
             return
@@ -122,7 +178,8 @@ class Rounds:
             await asyncio.sleep(interval)
             if self._agent.store.polls != seen or not self._agent.sources.running:
                 seen, since = self._agent.store.polls, time.monotonic()
-            if time.monotonic() - since <= self.patience():
+            polls = time.monotonic() - since <= self.patience()
+            if polls and not self._agent.stalled():
                 systemd.notify("WATCHDOG=1")
 
     def patience(self) -> float:

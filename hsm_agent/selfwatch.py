@@ -52,6 +52,16 @@ def _reading(metric: str, value: float | None, now: float, resource: str = "", l
     )
 
 
+def log_reading(dropped_total: int, now: float) -> Reading:
+    """What of the log was never written."""
+    return _reading("log_dropped_total", dropped_total, now)
+
+
+def pipeline_reading(age_seconds: float, now: float) -> Reading:
+    """How long ago something was judged last."""
+    return _reading("pipeline_age_seconds", age_seconds, now)
+
+
 def spool_readings(stats: SpoolStats, now: float) -> Iterable[Reading]:
     """How full the spool is, what it dropped, whether it can write."""
     yield _reading("spool_entries", stats.entries, now)

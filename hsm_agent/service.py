@@ -36,6 +36,7 @@ async def main(loaded: Loaded) -> None:
     """Run until SIGTERM or SIGINT. Raises StartError."""
     settings = loaded.config.agent
     logs.set_up(settings.log.level, settings.log.format)
+    logs.catch_stray_errors()
     service = Service(loaded)
     service.heed_signals()
     try:
@@ -85,7 +86,13 @@ class Service:
             async with agent.crew as crew:
                 await agent.start()
                 crew.start(RELOAD, self._reload_when_asked())
-                for work in (rounds.tick, rounds.watch_itself, rounds.measure_lag, rounds.reassure_systemd):
+                for work in (
+                    rounds.tick,
+                    rounds.watch_itself,
+                    rounds.watch_pipeline,
+                    rounds.measure_lag,
+                    rounds.reassure_systemd,
+                ):
                     crew.start(work.__name__, work())
                 # What the start made stays: full collections over it would hold the event loop up for nothing.
                 gc.collect()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Protocol, Self, runtime_checkable
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hsm_agent.settings import Deadline, Interval, Strict
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm_agent.model import Reading, Series
+
+
+LONGEST_TIMEOUT_SECONDS = 3600.0
 
 
 class SourceFailure(Exception):
@@ -103,13 +106,29 @@ class AlarmHolder(Protocol):
         """An operator says it is over: read it as cleared from now on. False if it is not held."""
 
 
+def patience_seconds(every: float) -> float:
+    """How long a source may go without a successful poll before it counts as down."""
+    return max(120.0, 3 * every)
+
+
 class SourceSettings(Strict, ABC):
     """What the settings of every kind of source have. A kind adds `kind: Literal[...]`, its own keys and `build`."""
 
     name: Annotated[str, Field(min_length=1)]
     every: Interval = 60.0
-    timeout: Deadline = 10.0
+    timeout: Annotated[Deadline, Field(le=LONGEST_TIMEOUT_SECONDS)] = 10.0
     labels: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _a_slow_poll_is_not_taken_for_none(self) -> Self:
+        patience = patience_seconds(self.every)
+        if self.every + self.timeout > patience:
+            raise ValueError(
+                f"timeout: polls {self.every:g} s apart that take {self.timeout:g} s each come too late for "
+                f"source-down, which waits for {patience:g} s; raise every, or lower timeout to "
+                f"{patience - self.every:g} s"
+            )
+        return self
 
     @abstractmethod
     def about(self) -> Iterator[str]:

@@ -1,18 +1,14 @@
-"""Reading small files without waiting for a file system that hangs. It must not use the loop's own threads.
-
-A thread in a system call can't be stopped: it would hold one of the few threads everything else needs, and the end of
-the agent. So each read has a thread of its own that nobody waits for, and a file has one at the most.
-"""
+"""Reading small files without waiting for a file system that hangs."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 import stat
-import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
+
+from hsm_agent.threads import Lanes, StuckError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,46 +28,17 @@ class Content:
 
 
 class FileReader:
-    """Reads files of one source. Whatever is still under way is not asked for twice."""
+    """Reads files of one source, each on a lane of its own."""
 
     def __init__(self) -> None:
-        self._under_way: dict[Path, asyncio.Future[Content]] = {}
+        self._lanes = Lanes()
 
     async def read(self, path: Path, *, most: int, seconds: float) -> Content:
         """At most so many bytes of it. Raises FileTrouble, within that time."""
-        reading = self._under_way.get(path)
-        if reading is None:
-            reading = self._under_way[path] = self._begin(path, most)
-        done, _ = await asyncio.wait({reading}, timeout=max(0.0, seconds))
-        if not done:
-            raise FileTrouble(f"{path} could not be read within {seconds:.2g} s: check the file system it is on")
-        self._under_way.pop(path, None)
-        return reading.result()
-
-    def _begin(self, path: Path, most: int) -> asyncio.Future[Content]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Content] = loop.create_future()
-
-        def settle(content: Content | None, trouble: FileTrouble | None) -> None:
-            if future.cancelled():
-                return
-            if trouble is not None:
-                future.set_exception(trouble)
-                future.exception()  # looked at: nobody may be waiting any more
-            elif content is not None:
-                future.set_result(content)
-
-        def work() -> None:
-            content, trouble = None, None
-            try:
-                content = _read(path, most)
-            except FileTrouble as error:
-                trouble = error
-            with contextlib.suppress(RuntimeError):  # the loop ended meanwhile
-                loop.call_soon_threadsafe(settle, content, trouble)
-
-        threading.Thread(target=work, name=f"read {path}", daemon=True).start()
-        return future
+        try:
+            return await self._lanes.call(path, f"reading {path}", partial(_read, path, most), seconds=seconds)
+        except StuckError as error:
+            raise FileTrouble(f"{error}: check the file system it is on") from error
 
 
 def _open_at_once(path: str, flags: int) -> int:

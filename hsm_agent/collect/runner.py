@@ -12,8 +12,9 @@ import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from hsm_agent.collect.base import SourceFailure
+from hsm_agent.collect.base import SourceFailure, patience_seconds
 from hsm_agent.model import Reading, SourceState, SourceStatus
+from hsm_agent.threads import StuckError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 LONGEST_RETRY_SECONDS = 15.0
 """A failed source is asked again after its own interval, or this, whichever is sooner, unless it says when."""
 GUARD_SECONDS = 600.0
-"""A poll that takes longer is a collector with a bug: its own deadlines come long before."""
+"""A poll that takes so much longer than its time-out is a collector with a bug: its own deadlines come long before."""
 SPREAD_SECONDS = 2.0
 """First polls are spread over this long, or a tenth of the interval, by a jitter that is stable for a name."""
 
@@ -48,6 +49,7 @@ class Runner:
         publish: Publish,
         *,
         on_poll: Callable[[], None],
+        timeout_seconds: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -55,6 +57,7 @@ class Runner:
         self.status = SourceStatus(name=collector.name, kind=collector.kind, every=collector.every)
         self._publish = publish
         self._on_poll = on_poll
+        self._timeout_seconds = timeout_seconds
         self._monotonic = monotonic
         self._wall = wall
         self._born = monotonic()
@@ -76,11 +79,13 @@ class Runner:
         retry_in: float | None = None
         poll: Poll | None
         try:
-            async with asyncio.timeout(GUARD_SECONDS):
+            async with asyncio.timeout(self._timeout_seconds + GUARD_SECONDS):
                 poll = await self.collector.poll()
                 problem = poll.errors[0] if poll.errors else ""
         except SourceFailure as failure:
             poll, problem, retry_in = None, str(failure), failure.retry_in
+        except StuckError as stuck:
+            poll, problem = None, str(stuck)
         except Exception as error:
             log.exception("source %s: its collector has a bug", self.collector.name)
             poll, problem = None, f"bug in the collector: {type(error).__name__}: {error}"
@@ -133,7 +138,7 @@ class Runner:
         Before the first success there is none until the patience is over, counted from the start: an agent that was
         started a minute ago must not take a source for well that was down before.
         """
-        patience = max(120.0, 3 * self.collector.every)
+        patience = patience_seconds(self.collector.every)
         since = self._born if self.status.last_success is None else self.status.last_success
         age = self._monotonic() - since
         if self.status.last_success is None and age < patience:

@@ -12,6 +12,22 @@ if TYPE_CHECKING:
     from hsm_agent.wire.engine import Engine
 
 
+LEAST_PATIENCE_SECONDS = 120.0
+MOST_PATIENCE_SECONDS = 3600.0
+"""The head of a queue waits for an answer no longer: what a sink's settings add up to must stay below."""
+_MARGIN_SECONDS = 10.0
+
+
+def patience_seconds(own_deadlines: float) -> float:
+    """How long the pump lets a sink be silent whose own deadlines add up to so much. Raises ValueError if too long."""
+    found = max(LEAST_PATIENCE_SECONDS, own_deadlines + _MARGIN_SECONDS)
+    if found > MOST_PATIENCE_SECONDS:
+        raise ValueError(
+            f"timeout: an event could wait {found:g} s for an answer; {MOST_PATIENCE_SECONDS:g} s is the most"
+        )
+    return found
+
+
 class Retry(Exception):
     """The receiver could not take it now (down, slow, closing). Everything unaccepted is sent again later.
 

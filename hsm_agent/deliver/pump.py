@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hsm_agent.deliver.backoff import Backoff
-from hsm_agent.deliver.base import Refused, Retry
+from hsm_agent.deliver.base import LEAST_PATIENCE_SECONDS, Refused, Retry
 from hsm_agent.deliver.health import Health
 from hsm_agent.deliver.suspicion import SESSIONS, Suspicion
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_SECONDS = 120.0
 _CLOSE_SECONDS = 1.9
 _IDLE_SECONDS = 60.0
 _REASON_LENGTH = 200
@@ -55,11 +54,11 @@ class Pump:
         on_status: Callable[[SinkStatus], None],
         clock: Callable[[], float] = time.monotonic,
         backoff: Backoff | None = None,
-        patience_seconds: float = _PATIENCE_SECONDS,
+        patience_seconds: float = LEAST_PATIENCE_SECONDS,
     ) -> None:
         """`heartbeat`: seconds between heartbeats, None for none.
 
-        `patience_seconds`: how long a sink may be silent over a batch; its own deadlines are meant to be shorter.
+        `patience_seconds`: how long a sink may be silent over a batch; longer than its own deadlines together.
         """
         self._sink = sink
         self._spool = spool

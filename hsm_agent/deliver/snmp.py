@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from hsm_agent.address import Address, source_address
+from hsm_agent.deliver.base import patience_seconds
 from hsm_agent.deliver.snmp_inform import InformSink
 from hsm_agent.deliver.snmp_peer import Peer
 from hsm_agent.deliver.snmp_trap import TrapSink
@@ -65,6 +66,16 @@ class SnmpSinkSettings(Strict):
     def guarantee(self) -> Guarantee:
         """How far its deliveries can be relied on."""
         return Guarantee.AT_LEAST_ONCE if self.notification_type == "inform" else Guarantee.BEST_EFFORT
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long the pump waits: to open the link, to discover the engine, and for the answer to one inform."""
+        return patience_seconds(self.timeout * (1 + 2 * (self.retries + 1)))
+
+    @model_validator(mode="after")
+    def _an_answer_comes_in_time(self) -> Self:
+        _ = self.patience_seconds
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from hsm_agent.address import Address, source_address
+from hsm_agent.deliver.base import patience_seconds
 from hsm_agent.deliver.counted import CountedSink
 from hsm_agent.deliver.datagram import DatagramSink
 from hsm_agent.deliver.relp import RelpSink
@@ -73,6 +74,16 @@ class SyslogSinkSettings(Strict):
     def guarantee(self) -> Guarantee:
         """How far its deliveries can be relied on."""
         return Guarantee.AT_LEAST_ONCE if self.address.scheme in _RELP_SCHEMES else Guarantee.BEST_EFFORT
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long the pump waits: to connect, to open the session, and for the acknowledgement of one message."""
+        return patience_seconds(3 * self.timeout)
+
+    @model_validator(mode="after")
+    def _an_answer_comes_in_time(self) -> Self:
+        _ = self.patience_seconds
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

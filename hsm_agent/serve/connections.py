@@ -138,8 +138,8 @@ class Connections:
 
 async def listen(host: str, port: int) -> socket.socket:
     """A listening socket on a numeric address. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    (family, kind, protocol, _, address), *_ = await loop.getaddrinfo(
+    # Numbers only: no resolver is asked.
+    (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
     )
     listener = socket.socket(family, kind, protocol)

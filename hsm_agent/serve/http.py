@@ -109,12 +109,17 @@ class HttpServer:
         *,
         snapshot: Callable[[], Snapshot],
         missing: Callable[[], Sequence[str]],
+        stalled: Callable[[], str] = str,
         patience: Patience = _PATIENCE,
     ) -> None:
-        """`snapshot` and `missing` are called on the event loop's thread, for each request that needs them."""
+        """`snapshot`, `missing` and `stalled` are called on the event loop's thread, for each request that needs them.
+
+        `stalled` says why the agent had better be started anew; empty while it works.
+        """
         self._settings = settings
         self._snapshot = snapshot
         self._missing = missing
+        self._stalled = stalled
         self._patience = patience
         self._auth = BasicAuth()
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="http-writer")
@@ -211,7 +216,9 @@ class HttpServer:
 
     async def _get(self, path: str, accept: str, accept_encoding: str) -> web.Response:
         if path == "/healthz":
-            return respond(HTTPStatus.OK, b"ok\n", "text/plain; charset=utf-8")
+            ill = self._stalled()
+            state = HTTPStatus.SERVICE_UNAVAILABLE if ill else HTTPStatus.OK
+            return respond(state, f"{ill or 'ok'}\n".encode(), "text/plain; charset=utf-8")
         if path == "/readyz":
             waiting = list(self._missing())
             state = HTTPStatus.SERVICE_UNAVAILABLE if waiting else HTTPStatus.OK

@@ -6,13 +6,14 @@ power cut tore was not in use yet. Rows that are gone keep their number for the 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hsm_agent.serve.engine_state import sync_directory
+from hsm_agent.threads import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,6 +46,7 @@ class Indexes:
         for (table, _key), index in known.items():
             self._last[table] = max(index, self._last.get(table, 0))
         self._writing = threading.Lock()
+        self._disk = Lane(str(path))
 
     @classmethod
     def load(cls, directory: Path) -> Indexes:
@@ -70,8 +72,7 @@ class Indexes:
         """
         missing = [key for key in wanted if key not in self._known]
         if missing:
-            async with asyncio.timeout(_WRITE_SECONDS):
-                await asyncio.to_thread(self._store, missing)
+            await self._disk.call(partial(self._store, missing), seconds=_WRITE_SECONDS)
 
     def _store(self, missing: list[Wanted]) -> None:
         if not self._writing.acquire(blocking=False):  # a disk that hangs must not eat up all threads

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hsm_agent.serve.indexes import Indexes, IndexFileError
@@ -19,6 +20,7 @@ from hsm_agent.serve.snmp_settings import SnmpServerSettings, listen_address
 from hsm_agent.serve.snmp_socket import Listener
 from hsm_agent.serve.snmp_tables import WHOLE, Scope, Tables
 from hsm_agent.serve.snmp_view import Moment, Segment
+from hsm_agent.threads import Lane, StuckError
 from hsm_agent.wire.snmp import Version
 from hsm_agent.wire.snmp_authority import Authority
 from hsm_agent.wire.snmp_counters import Counters
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 __all__ = ["Responder", "SnmpServerError", "SnmpServerSettings"]
 
 log = logging.getLogger(__name__)
+
+_DISK_SECONDS = 10.0
+_KEYS_SECONDS = 60.0
 
 
 class SnmpServerError(Exception):
@@ -78,6 +83,7 @@ class Responder:
         self._indexes: Indexes | None = None
         self._service: _Service | None = None
         self._noted = asyncio.Event()
+        self._thread = Lane(f"serve.snmp: reading {state_directory}")
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
@@ -92,8 +98,9 @@ class Responder:
     async def start(self) -> None:
         """Load the indexes, bind every socket, answer. Raises SnmpServerError."""
         try:
-            self._indexes = await asyncio.to_thread(Indexes.load, self._state_directory)
-        except IndexFileError as error:
+            load = partial(Indexes.load, self._state_directory)
+            self._indexes = await self._thread.call(load, seconds=_DISK_SECONDS)
+        except (IndexFileError, StuckError) as error:
             raise SnmpServerError(str(error)) from error
         await self.reconfigure(self._settings)
         if not self._settings.users and not self._settings.communities:
@@ -177,7 +184,7 @@ class Responder:
 
     async def _make_service(self, settings: SnmpServerSettings) -> _Service:
         assert self._indexes is not None, "started"
-        users = await asyncio.to_thread(_users, settings)
+        users = await self._thread.call(partial(_users, settings), seconds=_KEYS_SECONDS)
         authority = Authority(
             engine=self._engine,
             users=users,

@@ -14,21 +14,23 @@ Reading the file blocks: call it before the event loop runs, or on a thread.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import re
 import ssl
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from hsm_agent.certificates import pem_blocks
+from hsm_agent.log import SparingLog
 from hsm_agent.secret import SecretError, read_private_file
 from hsm_agent.settings import LocalPath, Strict
+from hsm_agent.threads import Lane, StuckError
 from hsm_agent.trust import UntrustedError, refuse_untrusted, trusted_uids
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_AT_FILES_SECONDS = 1.0
+_LOOK_SECONDS = 1.0  # a connection waits for it
+_DISK_SECONDS = 10.0
 MOST_COSTLY_HASH = 15
 """A check at cost 15 takes about two seconds of a core; the next one would not fit an answer's deadline."""
 
@@ -138,18 +142,27 @@ class WatchedWebConfig:
         self._path = path
         self._looked_at = 0.0
         self._refused: tuple[object, ...] | None = None
+        self._disk = Lane(f"reading {path}")
+        self._hung = SparingLog(log)
 
     async def reload(self) -> None:
         """Read the file anew. Raises WebConfigError, and stays with the old one."""
         if self._path is not None:
-            self.current = await asyncio.to_thread(load_web_config, self._path)
+            try:
+                self.current = await self._disk.call(partial(load_web_config, self._path), seconds=_DISK_SECONDS)
+            except StuckError as error:
+                raise WebConfigError(str(error)) from error
 
     async def current_context(self) -> ssl.SSLContext | None:
         """The TLS context for a new connection, None for plain HTTP."""
         now = time.monotonic()
         if self._path is not None and now - self._looked_at >= self._look_every:
             self._looked_at = now
-            self.current = await asyncio.to_thread(self._renewed, self._path, self.current)
+            renew = partial(self._renewed, self._path, self.current)
+            try:
+                self.current = await self._disk.call(renew, seconds=_LOOK_SECONDS)
+            except StuckError as error:
+                self._hung.warning("http: the files go on as they were read last: %s", error)
         return self.current.context
 
     def _renewed(self, path: Path, old: WebConfig) -> WebConfig:

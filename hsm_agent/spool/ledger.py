@@ -146,12 +146,12 @@ class Ledger:
         for cursor in list(self.cursors.values()):
             yield from cursor.rows()
 
-    def listing(self) -> Iterator[SpoolEntry]:
-        """All entries, oldest first, as they were when this was called; what leaves meanwhile is left out."""
+    def listing(self, after: int = 0) -> Iterator[SpoolEntry]:
+        """All entries behind a number, oldest first, as they were when this was called; without what left."""
         letters: dict[int, list[DeadLetter]] = {}
         for (_, seq), letter in self._dead.items():
             letters.setdefault(seq, []).append(letter)
-        for seq in sorted(self._stored):
+        for seq in sorted(seq for seq in self._stored if seq > after):
             stored = self._stored.get(seq)
             if stored is not None:
                 yield self._describe(seq, stored, tuple(letters.get(seq, ())))

@@ -146,11 +146,13 @@ class Spool:
             log.error("spool: event %s is a dead letter of sink %s: %s", event_id, sink, reason)
         await self._save(durable=True)
 
-    async def entries(self) -> list[SpoolEntry]:
-        """Everything still to be delivered, and the dead letters, oldest first."""
+    async def entries(self, *, after: int = 0, most: int | None = None) -> list[SpoolEntry]:
+        """What is still to be delivered, and the dead letters, oldest first: behind a number, at most so many."""
         found: list[SpoolEntry] = []
-        for entry in self._ledger.listing():
+        for entry in self._ledger.listing(after):
             found.append(entry)
+            if len(found) == most:
+                break
             if len(found) % _SLICE == 0:
                 await asyncio.sleep(0)  # a full spool takes a second to list: the loop goes on meanwhile
         return found

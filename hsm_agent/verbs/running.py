@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -125,7 +125,12 @@ def spool_list(config: Path | None, form: str) -> None:
     """List the entries."""
     from hsm_agent.verbs import show
 
-    entries = ask_agent(config, "spool-list")["entries"]
+    entries: list[dict[str, Any]] = []
+    after: int | None = 0
+    while after is not None:
+        page = ask_agent(config, "spool-list", after=after)
+        entries += page["entries"]
+        after = page.get("next")
     if form == "json":
         print_json(entries)
     else:

@@ -14,6 +14,8 @@ from hsm_agent.config.errors import ConfigError
 from hsm_agent.control import ControlError, ask
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hsm_agent.config.load import Loaded
 
 FAILED, BAD_CONFIGURATION = 1, 2
@@ -24,19 +26,24 @@ def fail(text: str, code: int = FAILED) -> NoReturn:
     sys.exit(code)
 
 
-def load_or_exit(path: Path | None) -> Loaded:
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def load_or_exit(path: Path | None, *, say: Callable[[str], None] = _say) -> Loaded:
+    """The configuration; where it is refused, the end, with a line on standard error for each reason."""
     from hsm_agent.config.document import find
     from hsm_agent.config.load import load
 
     try:
         return load(path or find(), os.environ)
     except ConfigError as error:
-        _refuse(error)
+        _refuse(error, say)
 
 
-def _refuse(error: ConfigError) -> NoReturn:
+def _refuse(error: ConfigError, say: Callable[[str], None] = _say) -> NoReturn:
     for text in error.lines:
-        click.echo(f"hsm-agent: {text}", err=True)
+        say(f"hsm-agent: {text}")
     sys.exit(BAD_CONFIGURATION)
 
 

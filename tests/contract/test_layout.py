@@ -38,7 +38,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "control.py": "tests/loopback/test_control.py: it is nothing without a socket",
     "collect/traps/listener.py": "tests/loopback/test_snmp_trap_listener.py: it is nothing without a socket",
     "collect/child.py": "tests/integration/test_pkcs11_process.py and test_canary_process.py: it is nothing without a process",
-    "collect/base.py": "declarations only; each collector's tests hold it",
     "deliver/base.py": "declarations only; each sink's tests hold it",
     "evaluate/defaults/tokens.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",
     "evaluate/defaults/modules.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",
@@ -158,8 +157,8 @@ def test_no_exception_is_swallowed() -> None:
     assert found == []
 
 
-def test_broad_exceptions_end_in_two_places_only() -> None:
-    """Elsewhere they may be caught to clean up, and are raised again."""
+def test_broad_exceptions_end_in_three_places_only() -> None:
+    """Elsewhere they may be caught to clean up, and are raised again; threads.py raises them where the call was made."""
     ended = {
         _name(module)
         for module in MODULES
@@ -167,7 +166,28 @@ def test_broad_exceptions_end_in_two_places_only() -> None:
         if _is_broad(node) and not isinstance(node.body[-1], ast.Raise)
     }
 
-    assert ended == {"collect/runner.py", "deliver/pump.py"}
+    assert ended == {"collect/runner.py", "deliver/pump.py", "threads.py"}
+
+
+# Each has a bound on how long it is waited for, and none takes a thread that anybody else needs.
+MAY_BLOCK = {
+    "resolver": (re.compile(r"getaddrinfo|getfqdn|gethostby"), {"address.py", "agent.py"}),
+    "numbers only": (re.compile(r"AI_NUMERICHOST"), {"serve/snmp_socket.py", "serve/connections.py"}),
+}
+SHARED_THREADS = re.compile(
+    r"\bto_thread\b|run_in_executor\(\s*None|loop\.getaddrinfo|get_running_loop\(\)\.getaddrinfo"
+)
+
+
+def test_nothing_that_may_hang_runs_on_a_shared_executor() -> None:
+    """One file system that hangs would fill it, and with it everything that waits for a thread."""
+    assert [_name(module) for module in MODULES if SHARED_THREADS.search(_text(module))] == []
+
+
+def test_resolvers_are_asked_where_they_cannot_hold_up_the_loop() -> None:
+    for pattern, expected in MAY_BLOCK.values():
+        numeric = MAY_BLOCK["numbers only"][1] if pattern is MAY_BLOCK["resolver"][0] else set()
+        assert {_name(module) for module in MODULES if pattern.search(_text(module))} == expected | numeric
 
 
 def test_own_modules_are_never_patched() -> None:

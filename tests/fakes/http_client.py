@@ -41,12 +41,15 @@ async def running(
     listen: str = "127.0.0.1:0",
     web_config: Path | None = None,
     missing: Sequence[str] = (),
+    stalled: str = "",
     patience: Patience = USUAL,
     present: Snapshot | None = None,
 ) -> AsyncIterator[HttpServer]:
     kept = present or known_snapshot()
     settings = await settings_of(listen, web_config)
-    server = HttpServer(settings, snapshot=lambda: kept, missing=lambda: missing, patience=patience)
+    server = HttpServer(
+        settings, snapshot=lambda: kept, missing=lambda: missing, stalled=lambda: stalled, patience=patience
+    )
     await server.start()
     try:
         yield server

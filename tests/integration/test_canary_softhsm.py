@@ -14,6 +14,7 @@ from hsm_agent.collect.base import CollectorContext
 from hsm_agent.collect.canary.source import CanaryCollector
 from tests.integration.canary_source import canary, said, settings, tree
 from tests.peers import signing_key
+from tests.peers.rights import needs_root
 from tests.peers.softhsm import PIN, SoftHsm
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ async def test_a_corrected_pin_is_tried_and_what_is_forgotten_too(
     assert right.model_dump() == corrected.model_dump()
 
 
+@needs_root  # nobody else may look into a process that dumps no core
 async def test_neither_the_note_nor_the_log_nor_the_process_shows_the_pin(
     tmp_path: Path, right: CanarySettings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -111,6 +113,7 @@ async def test_neither_the_note_nor_the_log_nor_the_process_shows_the_pin(
     assert note.stat().st_mode & 0o777 == 0o600
 
 
+@needs_root  # nobody else may look into a process that dumps no core
 async def test_the_process_is_clean_and_dumps_no_core(
     tmp_path: Path, right: CanarySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

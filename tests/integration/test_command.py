@@ -92,9 +92,9 @@ async def test_several_commands_one_after_the_other(appliance: Appliance) -> Non
     ("what", "said"),
     [
         ("fail", "ended with exit status 255: Authorized use only … \ufffd[31mPermission denied (publickey)."),
-        ("refuse", "ended with exit status 1: Command Result : 65535 (Luna Shell execution)"),
+        ("refuse", "ended with exit status 1: Error: 'hsm show' is not allowed now."),
         ("quiet", "ended with exit status 3"),
-        ("binary", "this is not what hsm show prints: it begins: "),
+        ("binary", "this is not what hsm show prints: it says: "),
     ],
 )
 async def test_a_command_that_fails_fails_the_source(appliance: Appliance, what: str, said: str) -> None:

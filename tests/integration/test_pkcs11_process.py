@@ -16,6 +16,7 @@ import pytest
 
 from hsm_agent.collect.base import SourceFailure
 from tests.integration.pkcs11_source import source, value
+from tests.peers.rights import needs_root
 from tests.peers.testmodule import FakeHsm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,6 +142,7 @@ async def test_a_killed_worker_is_replaced_within_the_same_poll(tmp_path: Path, 
     assert "killed by SIGKILL" in poll.errors[0]
 
 
+@needs_root  # nobody else may look into a process that dumps no core
 async def test_the_worker_has_a_clean_environment_no_strange_descriptors_and_dumps_no_core(
     tmp_path: Path, fake: FakeHsm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,13 @@ async def test_not_ready_tells_what_is_missing() -> None:
     assert health.status == 200
 
 
+async def test_an_agent_that_judges_no_more_is_ill() -> None:
+    async with running(stalled="pipeline: nothing was judged for 61 s") as server:
+        health = await get(server, "/healthz")
+
+    assert (health.status, health.body) == (503, b"pipeline: nothing was judged for 61 s\n")
+
+
 async def test_the_present_is_taken_anew_for_each_answer() -> None:
     moments = iter([known_snapshot(), replace(known_snapshot(), agent_name="renamed")])
     server = HttpServer(HttpSettings(listen="127.0.0.1:0"), snapshot=lambda: next(moments), missing=list)

@@ -97,15 +97,15 @@ class AgentProcess:
         """Write the settings to the configuration file."""
         self.file.write_text(yaml.safe_dump(self.settings, sort_keys=False), encoding="utf-8")
 
-    async def start(self, *, wait: bool = True) -> None:
-        """Start it and wait until it answers at its control socket."""
+    async def start(self, *, wait: bool = True, errors: int | None = None) -> None:
+        """Start it and wait until it answers at its control socket. `errors`: where its log goes, if not to the file."""
         environment = self._surroundings()
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *self._command, sys.executable, "-m", "hsm_agent", "run", "--config", str(self.file),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
-                stderr=log,
+                stderr=log if errors is None else errors,
                 env=environment,
             )  # fmt: skip
         if wait:

@@ -21,7 +21,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _SOURCES = _ROOT / "tests" / "hsm"
 
 
-def build(cache: Path | None = None) -> Path:
+def build(into: Path | None = None) -> Path:
     """The compiled module, made anew only when its sources or the way of compiling changed."""
     command = [str(require("cc")), "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     command += ["-fvisibility=hidden"]
@@ -29,7 +29,7 @@ def build(cache: Path | None = None) -> Path:
     digest = hashlib.sha256(" ".join(command).encode())
     for path in [*sources, *sorted(_SOURCES.glob("*.h"))]:
         digest.update(path.read_bytes())
-    folder = _cache() if cache is None else cache
+    folder = cache() if into is None else into
     module = folder / f"testhsm-{digest.hexdigest()[:16]}.so"
     if not module.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,8 @@ def build(cache: Path | None = None) -> Path:
     return module
 
 
-def _cache() -> Path:
+def cache() -> Path:
+    """Where what was compiled for the tests is kept."""
     in_tree = _ROOT / "var"
     return in_tree / "testhsm" if os.access(in_tree, os.W_OK) else Path(tempfile.gettempdir()) / "hsm-agent-testhsm"
 

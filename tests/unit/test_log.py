@@ -3,8 +3,11 @@ from __future__ import annotations
 import json
 import logging
 import re
+import subprocess
+import sys
 import warnings
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +15,7 @@ from hsm_agent import log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -26,12 +30,17 @@ def _logging_is_put_back() -> Iterator[None]:
     ours.setLevel(levels[1])
 
 
+def _said(capfd: pytest.CaptureFixture[str]) -> Any:
+    assert log.flush(5.0)
+    return capfd.readouterr()
+
+
 def test_a_record_is_one_line_of_text(capfd: pytest.CaptureFixture[str]) -> None:
     log.set_up("info", "text")
 
     logging.getLogger("hsm_agent.collect.runner").warning("source %s is down", "luna-a")
 
-    said = capfd.readouterr()
+    said = _said(capfd)
     assert said.out == ""
     assert re.fullmatch(
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z WARN  collect\.runner: source luna-a is down\n", said.err
@@ -43,7 +52,7 @@ def test_a_record_is_one_object_of_json(capfd: pytest.CaptureFixture[str]) -> No
 
     logging.getLogger("hsm_agent.spool").error("disk of %s is full", "größe")
 
-    entry = json.loads(capfd.readouterr().err)
+    entry = json.loads(_said(capfd).err)
     assert entry.pop("time").endswith("Z")
     assert entry == {"level": "error", "room": "spool", "message": "disk of größe is full"}
 
@@ -57,7 +66,7 @@ def test_foreign_text_forges_no_line_and_commands_no_terminal(
 
     logging.getLogger("hsm_agent.collect").info("label: %s", foreign)
 
-    said = capfd.readouterr().err
+    said = _said(capfd).err
     assert said.endswith("\n")
     assert said[:-1].isprintable()
 
@@ -76,7 +85,7 @@ def test_what_an_exception_says_forges_no_line(capfd: pytest.CaptureFixture[str]
     except ValueError:
         logging.getLogger("hsm_agent.collect").exception("a bug")
 
-    first, *others = capfd.readouterr().err.splitlines()
+    first, *others = _said(capfd).err.splitlines()
     assert "a bug" in first
     assert all(line.startswith("    ") for line in others)
     assert "\x1b" not in "".join((first, *others))
@@ -98,7 +107,7 @@ def test_the_level_is_the_agents_own(capfd: pytest.CaptureFixture[str], level: s
     for name in ("debug", "info", "warning", "error"):
         getattr(logging.getLogger("hsm_agent.agent"), name)("x")
 
-    assert [json.loads(line)["level"] for line in capfd.readouterr().err.splitlines()] == expected
+    assert [json.loads(line)["level"] for line in _said(capfd).err.splitlines()] == expected
 
 
 def test_libraries_speak_from_warning_on(capfd: pytest.CaptureFixture[str]) -> None:
@@ -107,7 +116,7 @@ def test_libraries_speak_from_warning_on(capfd: pytest.CaptureFixture[str]) -> N
     logging.getLogger("aiohttp.server").info("chatter")
     logging.getLogger("aiohttp.server").warning("trouble")
 
-    assert [line[25:] for line in capfd.readouterr().err.splitlines()] == ["WARN  aiohttp.server: trouble"]
+    assert [line[25:] for line in _said(capfd).err.splitlines()] == ["WARN  aiohttp.server: trouble"]
 
 
 def test_python_warnings_are_records_too(capfd: pytest.CaptureFixture[str]) -> None:
@@ -118,7 +127,7 @@ def test_python_warnings_are_records_too(capfd: pytest.CaptureFixture[str]) -> N
         logging.captureWarnings(capture=True)
         warnings.warn("old thing", DeprecationWarning, stacklevel=1)
 
-    said = capfd.readouterr().err
+    said = _said(capfd).err
     assert "py.warnings: " in said
     assert "old thing" in said
 
@@ -129,10 +138,90 @@ def test_setting_up_again_changes_the_form_and_doubles_nothing(capfd: pytest.Cap
 
     logging.getLogger("hsm_agent.agent").info("once")
 
-    (line,) = capfd.readouterr().err.splitlines()
+    (line,) = _said(capfd).err.splitlines()
     assert json.loads(line)["message"] == "once"
 
 
 @pytest.mark.parametrize(("text", "expected"), [("plain", "plain"), ("größe 5 %", "größe 5 %"), ("a\tb", "a\\tb")])
 def test_only_what_cannot_be_seen_is_escaped(text: str, expected: str) -> None:
     assert log.one_line(text) == expected
+
+
+class _Minutes:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_what_is_repeated_is_a_line_a_minute_for_each_peer_and_says_how_much_it_held_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = _Minutes()
+    sparing = log.SparingLog(logging.getLogger("hsm_agent.control"), clock=clock)
+    with caplog.at_level(logging.WARNING, "hsm_agent.control"):
+        logging.getLogger().addHandler(caplog.handler)
+        told = [sparing.warning("refused uid %d", 7, peer="7") for _ in range(100)]
+        sparing.warning("refused uid %d", 8, peer="8")
+        clock.now = 60.0
+        sparing.warning("refused uid %d", 7, peer="7")
+
+    assert told == [True] + [False] * 99
+    assert caplog.messages == ["refused uid 7", "refused uid 8", "refused uid 7 (99 more since the last such line)"]
+
+
+def test_ever_new_peers_fill_neither_the_log_nor_the_memory(caplog: pytest.LogCaptureFixture) -> None:
+    clock = _Minutes()
+    sparing = log.SparingLog(logging.getLogger("hsm_agent.control"), most_peers=4, clock=clock)
+    with caplog.at_level(logging.WARNING, "hsm_agent.control"):
+        logging.getLogger().addHandler(caplog.handler)
+        for number in range(1000):
+            sparing.warning("refused %d", number, peer=str(number))
+        clock.now = 61.0
+        sparing.warning("refused %d", 2000, peer="2000")
+
+    assert caplog.messages == [*(f"refused {number}" for number in range(5)), "refused 2000"]
+    assert len(sparing._said) == 1
+
+
+def test_what_python_itself_would_write_is_a_record(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    log.set_up("info", "text")
+    log.catch_stray_errors()
+    error = ValueError("in a destructor")
+
+    sys.excepthook(ValueError, ValueError("at the end"), None)
+    sys.unraisablehook(
+        SimpleNamespace(exc_type=ValueError, exc_value=error, exc_traceback=None, err_msg=None, object=None)
+    )
+    log.say("the last line")
+
+    said = _said(capfd).err.splitlines()
+    assert [line.partition("Z ")[2] for line in said if "Z " in line] == [
+        "ERROR log: the agent ends with a bug",
+        "ERROR log: a bug that nothing waits for: in a destructor",
+    ]
+    assert {"    ValueError: at the end", "    ValueError: in a destructor"} < set(said)
+    assert said[-1] == "the last line"
+
+
+WITHOUT_ERRORS = """
+import sys
+from hsm_agent import log
+with open(sys.argv[1], "wb") as first:
+    log.set_up("info", "text")
+    log.log.warning("into no other file")
+    log.flush()
+"""
+
+
+def test_without_standard_error_the_log_goes_into_no_other_file(tmp_path: Path) -> None:
+    closing = ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", WITHOUT_ERRORS, str(tmp_path / "first")]
+
+    subprocess.run(closing, check=True, timeout=30)
+
+    assert (tmp_path / "first").read_bytes() == b""

@@ -29,11 +29,13 @@ class Disk:
         self.commits: list[tuple[tuple[Event, ...], dict[str, str | None]]] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.passes_aside = False
 
     async def commit(
         self, events: Sequence[Event], states: Mapping[str, str | None], *, only_sink: str | None = None
     ) -> None:
-        await self.gate.wait()
+        if not self.passes_aside:
+            await self.gate.wait()
         self.commits.append((tuple(events), dict(states)))
 
 
@@ -45,6 +47,7 @@ class House:
         self.store = Store(agent_name="agent", started=WALL, labels={})
         self.shown: list[tuple[set[str], bool]] = []
         self.now = WALL
+        self.ticks = 0.0
         self.pipeline = Pipeline(
             book=Book(),
             rules=RULES,
@@ -52,6 +55,7 @@ class House:
             spool=self.disk,  # type: ignore[arg-type]  # a fake at the border, with the methods that are called
             refresh=self.refresh,
             wall=lambda: self.now,
+            monotonic=lambda: self.ticks,
         )
 
     async def refresh(self, sources: Collection[str], *, alarms: bool) -> None:
@@ -201,3 +205,73 @@ async def test_new_rules_withdraw_the_alarms_of_the_old() -> None:
 
 def test_guarantees_have_one_wording() -> None:
     assert [guarantee.value for guarantee in Guarantee] == ["best effort", "at least once"]
+
+
+AGE = "pipeline_age_seconds"
+STALLED = Ruleset(
+    [
+        Rule(name="full", metrics=("token_objects",), condition=Above(warning=10)),
+        Rule(name="pipeline-stalled", metrics=(AGE,), condition=Above(critical=60.0)),
+    ],
+    {},
+)
+
+
+def _age(house: House, seconds: float) -> Reading:
+    return Reading(source="agent", resource="", metric=AGE, value=seconds, time=house.now)
+
+
+async def test_an_agent_that_judges_no_more_is_known_and_told_past_what_holds_it_up() -> None:
+    house = House()
+    house.pipeline.rules = STALLED
+    await house.pipeline.tick()
+    house.ticks = 100.0
+    assert house.pipeline.age_seconds == 100.0
+    house.disk.gate.clear()
+    held_up = asyncio.create_task(house.pipeline.take(STATUS, [house.reading(12)]))
+    await asyncio.sleep(0)
+    house.disk.passes_aside = True
+
+    await house.pipeline.judge_aside(_age(house, 100.0))
+
+    (event,) = house.events
+    assert (event.rule, event.kind) == ("pipeline-stalled", EventKind.RAISED)
+    assert {rule for rule, _ in house.store.alarms} == {"pipeline-stalled"}
+    assert not held_up.done()
+    house.disk.gate.set()
+    await held_up
+    assert {rule for rule, _ in house.store.alarms} == {"pipeline-stalled", "full"}
+    assert house.pipeline.age_seconds == 0.0
+    await house.pipeline.watch([_age(house, 0.0)])
+    assert [event.kind for event in house.events] == [EventKind.RAISED, EventKind.RAISED, EventKind.CLEARED]
+
+
+async def test_what_is_judged_aside_leaves_everything_else_to_its_turn() -> None:
+    house = House()
+    house.pipeline.rules = STALLED
+    await house.pipeline.take(STATUS, [house.reading(12)])
+    await house.pipeline.silence(
+        Silence(silence_id="s1", until=house.now + 10, reason="r", by_uid=0, created=house.now, source="a")
+    )
+    told = len(house.events)
+    house.now += 20.0
+
+    await house.pipeline.judge_aside(_age(house, 70.0))
+
+    assert [event.rule for event in house.events[told:]] == ["pipeline-stalled"]
+    await house.pipeline.tick()
+    assert any("Silence" in event.text for event in house.events[told + 1 :])
+
+
+async def test_where_the_disk_takes_nothing_at_all_the_alarm_is_at_least_seen() -> None:
+    house = House()
+    house.pipeline.rules = STALLED
+    house.disk.gate.clear()
+
+    task = asyncio.create_task(house.pipeline.judge_aside(_age(house, 61.0)))
+    await asyncio.sleep(0)
+
+    assert not task.done()
+    assert {rule for rule, _ in house.store.alarms} == {"pipeline-stalled"}
+    assert house.shown == [({"agent"}, True)]
+    task.cancel()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from hsm_agent.deliver.syslog import SyslogSinkSettings
 from hsm_agent.rounds import Rounds, held_certificates, revocation_readings
@@ -11,6 +15,8 @@ from tests.peers import pki
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from hsm_agent.model import Reading
 
 
 def _agent(*intervals: tuple[float, float]) -> Any:
@@ -61,3 +67,89 @@ def test_the_end_of_a_sinks_revocation_list_is_told(tmp_path: Path) -> None:
     assert listed.tls is not None
     assert listed.tls.crl_ends is not None
     assert reading.value == listed.tls.crl_ends - now
+
+
+class _Pipeline:
+    """Says how long ago it judged, and takes what is judged aside."""
+
+    def __init__(self) -> None:
+        self.age_seconds = 0.0
+        self.aside: list[Reading] = []
+        self.judged = asyncio.Event()
+
+    async def judge_aside(self, reading: Reading) -> None:
+        self.aside.append(reading)
+        self.judged.set()
+
+
+async def test_that_nothing_is_judged_is_itself_judged_past_what_holds_it_up(caplog: pytest.LogCaptureFixture) -> None:
+    agent = _agent()
+    agent.pipeline = pipeline = _Pipeline()
+    pipeline.age_seconds = 61.0
+    task = asyncio.create_task(Rounds(agent, pipeline_seconds=0.001).watch_pipeline())
+    async with asyncio.timeout(5):
+        for _ in range(5):
+            await pipeline.judged.wait()
+            pipeline.judged.clear()
+    task.cancel()
+
+    assert {(reading.metric, reading.value) for reading in pipeline.aside} == {("pipeline_age_seconds", 61.0)}
+    assert caplog.messages == ["nothing was judged for 61 s: readings come and no alarm does"]
+
+
+async def test_a_process_that_was_stopped_as_a_whole_has_not_stopped_judging() -> None:
+    agent, looks = _agent(), asyncio.Event()
+
+    class Resumed(_Pipeline):
+        """Late at every second look: it had no chance before the first, and used it before the next."""
+
+        def __init__(self) -> None:
+            self.aside = []
+            self.judged = asyncio.Event()
+            self.looks = 0
+
+        @property
+        def age_seconds(self) -> float:  # type: ignore[override]  # read only, as the pipeline's own is
+            self.looks += 1
+            if self.looks == 9:
+                looks.set()
+            return 120.0 if self.looks % 2 else 0.5e-3
+
+    agent.pipeline = pipeline = Resumed()
+    task = asyncio.create_task(Rounds(agent, pipeline_seconds=0.001).watch_pipeline())
+    async with asyncio.timeout(5):
+        await looks.wait()
+    task.cancel()
+
+    assert pipeline.aside == []
+
+
+@pytest.mark.parametrize(("stalled", "alive"), [("", True), ("pipeline: nothing was judged for 61 s", False)])
+async def test_the_watchdog_is_told_of_life_only_while_what_is_read_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stalled: str, alive: bool
+) -> None:
+    agent, asked = _agent(), asyncio.Event()
+
+    def state() -> str:
+        asked.set()
+        return stalled
+
+    agent.stalled = state
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(tmp_path / "notify"))
+        channel.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "2000")
+        monkeypatch.delenv("WATCHDOG_PID", raising=False)
+        task = asyncio.create_task(Rounds(agent).reassure_systemd())
+        async with asyncio.timeout(5):
+            for _ in range(3):
+                await asked.wait()
+                asked.clear()
+        task.cancel()
+        try:
+            heard = channel.recv(100)
+        except BlockingIOError:
+            heard = b""
+
+    assert heard == (b"WATCHDOG=1" if alive else b"")

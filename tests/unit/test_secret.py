@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def write(folder: Path, content: bytes, mode: int = 0o600) -> Path:
     path = folder / "secret"
-    path.touch()
-    path.chmod(mode)
+    path.touch(0o600)
     path.write_bytes(content)
+    path.chmod(mode)
     return path
 
 

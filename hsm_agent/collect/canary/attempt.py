@@ -8,21 +8,27 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.canary import check as canary_check
 from hsm_agent.collect.canary import reasons as canary_reasons
 from hsm_agent.collect.canary.pin import Note, PinNotKept, Standing
 from hsm_agent.collect.canary.process import COMMAND, CanaryLost, CanaryProcess
+from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hsm_agent.collect.canary.check import MechanismName
     from hsm_agent.collect.canary.pin import PinNotes
 
+T = TypeVar("T")
+
 _MOST_STUCK = 3
+_NOTE_SECONDS = 5.0
+_CHECK_SECONDS = 60.0
 _POLITE_SECONDS = 1.0
 _FINAL_TRY, _LOCKED = 0x20000, 0x40000  # CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED
 _AFTER_LOGIN = frozenset({"C_FindObjects", "C_Sign", "C_Logout"})
@@ -62,6 +68,14 @@ class Signer:
         self._process: CanaryProcess | None = None
         self._stuck: list[CanaryProcess] = []
         self._busy = False
+        self._disk = Lane(f"the note of source {job.source}'s PIN")
+        self._checking = Lane(f"source {job.source}: checking a signature")
+
+    async def _noted(self, work: Callable[[], T]) -> T:
+        try:
+            return await self._disk.call(work, seconds=_NOTE_SECONDS)
+        except StuckError as error:
+            raise PinNotKept(str(error)) from error
 
     async def attempt(self, deadline: float) -> Outcome:
         """Sign once, until that time of the loop's clock. SourceFailure is for what is no fault of the token's."""
@@ -80,7 +94,7 @@ class Signer:
     async def _attempt(self, deadline: float) -> Outcome:
         try:
             if self._note is None:
-                self._note = await asyncio.to_thread(self._notes.look)
+                self._note = await self._noted(self._notes.look)
         except PinNotKept as error:
             return Outcome(untried=str(error))
         if self._note.standing in (Standing.REFUSED, Standing.TRYING):
@@ -110,7 +124,7 @@ class Signer:
         }
         try:
             if self._note is None or self._note.standing is Standing.NEW:
-                self._note = await asyncio.to_thread(self._notes.keep, Standing.TRYING)
+                self._note = await self._noted(partial(self._notes.keep, Standing.TRYING))
             try:
                 answer = await process.ask(request, self._left(deadline))
             except CanaryLost as lost:
@@ -139,7 +153,7 @@ class Signer:
         if self._note is None or self._note.standing is not standing:
             # In memory even where the disk refuses: this process, at least, does not try it again.
             self._note = Note(standing=standing, at=time.time(), why=why)
-            self._note = await asyncio.to_thread(self._notes.keep, standing, why)
+            self._note = await self._noted(partial(self._notes.keep, standing, why))
 
     async def _judged(self, answer: Mapping[str, Any], text: bytes) -> Outcome:
         if "failed" in answer:
@@ -149,7 +163,8 @@ class Signer:
         signed = answer["ok"]
         signature = bytes.fromhex(signed["signature"])
         # On a thread: the first time it imports a large library.
-        verdict = await asyncio.to_thread(canary_check.check, self._job.mechanism, text, signature, signed["public"])
+        check = partial(canary_check.check, self._job.mechanism, text, signature, signed["public"])
+        verdict = await self._checking.call(check, seconds=_CHECK_SECONDS)
         if verdict.problem:
             return Outcome(failed=f"C_Sign: {verdict.problem}")
         return Outcome(seconds=float(signed["seconds"]))
@@ -193,7 +208,7 @@ class Signer:
         """Let a PIN that was refused be tried once more. False if the note would not go."""
         self._note = None
         try:
-            await asyncio.to_thread(self._notes.forget)
+            await self._noted(self._notes.forget)
         except PinNotKept:
             return False  # the next attempt reads the note, and says what is the matter with it
         return True

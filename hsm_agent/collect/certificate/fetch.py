@@ -10,8 +10,14 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
+from hsm_agent.address import resolve
+from hsm_agent.collect.base import LONGEST_TIMEOUT_SECONDS
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from hsm_agent.address import SocketAddress
 
 _NEXT_ADDRESS_SECONDS = 0.25  # RFC 8305: try the next address of a name that long after the last
 _LEGACY_SERVER_CONNECT = 0x4  # SSL_OP_LEGACY_SERVER_CONNECT, which Python names from 3.12 on
@@ -37,22 +43,13 @@ def open_context(certificate: Path | None = None, key: Path | None = None) -> ss
     return context
 
 
-async def fetch_chain(
-    host: str, port: int, server_name: str, context: ssl.SSLContext, seconds: float, names: asyncio.Semaphore
-) -> bytes:
-    """What the server shows, leaf first, as PEM. Raises EndpointTrouble within that time.
-
-    `names` bounds how many names are asked for at once: each takes one of a few threads that others need, and a name
-    server that is away keeps it beyond our own patience.
-    """
+async def fetch_chain(host: str, port: int, server_name: str, context: ssl.SSLContext, seconds: float) -> bytes:
+    """What the server shows, leaf first, as PEM. Raises EndpointTrouble within that time."""
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         async with asyncio.timeout(max(0.0, seconds)):
-            async with names:
-                await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            _, writer = await asyncio.open_connection(
-                host, port, ssl=context, server_hostname=server_name, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS
-            )
+            found = await resolve(host, port, socket.SOCK_STREAM)
+            transport = await _first_of(found, context, server_name)
     except TimeoutError as error:
         raise EndpointTrouble(
             f"{place}: no TLS handshake within {seconds:.2g} s: check address, port, firewall, and that it speaks TLS"
@@ -72,9 +69,66 @@ async def fetch_chain(
     except ValueError as error:
         raise EndpointTrouble(f"{place}: not a name TLS can ask for: {server_name!r}") from error
     try:
-        return _shown(writer.get_extra_info("ssl_object"))
+        return _shown(transport.get_extra_info("ssl_object"))
     finally:
-        writer.transport.abort()
+        transport.abort()
+
+
+async def _first_of(
+    found: Sequence[tuple[int, SocketAddress]], context: ssl.SSLContext, server_name: str
+) -> asyncio.Transport:
+    """A connection to the address that answers first: each is tried when the one before it failed, or soon after.
+
+    Raises what the last one that failed said.
+    """
+    waiting = list(found)
+    tries: set[asyncio.Task[asyncio.Transport]] = set()
+    under_way: set[asyncio.Task[asyncio.Transport]] = set()
+    winner: asyncio.Transport | None = None
+    failure: BaseException = OSError("it has no address")
+    try:
+        while winner is None and (waiting or under_way):
+            if waiting:
+                attempt = asyncio.create_task(_connect(*waiting.pop(0), context, server_name))
+                tries.add(attempt)
+                under_way.add(attempt)
+            patience = _NEXT_ADDRESS_SECONDS if waiting else None
+            done, under_way = await asyncio.wait(under_way, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                trouble = each.exception()
+                winner, failure = (winner or each.result(), failure) if trouble is None else (winner, trouble)
+    finally:
+        await _let_go(tries, winner)
+    if winner is None:
+        raise failure
+    return winner
+
+
+async def _connect(family: int, remote: SocketAddress, context: ssl.SSLContext, server_name: str) -> asyncio.Transport:
+    loop = asyncio.get_running_loop()
+    plain = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        plain.setblocking(False)
+        await loop.sock_connect(plain, remote)
+        transport, _ = await loop.create_connection(
+            asyncio.Protocol,
+            sock=plain,
+            ssl=context,
+            server_hostname=server_name,
+            ssl_handshake_timeout=LONGEST_TIMEOUT_SECONDS,  # whoever asks has a shorter one
+        )
+    except BaseException:
+        plain.close()
+        raise
+    return transport
+
+
+async def _let_go(tries: set[asyncio.Task[asyncio.Transport]], winner: asyncio.Transport | None) -> None:
+    for each in tries:
+        each.cancel()
+    for outcome in await asyncio.gather(*tries, return_exceptions=True):
+        if isinstance(outcome, asyncio.Transport) and outcome is not winner:
+            outcome.abort()
 
 
 def _shown(connection: Any) -> bytes:

@@ -9,6 +9,7 @@ import asyncio
 import re
 import ssl
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -20,6 +21,7 @@ from hsm_agent.collect.certificate.parse import Look, interpret
 from hsm_agent.collect.files import FileReader, FileTrouble
 from hsm_agent.secret import read_private_file
 from hsm_agent.settings import Interval, LocalPath, Strict
+from hsm_agent.threads import Lane, Lanes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 _DAY = 86400.0
 _HIGHEST_PORT = 65535
 _LONGEST_FILE = 4 * 1024 * 1024
-_NAMES_AT_ONCE = 2
+_PARSE_SECONDS = 60.0
 _RETRY_SECONDS = 300.0
 """What could not be read is looked at again after that long, rather than in an hour."""
 _ENDPOINT = re.compile(r"(?:\[([^\]\s]+)\]|([^\[\]:\s/]+)):([0-9]{1,5})")
@@ -130,7 +132,8 @@ class CertificateCollector:
         self.every = settings.every
         self._settings = settings
         self._files = FileReader()
-        self._names = asyncio.Semaphore(_NAMES_AT_ONCE)
+        self._contexts = Lanes()
+        self._parsing = Lane(f"source {settings.name}: reading certificates")
         self._known: Mapping[str, frozenset[str]] = {}
 
     async def poll(self) -> Poll:
@@ -159,24 +162,33 @@ class CertificateCollector:
             data = await (self._handshake if is_endpoint else self._file)(watched, deadline)
         except (EndpointTrouble, FileTrouble) as trouble:
             return Look(resource=watched.resource, errors=(str(trouble),), is_endpoint=is_endpoint)
-        parsed = await asyncio.to_thread(certificates.parse, data)
+        parsed = await self._parsing.call(partial(certificates.parse, data), seconds=_PARSE_SECONDS)
         errors = tuple(line if is_endpoint else f"{watched.file}: {line}" for line in parsed.errors)
         # Where one of a chain cannot be parsed, nobody knows that the first of the rest is the leaf.
         found = () if is_endpoint and errors else parsed.certificates
         return Look(resource=watched.resource, certificates=found, errors=errors, is_endpoint=is_endpoint)
 
     async def _handshake(self, watched: WatchedCertificate, deadline: float) -> bytes:
+        loop = asyncio.get_running_loop()
         host, port = watched.address()
+
+        def left() -> float:
+            return deadline - loop.time()
+
         client = watched.client
         own = (client.certificate, client.key) if client is not None else ()
         try:
             # Each time anew, on a thread: a client certificate that was renewed counts at once.
-            context = await asyncio.to_thread(open_context, *own)
+            context = await self._contexts.call(
+                own,
+                f"reading {own[0]}" if own else "opening a TLS context",
+                partial(open_context, *own),
+                seconds=left(),
+            )
         except (OSError, ValueError) as error:
             which = own[0] if own else "none"
             raise EndpointTrouble(f"the client certificate {which} cannot be used: {_why(error)}") from error
-        seconds = deadline - asyncio.get_running_loop().time()
-        return await fetch_chain(host, port, watched.server_name or host, context, seconds, self._names)
+        return await fetch_chain(host, port, watched.server_name or host, context, left())
 
     async def _file(self, watched: WatchedCertificate, deadline: float) -> bytes:
         assert watched.file is not None

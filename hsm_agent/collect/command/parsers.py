@@ -6,21 +6,19 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from hsm_agent.collect.shell import audit as shell_audit
 from hsm_agent.collect.shell import hsm_show as shell_hsm_show
+from hsm_agent.collect.shell import partition_list as shell_partition_list
 from hsm_agent.collect.shell import partition_show as shell_partition_show
 from hsm_agent.collect.shell import patterns as shell_patterns
 from hsm_agent.collect.shell import sensors as shell_sensors
 from hsm_agent.collect.shell import slots as shell_slots
 from hsm_agent.collect.shell import sysstat as shell_sysstat
-from hsm_agent.collect.shell.text import Malformed
+from hsm_agent.collect.shell.text import check_number
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Mapping, Sequence
 
+    from hsm_agent.collect.patterns import Pattern
     from hsm_agent.collect.shell.text import Parsed
-
-MOST_FACTS = 4000
-"""A device of a hundred partitions has half as many. What brings more would fill every table the agent has."""
 
 REGEX = "regex"
 """The parser that is made of the run's own patterns: see shell_patterns."""
@@ -28,6 +26,7 @@ REGEX = "regex"
 ParserName = Literal[
     "lunash-hsm-show",
     "lunash-partition-show",
+    "lunash-partition-list",
     "lunash-audit-show",
     "lunash-sensors",
     "lunash-sysstat",
@@ -39,6 +38,7 @@ ParserName = Literal[
 PARSERS: Mapping[str, Callable[[str], Parsed]] = {
     "lunash-hsm-show": shell_hsm_show.parse,
     "lunash-partition-show": shell_partition_show.parse,
+    "lunash-partition-list": shell_partition_list.parse,
     "lunash-audit-show": shell_audit.parse_show,
     "lunash-sensors": shell_sensors.parse,
     "lunash-sysstat": shell_sysstat.parse,
@@ -47,13 +47,17 @@ PARSERS: Mapping[str, Callable[[str], Parsed]] = {
 }
 """Each raises shell_text.Malformed, and nothing else, where an output as a whole is not what it reads."""
 
+LISTING = frozenset({"lunash-partition-show", "lunash-partition-list", "pkcs11-tool-slots"})
+"""Those that list tokens or partitions: one that is not in a complete listing is not there."""
+
 assert {*PARSERS, REGEX} == {*get_args(ParserName)}
 
 
-def read(parser: str, patterns: Sequence[re.Pattern[str]], output: bytes) -> Parsed:
+def read(
+    parser: str, patterns: Sequence[Pattern], output: bytes, is_late: Callable[[], bool] = lambda: False
+) -> Parsed:
     """What an output says. Raises Malformed where it is not what the parser reads, or is more than can be meant."""
     text = output.decode("utf-8", "replace")
-    parsed = shell_patterns.parse(text, patterns) if parser == REGEX else PARSERS[parser](text)
-    if len(parsed.facts) > MOST_FACTS:
-        raise Malformed(f"the output makes {len(parsed.facts)} readings; {MOST_FACTS} are allowed")
+    parsed = shell_patterns.parse(text, patterns, is_late) if parser == REGEX else PARSERS[parser](text)
+    check_number(len(parsed.facts))
     return parsed

@@ -11,11 +11,13 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.shell.text import one_line
+from hsm_agent.collect.shell.text import lines_of, one_line, words_of
+from hsm_agent.threads import Lanes, StuckError
 from hsm_agent.trust import UntrustedError, refuse_untrusted, trusted_uids
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 _KEEPER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")))
 _REAP_SECONDS = 3.0
 _KEPT_ERROR_BYTES = 16 * 1024
+_KEPT_OUTPUT_BYTES = 64 * 1024
 _SAID_CHARACTERS = 160
 _NAMED_CHARACTERS = 48
 
@@ -106,6 +109,7 @@ class Runner:
         self._most_bytes = most_bytes
         self._transport: asyncio.SubprocessTransport | None = None
         self._pipes: _Pipes | None = None
+        self._looking = Lanes()
 
     def pids(self) -> tuple[int, ...]:
         """The process that keeps the command, while one runs."""
@@ -116,10 +120,9 @@ class Runner:
         loop = asyncio.get_running_loop()
         began = loop.time()
         pipes = _Pipes(self._most_bytes)
+        path = await self._find(words, seconds)
         try:
-            async with asyncio.timeout(max(0.0, seconds)):
-                # In a thread, as file systems can hang.
-                path = await asyncio.to_thread(_executable, words[0], self._environment)
+            async with asyncio.timeout_at(began + max(0.0, seconds)):
                 transport = await self._start(path, words, pipes)
                 await pipes.done.wait()
         except TimeoutError:
@@ -138,6 +141,14 @@ class Runner:
         if code != 0:
             raise SourceFailure(f"{name_of(words)} {_end(code)}{_said(pipes)}")
         return Printed(output=bytes(pipes.output), seconds=loop.time() - began)
+
+    async def _find(self, words: Sequence[str], seconds: float) -> Path:
+        """On a thread, as file systems can hang."""
+        work = partial(_executable, words[0], self._environment)
+        try:
+            return await self._looking.call(words[0], f"the look for {one_line(words[0])}", work, seconds=seconds)
+        except StuckError as error:
+            raise SourceFailure(f"{name_of(words)} cannot be run: {error}: check the file system it is on") from error
 
     async def _start(self, path: Path, words: Sequence[str], pipes: _Pipes) -> asyncio.SubprocessTransport:
         try:
@@ -189,12 +200,11 @@ def _end(code: int | None) -> str:
 
 
 def _said(pipes: _Pipes) -> str:
-    """The first line of standard error, and the last one, as banners come first; else the last of the output."""
-    lines = _lines(bytes(pipes.errors)) or _lines(bytes(pipes.output))[-1:]
-    if not lines:
-        return ""
-    last = f" … {lines[-1]}" if lines[-1] != lines[0] else ""
-    return f": {lines[0]}{last}"
+    """The first line of standard error, and the last one, as banners come first; and the device's own words."""
+    lines = _lines(bytes(pipes.errors))
+    ends = " … ".join(dict.fromkeys((*lines[:1], *lines[-1:])))
+    words = words_of(lines_of(bytes(pipes.output[:_KEPT_OUTPUT_BYTES]).decode("utf-8", "replace")))
+    return "".join(f": {said}" for said in (ends, words) if said)
 
 
 def _lines(data: bytes) -> list[str]:

@@ -9,18 +9,29 @@ import asyncio
 import re
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
-from hsm_agent.collect.command.book import Book
-from hsm_agent.collect.command.parsers import REGEX, ParserName, read
+from hsm_agent.collect.base import (
+    LONGEST_TIMEOUT_SECONDS,
+    Collector,
+    CollectorContext,
+    Poll,
+    SourceFailure,
+    SourceSettings,
+)
+from hsm_agent.collect.command.book import PRESENT, Book
+from hsm_agent.collect.command.memory import TokenMemory, digest_of
+from hsm_agent.collect.command.parsers import LISTING, REGEX, ParserName, read
 from hsm_agent.collect.command.run import Runner, find, name_of
 from hsm_agent.collect.shell import patterns as shell_patterns
+from hsm_agent.collect.shell.patterns import MOST_PATTERNS
 from hsm_agent.collect.shell.text import Malformed, one_line
 from hsm_agent.settings import Deadline, Interval, Size, Strict
+from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,6 +41,9 @@ if TYPE_CHECKING:
 
 _DAY = 86400.0
 _SHOWN_CHARACTERS = 500
+_READ_SECONDS = 30.0
+_LEAST_READING_SECONDS = 1.0
+"""A command that took all of its time is read nevertheless."""
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -56,9 +70,17 @@ def _pattern(pattern: str) -> str:
     return pattern
 
 
+def _few(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    if len(patterns) > MOST_PATTERNS:
+        raise ValueError(f"{MOST_PATTERNS} patterns at most; these are {len(patterns)}")
+    return patterns
+
+
 def _name(name: str) -> str:
     if not name or _GLOB.search(name):
-        raise ValueError(f"not the name of one token or partition: {name!r}")
+        raise ValueError(
+            f"not the name of one token or partition: {name!r} (where a label holds * ? or [: its serial number)"
+        )
     return name
 
 
@@ -67,7 +89,7 @@ class RunSettings(Strict):
 
     command: Annotated[tuple[str, ...], AfterValidator(_one_or_more), AfterValidator(_words)]
     parser: ParserName
-    patterns: tuple[Annotated[str, AfterValidator(_pattern)], ...] = ()
+    patterns: Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], AfterValidator(_few)] = ()
 
     @model_validator(mode="after")
     def _patterns_are_for_regex(self) -> Self:
@@ -84,7 +106,7 @@ class CommandSettings(SourceSettings):
     kind: Literal["command"]
     runs: Annotated[tuple[RunSettings, ...], AfterValidator(_one_or_more)]
     every: Interval = 300.0
-    timeout: Deadline = 30.0
+    timeout: Annotated[Deadline, Field(le=LONGEST_TIMEOUT_SECONDS)] = 30.0
     environment: dict[str, str] = Field(default_factory=dict)
     output_limit: Annotated[Size, Field(gt=0, le=16 * 1024 * 1024)] = 256 * 1024
     resource: str = ""
@@ -93,8 +115,7 @@ class CommandSettings(SourceSettings):
 
     def build(self, context: CollectorContext) -> Collector:
         """The collector of this source."""
-        del context
-        return CommandCollector(self)
+        return CommandCollector(self, context)
 
     def about(self) -> Iterator[str]:
         """The commands."""
@@ -105,7 +126,7 @@ class CommandSettings(SourceSettings):
 
     def declares(self) -> frozenset[str]:
         """Metrics of the operator's own (`custom_…`) that the patterns name."""
-        named = (name for run in self.runs for pattern in run.patterns for name in re.compile(pattern).groupindex)
+        named = (name for run in self.runs for text in run.patterns for name in shell_patterns.compiled(text).names)
         return frozenset(name for name in named if name.startswith("custom_"))
 
     def trusted_files(self) -> Mapping[str, Path]:
@@ -119,22 +140,29 @@ class CommandCollector:
 
     kind = "command"
 
-    def __init__(self, settings: CommandSettings) -> None:
+    def __init__(self, settings: CommandSettings, context: CollectorContext | None = None) -> None:
+        """Without a context tokens are remembered for no longer than this process."""
         self.name = settings.name
         self.every = settings.every
         self._settings = settings
         self._patterns = [tuple(map(shell_patterns.compiled, run.patterns)) for run in settings.runs]
         self._runner = Runner(settings.environment, settings.output_limit)
+        self._reading = Lane(f"reading what a command of source {settings.name} printed")
+        digests = [digest_of(run.command, run.parser) for run in settings.runs]
+        self._memory = None if context is None else TokenMemory(context.state_directory, settings.name, digests)
+        self._is_new = self._memory is not None
         self._book = Book(
             settings.name,
             resource=settings.resource,
             expected=settings.expected,
             audit_capacity=settings.audit_capacity,
+            listing=[index for index, run in enumerate(settings.runs) if _lists_tokens(run)],
         )
 
     async def poll(self) -> Poll:
         """Run every command. Raises SourceFailure when none of them can be read."""
         loop = asyncio.get_running_loop()
+        await self._remember()
         began = loop.time()
         deadline = began + self._settings.timeout
         readings: list[Reading] = []
@@ -158,21 +186,27 @@ class CommandCollector:
             # Not sooner: every run is a login at an appliance, and many that fail may lock the account.
             raise SourceFailure(f"{errors[0]}{others}", retry_in=max(0.0, began + self.every - loop.time()))
         readings += self._book.finish(time.time())
+        await self._keep()
         return Poll(
             readings=tuple(readings),
             next_in=max(0.0, began + self.every - loop.time()),
             errors=tuple(errors),
             slowest_call_seconds=slowest,
             calls=Counter(_call(run) for run in runs),
+            gone=self._book.gone,
         )
 
     async def _read(self, index: int, seconds: float) -> Parsed:
         run = self._settings.runs[index]
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
         printed = await self._runner.run(run.command, seconds)
         try:
+            end = max(end, loop.time() + _LEAST_READING_SECONDS)
             # Off the loop: some pages are long, and an operator's pattern may be slow.
-            return await asyncio.to_thread(read, run.parser, self._patterns[index], printed.output)
-        except Malformed as error:
+            work = partial(read, run.parser, self._patterns[index], printed.output, lambda: loop.time() > end)
+            return await self._reading.call(work, seconds=_READ_SECONDS + seconds)
+        except (Malformed, StuckError) as error:
             raise SourceFailure(f"{name_of(run.command)}: {error}") from error
 
     async def close(self) -> None:
@@ -185,7 +219,20 @@ class CommandCollector:
 
     async def forget(self, resource: str) -> bool:
         """Stop missing what is gone for good. False if it was not known."""
-        return self._book.forget(resource)
+        await self._remember()
+        known = self._book.forget(resource)
+        await self._keep()
+        return known
+
+    async def _remember(self) -> None:
+        """Once, whom the last process knew."""
+        if self._memory is not None and self._is_new:
+            self._book.remember(await self._memory.load())
+            self._is_new = False
+
+    async def _keep(self) -> None:
+        if self._memory is not None:
+            await self._memory.keep(self._book.seen)
 
     def calls_a_day(self) -> Mapping[str, float]:
         """How often each command is run in a day."""
@@ -195,3 +242,7 @@ class CommandCollector:
 
 def _call(run: RunSettings) -> str:
     return Path(run.command[0]).name
+
+
+def _lists_tokens(run: RunSettings) -> bool:
+    return run.parser in LISTING or any(PRESENT in shell_patterns.compiled(text).names for text in run.patterns)

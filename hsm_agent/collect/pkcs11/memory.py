@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from hsm_agent.collect.pkcs11.naming import Identity
+from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 log = logging.getLogger(__name__)
+
+_DISK_SECONDS = 5.0
 
 
 class TokenMemory:
@@ -24,18 +27,26 @@ class TokenMemory:
     def __init__(self, directory: Path, source: str) -> None:
         self._path = directory / f"pkcs11-{quote(source, safe='')}.json"
         self._kept: dict[str, Identity] | None = None
+        self._disk = Lane(str(self._path))
 
     async def load(self) -> dict[str, Identity]:
         """Tokens seen before, by resource."""
-        self._kept = await asyncio.to_thread(self._read)
-        return dict(self._kept)
+        try:
+            self._kept = await self._disk.call(self._read, seconds=_DISK_SECONDS)
+        except StuckError as error:
+            log.warning("tokens missing since the last run are not noticed: %s", error)
+        return dict(self._kept or {})
 
     async def keep(self, seen: Mapping[str, Identity]) -> None:
         """Write the file if it would differ."""
         if dict(seen) == self._kept:
             return
         self._kept = dict(seen)
-        await asyncio.to_thread(self._write, self._kept)
+        try:
+            await self._disk.call(partial(self._write, self._kept), seconds=_DISK_SECONDS)
+        except StuckError as error:
+            self._kept = None
+            log.warning("a restart will not miss these tokens: %s", error)
 
     def _read(self) -> dict[str, Identity]:
         try:

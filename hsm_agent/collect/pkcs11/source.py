@@ -9,6 +9,7 @@ import asyncio
 import datetime as dt
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field
@@ -24,6 +25,7 @@ from hsm_agent.collect.pkcs11.parse import parse, slots_watched
 from hsm_agent.collect.pkcs11.raw import mask
 from hsm_agent.collect.pkcs11.rhythm import Group, Rhythm
 from hsm_agent.settings import Glob, Interval, LocalPath, Size, Strict
+from hsm_agent.threads import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MANY_RESULTS = 30
+_PARSE_SECONDS = 60.0
 _HURRY_SECONDS = 5.0
 """Rhythm of the audit readings while the store is not empty: it can fill within minutes."""
 
@@ -132,6 +135,7 @@ class Pkcs11Collector:
         self._watch = settings.watch()
         self._memory = pkcs11_memory.TokenMemory(context.state_directory, settings.name)
         self._known: Known | None = None
+        self._parsing = Lane(f"source {settings.name}: reading what the module said")
         origin = Origin(
             source=settings.name,
             module=str(settings.module),
@@ -164,7 +168,8 @@ class Pkcs11Collector:
         # Parsing takes some 0.1 ms a token; many tokens would hold up the loop.
         many = len(raw["results"]) > _MANY_RESULTS
         arguments = (raw, self._watch, self._known)
-        parsed = await asyncio.to_thread(parse, *arguments) if many else parse(*arguments)
+        work = partial(parse, *arguments)
+        parsed = await self._parsing.call(work, seconds=_PARSE_SECONDS) if many else work()
         if not parsed.well:
             others = f" (and {len(parsed.errors) - 1} more)" if len(parsed.errors) > 1 else ""
             raise SourceFailure(f"no token could be read: {parsed.errors[0]}{others}")

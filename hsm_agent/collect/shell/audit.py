@@ -24,11 +24,12 @@ _RECORDS = re.compile(r"\s*hsm is currently storing\s+([0-9]{1,12})\s+log record
 _RECORDS_LIKE = re.compile(r"currently storing", re.IGNORECASE)
 _DAEMON_LIKE = re.compile(r"logging daemon", re.IGNORECASE)
 _DAEMON = re.compile(r"\s*hsm found logging daemon\s*\.?\s*", re.IGNORECASE)
-_CONFIGURED_LIKE = re.compile(r"logging has\b.*\bconfigured", re.IGNORECASE)
+_CONFIGURED_LIKE = re.compile(r"^(?:(?!logging has\b).)*logging has\b.*\bconfigured", re.IGNORECASE)
 _CONFIGURED = re.compile(r"\s*logging has been configured\s*\.?\s*", re.IGNORECASE)
 _NEGATION = re.compile(r"\b(?:not?|never|cannot|unable|fail\w*|without)\b|n't\b", re.IGNORECASE)
 _ROLE_NAMES = ("hsm audit role", "hsm auditor")
 _ROLE_STATES = {"initialized": 1, "not initialized": 0, "uninitialized": 0}
+_SAYS_NOTHING = {"", "logged in", "not logged in", "logged out"}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _TIME = re.compile(
     rf"(?:[a-z]{{3}},?\s+)?({'|'.join(_MONTHS)})\s+([0-9][0-9]?)\s+"
@@ -118,9 +119,16 @@ def _says(sentence: re.Pattern[str]) -> Callable[[str], int]:
 def _role(sheet: Sheet, fields: Fields) -> None:
     """Whether the role is initialised, where the output says that; whether somebody is logged in says nothing of it."""
     for name in _ROLE_NAMES:
-        state = fields.text(name).casefold().rstrip(".")
-        if state in _ROLE_STATES:
-            sheet.add("audit_role_initialized", _ROLE_STATES[state])
+        try:
+            found = fields.find(name)
+        except Malformed as error:
+            sheet.add("audit_role_initialized", None, str(error))
+            return
+        state = "" if found is None else found[0].casefold().rstrip(".")
+        if found is not None and state not in _SAYS_NOTHING:
+            value = _ROLE_STATES.get(state)
+            reason = "" if value is not None else f"no known state of the audit role: {one_line(found[1])}"
+            sheet.add("audit_role_initialized", value, reason)
             return
 
 

@@ -9,6 +9,7 @@ from hsm_agent.collect.shell.text import (
     Malformed,
     Parsed,
     check_result,
+    count,
     fields_of,
     number,
     one_line,
@@ -37,8 +38,8 @@ def parse(text: str) -> Parsed:
     _storage(sheet)
     _environment(sheet)
     sheet.take("audit_role_initialized", ["audit role initialized"], yes_or_no, optional=True)
-    sheet.take("hsm_partitions", ["number of partitions created"], number, optional=True)
-    sheet.take("hsm_partitions_max", ["number of partitions allowed"], number, optional=True)
+    sheet.take("hsm_partitions", ["number of partitions created"], count, optional=True)
+    sheet.take("hsm_partitions_max", ["number of partitions allowed"], count, optional=True)
     if sheet.empty:
         raise unlike("hsm show", lines)
     _identity(sheet)
@@ -85,7 +86,7 @@ def _storage(sheet: Sheet) -> None:
     reason = ""
     for name in _STORAGE:
         try:
-            values.append(sheet.number([name], number))
+            values.append(sheet.number([name], count))
             reason = reason or ("" if values[-1] is not None else missing(name))
         except Malformed as error:
             values.append(None)

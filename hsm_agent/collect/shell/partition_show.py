@@ -8,10 +8,12 @@ from hsm_agent.collect.shell.sheet import Sheet, attempts_left, fill, missing, r
 from hsm_agent.collect.shell.text import (
     Fact,
     Fields,
+    Identity,
     Malformed,
     Parsed,
     check_result,
-    number,
+    count,
+    instead,
     one_line,
     split_field,
     whole_lines,
@@ -21,6 +23,7 @@ from hsm_agent.collect.shell.text import (
 _NAME = "partition name"
 _STARTERS = (_NAME, "partition sn", "partition serial number", "partition serial #")
 _SERIALS = _STARTERS[1:]
+_NAMELESS = "the output names no partition: no line 'partition name', or name, label and number are blank"
 _STORAGE = "partition storage information (bytes)"
 _FIGURES = re.compile(
     r"total\s*=\s*([0-9]{1,18})\s*,\s*used\s*=\s*([0-9]{1,18})\s*,\s*free\s*=\s*([0-9]{1,18})", re.IGNORECASE
@@ -32,44 +35,55 @@ def parse(text: str) -> Parsed:
     """Readings of every partition in the output. Raises Malformed where there is none, or the command failed."""
     lines = whole_lines(text)
     told = check_result(lines)
-    blocks = _blocks(lines)
+    blocks, strays = _blocks(lines)
     if not blocks:
         raise unlike("partition show", lines)
     named = _named(blocks)
-    facts = [fact for name, block in named.items() for fact in _partition(name, block)]
-    # Without the shell's own last line nobody knows whether there was more to come.
-    return Parsed(facts=tuple(facts), whole=told and len(named) == len(blocks))
+    if not named:
+        raise Malformed(f"{_NAMELESS}; {instead(lines)}")
+    facts = [fact for name, (block, _) in named.items() for fact in _partition(name, block)]
+    tokens = {name: token for name, (_, token) in named.items()}
+    # Without the shell's own last line nobody knows whether there was more to come, and where the line is lost that
+    # begins a partition, it is among the lines of another one, or of none.
+    whole = told and not strays and len(named) == len(blocks) and not any(block.doubled for block in blocks)
+    return Parsed(facts=tuple(facts), whole=whole, tokens=tokens)
 
 
-def _blocks(lines: list[str]) -> list[Fields]:
-    """One part for each partition: it begins with whatever line begins the first one."""
+def _blocks(lines: list[str]) -> tuple[list[Fields], bool]:
+    """One part for each partition, beginning with the line that begins the first; and if one has no beginning."""
     pairs = [(pair, line) for line in lines if (pair := split_field(line)) is not None]
     starter = next((name for (name, _), _ in pairs if name in _STARTERS), None)
     if starter is None:
-        return []
+        return [], False
     blocks: list[Fields] = []
+    strays = False
     for (name, value), line in pairs:
         if name == starter:
             blocks.append(Fields())
         if blocks:
             blocks[-1].add(name, value, line)
-    return blocks
+        else:
+            strays = strays or name.startswith("partition ") or _ROLE_FIELD.fullmatch(name) is not None
+    return blocks, strays
 
 
-def _named(blocks: list[Fields]) -> dict[str, Fields]:
-    """Parts by the partition's name; by label, else serial number, where that is blank. Raises Malformed.
+def _named(blocks: list[Fields]) -> dict[str, tuple[Fields, Identity]]:
+    """Parts by the partition's name, else by its label or serial number, and who each is. Raises Malformed.
 
     A part without the line of the name has been cut: it must not become a partition of another name.
     """
-    found: dict[str, Fields] = {}
-    for block in blocks:
-        name = Sheet(block).first(_NAME, "partition label", *_SERIALS) if _NAME in block.values else ""
-        if name in found:
-            raise Malformed(f"two partitions are called '{name}'")
-        if name:
-            found[name] = block
-    if not found:
-        raise Malformed("the output names no partition: no line 'partition name', or name, label and number are blank")
+    sheets = [Sheet(block) for block in blocks if _NAME in block.values]
+    tokens = [Identity(sheet.first(_NAME, "partition label"), sheet.first(*_SERIALS)) for sheet in sheets]
+    numbered = {token.label for token in tokens if token.serial}
+    found: dict[str, tuple[Fields, Identity]] = {}
+    for sheet, token in zip(sheets, tokens, strict=True):
+        label, serial = token.label, token.serial
+        if not serial and (not label or label in numbered):  # of a name that stands twice one part is damaged
+            continue
+        name = next((name for name in (label, serial) if name and name not in found), "")
+        if not name:
+            raise Malformed(f"two partitions are called '{label or serial}'")
+        found[name] = (sheet.fields, token)
     return found
 
 
@@ -82,7 +96,7 @@ def _partition(name: str, block: Fields) -> list[Fact]:
         sheet.fields = block
     sheet.add("token_present", 1)
     _storage(sheet)
-    sheet.take("token_objects", ["partition object count"], number)
+    sheet.take("token_objects", ["partition object count"], count)
     for field in block.values:
         _role_field(sheet, field)
     if mixed is None:

@@ -9,53 +9,78 @@ import re
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.custom_metrics import check_metric
-from hsm_agent.collect.patterns import compile_pattern
-from hsm_agent.collect.shell.text import Fact, Malformed, Parsed, as_number, check_result, lines_of, one_line
+from hsm_agent.collect.patterns import Pattern, compile_pattern
+from hsm_agent.collect.shell.text import (
+    Fact,
+    Malformed,
+    Parsed,
+    as_number,
+    check_number,
+    check_result,
+    instead,
+    lines_of,
+    name_in,
+    one_line,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 RESOURCE = "resource"
+MOST_PATTERNS = 64
+"""Of one command."""
 _NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,9})?")
-_LONGEST_LINE = 1000
 
 
-def compiled(pattern: str) -> re.Pattern[str]:
+def compiled(pattern: str) -> Pattern:
     """A pattern that can be read by. Raises ValueError with what is wrong with it."""
     made = compile_pattern(pattern)
-    metrics = [name for name in made.groupindex if name != RESOURCE]
-    if not metrics:
+    if not _metrics(made):
         raise ValueError("a pattern needs a named group for each metric: (?P<custom_queue>[0-9]+)")
-    for name in metrics:
+    for name in _metrics(made):
         check_metric(name)
     return made
 
 
-def parse(text: str, patterns: Sequence[re.Pattern[str]]) -> Parsed:
-    """Readings by pattern. A metric of a pattern that no line fits has no value."""
+def parse(text: str, patterns: Sequence[Pattern], is_late: Callable[[], bool] = lambda: False) -> Parsed:
+    """Readings by pattern. A metric of a pattern that no line fits has no value.
+
+    Raises Malformed where no pattern fits at all, the command failed, or `is_late` says that time is up.
+    """
     lines = lines_of(text)
     check_result(lines)
     found: dict[tuple[str, str], Fact] = {}
     for pattern in patterns:
-        fitting = [match for line in lines if (match := pattern.search(line[:_LONGEST_LINE]))]
-        metrics = [name for name in pattern.groupindex if name != RESOURCE]
-        for match in fitting:
-            resource = one_line(match.groupdict().get(RESOURCE) or "", 64)
-            for name in metrics:
-                _note(found, _fact(match, name, resource))
-        for name in metrics if not fitting and RESOURCE not in pattern.groupindex else ():
-            reason = f"no line of the output fits {one_line(pattern.pattern)}"
+        fits = False
+        for number, line in enumerate(lines):
+            if is_late():
+                raise Malformed(f"no time is left at line {number + 1} of {len(lines)} for {one_line(pattern.text)}")
+            groups = pattern.groups(line)
+            if groups is not None:
+                fits = True
+                check_number(len(found))
+                _take(found, pattern, groups, line)
+        for name in _metrics(pattern) if not fits and RESOURCE not in pattern.names else ():
+            reason = f"no line of the output fits {one_line(pattern.text)}"
             found.setdefault((name, ""), Fact(metric=name, value=None, reason=reason))
     if all(fact.value is None for fact in found.values()):
-        first = next((line for line in lines if line.strip()), "")
-        raise Malformed(f"no pattern fits the output; it begins: {one_line(first)}")
+        raise Malformed(f"no pattern fits the output; {instead(lines)}")
     return Parsed(facts=tuple(found.values()))
 
 
-def _fact(match: re.Match[str], name: str, resource: str) -> Fact:
-    said = match[name]
+def _metrics(pattern: Pattern) -> list[str]:
+    return [name for name in pattern.names if name != RESOURCE]
+
+
+def _take(found: dict[tuple[str, str], Fact], pattern: Pattern, groups: Mapping[str, str | None], line: str) -> None:
+    resource = name_in(groups.get(RESOURCE) or "")
+    for name in _metrics(pattern):
+        _note(found, _fact(groups[name], name, resource, line))
+
+
+def _fact(said: str | None, name: str, resource: str, line: str) -> Fact:
     if said is None or not _NUMBER.fullmatch(said):
-        reason = f"no number in the group {name}: {one_line(match.string)}"
+        reason = f"no number in the group {name}: {one_line(line)}"
         return Fact(metric=name, value=None, resource=resource, reason=reason)
     return Fact(metric=name, value=as_number(said), resource=resource)
 

@@ -9,7 +9,18 @@ import re
 from dataclasses import dataclass
 
 from hsm_agent.collect.shell.sheet import Sheet, unlike
-from hsm_agent.collect.shell.text import Fact, Fields, Malformed, Parsed, as_number, check_result, one_line, whole_lines
+from hsm_agent.collect.shell.text import (
+    Fact,
+    Fields,
+    Malformed,
+    Parsed,
+    as_number,
+    check_result,
+    instead,
+    name_in,
+    one_line,
+    whole_lines,
+)
 
 _GAP = re.compile(r"\s{2,}")
 _RULE = re.compile(r"[\s|+=_-]*")
@@ -49,19 +60,19 @@ def parse(text: str) -> Parsed:
     for number, line in enumerate(lines):
         head = _head(_cells(line))
         if head is not None:
-            rows = _rows(lines[number + 1 :])
+            rows = _rows(lines[number + 1 :], head.cells)
             break
     else:
         raise unlike("status sensors", lines)
     facts: dict[str, list[Fact]] = {}
     for line, cells in rows:
-        name = one_line(cells[0] if len(cells) != head.cells else cells[head.sensor], 64)
+        name = name_in(cells[0] if len(cells) != head.cells else cells[head.sensor])
         if name in facts:
             facts[name] = _nothing(name, facts[name], f"two rows are called '{name}'")
         else:
             facts[name] = _row(head, name, cells, line)
     if not facts:
-        raise Malformed("the table of sensors has no rows")
+        raise Malformed(f"the table of sensors has no rows; {instead(lines)}")
     return Parsed(facts=tuple(fact for each in facts.values() for fact in each))
 
 
@@ -71,17 +82,18 @@ def _cells(line: str) -> list[str]:
     return _GAP.split(line.strip())
 
 
-def _rows(lines: list[str]) -> list[tuple[str, list[str]]]:
-    """The lines of the table: up to the first empty line after a row; ruled lines are left out."""
+def _rows(lines: list[str], most: int) -> list[tuple[str, list[str]]]:
+    """The lines of the table; ruled lines are left out. Behind an empty line only what has as many cells is a row."""
     rows: list[tuple[str, list[str]]] = []
+    ended = False
     for line in lines:
+        cells = _cells(line)
         if _RULE.fullmatch(line):
-            if rows and not line.strip():
-                break
-            continue
-        if ":" in line and len(_cells(line)) < _FEWEST_CELLS:
-            continue  # the shell's own last line, or a legend
-        rows.append((line, _cells(line)))
+            ended = ended or bool(rows and not line.strip())
+        elif ended and (len(cells) != most or _head(cells) is not None):
+            continue  # a legend, or the head once more
+        elif ":" not in line or len(cells) >= _FEWEST_CELLS:  # else the shell's own last line, or a legend
+            rows.append((line, cells))
     return rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.shell.text import Fact, Fields, Malformed, one_line
+from hsm_agent.collect.shell.text import Fact, Fields, Malformed, instead, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -124,6 +124,4 @@ def fill(sheet: Sheet, prefix: str, total: float | None, used: float | None, fre
 
 def unlike(what: str, lines: Sequence[str]) -> Malformed:
     """The failure of an output that holds nothing of what is looked for."""
-    first = next((line for line in lines if line.strip()), "")
-    said = f"it begins: {one_line(first)}" if first else "it is empty"
-    return Malformed(f"this is not what {what} prints: {said}")
+    return Malformed(f"this is not what {what} prints: {instead(lines)}")

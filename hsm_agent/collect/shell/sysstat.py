@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from hsm_agent.collect.shell.sheet import Sheet, missing
-from hsm_agent.collect.shell.text import Malformed, Parsed, check_result, fields_of, one_line, whole_lines
+from hsm_agent.collect.shell.text import Malformed, Parsed, check_result, fields_of, instead, one_line, whole_lines
 
 _STATES = {"ISO": (1, 0), "IST": (1, 1), "OOS": (0, 1), "OFL": (0, 1)}
 """State: whether the HSM can be used, and whether something is amiss."""
@@ -41,7 +41,7 @@ def parse(text: str) -> Parsed:
     sheet = Sheet(fields_of(lines))
     found = sheet.fields.find(_STATE)
     if found is None:
-        raise Malformed(missing("System Status"))
+        raise Malformed(f"{missing('System Status')}; {instead(lines)}")
     word = found[0].split(None, 1)[0].rstrip(",;.") if found[0] else ""
     if word not in _STATES:
         raise Malformed(f"no known state of service: {one_line(found[1])}")

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 from hsm_agent.plain import harmless
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _FIELD = re.compile(r"\s*([^:]{1,80}):\s*(.*)$")
+_COUNT = re.compile(r"[0-9]{1,18}")
 _NUMBER = re.compile(r"(-?[0-9]{1,18}(?:\.[0-9]{1,9})?)")
+MOST_FACTS = 4000
+"""Of one output. A device of a hundred partitions has half as many; more would fill every table the agent has."""
+LONGEST_LINE = 4096
 _SHOWN_CHARACTERS = 80
 _KEPT_CHARACTERS = 64
 
@@ -34,15 +42,36 @@ class Fact:
     limit: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells one token from another; `place` is the slot it is in.
+
+    `is_partial`: its label could not be read, which is not to say that it has none.
+    """
+
+    label: str
+    serial: str
+    place: str = ""
+    is_partial: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed:
     """What one output says.
 
-    `whole`: the output is known to be complete, so that a token that is not in it is not there.
+    `whole`: the output is known to be complete, so that a token that is not in it is not there. `tokens`: who the
+    resources are, where they are tokens that may have one name; the facts call each by another one.
     """
 
     facts: tuple[Fact, ...]
     whole: bool = False
+    tokens: Mapping[str, Identity] = field(default_factory=dict)
+
+
+def check_number(facts: int) -> None:
+    """Raises Malformed where an output makes more facts than can be meant."""
+    if facts > MOST_FACTS:
+        raise Malformed(f"the output makes {facts} readings; {MOST_FACTS} are allowed")
 
 
 def one_line(text: str, most: int = _SHOWN_CHARACTERS) -> str:
@@ -51,15 +80,31 @@ def one_line(text: str, most: int = _SHOWN_CHARACTERS) -> str:
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
+def name_in(text: str, most: int = _KEPT_CHARACTERS) -> str:
+    """A name as it becomes a label or a resource: one line, cut.
+
+    Tools print a field of fixed length with what it holds; behind a NUL that is whatever was in memory.
+    """
+    return one_line(text.partition("\0")[0], most)
+
+
 def lines_of(text: str) -> list[str]:
-    """Lines without escape sequences, carriage returns and other control characters, tabs as two spaces."""
+    """Lines without escape sequences, carriage returns and what is not fit to be shown but NUL, tabs as two spaces."""
     bare = _ESCAPE.sub("", text).replace("\r\n", "\n").replace("\r", "\n").replace("\t", "  ")
-    return [harmless(line).rstrip() for line in bare.split("\n")]
+    return ["\0".join(map(harmless, line.split("\0"))).rstrip() for line in bare.split("\n")]
 
 
 def whole_lines(text: str) -> list[str]:
-    """As `lines_of`, but for a last line that has no end: it may have been cut in the middle of a number."""
+    """As `lines_of`, but for a last line that has no end: it may have been cut in the middle of a number.
+
+    Raises Malformed where a line is longer than any shell prints: expressions are not made for that.
+    """
     *lines, last = lines_of(text)
+    for line in lines:
+        if len(line) > LONGEST_LINE:
+            raise Malformed(
+                f"a line has {len(line)} characters, {LONGEST_LINE} are read: {one_line(line[:LONGEST_LINE])}"
+            )
     return [*lines, last] if _RESULT.match(last) else lines
 
 
@@ -69,11 +114,47 @@ _SUCCESS = re.compile(r"0\s*\(success\)|0|no error", re.IGNORECASE)
 
 def check_result(lines: list[str]) -> bool:
     """Whether the shell says that its command succeeded. Raises Malformed if it says that it failed."""
-    said = [(line, found[1].strip()) for line in lines if (found := _RESULT.match(line))]
-    for line, result in said:
+    results = [(line, found[1].strip()) for line in lines if (found := _RESULT.match(line))]
+    for line, result in results:
         if not _SUCCESS.fullmatch(result):
-            raise Malformed(f"the device refused: {one_line(line)}")
-    return bool(said)
+            words = words_of(lines)
+            raise Malformed(
+                f"the device refused: {words} ({one_line(line)})" if words else f"the device refused: {one_line(line)}"
+            )
+    return bool(results)
+
+
+_COMPLAINTS = (
+    re.compile(r"\W*(?:fatal\s+)?error\b", re.IGNORECASE),
+    re.compile(
+        r"\b(?:errors?|fail(?:s|ed|ure)?|unable|cannot|could not|can't|denied|refused|rejected|invalid|illegal|unknown"
+        r"|not (?:found|allowed|permitted|recogni[sz]ed|available|connected|supported)|no such|timed? ?out|locked out"
+        r"|must (?:be|log)|please log)",
+        re.IGNORECASE,
+    ),
+)
+"""What a complaint looks like, the surest sign first: a banner, and what was printed before it, may stand above."""
+
+
+def words_of(lines: Sequence[str]) -> str:
+    """What a device says for itself, where it does not say what it should: its complaint, with the line behind it.
+
+    Without one the first line, which is the message of most tools, and the last one, as banners come first. Empty
+    where it says nothing.
+    """
+    told = [line[:LONGEST_LINE] for line in lines if any(map(str.isalnum, line)) and not _RESULT.match(line)]
+    for sign in _COMPLAINTS:
+        for number, line in enumerate(told):
+            if sign.match(line) if sign is _COMPLAINTS[0] else sign.search(line):
+                return " ".join(map(one_line, told[number : number + 2]))
+    ends = dict.fromkeys(map(one_line, (*told[:1], *told[-1:])))
+    return " … ".join(ends)
+
+
+def instead(lines: Sequence[str]) -> str:
+    """What an output says that is not what was asked for, to stand behind what is wrong with it."""
+    words = words_of(lines)
+    return f"it says: {words}" if words else "it is empty"
 
 
 def key(text: str) -> str:
@@ -101,9 +182,9 @@ class Fields:
         return self.values.get(name)
 
     def text(self, name: str) -> str:
-        """A value as text, empty where there is none or it says two things; cut, as it becomes a label."""
+        """A value as a name, empty where there is none or it says two things."""
         found = None if name in self.doubled else self.values.get(name)
-        return one_line(found[0], _KEPT_CHARACTERS) if found else ""
+        return name_in(found[0]) if found else ""
 
 
 def split_field(line: str) -> tuple[str, str] | None:
@@ -128,6 +209,13 @@ def number(value: str, line: str, units: str = "") -> float | int:
     if found is None:
         raise Malformed(f"no number as expected: {one_line(line)}")
     return as_number(found[1])
+
+
+def count(value: str, line: str) -> int:
+    """A number of things or bytes. Raises Malformed, also for what overflowed on its way and came out negative."""
+    if not _COUNT.fullmatch(value):
+        raise Malformed(f"no number as expected: {one_line(line)}")
+    return int(value)
 
 
 def as_number(digits: str) -> float | int:

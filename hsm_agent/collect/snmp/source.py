@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal, Self
@@ -20,6 +19,7 @@ from hsm_agent.metrics.custom import is_custom
 from hsm_agent.secret import Secret
 from hsm_agent.snmp_answers import NOT_FOR_V3, AnswersFrom
 from hsm_agent.snmp_user import SnmpUser
+from hsm_agent.threads import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _DAY = 86400.0
 _SCHEMES = ("udp", "udp6")
 _MAX_RETRIES = 20
+_WORK_SECONDS = 60.0
 _MANY_VALUES = 1000
 """Parsing takes some 5 us a value; more than this would hold up the loop."""
 
@@ -135,11 +136,13 @@ class SnmpCollector:
         self._clock = clock
         self._client: Client | None = None
         self._known = Known()
+        self._thread = Lane(f"source {settings.name}: reckoning")
 
     async def poll(self) -> Poll:
         """Read everything. Raises SourceFailure within the source's own time-out."""
         if self._client is None:  # not when it is built: a hundred of them would hold up the loop
-            self._client = Client(await asyncio.to_thread(self._settings.appliance), clock=self._clock)
+            appliance = await self._thread.call(self._settings.appliance, seconds=_WORK_SECONDS)
+            self._client = Client(appliance, clock=self._clock)
         client = self._client
         client.begin()
         haul = await fetch(client, self._plan)
@@ -168,7 +171,7 @@ class SnmpCollector:
             return parse(haul.fetched, profiles, self._known, source=self.name, now=time.time())
 
         count = len(haul.values) + sum(len(row) for rows in haul.rows.values() for row in rows.values())
-        return await asyncio.to_thread(work) if count > _MANY_VALUES else work()
+        return await self._thread.call(work, seconds=_WORK_SECONDS) if count > _MANY_VALUES else work()
 
     def _absent(self, parsed: Parsed) -> Iterator[str]:
         for name, found in zip(self._profiles, parsed.found, strict=True):

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -24,6 +25,7 @@ from hsm_agent.collect.traps.waiting import MOST_WAITING
 from hsm_agent.serve.engine_state import EngineStateError, start_engine
 from hsm_agent.serve.snmp_settings import listen_address
 from hsm_agent.serve.snmp_socket import Listener
+from hsm_agent.threads import Lane, StuckError
 from hsm_agent.wire.snmp_trap import Drop
 from hsm_agent.wire.snmp_trap_receiver import SendingUser, TrapReceiver
 
@@ -60,6 +62,7 @@ class TrapListener:
         self._settings = settings
         self._directory = context.state_directory / f"traps-{quote(settings.name, safe='')}"
         self._memory = TrapMemory(self._directory)
+        self._thread = Lane(str(self._directory))
         self._monotonic = monotonic
         self._wall = wall
         self._maps = combined(settings.maps, settings.vendors)
@@ -116,7 +119,7 @@ class TrapListener:
         try:
             async with asyncio.timeout(self._settings.timeout):
                 intake = await self._prepare()
-        except TimeoutError as error:
+        except (TimeoutError, StuckError) as error:
             self._unbind()
             raise SourceFailure(f"no start within {self._settings.timeout:g} s: look at the state's disk") from error
         except BaseException:
@@ -150,7 +153,8 @@ class TrapListener:
 
     async def _prepare(self) -> Intake:
         """Everything that must be known before the first datagram: boots, alarms, clocks, keys."""
-        engine = await asyncio.to_thread(self._start_engine)
+        seconds = self._settings.timeout
+        engine = await self._thread.call(self._start_engine, seconds=seconds)
         clocks: Clocks = {}
         try:
             found = await self._memory.load()
@@ -166,7 +170,7 @@ class TrapListener:
             self._unsaved = self._alarms.keep_only(self._is_wanted)
         return Intake(
             self.name,
-            receiver=await asyncio.to_thread(self._receiver, engine, clocks),
+            receiver=await self._thread.call(partial(self._receiver, engine, clocks), seconds=seconds),
             maps=self._maps,
             networks=self._settings.networks,
             wake=self._woken.set,

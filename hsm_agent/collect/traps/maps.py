@@ -11,9 +11,9 @@ from hsm_agent.plain import one_line
 from hsm_agent.wire.ber import Undecodable
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Iterable, Mapping
 
+    from hsm_agent.collect.patterns import Pattern
     from hsm_agent.wire.ber import Oid, VarBind
     from hsm_agent.wire.snmp_trap import Trap
 
@@ -55,7 +55,7 @@ class Entry:
     component: tuple[Oid, ...] = ()
     note: Oid | None = None
     objects: Mapping[Oid, str] = field(default_factory=dict)
-    pattern: re.Pattern[str] | None = None
+    pattern: Pattern | None = None
     reads: Callable[[str], Said] | None = None
     clear_after: float | None = None
     clears_itself: bool = True
@@ -99,7 +99,7 @@ def damage(trap: Trap) -> str:
 def _change(entry: Entry, trap: Trap) -> Change | None:
     """What an entry makes of the trap. One that is damaged ends nothing but what it surely names."""
     text = _note(entry, trap)
-    if entry.pattern is not None and (_is_damaged(entry.note, trap) or not entry.pattern.search(text)):
+    if entry.pattern is not None and (_is_damaged(entry.note, trap) or not entry.pattern.fits(text)):
         return None
     unsure = any(_is_damaged(oid, trap) for oid in entry.component)
     level, note, ends = entry.level, text, not entry.clears_itself

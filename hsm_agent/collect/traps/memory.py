@@ -7,10 +7,10 @@ the restart is not judged again after it.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hsm_agent.collect.traps import heard
@@ -18,6 +18,7 @@ from hsm_agent.collect.traps.alarms import Key, Sent, Standing
 from hsm_agent.collect.traps.heard import InformKey, MessageKey
 from hsm_agent.collect.traps.maps import Level
 from hsm_agent.serve.engine_state import sync_directory
+from hsm_agent.threads import Lane, StuckError
 from hsm_agent.wire.snmp_clock import RemoteClock
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_NAME = "alarms.json"
+_DISK_SECONDS = 5.0
 Clocks = dict[bytes, tuple[int, int, float]]
 """By engine ID: boots and time as heard last, and when that was, in UTC seconds."""
 
@@ -49,14 +51,19 @@ class TrapMemory:
         self._path = directory / FILE_NAME
         # A poll that is cancelled leaves its thread writing while the closing writes again.
         self._turn = threading.Lock()
+        self._disk = Lane(str(self._path))
 
     async def load(self) -> Remembered | None:
         """What was kept; None if nothing ever was. Raises MemoryUnreadableError."""
-        return await asyncio.to_thread(self._read)
+        try:
+            return await self._disk.call(self._read, seconds=_DISK_SECONDS)
+        except StuckError as error:
+            raise MemoryUnreadableError(str(error)) from error
 
     async def keep(self, remembered: Remembered) -> None:
         """Replace what was kept; on disk when it returns. Raises OSError."""
-        await asyncio.to_thread(self._write, remembered._replace(alarms=dict(remembered.alarms)))
+        kept = remembered._replace(alarms=dict(remembered.alarms))
+        await self._disk.call(partial(self._write, kept), seconds=_DISK_SECONDS)
 
     def _read(self) -> Remembered | None:
         try:

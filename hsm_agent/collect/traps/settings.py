@@ -20,6 +20,9 @@ from hsm_agent.wire.ber import MAX_SUBID, MAX_SUBIDS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+MOST_MAPS = 256
+MOST_INSTRUCTIONS = 10_000
+"""Of all patterns of a listener: what a trap may cost, on the event loop."""
 _NAME = r"^[a-z0-9][a-z0-9_-]{0,47}$"
 
 
@@ -90,6 +93,15 @@ class TrapMap(Strict):
         return self
 
 
+def refuse_too_much(maps: tuple[TrapMap, ...]) -> None:
+    """Refuse maps that could hold up the listener: their patterns are looked for one after the other."""
+    if len(maps) > MOST_MAPS:
+        raise ValueError(f"maps: {MOST_MAPS} at most; these are {len(maps)}")
+    size = sum(compile_pattern(one.pattern).instructions for one in maps if one.pattern is not None)
+    if size > MOST_INSTRUCTIONS:
+        raise ValueError(f"maps: the patterns together repeat too much (size {size}; at most {MOST_INSTRUCTIONS})")
+
+
 def refuse_ends_without_beginning(maps: tuple[TrapMap, ...], vendors: Iterable[str]) -> None:
     """Refuse a map that clears what nothing raises: with a misspelt name an alarm would stand for ever."""
     raised = {one.alarm for one in maps if one.does == "raise"}
@@ -116,7 +128,7 @@ def _entry(one: TrapMap, maps: tuple[TrapMap, ...]) -> Entry:
         level=Level.CLEARED if one.does == "clear" else level,
         component=(one.resource,) if one.resource else (),
         note=one.text,
-        pattern=re.compile(one.pattern) if one.pattern is not None else None,
+        pattern=compile_pattern(one.pattern) if one.pattern is not None else None,
         clear_after=one.clear_after,
         clears_itself=cleared and one.clear_after is None,
     )

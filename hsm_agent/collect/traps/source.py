@@ -15,6 +15,7 @@ from hsm_agent.collect.traps.settings import (
     TrapMap,
     TrapUser,
     refuse_ends_without_beginning,
+    refuse_too_much,
 )
 from hsm_agent.serve.snmp_settings import LOOPBACK, Networks, Place, listen_address, refuse_twins
 from hsm_agent.settings import Interval
@@ -48,6 +49,7 @@ class SnmpTrapListenerSettings(SourceSettings):
         if not self.users and not self.communities:
             raise ValueError("users: without users and communities nobody can be heard")
         refuse_ends_without_beginning(self.maps, self.vendors)
+        refuse_too_much(self.maps)
         return self
 
     def build(self, context: CollectorContext) -> Collector:

@@ -43,6 +43,14 @@ RULES = (
         "agent status; once the sink accepts again: hsm-agent resend.",
     ),
     Rule(
+        name="pipeline-stalled",
+        metrics=("pipeline_age_seconds",),
+        match=_AGENT,
+        condition=Above(critical=MINUTE),
+        text="The agent has judged nothing for {amount} (limit {limit}): it reads, and raises no alarm. First restart"
+        " it, then keep its log and the disk's for the report.",
+    ),
+    Rule(
         name="spool-failed",
         metrics=("spool_failed",),
         match=_AGENT,

@@ -18,6 +18,7 @@ SAMPLES = {
     "hsm_show_crlf_banner": "lunash-hsm-show",
     "partition_show": "lunash-partition-show",
     "partition_show_old": "lunash-partition-show",
+    "partition_list": "lunash-partition-list",
     "audit_show": "lunash-audit-show",
     "audit_show_no_daemon": "lunash-audit-show",
     "audit_status": "lunacm-audit-status",
@@ -25,6 +26,7 @@ SAMPLES = {
     "sensors_columns": "lunash-sensors",
     "sysstat": "lunash-sysstat",
     "pkcs11_tool_slots": "pkcs11-tool-slots",
+    "pkcs11_tool_slots_one_label": "pkcs11-tool-slots",
 }
 """Samples of outputs that are well, and who reads them."""
 

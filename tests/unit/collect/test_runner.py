@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.base import Poll, SourceFailure
 from hsm_agent.collect.runner import LONGEST_RETRY_SECONDS, Runner
 from hsm_agent.model import Reading, SourceState
+from hsm_agent.threads import StuckError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -191,3 +193,32 @@ async def test_a_source_never_read_has_an_age_only_when_its_patience_is_over() -
     seen.clock += 1
     (age,) = runner.age()
     assert (age.value, age.limit) == (180.0, 180.0)
+
+
+async def test_a_poll_may_take_as_long_as_it_was_given_before_it_counts_as_stuck() -> None:
+    seen, under_way = Seen(), asyncio.Event()
+
+    class Slow(Script):
+        async def poll(self) -> Poll:
+            under_way.set()
+            await asyncio.get_running_loop().create_future()
+            raise AssertionError
+
+    runner = Runner(Slow(), seen.publish, on_poll=seen.count, timeout_seconds=900.0)
+    task = asyncio.create_task(runner.once())
+    await under_way.wait()
+    loop: Any = asyncio.get_running_loop()
+    due = [handle.when() - loop.time() for handle in loop._scheduled]
+    task.cancel()
+
+    assert any(1400.0 < seconds <= 1500.0 for seconds in due)
+
+
+async def test_a_collector_whose_thread_is_stuck_has_no_bug() -> None:
+    seen = Seen()
+    runner = seen.runner(StuckError("reading /mnt/a has not come back within 5 s"))
+
+    await runner.once()
+
+    ((status, _, _),) = seen.published
+    assert (status.state, status.last_error) == (SourceState.DOWN, "reading /mnt/a has not come back within 5 s")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.deliver.base import Origin, SinkContext
+from hsm_agent.deliver.base import MOST_PATIENCE_SECONDS, Origin, SinkContext
 from hsm_agent.deliver.snmp import SnmpSinkSettings
 from hsm_agent.deliver.snmp_inform import InformSink
 from hsm_agent.deliver.snmp_trap import TrapSink
@@ -102,3 +102,11 @@ def test_the_receivers_line_names_our_engine_for_traps_only() -> None:
     )
     assert inform.receiver_line(ENGINE_ID) == 'createUser noc SHA-256 "<authentication pass-phrase>"'
     assert v2c.receiver_line(ENGINE_ID) is None
+
+
+@pytest.mark.parametrize(("timeout", "retries"), [("60s", 20), ("2s", 3), ("10ms", 0), ("60s", 0)])
+def test_the_pump_waits_longer_than_every_try_of_an_inform_takes(timeout: str, retries: int) -> None:
+    settings = read(V3, timeout=timeout, retries=retries)
+
+    tries_seconds = settings.timeout * (settings.retries + 1)
+    assert settings.timeout + 2 * tries_seconds < settings.patience_seconds <= MOST_PATIENCE_SECONDS

@@ -116,3 +116,14 @@ def test_facilities_have_the_numbers_of_rfc_5424(name: str, number: int) -> None
 
     assert isinstance(sink, DatagramSink)
     assert read(sink._stamp.message(event())).facility == number
+
+
+def test_the_pump_waits_longer_than_to_connect_open_and_be_acknowledged() -> None:
+    assert settings("relp:h:1", timeout="100s").patience_seconds == 310.0
+    assert settings("relp:h:1").patience_seconds == 120.0
+
+
+def test_a_time_out_that_would_keep_an_event_waiting_for_more_than_an_hour_is_refused() -> None:
+    place, why = refusal("relp:h:1", timeout="20m")
+
+    assert (place, why) == ("", "timeout: an event could wait 3610 s for an answer; 3600 s is the most")

@@ -107,6 +107,7 @@ def test_the_default_rules_are_those_of_the_promise() -> None:
         "spool-filling",
         "events-dropped",
         "spool-failed",
+        "pipeline-stalled",
         "vendor-alarm",
         "traps-refused",
         "traps-malformed",
@@ -127,7 +128,8 @@ def test_default_rules_stand_on_known_metrics_and_known_rules() -> None:
 def test_a_source_that_is_down_holds_back_what_hangs_on_it_and_nothing_else() -> None:
     free = {rule.name for rule in DEFAULT_RULES if not rule.inhibited_by}
 
-    assert free == {"source-down", "sink-down", "crl", "spool-filling", "events-dropped", "spool-failed"}
+    own = {"sink-down", "crl", "spool-filling", "events-dropped", "spool-failed", "pipeline-stalled"}
+    assert free == {"source-down", *own}
 
 
 def test_every_further_wrong_login_is_told_under_one_alarm_until_a_good_one() -> None:

@@ -178,3 +178,12 @@ def test_names_that_change_from_poll_to_poll_do_not_pile_up() -> None:
     assert readings == KEPT_PLACES + 1000
     assert not made.forget("0 1")
     assert made.forget("11 1")
+
+
+def test_nobody_is_missed_while_a_listing_has_not_been_read_yet() -> None:
+    made = Book("luna", resource="", expected=["a", "b"], audit_capacity=1, listing=[0, 1])
+    readings = [*made.read(0, printed(*token("a")), 1.0), *made.fail(1, "no route", 1.0), *made.finish(1.0)]
+
+    assert ("b", "token_present") not in shown(readings)
+    readings = [*made.read(0, printed(*token("a")), 2.0), *made.read(1, printed(), 2.0), *made.finish(2.0)]
+    assert shown(readings)["b", "token_present"] == (0, "")

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-import re
 from typing import get_args
 
 import pytest
 
 from hsm_agent.collect.command import parsers as command_parsers
-from hsm_agent.collect.command.parsers import MOST_FACTS, PARSERS, REGEX, ParserName
-from hsm_agent.collect.shell.text import Malformed
+from hsm_agent.collect.command.parsers import PARSERS, REGEX, ParserName
+from hsm_agent.collect.patterns import compile_pattern
+from hsm_agent.collect.shell.text import MOST_FACTS, Malformed
 from hsm_agent.metrics import METRICS
 from tests.unit.collect.shell_samples import SAMPLES, read
 
@@ -22,7 +22,7 @@ def test_what_parsers_say_are_metrics() -> None:
 
 
 def test_an_output_is_read_by_name_or_by_pattern_whatever_bytes_it_has() -> None:
-    pattern = re.compile(r"=(?P<custom_a>[0-9]+)")
+    pattern = compile_pattern(r"=(?P<custom_a>[0-9]+)")
 
     assert command_parsers.read("lunash-sysstat", (), b"\xff\x00\nSystem Status: ISO\n").facts[0].value == 1
     assert command_parsers.read("regex", (pattern,), b"\xff=5").facts[0].value == 5

@@ -42,6 +42,16 @@ def test_defaults() -> None:
         ({"runs": [{**RUN, "parser": "regex"}]}, "runs.0", "needs patterns"),
         ({"runs": [{**RUN, "patterns": ["(?P<custom_a>.)"]}]}, "runs.0", "patterns are for the parser regex"),
         ({"runs": [{**RUN, "parser": "regex", "patterns": ["("]}]}, "runs.0.patterns.0", "not a pattern"),
+        (
+            {"runs": [{**RUN, "parser": "regex", "patterns": [r"(?P<custom_a>\d)\Z"]}]},
+            "runs.0.patterns.0",
+            r"\Z (the end of the text is written \z, or $)",
+        ),
+        (
+            {"runs": [{**RUN, "parser": "regex", "patterns": ["(?P<custom_a>.)"] * 65}]},
+            "runs.0.patterns",
+            "64 patterns at most; these are 65",
+        ),
         ({"expected": ["a*"]}, "expected.0", "not the name of one token"),
         ({"output_limit": "1GiB"}, "output_limit", "less than or equal"),
         ({"audit_capacity": 0}, "audit_capacity", "greater than 0"),
@@ -103,6 +113,10 @@ def test_an_executable_that_others_can_write_is_refused_with_its_key(tmp_path: P
     [
         ("{command: [sh], parser: regex}", "sources.0.runs.0: the parser regex needs patterns"),
         ("{command: [sh], parser: regex, patterns: ['(?P<queue>.)']}", "sources.0.runs.0.patterns.0: no metric is called"),
+        (
+            "{command: [sh], parser: regex, patterns: ['(?P<custom_a>.)', '(?=x)(?P<custom_b>.)']}",
+            "sources.0.runs.0.patterns.1: not a pattern: invalid perl operator: (?= (there is no looking ahead)",
+        ),
         ("{command: [sh], parser: lunash-sysstat, timeout: 1s}", "sources.0.runs.0.timeout: unknown key"),
     ],
 )  # fmt: skip

@@ -79,3 +79,26 @@ def test_an_output_that_is_none_fails_as_a_whole(parse: object, text: str) -> No
     assert callable(parse)
     with pytest.raises(Malformed):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("state", "value"), [("initialized", 1), ("not initialized.", 0), ("locked", None), ("logged in", "none")]
+)
+def test_a_state_of_the_role_that_is_not_known_is_said(state: str, value: int | str | None) -> None:
+    parsed = parse_status(f"HSM Auditor: {state}\nHSM is currently storing 1 log records.\n")
+    found = [(fact.value, fact.reason) for fact in parsed.facts if fact.metric == "audit_role_initialized"]
+
+    if value == "none":
+        assert found == []
+    else:
+        ((said, reason),) = found
+        assert said == value
+        assert reason == ("" if value is not None else "no known state of the audit role: HSM Auditor: locked")
+
+
+def test_a_state_of_the_role_that_stands_twice_is_none() -> None:
+    parsed = parse_status(
+        "HSM Auditor: initialized\nHSM Auditor: not initialized\nHSM is currently storing 1 log records.\n"
+    )
+
+    assert "stands twice" in reasons(parsed)["audit_role_initialized"]

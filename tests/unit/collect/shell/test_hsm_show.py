@@ -142,8 +142,11 @@ def test_a_last_line_without_an_end_may_be_cut_and_is_not_read() -> None:
     ("text", "said"),
     [
         ("", "this is not what hsm show prints: it is empty"),
-        ("command not found\n", "it begins: command not found"),
-        (sample("refused"), "the device refused: Command Result : 65535 (Luna Shell execution)"),
+        ("command not found\n", "it says: command not found"),
+        (
+            sample("refused"),
+            "the device refused: Error: 'hsm show' is not allowed now. (Command Result : 65535 (Luna Shell execution))",
+        ),
     ],
 )
 def test_an_output_that_is_none_fails_as_a_whole(text: str, said: str) -> None:
@@ -151,3 +154,13 @@ def test_an_output_that_is_none_fails_as_a_whole(text: str, said: str) -> None:
         parse(text)
 
     assert said in str(caught.value)
+
+
+def test_a_size_that_overflowed_leaves_the_storage_without_figures() -> None:
+    parsed = parse(
+        sample("hsm_show").replace("Space In Use (Bytes):                33554432", "Space In Use (Bytes): -2147483648")
+    )
+    said = "no number as expected: Space In Use (Bytes): -2147483648"
+
+    assert reasons(parsed) == {"hsm_storage_used_bytes": said, "hsm_storage_used_percent": said}
+    assert values(parsed)["hsm_storage_total_bytes"] == 33_554_432

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from hsm_agent.collect.shell.partition_show import parse
-from hsm_agent.collect.shell.text import Malformed
+from hsm_agent.collect.shell.text import Identity, Malformed
 from tests.unit.collect.shell_samples import labels, read, reasons, sample, values
 
 
@@ -96,8 +96,8 @@ def test_a_field_that_does_not_fit_has_no_value_and_shows_the_line(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("no partitions here\n", "this is not what partition show prints: it begins: no partitions here"),
-        (sample("partition_show").replace("Name:                            archive", "Name: payments"), "two partitions"),
+        ("no partitions here\n", "this is not what partition show prints: it says: no partitions here"),
+        (sample("partition_show").replace("Name:                            archive", "Name: payments").replace("SN:", "Number:"), "two partitions are called 'payments'"),
         ("Partition Name:\nPartition Object Count: 3\n", "the output names no partition"),
         (sample("refused"), "the device refused"),
     ],
@@ -117,3 +117,53 @@ def test_a_partition_whose_name_was_cut_off_does_not_become_another_one() -> Non
     assert not two.whole
     with pytest.raises(Malformed, match="the output names no partition"):
         parse(text)
+
+
+def test_two_partitions_of_one_name_are_told_apart_by_serial_number() -> None:
+    parsed = parse(sample("partition_show").replace("Name:                            archive", "Name: payments"))
+
+    assert values(parsed, "payments")["token_objects"] == 212
+    assert values(parsed, "700123012")["token_objects"] == 6
+    assert parsed.tokens == {
+        "payments": Identity("payments", "700123011"),
+        "700123012": Identity("payments", "700123012"),
+    }
+    assert parsed.whole
+
+
+def test_what_stands_behind_a_nul_is_no_part_of_a_name() -> None:
+    parsed = parse(sample("partition_show").replace("payments\n", "payments\0\0rubbish\n"))
+
+    assert {fact.resource for fact in parsed.facts} == {"payments", "archive"}
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "   Partition Name:                            payments\n",
+        "   Partition Name:                            archive\n",
+    ],
+)
+def test_where_the_line_is_lost_that_begins_a_partition_nobody_is_declared_gone(lost: str) -> None:
+    """Its other lines stand among another one's, or before the first."""
+    text = sample("partition_show")
+    assert lost in text
+
+    assert not parse(text.replace(lost, "")).whole
+    assert not parse(
+        text.replace(lost, "").replace("   Partition SN:                              700123011\n", "")
+    ).whole
+
+
+def test_a_number_that_overflowed_is_none() -> None:
+    found = reasons(parse(sample("partition_show").replace("Count:                    212", "Count: -2147483436")))
+
+    assert found["token_objects"] == "no number as expected: Partition Object Count: -2147483436"
+
+
+def test_a_name_that_stands_twice_is_no_second_partition() -> None:
+    line = "   Partition Name:                            archive\n"
+    parsed = parse(sample("partition_show").replace(line, line * 2))
+
+    assert parsed.tokens == {"payments": Identity("payments", "700123011"), "archive": Identity("archive", "700123012")}
+    assert not parsed.whole

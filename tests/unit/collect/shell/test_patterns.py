@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from hsm_agent.collect.shell.patterns import compiled, parse
-from hsm_agent.collect.shell.text import Malformed, Parsed
+from hsm_agent.collect.shell.text import MOST_FACTS, Malformed, Parsed
 
 
 def read(text: str, *patterns: str) -> dict[tuple[str, str], float | int | None]:
@@ -66,7 +66,7 @@ def test_a_group_that_takes_no_part_is_no_value() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("what\n", "no pattern fits the output; it begins: what"),
+        ("what\n", "no pattern fits the output; it says: what"),
         ("a 1\nCommand Result : 5 (no)\n", "the device refused"),
     ],
 )
@@ -80,7 +80,8 @@ def test_an_output_that_fits_nothing_fails_as_a_whole(text: str, said: str) -> N
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [
-        ("(", "not a pattern: missing ), unterminated subpattern"),
+        ("(", "not a pattern: missing ): ("),
+        ("(?=a)(?P<custom_a>a)", "there is no looking ahead"),
         ("queue ([0-9]+)", "a pattern needs a named group for each metric"),
         ("(?P<resource>x)", "a pattern needs a named group"),
         ("(?P<queue>x)", "no metric is called 'queue'"),
@@ -91,3 +92,25 @@ def test_patterns_that_are_refused(pattern: str, said: str) -> None:
         compiled(pattern)
 
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["1" * 60, "1" * 100_000, "x\n" * 1000 + "1" * 60 + "\n"])
+def test_a_line_that_a_pattern_almost_fits_holds_nothing_up(text: str) -> None:
+    with pytest.raises(Malformed, match="no pattern fits the output"):
+        whole(text, r"^(?:\w|\d\d)+: (?P<custom_a>\d+)$")
+
+
+def test_time_that_is_up_is_said() -> None:
+    turns = iter([False] * 5)
+
+    with pytest.raises(Malformed) as caught:
+        parse("a 1\nb 2\nc 3\n", [compiled(r"(?P<custom_a>\d)"), compiled(r"b (?P<custom_b>\d)")], lambda: next(turns, True))  # fmt: skip
+
+    assert str(caught.value) == r"no time is left at line 2 of 4 for b (?P<custom_b>\d)"
+
+
+def test_what_would_fill_every_table_is_refused_before_memory_is_full() -> None:
+    text = "".join(f"{n} 1\n" for n in range(3 * MOST_FACTS))
+
+    with pytest.raises(Malformed, match=f"the output makes {MOST_FACTS + 1} readings; {MOST_FACTS} are allowed"):
+        whole(text, r"(?P<resource>\d+) (?P<custom_a>\d)")

@@ -90,3 +90,11 @@ def test_an_output_that_is_none_fails_as_a_whole(text: str, said: str) -> None:
         parse(text)
 
     assert said in str(caught.value)
+
+
+def test_a_table_in_several_parts_is_read_to_its_end() -> None:
+    text = sample("sensors")
+    head = text.splitlines()[1]
+    parts = text.replace("Fan 1  ", f"\n{head}\nFan 1  ").replace("VBAT", "\nna: not available, 1  2\n\nVBAT")
+
+    assert parse(parts).facts == parse(text).facts

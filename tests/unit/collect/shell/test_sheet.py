@@ -85,5 +85,5 @@ def test_fill(figures: tuple[float | None, ...], values: list[float | None]) -> 
 
 
 def test_what_an_unlike_output_begins_with_is_shown() -> None:
-    assert str(unlike("x", ["", " oh "])) == "this is not what x prints: it begins: oh"
+    assert str(unlike("x", ["", " oh "])) == "this is not what x prints: it says: oh"
     assert str(unlike("x", [""])) == "this is not what x prints: it is empty"

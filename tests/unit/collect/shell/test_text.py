@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import contextlib
+import time
+
 import pytest
 
+from hsm_agent.collect.command.parsers import PARSERS, REGEX, read
+from hsm_agent.collect.patterns import compile_pattern
 from hsm_agent.collect.shell import text as shell_text
 from hsm_agent.collect.shell.text import Malformed
 
@@ -12,7 +17,7 @@ from hsm_agent.collect.shell.text import Malformed
         ("a\r\nb\n", ["a", "b", ""]),
         ("a\rb", ["a", "b"]),
         ("\x1b[2J\x1b[1;31ma\x1b[0m\x1b]0;title\x07b \t\n", ["ab", ""]),
-        ("a\x00b\x07c", ["a\ufffdb\ufffdc"]),
+        ("a\x00b\x07c", ["a\x00b\ufffdc"]),
         ("a\tb", ["a  b"]),
     ],
 )
@@ -96,3 +101,64 @@ def test_yes_and_no() -> None:
     assert (shell_text.yes_or_no("Yes", ""), shell_text.yes_or_no("no", "")) == (1, 0)
     with pytest.raises(Malformed, match="neither yes nor no: K: true"):
         shell_text.yes_or_no("true", "K: true")
+
+
+def test_a_line_longer_than_any_shell_prints_is_not_read() -> None:
+    assert shell_text.whole_lines("x" * 4096 + "\n") == ["x" * 4096]
+
+    with pytest.raises(Malformed, match="a line has 4097 characters, 4096 are read: xxx"):
+        shell_text.whole_lines("x" * 4097 + "\n")
+
+
+@pytest.mark.parametrize("name", sorted(PARSERS))
+@pytest.mark.parametrize("line", ["logging has ", " ", "1", "\x1b]", "\x1b[0", "a:", "deg ", "not "])
+def test_no_output_takes_a_parser_long(name: str, line: str) -> None:
+    for text in (line * 50_000 + "\n", (line * 300 + "\n") * 60, f"Slot 0 (0x0): {line * 300}\n" * 60):
+        began = time.process_time()
+        with contextlib.suppress(Malformed):
+            PARSERS[name](text)
+
+        assert time.process_time() - began < 1
+
+
+UNREACHABLE = "\nError:  Unable to communicate with HSM.\n        See the manual.\n"
+RESULTS = {
+    "none": "",
+    "refused": "\nCommand Result : 65535 (Luna Shell execution)\n",
+    "success": "\nCommand Result : 0 (Success)\n",
+}
+BANNER = "Authorised use only.\nAll is logged.\n\n"
+
+
+@pytest.mark.parametrize("result", RESULTS.values(), ids=[*RESULTS])
+@pytest.mark.parametrize(
+    "before", ["", BANNER, "\x1b[31m", "Available slots:\n"], ids=["bare", "banner", "colour", "heading"]
+)
+@pytest.mark.parametrize("parser", [*sorted(PARSERS), REGEX])
+def test_a_refusal_holds_the_devices_own_words(parser: str, before: str, result: str) -> None:
+    pattern = compile_pattern(r"queue (?P<custom_queue>\d+)")
+
+    with pytest.raises(Malformed) as caught:
+        read(parser, [pattern], (before + UNREACHABLE + result).encode())
+
+    assert "Error: Unable to communicate with HSM. See the manual." in str(caught.value)
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Welcome\nlunash:> hsm show\nERROR: HSM is not initialised\n", "ERROR: HSM is not initialised"),
+        ("Welcome\n*** Error 5: no route\n", "*** Error 5: no route"),
+        ("0 errors\nUnknown command: hsm\n", "0 errors Unknown command: hsm"),
+        ("HSM: busy\nError: try later\n", "Error: try later"),
+        ("Welcome to the HSM.\nPlease log in first.\n", "Please log in first."),
+        ("Welcome\nthe HSM sleeps\nGood night\n", "Welcome … Good night"),
+        ("one line\n\n---\n", "one line"),
+        ("---\n\n", ""),
+        (f"Error: {'x' * 500}\n{'y' * 500}\n", f"Error: {'x' * 72}… {'y' * 79}…"),
+    ],
+)
+def test_what_a_device_says_for_itself(text: str, words: str) -> None:
+    assert shell_text.words_of(shell_text.lines_of(text)) == words

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
+from hsm_agent.collect.patterns import compile_pattern
 from hsm_agent.collect.traps.maps import MAX_NOTE_OCTETS, Change, Entry, Level, Maps, Said, clean, cut, damage, shown
 from hsm_agent.wire import ber
 from hsm_agent.wire.snmp import Version
@@ -42,8 +41,8 @@ def test_the_objects_of_an_entry_are_shown_by_name() -> None:
 
 def test_every_entry_that_applies_speaks_and_a_pattern_must_be_found() -> None:
     entries = [
-        Entry(trap=TRAP, alarm="psu", level=Level.WARNING, note=(*OWN, 3), pattern=re.compile("fail")),
-        Entry(trap=TRAP, alarm="psu", level=Level.CLEARED, note=(*OWN, 3), pattern=re.compile("^ok")),
+        Entry(trap=TRAP, alarm="psu", level=Level.WARNING, note=(*OWN, 3), pattern=compile_pattern("fail")),
+        Entry(trap=TRAP, alarm="psu", level=Level.CLEARED, note=(*OWN, 3), pattern=compile_pattern("^ok")),
         Entry(trap=TRAP, alarm="seen", level=Level.WARNING),
     ]
 
@@ -157,6 +156,8 @@ def test_a_raise_of_something_that_was_not_understood_is_told_and_ends_by_time()
 
 
 def test_a_pattern_is_found_in_no_damaged_text() -> None:
-    entry = Entry(trap=TRAP, alarm="psu", level=Level.WARNING, note=(*OWN, 3), pattern=re.compile("decoded|octets"))
+    entry = Entry(
+        trap=TRAP, alarm="psu", level=Level.WARNING, note=(*OWN, 3), pattern=compile_pattern("decoded|octets")
+    )
 
     assert Maps([entry]).read(damaged(ber.VarBind((*OWN, 3), ber.OCTET_STRING, BROKEN))) == ()

@@ -61,7 +61,7 @@ def test_a_map_of_a_built_in_trap_stands_instead_of_it() -> None:
         ({"trap": "1" + ".3" * 128}, "at most 128 numbers"),
         ({"alarm": "Fan 1"}, "pattern"),
         ({"text": OWN, "pattern": "("}, "not a pattern"),
-        ({"text": OWN, "pattern": "(a+)+"}, "a repetition inside a repeated group"),
+        ({"text": OWN, "pattern": "(?<!not )high"}, "there is no looking behind"),
         ({"pattern": "x"}, "pattern: looks at `text`"),
         ({"does": "clear", "clear_after": "1h"}, "clear_after: is for what raises"),
         ({"severity": "major"}, "'warning' or 'critical'"),
@@ -72,3 +72,10 @@ def test_a_wrong_map_is_refused(keys: dict[str, Any], said: str) -> None:
         mapped(**keys)
 
     assert said in str(caught.value)
+
+
+def test_a_text_that_a_pattern_almost_fits_holds_nothing_up() -> None:
+    maps = combined((mapped(text=f"{OWN}.2", pattern=r"^(?:\w|\d\d)+: high$"),), ())
+
+    assert maps.read(trap(TRAP, o1_3_6_1_4_1_32473_7_2_0="1" * 148)) == ()
+    assert [one.alarm for one in maps.read(trap(TRAP, o1_3_6_1_4_1_32473_7_2_0="1" * 148 + ": high"))] == ["memory"]

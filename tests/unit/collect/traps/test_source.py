@@ -93,3 +93,33 @@ def test_a_wrong_configuration_is_refused_with_its_key(tmp_path: Path, keys: dic
         loaded(tmp_path, **keys)
 
     assert any(said in line for line in caught.value.lines), caught.value.lines
+
+
+@pytest.mark.parametrize(
+    ("maps", "said"),
+    [
+        (
+            [{"pattern": "high"}, {"pattern": "(?<!not )high"}],
+            "sources.0.maps.1.pattern: not a pattern: invalid perl operator: (?<! (there is no looking behind)",
+        ),
+        ([{}] * 257, "sources.0.maps: 256 at most; these are 257"),
+        ([{"pattern": r"(?:\d?){900}"}] * 6, "sources.0.maps: the patterns together repeat too much"),
+    ],
+)
+def test_patterns_that_could_hold_up_the_listener_are_refused(
+    tmp_path: Path, maps: list[dict[str, str]], said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, maps=[{"trap": LUNA_FAN, "alarm": "fan", "text": LUNA_FAN, **one} for one in maps])
+
+    (line,) = caught.value.lines
+    assert said in line
+
+
+def test_many_usual_patterns_are_not_too_many(tmp_path: Path) -> None:
+    maps = [
+        {"trap": LUNA_FAN, "alarm": "fan", "text": LUNA_FAN, "pattern": rf"^fan {n} \S+ (low|high)$"}
+        for n in range(200)
+    ]
+
+    assert len(loaded(tmp_path, maps=maps).maps) == 200

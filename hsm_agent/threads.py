@@ -1,0 +1,133 @@
+"""Calls that may hang, off the event loop: each on a daemon thread of its own, with a deadline.
+
+A thread in a system call can't be stopped. On a shared executor a few of them would hold up everything else, and the
+end of the process with it. So each path, or each source, has a lane: one call at a time, and while one is stuck the
+next is refused at once. Nothing here may take a lock that anybody waits for without a deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import threading
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+T = TypeVar("T")
+
+
+class StuckError(OSError):
+    """The call has not come back in time, or an earlier one has not. The text says what and for how long."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(errno.ETIMEDOUT, text)
+
+    def __str__(self) -> str:
+        """The text alone."""
+        return str(self.strerror)
+
+
+class _Call(Generic[T]):
+    """One call on its thread. What it returned or raised is handed over on the loop that asked."""
+
+    def __init__(self, what: str, work: Callable[[], T], loop: asyncio.AbstractEventLoop) -> None:
+        self.over = False
+        self.given_up = False
+        self.began = time.time()
+        self.done: asyncio.Future[T] = loop.create_future()
+        self._work = work
+        self._loop = loop
+        try:
+            threading.Thread(target=self._run, name=what, daemon=True).start()
+        except RuntimeError as error:  # the host has no thread left
+            self.over = True
+            raise StuckError(f"{what}: no thread can be started for it") from error
+
+    def _run(self) -> None:
+        try:
+            result = self._work()
+        except BaseException as error:  # noqa: BLE001 - it is raised again where the call was made
+            self._hand_over(partial(self.done.set_exception, error))
+        else:
+            self._hand_over(partial(self.done.set_result, result))
+
+    def _hand_over(self, settle: Callable[[], None]) -> None:
+        self.over = True
+        with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits any more
+            self._loop.call_soon_threadsafe(self._settle, settle)
+
+    def _settle(self, settle: Callable[[], None]) -> None:
+        if not self.done.done():
+            settle()
+            self.done.exception()  # looked at: whoever asked may have given up
+
+
+class Lane:
+    """Blocking calls on one thing, one after the other. For one event loop's thread."""
+
+    def __init__(self, what: str) -> None:
+        """`what` is called, in words an operator knows: it stands in the reason and names the thread."""
+        self._what = what
+        self._turn = asyncio.Lock()
+        self._callers = 0
+        self._last: _Call[Any] | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing runs and nobody waits."""
+        return not self._callers and (self._last is None or self._last.over)
+
+    async def call(self, work: Callable[[], T], *, seconds: float) -> T:
+        """What `work` returns or raises, on a thread. Raises StuckError after so many seconds.
+
+        Or at once, while an earlier call that was given up has not come back. A call that is not waited for any more
+        goes on, and its result is dropped.
+        """
+        self._refuse_behind_a_stuck_one()
+        call: _Call[T] | None = None
+        self._callers += 1
+        try:
+            async with asyncio.timeout(max(0.0, seconds)), self._turn:
+                if self._last is not None and not self._last.over:  # whoever asked for it was cancelled
+                    await asyncio.wait((self._last.done,))
+                self._refuse_behind_a_stuck_one()
+                call = self._last = _Call(self._what, work, asyncio.get_running_loop())
+                await asyncio.wait((call.done,))
+        except TimeoutError:
+            if call is None or not call.done.done():
+                if call is not None:
+                    call.given_up = True
+                raise StuckError(f"{self._what} has not come back within {seconds:.3g} s") from None
+        finally:
+            self._callers -= 1
+        assert call is not None
+        return call.done.result()
+
+    def _refuse_behind_a_stuck_one(self) -> None:
+        last = self._last
+        if last is not None and last.given_up and not last.over:
+            # When, and not for how long: a reason that is new every time would be told every time.
+            since = datetime.fromtimestamp(last.began, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+            raise StuckError(f"{self._what} has not come back since {since}; it is not tried again meanwhile")
+
+
+class Lanes:
+    """A lane for each key, such as a path or a host; one that is free is forgotten."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[Hashable, Lane] = {}
+
+    async def call(self, key: Hashable, what: str, work: Callable[[], T], *, seconds: float) -> T:
+        """As `Lane.call`, on the lane of `key`."""
+        lane = self._lanes.setdefault(key, Lane(what))
+        try:
+            return await lane.call(work, seconds=seconds)
+        finally:
+            for other in [known for known, each in self._lanes.items() if each.is_free]:
+                del self._lanes[other]
