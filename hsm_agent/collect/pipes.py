@@ -13,6 +13,8 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import Any
 
+from hsm_agent.plain import harmless
+
 log = logging.getLogger(__name__)
 
 ERRORS = 2
@@ -168,7 +170,7 @@ class Pipes(asyncio.SubprocessProtocol, ABC):
         text = data.decode("utf-8", "replace")
         if self._hidden:
             text = text.replace(self._hidden, "(hidden)")
-        return "".join(char if char.isprintable() else "\ufffd" for char in text)
+        return harmless(text)
 
     def _print(self, data: bytes) -> None:
         """What the module prints goes to the log, line by line and bounded: some print for ever, some all they know."""

@@ -39,6 +39,13 @@ METRICS = (
         "Events it never gets: refused for ever, or dropped by a full spool.",
         COMMUNICATION,
     ),
+    Metric(
+        "crl_seconds_left",
+        "seconds",
+        "gauge",
+        "Time until the revocation list of a sink's TLS ends; behind it no receiver is let in.",
+        COMMUNICATION,
+    ),
     Metric("pipeline_age_seconds", "seconds", "gauge", "Time since readings were last judged."),
     Metric("log_dropped_total", "", "counter", "Records of the log that standard error did not take."),
     Metric("event_loop_lag_seconds", "seconds", "gauge", "Longest delay of the event loop since the last reading."),

@@ -1,7 +1,8 @@
-"""The alarms of a listener and the clocks of its senders' engines on disk, so that a restart forgets neither.
+"""The alarms of a listener, the clocks of its senders' engines and what was heard of them on disk: a restart forgets
+none of it.
 
-An alarm that was asserted is still asserted after a restart, and its end ends it. A v3 trap that was heard before the
-restart is not heard again after it.
+An alarm that was asserted is still asserted after a restart, and its end ends it. A notification that was heard before
+the restart is not judged again after it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import json
 import os
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hsm_agent.collect.traps.alarms import Key, Standing
+from hsm_agent.collect.traps import heard
+from hsm_agent.collect.traps.alarms import Key, Sent, Standing
+from hsm_agent.collect.traps.heard import InformKey, MessageKey
 from hsm_agent.collect.traps.maps import Level
+from hsm_agent.serve.engine_state import sync_directory
 from hsm_agent.threads import Lane, StuckError
 from hsm_agent.wire.snmp_clock import RemoteClock
 
@@ -25,6 +29,15 @@ FILE_NAME = "alarms.json"
 _DISK_SECONDS = 5.0
 Clocks = dict[bytes, tuple[int, int, float]]
 """By engine ID: boots and time as heard last, and when that was, in UTC seconds."""
+
+
+class Remembered(NamedTuple):
+    """What a listener must know again after a restart. `pushed_out` are alarms that gave way to others."""
+
+    alarms: Mapping[Key, Standing]
+    clocks: Clocks
+    heard: heard.Kept = heard.Kept()
+    pushed_out: tuple[Key, ...] = ()
 
 
 class MemoryUnreadableError(Exception):
@@ -40,44 +53,48 @@ class TrapMemory:
         self._turn = threading.Lock()
         self._disk = Lane(str(self._path))
 
-    async def load(self) -> tuple[dict[Key, Standing], Clocks] | None:
+    async def load(self) -> Remembered | None:
         """What was kept; None if nothing ever was. Raises MemoryUnreadableError."""
         try:
             return await self._disk.call(self._read, seconds=_DISK_SECONDS)
         except StuckError as error:
             raise MemoryUnreadableError(str(error)) from error
 
-    async def keep(self, known: Mapping[Key, Standing], clocks: Clocks) -> None:
+    async def keep(self, remembered: Remembered) -> None:
         """Replace what was kept; on disk when it returns. Raises OSError."""
-        await self._disk.call(partial(self._write, dict(known), dict(clocks)), seconds=_DISK_SECONDS)
+        kept = remembered._replace(alarms=dict(remembered.alarms))
+        await self._disk.call(partial(self._write, kept), seconds=_DISK_SECONDS)
 
-    def _read(self) -> tuple[dict[Key, Standing], Clocks] | None:
+    def _read(self) -> Remembered | None:
         try:
             found = json.loads(self._path.read_text(encoding="utf-8"))
-            known = dict(_standing(one) for one in found["alarms"])
-            clocks = {
-                bytes.fromhex(engine_id): (int(boots), int(time), float(at))
-                for engine_id, (boots, time, at) in found["engines"].items()
-            }
+            return Remembered(
+                dict(_standing(one) for one in found["alarms"]),
+                {
+                    bytes.fromhex(engine_id): (int(boots), int(time), float(at))
+                    for engine_id, (boots, time, at) in found["engines"].items()
+                },
+                # What an older version wrote has neither of the following.
+                _heard(found.get("heard", {})),
+                tuple(_key(one) for one in found.get("pushed_out", ())),
+            )
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise MemoryUnreadableError(f"{self._path} is not usable: {error}") from error
-        return known, clocks
 
-    def _write(self, known: Mapping[Key, Standing], clocks: Clocks) -> None:
-        alarms = [
-            {
-                **key._asdict(),
-                "level": int(standing.level),
-                "note": standing.note,
-                "last": standing.last,
-                "ends_at": standing.ends_at,
-            }
-            for key, standing in known.items()
-        ]
-        engines = {engine_id.hex(): list(clock) for engine_id, clock in clocks.items()}
-        text = json.dumps({"alarms": alarms, "engines": engines}, ensure_ascii=False, indent=1)
+    def _write(self, remembered: Remembered) -> None:
+        messages, informs = remembered.heard
+        document = {
+            "alarms": [_row(key, standing) for key, standing in remembered.alarms.items()],
+            "engines": {engine_id.hex(): list(clock) for engine_id, clock in remembered.clocks.items()},
+            "heard": {
+                "messages": [[one.engine_id.hex(), one.boots, one.time, one.digest.hex()] for one in messages],
+                "informs": [[one.sender, one.request_id, one.content.hex(), at] for one, at in informs],
+            },
+            "pushed_out": [key._asdict() for key in remembered.pushed_out],
+        }
+        text = json.dumps(document, ensure_ascii=False, indent=1)
         new = self._path.with_suffix(".new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with self._turn:
@@ -86,16 +103,47 @@ class TrapMemory:
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(self._path)
+            sync_directory(self._path.parent)
+
+
+def _row(key: Key, standing: Standing) -> dict[str, Any]:
+    return {
+        **key._asdict(),
+        "level": int(standing.level),
+        "note": standing.note,
+        "last": standing.last,
+        "ends_at": standing.ends_at,
+        "authentic": standing.authentic,
+        "sent": standing.sent,
+    }
+
+
+def _key(one: Mapping[str, Any]) -> Key:
+    return Key(str(one["address"]), str(one["component"]), str(one["alarm"]))
 
 
 def _standing(one: Mapping[str, Any]) -> tuple[Key, Standing]:
-    key = Key(str(one["address"]), str(one["component"]), str(one["alarm"]))
-    ends_at = one["ends_at"]
-    return key, Standing(
+    ends_at, sent = one["ends_at"], one.get("sent")
+    return _key(one), Standing(
         level=Level(one["level"]),
         note=str(one["note"]),
         last=float(one["last"]),
         ends_at=None if ends_at is None else float(ends_at),
+        authentic=bool(one.get("authentic", False)),
+        sent=None if sent is None else Sent(str(sent[0]), int(sent[1]), int(sent[2])),
+    )
+
+
+def _heard(found: Mapping[str, Any]) -> heard.Kept:
+    return heard.Kept(
+        tuple(
+            MessageKey(bytes.fromhex(engine_id), int(boots), int(time), bytes.fromhex(digest))
+            for engine_id, boots, time, digest in found.get("messages", ())
+        ),
+        tuple(
+            (InformKey(str(sender), int(request_id), bytes.fromhex(content)), float(at))
+            for sender, request_id, content, at in found.get("informs", ())
+        ),
     )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.unit.evaluate.recorded import Recorded
 
 SNMP_TEXT_OCTETS = 255
-LABELS = {"login-attempts": {"role"}, "role-locked": {"role"}}
+LABELS = {"login-attempts": {"role"}, "role-locked": {"role"}, "traps-malformed": {"sender", "authentic"}}
 """Labels that every reading of a rule's metrics has, so that its text may name them."""
 
 
@@ -94,17 +94,23 @@ def test_the_default_rules_are_those_of_the_promise() -> None:
         "appliance-part",
         "temperature",
         "temperature-own",
+        "appliance-cpu",
+        "appliance-memory",
+        "appliance-disk",
+        "appliance-link",
         "certificate",
         "declared-date",
         "declared-age",
         "canary",
         "sink-down",
+        "crl",
         "spool-filling",
         "events-dropped",
         "spool-failed",
         "pipeline-stalled",
         "vendor-alarm",
         "traps-refused",
+        "traps-malformed",
         "traps-lost",
     }
 
@@ -122,7 +128,8 @@ def test_default_rules_stand_on_known_metrics_and_known_rules() -> None:
 def test_a_source_that_is_down_holds_back_what_hangs_on_it_and_nothing_else() -> None:
     free = {rule.name for rule in DEFAULT_RULES if not rule.inhibited_by}
 
-    assert free == {"source-down", "sink-down", "spool-filling", "events-dropped", "spool-failed", "pipeline-stalled"}
+    own = {"sink-down", "crl", "spool-filling", "events-dropped", "spool-failed", "pipeline-stalled"}
+    assert free == {"source-down", *own}
 
 
 def test_every_further_wrong_login_is_told_under_one_alarm_until_a_good_one() -> None:
