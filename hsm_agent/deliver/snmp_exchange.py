@@ -56,6 +56,7 @@ class Exchange:
         self._timeout = timeout
         self._retries = retries
         self._lessons = 0
+        self._ignored = ""
         self._outstanding: dict[int, _Outstanding] = {}
 
     async def run(
@@ -96,7 +97,8 @@ class Exchange:
                 self._settle(request_id, ErrorStatus.TOO_BIG, answered)
 
     def _no_answer(self) -> ExchangeError:
-        return ExchangeError(f"no answer ({self._retries + 1} tries, {self._timeout:g} s each)")
+        text = f"no answer ({self._retries + 1} tries, {self._timeout:g} s each)"
+        return ExchangeError(f"{text}; what came last is {self._ignored}" if self._ignored else text)
 
     def _settle(self, request_id: int, error_status: int, answered: Callable[[int, int], None]) -> None:
         one = self._outstanding.pop(request_id, None)
@@ -150,7 +152,9 @@ class Exchange:
                     datagram = await self.link.receive()
                     outcome = self._originator.receive(datagram, loop.time())
                     if outcome is not None:
+                        self._ignored = ""
                         return outcome
+                    self._ignored = self._originator.ignored
         except TimeoutError:
             return None
 

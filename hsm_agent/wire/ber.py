@@ -1,11 +1,13 @@
 """BER as SNMP uses it (RFC 3417 section 8): the encoding and decoding of single values.
 
 Decoders take `(data, position, end)` and return what they read and the position behind it; whatever the input,
-they raise DecodeError and nothing else, never recurse and never read behind `end`.
+they raise DecodeError and nothing else, never recurse and never read behind `end`. They are as lenient as net-snmp's:
+numbers and subidentifiers may have leading zeros, and an OBJECT IDENTIFIER without octets is 0.0.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
@@ -14,6 +16,7 @@ Oid = tuple[int, ...]
 """An object identifier; tuples sort as the MIB does, which their BER encodings don't."""
 
 INTEGER = 0x02
+BIT_STRING = 0x03
 OCTET_STRING = 0x04
 NULL_TAG = 0x05
 OBJECT_IDENTIFIER = 0x06
@@ -23,7 +26,10 @@ COUNTER32 = 0x41
 GAUGE32 = 0x42
 TIMETICKS = 0x43
 OPAQUE = 0x44
+NSAP_ADDRESS = 0x45
 COUNTER64 = 0x46
+UINTEGER32 = 0x47
+"""With BIT_STRING and NSAP_ADDRESS a type of RFC 1442, the first SNMPv2; some agents still send them."""
 NO_SUCH_OBJECT_TAG = 0x80
 NO_SUCH_INSTANCE_TAG = 0x81
 END_OF_MIB_VIEW_TAG = 0x82
@@ -38,6 +44,10 @@ MAX_SUBID = 2**32 - 1  # RFC 2578 section 3.5
 _MAX_SUBID_OCTETS = 5
 _MAX_LENGTH_OCTETS = 4
 _MAX_INTEGER32_OCTETS = 4
+_MAX_INTEGER_OCTETS = 8  # what net-snmp reads: leading zeros of a 32-bit value written as a 64-bit one
+_MAX_UNSIGNED_OCTETS = 9
+_MAX_UNUSED_BITS = 7
+_SHOWN_OCTETS = 16
 _MAX_UNSIGNED32 = 2**32 - 1
 _MAX_UNSIGNED64 = 2**64 - 1
 _SHORT_LENGTHS = tuple(bytes((n,)) for n in range(0x80))
@@ -65,12 +75,23 @@ class DecodeError(ValueError):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """A value that is none, in a variable binding whose bounds are known; `reason` says what came."""
+
+    reason: str
+
+
+Value = int | bytes | Oid | Undecodable | None
+"""What a variable binding holds; None for NULL and the exceptions of RFC 3416 section 3, by the tag."""
+
+
 class VarBind(NamedTuple):
-    """A decoded variable binding: the value as int, bytes, OID, or None for NULL and the exceptions, by its tag."""
+    """A decoded variable binding. One whose name can't be decoded has the name `()` and an undecodable value."""
 
     name: Oid
     tag: int
-    value: int | bytes | Oid | None
+    value: Value
 
 
 def encode_length(length: int) -> bytes:
@@ -207,9 +228,26 @@ def enter(data: bytes, position: int, end: int, tag: int) -> tuple[int, int]:
 def read_integer(data: bytes, position: int, end: int) -> tuple[int, int]:
     """An Integer32."""
     start, stop = enter(data, position, end, INTEGER)
-    if not 0 < stop - start <= _MAX_INTEGER32_OCTETS:
+    if not 0 < stop - start <= _MAX_INTEGER_OCTETS:
         raise DecodeError(Reason.RANGE)
-    return int.from_bytes(data[start:stop], "big", signed=True), stop
+    value = int.from_bytes(data[start:stop], "big", signed=True)
+    if stop - start > _MAX_INTEGER32_OCTETS and not -(2**31) <= value < 2**31:
+        raise DecodeError(Reason.RANGE)
+    return value, stop
+
+
+def read_request_id(data: bytes, position: int, end: int) -> tuple[int, int]:
+    """A number that is only given back. One of more than 32 bits is cut to them, as net-snmp does."""
+    start, stop = enter(data, position, end, INTEGER)
+    if not 0 < stop - start <= _MAX_INTEGER_OCTETS:
+        raise DecodeError(Reason.RANGE)
+    value = int.from_bytes(data[start:stop], "big", signed=True)
+    if stop - start > _MAX_INTEGER32_OCTETS:
+        if value >= 2**31:
+            value &= _MAX_UNSIGNED32
+        while value < -(2**31):
+            value = -(value & _MAX_UNSIGNED32)
+    return value, stop
 
 
 def read_octets(data: bytes, position: int, end: int) -> tuple[bytes, int]:
@@ -227,20 +265,19 @@ def read_oid(data: bytes, position: int, end: int) -> tuple[Oid, int]:
 
 
 def _decode_oid(content: bytes) -> Oid:
-    if not content or content[-1] & 0x80 or len(content) > MAX_SUBIDS * _MAX_SUBID_OCTETS:
+    if not content:
+        return (0, 0)
+    if content[-1] & 0x80 or len(content) > MAX_SUBIDS * _MAX_SUBID_OCTETS:
         raise DecodeError(Reason.OID)
     subids = [0]
     value = 0
-    fresh = True
     for octet in content:
         if octet < 0x80:  # noqa: PLR2004 - the last octet of a subidentifier
             subids.append(value << 7 | octet)
             value = 0
-            fresh = True
             continue
-        if (fresh and octet == 0x80) or value > MAX_SUBID >> 7:  # noqa: PLR2004 - X.690 8.19.2: no leading zeros
+        if value > MAX_SUBID >> 7:
             raise DecodeError(Reason.OID)
-        fresh = False
         value = value << 7 | octet & 0x7F
     arc = min(subids[1] // 40, 2)
     subids[0] = arc
@@ -258,28 +295,76 @@ def read_value(data: bytes, position: int, end: int) -> tuple[int, int | bytes |
     tag, start, stop = read_header(data, position, end)
     length = stop - start
     if tag == INTEGER:
-        return (tag, *read_integer(data, position, end))
+        return tag, _wide_integer(data[start:stop]), stop
     if tag == OBJECT_IDENTIFIER:
         return (tag, *read_oid(data, position, end))
-    if tag in {OCTET_STRING, OPAQUE}:
+    if tag in {OCTET_STRING, OPAQUE, NSAP_ADDRESS}:
         return tag, data[start:stop], stop
-    if tag == IP_ADDRESS:
-        if length != 4:  # noqa: PLR2004 - RFC 2578 section 7.1.5
-            raise DecodeError(Reason.RANGE)
-        return tag, data[start:stop], stop
-    if tag in {COUNTER32, GAUGE32, TIMETICKS, COUNTER64}:
+    if tag in _UNSIGNED:
         value = int.from_bytes(data[start:stop], "big")
         # Some agents leave out the sign octet of large values: length counts, not its form.
-        if not 0 < length <= (9 if tag == COUNTER64 else 5) or value > (
-            _MAX_UNSIGNED64 if tag == COUNTER64 else _MAX_UNSIGNED32
-        ):
+        if not 0 < length <= _MAX_UNSIGNED_OCTETS or value > _UNSIGNED[tag]:
             raise DecodeError(Reason.RANGE)
         return tag, value, stop
     if tag in {NULL_TAG, NO_SUCH_OBJECT_TAG, NO_SUCH_INSTANCE_TAG, END_OF_MIB_VIEW_TAG}:
-        if length:
-            raise DecodeError(Reason.LENGTH)
         return tag, None, stop
-    raise DecodeError(Reason.TAG)
+    return tag, _rare(tag, data[start:stop]), stop
+
+
+def _rare(tag: int, content: bytes) -> bytes:
+    if tag == IP_ADDRESS and len(content) == 4:  # noqa: PLR2004 - RFC 2578 section 7.1.5
+        return content
+    if tag == BIT_STRING and content and content[0] <= _MAX_UNUSED_BITS:
+        return content[1:]
+    raise DecodeError(Reason.RANGE if tag in {IP_ADDRESS, BIT_STRING} else Reason.TAG)
+
+
+def _wide_integer(content: bytes) -> int:
+    """An Integer32, or what some agents write as INTEGER though it is an unsigned number of 32 bits."""
+    if not 0 < len(content) <= _MAX_INTEGER_OCTETS:
+        raise DecodeError(Reason.RANGE)
+    value = int.from_bytes(content, "big", signed=True)
+    if not -(2**31) <= value <= _MAX_UNSIGNED32:
+        raise DecodeError(Reason.RANGE)
+    return value
+
+
+_UNSIGNED = {
+    COUNTER32: _MAX_UNSIGNED32,
+    GAUGE32: _MAX_UNSIGNED32,
+    TIMETICKS: _MAX_UNSIGNED32,
+    UINTEGER32: _MAX_UNSIGNED32,
+    COUNTER64: _MAX_UNSIGNED64,
+}
+_TYPES = {
+    INTEGER: "INTEGER",
+    BIT_STRING: "BIT STRING",
+    OBJECT_IDENTIFIER: "OBJECT IDENTIFIER",
+    IP_ADDRESS: "IpAddress",
+    COUNTER32: "Counter32",
+    GAUGE32: "Gauge32",
+    TIMETICKS: "TimeTicks",
+    UINTEGER32: "UInteger32",
+    COUNTER64: "Counter64",
+}
+
+
+def undecodable(data: bytes, position: int, end: int) -> Undecodable:
+    """What to say of the octets from `position` to `end`, which read_value did not take."""
+    if position >= end:
+        return Undecodable("no value at all")
+    tag = data[position]
+    try:
+        _, start, stop = read_header(data, position, end)
+    except DecodeError as error:
+        return Undecodable(f"a value whose length is wrong ({error}): {_shown(data[position:end])}")
+    kind = _TYPES.get(tag, f"type {tag:#04x}, which SNMP does not have,")
+    octets = "1 octet" if stop - start == 1 else f"{stop - start} octets"
+    return Undecodable(f"{kind} of {octets}: {_shown(data[start:stop])}" if stop > start else f"{kind} of 0 octets")
+
+
+def _shown(octets: bytes) -> str:
+    return octets.hex() if len(octets) <= _SHOWN_OCTETS else f"{octets[:_SHOWN_OCTETS].hex()}…"
 
 
 def finish(position: int, end: int) -> None:

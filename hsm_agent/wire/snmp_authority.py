@@ -31,6 +31,7 @@ from hsm_agent.wire.snmp_v3 import Header, Parameters, Scoped
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from hsm_agent.wire.ber import Oid
     from hsm_agent.wire.engine import Engine
     from hsm_agent.wire.usm import Keys, User
 
@@ -138,7 +139,7 @@ class Authority:
         pdu = snmp.read_pdu(datagram, position, end)
         if pdu.pdu_type not in self._handled or (version is Version.V1 and pdu.pdu_type is PduType.GETBULK):
             return self._dropped(Count.UNKNOWN_PDU_HANDLERS)
-        names = snmp.read_names(pdu.varbinds)
+        names = self._names(pdu)
         if pdu.pdu_type is PduType.SET:
             self.counters.add(Count.IN_BAD_COMMUNITY_USES)
         room = snmp.MAX_MESSAGE - COMMUNITY_OVERHEAD - len(given)
@@ -191,20 +192,23 @@ class Authority:
             return self._report(incoming, Count.UNKNOWN_PDU_HANDLERS, keys, level, pdu)
         if scoped.context_name and not self._any_context:
             return self._report(incoming, Count.UNKNOWN_CONTEXTS, keys, level, pdu)
-        names = snmp.read_names(pdu.varbinds)
+        names = self._names(pdu)
         max_size = min(incoming.header.max_size, snmp.MAX_MESSAGE)
         return Request(
             Version.V3, known.principal, incoming.address, incoming.now, *pdu[:4], names, max_size,
             max_size - known.overhead, pdu.varbinds, V3Reply(incoming.header.message_id, keys, *scoped[:2]),
         )  # fmt: skip
 
+    def _names(self, pdu: Pdu) -> tuple[Oid, ...]:
+        """What is asked for; who takes notifications reads their values by himself, and these may be damaged."""
+        return () if self._any_context else snmp.read_names(pdu.varbinds)
+
     def _open_scoped(self, incoming: _Incoming, keys: Keys) -> Scoped | None:
         """The scoped PDU; None if it can't be decrypted."""
         datagram, parameters = incoming.datagram, incoming.parameters
         if not incoming.encrypted:
             return snmp_v3.read_scoped(datagram, incoming.data_position, incoming.data_end)
-        encrypted, position = ber.read_octets(datagram, incoming.data_position, incoming.data_end)
-        ber.finish(position, incoming.data_end)
+        encrypted, _ = ber.read_octets(datagram, incoming.data_position, incoming.data_end)
         if len(parameters.salt) != 8:  # noqa: PLR2004 - RFC 3826 section 3.1.4 (1)
             return None
         try:

@@ -63,20 +63,17 @@ class Trap(NamedTuple):
 
 
 def read_trap_v1(data: bytes, position: int, end: int) -> Trap:
-    """The SNMPv1 Trap-PDU that reaches from `position` to `end` exactly (RFC 1157 section 4.1.6)."""
+    """The SNMPv1 Trap-PDU at `position` (RFC 1157 section 4.1.6).
+
+    Its agent-addr and time-stamp are not used, so they may be whatever the sender makes of them.
+    """
     start, stop = ber.enter(data, position, end, PduType.TRAP_V1)
-    ber.finish(stop, end)
     enterprise, start = ber.read_oid(data, start, stop)
-    tag, _, start = ber.read_value(data, start, stop)
-    if tag != ber.IP_ADDRESS:
-        raise DecodeError(Reason.TAG)
+    _, _, start = ber.read_header(data, start, stop)
     generic, start = ber.read_integer(data, start, stop)
     specific, start = ber.read_integer(data, start, stop)
-    tag, _, start = ber.read_value(data, start, stop)
-    if tag != ber.TIMETICKS:
-        raise DecodeError(Reason.TAG)
+    _, _, start = ber.read_header(data, start, stop)
     start, list_end = ber.enter(data, start, stop, ber.SEQUENCE)
-    ber.finish(list_end, stop)
     if not 0 <= generic <= _ENTERPRISE_SPECIFIC or specific < 0:
         raise DecodeError(Reason.RANGE)
     oid = plain = (*_GENERIC_TRAPS, generic + 1)

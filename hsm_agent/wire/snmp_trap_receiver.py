@@ -118,8 +118,8 @@ class TrapReceiver:
                 return self._receive_v3(datagram, position, end, address, now)
             if version in {Version.V1, Version.V2C}:
                 return self._receive_community(Version(version), datagram, position, end)
-        except DecodeError:
-            return Dropped(Drop.MALFORMED)
+        except DecodeError as error:
+            return Dropped(Drop.MALFORMED, detail=str(error))
         return Dropped(Drop.VERSION)
 
     def _receive_community(self, version: Version, datagram: bytes, position: int, end: int) -> Outcome:

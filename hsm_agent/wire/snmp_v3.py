@@ -92,9 +92,8 @@ def read_parameters(data: bytes, position: int, end: int) -> tuple[Parameters, i
 
 
 def read_scoped(data: bytes, position: int, end: int) -> Scoped:
-    """A plain scoped PDU that reaches from `position` to `end` exactly; the PDU in it is not looked at."""
+    """The plain scoped PDU at `position`; what follows it is ignored, and the PDU in it is not looked at."""
     start, stop = ber.enter(data, position, end, ber.SEQUENCE)
-    ber.finish(stop, end)
     context_engine_id, start = ber.read_octets(data, start, stop)
     context_name, start = ber.read_octets(data, start, stop)
     return Scoped(context_engine_id, context_name, data, start, stop)
@@ -102,16 +101,14 @@ def read_scoped(data: bytes, position: int, end: int) -> Scoped:
 
 def read_decrypted(plain: bytes) -> Scoped:
     """A scoped PDU from decrypted octets; a block cipher's padding may follow it (RFC 3414 section 8.1.1.2)."""
-    _, _, stop = ber.read_header(plain, 0, len(plain))
-    return read_scoped(plain, 0, stop)
+    return read_scoped(plain, 0, len(plain))
 
 
 def open_scoped(keys: Keys, datagram: bytes, position: int, end: int, *, flags: int, parameters: Parameters) -> Scoped:
     """The scoped PDU of a message whose digest was right. DecodeError also for the noise that a wrong key leaves."""
     if not flags & PRIVACY:
         return read_scoped(datagram, position, end)
-    encrypted, after = ber.read_octets(datagram, position, end)
-    ber.finish(after, end)
+    encrypted, _ = ber.read_octets(datagram, position, end)
     if len(parameters.salt) != usm.SALT_OCTETS:  # RFC 3826 section 3.1.4 (1)
         raise DecodeError(Reason.LENGTH)
     return read_decrypted(keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt))

@@ -57,6 +57,7 @@ class Client:
         self._link: Link | None = None
         self._manager: Manager | None = None
         self._answered = False
+        self._ignored = ""
         self._turn = 0
         self._deadline = 0.0
         self.calls: Counter[str] = Counter()
@@ -143,6 +144,7 @@ class Client:
                 if began >= self._deadline:
                     break
                 self.calls[name] += 1
+                self._ignored = ""
                 self._link.send(encode())
                 outcome = await self._hear(min(began + self._appliance.patience, self._deadline))
                 if outcome is not None:
@@ -167,6 +169,7 @@ class Client:
                         raise self._failure(self._complaint(outcome.cause))
                     if outcome is not None:
                         return outcome
+                    self._ignored = self._manager.ignored
         except TimeoutError:
             return None
 
@@ -178,6 +181,8 @@ class Client:
     def _silence(self) -> str:
         one = self._appliance
         text = f"no answer within {one.timeout:g} s"
+        if self._ignored:
+            return f"{text} that is of use: what came last is {self._ignored}"
         if one.user is not None and self._manager is not None and self._manager.ready and not self._answered:
             # Discovery is authentic, but neither encrypted nor in a context.
             hint = "check protocol and secret of user.privacy, and `context`"

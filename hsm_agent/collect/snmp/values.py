@@ -7,11 +7,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hsm_agent.wire.ber import Undecodable
+
 if TYPE_CHECKING:
     from hsm_agent.collect.snmp.profile import Value
 
-Raw = int | bytes | tuple[int, ...]
-"""A value as it came: a number, octets, or an OID."""
+Raw = int | bytes | tuple[int, ...] | Undecodable
+"""A value as it came: a number, octets, an OID, or what can't be decoded."""
 
 _NUMBER = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?) ?[A-Za-z%°/]*")
 _FORMATS = (
@@ -41,6 +43,8 @@ class Unreadable:
 
 def text_of(raw: Raw) -> str:
     """A value as text: octets as UTF-8 or else Latin-1, an OID with dots; no control characters, and not for ever."""
+    if isinstance(raw, Undecodable):
+        return raw.reason
     if isinstance(raw, int):
         return str(raw)
     if isinstance(raw, tuple):
@@ -59,6 +63,8 @@ def understood(value: Value, raw: Raw, now: float) -> float | int | str | Unread
     """
     if raw == b"":
         return None
+    if isinstance(raw, Undecodable):
+        return Unreadable(f"the appliance sent what cannot be decoded: {raw.reason}")
     if value.states:
         found = _state(value, raw)
         if not isinstance(found, Unreadable) or value.form == "state":

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from hsm_agent.wire.ber import Undecodable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -97,7 +99,8 @@ def _change(entry: Entry, trap: Trap) -> Change | None:
         said = entry.reads(text)
         level = Level.CLEARED if said.over else entry.level
         note, ends = said.note, ends or said.over is None
-    parts = [shown(value, MAX_COMPONENT_OCTETS) for value in (_value(trap, oid) for oid in entry.component) if value]
+    found = [value for oid in entry.component if (value := _value(trap, oid)) is not None]
+    parts = [shown(one, MAX_COMPONENT_OCTETS) for one in found if not isinstance(one.value, Undecodable)]
     return Change(
         alarm=entry.alarm,
         component=cut(" ".join(part for part in parts if part), MAX_COMPONENT_OCTETS),
@@ -127,6 +130,8 @@ def shown(varbind: VarBind, octets: int) -> str:
         return clean(value[: 4 * _MAX_LOOKED_AT].decode(errors="replace"), octets)
     if isinstance(value, tuple):
         return cut(".".join(map(str, value)), octets)
+    if isinstance(value, Undecodable):
+        return cut(f"(cannot be decoded: {value.reason})", octets)
     return "" if value is None else str(value)
 
 

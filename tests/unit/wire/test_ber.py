@@ -78,19 +78,19 @@ def test_a_value_that_is_cut_short_is_refused(tag: int, value: int | bytes | ber
         pytest.param("0484ffffffffaa", Reason.TRUNCATED, id="four gigabytes announced"),
         pytest.param("1f8101", Reason.TAG, id="high tag number"),
         pytest.param("0200", Reason.RANGE, id="empty integer"),
-        pytest.param("02050000000001", Reason.RANGE, id="integer of five octets"),
+        pytest.param("02050100000000", Reason.RANGE, id="integer of 33 bits"),
+        pytest.param("0205ff7fffffff", Reason.RANGE, id="negative integer of 33 bits"),
+        pytest.param("0209000000000000000001", Reason.RANGE, id="integer of nine octets"),
         pytest.param("4003c00002", Reason.RANGE, id="IpAddress of three octets"),
         pytest.param("4100", Reason.RANGE, id="empty counter"),
         pytest.param("41050100000000", Reason.RANGE, id="Counter32 of 33 bits"),
-        pytest.param("4209000000000000000001", Reason.RANGE, id="Gauge32 of nine octets"),
+        pytest.param("420a00000000000000000001", Reason.RANGE, id="Gauge32 of ten octets"),
+        pytest.param("0300", Reason.RANGE, id="BIT STRING without a count of unused bits"),
+        pytest.param("030208ff", Reason.RANGE, id="BIT STRING with eight unused bits"),
         pytest.param("4609010000000000000000", Reason.RANGE, id="Counter64 of 65 bits"),
-        pytest.param("050100", Reason.LENGTH, id="null with content"),
-        pytest.param("820100", Reason.LENGTH, id="endOfMibView with content"),
         pytest.param("0101ff", Reason.TAG, id="a type SNMP does not have"),
         pytest.param("3000", Reason.TAG, id="a sequence where a value belongs"),
-        pytest.param("0600", Reason.OID, id="empty OID"),
         pytest.param("06022b86", Reason.OID, id="subidentifier without end"),
-        pytest.param("06032b8001", Reason.OID, id="subidentifier with a leading zero"),
         pytest.param("06062b9080808000", Reason.OID, id="subidentifier of 33 bits"),
         pytest.param("06072bffffffffff7f", Reason.OID, id="subidentifier of six octets"),
         pytest.param("068180" + "01" * 128, Reason.OID, id="129 subidentifiers"),
@@ -222,3 +222,81 @@ def test_any_octets_are_a_value_or_a_decode_error(data: bytes) -> None:
     assert 0 < position <= len(data)
     again = encode_value(tag, value)
     assert ber.read_value(again, 0, len(again)) == (tag, value, len(again))
+
+
+@pytest.mark.parametrize(
+    ("encoded", "value"),
+    [
+        pytest.param("0205000000002a", 42, id="integer of five octets"),
+        pytest.param("0208ffffffffffffffd6", -42, id="negative integer of eight octets"),
+        pytest.param("020500ffffffff", 2**32 - 1, id="unsigned number written as INTEGER"),
+        pytest.param("4209000000000000000005", 5, id="Gauge32 of nine octets"),
+        pytest.param("47012a", 42, id="UInteger32"),
+        pytest.param("4503010203", b"\1\2\3", id="NsapAddress"),
+        pytest.param("03020081", b"\x81", id="BIT STRING"),
+        pytest.param("0600", (0, 0), id="empty OID"),
+        pytest.param("06042b068001", (1, 3, 6, 1), id="subidentifier with a leading zero"),
+        pytest.param("050101", None, id="NULL with content"),
+        pytest.param("820101", None, id="endOfMibView with content"),
+    ],
+)
+def test_what_net_snmp_reads_is_read(encoded: str, value: ber.Value) -> None:
+    data = bytes.fromhex(encoded)
+
+    assert ber.read_value(data, 0, len(data)) == (data[0], value, len(data))
+
+
+@pytest.mark.parametrize(
+    ("encoded", "value"),
+    [
+        pytest.param("0205000000002a", 42, id="padded"),
+        pytest.param("0208ffffffffffffffd6", -42, id="padded and negative"),
+        pytest.param("020500ffffffff", 2**32 - 1, id="unsigned"),
+        pytest.param("02050100000005", 5, id="of 33 bits"),
+        pytest.param("0205ff00000001", -1, id="of 33 bits and negative"),
+        pytest.param("0208ffffffff7fffffff", -(2**31) + 1, id="below the least"),
+        pytest.param("0208fffffffe00000001", -1, id="far below the least"),
+    ],
+)
+def test_a_request_id_is_cut_to_32_bits_as_net_snmp_does(encoded: str, value: int) -> None:
+    data = bytes.fromhex(encoded)
+
+    assert ber.read_request_id(data, 0, len(data)) == (value, len(data))
+
+
+@pytest.mark.parametrize("encoded", ["0200", "0209000000000000000001"])
+def test_a_request_id_of_no_or_nine_octets_is_refused(encoded: str) -> None:
+    data = bytes.fromhex(encoded)
+
+    with pytest.raises(DecodeError) as caught:
+        ber.read_request_id(data, 0, len(data))
+
+    assert caught.value.reason is Reason.RANGE
+
+
+@pytest.mark.parametrize("encoded", ["02050080000000", "0205ff7fffffff"])
+def test_a_number_of_the_protocol_has_32_bits(encoded: str) -> None:
+    data = bytes.fromhex(encoded)
+
+    with pytest.raises(DecodeError) as caught:
+        ber.read_integer(data, 0, len(data))
+
+    assert caught.value.reason is Reason.RANGE
+
+
+@pytest.mark.parametrize(
+    ("encoded", "reason"),
+    [
+        pytest.param("4000", "IpAddress of 0 octets", id="nothing in it"),
+        pytest.param("40080102030405060708", "IpAddress of 8 octets: 0102030405060708", id="too long"),
+        pytest.param("0101ff", "type 0x01, which SNMP does not have, of 1 octet: ff", id="another type"),
+        pytest.param("0209" + "01" * 9, "INTEGER of 9 octets: 010101010101010101", id="a long integer"),
+        pytest.param("0614" + "ff" * 20, f"OBJECT IDENTIFIER of 20 octets: {'ff' * 16}…", id="cut for people"),
+        pytest.param("", "no value at all", id="nothing"),
+        pytest.param("0480", "a value whose length is wrong (length): 0480", id="indefinite length"),
+    ],
+)
+def test_what_cannot_be_decoded_is_described(encoded: str, reason: str) -> None:
+    data = bytes.fromhex(encoded)
+
+    assert ber.undecodable(data, 0, len(data)).reason == reason

@@ -62,17 +62,37 @@ def test_a_generic_v1_trap_is_one_of_the_standard_ones(generic: int, last: int) 
         pytest.param(v1_pdu(generic=7), id="a generic trap there is not"),
         pytest.param(v1_pdu(generic=-1), id="a negative one"),
         pytest.param(v1_pdu(specific=-1), id="a negative number"),
-        pytest.param(v1_pdu(address=b"\x04\x04\x0a\x00\x00\x01"), id="no address"),
-        pytest.param(v1_pdu(ticks=b"\x02\x01\x0c"), id="no ticks"),
         pytest.param(v1_pdu()[:-1], id="cut short"),
-        pytest.param(v1_pdu() + b"\0", id="something behind"),
-        pytest.param(ber.encode(PduType.TRAP_V1, v1_pdu()[2:] + b"\x05\x00"), id="something behind the varbinds"),
         pytest.param(b"\xa7" + v1_pdu()[1:], id="another tag"),
     ],
 )
 def test_a_spoilt_v1_trap_is_malformed(pdu: bytes) -> None:
     with pytest.raises(DecodeError):
         read_trap_v1(pdu, 0, len(pdu))
+
+
+@pytest.mark.parametrize(
+    "pdu",
+    [
+        pytest.param(v1_pdu(address=b"\x40\x00"), id="an address without octets"),
+        pytest.param(v1_pdu(address=b"\x40\x08" + bytes(8)), id="an address of eight octets"),
+        pytest.param(v1_pdu(ticks=b"\x43\x00"), id="ticks without octets"),
+        pytest.param(v1_pdu() + b"\0", id="something behind"),
+        pytest.param(ber.encode(PduType.TRAP_V1, v1_pdu()[2:] + b"\x05\x00"), id="something behind the varbinds"),
+    ],
+)
+def test_what_is_of_no_use_in_a_v1_trap_may_be_damaged(pdu: bytes) -> None:
+    assert read_trap_v1(pdu, 0, len(pdu)) == ((*LUNA, 0, 2), FAN, REFERRED, Version.V1, False, 0)
+
+
+def test_a_damaged_value_leaves_the_notification_and_its_other_values() -> None:
+    name = (1, 3, 6, 1, 4, 1, 9)
+    listed = [*varbinds()[:2], ber.encode_varbind(name, b"\x40\x00"), *varbinds()[2:]]
+
+    trap = read_notification(b"".join(listed), Version.V2C, inform=False)
+
+    damaged = ber.VarBind(name, ber.IP_ADDRESS, ber.Undecodable("IpAddress of 0 octets"))
+    assert (trap.oid, trap.varbinds) == (FAN, (damaged, *REFERRED))
 
 
 def test_reasons_are_fit_for_labels() -> None:

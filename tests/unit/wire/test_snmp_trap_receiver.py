@@ -28,6 +28,9 @@ from tests.fakes.traps import COMMUNITY, FAN, SENDER_ENGINE, notification_pdu, t
 AUTH_THERE, PRIV_THERE = AUTH_USER.localize(SENDER_ENGINE), PRIV_USER.localize(SENDER_ENGINE)
 AUTH_HERE, PRIV_HERE = AUTH_USER.localize(ENGINE_ID), PRIV_USER.localize(ENGINE_ID)
 INFORM = notification_pdu(kind=PduType.INFORM)
+DAMAGED = snmp.encode_pdu(
+    PduType.INFORM, 815, 0, 0, [*varbinds(), ber.encode_varbind((1, 3, 6, 1, 4, 1, 9), b"\x40\x00")]
+)
 
 
 def receiver(clocks: dict[bytes, RemoteClock] | None = None) -> TrapReceiver:
@@ -94,7 +97,31 @@ def test_a_v2c_inform_is_acknowledged_with_what_it_said() -> None:
     ],
 )
 def test_what_is_no_notification_of_a_known_sender_is_dropped(message: bytes, why: Drop) -> None:
-    assert receive(message) == Dropped(why)
+    outcome = receive(message)
+
+    assert isinstance(outcome, Dropped)
+    assert outcome[:2] == (why, None)
+    assert bool(outcome.detail) is (why is Drop.MALFORMED)
+
+
+def test_what_was_malformed_is_said() -> None:
+    assert receive(v2c()[:-1]) == Dropped(Drop.MALFORMED, None, "truncated")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(v2c(DAMAGED), id="v2c"),
+        pytest.param(v2c(DAMAGED) + b"\0", id="v2c and an octet behind"),
+        pytest.param(V3(keys=PRIV_HERE, inner=DAMAGED + b"\0").encode(), id="v3"),
+    ],
+)
+def test_an_inform_with_a_damaged_value_is_heard_and_acknowledged(message: bytes) -> None:
+    found = heard(receive(message))
+
+    assert found.trap.oid == FAN
+    assert found.trap.varbinds[-1].value == ber.Undecodable("IpAddress of 0 octets")
+    assert found.answer is not None
 
 
 def test_without_communities_and_users_nobody_is_heard() -> None:
@@ -139,7 +166,10 @@ def test_a_v3_trap_that_fails_a_check_is_dropped_and_names_its_engine(message: V
     ],
 )
 def test_a_v3_message_that_is_none_is_dropped(message: V3, why: Drop) -> None:
-    assert receive(message.encode()) == Dropped(why)
+    outcome = receive(message.encode())
+
+    assert isinstance(outcome, Dropped)
+    assert outcome[:2] == (why, None)
 
 
 def test_a_trap_of_an_unknown_engine_is_dropped_with_the_engine_id_to_configure() -> None:
@@ -245,4 +275,4 @@ def test_a_v3_trap_under_our_own_engine_is_nobodys() -> None:
 def test_an_inform_that_names_no_notification_is_not_acknowledged() -> None:
     empty = snmp.encode_pdu(PduType.INFORM, 1, 0, 0, ())
 
-    assert receive(V3(keys=AUTH_HERE, inner=empty).encode()) == Dropped(Drop.MALFORMED)
+    assert receive(V3(keys=AUTH_HERE, inner=empty).encode()) == Dropped(Drop.MALFORMED, None, "object identifier")
