@@ -44,12 +44,9 @@ MAX_SUBID = 2**32 - 1  # RFC 2578 section 3.5
 _MAX_SUBID_OCTETS = 5
 _MAX_LENGTH_OCTETS = 4
 _MAX_INTEGER32_OCTETS = 4
-_MAX_INTEGER_OCTETS = 8  # what net-snmp reads: leading zeros of a 32-bit value written as a 64-bit one
-_MAX_UNSIGNED_OCTETS = 9
-_MAX_UNUSED_BITS = 7
-_SHOWN_OCTETS = 16
-_MAX_UNSIGNED32 = 2**32 - 1
-_MAX_UNSIGNED64 = 2**64 - 1
+MAX_INTEGER_OCTETS = 8  # what net-snmp reads: leading zeros of a 32-bit value written as a 64-bit one
+MAX_UNSIGNED32 = 2**32 - 1
+MAX_UNSIGNED64 = 2**64 - 1
 _SHORT_LENGTHS = tuple(bytes((n,)) for n in range(0x80))
 _SMALL_INTEGERS = tuple(bytes((INTEGER, 1, n)) for n in range(0x80))
 _CACHED_OIDS = 1024
@@ -129,22 +126,22 @@ def _encode_unsigned(tag: int, value: int) -> bytes:
 
 def encode_counter32(value: int) -> bytes:
     """A Counter32, which wraps (RFC 2578 section 7.1.6)."""
-    return _encode_unsigned(COUNTER32, value & _MAX_UNSIGNED32)
+    return _encode_unsigned(COUNTER32, value & MAX_UNSIGNED32)
 
 
 def encode_gauge32(value: int) -> bytes:
     """A Gauge32 or Unsigned32, which latches at both ends (RFC 2578 section 7.1.7)."""
-    return _encode_unsigned(GAUGE32, min(max(value, 0), _MAX_UNSIGNED32))
+    return _encode_unsigned(GAUGE32, min(max(value, 0), MAX_UNSIGNED32))
 
 
 def encode_timeticks(value: int) -> bytes:
     """TimeTicks: hundredths of a second modulo 2^32 (RFC 2578 section 7.1.8)."""
-    return _encode_unsigned(TIMETICKS, value & _MAX_UNSIGNED32)
+    return _encode_unsigned(TIMETICKS, value & MAX_UNSIGNED32)
 
 
 def encode_counter64(value: int) -> bytes:
     """A Counter64, which wraps."""
-    return _encode_unsigned(COUNTER64, value & _MAX_UNSIGNED64)
+    return _encode_unsigned(COUNTER64, value & MAX_UNSIGNED64)
 
 
 def encode_ip_address(value: bytes) -> bytes:
@@ -228,7 +225,7 @@ def enter(data: bytes, position: int, end: int, tag: int) -> tuple[int, int]:
 def read_integer(data: bytes, position: int, end: int) -> tuple[int, int]:
     """An Integer32."""
     start, stop = enter(data, position, end, INTEGER)
-    if not 0 < stop - start <= _MAX_INTEGER_OCTETS:
+    if not 0 < stop - start <= MAX_INTEGER_OCTETS:
         raise DecodeError(Reason.RANGE)
     value = int.from_bytes(data[start:stop], "big", signed=True)
     if stop - start > _MAX_INTEGER32_OCTETS and not -(2**31) <= value < 2**31:
@@ -239,14 +236,14 @@ def read_integer(data: bytes, position: int, end: int) -> tuple[int, int]:
 def read_request_id(data: bytes, position: int, end: int) -> tuple[int, int]:
     """A number that is only given back. One of more than 32 bits is cut to them, as net-snmp does."""
     start, stop = enter(data, position, end, INTEGER)
-    if not 0 < stop - start <= _MAX_INTEGER_OCTETS:
+    if not 0 < stop - start <= MAX_INTEGER_OCTETS:
         raise DecodeError(Reason.RANGE)
     value = int.from_bytes(data[start:stop], "big", signed=True)
     if stop - start > _MAX_INTEGER32_OCTETS:
         if value >= 2**31:
-            value &= _MAX_UNSIGNED32
+            value &= MAX_UNSIGNED32
         while value < -(2**31):
-            value = -(value & _MAX_UNSIGNED32)
+            value = -(value & MAX_UNSIGNED32)
     return value, stop
 
 
@@ -288,83 +285,6 @@ def _decode_oid(content: bytes) -> Oid:
 
 
 _decode_short_oid = lru_cache(_CACHED_OIDS)(_decode_oid)
-
-
-def read_value(data: bytes, position: int, end: int) -> tuple[int, int | bytes | Oid | None, int]:
-    """Tag and value of anything a variable binding may hold, and the position behind it."""
-    tag, start, stop = read_header(data, position, end)
-    length = stop - start
-    if tag == INTEGER:
-        return tag, _wide_integer(data[start:stop]), stop
-    if tag == OBJECT_IDENTIFIER:
-        return (tag, *read_oid(data, position, end))
-    if tag in {OCTET_STRING, OPAQUE, NSAP_ADDRESS}:
-        return tag, data[start:stop], stop
-    if tag in _UNSIGNED:
-        value = int.from_bytes(data[start:stop], "big")
-        # Some agents leave out the sign octet of large values: length counts, not its form.
-        if not 0 < length <= _MAX_UNSIGNED_OCTETS or value > _UNSIGNED[tag]:
-            raise DecodeError(Reason.RANGE)
-        return tag, value, stop
-    if tag in {NULL_TAG, NO_SUCH_OBJECT_TAG, NO_SUCH_INSTANCE_TAG, END_OF_MIB_VIEW_TAG}:
-        return tag, None, stop
-    return tag, _rare(tag, data[start:stop]), stop
-
-
-def _rare(tag: int, content: bytes) -> bytes:
-    if tag == IP_ADDRESS and len(content) == 4:  # noqa: PLR2004 - RFC 2578 section 7.1.5
-        return content
-    if tag == BIT_STRING and content and content[0] <= _MAX_UNUSED_BITS:
-        return content[1:]
-    raise DecodeError(Reason.RANGE if tag in {IP_ADDRESS, BIT_STRING} else Reason.TAG)
-
-
-def _wide_integer(content: bytes) -> int:
-    """An Integer32, or what some agents write as INTEGER though it is an unsigned number of 32 bits."""
-    if not 0 < len(content) <= _MAX_INTEGER_OCTETS:
-        raise DecodeError(Reason.RANGE)
-    value = int.from_bytes(content, "big", signed=True)
-    if not -(2**31) <= value <= _MAX_UNSIGNED32:
-        raise DecodeError(Reason.RANGE)
-    return value
-
-
-_UNSIGNED = {
-    COUNTER32: _MAX_UNSIGNED32,
-    GAUGE32: _MAX_UNSIGNED32,
-    TIMETICKS: _MAX_UNSIGNED32,
-    UINTEGER32: _MAX_UNSIGNED32,
-    COUNTER64: _MAX_UNSIGNED64,
-}
-_TYPES = {
-    INTEGER: "INTEGER",
-    BIT_STRING: "BIT STRING",
-    OBJECT_IDENTIFIER: "OBJECT IDENTIFIER",
-    IP_ADDRESS: "IpAddress",
-    COUNTER32: "Counter32",
-    GAUGE32: "Gauge32",
-    TIMETICKS: "TimeTicks",
-    UINTEGER32: "UInteger32",
-    COUNTER64: "Counter64",
-}
-
-
-def undecodable(data: bytes, position: int, end: int) -> Undecodable:
-    """What to say of the octets from `position` to `end`, which read_value did not take."""
-    if position >= end:
-        return Undecodable("no value at all")
-    tag = data[position]
-    try:
-        _, start, stop = read_header(data, position, end)
-    except DecodeError as error:
-        return Undecodable(f"a value whose length is wrong ({error}): {_shown(data[position:end])}")
-    kind = _TYPES.get(tag, f"type {tag:#04x}, which SNMP does not have,")
-    octets = "1 octet" if stop - start == 1 else f"{stop - start} octets"
-    return Undecodable(f"{kind} of {octets}: {_shown(data[start:stop])}" if stop > start else f"{kind} of 0 octets")
-
-
-def _shown(octets: bytes) -> str:
-    return octets.hex() if len(octets) <= _SHOWN_OCTETS else f"{octets[:_SHOWN_OCTETS].hex()}…"
 
 
 def finish(position: int, end: int) -> None:

@@ -81,7 +81,7 @@ class Haul:
     errors: list[str] = field(default_factory=list)
     answers: int = 0
     oddities: int = 0
-    """Values that can't be decoded; the first few are among the errors."""
+    """Values that can't be decoded, and walks in circles; the first few are among the errors."""
 
     def fail(self, what: Iterable[Oid], reason: str) -> None:
         """These got no answer."""
@@ -92,10 +92,14 @@ class Haul:
     def look_at(self, varbind: VarBind) -> None:
         """Say so if its value can't be decoded."""
         if isinstance(varbind.value, Undecodable):
-            self.oddities += 1
-            if self.oddities <= _MOST_ODDITIES:
-                what = _dotted(varbind.name) if varbind.name else "a name"
-                self.errors.append(f"{what} cannot be decoded: the appliance sent {varbind.value.reason}")
+            what = _dotted(varbind.name) if varbind.name else "a name"
+            self.wonder(f"{what} cannot be decoded: the appliance sent {varbind.value.reason}")
+
+    def wonder(self, what: str) -> None:
+        """Say what no agent should do, but not for ever."""
+        self.oddities += 1
+        if self.oddities <= _MOST_ODDITIES:
+            self.errors.append(what)
 
     @property
     def fetched(self) -> Fetched:
@@ -181,7 +185,8 @@ def _take(
 ) -> dict[Oid, Oid]:
     """Take in one answer; where each column goes on, those at their end left out.
 
-    Names that do not grow, or lie elsewhere, end a column (RFC 3416 section 4.2.3): no agent can hold us for ever.
+    Names that do not grow, or lie elsewhere, end a column (RFC 3416 section 4.2.3): no agent can hold us for ever. That
+    an agent ended one otherwise than by going on behind it is told.
     """
     order = list(at)
     going = dict(at)
@@ -193,13 +198,18 @@ def _take(
             del going[root]
             if not one.name:  # how the column goes on is not known
                 haul.look_at(one)
+            elif one.tag != END_OF_MIB_VIEW_TAG and one.name[: len(root)] == root:
+                haul.wonder(f"{_dotted(one.name)} comes again in a walk: the rest of {_dotted(root)} is not read")
             continue
         haul.look_at(one)
         going[root] = one.name
         if one.value is not None:
             rows.setdefault(one.name[len(root) :], {})[roots[root]] = one.value
     # A column that had no part in a short answer goes on from where it was; one without any progress would for ever.
-    return going if going != at else {}
+    if going == at:
+        haul.wonder(f"the appliance answers a walk with nothing: the rest of {_dotted(order[0])} is not read")
+        return {}
+    return going
 
 
 def _word(error_status: int) -> str:

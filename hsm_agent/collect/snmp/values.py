@@ -74,14 +74,21 @@ def understood(value: Value, raw: Raw, now: float) -> float | int | str | Unread
     if value.form == "date":
         then = _date(raw)
         return _unreadable(raw, "a date") if then is None else then - now
-    number = _number(raw)
+    number = _signed(value, raw, _number(raw))
     if number is None:
-        return _unreadable(raw, "a number")
+        return _unreadable(raw, "a size" if value.form == "unsigned" else "a number")
     if value.form == "flag":
         return int(number != 0)
-    if value.form == "signed" and isinstance(number, int) and _SIGN_BIT <= number < 2 * _SIGN_BIT:
-        number -= 2 * _SIGN_BIT
     return number if value.scale == 1 else round(number * value.scale, 9)
+
+
+def _signed(value: Value, raw: Raw, number: float | None) -> float | int | None:
+    """The number as its `read` wants the 32nd bit understood; None for what is no size where one is wanted."""
+    if number is not None and value.form == "signed" and _SIGN_BIT <= number < 2 * _SIGN_BIT:
+        return number - 2 * _SIGN_BIT
+    if number is not None and value.form == "unsigned" and number < 0:
+        return number + 2 * _SIGN_BIT if isinstance(raw, int) and number >= -_SIGN_BIT else None
+    return number
 
 
 def _unreadable(raw: Raw, wanted: str) -> Unreadable:
