@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LARGEST_DATAGRAM = 65535
-_DATAGRAMS_A_WAKE_UP = 16  # at most about a millisecond each; then others get their turn
+_DATAGRAMS_A_WAKE_UP = 16
+_SECONDS_A_WAKE_UP = 0.005  # whichever is reached first; then others get their turn
 _COMPLAIN_SECONDS = 60.0
 _IP_PKTINFO = 8  # ip(7); the socket module has no name for it before 3.14
 _ANCILLARY_OCTETS = 128
@@ -80,6 +81,7 @@ class Listener:
         return datagram, sender, [_answer_from(*one) for one in ancillary]
 
     def _read(self) -> None:
+        until = time.monotonic() + _SECONDS_A_WAKE_UP
         for _ in range(_DATAGRAMS_A_WAKE_UP):
             try:
                 datagram, sender, asked_at = self._receive()
@@ -92,6 +94,8 @@ class Listener:
             answer = self._handle(datagram, sender[0])
             if answer is not None:
                 self._answer(answer, sender, asked_at)
+            if time.monotonic() >= until:
+                return
 
     def later(self) -> Callable[[bytes], None]:
         """For `handle`: what sends an answer to the datagram at hand when its time has come; not once it is closed."""

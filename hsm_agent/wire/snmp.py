@@ -99,11 +99,14 @@ def read_pdu(data: bytes, position: int, end: int) -> Pdu:
     return Pdu(pdu_type, request_id, first, second, data[start:stop])
 
 
-def read_names(varbinds: bytes) -> tuple[Oid, ...]:
-    """The names in an encoded list of variable bindings; the values must be well-formed and are dropped."""
-    names = []
+def read_names(varbinds: bytes, most: int = MAX_MESSAGE) -> tuple[Oid, ...]:
+    """The names in an encoded list of variable bindings, up to `most`; the values must be well-formed and are dropped.
+
+    A request is dropped for the damage that snmpd drops it for.
+    """
+    names: list[Oid] = []
     position, end = 0, len(varbinds)
-    while position < end:
+    while position < end and len(names) < most:
         start, stop = ber.enter(varbinds, position, end, ber.SEQUENCE)
         name, value = ber.read_oid(varbinds, start, stop)
         if varbinds[value:stop] != ber.NULL:

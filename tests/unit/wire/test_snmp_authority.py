@@ -7,9 +7,10 @@ import random
 import pytest
 
 from hsm_agent.wire import ber
-from hsm_agent.wire.snmp import PduType, Version
+from hsm_agent.wire.snmp import ErrorStatus, PduType, Version
 from hsm_agent.wire.snmp_authority import Authority
 from hsm_agent.wire.snmp_counters import Count
+from hsm_agent.wire.snmp_request import Request
 from tests.fakes.snmp_authority import AUTH, PRIV, Agent
 from tests.fakes.snmp_messages import NOW, SYS_NAME, V3, community_message, engine, open_community, pdu
 
@@ -159,6 +160,37 @@ def test_a_request_id_of_five_octets_is_given_back(request_id: bytes) -> None:
     answer = agent.authority.respond(request, 0, 0, ())
     assert answer is not None
     assert open_community(answer)[2].request_id == int.from_bytes(request_id[2:], "big")
+
+
+SHORT = (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("count", "name", "answered"),
+    [
+        pytest.param(500, SHORT, True, id="500 names"),
+        pytest.param(501, SHORT, False, id="501 names"),
+        pytest.param(9000, SHORT, False, id="a full datagram of names"),
+        pytest.param(120, (1, 3, *[7] * 126), True, id="15 KiB of long names"),
+        pytest.param(130, (1, 3, *[7] * 126), False, id="17 KiB of long names"),
+    ],
+)
+@pytest.mark.parametrize("pdu_type", [PduType.GET, PduType.GETNEXT, PduType.GETBULK, PduType.SET])
+def test_a_request_that_would_take_too_long_is_too_big(
+    pdu_type: PduType, count: int, name: ber.Oid, answered: bool
+) -> None:
+    agent = Agent()
+    inner = pdu(pdu_type, [name] * count)
+
+    for message in (community_message(inner), V3(keys=AUTH, inner=inner).encode()):
+        outcome = agent.receive(message)
+
+        assert isinstance(outcome, Request) is answered
+        assert answered or outcome is not None
+    if not answered:
+        refused = agent.receive(community_message(inner))
+        assert isinstance(refused, bytes)
+        assert open_community(refused)[2] == (PduType.RESPONSE, 4711, ErrorStatus.TOO_BIG, 0, b"")
 
 
 def test_mutated_packets_raise_nothing() -> None:
