@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.collect.snmp.source import SnmpSettings
+from hsm_agent.evaluate.defaults import DEFAULT_RULES
 from tests.fakes import appliances
 from tests.integration.snmp_source import WALKS, poll, reading, set_secrets, table, v2c
 from tests.peers.snmpsim import Snmpsim
+from tests.unit.evaluate.judging import Judge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -279,4 +281,24 @@ async def test_a_link_is_down_only_while_it_is_wanted_up(peer: Snmpsim) -> None:
         "eth1": 0,
         "eth2": 1,
         "bond0": 0,
+    }
+
+
+async def test_an_appliance_whose_logs_fill_and_whose_link_fails_is_judged(peer: Snmpsim) -> None:
+    disks, links = (("/", 1000, 250), ("/var/log", 1000, 990)), (("lo", 24, 1, 1), ("eth0", 6, 1, 1), ("eth1", 6, 1, 2))
+    peer.serve("net-snmp-host", appliances.net_snmp_host(disks=disks, links=links))
+    found = await poll(v2c(peer.port, "net-snmp-host"))
+
+    judge, raised = Judge(*DEFAULT_RULES), set()
+    for minute in range(20):
+        for one in found.readings:
+            told = judge.read(
+                minute * 60.0, one.value, one.metric, source="luna-appliance", resource=one.resource, labels=one.labels
+            )
+            raised |= {(event.rule, one.resource, event.severity.value) for event in told}
+
+    assert raised == {
+        ("appliance-disk", "/var/log", "critical"),
+        ("appliance-link", "eth1", "warning"),
+        ("appliance-cpu", "cpu 196609", "warning"),
     }
