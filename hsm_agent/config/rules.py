@@ -26,7 +26,7 @@ from hsm_agent.model import Severity
 from hsm_agent.settings import Duration, Strict, duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 Raised = Literal["warning", "minor", "major", "critical"]
 _DEFAULTS = {rule.name: rule for rule in DEFAULT_RULES}
@@ -246,6 +246,12 @@ class RuleSettings(Strict):
         return replace(default, **changed)
 
 
+def _on_its_own(rule: Rule, touched: Collection[str]) -> Rule:
+    """The rule without its precedence where the configuration says anything of it, or of the one it gives way to."""
+    way = rule.gives_way
+    return replace(rule, gives_way=None) if way and (rule.name in touched or way.rule in touched) else rule
+
+
 def effective_rules(rules: Iterable[RuleSettings], *, default_rules: bool) -> tuple[Rule, ...]:
     """The default rules with their overrides, then the configured ones; the disabled left out.
 
@@ -269,4 +275,4 @@ def effective_rules(rules: Iterable[RuleSettings], *, default_rules: bool) -> tu
         for other in rule.inhibited_by if "inhibited_by" in rule.model_fields_set else ():
             if other not in names:
                 raise ValueError(f"rules.{index}.inhibited_by: there is no rule '{other}'")
-    return tuple(rule for rule in built if rule.enabled)
+    return tuple(_on_its_own(rule, by_name) for rule in built if rule.enabled)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.evaluate.alarms import Context, close, notice, tell_all
 from hsm_agent.evaluate.book import Book, Draft, Outcome, raised
+from hsm_agent.evaluate.rules import PRESENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,12 +74,10 @@ def withdraw(book: Book, keeps: Callable[[Series], bool], context: Context, *, w
 
 def _forget_unneeded(draft: Draft, keeps: Callable[[Series], bool], context: Context) -> None:
     book = draft.book
+    _forget_objects(draft, keeps, context)
     for series in book.tracks:
         if not keeps(series) or not context.rules.plan_of(series).rules:
             draft.tracks.put(series, None)
-    for presence in book.presences:
-        if not keeps((*presence, ())):
-            draft.presences.put(presence, None)
     for series, length in book.windows:
         if not keeps(series) or length not in context.rules.plan_of(series).windows:
             draft.windows.put((series, length), None)
@@ -86,3 +85,13 @@ def _forget_unneeded(draft: Draft, keeps: Callable[[Series], bool], context: Con
         plan = context.rules.plan_of(series)
         if not keeps(series) or spacing not in dict(plan.points):
             draft.drop_points((series, spacing), points, plan.phase)
+
+
+def _forget_objects(draft: Draft, keeps: Callable[[Series], bool], context: Context) -> None:
+    book = draft.book
+    for presence in book.presences:
+        if presence[2] != PRESENCE or not keeps((*presence, ())):
+            draft.presences.put(presence, None)
+    for latest in book.latest:
+        if latest[2] not in context.rules.deferred_to or not keeps((*latest, ())):
+            draft.latest.put(latest, None)

@@ -123,13 +123,22 @@ Condition = Above | Below | Grows | RateChanges | Reaches | Changes | NotFalling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GivesWay:
+    """On `metric` a rule says nothing of an object while the rule called `rule` judges `to` of the same object."""
+
+    metric: str
+    rule: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One rule. Times are seconds.
 
     `hold` is the configuration's `for`: a level must be reached that long without a break before it is raised;
     escalation waits in the same way, de-escalation does not. `hysteresis` None means 5 for percentages, else 0.
-    `clear_after` clears an alarm of `Changes` or `Falls`. The rule is silent for a (source, resource) that has a
-    value of `unless_metric`. Where `escalate` covers the reading, a warning is critical.
+    `clear_after` clears an alarm of `Changes` or `Falls`. Where `escalate` covers the reading, a warning is critical.
+    `gives_way` is for default rules that nobody has touched; when it holds, `precedence` says.
     """
 
     name: str
@@ -144,7 +153,7 @@ class Rule:
     text: str = ""
     runbook: str = ""
     enabled: bool = True
-    unless_metric: str | None = None
+    gives_way: GivesWay | None = None
     escalate: Match | None = None
 
     def margin(self, metric: str) -> float:
@@ -202,7 +211,7 @@ class Ruleset:
     def __init__(self, rules: Iterable[Rule], labels: Mapping[str, Labels] | None = None) -> None:
         """`labels` are the configured labels by source, the agent's own included."""
         self.rules = tuple(rule for rule in rules if rule.enabled)
-        self.deferred_to = frozenset(rule.unless_metric for rule in self.rules if rule.unless_metric)
+        self.deferred_to = frozenset(rule.gives_way.to for rule in self.rules if rule.gives_way)
         self._labels = dict(labels or {})
         self._named = {rule.name: rule for rule in self.rules}
         self._by_metric: dict[str, tuple[Rule, ...]] = {}

@@ -7,6 +7,7 @@ go into one step: what inhibits is then known before what it inhibits is told.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from math import isnan
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from hsm_agent.evaluate import trends
 from hsm_agent.evaluate.alarms import Context, Touch, notice, tell_all
 from hsm_agent.evaluate.book import Book, Draft, Outcome, WatchKey
 from hsm_agent.evaluate.levels import settle
+from hsm_agent.evaluate.precedence import gives_way
 from hsm_agent.evaluate.rules import PRESENCE, Changes, Falls, Plan, Rule
 from hsm_agent.evaluate.verdicts import UNDECIDED, assess
 from hsm_agent.evaluate.watches import PRESENT, RESTING, UNKNOWN_AFTER, Presence, Track, Watch
@@ -56,22 +58,16 @@ def _has_value(reading: Reading) -> bool:
 
 
 def _note_presence(draft: Draft, reading: Reading, context: Context) -> None:
-    if reading.metric != PRESENCE and reading.metric not in context.rules.deferred_to:
-        return
     key = (reading.source, reading.resource, reading.metric)
+    if reading.metric in context.rules.deferred_to:
+        draft.latest.put(key, reading if _has_value(reading) else None)
+    if reading.metric != PRESENCE:
+        return
     known = draft.presences.get(key)
     if _has_value(reading):
         draft.presences.put(key, Presence(zero=reading.value == 0))
     elif known is not None and known.lost is None:
         draft.presences.put(key, replace(known, lost=context.now))
-
-
-def _gives_way(draft: Draft, rule: Rule, series: Series, context: Context) -> bool:
-    """Whether another metric speaks for the same object; a short failure to read that one does not end it."""
-    if rule.unless_metric is None or rule.unless_metric == series[2]:
-        return False
-    other = draft.presences.get((series[0], series[1], rule.unless_metric))
-    return other is not None and (other.lost is None or context.now - other.lost < UNKNOWN_AFTER)
 
 
 class _Past:
@@ -110,10 +106,13 @@ def _take(draft: Draft, reading: Reading, plan: Plan, context: Context, touched:
     for rule in plan.rules:
         key = (rule.name, series)
         watch = draft.watch(key)
-        if _gives_way(draft, rule, series, context):
+        speaker = None
+        if watch.level is CLEARED:
+            speaker = gives_way(draft, rule, reading, context, partial(_Past, draft))
+        if speaker is not None:
             if watch is not RESTING:
                 draft.put_watch(key, Watch(alarm=watch.alarm))
-                touched[key] = Touch(rule=rule, why=f"{rule.unless_metric} speaks for it now")
+                touched[key] = Touch(rule=rule, why=f"{speaker.name} speaks for it now")
             continue
         verdict, memory = assess(rule, reading, watch.level, watch.memory, past)
         judged = verdict.severity
@@ -175,7 +174,7 @@ def _wait_for_value(draft: Draft, series: Series, track: Track, context: Context
     for rule in context.rules.plan_of(series).rules:
         key = (rule.name, series)
         watch = draft.watch(key)
-        if not watch.unknown and not _gives_way(draft, rule, series, context):
+        if not watch.unknown:
             draft.put_watch(key, Watch(level=watch.level, unknown=True, memory=watch.memory, alarm=watch.alarm))
             touched[key] = Touch(rule=rule, why=track.reason)
 

@@ -84,6 +84,10 @@ class DeclaredSettings(SourceSettings):
         for each in self.dates:
             yield f"{each.name}: {each.kind} of {each.date or each.file}"
 
+    def brings(self) -> Mapping[str, str]:
+        """Time left, or age, as the dates are declared."""
+        return dict.fromkeys(sorted({declared_parse.METRICS[each.kind] for each in self.dates}), "")
+
 
 class DeclaredCollector:
     """Reads the files, and the clock."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hsm_agent.evaluate.rules import DAY, HOUR, Above, Below, Falls, Grows, Match, Reaches, Rule
+from hsm_agent.evaluate.rules import DAY, HOUR, Above, Below, Falls, GivesWay, Grows, Match, Reaches, Rule
 from hsm_agent.model import Severity
 
 MINUTE = 60.0
@@ -14,7 +14,7 @@ RULES = (
         name="token-memory",
         metrics=(MEMORY,),
         condition=Above(warning=75.0, critical=90.0),
-        unless_metric=STORAGE,
+        gives_way=GivesWay(metric=MEMORY, rule="token-storage", to=STORAGE),
         text="Private memory of token {where} is {amount} used (limit {limit}); full means no new key or object. "
         "First see which application leaves objects behind, then delete them or enlarge the partition.",
     ),
@@ -53,7 +53,7 @@ RULES = (
         name="storage-forecast",
         metrics=(MEMORY, STORAGE),
         condition=Reaches(level=95.0, over=30 * DAY, warning=90 * DAY, critical=14 * DAY),
-        unless_metric=STORAGE,
+        gives_way=GivesWay(metric=MEMORY, rule="storage-forecast", to=STORAGE),
         text="Token {where} is {amount} full and reaches 95 % {note}, going by the last 30 days (limit {limit}). "
         "Plan to delete keys or to enlarge the partition.",
     ),
