@@ -13,6 +13,7 @@ from hsm_agent.crew import Crew
 from hsm_agent.deliver.base import Origin, SinkContext
 from hsm_agent.evaluate.book import Book, active
 from hsm_agent.evaluate.rules import Ruleset
+from hsm_agent.evaluate.texts import counted
 from hsm_agent.model import AGENT_SOURCE, Event, EventKind, Severity
 from hsm_agent.parts import Sinks, Sources
 from hsm_agent.pipeline import STALLED_SECONDS, Pipeline, new_id
@@ -219,7 +220,8 @@ class Agent:
 
     def _make_heartbeat(self) -> Event:
         raised = len(self.store.alarms)
-        return self.event(EventKind.HEARTBEAT, f"{len(self.loaded.config.sources)} sources, {raised} active alarms")
+        sources = counted(len(self.loaded.config.sources), "sources")
+        return self.event(EventKind.HEARTBEAT, f"{sources}, {counted(raised, 'active alarms')}")
 
     def event(self, kind: EventKind, text: str) -> Event:
         """An event of the agent itself, of no alarm."""

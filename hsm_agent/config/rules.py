@@ -21,6 +21,7 @@ from hsm_agent.evaluate.rules import (
     RateChanges,
     Reaches,
     Rule,
+    Sooner,
 )
 from hsm_agent.model import Severity
 from hsm_agent.settings import Duration, Strict, duration
@@ -102,16 +103,30 @@ class BelowSettings(_AtLeastOne):
 PositiveDuration = Annotated[Duration, Field(gt=0)]
 
 
+class SoonerSettings(_AtLeastOne):
+    """`grows.sooner:`."""
+
+    warning: PositiveDuration | None = None
+    critical: PositiveDuration | None = None
+    against: Annotated[Duration, Field(ge=86400, le=28 * 86400)] = 7 * 86400.0
+
+    def build(self) -> Sooner:
+        """The condition's own form."""
+        return Sooner(warning=self.warning, critical=self.critical, against=self.against)
+
+
 class GrowsSettings(_AtLeastOne):
     """`grows:`."""
 
     warning: PositiveDuration | None = None
     critical: PositiveDuration | None = None
     at_least: float = Field(default=0.0, ge=0)
+    sooner: SoonerSettings | None = None
 
     def build(self) -> Grows:
         """The rule's own form."""
-        return Grows(warning=self.warning, critical=self.critical, at_least=self.at_least)
+        sooner = self.sooner.build() if self.sooner is not None else None
+        return Grows(warning=self.warning, critical=self.critical, at_least=self.at_least, sooner=sooner)
 
 
 class RateChangesSettings(Strict):

@@ -118,8 +118,7 @@ def _due(watch: Watch, rule: Rule, touch: Touch | None, key: WatchKey, context: 
         return EventKind.CHANGED
     if alarm.owed or (touch is not None and touch.verdict is not None and touch.verdict.again):
         return EventKind.RAISED
-    # A time in the future is that of a clock that was set back since.
-    again = rule.repeat_every is not None and not 0 <= context.now - alarm.told_at < rule.repeat_every
+    again = rule.repeat_every is not None and context.now - alarm.told_at >= rule.repeat_every
     return EventKind.RAISED if again and context.is_up(key[1]) else None
 
 

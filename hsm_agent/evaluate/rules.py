@@ -24,6 +24,8 @@ HOUR = 3600.0
 DAY = 86400.0
 WINDOWS = 6
 """How many equal windows `grows` compares."""
+STEADY_WINDOWS = 12
+"""How many equal windows growth must be steady over to be told sooner."""
 PRESENCE = "token_present"
 """Says of a (source, resource) whether the object that the other readings hang on is there at all."""
 
@@ -62,15 +64,28 @@ class Below:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sooner:
+    """Steady growth over the severity's number of seconds that is unusual for its time of day: see `growth`.
+
+    It is compared with the days of the last `against` seconds.
+    """
+
+    warning: float | None = None
+    critical: float | None = None
+    against: float = 7 * DAY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grows:
     """The minima of six equal windows, each as long as the severity's number of seconds, rise strictly.
 
-    Between the first and the last they rise by `at_least`.
+    Between the first and the last they rise by `at_least`. `sooner` tells of growth that need not be waited for.
     """
 
     warning: float | None = None
     critical: float | None = None
     at_least: float = 0.0
+    sooner: Sooner | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +183,12 @@ class Plan:
     """What has to be done for one series: the rules that watch it and the histories they need."""
 
     rules: tuple[Rule, ...]
-    windows: tuple[float, ...] = ()
-    """Lengths of the windows whose minima are kept."""
+    windows: tuple[tuple[float, int], ...] = ()
+    """Lengths of the windows whose minima are kept, and of how many."""
     points: tuple[tuple[float, float], ...] = ()
     """Spacing of the points that are kept, and for how long, both in seconds."""
+    floors: tuple[tuple[float, float, float], ...] = ()
+    """The same of points that are minima, and the length of the windows they are the minima of."""
     phase: float = 0.0
     """0 to 1: where in its interval this series takes its points, so that not all of them do it at once."""
 
@@ -186,12 +203,33 @@ def line_spacing(over: float) -> float:
     return min(HOUR, over / 120)
 
 
-def _windows_of(condition: Condition) -> list[float]:
-    match condition:
-        case Grows(warning=warning, critical=critical):
-            return [length for length in (warning, critical) if length is not None]
-        case _:
-            return []
+def steady_length(span: float) -> float:
+    """Length of the windows that steady growth over `span` seconds is seen in."""
+    return span / STEADY_WINDOWS
+
+
+def floor_spacing(sooner: Sooner) -> float:
+    """Distance of the minima that are kept to know what is usual: four in the shorter span."""
+    return min(span for span in (sooner.warning, sooner.critical) if span is not None) / 4
+
+
+def _windows_of(condition: Condition) -> list[tuple[float, int]]:
+    if not isinstance(condition, Grows):
+        return []
+    sooner = condition.sooner
+    spans = (sooner.warning, sooner.critical) if sooner else ()
+    return [
+        *((length, WINDOWS) for length in (condition.warning, condition.critical) if length is not None),
+        *((steady_length(span), STEADY_WINDOWS) for span in spans if span is not None),
+    ]
+
+
+def _floors_of(condition: Condition) -> list[tuple[float, float, float]]:
+    if not isinstance(condition, Grows) or condition.sooner is None:
+        return []
+    sooner = condition.sooner
+    spans = [span for span in (sooner.warning, sooner.critical) if span is not None]
+    return [(floor_spacing(sooner), sooner.against + max(spans) + 2 * HOUR, steady_length(min(spans)))]
 
 
 def _points_of(condition: Condition) -> list[tuple[float, float]]:
@@ -247,9 +285,13 @@ class Ruleset:
         points: dict[float, float] = {}
         for spacing, keep in (need for rule in rules for need in _points_of(rule.condition)):
             points[spacing] = max(keep, points.get(spacing, 0.0))
+        windows: dict[float, int] = {}
+        for length, count in (need for rule in rules for need in _windows_of(rule.condition)):
+            windows[length] = max(count, windows.get(length, 0))
         return Plan(
             rules=rules,
-            windows=tuple(sorted({length for rule in rules for length in _windows_of(rule.condition)})),
+            windows=tuple(sorted(windows.items())),
             points=tuple(points.items()),
+            floors=tuple({floor[0]: floor for rule in rules for floor in _floors_of(rule.condition)}.values()),
             phase=crc32(repr(series).encode()) / 2**32,
         )

@@ -11,7 +11,7 @@ from functools import partial
 from math import isnan
 from typing import TYPE_CHECKING
 
-from hsm_agent.evaluate import trends
+from hsm_agent.evaluate import clocks, trends
 from hsm_agent.evaluate.alarms import Context, Touch, notice, tell_all
 from hsm_agent.evaluate.book import Book, Draft, Outcome, WatchKey
 from hsm_agent.evaluate.levels import settle
@@ -36,6 +36,7 @@ def step(book: Book, readings: Iterable[Reading], context: Context) -> Outcome:
     draft = Draft(book)
     touched: Touched = {}
     readings = tuple(readings)
+    clocks.mend(draft, context)
     for reading in readings:
         _note_presence(draft, reading, context)
     for reading in readings:
@@ -63,11 +64,8 @@ def _note_presence(draft: Draft, reading: Reading, context: Context) -> None:
         draft.latest.put(key, reading if _has_value(reading) else None)
     if reading.metric != PRESENCE:
         return
-    known = draft.presences.get(key)
     if _has_value(reading):
         draft.presences.put(key, Presence(zero=reading.value == 0))
-    elif known is not None and known.lost is None:
-        draft.presences.put(key, replace(known, lost=context.now))
 
 
 class _Past:
@@ -87,14 +85,26 @@ class _Past:
 def _remember(draft: Draft, reading: Reading, value: float, plan: Plan) -> None:
     series = reading.series
     draft.tracks.put(series, PRESENT)
-    for length in plan.windows:
-        windows = trends.observe(draft.windows.get((series, length)), value, time=reading.time, length=length)
+    for length, count in plan.windows:
+        windows = trends.observe(
+            draft.windows.get((series, length)), value, time=reading.time, length=length, keep=count
+        )
         draft.windows.put((series, length), windows)
     for spacing, keep in plan.points:
-        before = draft.points.get((series, spacing))
-        points = (before or trends.Points()).add(value, time=reading.time, spacing=spacing, keep=keep, phase=plan.phase)
-        if points is not before:
-            draft.put_points((series, spacing), points, plan.phase)
+        _add_point(draft, series, value, reading.time, (spacing, keep, plan.phase))
+    for spacing, keep, length in plan.floors:
+        floors = draft.windows.get((series, length))
+        if floors is not None and floors.lows and floors.lows[-1] is not None:
+            ended = floors.number * length
+            _add_point(draft, series, floors.lows[-1], ended, (spacing, keep, plan.phase))
+
+
+def _add_point(draft: Draft, series: Series, value: float, time: float, kept: tuple[float, float, float]) -> None:
+    spacing, keep, phase = kept
+    before = draft.points.get((series, spacing))
+    points = (before or trends.Points()).add(value, time=time, spacing=spacing, keep=keep, phase=phase)
+    if points is not before:
+        draft.put_points((series, spacing), points, phase)
 
 
 def _take(draft: Draft, reading: Reading, plan: Plan, context: Context, touched: Touched) -> None:
@@ -188,7 +198,7 @@ def _lapse(draft: Draft, key: WatchKey, context: Context, touched: Touched) -> N
     if not isinstance(rule.condition, Changes | Falls):
         return
     changed = watch.memory.clock
-    if watch.level is CLEARED or changed is None or 0 <= context.now - changed < rule.clear_after:
+    if watch.level is CLEARED or changed is None or context.now - changed < rule.clear_after:
         return
     # What has fallen is measured anew from where it is; a change has neither of both.
     memory = replace(watch.memory, clock=None, last=watch.memory.before)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hsm_agent.deliver.snmp import SnmpSinkSettings
+from hsm_agent.evaluate.texts import counted
 from hsm_agent.metrics import METRICS, agent
 from hsm_agent.model import AGENT_SOURCE
 from hsm_agent.serve.engine_state import EngineStateError, settled_engine_id
@@ -25,7 +26,7 @@ def describe(loaded: Loaded) -> Iterator[str]:
     yield f"agent {config.agent.name}, state in {config.agent.state_directory}"
     yield from _sources(config)
     rules = config.effective_rules()
-    yield f"{len(rules)} rules: {', '.join(rule.name for rule in rules)}"
+    yield f"{counted(len(rules), 'rules')}: {', '.join(rule.name for rule in rules)}"
     yield from _rules(config, rules)
     yield from _servers(config)
     yield from _sinks(config)
@@ -87,7 +88,7 @@ def _meant(match: Match, source: str, labels: Mapping[str, Mapping[str, str]]) -
 def _servers(config: Config) -> Iterator[str]:
     if (snmp := config.serve.snmp) is not None:
         users = ", ".join(user.name for user in snmp.users) or "none"
-        yield f"SNMP on {', '.join(snmp.listen)}: v3 users {users}; {len(snmp.communities)} communities"
+        yield f"SNMP on {', '.join(snmp.listen)}: v3 users {users}; communities: {len(snmp.communities)}"
     if (http := config.serve.http) is not None:
         yield f"HTTP on {http.listen}: /metrics /healthz /readyz /api/v1/status"
 

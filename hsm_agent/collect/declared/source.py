@@ -80,7 +80,7 @@ class DeclaredSettings(SourceSettings):
 
     def about(self) -> Iterator[str]:
         """What is declared, a line each."""
-        yield f"{len(self.dates)} dates"
+        yield f"{len(self.dates)} date{'s' * (len(self.dates) != 1)}"
         for each in self.dates:
             yield f"{each.name}: {each.kind} of {each.date or each.file}"
 

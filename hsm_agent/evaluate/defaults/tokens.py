@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hsm_agent.evaluate.rules import DAY, HOUR, Above, Below, Falls, GivesWay, Grows, Match, Reaches, Rule
+from hsm_agent.evaluate.rules import DAY, HOUR, Above, Below, Falls, GivesWay, Grows, Match, Reaches, Rule, Sooner
 from hsm_agent.model import Severity
 
 MINUTE = 60.0
@@ -37,8 +37,10 @@ RULES = (
     Rule(
         name="session-leak",
         metrics=("token_sessions",),
-        condition=Grows(warning=30 * MINUTE, critical=2 * HOUR, at_least=5.0),
-        text="Sessions of token {where} only ever grow, {note}: an application does not close them and will use up"
+        condition=Grows(
+            critical=2 * HOUR, at_least=5.0, sooner=Sooner(warning=48 * MINUTE, critical=144 * MINUTE, against=7 * DAY)
+        ),
+        text="Sessions of token {where} grow steadily, {note}: an application does not close them and will use up"
         " the limit. First see which client was deployed or restarted last.",
     ),
     Rule(
