@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hsm_agent.crew import Crew
 from hsm_agent.deliver.base import Origin, SinkContext
 from hsm_agent.evaluate.book import Book, active
+from hsm_agent.evaluate.hsms import Hsms
 from hsm_agent.evaluate.rules import Ruleset
 from hsm_agent.evaluate.texts import counted
 from hsm_agent.model import AGENT_SOURCE, Event, EventKind, Severity
@@ -94,7 +95,14 @@ class Agent:
         if unreadable:
             log.error("%d rows of the state can't be read and are left out: %s", len(unreadable), unreadable[0])
         rules = Ruleset(config.effective_rules(), self.store.labels)
-        self.pipeline = Pipeline(book=book, rules=rules, store=self.store, spool=self.spool, refresh=self._show_changes)
+        self.pipeline = Pipeline(
+            book=book,
+            rules=rules,
+            store=self.store,
+            spool=self.spool,
+            refresh=self._show_changes,
+            hsms=Hsms(config.hsms),
+        )
         self.sources = Sources(self.crew, self.pipeline, state_directory=state, on_poll=self._count_poll)
         self.origin = Origin(
             agent_name=config.agent.name,
@@ -197,7 +205,7 @@ class Agent:
 
     async def withdraw(self, config: Config, rules: Ruleset) -> None:
         """Go on with these rules; alarms of what is not in the configuration clear."""
-        await self.pipeline.withdraw(config.keeper(), rules)
+        await self.pipeline.withdraw(config.keeper(), rules, Hsms(config.hsms))
 
     def _note_stranger(self, address: str) -> None:
         log.warning("snmp: a request from %s failed authentication", address)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hsm_agent.evaluate.alarms import Context
     from hsm_agent.evaluate.book import Draft
     from hsm_agent.evaluate.rules import Rule
-    from hsm_agent.model import Reading, Series
+    from hsm_agent.model import Reading, Series, Severity
 
 AGREEMENT_PERCENT = 5.0
 """How far the other reading may be below the rule's own and still be taken for the same fault."""
@@ -43,3 +43,19 @@ def gives_way(
     watch = draft.watch((speaker.name, other.series))
     verdict, _ = assess(speaker, other, watch.level, watch.memory, past(other.series))
     return None if verdict.severity is UNDECIDED else speaker
+
+
+def told_elsewhere(draft: Draft, name: str, series: Series, level: Severity, context: Context) -> str:
+    """The source whose alarm on the same HSM tells of this already, at least as gravely; else nothing.
+
+    Whoever was told of first speaks; a source that is down, or whose alarm is held back, does not.
+    """
+    source, resource, metric, labels = series
+    for other in sorted(context.sharing.get(resource, ())):
+        place = (other, resource, metric, labels)
+        if other == source or not context.is_up(place):
+            continue
+        watch = draft.watch((name, place))
+        if watch.alarm is not None and not watch.unknown and watch.alarm.told.rank >= level.rank:
+            return other
+    return ""

@@ -15,10 +15,10 @@ from hsm_agent.evaluate import clocks, trends
 from hsm_agent.evaluate.alarms import Context, Touch, notice, tell_all
 from hsm_agent.evaluate.book import Book, Draft, Outcome, WatchKey
 from hsm_agent.evaluate.levels import settle
-from hsm_agent.evaluate.precedence import gives_way
+from hsm_agent.evaluate.precedence import gives_way, told_elsewhere
 from hsm_agent.evaluate.rules import PRESENCE, Changes, Falls, Plan, Rule
 from hsm_agent.evaluate.verdicts import UNDECIDED, assess
-from hsm_agent.evaluate.watches import PRESENT, RESTING, UNKNOWN_AFTER, Presence, Track, Watch
+from hsm_agent.evaluate.watches import PRESENT, UNKNOWN_AFTER, Presence, Track, Watch
 from hsm_agent.model import Reading, Series, Severity
 
 if TYPE_CHECKING:
@@ -111,30 +111,45 @@ def _take(draft: Draft, reading: Reading, plan: Plan, context: Context, touched:
     """A reading with a value: into the histories, then before each of its rules."""
     assert reading.value is not None
     _remember(draft, reading, reading.value, plan)
-    series = reading.series
-    past = _Past(draft, series)
     for rule in plan.rules:
-        key = (rule.name, series)
-        watch = draft.watch(key)
         speaker = None
+        watch = draft.watch((rule.name, reading.series))
         if watch.level is CLEARED:
             speaker = gives_way(draft, rule, reading, context, partial(_Past, draft))
-        if speaker is not None:
-            if watch is not RESTING:
-                draft.put_watch(key, Watch(alarm=watch.alarm))
-                touched[key] = Touch(rule=rule, why=f"{speaker.name} speaks for it now")
-            continue
-        verdict, memory = assess(rule, reading, watch.level, watch.memory, past)
-        judged = verdict.severity
-        if judged is UNDECIDED:
-            level, waiting = watch.level, watch.waiting
+        if speaker is None:
+            _judge(draft, rule, reading, context, touched)
         else:
-            judged = _escalated(rule, judged, reading, context)
-            level, waiting = settle(watch.level, judged, watch.waiting, hold=rule.hold, time=reading.time)
-        now = Watch(level=level, waiting=waiting, memory=memory, alarm=watch.alarm)
-        draft.put_watch(key, now)
-        if level is not CLEARED or now.alarm is not None:
-            touched[key] = Touch(rule=rule, reading=reading, verdict=verdict)
+            _rest(draft, rule, reading.series, Watch(alarm=watch.alarm), f"{speaker.name} speaks for it now", touched)
+
+
+def _judge(draft: Draft, rule: Rule, reading: Reading, context: Context, touched: Touched) -> None:
+    series = reading.series
+    key = (rule.name, series)
+    watch = draft.watch(key)
+    verdict, memory = assess(rule, reading, watch.level, watch.memory, _Past(draft, series))
+    judged = verdict.severity
+    if judged is UNDECIDED:
+        level, waiting = watch.level, watch.waiting
+    else:
+        judged = _escalated(rule, judged, reading, context)
+        level, waiting = settle(watch.level, judged, watch.waiting, hold=rule.hold, time=reading.time)
+    other = told_elsewhere(draft, rule.name, series, level, context) if level is not CLEARED else ""
+    if other:
+        if isinstance(rule.condition, Changes | Falls):  # told of there; from here on it is as it is
+            memory = replace(memory, clock=None, last=memory.before)
+        _rest(draft, rule, series, Watch(memory=memory, alarm=watch.alarm), f"{other} tells of it now", touched)
+        return
+    now = Watch(level=level, waiting=waiting, memory=memory, alarm=watch.alarm)
+    draft.put_watch(key, now)
+    if level is not CLEARED or now.alarm is not None:
+        touched[key] = Touch(rule=rule, reading=reading, verdict=verdict)
+
+
+def _rest(draft: Draft, rule: Rule, series: Series, resting: Watch, why: str, touched: Touched) -> None:
+    """Say nothing of what another one tells of; an alarm of one's own ends."""
+    draft.put_watch((rule.name, series), resting)
+    if resting.alarm is not None:
+        touched[rule.name, series] = Touch(rule=rule, why=why)
 
 
 def _escalated(rule: Rule, judged: Severity, reading: Reading, context: Context) -> Severity:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from hsm_agent.deliver.snmp import SnmpSinkSettings
@@ -25,6 +26,7 @@ def describe(loaded: Loaded) -> Iterator[str]:
     yield f"{loaded.path}: valid, SHA-256 {loaded.digest}"
     yield f"agent {config.agent.name}, state in {config.agent.state_directory}"
     yield from _sources(config)
+    yield from _hsms(config)
     rules = config.effective_rules()
     yield f"{counted(len(rules), 'rules')}: {', '.join(rule.name for rule in rules)}"
     yield from _rules(config, rules)
@@ -39,6 +41,17 @@ def _sources(config: Config) -> Iterator[str]:
         first, *more = source.about()
         yield f"source {source.name}: {source.kind} {first}, every {source.every:g} s"
         yield from (f"  {line}" for line in more)
+
+
+def _hsms(config: Config) -> Iterator[str]:
+    for name, globs in config.hsms.items():
+        unknown = [glob for glob in globs if not any(_is_at(glob, source.name) for source in config.sources)]
+        lost = f" (no source matches {', '.join(unknown)})" if unknown else ""
+        yield f"HSM {name}: {', '.join(globs)}{lost}"
+
+
+def _is_at(glob: str, source: str) -> bool:
+    return fnmatchcase(source, glob.partition("/")[0])
 
 
 def _rules(config: Config, rules: Iterable[Rule]) -> Iterator[str]:

@@ -74,3 +74,12 @@ def test_the_agent_brings_certificates_where_it_has_some(tmp_path: Path) -> None
     sink = {"name": "s", "kind": "syslog", "to": "relp:192.0.2.1:2514"}
 
     assert rules({"deliver": [sink]}, tmp_path)["certificate"].endswith("no source of this configuration")
+
+
+def test_hsms_are_shown_and_a_glob_on_no_source_is_told(tmp_path: Path) -> None:
+    tree = {"sources": [PKCS11], "hsms": {"vault": ["luna-?/*", "lunar/pay"]}}
+    config = Config.model_validate({"agent": {"name": "hsm", "state_directory": str(tmp_path)}, **tree})
+
+    lines = list(describe(Loaded(config=config, path=Path("/etc/agent.yaml"), digest="d1")))
+
+    assert "HSM vault: luna-?/*, lunar/pay (no source matches lunar/pay)" in lines
