@@ -94,8 +94,7 @@ def _tell(
     watch = draft.watch(key)
     alarm = watch.alarm
     if watch.shown is CLEARED:
-        if alarm is not None:
-            close(draft, key, touch, context)
+        close(draft, key, touch, context)
         return
     due = _due(watch, rule, touch, key, context)
     held = _held(draft, key, rule, watch, context, inhibiting)

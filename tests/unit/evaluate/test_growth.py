@@ -33,6 +33,7 @@ LINE = tuple(float(10 + n) for n in range(12))
         pytest.param(LINE, 11.0, id="a line"),
         pytest.param((99.0, *LINE), 11.0, id="only the last twelve count"),
         pytest.param((*LINE[:5], None, None, None, *LINE[8:]), 11.0, id="three windows without a value"),
+        pytest.param((*LINE[:3], None, None, None, *LINE[6:]), None, id="a quarter without a value"),
         pytest.param(tuple(low / 4 for low in LINE), None, id="not by enough"),
         pytest.param((10.0,) * 6 + (21.0,) * 6, None, id="a step"),
         pytest.param((*LINE[:6], *(16.0,) * 6), None, id="come to rest"),

@@ -138,6 +138,15 @@ def test_a_token_that_is_gone_is_told_once_and_not_by_every_rule_on_it() -> None
     assert [(event.rule, event.kind.name) for event in back] == [("missing", "CLEARED")]
 
 
+def test_whether_a_token_is_there_is_as_it_was_while_that_is_not_known() -> None:
+    judge = Judge(LEVEL, Rule(name="missing", metrics=("token_present",), condition=Below(warning=0)))
+    judge.step(0, reading(0, 1, "token_present"), reading(0, 10))
+    judge.step(60, reading(60, 0, "token_present"), reading(60, None))
+
+    assert judge.step(120, reading(120, None, "token_present"), reading(120, None)) == []
+    assert [event.rule for event in judge.step(720)] == ["missing"]
+
+
 def test_an_alarm_of_a_token_that_is_gone_becomes_unknown() -> None:
     judge = Judge(LEVEL, Rule(name="missing", metrics=("token_present",), condition=Below(warning=0)))
     judge.step(0, reading(0, 1, "token_present"), reading(0, 80))
