@@ -64,7 +64,10 @@ BRINGS: Mapping[str, Sequence[str]] = {
         *("token_present", "token_objects", "token_info", "token_role_locked", "token_zeroized"),
         *("token_login_attempts_left", *(f"token_storage_{what}" for what in _FILL)),
     ),
-    "lunash-partition-list": ("token_present", "token_objects", "token_info", *(f"token_storage_{what}" for what in _FILL)),
+    "lunash-partition-list": (
+        *("token_present", "token_objects", "token_info"),
+        *(f"token_storage_{what}" for what in _FILL),
+    ),
     "lunash-audit-show": (
         *_AUDIT,
         *("audit_export_working", "audit_logging_configured", "audit_role_initialized", "hsm_clock_offset_seconds"),
