@@ -51,6 +51,7 @@ LISTING = frozenset({"lunash-partition-show", "lunash-partition-list", "pkcs11-t
 """Those that list tokens or partitions: one that is not in a complete listing is not there."""
 
 _FILL = ("total_bytes", "used_bytes", "free_bytes", "used_percent")
+_PIN = ("count_low", "final_try", "locked", "state")
 _AUDIT = ("audit_records", "audit_capacity_records", "audit_used_percent", "audit_seconds_to_full")
 
 BRINGS: Mapping[str, Sequence[str]] = {
@@ -75,7 +76,10 @@ BRINGS: Mapping[str, Sequence[str]] = {
     "lunash-sensors": ("sensor_celsius", "sensor_volts", "sensor_fan_rpm", "sensor_well"),
     "lunash-sysstat": ("hsm_operational", "hsm_trouble", "hsm_status_info"),
     "lunacm-audit-status": (*_AUDIT, "audit_role_initialized"),
-    "pkcs11-tool-slots": ("token_present", "token_initialized", "token_info", "slot_info"),
+    "pkcs11-tool-slots": (
+        *("token_present", "token_initialized", "token_info", "slot_info"),
+        *(f"token_{who}pin_{what}" for who in ("", "so_") for what in _PIN),
+    ),
 }
 """The metrics each may bring; those of `regex` are named by its patterns."""
 
