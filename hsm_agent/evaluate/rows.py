@@ -135,12 +135,12 @@ def track_from(text: str) -> Track:
 
 def presence_text(presence: Presence) -> str:
     """A presence as JSON."""
-    return dump(_without_defaults(zero=presence.zero, lost=presence.lost))
+    return dump(_without_defaults(zero=presence.zero))
 
 
 def presence_from(text: str) -> Presence:
     """A presence out of its JSON."""
-    return Presence(**json.loads(text))
+    return Presence(zero=bool(json.loads(text).get("zero", False)))
 
 
 def windows_text(windows: Windows) -> str:
