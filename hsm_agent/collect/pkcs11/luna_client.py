@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from hsm_agent.collect.pkcs11.naming import matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +21,6 @@ _LIBRARY = re.compile(r"libCryptoki2(_64)?\.so")
 _SECTION = re.compile(r"(?m)^[ \t]*([^={}\n]+?)[ \t]*=[ \t\r\n]*\{([^{}]*)\}")
 _ENTRY = re.compile(r"([^=;{}\n]+?)[ \t]*=[ \t]*([^;\n]*?)[ \t\r]*;")
 _NUMBERED = re.compile(r"VirtualToken(\d+)(Label|SN|Members)")
-_GLOB = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +75,13 @@ def watched_alone(client: Client, tokens: Sequence[str]) -> list[Group]:
     Labels of members are not in the file: a glob, or a name that is no group's, may well be a member's.
     """
     names = {name for group in client.groups for name in (group.label, group.serial) if name}
-    if not client.ha_only and any(_GLOB.search(token) or token not in names for token in tokens):
+    if not client.ha_only and any(token not in names for token in tokens):
         return []
     return [group for group in client.groups if any(_means(token, group) for token in tokens)]
 
 
 def _means(token: str, group: Group) -> bool:
-    return any(fnmatchcase(name, token) for name in (group.label, group.serial) if name)
+    return any(matches(name, token) for name in (group.label, group.serial) if name)
 
 
 def warnings(module: Path, environment: Mapping[str, str], tokens: Sequence[str]) -> list[str]:
