@@ -287,4 +287,4 @@ def _after(shown: Mapping[int, Shown], changes: Changes) -> dict[int, Shown]:
 def _matches(token: Row, scope: Scope) -> bool:
     _source, label, serial, *_ = token.cells
     names = [token.owner[1], *(name for name in (label, serial) if isinstance(name, str))]
-    return any(fnmatchcase(name, glob) for name in names for glob in scope)
+    return any(name == glob or fnmatchcase(name, glob) for name in names for glob in scope)

@@ -72,8 +72,12 @@ class Token:
 
     @property
     def initialized(self) -> bool:
-        """Whether somebody has initialised the token; a token that is not has nothing to watch."""
-        return bool(self.flags & CKF_TOKEN_INITIALIZED)
+        """Whether somebody has initialised the token; a token that is not has nothing to watch.
+
+        CKF_TOKEN_INITIALIZED came with version 2.11, and older modules never set it; but whoever has a user PIN was
+        initialised.
+        """
+        return bool(self.flags & (CKF_TOKEN_INITIALIZED | CKF_USER_PIN_INITIALIZED))
 
 
 def text(field: bytes) -> str:

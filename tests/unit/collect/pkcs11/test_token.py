@@ -229,3 +229,10 @@ def test_a_date_far_off_is_a_clock_s_only_where_the_token_says_that_it_has_one(f
 )
 def test_text_ends_at_the_first_nul_and_is_free_of_padding(field: bytes, name: str) -> None:
     assert text(field) == name
+
+
+@pytest.mark.parametrize(
+    ("flags", "initialized"), [(0, False), (LOGIN, False), (0x400, True), (LOGIN | USER_PIN, True)]
+)
+def test_a_token_with_a_user_pin_was_initialised_whatever_it_says(flags: int, *, initialized: bool) -> None:
+    assert _decoded(flags=flags).initialized is initialized
