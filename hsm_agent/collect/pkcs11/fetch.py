@@ -21,7 +21,7 @@ from hsm_agent.collect.pkcs11.worker import WorkerLost
 from hsm_agent.worker.names import ABSENT, NOT_INITIALIZED, OK, STATEMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from hsm_agent.collect.pkcs11.fetched import Result
     from hsm_agent.collect.pkcs11.naming import Key
@@ -169,6 +169,9 @@ class _Course:
                 return await self._fill(worker, listing)
             batch = self._next(listing)
         if not batch:
+            if self._wish.sweep and len(listing.results) == len(listing.slots):
+                for step in {step for step, _ in self._suspects if step != "token"}:
+                    self._forget(step, listing.tokens)
             return False
         try:
             await self._stream(worker, listing, batch)
@@ -200,12 +203,18 @@ class _Course:
             if "slots" in answer:
                 self.listing = Listing(self._holder.process, list(answer["slots"]))
                 self.fetched.listings.append(self.listing)
+                self._forget("token", self.listing.slots)
                 return worker, self.listing
             reason = pkcs11_reasons.returned(answer["stage"], answer["rv"], None, luna=self._holder.luna)
             await self._discard()
             if self._is_last():
                 raise SourceFailure(f"{reason}: check the HSM and its client")
             self._restarted(reason)
+
+    def _forget(self, step: str, here: Collection[int] | Collection[Key]) -> None:
+        """A slot or token that is not there is no suspect."""
+        for suspect in [each for each in self._suspects if each[0] == step and each[1] not in here]:
+            del self._suspects[suspect]
 
     def _is_last(self) -> bool:
         """A worker that was fresh in this poll has told the truth; an old one deserves a successor."""

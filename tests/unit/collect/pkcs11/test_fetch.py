@@ -322,3 +322,27 @@ async def test_retiring_ends_the_worker_and_the_next_poll_has_another(tmp_path: 
         await _read(fetcher, _wish())
 
         assert fetcher.pids() not in {(), before}
+
+
+async def test_what_is_not_there_any_more_is_no_suspect(tmp_path: Path) -> None:
+    listed = {"once": {"slots": [1, 2], "calls": []}, "then": {"slots": [1], "calls": []}}
+    script = {"slots": listed, "token/1": _fine("a"), "token/2": "die", "audit/1": {"once": "die", "then": [1]}}
+    async with _fetcher(tmp_path, **script) as fetcher:
+        await fetcher.read(_wish("audit"), _deadline())
+        crashed = [fetcher.suspects(step) for step in ("token", "audit")]
+        await fetcher.read(_wish("audit", a=1), _deadline())
+        here = [fetcher.suspects(step) for step in ("token", "audit")]
+
+    assert crashed == [False, True]
+    assert here == [False, False]
+
+
+async def test_a_token_that_went_takes_its_suspicion_along(tmp_path: Path) -> None:
+    script = {"token/1": _fine("a"), "token/2": {"once": _fine("b"), "then": ["slot", None]}, "audit/2": "die"}
+    async with _fetcher(tmp_path, **script, **{"audit/1": [1]}) as fetcher:
+        await fetcher.read(_wish("audit"), _deadline())
+        crashed = fetcher.suspects("audit")
+        await fetcher.read(_wish("audit"), _deadline())
+
+        assert crashed
+        assert not fetcher.suspects("audit")
