@@ -8,6 +8,7 @@ from tests.peers.agent import AgentProcess, source
 from tests.peers.testmodule import FakeHsm
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -55,11 +56,13 @@ async def test_a_module_that_numbers_its_slots_anew_raises_nothing(tmp_path: Pat
         told.update((alarm["rule"], alarm["resource"], alarm["severity"]) for alarm in status["alarms"])
         return _polls(status)
 
+    def past(polls: int) -> Callable[[dict[str, Any]], bool]:
+        return lambda status: note(status) > polls
+
     async with AgentProcess(tmp_path, sources=[source("hsm", hsm.module, hsm.environment, **keys)]) as agent:
         await agent.until(lambda status: "token-memory" in _raised(status))
         for numbering in (1, 2, 0):
             hsm.set("slots.numbering", numbering)
-            before = note(await agent.status())
-            await agent.until(lambda status, before=before: note(status) > before + 8)
+            await agent.until(past(note(await agent.status()) + 8))
 
     assert told == {("token-memory", "payments", "critical")}
