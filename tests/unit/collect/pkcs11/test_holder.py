@@ -69,11 +69,12 @@ async def test_a_worker_is_fresh_in_the_poll_that_started_it(holder: Holder) -> 
 
 async def test_a_worker_that_owes_an_answer_is_replaced(holder: Holder) -> None:
     first = await holder.ready(Fetched(), _deadline())
+    pid = first.pid
     first.send({"do": "slots"})
     second = await holder.ready(Fetched(), _deadline())
 
     assert first.gone
-    assert second.pid != first.pid
+    assert second.pid != pid
 
 
 async def test_a_module_that_cannot_be_loaded_leaves_no_worker() -> None:
