@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import median, number, percentile, show, times
 from hsm_agent.collect.pkcs11.book import Known, Watch
-from hsm_agent.collect.pkcs11.fetch import Fetcher, Origin
-from hsm_agent.collect.pkcs11.parse import parse
+from hsm_agent.collect.pkcs11.fetch import Fetcher, Wish
+from hsm_agent.collect.pkcs11.holder import Origin
+from hsm_agent.collect.pkcs11.parse import parse, tokens_watched
 from tests.peers.require import require
 from tests.peers.softhsm import SoftHsm
 from tests.peers.testmodule import FakeHsm
@@ -119,11 +120,13 @@ def _in_c(program: Path, module: Path, environment: Mapping[str, str]) -> list[f
 async def _sweep(fetcher: Fetcher) -> tuple[float, float, dict[str, Any]]:
     """One sweep: milliseconds in the worker, milliseconds until the answers are here, the answers."""
     deadline = asyncio.get_running_loop().time() + _DEADLINE_SECONDS
-    fetched = fetcher.begin()
+    wish = Wish(
+        sweep=True, find=lambda results: tokens_watched(results, fetcher.word, ("*",)), steps=lambda _tokens: ()
+    )
     started = time.perf_counter()
-    await fetcher.sweep(fetched, deadline)
+    fetched = await fetcher.read(wish, deadline)
     arrived = time.perf_counter()
-    raw = fetcher.raw(fetched)
+    raw = fetcher.raw(fetched, wish)
     return _in_worker(raw["results"]), (arrived - started) * 1e3, raw
 
 

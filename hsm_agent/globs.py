@@ -17,8 +17,8 @@ _KEPT = 1024
 
 
 def glob_matches(name: str, glob: str) -> bool:
-    """Whether the whole name is as the glob says."""
-    return glob == "*" or _compiled(glob).match(name) is not None
+    """Whether the whole name is as the glob says; a name written out always means itself, whatever it holds."""
+    return glob in {"*", name} or _compiled(glob).match(name) is not None
 
 
 @lru_cache(_KEPT)

@@ -36,8 +36,9 @@ class Poll:
     """The result of one poll that reached its source.
 
     `readings` holds everything that was due, and an *unavailable* reading for whatever went missing since the
-    last poll. `errors` are isolated failures (one slot, one call), a line each. `next_in` says in how many
-    seconds the collector wants to be called again. `calls` counts the C calls or requests made, by name.
+    last poll. `errors` are isolated failures (one slot, one call), a line each; `standing` are those of earlier polls
+    in what was not tried again in this one; `remarks` are what people should know and no reading says. `next_in` says
+    in how many seconds the collector wants to be called again. `calls` counts the C calls or requests made, by name.
     `raw` is what the source answered, for `poll --record`; its settings' `mask` makes it fit for JSON. `complete` says
     that every resource the source has, or misses, is in the readings: what is not among them is not the source's any
     more. `gone` are resources that were read until now and are not there under that name any more, nor missed.
@@ -48,6 +49,8 @@ class Poll:
     readings: tuple[Reading, ...]
     next_in: float
     errors: tuple[str, ...] = ()
+    standing: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     slowest_call_seconds: float | None = None
     calls: Mapping[str, int] = field(default_factory=dict)
     raw: object = None

@@ -81,7 +81,7 @@ class Runner:
         try:
             async with asyncio.timeout(self._timeout_seconds + GUARD_SECONDS):
                 poll = await self.collector.poll()
-                problem = poll.errors[0] if poll.errors else ""
+                problem = next(iter((*poll.errors, *poll.standing)), "")
         except SourceFailure as failure:
             poll, problem, retry_in = None, str(failure), failure.retry_in
         except StuckError as stuck:
@@ -103,7 +103,7 @@ class Runner:
     def _note(self, poll: Poll | None, problem: str, took: float) -> None:
         before = self.status
         failures = 1 if poll is None else len(poll.errors)
-        state = SourceState.DOWN if poll is None else SourceState.DEGRADED if failures else SourceState.UP
+        state = SourceState.DOWN if poll is None else SourceState.DEGRADED if problem else SourceState.UP
         self.status = replace(
             before,
             state=state,
@@ -119,7 +119,7 @@ class Runner:
     def _own_readings(self, poll: Poll | None, took: float) -> tuple[Reading, ...]:
         values: dict[str, float | int | None] = {
             "source_up": 0 if poll is None else 1,
-            "source_errors": 1 if poll is None else len(poll.errors),
+            "source_errors": 1 if poll is None else len(poll.errors) + len(poll.standing),
             "source_poll_seconds": took,
             "source_failures_total": self.status.failures,
         }

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.base import SourceFailure
+from hsm_agent.collect.pkcs11.raw import Library, library
 from hsm_agent.collect.pkcs11.source import Pkcs11Settings
 from hsm_agent.control import ControlError, ask
 from hsm_agent.globs import glob_matches
@@ -20,7 +21,7 @@ from hsm_agent.verbs.nagios import Range, State, judge, line, perfdata
 from hsm_agent.verbs.poll import poll_all
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from hsm_agent.model import Reading
@@ -65,6 +66,8 @@ def check_token(question: TokenQuestion) -> Answer:
             "timeout": f"{question.timeout_seconds:g}s",
             "tokens": ["*"],
             "luna": "off",
+            # What the agent makes of `memory_total`: one way of counting for both.
+            "memory_total": {} if question.total is None else {"*": question.total},
             # A plugin's caller sets up the vendor's client by its own environment; there is no file to do it.
             "environment": dict(os.environ),
         },
@@ -78,12 +81,15 @@ def check_token(question: TokenQuestion) -> Answer:
         return _unknown(str(failure))
     if polled.poll is None:
         return _unknown(polled.failure)
-    return judge_token(question, polled.readings, polled.failures)
+    return judge_token(question, polled.readings, polled.failures, library(polled.poll.raw))
 
 
-def judge_token(question: TokenQuestion, readings: tuple[Reading, ...], failures: tuple[str, ...]) -> Answer:
+def judge_token(
+    question: TokenQuestion, readings: tuple[Reading, ...], failures: tuple[str, ...], module: Library | None = None
+) -> Answer:
     """The answer, from what was read."""
-    details = (*(_detail(reading) for reading in readings), *failures)
+    said = _module_lines(module) if module is not None else ()
+    details = (*said, *(_detail(reading) for reading in readings), *failures)
     names = sorted({reading.resource for reading in readings if reading.metric == "token_info"})
     chosen = [name for name in names if question.label is None or _is_called(name, readings, question.label)]
     if not chosen:
@@ -92,23 +98,47 @@ def judge_token(question: TokenQuestion, readings: tuple[Reading, ...], failures
     if len(chosen) > 1:
         return _unknown(f"{len(chosen)} tokens, name one with -l: {', '.join(chosen)}", *details)
     values = {r.metric: r for r in readings if r.resource == chosen[0]}
-    free, total = values.get(_MEMORY + "free_bytes"), values.get(_MEMORY + "total_bytes")
-    size = question.total if question.total is not None else (total.value if total else None)
-    if free is None or free.value is None or size is None:
-        reason = next((r.reason for r in (free, total) if r is not None and r.value is None), "the token reports none")
-        return _unknown(f"{chosen[0]}: private memory is unavailable: {reason}", *details)
-    if size <= 0 or free.value > size:
-        return _unknown(f"{chosen[0]}: {free.value:.0f} B free of {size:.0f} B: give the true size with -m", *details)
-    used = int(size) - int(free.value)
-    percent = 100 * used / size
+    details = (*said, *_token_lines(chosen[0], values), *details[len(said) :])
+    free, total, used = (values.get(f"{_MEMORY}{name}_bytes") for name in ("free", "total", "used"))
+    if used is None or used.value is None or free is None or free.value is None or total is None or not total.value:
+        return _unknown(f"{chosen[0]}: private memory is unavailable: {_why(free, total, used)}", *details)
+    percent = 100 * used.value / total.value
     state = judge(percent, question.warning, question.critical)
-    factor = size / 100
+    factor = total.value / 100
     data = perfdata(
-        "private memory", str(used), "B", question.warning.scaled(factor), question.critical.scaled(factor), "0",
-        str(int(size)),
+        "private memory", str(int(used.value)), "B", question.warning.scaled(factor), question.critical.scaled(factor),
+        "0", str(int(total.value)),
     )  # fmt: skip
-    text = f"{chosen[0]}: private memory {percent:.1f} % used, {int(free.value)} of {int(size)} bytes free"
+    text = f"{chosen[0]}: private memory {percent:.1f} % used, {int(free.value)} of {int(total.value)} bytes free"
     return Answer(state=state, line=line(state, text, data), details=details)
+
+
+def _why(free: Reading | None, total: Reading | None, used: Reading | None) -> str:
+    """Why there is no share, and whether -m would help."""
+    told = [reading for reading in (free, total, used) if reading is not None and reading.value is None]
+    reason = next((reading.reason for reading in told), "the token reports none")
+    if "cannot be" in reason:
+        return f"{reason}: give the true size with -m"
+    return f"{reason}; give its size with -m" if free is not None and free.value is not None else reason
+
+
+def _module_lines(module: Library) -> tuple[str, ...]:
+    named = f"{module.manufacturer} {module.description}".strip() or "not told"
+    return (
+        f"library: {named}, version {module.version or 'not told'}, Cryptoki {module.cryptoki or 'not told'}",
+        f"slots found: {module.slots}",
+    )
+
+
+def _token_lines(name: str, values: Mapping[str, Reading]) -> Iterator[str]:
+    """What p11memmon shows of the token: its slot, and the sums."""
+    slot = dict(values["slot_info"].labels) if "slot_info" in values else {}
+    serial = dict(values["token_info"].labels).get("serial", "")
+    yield f"token {name}: slot {slot.get('slot_id', 'not told')}, serial {serial or 'blank'}"
+    for kind in ("private", "public"):
+        sums = [(word, values.get(f"token_memory_{kind}_{word}_bytes")) for word in ("total", "used", "free")]
+        told = [f"{word} {number_text(sum_.value)} B" for word, sum_ in sums if sum_ and sum_.value is not None]
+        yield f"{kind} memory: {', '.join(told) or 'not reported'}"
 
 
 def _is_called(name: str, readings: tuple[Reading, ...], label: str) -> bool:

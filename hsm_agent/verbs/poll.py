@@ -37,6 +37,11 @@ class Polled:
         return self.poll.readings if self.poll else ()
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What people should know of the source and no reading says."""
+        return self.poll.remarks if self.poll else ()
+
+    @property
     def failures(self) -> tuple[str, ...]:
         """What failed: the whole poll, or single slots and calls."""
         return (self.failure,) if self.poll is None else self.poll.errors
@@ -78,6 +83,7 @@ def _source_json(polled: Polled, *, explain: bool) -> dict[str, object]:
         "source": polled.source,
         "kind": polled.kind,
         "failures": list(polled.failures),
+        "remarks": list(polled.remarks),
         "readings": [reading_json(reading) for reading in polled.readings],
     }
     if explain:

@@ -76,6 +76,8 @@ def polled(results: Iterable[Polled]) -> None:
         )
         for failure in result.failures:
             console().print(f"failed: {escape(failure)}", style="red")
+        for remark in result.remarks:
+            console().print(f"note: {escape(remark)}", style="yellow")
 
 
 def explained(results: Iterable[Polled]) -> None:

@@ -11,7 +11,7 @@ import time
 from ctypes import POINTER, byref, c_ubyte, c_ulong, c_void_p
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.worker.names import ALREADY_INITIALIZED, BUFFER_TOO_SMALL, OK
+from hsm_agent.worker.names import ALREADY_INITIALIZED, BUFFER_TOO_SMALL, CANT_LOCK, FUNCTION_NOT_SUPPORTED, OK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,7 +118,7 @@ class Module:
         """Call a bound function; FUNCTION_NOT_SUPPORTED for one the module leaves out of its list."""
         function = self._entries.get(name)
         if function is None:
-            raise Failed(name, 0x54)
+            raise Failed(name, FUNCTION_NOT_SUPPORTED)
         return self.timed(name, slot, function, *arguments)
 
     def need(self, name: str, slot: int | None, *arguments: object) -> None:
@@ -128,11 +128,18 @@ class Module:
             raise Failed(name, value)
 
     def initialize(self, reserved: str | None) -> None:
-        """C_Initialize with operating system locks, and the vendor's parameter string where one is needed (NSS)."""
+        """C_Initialize with operating system locks, and the vendor's parameter string where one is needed (NSS).
+
+        A module that cannot lock is initialised without: one thread calls it.
+        """
         text = None if reserved is None else ctypes.create_string_buffer(reserved.encode())
         arguments = _InitializeArgs(flags=CKF_OS_LOCKING_OK)
         arguments.reserved = None if text is None else ctypes.addressof(text)
         value = self.call("C_Initialize", None, byref(arguments))
+        if value == CANT_LOCK:
+            # NULL says the same as no flag and no mutexes; the parameter string needs the structure (section 5.4).
+            arguments.flags = 0
+            value = self.call("C_Initialize", None, None if text is None else byref(arguments))
         if value not in {OK, ALREADY_INITIALIZED}:
             raise Failed("C_Initialize", value)
 
@@ -140,10 +147,14 @@ class Module:
         """C_Finalize: the polite end, so that the token's server sees us leave."""
         return self.call("C_Finalize", None, None)
 
-    def info(self) -> bytes:
-        """CK_INFO as the module wrote it."""
+    def info(self) -> bytes | None:
+        """CK_INFO as the module wrote it; None from a module that does not have the call: nothing depends on it."""
         buffer = (c_ubyte * (INFO_SIZE + _SLACK))()
-        self.need("C_GetInfo", None, byref(buffer))
+        value = self.call("C_GetInfo", None, byref(buffer)) if self.has("C_GetInfo") else FUNCTION_NOT_SUPPORTED
+        if value == FUNCTION_NOT_SUPPORTED:
+            return None
+        if value != OK:
+            raise Failed("C_GetInfo", value)
         return bytes(buffer)[:INFO_SIZE]
 
     def slots(self) -> list[int]:
@@ -152,8 +163,10 @@ class Module:
         count = c_ulong(0)
         for _ in range(3):  # a slot may appear between the two calls
             self.need("C_GetSlotList", None, present, None, byref(count))
+            if count.value == 0:  # room for none: some modules call that too small a buffer
+                return []
             room = min(count.value, _MOST_SLOTS)
-            found = (c_ulong * max(room, 1))()
+            found = (c_ulong * room)()
             count.value = room
             value = self.call("C_GetSlotList", None, present, byref(found), byref(count))
             if value == OK:

@@ -53,7 +53,7 @@ class Worker:
         try:
             module.initialize(reserved)
             self._module = module
-            answer["info"] = module.info().hex()
+            answer["info"] = (module.info() or b"").hex()
         except Failed as failure:
             answer |= {"stage": failure.function, "rv": failure.value}
         return answer | {"calls": self._taken(module)}
@@ -61,7 +61,7 @@ class Worker:
     def _fill(self, directory: str) -> dict[str, Any]:
         self._before("reading the object store", None)
         try:
-            return {"bytes": steps.directory_bytes(directory)}
+            return steps.store_bytes(directory)
         except OSError as error:
             return {"error": f"{directory}: {error.strerror}"}
 

@@ -13,19 +13,25 @@ from hsm_agent.worker import luna
 from hsm_agent.worker.cryptoki import Failed, Module
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _CKF_TOKEN_PRESENT = 1
+_CKF_REMOVABLE_DEVICE = 2
 _FLAGS_AT = 96
 
 
 def _token(module: Module, slot: int) -> list[str | None]:
-    """CK_SLOT_INFO and, where it says that a token is there, CK_TOKEN_INFO; both as hexadecimal."""
+    """CK_SLOT_INFO and, unless it says that no token is there, CK_TOKEN_INFO; both as hexadecimal."""
     slot_info = module.slot_info(slot)
-    if slot_info is not None and not int.from_bytes(slot_info[_FLAGS_AT:-4], sys.byteorder) & _CKF_TOKEN_PRESENT:
+    if slot_info is not None and _is_empty(int.from_bytes(slot_info[_FLAGS_AT:-4], sys.byteorder)):
         return [slot_info.hex(), None]
     token_info = module.token_info(slot)
     return [None if found is None else found.hex() for found in (slot_info, token_info)]
+
+
+def _is_empty(flags: int) -> bool:
+    """CKF_TOKEN_PRESENT speaks of slots with a removable device; any other has its token always (section 3.2)."""
+    return bool(flags & _CKF_REMOVABLE_DEVICE) and not flags & _CKF_TOKEN_PRESENT
 
 
 def _vendor(use: Callable[[Module, int], Any]) -> Callable[[Module, int], Any]:
@@ -88,16 +94,32 @@ STEPS: dict[str, Callable[[Module, int], Any]] = {
 }
 
 
+_MOST_PARTS = 1024
+
+
+def store_bytes(directory: str) -> dict[str, Any]:
+    """Sizes of an object store: of all its files, and of each folder in it (a token's, as a rule)."""
+    parts: dict[str, int] = {}
+    total = 0
+    for entry, size in _sizes(directory):
+        total += size
+        if entry.is_dir(follow_symlinks=False) and len(parts) < _MOST_PARTS:
+            parts[os.fsencode(entry.name).decode("utf-8", "replace")] = size
+    return {"bytes": total, "parts": parts}
+
+
 def directory_bytes(directory: str) -> int:
     """Sum of the sizes of all files below a directory. Here, because a stuck file system can only be killed."""
-    total = 0
+    return sum(size for _, size in _sizes(directory))
+
+
+def _sizes(directory: str) -> Iterator[tuple[os.DirEntry[str], int]]:
     with os.scandir(directory) as entries:
         for entry in entries:
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    total += directory_bytes(entry.path)
+                    yield entry, directory_bytes(entry.path)
                 else:
-                    total += entry.stat(follow_symlinks=False).st_size
+                    yield entry, entry.stat(follow_symlinks=False).st_size
             except FileNotFoundError:  # destroyed since the directory was read
                 continue
-    return total

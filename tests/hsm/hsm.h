@@ -27,6 +27,8 @@ struct token_info {
     CK_BYTE utc_time[16];
 };
 
+struct initialize_args { void *mutexes[4]; CK_FLAGS flags; void *reserved; };
+
 struct session_info { CK_SLOT_ID slot; CK_ULONG state; CK_FLAGS flags; CK_ULONG device_error; };
 
 /* CK_FUNCTION_LIST: a version and 68 pointers in the order of the standard; the positions used here. */
@@ -41,7 +43,9 @@ enum function {
 struct function_list { struct version version; void *entry[FUNCTIONS]; };
 
 #define CKR_OK 0x0UL
+#define CKR_SLOT_ID_INVALID 0x3UL
 #define CKR_ARGUMENTS_BAD 0x7UL
+#define CKR_CANT_LOCK 0xAUL
 #define CKR_FUNCTION_NOT_SUPPORTED 0x54UL
 #define CKR_SESSION_COUNT 0xB1UL
 #define CKR_USER_TYPE_INVALID 0x103UL
@@ -50,6 +54,7 @@ struct function_list { struct version version; void *entry[FUNCTIONS]; };
 #define CKR_LOG_FULL 0x80000035UL
 #define CKF_TOKEN_PRESENT 0x1UL
 #define CKF_RW_SESSION 0x2UL
+#define CKF_OS_LOCKING_OK 0x2UL
 #define UNAVAILABLE (~0UL)
 
 /* control.c: the text file $HSM_TEST_CONTROL, `key<TAB>value` a line; `key@label` speaks of one token. */
@@ -69,6 +74,15 @@ void sessions_count(CK_SLOT_ID slot, CK_ULONG *all, CK_ULONG *rw);
 int sessions_open(CK_SLOT_ID slot, int rw, CK_ULONG limit);
 void sessions_close(CK_SLOT_ID slot, int rw);
 void sessions_close_all(CK_SLOT_ID slot);
+
+/* slots.c: how slots are numbered, and when they are refused. */
+#define SHOWN_BASE 0x60000000UL /* ids of slots that are numbered anew by each C_Initialize */
+void slots_begin(void);                             /* C_Initialize succeeded */
+void slots_listed(void);                            /* C_GetSlotList filled a list */
+CK_ULONG real_slots(CK_SLOT_ID *found, CK_ULONG room); /* SoftHSM's slots and the invented ones */
+CK_SLOT_ID shown_slot(CK_SLOT_ID real);
+CK_SLOT_ID real_slot(CK_SLOT_ID shown);
+int refused(void);
 
 /* tokens.c */
 #define EXPORT __attribute__((visibility("default")))

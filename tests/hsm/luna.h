@@ -8,6 +8,8 @@
         CK_RV rv_ = fault(name, label, &forced_);                                                                      \
         if (forced_)                                                                                                   \
             return rv_;                                                                                                \
+        if (refused())                                                                                                 \
+            return CKR_SLOT_ID_INVALID;                                                                                \
         if (!control_number("luna", label, 0))                                                                         \
             return CKR_FUNCTION_NOT_SUPPORTED;                                                                         \
     } while (0)

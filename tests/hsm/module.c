@@ -19,7 +19,13 @@ static struct function_list ours;
 static CK_RV initialize(void *arguments)
 {
     FAULT("C_Initialize", NULL);
-    return REAL(INITIALIZE, void *)(arguments);
+    struct initialize_args *given = arguments;
+    if (given != NULL && (given->flags & CKF_OS_LOCKING_OK) && control_number("initialize.cant_lock", NULL, 0))
+        return CKR_CANT_LOCK;
+    CK_RV rv = REAL(INITIALIZE, void *)(arguments);
+    if (rv == CKR_OK)
+        slots_begin();
+    return rv;
 }
 
 static CK_RV finalize(void *reserved)
@@ -39,24 +45,23 @@ static CK_RV get_slot_list(CK_BYTE present, CK_SLOT_ID *list, CK_ULONG *count)
 {
     FAULT("C_GetSlotList", NULL);
     CK_SLOT_ID found[64 + 1024];
-    CK_ULONG real = 64, kept = 0, room;
-    CK_RV rv = REAL(GET_SLOT_LIST, CK_BYTE, CK_SLOT_ID *, CK_ULONG *)(present, found, &real);
-    if (rv != CKR_OK || count == NULL)
-        return rv != CKR_OK ? rv : CKR_ARGUMENTS_BAD;
-    for (CK_ULONG i = 0; i < extra_slots() && i < 1024; i++)
-        found[real++] = EXTRA_BASE + i;
+    CK_ULONG kept = 0, room;
+    if (count == NULL)
+        return CKR_ARGUMENTS_BAD;
+    CK_ULONG real = real_slots(found, sizeof found / sizeof *found);
     for (CK_ULONG i = 0; i < real; i++) {
         const char *label = slot_label(found[i]);
         if (control_number("slot.gone", label, 0) || (present && control_number("token.absent", label, 0)))
             continue;
-        found[kept++] = found[i];
+        found[kept++] = shown_slot(found[i]);
     }
     room = *count;
     *count = kept;
     if (list == NULL)
         return CKR_OK;
-    if (room < kept)
+    if (room < kept || (kept == 0 && control_number("slots.none_too_small", NULL, 0)))
         return CKR_BUFFER_TOO_SMALL;
+    slots_listed();
     memcpy(list, found, kept * sizeof *list);
     return CKR_OK;
 }
@@ -65,6 +70,9 @@ static CK_RV get_slot_info(CK_SLOT_ID slot, struct slot_info *info)
 {
     const char *label = slot_label(slot);
     FAULT("C_GetSlotInfo", label);
+    if (refused())
+        return CKR_SLOT_ID_INVALID;
+    slot = real_slot(slot);
     if (invented(slot)) {
         memset(info, 0, sizeof *info);
         pad(info->description, sizeof info->description, "Invented slot");
@@ -77,6 +85,7 @@ static CK_RV get_slot_info(CK_SLOT_ID slot, struct slot_info *info)
     }
     if (control_number("token.absent", label, 0))
         info->flags &= ~CKF_TOKEN_PRESENT;
+    info->flags = control_number("slot.flags", label, info->flags);
     return CKR_OK;
 }
 
@@ -84,6 +93,9 @@ static CK_RV get_token_info(CK_SLOT_ID slot, struct token_info *info)
 {
     const char *label = slot_label(slot);
     FAULT("C_GetTokenInfo", label);
+    if (refused())
+        return CKR_SLOT_ID_INVALID;
+    slot = real_slot(slot);
     if (control_number("token.absent", label, 0))
         return CKR_TOKEN_NOT_PRESENT;
     if (invented(slot))
@@ -103,6 +115,9 @@ static CK_RV open_session(CK_SLOT_ID slot, CK_FLAGS flags, void *application, vo
 {
     const char *label = slot_label(slot);
     FAULT("C_OpenSession", label);
+    if (refused())
+        return CKR_SLOT_ID_INVALID;
+    slot = real_slot(slot);
     if (invented(slot))
         return CKR_FUNCTION_NOT_SUPPORTED;
     int counted = control_text("sessions.max", label) != NULL;
@@ -135,6 +150,7 @@ static CK_RV close_session(CK_SESSION_HANDLE session)
 static CK_RV close_all_sessions(CK_SLOT_ID slot)
 {
     FAULT("C_CloseAllSessions", slot_label(slot));
+    slot = real_slot(slot);
     sessions_close_all(slot);
     return REAL(CLOSE_ALL_SESSIONS, CK_SLOT_ID)(slot);
 }

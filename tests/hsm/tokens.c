@@ -55,6 +55,7 @@ const char *slot_label(CK_SLOT_ID slot)
     struct token_info info;
     if (soft == NULL)
         return "";
+    slot = real_slot(slot);
     for (int i = 0; i < known; i++)
         if (cache[i].slot == slot)
             return cache[i].label;
@@ -77,6 +78,7 @@ CK_ULONG memory_used(CK_SLOT_ID slot)
     struct token_info info;
     char serial[17], digits[64];
     CK_ULONG used = 0;
+    slot = real_slot(slot);
     if (tokens == NULL || invented(slot) || REAL(GET_TOKEN_INFO, CK_SLOT_ID, void *)(slot, &info) != CKR_OK)
         return 0;
     trim(serial, info.serial, sizeof info.serial);
@@ -150,6 +152,8 @@ void put_over(CK_SLOT_ID slot, const char *label, struct token_info *info)
     put_text(info->serial, sizeof info->serial, "token.serial", label);
     put_text(info->utc_time, sizeof info->utc_time, "token.utc_time", label);
     put_number(&info->flags, "token.flags", label);
+    put_number(&info->max_pin, "token.max_pin", label);
+    put_number(&info->min_pin, "token.min_pin", label);
     put_number(&info->sessions, "token.sessions", label);
     put_number(&info->max_rw_sessions, "token.max_rw_sessions", label);
     put_number(&info->rw_sessions, "token.rw_sessions", label);

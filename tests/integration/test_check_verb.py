@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,27 @@ def test_a_total_given_replaces_the_modules_own(hsm: FakeHsm) -> None:
     assert (code, out.split(" | ")[1]) == (0, "'private memory'=5000B;7500;9000;0;10000\n")
 
 
+def test_what_the_token_reports_as_used_is_measured_against_a_total_given(hsm: FakeHsm) -> None:
+    code, out = _check(hsm, "-p", str(hsm.module), "-m", "50000")
+
+    assert code == 1
+    assert out == (
+        "WARNING: payments: private memory 87.9 % used, 6032 of 50000 bytes free"
+        " | 'private memory'=43968B;37500;45000;0;50000\n"
+    )
+
+
+def test_verbose_prints_what_p11memmon_did(hsm: FakeHsm) -> None:
+    _, out = _check(hsm, "-p", str(hsm.module), "-v")
+    library, slots, token, private, public = out.splitlines()[1:6]
+
+    assert library == "library: SoftHSM Implementation of PKCS11, version 2.6, Cryptoki 2.40"
+    assert slots == "slots found: 2"
+    assert re.fullmatch(r"token payments: slot \d+, serial [\da-f]{16}", token)
+    assert private == f"private memory: total {TOTAL} B, used {USED} B, free {TOTAL - USED} B"
+    assert public == "public memory: not reported"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -90,7 +112,6 @@ def test_a_total_given_replaces_the_modules_own(hsm: FakeHsm) -> None:
         pytest.param(("-p", "{module}", "-m", "0"), "the total must be above 0", id="no total"),
         pytest.param(("-p", "{module}", "-t", "0"), "not between 0 and 3600", id="no time"),
         pytest.param(("-p", "{module}", "-t", "soon"), "not a number of seconds", id="no number"),
-        pytest.param(("-p", "{module}", "-m", "50000"), "give the true size with -m", id="more free than there is"),
         pytest.param(("--bogus",), "unrecognized arguments: --bogus", id="unknown option"),
         pytest.param(("--metric", "x", "--config", "/nowhere.yaml"), "/nowhere.yaml: No such file", id="no file"),
     ],

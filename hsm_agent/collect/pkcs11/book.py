@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.pkcs11 import naming as pkcs11_naming
 from hsm_agent.collect.pkcs11.hsm_serial import hsm_of
 from hsm_agent.collect.pkcs11.token import Fact
 from hsm_agent.model import Reading
@@ -15,10 +14,14 @@ if TYPE_CHECKING:
 
     from hsm_agent.collect.audit_forecast import Point
     from hsm_agent.collect.pkcs11.hsm import Clock, Pairs, Shown
-    from hsm_agent.collect.pkcs11.naming import Identity
+    from hsm_agent.collect.pkcs11.naming import Identity, Key
     from hsm_agent.collect.pkcs11.raw import Raw
     from hsm_agent.model import Labels
 
+Topic = tuple[str, str]
+"""What an error is about: the step and the resource; `token` without one is the sweep."""
+SWEEP: Topic = ("token", "")
+STORE: Topic = ("fill", "")
 Series = tuple[str, "Labels"]
 """A metric and the labels that tell its series apart; those of an `..._info` metric are its content and do not."""
 
@@ -45,12 +48,15 @@ class TokenSlot:
 
     resource: str
     identity: Identity
+    key: Key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What is carried from poll to poll. Only `seen` outlives the process."""
 
+    process: int = 0
+    """The worker whose slot numbers are those of `tokens`."""
     tokens: Mapping[int, TokenSlot] = field(default_factory=dict)
     seen: Mapping[str, Identity] = field(default_factory=dict)
     series: Mapping[str, Mapping[Series, Labels]] = field(default_factory=dict)
@@ -63,8 +69,14 @@ class Known:
     told: frozenset[str] = frozenset()
     """What the log says already: HA groups of which no member is watched, steps that are refused."""
     sessions_refused: frozenset[str] = frozenset()
-    unsupported: frozenset[tuple[str, int]] = frozenset()
-    """Vendor functions a slot does not know, so that they are not asked again."""
+    unsupported: frozenset[tuple[str, Key]] = frozenset()
+    """Steps that make no sense for a token, so that they are not asked again."""
+    errors: Mapping[Topic, tuple[str, ...]] = field(default_factory=dict)
+    """What failed when it was last tried: it stands until it is tried again, however often others are read."""
+
+    def slots(self) -> dict[Key, int]:
+        """The slots of the last sweep, by token."""
+        return {token.key: slot for slot, token in self.tokens.items()}
 
 
 class Book:
@@ -75,7 +87,7 @@ class Book:
         self.watch = watch
         self.known = known
         self.readings: list[Reading] = []
-        self.errors: list[str] = []
+        self._errors: dict[Topic, list[str]] = {}
         self.tokens: Mapping[int, TokenSlot] = known.tokens
         self.failed: dict[int, TokenSlot] = {}
         self.seen: Mapping[str, Identity] = known.seen
@@ -114,6 +126,26 @@ class Book:
         identity = token.identity if token is not None else self.known.seen.get(resource)
         return hsm_of(identity.serial) if identity is not None else ""
 
+    def fail(self, topic: Topic, error: str) -> None:
+        """Write an isolated failure down."""
+        self._errors.setdefault(topic, []).append(error)
+
+    def errors(self) -> tuple[str, ...]:
+        """What failed in this poll; the sweep comes first, then the order of asking."""
+        return tuple(error for errors in self._errors.values() for error in errors)
+
+    def standing(self) -> tuple[str, ...]:
+        """What failed in an earlier poll and was not tried again."""
+        return tuple(error for errors in self._not_tried_again().values() for error in errors)
+
+    def _not_tried_again(self) -> dict[Topic, tuple[str, ...]]:
+        tried = {SWEEP} if self.raw.slots is not None else set()
+        tried |= {STORE} if self.raw.fill is not None else set()
+        asked = {*self.raw.results, *self.raw.failed}
+        tried |= {(step, self.tokens[slot].resource) for step, slot in asked if slot in self.tokens}
+        here = {"", *(token.resource for token in self.tokens.values())}
+        return {topic: was for topic, was in self.known.errors.items() if topic not in tried and topic[1] in here}
+
     def readings_of_tokens(self) -> bool:
         """Whether any token was found or is missed."""
         return any(reading.metric == "token_present" for reading in self.readings)
@@ -132,9 +164,8 @@ class Book:
         series = self.known.series.get(resource, {})
         return [labels for (name, _), labels in series.items() if name == metric]
 
-    def presence(self, identity: Identity, *, present: bool | None, reason: str = "") -> Fact:
+    def presence(self, *, present: bool | None, expected: bool, reason: str = "") -> Fact:
         """`token_present`, which says whether the configuration names exactly this token."""
-        expected = pkcs11_naming.expected(identity, self.watch.tokens)
         labels = (("expected", "true" if expected else "false"),)
         return Fact("token_present", None if present is None else int(present), reason, labels)
 
@@ -155,6 +186,11 @@ class Book:
             series.pop(resource, None)
         return replace(
             self.known,
+            process=self.known.process if self.raw.slots is None else self.raw.process,
+            errors={
+                **self._not_tried_again(),
+                **{topic: tuple(errors) for topic, errors in self._errors.items()},
+            },
             tokens={**self.tokens, **self.failed},
             seen=self.seen,
             series=series,

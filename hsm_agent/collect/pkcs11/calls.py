@@ -9,8 +9,10 @@ from hsm_agent.collect.pkcs11.rhythm import Group
 from hsm_agent.metrics import hsm, tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping
 
+    from hsm_agent.collect.pkcs11.book import Known
+    from hsm_agent.collect.pkcs11.naming import Key
     from hsm_agent.collect.pkcs11.source import Pkcs11Settings
 
 _DAY = 86400.0
@@ -46,16 +48,16 @@ _OWN_STEPS = {"alive": Group.LIVENESS, "objects": Group.OBJECTS}
 
 
 def due_steps(
-    due: Collection[Group], slots: Iterable[int], functions: Collection[str], unsupported: Collection[tuple[str, int]]
-) -> list[tuple[str, int]]:
-    """Steps on slots that are due beside the sweep and can be asked, most urgent first."""
-    slots = sorted(slots)
+    due: Collection[Group], tokens: Iterable[Key], functions: Collection[str], unsupported: Collection[tuple[str, Key]]
+) -> list[tuple[str, Key]]:
+    """Steps of tokens that are due beside the sweep and can be asked, most urgent first."""
+    tokens = list(tokens)
     names = [name for name, step in VENDOR_STEPS.items() if step.group in due and step.function in functions]
     names += [name for name, group in _OWN_STEPS.items() if group in due]
     # Luna counts a partition's objects itself, and at less cost.
     brings_count = VENDOR_STEPS["storage"].function in functions
-    counted = {("objects", slot) for slot in slots if brings_count and ("storage", slot) not in unsupported}
-    steps = [(name, slot) for name in names for slot in slots]
+    counted = {("objects", token) for token in tokens if brings_count and ("storage", token) not in unsupported}
+    steps = [(name, token) for name in names for token in tokens]
     return [step for step in steps if step not in unsupported and step not in counted]
 
 
@@ -64,24 +66,21 @@ def is_needed(group: Group, functions: Collection[str]) -> bool:
     return any(step.group is group and step.function in functions for step in VENDOR_STEPS.values())
 
 
-def is_incomplete(
-    group: Group,
-    results: Iterable[Sequence[Any]],
-    failed: Iterable[Sequence[Any]],
-    unsupported: Collection[tuple[str, int]],
-) -> bool:
+def is_incomplete(group: Group, raw: Mapping[str, Any], known: Known) -> bool:
     """Whether a step of that rhythm failed in a poll's raw result, other than by not being there at all."""
-    wrong = [(step, slot) for step, slot, _ in failed]
-    wrong += [(step, slot) for step, slot, _, _, payload in results if payload is None]
+    wrong = [(step, slot) for step, slot, _ in raw["failed"]]
+    wrong += [(step, slot) for step, slot, _, _, payload in raw["results"] if payload is None]
     return any(
-        name in VENDOR_STEPS and VENDOR_STEPS[name].group is group and (name, slot) not in unsupported
+        name in VENDOR_STEPS
+        and VENDOR_STEPS[name].group is group
+        and (slot not in known.tokens or (name, known.tokens[slot].key) not in known.unsupported)
         for name, slot in wrong
     )
 
 
-def nowhere(slots: Collection[int], unsupported: Collection[tuple[str, int]]) -> set[str]:
-    """Steps that none of these slots knows."""
-    return {name for name in VENDOR_STEPS if slots and all((name, slot) in unsupported for slot in slots)}
+def nowhere(tokens: Collection[Key], unsupported: Collection[tuple[str, Key]]) -> set[str]:
+    """Steps that make sense for none of these tokens."""
+    return {name for name in VENDOR_STEPS if tokens and all((name, token) in unsupported for token in tokens)}
 
 
 def calls_a_day(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hsm_agent.collect.audit_forecast import KEPT_POINTS
 from hsm_agent.collect.pkcs11 import luna_steps as pkcs11_luna_steps
 from hsm_agent.collect.pkcs11 import reasons as pkcs11_reasons
+from hsm_agent.collect.pkcs11.book import STORE
 from hsm_agent.collect.pkcs11.luna import (
     AUDIT_METRICS,
     audit_facts,
@@ -29,7 +30,7 @@ from hsm_agent.worker.names import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hsm_agent.collect.pkcs11.book import Book
     from hsm_agent.collect.pkcs11.raw import Call, Result
@@ -65,7 +66,7 @@ def _read_step(book: Book, step: str, slot: int, resource: str) -> None:
     if result is None and reason is None:
         return
     if reason is not None:
-        book.errors.append(f"{resource}: {reason}")
+        book.fail((step, resource), f"{resource}: {reason}")
     elif result is not None and _settled(book, resource, result):
         return
     reason = reason or _reason(book, resource, result)
@@ -97,7 +98,7 @@ def _settled(book: Book, resource: str, result: Result) -> bool:
     unknown = failure.value == FUNCTION_NOT_SUPPORTED
     if not (pkcs11_luna_steps.is_nothing_here(book, resource, result) if of_luna else unknown):
         return False
-    book.unsupported.add((result.step, result.slot))
+    book.unsupported.add((result.step, book.tokens[result.slot].key))
     if of_luna:
         facts = pkcs11_luna_steps.lost(book, resource, result.step, "no longer supported", known_only=True)
     else:
@@ -117,7 +118,7 @@ def _reason(book: Book, resource: str, result: Result | None) -> str:
     if result.step in pkcs11_luna_steps.STEPS and is_refusal(failure.value):
         pkcs11_luna_steps.note_refusal(book, resource, result, reason)
     elif failure.value != RANDOM_NO_RNG:
-        book.errors.append(f"{resource}: {reason}")
+        book.fail((result.step, resource), f"{resource}: {reason}")
     return reason
 
 
@@ -211,23 +212,45 @@ def _replace(book: Book, resource: str, facts: list[Fact]) -> None:
 
 
 def _read_store(book: Book) -> None:
-    """Fill of a file-backed token's directory."""
+    """Fill of a file-backed token's directory; of one that serves several, each token's share of it as well."""
     fill = book.raw.fill
     if fill is None:
         return
+    owner, shares = _store_owner(book), _shares(book, fill.get("parts", {}))
     if "error" in fill:
-        book.errors.append(f"object_store: {fill['error']}")
-        facts = [Fact(fact.metric, None, fill["error"]) for fact in fill_facts(None, None)]
-    else:
-        facts = store_facts(book.watch.store_capacity, fill["bytes"])
-    book.add(_store_resource(book), facts, book.raw.time)
+        book.fail(STORE, f"object_store: {fill['error']}")
+        for resource in (*shares, owner):
+            book.add(resource, fill_facts(None, None, why=fill["error"]), book.raw.time)
+        return
+    capacity, used = book.watch.store_capacity, fill["bytes"]
+    book.add(owner, store_facts(capacity, used), book.raw.time)
+    for resource, share in shares.items():
+        if share is None:
+            why = "none of the object store's folders has the token's serial in its name"
+            book.add(resource, fill_facts(None, None, why=why), book.raw.time)
+        else:
+            book.add(resource, store_facts(capacity, share, free=max(0, capacity - used)), book.raw.time)
 
 
-def _store_resource(book: Book) -> str:
+def _store_owner(book: Book) -> str:
     """Whose directory it is: the token whose serial it ends in, as SoftHSM names them, or the only one there is."""
-    digits = "".join(char for char in book.watch.store_directory.rstrip("/") if char != "-")
-    tokens = list(book.tokens.values())
-    owners = [token for token in tokens if token.identity.serial and digits.endswith(token.identity.serial)]
-    if len(owners) == 1:
-        return owners[0].resource
+    owners = [token for token in book.tokens.values() if _ends_in(book.watch.store_directory, token.identity.serial)]
+    tokens = owners or [*book.tokens.values()]
     return tokens[0].resource if len(tokens) == 1 else ""
+
+
+def _shares(book: Book, parts: Mapping[str, int]) -> dict[str, int | None]:
+    """Bytes of each token in a store that serves several, by the folders that are named by their serials."""
+    if _store_owner(book):
+        return {}
+    tokens = book.tokens.values()
+    return {token.resource: _share(token.identity.serial, parts) for token in tokens}
+
+
+def _share(serial: str, parts: Mapping[str, int]) -> int | None:
+    found = [size for folder, size in parts.items() if _ends_in(folder, serial)]
+    return sum(found) if found else None
+
+
+def _ends_in(folder: str, serial: str) -> bool:
+    return bool(serial) and "".join(char for char in folder.rstrip("/") if char != "-").endswith(serial)

@@ -1,6 +1,8 @@
 """Reads what is due through a worker that may hang, crash or lie, and gets as much out of it as there is.
 
-A call that hangs or crashes costs its own result; the worker is killed and a fresh one goes on with the rest.
+A call that hangs or crashes costs its own result; the worker is killed and a fresh one goes on with the rest. Slot
+numbers are the module's own from C_Initialize to its end, so each worker first lists its slots and reads the tokens
+in them; all other steps are asked of a token, in whatever slot it is there.
 What hung last time is asked last, so that it can take nothing with it. It must not interpret what it reads.
 """
 
@@ -8,68 +10,83 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.child import MEMORY_BYTES
 from hsm_agent.collect.pkcs11 import reasons as pkcs11_reasons
-from hsm_agent.collect.pkcs11.fetched import Fetched
-from hsm_agent.collect.pkcs11.worker import COMMAND, WorkerLost, WorkerProcess
+from hsm_agent.collect.pkcs11.fetched import Fetched, Listing
+from hsm_agent.collect.pkcs11.holder import Holder, Origin
+from hsm_agent.collect.pkcs11.worker import WorkerLost
 from hsm_agent.worker.names import ABSENT, NOT_INITIALIZED, OK, STATEMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from hsm_agent.collect.pkcs11.fetched import Result
+    from hsm_agent.collect.pkcs11.naming import Key
+    from hsm_agent.collect.pkcs11.worker import WorkerProcess
 
 log = logging.getLogger(__name__)
 
-Step = tuple[str, int]
-
 _MOST_RESTARTS_A_POLL = 4
-_MOST_STUCK = 3
-_POLITE_SECONDS = 1.0
+_MOST_TRIES_A_POLL = 2
 _USELESS = frozenset({NOT_INITIALIZED, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF})
 """After these nothing in that process will work again; a fresh one may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """Which module is asked, and how its worker is started."""
+class Wish:
+    """What one poll is to read.
 
-    source: str
-    module: str
-    reserved: str | None
-    environment: Mapping[str, str]
-    luna: bool
-    command: Sequence[str] = COMMAND
-    memory_bytes: int = MEMORY_BYTES
+    `find` tells which watched tokens are in the results of the step `token`, and in which slots; `steps` what is due
+    of those tokens. `known` are the slots of the last sweep: in a sweep a hint which to ask last, so that a lone
+    token's call has nearly the whole time; in other polls the tokens to ask.
+    """
+
+    sweep: bool
+    find: Callable[[Iterable[Result]], Mapping[Key, int]]
+    steps: Callable[[Iterable[Key]], Sequence[tuple[str, Key]]]
+    known: Mapping[Key, int] = field(default_factory=dict)
+    store: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """One step on one slot of the present process; `key` is None for the reading of the token itself."""
+
+    step: str
+    slot: int
+    key: Key | None = None
+
+    @property
+    def suspect(self) -> tuple[str, Key | int]:
+        return self.step, self.slot if self.key is None else self.key
 
 
 class Fetcher:
     """Owns a source's worker from poll to poll."""
 
     def __init__(self, origin: Origin) -> None:
-        self._origin = origin
-        self._worker: WorkerProcess | None = None
-        self._fresh = True
-        self._stuck: list[WorkerProcess] = []
-        self._suspects: set[Step] = set()
-        self._loaded: dict[str, Any] = {}
+        self._holder = Holder(origin)
+        self._listing: Listing | None = None
+        """Of the worker that is there; None if that one has not listed its slots."""
+        self._suspects: dict[tuple[str, Key | int], None] = {}
+        """Steps that hung or crashed when they were last tried, the latest of them last."""
 
     @property
     def functions(self) -> frozenset[str]:
         """Vendor functions of the loaded module."""
-        return frozenset(self._loaded.get("functions", ()))
+        return frozenset(self._holder.loaded.get("functions", ()))
 
     @property
     def word(self) -> int:
         """Bytes of the module's CK_ULONG."""
-        return int(self._loaded.get("ulong", 8))
+        return int(self._holder.loaded.get("ulong", 8))
 
     def pids(self) -> tuple[int, ...]:
         """Processes that live now, stuck ones included."""
-        workers = [*self._stuck, *([self._worker] if self._worker else [])]
-        return tuple(worker.pid for worker in workers if not worker.gone)
+        return self._holder.pids()
 
     def suspects(self, step: str) -> bool:
         """Whether that step hung or crashed on any slot when it was last tried."""
@@ -77,210 +94,269 @@ class Fetcher:
 
     def age(self, now: float) -> float:
         """Seconds the present worker has lived; 0 without one."""
-        return now - self._worker.started if self._worker else 0.0
+        return self._holder.age(now)
 
     async def retire(self) -> None:
         """End the worker politely; the next poll gets a fresh one."""
-        worker, self._worker = self._worker, None
-        if worker is not None and not await worker.end(_POLITE_SECONDS):
-            self._stuck.append(worker)
+        self._listing = None
+        await self._holder.retire()
 
     async def close(self) -> None:
-        """Retire, and let go of workers that the kernel holds: they are killed, and die when it lets them."""
-        await self.retire()
-        for worker in self._stuck:
-            worker.let_go()
-        self._stuck.clear()
+        """Let go of everything; leaves no process behind."""
+        self._listing = None
+        await self._holder.close()
 
-    async def _discard(self) -> None:
-        worker, self._worker = self._worker, None
-        if worker is not None and not await worker.kill():
-            self._stuck.append(worker)
+    async def read(self, wish: Wish, deadline: float) -> Fetched:
+        """One poll. Raises SourceFailure if there is no slot list, or none of the slots answers."""
+        self._holder.begin()
+        course = _Course(self._holder, self._suspects, wish, deadline)
+        course.listing = None if wish.sweep else self._listing
+        self._listing = None  # whatever ends the poll, a worker in an unknown state is asked for its slots again
+        await course.run()
+        self._listing = course.listing
+        return course.fetched
 
-    def begin(self) -> Fetched:
-        """Start a poll."""
-        self._fresh = self._worker is None
-        for worker in [worker for worker in self._stuck if worker.gone]:
-            worker.let_go()
-            self._stuck.remove(worker)
-        return Fetched()
+    def raw(self, fetched: Fetched, wish: Wish) -> dict[str, Any]:
+        """The raw result, fit for JSON."""
+        known = None if wish.sweep else wish.known
+        return fetched.raw(self._holder.origin.module, self._holder.loaded, word=self.word, known=known)
 
-    async def _ready(self, fetched: Fetched, deadline: float) -> WorkerProcess:
-        if self._worker is not None and self._worker.owed:
-            await self._discard()
-        if self._worker is not None:
-            return self._worker
-        if len(self._stuck) >= _MOST_STUCK:
-            raise SourceFailure(f"{len(self._stuck)} killed workers are stuck in the kernel: check the HSM's driver")
-        loop = asyncio.get_running_loop()
-        self._fresh = True
+
+class _Course:
+    """One poll on its way: what is still to be asked, whatever number of processes it takes."""
+
+    def __init__(
+        self, holder: Holder, suspects: dict[tuple[str, Key | int], None], wish: Wish, deadline: float
+    ) -> None:
+        self.fetched = Fetched()
+        self.listing: Listing | None = None
+        self._holder = holder
+        self._suspects = suspects
+        self._wish = wish
+        self._deadline = deadline
+        self._retried: set[tuple[str, Key | int]] = set()
+        self._tries: dict[int, int] = {}
+
+    def _left(self) -> float:
+        return self._deadline - asyncio.get_running_loop().time()
+
+    async def run(self) -> None:
+        """Until nothing is left to ask, or no time, or no worker."""
         try:
-            self._worker = await WorkerProcess.start(
-                self._origin.source,
-                self._origin.environment,
-                self._origin.command,
-                memory_bytes=self._origin.memory_bytes,
-            )
-            request = {"do": "load", "module": self._origin.module, "luna": self._origin.luna}
-            self._worker.send({**request, "reserved": self._origin.reserved})
-            answer = await self._worker.answer(deadline - loop.time())
+            while await self._go_on():
+                pass
+        except SourceFailure as failure:
+            # A module that can't be loaded again must not take away what was read already.
+            if self.fetched.is_empty:
+                first = f"{self.fetched.trouble}; then " if self.fetched.trouble else ""
+                raise SourceFailure(f"{first}{failure}") from failure
+            self._note_trouble(str(failure))
+        self._note_unreached()
+
+    async def _go_on(self) -> bool:
+        """Ask for what is next. False when that was the last of it."""
+        worker, listing = await self._listed()
+        batch = self._tokens_to_read(listing)
+        if not batch:
+            if (reason := self._all_failed(listing)) is not None:
+                # An old worker has a successor; what a fresh one says is the source's own failure.
+                await self._discard()
+                if self._is_last():
+                    raise SourceFailure(reason)
+                self._restarted(reason)
+                return True
+            if self._wish.store and self.fetched.fill is None:
+                return await self._fill(worker, listing)
+            batch = self._next(listing)
+        if not batch:
+            if self._wish.sweep and len(listing.results) == len(listing.slots):
+                for step in {step for step, _ in self._suspects if step != "token"}:
+                    self._forget(step, listing.tokens)
+            return False
+        try:
+            await self._stream(worker, listing, batch)
         except WorkerLost as lost:
             await self._discard()
-            raise SourceFailure(str(lost)) from lost
-        fetched.count(answer.get("calls", ()))
-        if "stage" in answer:
-            await self._discard()
-            raise SourceFailure(self._load_reason(answer))
-        self._loaded = answer
-        return self._worker
+            return self._has_successor(lost, listing, batch)
+        return True
 
-    def _load_reason(self, answer: dict[str, Any]) -> str:
-        if "rv" not in answer:
-            return pkcs11_reasons.not_loaded(self._origin.module, answer)
-        return pkcs11_reasons.returned(answer["stage"], answer["rv"], None, luna=bool(answer.get("functions")))
+    async def _discard(self) -> None:
+        self.listing = None
+        await self._holder.discard()
 
-    async def sweep(self, fetched: Fetched, deadline: float, *, tokens: Collection[int] = ()) -> None:
-        """Slot list, and slot and token information of all slots but the late ones.
-
-        Slots with known `tokens` come last, so that a lone token's call has nearly the whole time.
-        Raises SourceFailure if there is no slot list, or none of the slots answers.
-        """
+    async def _listed(self) -> tuple[WorkerProcess, Listing]:
+        """The slots of the process that is there; of one that is fresh, before anything else is asked of it."""
         while True:
-            fetched.slots = await self._slot_list(fetched, deadline)
-            late = set(self.late(fetched))
-            slots = sorted((slot for slot in fetched.slots if slot not in late), key=lambda slot: slot in tokens)
-            await self.steps(fetched, [("token", slot) for slot in slots], deadline)
-            reason = self._all_failed(fetched, tokens)
-            if reason is None:
-                return
-            await self._discard()
-            if self._is_last(fetched):
-                raise SourceFailure(reason)
-            self._restarted(fetched, reason)
-            fetched.results.clear()
-            fetched.failed.clear()
-
-    def late(self, fetched: Fetched) -> list[int]:
-        """Slots whose token information hung or crashed last time: to be read after everything else."""
-        return [slot for slot in fetched.slots or () if ("token", slot) in self._suspects]
-
-    async def _slot_list(self, fetched: Fetched, deadline: float) -> list[int]:
-        loop = asyncio.get_running_loop()
-        while True:
-            worker = await self._ready(fetched, deadline)
+            worker = await self._holder.ready(self.fetched, self._deadline)
+            if self.listing is not None and self.listing.process == self._holder.process:
+                return worker, self.listing
             worker.send({"do": "slots"})
             try:
-                answer = await worker.answer(deadline - loop.time())
+                answer = await worker.answer(self._left())
             except WorkerLost as lost:
                 await self._discard()
-                if lost.hung or self._is_last(fetched):
+                if lost.hung or self._is_last():
                     raise SourceFailure(str(lost)) from lost
-                self._restarted(fetched, str(lost))
+                self._restarted(str(lost))
                 continue
-            fetched.count(answer["calls"])
+            self.fetched.count(answer["calls"])
             if "slots" in answer:
-                return list(answer["slots"])
-            reason = pkcs11_reasons.returned(answer["stage"], answer["rv"], None, luna=bool(self.functions))
+                self.listing = Listing(self._holder.process, list(answer["slots"]))
+                self.fetched.listings.append(self.listing)
+                self._forget("token", self.listing.slots)
+                return worker, self.listing
+            reason = pkcs11_reasons.returned(answer["stage"], answer["rv"], None, luna=self._holder.luna)
             await self._discard()
-            if self._is_last(fetched):
+            if self._is_last():
                 raise SourceFailure(f"{reason}: check the HSM and its client")
-            self._restarted(fetched, reason)
+            self._restarted(reason)
 
-    def _is_last(self, fetched: Fetched) -> bool:
+    def _forget(self, step: str, here: Collection[int] | Collection[Key]) -> None:
+        """A slot or token that is not there is no suspect."""
+        for suspect in [each for each in self._suspects if each[0] == step and each[1] not in here]:
+            del self._suspects[suspect]
+
+    def _is_last(self) -> bool:
         """A worker that was fresh in this poll has told the truth; an old one deserves a successor."""
-        return self._fresh or fetched.restarts >= _MOST_RESTARTS_A_POLL
+        return self._holder.is_fresh or self.fetched.restarts >= _MOST_RESTARTS_A_POLL
 
-    def _restarted(self, fetched: Fetched, reason: str) -> None:
-        fetched.restarts += 1
-        fetched.notes.append(f"{reason}; a fresh worker went on")
+    def _restarted(self, reason: str) -> None:
+        self.fetched.restarts += 1
+        self.fetched.notes.append(f"{reason}; a fresh worker went on")
 
-    def _all_failed(self, fetched: Fetched, tokens: Collection[int]) -> str | None:
+    def _note_trouble(self, reason: str) -> None:
+        """The first reason is the one people see; a second one, if another process failed in its own way."""
+        before = self.fetched.trouble
+        self.fetched.trouble = f"{before}; then {reason}" if before else reason
+
+    def _tokens_to_read(self, listing: Listing) -> list[_Ask]:
+        """Slots not read in this process, but for those that were trouble: they come last."""
+        rest = [slot for slot in listing.slots if slot not in listing.results and slot not in listing.failed]
+        late = set(self._wish.known.values())
+        asks = [_Ask("token", slot) for slot in sorted(rest, key=late.__contains__)]
+        return [ask for ask in asks if ask.suspect not in self._suspects]
+
+    def _next(self, listing: Listing) -> list[_Ask]:
+        """What is due of the tokens that were found; then, one by one, slots that were trouble."""
+        return self._steps_to_ask(listing) or self._late(listing)[:1]
+
+    def _late(self, listing: Listing) -> list[_Ask]:
+        """Slots that were trouble, in a sweep; they can wait for the next one otherwise.
+
+        The latest comes last: what failed in an earlier process may have another number by now.
+        """
+        rest = [_Ask("token", slot) for slot in listing.slots if slot not in listing.results]
+        rest = [ask for ask in rest if ask.suspect in self._suspects and ask.slot not in listing.failed]
+        order = list(self._suspects)
+        late = [ask for ask in rest if self._tries.get(ask.slot, 0) < _MOST_TRIES_A_POLL]
+        return sorted(late, key=lambda ask: order.index(ask.suspect)) if self._wish.sweep else []
+
+    def _steps_to_ask(self, listing: Listing) -> list[_Ask]:
+        found = listing.tokens
+        keys = [key for key in found if self._wish.sweep or key in self._wish.known]
+        done = {*self.fetched.answers, *self.fetched.failed}
+        asks = [_Ask(step, found[key], key) for step, key in self._wish.steps(keys) if (step, key) not in done]
+        return sorted(asks, key=lambda ask: ask.suspect in self._suspects)
+
+    def _all_failed(self, listing: Listing) -> str | None:
         """Why, if every slot (every one that had a token before) failed by return value.
 
         Those that hung or crashed are told apart already, and had a fresh worker.
         """
-        slots = [result for result in fetched.results if result[0] == "token"]
-        slots = [result for result in slots if result[1] in tokens] or slots
-        if not slots or fetched.failed:
+        known = set(self._wish.known.values())
+        slots = [result for slot, result in listing.results.items() if slot in known] or [*listing.results.values()]
+        if not slots or self.fetched.trouble or listing not in self.fetched.listings:
             return None
-        about_token = ABSENT | (STATEMENTS if self.functions else frozenset())
+        about_token = ABSENT | (STATEMENTS if self._holder.luna else frozenset())
         for _, _, _, calls, payload in slots:
             if payload[1] is not None or calls[-1][1] in about_token or calls[-1][1] == OK:
                 return None
         function, value, _ = slots[0][3][-1]
-        return pkcs11_reasons.returned(function, value, slots[0][1], luna=bool(self.functions))
+        return pkcs11_reasons.returned(function, value, slots[0][1], luna=self._holder.luna)
 
-    async def fill(self, fetched: Fetched, directory: str, deadline: float) -> None:
-        """Sum of the files of an object store; a file system that hangs costs the worker, not the loop."""
+    async def _fill(self, worker: WorkerProcess, listing: Listing) -> bool:
+        """Sizes of an object store; a file system that hangs costs the worker, not the loop."""
+        worker.send({"do": "fill", "directory": self._wish.store})
         try:
-            worker = await self._ready_for_more(fetched, deadline)
-            worker.send({"do": "fill", "directory": directory})
             # Half of what is left: the token's own readings are still to come.
-            fetched.fill = await worker.answer((deadline - asyncio.get_running_loop().time()) / 2)
+            self.fetched.fill = await worker.answer(self._left() / 2)
         except WorkerLost as lost:
+            self.fetched.fill = {"error": str(lost)}
+            self.fetched.restarts += 1
             await self._discard()
-            fetched.fill = {"error": str(lost)}
+            return bool(self._next(listing))
+        return True
 
-    async def steps(self, fetched: Fetched, wanted: Sequence[Step], deadline: float) -> None:
-        """Each step on each slot, those that were trouble last time at the end."""
-        waiting = sorted(wanted, key=lambda step: step in self._suspects)
-        retried: set[Step] = set()
-        while waiting and (asyncio.get_running_loop().time() < deadline or not fetched.failed):  # no time: not reached
-            try:
-                await self._stream(fetched, waiting, deadline)
-            except WorkerLost as lost:
-                fatal = min(lost.behind, len(waiting) - 1)
-                step = waiting[fatal]
-                await self._discard()
-                if not lost.hung and step not in retried and not self._is_last(fetched):
-                    retried.add(step)
-                    self._restarted(fetched, str(lost))
-                    continue
-                self._suspects.add(step)
-                fetched.failed.append([*step, str(lost)])
-                fetched.restarts += 1
-                del waiting[fatal]
-                if fetched.restarts > _MOST_RESTARTS_A_POLL:
-                    log.warning(
-                        "source %s: the module failed too often, %d calls left", self._origin.source, len(waiting)
-                    )
-                    return
-
-    async def _stream(self, fetched: Fetched, waiting: list[Step], deadline: float) -> None:
+    async def _stream(self, worker: WorkerProcess, listing: Listing, waiting: list[_Ask]) -> None:
         """Ask for all waiting steps at once and take the answers off the list one by one."""
-        loop = asyncio.get_running_loop()
-        worker = await self._ready_for_more(fetched, deadline)
-        worker.send({"do": "read", "steps": waiting})
-        sent = len(waiting)
-        while waiting:
-            left = deadline - loop.time()
-            try:
-                # While others wait, a call may take half of what is left; the last one all of it.
-                answer = await worker.answer(left / 2 if len(waiting) > 1 else left)
-            except WorkerLost as lost:
-                lost.behind = max(0, worker.position() - (sent - len(waiting)))
-                raise
-            fetched.count(answer[3])
-            for function, value, _ in answer[3]:
-                if value in _USELESS:
-                    reason = pkcs11_reasons.returned(function, value, answer[1], luna=bool(self.functions))
-                    raise WorkerLost(reason)
-            self._suspects.discard(waiting[0])
-            fetched.results.append(answer)
-            del waiting[0]
-
-    async def _ready_for_more(self, fetched: Fetched, deadline: float) -> WorkerProcess:
-        """As `_ready` within a poll: a module that can't be loaded again must not take away what was read already."""
-        if asyncio.get_running_loop().time() >= deadline and fetched.failed:
-            raise WorkerLost(f"not reached in time, because {fetched.failed[-1][2]}", hung=True)
+        worker.send({"do": "read", "steps": [[ask.step, ask.slot] for ask in waiting]})
+        sent, identify, late = len(waiting), waiting[0].key is None, self._late(listing)
         try:
-            return await self._ready(fetched, deadline)
-        except SourceFailure as failure:
-            if not fetched.results:
-                first = f"{fetched.failed[0][2]}; then " if fetched.failed else ""
-                raise SourceFailure(f"{first}{failure}") from failure
-            raise WorkerLost(str(failure), hung=True) from failure
+            while waiting:
+                left = self._left()
+                # While others wait, a call may take half of what is left; the last one all of it.
+                others = len(waiting) > 1 or any(ask != waiting[0] for ask in late)
+                answer = await worker.answer(left / 2 if others else left)
+                self.fetched.count(answer[3])
+                self._check(answer)
+                self._take(listing, waiting.pop(0), answer)
+        except WorkerLost as lost:
+            lost.behind = max(0, worker.position() - (sent - len(waiting)))
+            raise
+        finally:
+            if identify:
+                listing.tokens = dict(self._wish.find(listing.results.values()))
 
-    def raw(self, fetched: Fetched) -> dict[str, Any]:
-        """The raw result, fit for JSON."""
-        return fetched.raw(self._origin.module, self._loaded, word=self.word)
+    def _check(self, answer: Result) -> None:
+        """Raise WorkerLost for an answer after which the process is of no more use."""
+        for function, value, _ in answer[3]:
+            if value in _USELESS:
+                raise WorkerLost(pkcs11_reasons.returned(function, value, answer[1], luna=self._holder.luna))
+
+    def _take(self, listing: Listing, ask: _Ask, answer: Result) -> None:
+        self._suspects.pop(ask.suspect, None)
+        if ask.key is None:
+            listing.results[ask.slot] = answer
+        else:
+            self.fetched.answers[ask.step, ask.key] = answer
+
+    def _has_successor(self, lost: WorkerLost, listing: Listing, waiting: Sequence[_Ask]) -> bool:
+        """Note what was lost with a worker. Whether a fresh one is to go on."""
+        fatal, reason = waiting[min(lost.behind, len(waiting) - 1)], str(lost)
+        if not lost.hung and fatal.suspect not in self._retried and not self._is_last():
+            self._retried.add(fatal.suspect)
+            self._restarted(reason)
+            return True
+        self.fetched.trouble = self.fetched.trouble or reason
+        self.fetched.restarts += 1
+        if fatal.key is None:
+            listing.failed[fatal.slot] = reason
+            # In the next process the number may be another token's, so it is tried there once more: but only once.
+            was_late = fatal.suspect in self._suspects
+            self._tries[fatal.slot] = _MOST_TRIES_A_POLL if was_late else self._tries.get(fatal.slot, 0) + 1
+        else:
+            self.fetched.failed[fatal.step, fatal.key] = reason
+        self._suspects.pop(fatal.suspect, None)
+        self._suspects[fatal.suspect] = None
+        return self._is_worth_it(listing)
+
+    def _is_worth_it(self, listing: Listing) -> bool:
+        """Whether there is more to ask, and the time and patience for it."""
+        late = [slot for slot in listing.failed if self._tries.get(slot, 0) < _MOST_TRIES_A_POLL]
+        rest = len(self._tokens_to_read(listing)) + len(self._next(listing)) + (len(late) if self._wish.sweep else 0)
+        if rest and self.fetched.restarts > _MOST_RESTARTS_A_POLL:
+            log.warning("source %s: the module failed too often, %d calls left", self._holder.origin.source, rest)
+            return False
+        return rest > 0 and self._left() > 0
+
+    def _note_unreached(self) -> None:
+        """Whatever was due and not asked has no value, and a reason."""
+        if not self.fetched.trouble:
+            return
+        reason = f"not reached in time, because {self.fetched.trouble}"
+        fullest = self.fetched.fullest() if self._wish.sweep else None
+        for step, key in self._wish.steps([*(self._wish.known if fullest is None else fullest.tokens)]):
+            if (step, key) not in self.fetched.answers:
+                self.fetched.failed.setdefault((step, key), reason)
+        if self._wish.store and self.fetched.fill is None:
+            self.fetched.fill = {"error": reason}

@@ -34,11 +34,13 @@ def hsm_storage_facts(values: Sequence[int], word: int) -> list[Fact]:
     """Storage of the whole HSM from CA_GetHSMStorageInformation: what is used is given to partitions."""
     _, total, used, free = (count(value, word) for value in values)
     why = NOT_REPORTED
-    if total is not None and used is not None and used > total:
+    if total == 0:
+        why, total = "its total is reported as 0 bytes", None
+    elif total is not None and used is not None and used > total:
         why = f"{used} bytes used of {total} cannot be"
         total = used = free = None
-    percent = None if not total or used is None else 100 * used / total
-    found = {"total_bytes": total or None, "used_bytes": used, "free_bytes": free, "used_percent": percent}
+    percent = None if total is None or used is None else 100 * used / total
+    found = {"total_bytes": total, "used_bytes": used, "free_bytes": free, "used_percent": percent}
     return [Fact(f"hsm_storage_{name}", value, "" if value is not None else why) for name, value in found.items()]
 
 

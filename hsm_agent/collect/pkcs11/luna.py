@@ -73,16 +73,18 @@ def storage_facts(values: Sequence[int] | None, word: int, *, reason: str) -> li
     if values is None:
         return [Fact(metric, None, reason) for metric in (*STORAGE_METRICS, "token_objects")]
     _, total, used, free, objects = (count(value, word) for value in values)
-    facts = fill_facts(total or None, used, free)
+    facts = fill_facts(total, used, free)
     return [*facts, Fact("token_objects", objects, "" if objects is not None else NOT_REPORTED)]
 
 
-def fill_facts(total: int | None, used: int | None, free: int | None = None) -> list[Fact]:
+def fill_facts(total: int | None, used: int | None, free: int | None = None, *, why: str = NOT_REPORTED) -> list[Fact]:
     """Fill of any store of which total and used are known."""
-    why = NOT_REPORTED
     if total is not None and used is not None and used > total:
         why = f"{used} bytes used of {total} cannot be"
         total = used = None
+    elif total == 0:
+        why = "its total is reported as 0 bytes"
+        total = None
     if total is None or used is None:
         return [Fact(metric, None, why) for metric in STORAGE_METRICS]
     left = total - used if free is None else free
@@ -94,11 +96,14 @@ def fill_facts(total: int | None, used: int | None, free: int | None = None) -> 
     ]
 
 
-def store_facts(capacity: int, used: int) -> list[Fact]:
-    """Fill of a directory against the capacity the operator gave it, which files can well outgrow."""
+def store_facts(capacity: int, used: int, *, free: int | None = None) -> list[Fact]:
+    """Fill of a directory against the capacity the operator gave it, which files can well outgrow.
+
+    `free` is what is left of a capacity that others share.
+    """
     return [
         Fact("token_storage_total_bytes", capacity),
         Fact("token_storage_used_bytes", used),
-        Fact("token_storage_free_bytes", max(0, capacity - used)),
+        Fact("token_storage_free_bytes", max(0, capacity - used) if free is None else free),
         Fact("token_storage_used_percent", 100 * used / capacity),
     ]

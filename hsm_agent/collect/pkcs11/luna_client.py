@@ -21,7 +21,6 @@ _LIBRARY = re.compile(r"libCryptoki2(_64)?\.so")
 _SECTION = re.compile(r"(?m)^[ \t]*([^={}\n]+?)[ \t]*=[ \t\r\n]*\{([^{}]*)\}")
 _ENTRY = re.compile(r"([^=;{}\n]+?)[ \t]*=[ \t]*([^;\n]*?)[ \t\r]*;")
 _NUMBERED = re.compile(r"VirtualToken(\d+)(Label|SN|Members)")
-_GLOB = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +75,7 @@ def watched_alone(client: Client, tokens: Sequence[str]) -> list[Group]:
     Labels of members are not in the file: a glob, or a name that is no group's, may well be a member's.
     """
     names = {name for group in client.groups for name in (group.label, group.serial) if name}
-    if not client.ha_only and any(_GLOB.search(token) or token not in names for token in tokens):
+    if not client.ha_only and any(token not in names for token in tokens):
         return []
     return [group for group in client.groups if any(_means(token, group) for token in tokens)]
 

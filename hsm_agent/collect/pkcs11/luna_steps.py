@@ -78,7 +78,7 @@ def note_refusal(book: Book, resource: str, result: Result, reason: str) -> None
     No failure of the source, which would stay raised for ever. The audit store, the partition's storage and the
     firmware do not come here: that they cannot be read has to be told.
     """
-    book.unsupported.add((result.step, result.slot))
+    book.unsupported.add((result.step, book.tokens[result.slot].key))
     key = f"{resource}: {result.step}"
     if key not in book.told:
         book.told.add(key)
@@ -94,10 +94,10 @@ def _is_virtual(book: Book, slot: int) -> bool:
 def _ha(book: Book, resource: str, result: Result) -> list[Fact]:
     state = pkcs11_ha.decode(bytes.fromhex(result.payload), book.raw.word)
     if state is None:
-        book.errors.append(f"{resource}: {pkcs11_ha.UNKNOWN_LAYOUT}")
+        book.fail(("ha", resource), f"{resource}: {pkcs11_ha.UNKNOWN_LAYOUT}")
         return lost(book, resource, "ha", pkcs11_ha.UNKNOWN_LAYOUT)
     if not state.members and not _is_group(book, resource, result.slot):
-        book.unsupported.add(("ha", result.slot))
+        book.unsupported.add(("ha", book.tokens[result.slot].key))
         return []
     members = {serial for serial, _ in state.members}
     if members & {token.identity.serial for token in book.tokens.values()}:

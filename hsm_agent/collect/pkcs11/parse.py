@@ -6,12 +6,13 @@ It must not let one slot's failure touch another's readings, nor report a value 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.pkcs11 import extras as pkcs11_extras
 from hsm_agent.collect.pkcs11 import naming as pkcs11_naming
 from hsm_agent.collect.pkcs11 import reasons as pkcs11_reasons
-from hsm_agent.collect.pkcs11.book import Book, Known, TokenSlot, Watch
+from hsm_agent.collect.pkcs11.book import SWEEP, Book, Known, TokenSlot, Watch
 from hsm_agent.collect.pkcs11.naming import Identity
 from hsm_agent.collect.pkcs11.raw import Raw, Result, typed
 from hsm_agent.collect.pkcs11.token import (
@@ -29,11 +30,13 @@ from hsm_agent.collect.pkcs11.token import (
 from hsm_agent.worker.names import ABSENT, STATEMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Any
 
+    from hsm_agent.collect.pkcs11.naming import Key
     from hsm_agent.model import Reading
 
+_MOST_LISTED = 8
 _OWN_SESSIONS_ONLY = ("NSS", "Mozilla Foundation", "tpm2-software", "libsoftokn3", "libtpm2_pkcs11")
 
 
@@ -41,6 +44,7 @@ _OWN_SESSIONS_ONLY = ("NSS", "Mozilla Foundation", "tpm2-software", "libsoftokn3
 class Parsed:
     """Readings, isolated failures, what is known from now on, and whether any watched token could be read.
 
+    `standing` are failures of earlier polls in what was not tried again in this one.
     `gone` are resources that are not read under that name any more: their token goes by another, or the slot is gone.
     `remarks` are for the log: what people should know and no reading says.
     """
@@ -49,6 +53,7 @@ class Parsed:
     errors: tuple[str, ...]
     known: Known
     well: bool
+    standing: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
@@ -73,10 +78,10 @@ def parse(recorded: Mapping[str, Any], watch: Watch, known: Known) -> Parsed:
         sweep = _sorted(raw)
         well = _read_sweep(book, sweep)
     pkcs11_extras.read(book)
-    book.errors += raw.notes
     return Parsed(
         readings=tuple(book.readings),
-        errors=tuple(book.errors),
+        errors=(*book.errors(), *raw.notes),
+        standing=book.standing(),
         known=book.known_now(),
         well=well,
         gone=tuple(sorted(book.forgotten)),
@@ -84,16 +89,17 @@ def parse(recorded: Mapping[str, Any], watch: Watch, known: Known) -> Parsed:
     )
 
 
-def slots_watched(results: Iterable[Sequence[Any]], word: int, globs: Sequence[str]) -> set[int]:
-    """Slots of a sweep with an initialised token in them that the configuration names."""
-    found = set()
+def tokens_watched(results: Iterable[Sequence[Any]], word: int, globs: Sequence[str]) -> dict[Key, int]:
+    """Initialised tokens in the results of a sweep that the configuration names, and their slots."""
+    found = {}
     for step, slot, _, _, payload in results:
         if step != "token" or payload[1] is None:
             continue
         token = decode_token(bytes.fromhex(payload[1]), word)
-        if token.initialized and pkcs11_naming.watched(Identity(token.label, token.serial), globs):
-            found.add(slot)
-    return found
+        identity = Identity(token.label, token.serial)
+        if token.initialized and pkcs11_naming.watched(identity, globs):
+            found[slot] = identity
+    return {key: slot for slot, key in pkcs11_naming.keys(found).items()}
 
 
 def _sorted(raw: Raw) -> _Sweep:
@@ -125,12 +131,14 @@ def _sort_one(raw: Raw, sweep: _Sweep, result: Result) -> None:
 
 def _read_sweep(book: Book, sweep: _Sweep) -> bool:
     """Readings of all slots. False if slots failed and no watched token could be read."""
+    globs = book.watch.tokens
     initialized = {slot: found for slot, found in sweep.tokens.items() if found[0].initialized}
-    identities = {slot: Identity(token.label, token.serial) for slot, (token, _, _) in initialized.items()}
-    names = pkcs11_naming.resources(identities)
-    watched = {slot for slot, identity in identities.items() if pkcs11_naming.watched(identity, book.watch.tokens)}
-    book.tokens = {slot: TokenSlot(names[slot], identities[slot]) for slot in watched}
-    for slot in sorted(watched, key=names.__getitem__):
+    everyone = {slot: Identity(token.label, token.serial) for slot, (token, _, _) in initialized.items()}
+    identities = {slot: token for slot, token in everyone.items() if pkcs11_naming.watched(token, globs)}
+    seen = {name: token for name, token in book.known.seen.items() if pkcs11_naming.watched(token, globs)}
+    names, keys = pkcs11_naming.resources(identities, seen), pkcs11_naming.keys(identities)
+    book.tokens = {slot: TokenSlot(names[slot], identities[slot], keys[slot]) for slot in identities}
+    for slot in sorted(identities, key=names.__getitem__):
         token, slot_info, at = initialized[slot]
         book.add(names[slot], _token_facts(book, slot, token, at), at)
         if slot_info is not None:
@@ -139,9 +147,32 @@ def _read_sweep(book: Book, sweep: _Sweep) -> bool:
     unknown = _read_failed(book, sweep)
     _read_missing(book, unknown)
     if not (book.readings_of_tokens() or sweep.failed):
-        book.errors.append("no token is watched: the module shows none that `tokens` names; check both")
+        book.fail(SWEEP, f"no token is watched: the module shows {_list(everyone.values())}, none that `tokens` names")
+    elif not sweep.failed:
+        _remark_unmatched(book, everyone.values())
     failed = [slot for slot in sweep.failed if slot not in sweep.stated]
-    return bool(watched) or not failed
+    return bool(identities) or not failed
+
+
+def _list(tokens: Collection[Identity]) -> str:
+    """Tokens as the operator may name them."""
+    names = [f"{token.label or 'a blank label'} ({token.serial})" for token in tokens]
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return ", ".join(names[:_MOST_LISTED]) + more if names else "no initialised token"
+
+
+def _remark_unmatched(book: Book, tokens: Collection[Identity]) -> None:
+    """A name or glob that means no token, present or missed, may be mistyped: what stands there does nothing."""
+    everyone, watch = [*tokens, *book.seen.values()], book.watch
+    tables = {"tokens": watch.tokens, "memory_total": watch.memory_total, "sessions_max": watch.sessions_max}
+    for key, globs in tables.items():
+        for glob in globs:
+            topic = f"{key}: {glob}"
+            if any(pkcs11_naming.watched(token, [glob]) for token in everyone):
+                book.told.discard(topic)
+            elif topic not in book.told:
+                book.told.add(topic)
+                book.remarks.append(f"{glob!r} in `{key}` names no token; the module shows {_list(tokens)}")
 
 
 def _token_facts(book: Book, slot: int, token: Token, at: float) -> list[Fact]:
@@ -158,22 +189,29 @@ def _token_facts(book: Book, slot: int, token: Token, at: float) -> list[Fact]:
     private = count(token.total_private, token.word), count(token.free_private, token.word)
     public = count(token.total_public, token.word), count(token.free_public, token.word)
     facts = [
-        book.presence(given, present=True),
+        book.presence(present=True, expected=pkcs11_naming.expected(given, watch.tokens)),
         Fact("token_initialized", int(token.initialized)),
         *memory_facts("private", *private, _given(watch.memory_total, given)),
         *memory_facts("public", *public),
         *session_facts(token, scope=scope, given_max=_given(watch.sessions_max, given)),
-        *pin_facts(token.flags),
-        clock_fact(token.utc_time, at),
+        *pin_facts(token),
+        clock_fact(token, at),
         Fact("token_info", 1, labels=tuple(sorted(labels.items()))),
     ]
-    if "CA_GetFirmwareVersion" not in book.raw.functions or ("firmware", slot) in book.known.unsupported:
+    if (
+        "CA_GetFirmwareVersion" not in book.raw.functions
+        or ("firmware", book.tokens[slot].key) in book.known.unsupported
+    ):
         facts.append(Fact("hsm_firmware_info", 1, labels=(("version", token.firmware),)))
     return book.with_refusals(book.tokens[slot].resource, facts)
 
 
 def _given(table: Mapping[str, int], identity: Identity) -> int | None:
-    return table.get(identity.label, table.get(identity.serial))
+    """The operator's figure for a token: by its name if that stands there, else by the first glob that means it."""
+    for name in (identity.label, identity.serial):
+        if name in table:
+            return table[name]
+    return next((value for glob, value in table.items() if pkcs11_naming.watched(identity, [glob])), None)
 
 
 def session_scope(configured: str, names: tuple[str, ...]) -> str:
@@ -209,21 +247,49 @@ def _read_nameless(book: Book, sweep: _Sweep) -> None:
 
 
 def _read_failed(book: Book, sweep: _Sweep) -> list[str]:
-    """Slots whose token could not be read. Returns the reasons of those whose token is not known either."""
+    """Slots whose token could not be read. Returns the reasons of those whose token is not known for certain."""
     unknown = []
     present = {token.resource for token in book.tokens.values()}
-    # What failed goes before what was not reached because of it: the first reason is the one people see.
-    for slot, reason in sorted(sweep.failed.items(), key=lambda failed: ("token", failed[0]) not in book.raw.failed):
-        before = book.known.tokens.get(slot)
+    numbering = _numbering(book)
+    for slot, reason in _failed_first(book, sweep):
+        before = book.known.tokens.get(slot) if numbering is not _Numbering.OTHER else None
         finding = slot in sweep.stated
         if before is None or before.resource in present:
             unknown.append(reason)
-            book.errors += [] if finding else [reason]
+            if not finding:
+                book.fail(SWEEP, reason)
             continue
-        book.errors += [] if finding else [f"{before.resource}: {reason}"]
+        if numbering is _Numbering.UNCERTAIN:
+            unknown.append(reason)
+        if not finding:
+            book.fail(SWEEP, f"{before.resource}: {reason}")
         book.failed[slot] = before
         book.lose(before.resource, reason)
     return unknown
+
+
+def _failed_first(book: Book, sweep: _Sweep) -> list[tuple[int, str]]:
+    """What failed goes before what was not reached because of it: the first reason is the one people see."""
+    return sorted(sweep.failed.items(), key=lambda failed: ("token", failed[0]) not in book.raw.failed)
+
+
+class _Numbering(Enum):
+    """Whether slot numbers still mean what they did in the sweep before."""
+
+    SAME = "same"
+    UNCERTAIN = "uncertain"
+    OTHER = "other"
+
+
+def _numbering(book: Book) -> _Numbering:
+    """Numbers hold within a process; in another one, tokens that were read show whether it numbers its slots alike."""
+    if book.raw.process == book.known.process:
+        return _Numbering.SAME
+    before = book.known.slots()
+    alike = [before[token.key] == slot for slot, token in book.tokens.items() if token.key in before]
+    if not alike:
+        return _Numbering.UNCERTAIN
+    return _Numbering.SAME if all(alike) else _Numbering.OTHER
 
 
 def _read_missing(book: Book, unknown: list[str]) -> None:
@@ -231,11 +297,11 @@ def _read_missing(book: Book, unknown: list[str]) -> None:
     slots = [*book.tokens.values(), *book.failed.values()]
     present = {token.resource: token.identity for token in slots}
     gone = pkcs11_naming.missing(present, book.known.seen, book.watch.tokens)
-    for resource, (identity, _) in gone.items():
+    for resource, (_, is_expected) in gone.items():
         if unknown:
-            fact = book.presence(identity, present=None, reason=unknown[0])
+            fact = book.presence(present=None, expected=is_expected, reason=unknown[0])
         else:
-            fact = book.presence(identity, present=False)
+            fact = book.presence(present=False, expected=is_expected)
         book.add(resource, [fact], book.raw.time)
         book.lose(resource, unknown[0] if unknown else "the token is not present", but=("token_present",))
     book.seen = pkcs11_naming.remember(present, book.known.seen, book.watch.tokens)

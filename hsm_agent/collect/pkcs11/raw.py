@@ -1,10 +1,11 @@
 """The raw result of one poll, as the worker gave it: fit for JSON, for recording and for replay. Pure.
 
     {"module": path, "time": when, "ulong": bytes of a CK_ULONG, "info": CK_INFO, "functions": [vendor functions],
-     "slots": [slot ids] or null if this poll was no sweep,
+     "process": number of the worker whose slot ids these are,
+     "slots": [slot ids] or null if this poll was no sweep (slot ids are those of the last one then),
      "results": [[step, slot, when, [[function, return value, microseconds], …], payload], …],
      "failed": [[step, slot, reason], …]: calls that never came back, or were not reached,
-     "fill": {"bytes": n} or {"error": text} or null, "notes": [worker restarts]}
+     "fill": {"bytes": n, "parts": {folder: n}} or {"error": text} or null, "notes": [worker restarts]}
 
 Structures are hexadecimal, exactly as the module filled them.
 """
@@ -19,6 +20,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.pkcs11 import ha as pkcs11_ha
+from hsm_agent.collect.pkcs11.token import text
 from hsm_agent.worker.names import OK, is_luna_library
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ class Raw:
 
     time: float
     word: int
+    process: int = 0
     manufacturer: str
     functions: frozenset[str]
     slots: tuple[int, ...] | None
@@ -91,7 +94,8 @@ def typed(raw: Mapping[str, Any]) -> Raw:
     return Raw(
         time=raw["time"],
         word=raw["ulong"],
-        manufacturer=info[2:34].rstrip(b" \0").decode("utf-8", "replace"),
+        process=raw.get("process", 0),
+        manufacturer=text(info[2:34]),
         functions=frozenset(raw["functions"]),
         slots=None if raw["slots"] is None else tuple(raw["slots"]),
         results=results,
@@ -99,6 +103,32 @@ def typed(raw: Mapping[str, Any]) -> Raw:
         fill=raw.get("fill"),
         module=raw["module"],
         notes=tuple(raw.get("notes", ())),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """What a module says of itself, and how many slots it has. Texts are empty where it says nothing."""
+
+    cryptoki: str
+    manufacturer: str
+    description: str
+    version: str
+    slots: int
+
+
+def library(raw: object) -> Library:
+    """CK_INFO of a poll's raw result, at its natural alignment."""
+    found: Mapping[str, Any] = raw if isinstance(raw, dict) else {}
+    info, word = bytes.fromhex(found.get("info") or ""), int(found.get("ulong", 8))
+    after_flags = 34 + -34 % word + word
+    end = after_flags + 32
+    return Library(
+        cryptoki=f"{info[0]}.{info[1]:02d}" if info else "",
+        manufacturer=text(info[2:34]),
+        description=text(info[after_flags:end]),
+        version=f"{info[end]}.{info[end + 1]}" if len(info) > end + 1 else "",
+        slots=len(found.get("slots") or ()),
     )
 
 
@@ -110,8 +140,8 @@ def mask(raw: Mapping[str, Any]) -> dict[str, Any]:
     masked["notes"] = []
     masked["failed"] = [[step, slot, "masked"] for step, slot, _ in masked["failed"]]
     _mask_slot_ids(masked)
-    if masked.get("fill") and "error" in masked["fill"]:
-        masked["fill"] = {"error": "masked"}
+    if masked.get("fill"):
+        masked["fill"] = {"error": "masked"} if "error" in masked["fill"] else {"bytes": masked["fill"]["bytes"]}
     pseudonyms: dict[tuple[int, bytes], int] = {}
 
     def number_of(kind: int, name: bytes) -> int:
@@ -126,9 +156,9 @@ def mask(raw: Mapping[str, Any]) -> dict[str, Any]:
             continue
         token = bytearray.fromhex(payload[1])
         for kind, part, stem in ((_LABEL_KIND, _LABEL, b"token-"), (_SERIAL_KIND, _SERIAL, b"serial-")):
-            name = bytes(token[part]).strip(b" \0")
-            if name:
-                token[part] = (stem + b"%d" % number_of(kind, name)).ljust(part.stop - part.start)
+            name = text(bytes(token[part])).encode()
+            pseudonym = stem + b"%d" % number_of(kind, name) if name else b""
+            token[part] = pseudonym.ljust(part.stop - part.start)
         payload[1] = token.hex()
         payload[0] = payload[0] and _masked_slot(payload[0], slot)
     return masked

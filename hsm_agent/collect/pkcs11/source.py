@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
+import re
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -21,8 +22,9 @@ from hsm_agent.collect.pkcs11 import calls, luna_client
 from hsm_agent.collect.pkcs11 import memory as pkcs11_memory
 from hsm_agent.collect.pkcs11.book import Known, Watch
 from hsm_agent.collect.pkcs11.calls import calls_a_day, due_steps, is_incomplete, is_needed, nowhere
-from hsm_agent.collect.pkcs11.fetch import Fetcher, Origin
-from hsm_agent.collect.pkcs11.parse import parse, slots_watched
+from hsm_agent.collect.pkcs11.fetch import Fetcher, Wish
+from hsm_agent.collect.pkcs11.holder import Origin
+from hsm_agent.collect.pkcs11.parse import parse, tokens_watched
 from hsm_agent.collect.pkcs11.raw import mask
 from hsm_agent.collect.pkcs11.rhythm import Group, Rhythm
 from hsm_agent.settings import Glob, Interval, LocalPath, Size, Strict
@@ -33,11 +35,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm_agent.collect.pkcs11.fetched import Fetched
+    from hsm_agent.collect.pkcs11.parse import Parsed
 
 log = logging.getLogger(__name__)
 
 _MANY_RESULTS = 30
 _PARSE_SECONDS = 60.0
+_SLOT_NUMBER = re.compile(r"(?i)(?:slot\s*[:=#]?\s*)?(?:\d{1,2}|0x[\da-f]{1,4})")
 _HURRY_SECONDS = 5.0
 """Rhythm of the audit readings while the store is not empty: it can fill within minutes."""
 
@@ -70,7 +74,7 @@ class Pkcs11Settings(SourceSettings):
     worker_memory: WorkerMemory = MEMORY_BYTES
     tokens: tuple[Glob, ...] = ("*",)
     rediscover_every: Interval = 600.0
-    memory_total: dict[str, Size] = Field(default_factory=dict)
+    memory_total: dict[str, Annotated[Size, Field(gt=0)]] = Field(default_factory=dict)
     sessions_max: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
     sessions_scope: Literal["auto", "token", "application"] = "auto"
     object_store: ObjectStore | None = None
@@ -93,6 +97,9 @@ class Pkcs11Settings(SourceSettings):
         missing = "" if self.module.exists() else " (the file does not exist: the source would be down)"
         yield f"{self.module}{missing}"
         yield f"tokens {', '.join(self.tokens)}"
+        for name in (*self.tokens, *self.memory_total, *self.sessions_max):
+            if _SLOT_NUMBER.fullmatch(name):
+                yield f"warning: {name!r}: tokens are named by label or serial; if a slot is meant, it names none"
         if self.luna == "auto":
             yield from luna_client.warnings(self.module, self.environment, self.tokens)
 
@@ -170,57 +177,54 @@ class Pkcs11Collector:
             await self._fetcher.retire()
             self._known = replace(self._known, unsupported=frozenset())
         due = self._rhythm.due(started)
-        fetched = await self._fetch(due, started + self._settings.timeout)
-        raw = self._fetcher.raw(fetched)
-        # Parsing takes some 0.1 ms a token; many tokens would hold up the loop.
-        many = len(raw["results"]) > _MANY_RESULTS
-        arguments = (raw, self._watch, self._known)
-        work = partial(parse, *arguments)
-        parsed = await self._parsing.call(work, seconds=_PARSE_SECONDS) if many else work()
-        if not parsed.well:
-            others = f" (and {len(parsed.errors) - 1} more)" if len(parsed.errors) > 1 else ""
-            raise SourceFailure(f"no token could be read: {parsed.errors[0]}{others}")
+        wish = self._wish(due, self._known)
+        fetched = await self._fetch(wish, started + self._settings.timeout)
+        raw = self._fetcher.raw(fetched, wish)
+        parsed = await self._parse(raw, self._known)
         self._known = parsed.known
         for remark in parsed.remarks:
             log.warning("source %s: %s", self.name, remark)
         await self._memory.keep(parsed.known.seen)
         self._plan(due, started)
-        if is_incomplete(Group.INVENTORY, fetched.results, fetched.failed, parsed.known.unsupported):
+        if is_incomplete(Group.INVENTORY, raw, parsed.known):
             self._rhythm.again(Group.INVENTORY, started + self._settings.storage_every)
         return Poll(
             readings=parsed.readings,
             next_in=self._rhythm.next_in(loop.time()),
             errors=parsed.errors,
+            standing=parsed.standing,
+            remarks=parsed.remarks,
             slowest_call_seconds=fetched.slowest_microseconds / 1e6 if fetched.calls else None,
             calls=fetched.calls,
             raw=raw,
-            complete=Group.SWEEP in due and not parsed.errors,
+            complete=wish.sweep and not parsed.errors,
             gone=parsed.gone,
         )
 
-    async def _fetch(self, due: frozenset[Group], deadline: float) -> Fetched:
-        fetched = self._fetcher.begin()
-        late: list[int] = []
-        slots = set(self._known.tokens) if self._known else set()
-        if Group.SWEEP in due:
-            await self._fetcher.sweep(fetched, deadline, tokens=slots)
-            late = self._fetcher.late(fetched)
-            slots = self._watched(fetched)
-            if self._settings.object_store is not None:
-                await self._fetcher.fill(fetched, str(self._settings.object_store.directory), deadline)
-        await self._fetcher.steps(fetched, self._extras(due, slots), deadline)
-        if late:
-            await self._fetcher.steps(fetched, [("token", slot) for slot in late], deadline)
-            await self._fetcher.steps(fetched, self._extras(due, self._watched(fetched) - slots), deadline)
-        return fetched
+    async def _parse(self, raw: dict[str, Any], known: Known) -> Parsed:
+        """The readings. Raises SourceFailure if there are none of any watched token."""
+        work = partial(parse, raw, self._watch, known)
+        # Parsing takes some 0.1 ms a token; many tokens would hold up the loop.
+        many = len(raw["results"]) > _MANY_RESULTS
+        parsed = await self._parsing.call(work, seconds=_PARSE_SECONDS) if many else work()
+        if not parsed.well:
+            others = f" (and {len(parsed.errors) - 1} more)" if len(parsed.errors) > 1 else ""
+            raise SourceFailure(f"no token could be read: {parsed.errors[0]}{others}")
+        return parsed
 
-    def _watched(self, fetched: Fetched) -> set[int]:
-        return slots_watched(fetched.results, self._fetcher.word, self._watch.tokens)
+    async def _fetch(self, wish: Wish, deadline: float) -> Fetched:
+        return await self._fetcher.read(wish, deadline)
 
-    def _extras(self, due: frozenset[Group], slots: set[int]) -> list[tuple[str, int]]:
-        """What else is due of these slots and can be asked, most urgent first."""
-        unsupported = self._known.unsupported if self._known else frozenset()
-        return due_steps(due, slots, self._fetcher.functions, unsupported)
+    def _wish(self, due: frozenset[Group], known: Known) -> Wish:
+        """What this poll is to read: slots and tokens in a sweep, and what else is due of the tokens."""
+        store = self._settings.object_store
+        return Wish(
+            sweep=Group.SWEEP in due,
+            find=lambda results: tokens_watched(results, self._fetcher.word, self._watch.tokens),
+            steps=lambda tokens: due_steps(due, tokens, self._fetcher.functions, known.unsupported),
+            known=known.slots(),
+            store=str(store.directory) if store is not None and Group.SWEEP in due else "",
+        )
 
     def _plan(self, due: frozenset[Group], started: float) -> None:
         """Set the rhythms that depend on what was found, then the times of what was done."""
@@ -259,4 +263,5 @@ class Pkcs11Collector:
     def calls_a_day(self) -> Mapping[str, float]:
         """How often each C call is made in a day for one token, at the configured rhythms and an empty audit store."""
         known = self._known or Known()
-        return calls_a_day(self._settings, self._fetcher.functions, nowhere(known.tokens, known.unsupported))
+        unknown = nowhere(known.slots(), known.unsupported)
+        return calls_a_day(self._settings, self._fetcher.functions, unknown)

@@ -16,10 +16,14 @@ from hsm_agent.plain import harmless
 NOT_REPORTED = "the module does not report it"
 NO_LIMIT = "the token has no limit"
 
-CKF_TOKEN_PRESENT = 0x1
+CKF_LOGIN_REQUIRED = 0x4
+CKF_USER_PIN_INITIALIZED = 0x8
+CKF_CLOCK_ON_TOKEN = 0x40
 CKF_TOKEN_INITIALIZED = 0x400
 _USER_PIN = 0x10000
 _SO_PIN = 0x100000
+_NO_CLOCK_SECONDS = 86400
+"""A utcTime that is off by more is taken for a clock's only if the token says that it has one."""
 _PIN_STATES = ("count_low", "final_try", "locked")  # each flag is the one before shifted by one bit
 
 
@@ -57,6 +61,7 @@ class Token:
     sessions: int
     max_rw_sessions: int
     rw_sessions: int
+    max_pin: int
     total_public: int
     free_public: int
     total_private: int
@@ -68,13 +73,20 @@ class Token:
 
     @property
     def initialized(self) -> bool:
-        """Whether somebody has initialised the token; a token that is not has nothing to watch."""
-        return bool(self.flags & CKF_TOKEN_INITIALIZED)
+        """Whether somebody has initialised the token; a token that is not has nothing to watch.
+
+        CKF_TOKEN_INITIALIZED came with version 2.11, and older modules never set it; but whoever has a user PIN was
+        initialised.
+        """
+        return bool(self.flags & (CKF_TOKEN_INITIALIZED | CKF_USER_PIN_INITIALIZED))
 
 
 def text(field: bytes) -> str:
-    """A blank-padded field as text. Malformed UTF-8 and what is not fit to be shown become U+FFFD, never an error."""
-    return harmless(field.rstrip(b" \0").decode("utf-8", "replace"))
+    """A blank-padded field as text. Malformed UTF-8 and what is not fit to be shown become U+FFFD, never an error.
+
+    Some modules end it with a NUL, as C does: what stands behind is whatever was there before, and no text.
+    """
+    return harmless(field.partition(b"\0")[0].strip(b" ").decode("utf-8", "replace"))
 
 
 def _ulong(word: int) -> str:
@@ -97,7 +109,7 @@ def decode_token(data: bytes, word: int) -> Token:
     """Decode CK_TOKEN_INFO; its offsets are the same packed and natural."""
     order = "<" if sys.byteorder == "little" else ">"
     fields = struct.unpack_from(f"{order}32s32s16s16s11{_ulong(word)}4B16s", data)
-    label, manufacturer, model, serial, flags, max_all, all_open, max_rw, rw_open, _, _, *memory = fields[:15]
+    label, manufacturer, model, serial, flags, max_all, all_open, max_rw, rw_open, max_pin, _, *memory = fields[:15]
     return Token(
         label=text(label),
         manufacturer=text(manufacturer),
@@ -108,6 +120,7 @@ def decode_token(data: bytes, word: int) -> Token:
         sessions=all_open,
         max_rw_sessions=max_rw,
         rw_sessions=rw_open,
+        max_pin=max_pin,
         total_public=memory[0],
         free_public=memory[1],
         total_private=memory[2],
@@ -133,22 +146,56 @@ def limit(value: int, word: int) -> int | None:
     return None if value == 0 else count(value, word)
 
 
-def memory_facts(kind: str, total: int | None, free: int | None, given: int | None = None) -> list[Fact]:
-    """Total, free, used and percent. `given` is the operator's own figure where the module has none or a wrong one."""
-    prefix = f"token_memory_{kind}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """How full a memory is, as far as it can be told; `reason` says why it can't."""
+
+    total: int | None
+    free: int | None
+    used: int | None
+    reason: str = ""
+
+    @property
+    def percent(self) -> float | None:
+        """The share of the total that is used; above 100 where more is used than the operator's figure allows for."""
+        return None if self.used is None or not self.total else 100 * self.used / self.total
+
+
+def memory(total: int | None, free: int | None, given: int | None = None) -> Memory:
+    """How full a memory is. `given` is the operator's own figure of its size.
+
+    What is used is what the token reports: its total less what is free. A figure of the operator's is what that is
+    measured against; only where the token reports no total, or less than is free, what is used is taken from it.
+    """
     dummy = total is not None and total <= 1  # 0/0 and 1/1 are real modules' way to say nothing
-    if dummy and free is not None and free <= 1:
-        free = None
-    size = given if given is not None else None if dummy else total
-    why = NOT_REPORTED
-    if size is not None and free is not None and free > size:
-        why = f"{free} bytes free of {size} cannot be"
-        free = None
-        size = given
-    used = None if size is None or free is None else size - free
-    percent = None if used is None or not size else 100 * used / size
-    values = {"total_bytes": size, "free_bytes": free, "used_bytes": used, "used_percent": percent}
-    return [Fact(f"{prefix}_{name}", value, "" if value is not None else why) for name, value in values.items()]
+    reported = None if dummy else total
+    if free is None or (dummy and free <= 1):
+        return Memory(total=given if given is not None else reported, free=None, used=None, reason=NOT_REPORTED)
+    usable = reported is not None and reported >= free
+    size = reported if usable else given
+    if size is None:
+        why = NOT_REPORTED if reported is None else f"{free} bytes free of {reported} cannot be"
+        return Memory(total=None, free=free if reported is None else None, used=None, reason=why)
+    if free > size:
+        return Memory(total=given, free=None, used=None, reason=f"{free} bytes free of {size} cannot be")
+    used = size - free
+    whole = size if given is None else given
+    return Memory(total=whole, free=max(0, whole - used), used=used)
+
+
+def memory_facts(kind: str, total: int | None, free: int | None, given: int | None = None) -> list[Fact]:
+    """Total, free, used and percent."""
+    found = memory(total, free, given)
+    values = {
+        "total_bytes": found.total,
+        "free_bytes": found.free,
+        "used_bytes": found.used,
+        "used_percent": found.percent,
+    }
+    return [
+        Fact(f"token_memory_{kind}_{name}", value, "" if value is not None else found.reason)
+        for name, value in values.items()
+    ]
 
 
 def session_facts(token: Token, *, scope: str, given_max: int | None) -> list[Fact]:
@@ -175,20 +222,33 @@ def _no_limit(reported: int) -> str:
     return NO_LIMIT if reported == 0 else "the module reports no limit"
 
 
-def pin_facts(flags: int) -> list[Fact]:
-    """PIN states of the user and the security officer."""
-    facts = []
-    for prefix, first in (("token_pin", _USER_PIN), ("token_so_pin", _SO_PIN)):
-        states = [bool(flags & (first << step)) for step in range(3)]
-        facts += [Fact(f"{prefix}_{name}", int(on)) for name, on in zip(_PIN_STATES, states, strict=True)]
-        worst = max((step + 1 for step, on in enumerate(states) if on), default=0)
-        facts.append(Fact(f"{prefix}_state", worst))
-    return facts
+def pin_facts(token: Token) -> list[Fact]:
+    """PIN states of the user and the security officer, where there is such a PIN.
+
+    Tokens of key servers in the cloud have none, and show their security officer's as locked for ever.
+    """
+    no_pin = ""
+    if not token.flags & CKF_LOGIN_REQUIRED and not count(token.max_pin, token.word):
+        no_pin = "the token needs no log-in and has no PINs"
+    no_user = "" if token.flags & CKF_USER_PIN_INITIALIZED else "the user PIN is not initialised"
+    states = (("token_pin", _USER_PIN, no_pin or no_user), ("token_so_pin", _SO_PIN, no_pin))
+    return [fact for prefix, first, why in states for fact in _pin_states(prefix, token.flags // first, why)]
 
 
-def clock_fact(utc_time: bytes, at: float) -> Fact:
-    """Token clock minus host clock in whole seconds. CKF_CLOCK_ON_TOKEN is ignored: real modules contradict it."""
-    name = "token_clock_offset_seconds"
+def _pin_states(prefix: str, flags: int, why: str) -> list[Fact]:
+    states = [bool(flags & 1 << step) for step in range(3)]
+    worst = max((step + 1 for step, on in enumerate(states) if on), default=0)
+    values = {**dict(zip(_PIN_STATES, map(int, states), strict=True)), "state": worst}
+    return [Fact(f"{prefix}_{name}", None if why else value, why) for name, value in values.items()]
+
+
+def clock_fact(token: Token, at: float) -> Fact:
+    """Token clock minus host clock in whole seconds.
+
+    utcTime makes sense where CKF_CLOCK_ON_TOKEN is set (section 3.2). Software tokens give the host's time without it,
+    which is well; others give a date of their own making for ever, which is no clock that is off.
+    """
+    name, utc_time = "token_clock_offset_seconds", token.utc_time
     if not utc_time.strip(b" \0"):
         return Fact(name, None, NOT_REPORTED)
     if not (utc_time.isdigit() and utc_time.endswith(b"00")):  # YYYYMMDDhhmmss00, PKCS#11 2.40 section 3.2
@@ -197,4 +257,7 @@ def clock_fact(utc_time: bytes, at: float) -> Fact:
         moment = dt.datetime.strptime(utc_time[:14].decode("ascii"), "%Y%m%d%H%M%S").replace(tzinfo=dt.UTC)
     except ValueError:
         return Fact(name, None, "the module's utcTime is malformed")
-    return Fact(name, calendar.timegm(moment.timetuple()) - int(at))
+    offset = calendar.timegm(moment.timetuple()) - int(at)
+    if abs(offset) > _NO_CLOCK_SECONDS and not token.flags & CKF_CLOCK_ON_TOKEN:
+        return Fact(name, None, f"the token says that it has no clock, and its utcTime is {moment:%Y-%m-%d}")
+    return Fact(name, offset)

@@ -144,6 +144,18 @@ async def test_isolated_failures_are_degraded_and_counted_one_by_one() -> None:
     assert (readings["source_up"].value, readings["source_errors"].value) == (1, 2)
 
 
+async def test_a_failure_that_stands_is_no_new_one_and_leaves_the_source_degraded() -> None:
+    seen = Seen()
+    failing = Poll(readings=(), next_in=1.0, errors=("slot 1: failed",))
+    runner = seen.runner(failing, Poll(readings=(), next_in=1.0, standing=("slot 1: failed",)))
+
+    await runner.once()
+    await runner.once()
+    ((_, _, _), (status, readings, _)) = seen.published
+    assert (status.state, status.failures, status.last_error) == (SourceState.DEGRADED, 1, "slot 1: failed")
+    assert (readings["source_errors"].value, readings["source_failures_total"].value) == (1, 1)
+
+
 async def test_a_bug_in_a_collector_is_logged_with_its_traceback_and_survived(caplog: pytest.LogCaptureFixture) -> None:
     seen = Seen()
     runner = seen.runner(ZeroDivisionError("division by zero"), Poll(readings=(), next_in=1.0))

@@ -66,6 +66,17 @@ async def test_a_token_that_appears_is_seen_by_its_scope(tmp_path: Path) -> None
     assert column(made, TOKEN_SESSIONS, PAYMENTS) == {1: 12, 5: 4}
 
 
+async def test_a_label_that_holds_a_wildcard_can_be_named(tmp_path: Path) -> None:
+    scope: Scope = frozenset({"prod[1]"})
+    present = store()
+    made = await tables(tmp_path, present, EVERYTHING, scope)
+    present.update([reading("token_present", 1, resource="prod[1]"), reading("token_sessions", 4, resource="prod[1]")])
+
+    await made.refresh(["luna-a"], alarms=False)
+
+    assert column(made, TOKEN_SESSIONS, scope) == {5: 4}
+
+
 async def test_a_token_that_loses_its_serial_is_lost_to_the_scope_of_that_serial(tmp_path: Path) -> None:
     scope: Scope = frozenset({"1234567890"})
     present = store()

@@ -67,4 +67,4 @@ def test_an_object_store_is_measured_or_explained(page: int, tmp_path: Path) -> 
     (tmp_path / "a").write_bytes(b"x" * 42)
     done = _run(page, {"do": "fill", "directory": str(tmp_path)}, {"do": "fill", "directory": "/nonexistent"})
 
-    assert _answers(done) == [{"bytes": 42}, {"error": "/nonexistent: No such file or directory"}]
+    assert _answers(done) == [{"bytes": 42, "parts": {}}, {"error": "/nonexistent: No such file or directory"}]

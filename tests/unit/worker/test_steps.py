@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.worker.cryptoki import Module
-from hsm_agent.worker.steps import STEPS, directory_bytes
+from hsm_agent.worker.steps import STEPS, directory_bytes, store_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,3 +28,12 @@ def test_sums_all_files_below_a_directory_and_follows_no_link(tmp_path: Path) ->
 def test_a_missing_directory_is_an_error() -> None:
     with pytest.raises(FileNotFoundError):
         directory_bytes("/nonexistent")
+
+
+def test_a_store_is_told_by_its_folders_as_well(tmp_path: Path) -> None:
+    for name, size in (("one", 300), ("two", 7)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.object").write_bytes(b"x" * size)
+    (tmp_path / "b").write_bytes(b"x" * 20)
+
+    assert store_bytes(str(tmp_path)) == {"bytes": 327, "parts": {"one": 300, "two": 7}}

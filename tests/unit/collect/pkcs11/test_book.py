@@ -1,16 +1,18 @@
 from __future__ import annotations
 
-from hsm_agent.collect.pkcs11.book import Book, Known, TokenSlot, Watch
+from typing import Any
+
+from hsm_agent.collect.pkcs11.book import STORE, SWEEP, Book, Known, TokenSlot, Watch
 from hsm_agent.collect.pkcs11.naming import Identity
 from hsm_agent.collect.pkcs11.raw import typed
 from hsm_agent.collect.pkcs11.token import Fact
 from tests.unit.collect.pkcs11_raws import AT, raw
 
-ALPHA = Identity("alpha", "S1")
+ALPHA, KEY = Identity("alpha", "S1"), ("alpha", "S1", -1)
 
 
-def _book(known: Known | None = None, **watch: tuple[str, ...]) -> Book:
-    return Book(typed(raw()), Watch(source="hsm", **watch), known or Known())  # type: ignore[arg-type] # tokens only
+def _book(known: Known | None = None, **poll: Any) -> Book:
+    return Book(typed(raw(**poll)), Watch(source="hsm"), known or Known())
 
 
 def test_facts_become_readings_of_the_source() -> None:
@@ -33,9 +35,8 @@ def test_what_was_once_read_is_lost_with_its_labels() -> None:
 
 
 def test_presence_says_whether_the_token_is_expected() -> None:
-    assert _book(tokens=("alpha",)).presence(ALPHA, present=False).labels == (("expected", "true"),)
-    assert _book(tokens=("al*",)).presence(ALPHA, present=True).labels == (("expected", "false"),)
-    assert _book().presence(ALPHA, present=None, reason="why") == Fact(
+    assert _book().presence(present=False, expected=True).labels == (("expected", "true"),)
+    assert _book().presence(present=None, expected=False, reason="why") == Fact(
         "token_present", None, "why", (("expected", "false"),)
     )
 
@@ -43,9 +44,9 @@ def test_presence_says_whether_the_token_is_expected() -> None:
 def test_a_failed_slot_keeps_its_token_for_the_next_poll() -> None:
     book = _book()
     book.tokens = {}
-    book.failed[3] = TokenSlot("alpha", ALPHA)
+    book.failed[3] = TokenSlot("alpha", ALPHA, KEY)
 
-    assert book.known_now().tokens == {3: TokenSlot("alpha", ALPHA)}
+    assert book.known_now().tokens == {3: TokenSlot("alpha", ALPHA, KEY)}
 
 
 def test_forgotten_names_leave_no_series() -> None:
@@ -55,3 +56,28 @@ def test_forgotten_names_leave_no_series() -> None:
     book.forgotten.add("alpha")
 
     assert "alpha" not in book.known_now().series
+
+
+def test_what_failed_stands_until_it_is_tried_again() -> None:
+    first = _book()
+    first.tokens = {1: TokenSlot("alpha", ALPHA, KEY)}
+    for topic, error in ((SWEEP, "slot 2 hung"), (("objects", "alpha"), "alpha: no"), (STORE, "store: no")):
+        first.fail(topic, error)
+    audit = _book(first.known_now(), sweep=False)
+    sweep = _book(audit.known_now(), fill={"bytes": 1})
+    sweep.tokens = first.tokens
+
+    assert first.errors() == ("slot 2 hung", "alpha: no", "store: no")
+    assert audit.errors() == ()
+    assert audit.standing() == ("slot 2 hung", "alpha: no", "store: no")
+    assert sweep.standing() == ("alpha: no",)
+
+
+def test_nothing_stands_of_a_token_that_is_gone() -> None:
+    first = _book()
+    first.tokens = {1: TokenSlot("alpha", ALPHA, KEY)}
+    first.fail(("objects", "alpha"), "alpha: no")
+    sweep = _book(first.known_now())
+    sweep.tokens = {}
+
+    assert sweep.standing() == ()

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from hsm_agent.collect.pkcs11.book import Known, TokenSlot
 from hsm_agent.collect.pkcs11.calls import (
     IF_LUNA,
     VENDOR_STEPS,
@@ -13,11 +14,13 @@ from hsm_agent.collect.pkcs11.calls import (
     is_needed,
     nowhere,
 )
+from hsm_agent.collect.pkcs11.naming import Identity
 from hsm_agent.collect.pkcs11.rhythm import Group
 from hsm_agent.collect.pkcs11.source import Pkcs11Settings
 from hsm_agent.worker.luna import OUTPUTS, SETS
 from hsm_agent.worker.steps import STEPS
 
+ONE, TWO = ("one", "1", -1), ("two", "2", -1)
 MINIMAL = {"name": "luna-a", "kind": "pkcs11", "module": "/opt/lib.so"}
 STORE = {"directory": "/var/lib/tokens", "capacity": "2MiB"}
 LUNA = frozenset(step.function for step in VENDOR_STEPS.values())
@@ -122,13 +125,13 @@ def test_what_is_not_there_is_asked_once_by_each_worker_and_never_more_often_tha
     ],
 )
 def test_what_is_due_with_each_rhythm(due: set[Group], names: list[str]) -> None:
-    assert due_steps(due, {3}, LUNA, ()) == [(name, 3) for name in names]
+    assert due_steps(due, [ONE], LUNA, ()) == [(name, ONE) for name in names]
 
 
-def test_steps_go_by_urgency_not_by_slot_and_leave_out_what_a_slot_does_not_know() -> None:
-    steps = due_steps({Group.SWEEP, Group.OBJECTS}, [2, 1], LUNA, {("ha", 1), ("storage", 2)})
+def test_steps_go_by_urgency_not_by_token_and_leave_out_what_makes_no_sense_for_it() -> None:
+    steps = due_steps({Group.SWEEP, Group.OBJECTS}, [ONE, TWO], LUNA, {("ha", ONE), ("storage", TWO)})
 
-    assert steps == [("ha", 2), ("stats", 1), ("stats", 2), ("objects", 2)]
+    assert steps == [("ha", TWO), ("stats", ONE), ("stats", TWO), ("objects", TWO)]
 
 
 def test_a_rhythm_is_needed_while_any_of_its_functions_is_there() -> None:
@@ -136,9 +139,9 @@ def test_a_rhythm_is_needed_while_any_of_its_functions_is_there() -> None:
     assert not is_needed(Group.AUDIT, {"CA_RoleStateGet"})
 
 
-def test_steps_that_no_slot_knows() -> None:
-    assert nowhere([1, 2], {("ha", 1), ("ha", 2), ("stats", 1)}) == {"ha"}
-    assert nowhere([], {("ha", 1)}) == set()
+def test_steps_that_make_sense_for_no_token() -> None:
+    assert nowhere([ONE, TWO], {("ha", ONE), ("ha", TWO), ("stats", ONE)}) == {"ha"}
+    assert nowhere([], {("ha", ONE)}) == set()
 
 
 def _result(step: str, value: int) -> list[Any]:
@@ -159,6 +162,9 @@ def _result(step: str, value: int) -> list[Any]:
 def test_an_inventory_that_failed_in_part_is_incomplete(
     results: list[list[Any]], failed: list[list[Any]], *, incomplete: bool
 ) -> None:
-    unsupported = {("policies", 1)} if results and results[0][3][0][1] == 0x54 else set[tuple[str, int]]()
+    known = Known(
+        tokens={1: TokenSlot("one", Identity("one", "1"), ONE)},
+        unsupported=frozenset({("policies", ONE)} if results and results[0][3][0][1] == 0x54 else ()),
+    )
 
-    assert is_incomplete(Group.INVENTORY, results, failed, unsupported) is incomplete
+    assert is_incomplete(Group.INVENTORY, {"results": results, "failed": failed}, known) is incomplete

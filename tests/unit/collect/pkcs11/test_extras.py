@@ -10,6 +10,7 @@ from hsm_agent.collect.pkcs11.parse import Parsed, parse
 from tests.unit.collect.pkcs11_raws import asked, raw, swept
 
 WATCH = Watch(source="hsm")
+ALPHA = ("alpha", "S1", -1)
 LUNA: dict[str, Any] = {"functions": ["CA_GetFirmwareVersion", "CA_GetTokenStorageInformation", "CA_LogGetStatus"]}
 OPEN, RANDOM, CLOSE = ["C_OpenSession", 0, 1], ["C_GenerateRandom", 0, 1], ["C_CloseSession", 0, 1]
 REFUSED = ["alive", 1, 0.0, [["C_OpenSession", 0xB1, 1]], None]
@@ -45,7 +46,7 @@ def test_a_function_the_slot_does_not_know_is_not_asked_again_and_is_no_error() 
     parsed = _after(swept(1), asked("audit", 1, "CA_LogGetStatus", None, rv=0x54), **LUNA)
 
     assert parsed.errors == ()
-    assert ("audit", 1) in parsed.known.unsupported
+    assert ("audit", ALPHA) in parsed.known.unsupported
     assert not [reading for reading in parsed.readings if reading.metric.startswith("audit_")]
 
 
@@ -168,3 +169,28 @@ def test_whose_object_store_it_is(directory: str, slots: list[list[Any]], resour
 
     assert _read(parsed, "token_storage_used_percent", resource) == 25
     assert _read(parsed, "token_storage_free_bytes", resource) == 750
+
+
+BOTH = [swept(1, serial="005a5a"), swept(2, label="beta", serial="S2"), swept(3, label="gamma", serial="S3")]
+SHARED = Watch(source="hsm", store_directory="/var/lib/softhsm/tokens", store_capacity=1000)
+
+
+def test_a_store_that_serves_several_tokens_is_shared_out_among_them() -> None:
+    parts = {"1b2c-00-5a5a": 150, "9-S2": 80, "lost+found": 20}
+    parsed = _after(*BOTH, watch=SHARED, fill={"bytes": 250, "parts": parts})
+
+    used = [_read(parsed, "token_storage_used_bytes", resource) for resource in ("alpha", "beta", "")]
+    assert used == [150, 80, 250]
+    percent = [_read(parsed, "token_storage_used_percent", resource) for resource in ("alpha", "beta", "")]
+    assert percent == [15, 8, 25]
+    assert {_read(parsed, "token_storage_free_bytes", resource) for resource in ("alpha", "beta", "")} == {750}
+    assert "serial in its name" in _read(parsed, "token_storage_used_bytes", "gamma")
+
+
+def test_a_shared_store_that_cannot_be_read_is_unavailable_for_each() -> None:
+    parsed = _after(*BOTH, watch=SHARED, fill={"error": "gone"})
+
+    assert {_read(parsed, "token_storage_used_percent", resource) for resource in ("alpha", "beta", "gamma", "")} == {
+        "gone"
+    }
+    assert parsed.errors == ("object_store: gone",)

@@ -12,18 +12,43 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.pkcs11.fetch import Fetcher, Origin
+from hsm_agent.collect.pkcs11.fetch import Fetcher, Wish
+from hsm_agent.collect.pkcs11.holder import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
+
+    from hsm_agent.collect.pkcs11.naming import Key
 
 FAKE = str(Path(__file__).resolve().parents[3] / "fakes" / "pkcs11_worker.py")
 LOADED = {"functions": [], "ulong": 8, "info": "", "calls": [["C_Initialize", 0, 100]]}
-FINE = ["slot", "token"]
+
+
+def _fine(name: str) -> list[str]:
+    return ["slot", name]
 
 
 def _failed(value: int) -> dict[str, Any]:
     return {"calls": [["C_GetSlotInfo", 0, 1], ["C_GetTokenInfo", value, 2]], "payload": ["slot", None]}
+
+
+def _key(name: str) -> Key:
+    return (name, "", -1)
+
+
+def _find(results: Iterable[list[Any]]) -> dict[Key, int]:
+    return {_key(payload[1]): slot for _, slot, _, _, payload in results if payload[1] is not None}
+
+
+def _wish(*steps: str, sweep: bool = True, store: str = "", **known: int) -> Wish:
+    """Those steps of every token that is found; `known` are the last sweep's tokens."""
+    return Wish(
+        sweep=sweep,
+        find=_find,
+        steps=lambda tokens: [(step, token) for step in steps for token in tokens],
+        known={_key(name): slot for name, slot in known.items()},
+        store=store,
+    )
 
 
 @contextlib.asynccontextmanager
@@ -44,91 +69,163 @@ def _deadline(seconds: float = 1.5) -> float:
     return asyncio.get_running_loop().time() + seconds
 
 
-async def test_a_sweep_brings_all_slots_and_counts_the_calls(tmp_path: Path) -> None:
-    async with _fetcher(tmp_path, **{"token/1": FINE, "token/2": FINE}) as fetcher:
-        fetched = fetcher.begin()
-        await fetcher.sweep(fetched, _deadline())
-        raw = fetcher.raw(fetched)
+async def _read(fetcher: Fetcher, wish: Wish, seconds: float = 1.5) -> dict[str, Any]:
+    return fetcher.raw(await fetcher.read(wish, _deadline(seconds)), wish)
 
-    assert [(result[0], result[1]) for result in fetched.results] == [("token", 1), ("token", 2)]
+
+def _answered(raw: dict[str, Any]) -> list[tuple[str, int]]:
+    return [(result[0], result[1]) for result in raw["results"]]
+
+
+async def test_a_sweep_brings_all_slots_and_counts_the_calls(tmp_path: Path) -> None:
+    async with _fetcher(tmp_path, **{"token/1": _fine("a"), "token/2": _fine("b")}) as fetcher:
+        fetched = await fetcher.read(_wish(), _deadline())
+        raw = fetcher.raw(fetched, _wish())
+
+    assert _answered(raw) == [("token", 1), ("token", 2)]
     assert fetched.calls == {"C_Initialize": 1, "C_GetSlotList": 1, "call": 2}
     assert fetched.slowest_microseconds == 100
-    assert (raw["module"], raw["slots"], raw["failed"]) == ("/m.so", [1, 2], [])
+    assert (raw["module"], raw["slots"], raw["failed"], raw["process"]) == ("/m.so", [1, 2], [], 1)
 
 
 async def test_a_slot_that_hangs_costs_itself_and_is_asked_last_next_time(tmp_path: Path) -> None:
-    async with _fetcher(tmp_path, **{"token/1": "hang", "token/2": FINE, "token/3": FINE}) as fetcher:
-        fetched = fetcher.begin()
-        await fetcher.sweep(fetched, _deadline())
-        again = fetcher.begin()
-        await fetcher.sweep(again, _deadline())
+    script = {"token/1": "hang", "token/2": _fine("b"), "token/3": _fine("c"), "alive/2": [0], "alive/3": [0]}
+    async with _fetcher(tmp_path, **script) as fetcher:
+        first = await _read(fetcher, _wish("alive"))
+        again = await _read(fetcher, _wish("alive"))
+        suspected = fetcher.suspects("token")
 
-        assert [result[1] for result in fetched.results] == [2, 3]
-        assert [(step, slot) for step, slot, _ in fetched.failed] == [("token", 1)]
-        assert fetched.failed[0][2].startswith("call of token on slot 1 did not return within")
-        assert [result[1] for result in again.results] == [2, 3]
-        assert again.failed == []
-        assert fetcher.late(again) == [1]
-        assert fetcher.suspects("token")
+    for raw in (first, again):
+        assert _answered(raw) == [("token", 2), ("token", 3), ("alive", 2), ("alive", 3)]
+        ((step, slot, reason),) = raw["failed"]
+        assert (step, slot) == ("token", 1)
+        assert reason.startswith("call of token on slot 1 did not return within")
+    assert first["process"] < again["process"]
+    assert suspected
 
 
 async def test_a_crash_takes_only_its_own_step_and_a_suspect_that_is_well_again_is_none(tmp_path: Path) -> None:
-    script = {"token/1": FINE, "token/2": {"once": "die", "then": FINE}, "token/3": FINE}
-    async with _fetcher(tmp_path, **script) as fetcher:
-        fetched = fetcher.begin()
-        await fetcher.sweep(fetched, _deadline())
-        assert sorted(result[1] for result in fetched.results) == [1, 3]
-        assert "killed by SIGKILL in call of token on slot 2" in fetched.failed[0][2]
+    script = {"token/1": _fine("a"), "token/2": _fine("b"), "audit/1": "die", "audit/2": [7]}
+    async with _fetcher(tmp_path, **script, **{"alive/1": {"once": "die", "then": [0]}, "alive/2": [0]}) as fetcher:
+        raw = await _read(fetcher, _wish("audit", "alive"))
+        before = fetcher.suspects("alive")
+        await _read(fetcher, _wish("alive"))
+        after = fetcher.suspects("alive")
 
-        more = fetcher.begin()
-        await fetcher.steps(more, [("token", 2)], _deadline())
-        assert not fetcher.suspects("token")
+    assert sorted(_answered(raw)) == [("alive", 2), ("audit", 2), ("token", 1), ("token", 2)]
+    assert sorted((step, slot) for step, slot, _ in raw["failed"]) == [("alive", 1), ("audit", 1)]
+    assert "killed by SIGKILL in call of audit on slot 1" in {step: why for step, _, why in raw["failed"]}["audit"]
+    assert (before, after) == (True, False)
+
+
+async def test_a_slot_that_crashed_is_tried_once_more_in_the_next_process(tmp_path: Path) -> None:
+    script = {"token/1": _fine("a"), "token/2": {"once": "die", "then": _fine("b")}}
+    async with _fetcher(tmp_path, **script) as fetcher:
+        raw = await _read(fetcher, _wish())
+
+    assert sorted(_answered(raw)) == [("token", 1), ("token", 2)]
+    assert raw["failed"] == []
+
+
+async def test_a_slot_that_crashes_for_ever_costs_two_processes_then_one(tmp_path: Path) -> None:
+    async with _fetcher(tmp_path, **{"token/1": _fine("a"), "token/2": "die"}) as fetcher:
+        first = await fetcher.read(_wish(), _deadline())
+        second = await fetcher.read(_wish(), _deadline())
+
+    assert (first.restarts, second.restarts) == (2, 1)
+    assert [len(each.results) for each in (*first.listings, *second.listings)] == [1, 1, 1]
+
+
+RENUMBERED: dict[str, Any] = {
+    "slots": {"once": {"slots": [1, 2], "calls": []}, "then": {"slots": [2, 3], "calls": []}},
+    "token/1": _fine("a"),
+    "token/2": {"once": _fine("b"), "then": _fine("a")},
+    "token/3": _fine("b"),
+}
+
+
+async def test_what_is_left_is_asked_of_the_token_in_whatever_slot_the_next_process_has_it(tmp_path: Path) -> None:
+    script = {"audit/1": [11], "audit/2": "die", "alive/1": [66], "alive/2": [10], "alive/3": [20]}
+    async with _fetcher(tmp_path, **RENUMBERED, **script) as fetcher:
+        raw = await _read(fetcher, _wish("audit", "alive"))
+
+    assert raw["slots"] == [2, 3]
+    found = {(step, slot): payload for step, slot, _, _, payload in raw["results"]}
+    assert found == {
+        ("token", 2): _fine("a"), ("token", 3): _fine("b"), ("audit", 2): [11], ("alive", 2): [10], ("alive", 3): [20]
+    }  # fmt: skip
+    assert [(step, slot) for step, slot, _ in raw["failed"]] == [("audit", 3)]
+
+
+async def test_between_sweeps_a_fresh_process_is_asked_for_its_slots_first(tmp_path: Path) -> None:
+    async with _fetcher(tmp_path, **RENUMBERED, **{"audit/2": [10], "audit/3": [20]}) as fetcher:
+        sweep = await _read(fetcher, _wish())
+        await fetcher.retire()
+        audit = await _read(fetcher, _wish("audit", sweep=False, a=1, b=2))
+        same = await fetcher.read(_wish("audit", sweep=False, a=1, b=2), _deadline())
+
+    assert sweep["slots"] == [1, 2]
+    assert audit["slots"] is None
+    assert {(slot, *payload) for _, slot, _, _, payload in audit["results"]} == {(1, 10), (2, 20)}
+    assert same.listings == []
+    assert same.calls == {"call": 2}
+
+
+async def test_between_sweeps_nobody_waits_for_a_slot_that_hung(tmp_path: Path) -> None:
+    script = {"token/1": _fine("a"), "token/2": "hang", "audit/1": [1]}
+    async with _fetcher(tmp_path, **script) as fetcher:
+        await _read(fetcher, _wish())
+        began = asyncio.get_running_loop().time()
+        audit = await _read(fetcher, _wish("audit", sweep=False, a=1, b=2), 5)
+        took = asyncio.get_running_loop().time() - began
+
+    assert _answered(audit) == [("audit", 1)]
+    assert audit["failed"] == []
+    assert took < 2
 
 
 async def test_an_old_worker_that_dies_has_a_successor_in_the_same_poll(tmp_path: Path) -> None:
-    async with _fetcher(tmp_path, **{"token/1": FINE, "alive/1": {"once": "exit", "then": [0]}}) as fetcher:
-        await fetcher.sweep(fetcher.begin(), _deadline())
-        fetched = fetcher.begin()
-        await fetcher.steps(fetched, [("alive", 1)], _deadline())
+    async with _fetcher(tmp_path, **{"token/1": _fine("a"), "alive/1": {"once": "exit", "then": [0]}}) as fetcher:
+        await _read(fetcher, _wish())
+        raw = await _read(fetcher, _wish("alive", sweep=False, a=1))
 
-    assert [result[4] for result in fetched.results] == [[0]]
-    assert fetched.failed == []
-    assert "exit code 4" in fetched.notes[0]
-    assert "it said: last words; a fresh worker went on" in fetched.notes[0]
+    assert [result[4] for result in raw["results"]] == [[0]]
+    assert raw["failed"] == []
+    assert "exit code 4" in raw["notes"][0]
+    assert "it said: last words; a fresh worker went on" in raw["notes"][0]
 
 
 @pytest.mark.parametrize("value", [0x190, 2**64 - 1, 2**32 - 1])
 async def test_a_value_after_which_nothing_works_gets_a_fresh_worker(tmp_path: Path, value: int) -> None:
-    async with _fetcher(tmp_path, **{"token/1": FINE, "audit/1": {"once": _failed(value), "then": [1]}}) as fetcher:
-        await fetcher.sweep(fetcher.begin(), _deadline())
+    async with _fetcher(
+        tmp_path, **{"token/1": _fine("a"), "audit/1": {"once": _failed(value), "then": [1]}}
+    ) as fetcher:
+        await _read(fetcher, _wish())
         before = fetcher.pids()
-        fetched = fetcher.begin()
-        await fetcher.steps(fetched, [("audit", 1)], _deadline())
+        raw = await _read(fetcher, _wish("audit", sweep=False, a=1))
 
-        assert [result[4] for result in fetched.results] == [[1]]
+        assert [result[4] for result in raw["results"]] == [[1]]
         assert fetcher.pids() != before
 
 
 async def test_all_slots_failing_in_an_old_worker_is_tried_once_more_in_a_fresh_one(tmp_path: Path) -> None:
-    script = {"token/1": {"once": FINE, "then": _failed(0x30)}, "token/2": FINE}
+    script = {"token/1": {"once": _fine("a"), "then": _failed(0x30)}, "token/2": ["slot", None]}
     async with _fetcher(tmp_path, **script) as fetcher:
-        first = fetcher.begin()
-        await fetcher.sweep(first, _deadline())
-        second = fetcher.begin()
+        await _read(fetcher, _wish())
+        before = fetcher.pids()
         with pytest.raises(SourceFailure, match="CKR_DEVICE_ERROR"):
-            await fetcher.sweep(second, _deadline(), tokens={1})
+            await fetcher.read(_wish(a=1), _deadline())
 
-    assert second.restarts == 1
-    assert "fresh worker" in second.notes[0]
+        assert before != ()
+        assert fetcher.pids() == ()
 
 
 @pytest.mark.parametrize("value", [0x3, 0x32, 0xE0, 0xE1])
 async def test_tokens_that_are_gone_are_no_failure_of_the_module(tmp_path: Path, value: int) -> None:
     async with _fetcher(tmp_path, **{"token/1": _failed(value)}) as fetcher:
-        fetched = fetcher.begin()
-        await fetcher.sweep(fetched, _deadline())
+        raw = await _read(fetcher, _wish())
 
-    assert len(fetched.results) == 1
+    assert len(raw["results"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -142,67 +239,110 @@ async def test_tokens_that_are_gone_are_no_failure_of_the_module(tmp_path: Path,
         ({"slots": {"stage": "C_GetSlotList", "rv": 5, "calls": []}}, "C_GetSlotList returned CKR_GENERAL_ERROR"),
     ],
 )
+@pytest.mark.parametrize("sweep", [True, False], ids=["sweep", "between sweeps"])
 async def test_what_prevents_every_reading_is_a_failure_of_the_source(
-    tmp_path: Path, script: dict[str, Any], text: str
+    tmp_path: Path, script: dict[str, Any], text: str, *, sweep: bool
 ) -> None:
-    async with _fetcher(tmp_path, **{"token/1": FINE, **script}) as fetcher:
+    async with _fetcher(tmp_path, **{"token/1": _fine("a"), **script}) as fetcher:
         with pytest.raises(SourceFailure, match=text):
-            await fetcher.sweep(fetcher.begin(), _deadline(0.6))
+            await fetcher.read(_wish("audit", sweep=sweep, a=1), _deadline(0.6))
         assert fetcher.pids() == ()
 
 
-async def test_a_module_that_crashes_for_ever_is_given_up_for_this_poll(tmp_path: Path) -> None:
-    steps = [("audit", slot) for slot in range(20)]
-    script = {"token/1": FINE, **{f"audit/{slot}": "die" for slot in range(20)}}
-    async with _fetcher(tmp_path, **script) as fetcher:
-        fetched = fetcher.begin()
-        await fetcher.sweep(fetched, _deadline(5))
-        await fetcher.steps(fetched, steps, _deadline(5))
+async def test_a_module_that_crashes_for_ever_is_given_up_for_this_poll_and_nothing_goes_unsaid(tmp_path: Path) -> None:
+    tokens = {f"token/{slot}": _fine(f"t{slot}") for slot in range(20)}
+    async with _fetcher(tmp_path, **tokens, **{f"audit/{slot}": "die" for slot in range(20)}) as fetcher:
+        fetched = await fetcher.read(_wish("audit"), _deadline(5))
+        raw = fetcher.raw(fetched, _wish("audit"))
 
-    assert len(fetched.failed) == 5
-    assert len(fetched.results) == 1
+    assert fetched.restarts == 5
+    assert len(raw["results"]) == 20
+    reasons = [reason for _, _, reason in raw["failed"]]
+    assert len(reasons) == 20
+    assert sum(reason.startswith("the module was killed by SIGKILL") for reason in reasons) == 5
+    assert sum(reason.startswith("not reached in time, because the module was killed") for reason in reasons) == 15
 
 
 async def test_a_module_that_cannot_be_loaded_again_leaves_what_was_read(tmp_path: Path) -> None:
-    script = {"load": {"once": LOADED, "then": {"stage": "C_Initialize", "rv": 5}}, "token/1": FINE, "audit/1": "die"}
-    async with _fetcher(tmp_path, **script) as fetcher:
-        fetched = fetcher.begin()
-        await fetcher.sweep(fetched, _deadline())
-        await fetcher.steps(fetched, [("audit", 1), ("alive", 1)], _deadline())
+    script = {
+        "load": {"once": LOADED, "then": {"stage": "C_Initialize", "rv": 5}},
+        "audit/1": "die",
+        "fill": {"bytes": 1},
+    }
+    async with _fetcher(tmp_path, **{"token/1": _fine("a"), **script}) as fetcher:
+        raw = await _read(fetcher, _wish("audit", "alive"))
 
-    assert [result[0] for result in fetched.results] == ["token"]
-    assert "killed by SIGKILL" in fetched.failed[0][2]
-    assert "C_Initialize returned" in fetched.failed[1][2]
+    assert _answered(raw) == [("token", 1)]
+    reasons = {step: reason for step, _, reason in raw["failed"]}
+    assert "killed by SIGKILL" in reasons["audit"]
+    assert "C_Initialize returned" in reasons["alive"]
+
+
+async def test_a_module_that_cannot_be_loaded_again_before_anything_was_read_says_both(tmp_path: Path) -> None:
+    script = {"load": {"once": LOADED, "then": {"stage": "C_Initialize", "rv": 5}}, "token/1": "die"}
+    async with _fetcher(tmp_path, **script) as fetcher:
+        with pytest.raises(SourceFailure, match=r"^the module was killed by SIGKILL .*; then C_Initialize returned"):
+            await fetcher.read(_wish(), _deadline())
 
 
 async def test_an_object_store_that_hangs_is_its_own_failure(tmp_path: Path) -> None:
-    async with _fetcher(tmp_path, **{"token/1": FINE, "fill": "hang"}) as fetcher:
-        fetched = fetcher.begin()
-        await fetcher.sweep(fetched, _deadline())
-        await fetcher.fill(fetched, "/store", _deadline(0.5))
+    async with _fetcher(tmp_path, **{"token/1": _fine("a"), "fill": "hang", "audit/1": [1]}) as fetcher:
+        raw = await _read(fetcher, _wish("audit", store="/store"), 0.9)
 
-    assert fetched.fill is not None
-    assert "call of fill did not return" in fetched.fill["error"]
+    assert "call of fill did not return" in raw["fill"]["error"]
+    assert _answered(raw) == [("token", 1), ("audit", 1)]
+
+
+async def test_a_store_that_was_not_reached_says_so(tmp_path: Path) -> None:
+    async with _fetcher(tmp_path, **{"token/1": "hang", "fill": {"bytes": 1}}) as fetcher:
+        raw = await _read(fetcher, _wish(store="/store"), 0.3)
+
+    assert raw["fill"]["error"].startswith("not reached in time, because call of token on slot 1 did not return")
 
 
 async def test_answers_of_a_cancelled_poll_are_not_taken_for_the_next_one_s(tmp_path: Path) -> None:
-    async with _fetcher(tmp_path, **{"token/1": FINE, "token/2": {"once": "hang", "then": FINE}}) as fetcher:
+    async with _fetcher(
+        tmp_path, **{"token/1": _fine("a"), "token/2": {"once": "hang", "then": _fine("b")}}
+    ) as fetcher:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
-                await fetcher.sweep(fetcher.begin(), _deadline(30))
-        fetched = fetcher.begin()
-        await fetcher.sweep(fetched, _deadline())
+                await fetcher.read(_wish(), _deadline(30))
+        raw = await _read(fetcher, _wish())
 
-    assert [result[1] for result in fetched.results] == [1, 2]
+    assert _answered(raw) == [("token", 1), ("token", 2)]
 
 
 async def test_retiring_ends_the_worker_and_the_next_poll_has_another(tmp_path: Path) -> None:
-    async with _fetcher(tmp_path, **{"token/1": FINE}) as fetcher:
-        await fetcher.sweep(fetcher.begin(), _deadline())
+    async with _fetcher(tmp_path, **{"token/1": _fine("a")}) as fetcher:
+        await _read(fetcher, _wish())
         before = fetcher.pids()
         await fetcher.retire()
         assert fetcher.pids() == ()
         assert fetcher.age(_deadline()) == 0.0
-        await fetcher.sweep(fetcher.begin(), _deadline())
+        await _read(fetcher, _wish())
 
         assert fetcher.pids() not in {(), before}
+
+
+async def test_what_is_not_there_any_more_is_no_suspect(tmp_path: Path) -> None:
+    listed = {"once": {"slots": [1, 2], "calls": []}, "then": {"slots": [1], "calls": []}}
+    script = {"slots": listed, "token/1": _fine("a"), "token/2": "die", "audit/1": {"once": "die", "then": [1]}}
+    async with _fetcher(tmp_path, **script) as fetcher:
+        await fetcher.read(_wish("audit"), _deadline())
+        crashed = [fetcher.suspects(step) for step in ("token", "audit")]
+        await fetcher.read(_wish("audit", a=1), _deadline())
+        here = [fetcher.suspects(step) for step in ("token", "audit")]
+
+    assert crashed == [False, True]
+    assert here == [False, False]
+
+
+async def test_a_token_that_went_takes_its_suspicion_along(tmp_path: Path) -> None:
+    script = {"token/1": _fine("a"), "token/2": {"once": _fine("b"), "then": ["slot", None]}, "audit/2": "die"}
+    async with _fetcher(tmp_path, **script, **{"audit/1": [1]}) as fetcher:
+        await fetcher.read(_wish("audit"), _deadline())
+        crashed = fetcher.suspects("audit")
+        await fetcher.read(_wish("audit"), _deadline())
+
+        assert crashed
+        assert not fetcher.suspects("audit")

@@ -13,6 +13,7 @@ from tests.unit.collect.pkcs11_raws import asked, raw, swept
 
 WATCH = Watch(source="hsm", capabilities="all", policies=(12,))
 FUNCTIONS = sorted({step.function for step in VENDOR_STEPS.values()})
+ALPHA = ("alpha", "S1", -1)
 PAIRS = ("capabilities", "policies", "token_policies")
 
 
@@ -58,7 +59,7 @@ def test_a_role_the_partition_does_not_have_is_no_reading_and_not_asked_again() 
     parsed = _after(swept(1), _answer("role_so", [1, 3]), _answer("role_crypto_user", None, rv=0x103))
 
     assert _all(parsed, "token_login_attempts_left") == {(("role", "so"),): 3}
-    assert ("role_crypto_user", 1) in parsed.known.unsupported
+    assert ("role_crypto_user", ALPHA) in parsed.known.unsupported
     assert parsed.errors == ()
 
 
@@ -112,7 +113,7 @@ def test_a_slot_that_is_no_group_has_no_such_readings(rv: int) -> None:
     parsed = _after(swept(1), _answer("ha", None, rv=rv))
 
     assert parsed.errors == ()
-    assert ("ha", 1) in parsed.known.unsupported
+    assert ("ha", ALPHA) in parsed.known.unsupported
     assert not [reading for reading in parsed.readings if reading.metric.startswith("ha_")]
 
 
@@ -121,7 +122,7 @@ def test_a_group_of_nobody_is_one_only_if_it_calls_itself_one() -> None:
     virtual = _after(swept(1, model="LunaVirtual"), _answer("ha", young({})))
 
     assert not _all(plain, "ha_members_up")
-    assert ("ha", 1) in plain.known.unsupported
+    assert ("ha", ALPHA) in plain.known.unsupported
     assert _one(virtual, "ha_members_up") == 0
 
 
@@ -154,7 +155,7 @@ def test_a_refusal_is_a_reason_and_no_failure(step: str, rv: int) -> None:
     again = _after(swept(1), _answer(step, None, rv=rv), known=parsed.known)
 
     assert parsed.errors == ()
-    assert (step, 1) in parsed.known.unsupported
+    assert (step, ALPHA) in parsed.known.unsupported
     assert (len(parsed.remarks), len(again.remarks)) == (1, 0)
     reasons = {reading.reason for reading in parsed.readings if reading.reason.startswith("CA_")}
     assert len(reasons) == 1
@@ -166,7 +167,7 @@ def test_what_has_to_be_told_is_a_failure_even_when_it_is_refused(step: str) -> 
     parsed = _after(swept(1), _answer(step, None, rv=0x8000001A))
 
     assert len(parsed.errors) == 1
-    assert (step, 1) not in parsed.known.unsupported
+    assert (step, ALPHA) not in parsed.known.unsupported
 
 
 def test_a_function_that_is_gone_makes_what_it_brought_unavailable() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hsm_agent.collect.pkcs11.book import Known, Watch
 from hsm_agent.collect.pkcs11.naming import Identity
-from hsm_agent.collect.pkcs11.parse import Parsed, parse, session_scope, slots_watched
+from hsm_agent.collect.pkcs11.parse import Parsed, parse, session_scope, tokens_watched
 from hsm_agent.metrics import METRICS
 from tests.unit.collect.pkcs11_raws import ALL_ONES, asked, info_hex, raw, swept
 
@@ -77,8 +77,8 @@ def test_every_metric_is_in_the_catalogue_and_no_reading_is_both_or_neither(name
     assert len({reading.series for reading in parsed.readings}) == len(parsed.readings)
 
 
-def test_figures_of_the_operator_are_found_by_label_or_serial() -> None:
-    watch = Watch(source="hsm", memory_total={"alpha": 1000}, sessions_max={"S1": 10})
+def test_figures_of_the_operator_are_found_by_label_or_serial_before_any_glob() -> None:
+    watch = Watch(source="hsm", memory_total={"*": 500, "alpha": 1000}, sessions_max={"S1": 10, "S*": 20})
     parsed = parse(raw(swept(1, free_private=400, sessions=5)), watch, Known())
 
     assert _value(parsed, "alpha", "token_memory_private_used_percent") == 60
@@ -162,12 +162,86 @@ def test_a_full_log_is_a_finding_of_the_token_not_a_failure_of_the_source() -> N
 
 def test_a_token_that_comes_back_under_another_name_leaves_nothing_stale() -> None:
     before = parse(raw(swept(1)), WATCH, Known())
-    joined = parse(raw(swept(1), swept(2, serial="S2")), WATCH, before.known)
-    later = parse(raw(swept(1), swept(2, serial="S2")), WATCH, joined.known)
+    renamed = parse(raw(swept(1, label="omega")), WATCH, before.known)
+    later = parse(raw(swept(1, label="omega")), WATCH, renamed.known)
 
-    assert (before.gone, joined.gone, later.gone) == ((), ("alpha",), ())
-    assert {reading.resource for reading in joined.readings} == {"S1", "S2"}
-    assert {reading.resource for reading in later.readings} == {"S1", "S2"}
+    assert (before.gone, renamed.gone, later.gone) == ((), ("alpha",), ())
+    assert {reading.resource for reading in renamed.readings} == {"omega"}
+    assert set(later.known.seen) == {"omega"}
+
+
+def test_the_token_known_first_keeps_its_label_and_is_missed_by_it() -> None:
+    alone = parse(raw(swept(1)), WATCH, Known())
+    joined = parse(raw(swept(0, serial="S0"), swept(1)), WATCH, alone.known)
+    restarted = Known(seen=joined.known.seen)
+    pulled = parse(raw(swept(1, serial="S0")), WATCH, restarted)
+
+    assert joined.known.seen == {"alpha": Identity("alpha", "S1"), "S0": Identity("alpha", "S0")}
+    assert joined.gone == ()
+    assert _value(pulled, "alpha", "token_present") == 0
+    assert _value(pulled, "S0", "token_present") == 1
+
+
+def test_numbers_of_another_process_that_mean_other_tokens_put_no_blame_on_them() -> None:
+    before = parse(raw(swept(1), swept(2, label="beta", serial="S2"), process=1), WATCH, Known())
+    failed = [["token", 1, "it hung"]]
+    parsed = parse(raw(swept(2), failed=failed, process=2), WATCH, before.known)
+
+    assert parsed.errors == ("it hung",)
+    assert _value(parsed, "alpha", "token_present") == 1
+    assert _find(parsed, "beta", "token_present").reason == "it hung"
+
+
+def test_nobody_is_declared_gone_by_a_number_of_another_process_alone() -> None:
+    before = parse(raw(swept(1), swept(2, label="beta", serial="S2"), process=1), WATCH, Known())
+    failed = [["token", 1, "it hung"]]
+    same = parse(raw(failed=failed, process=1), WATCH, before.known)
+    other = parse(raw(failed=failed, process=2), WATCH, before.known)
+
+    assert _find(other, "alpha", "token_present").reason == "it hung"
+    assert _find(other, "beta", "token_present").reason == "it hung"
+    assert _value(same, "beta", "token_present") == 0
+
+
+def test_a_process_that_numbers_its_slots_as_the_one_before_is_believed() -> None:
+    tokens = [swept(1), swept(2, label="beta", serial="S2"), swept(3, label="gamma", serial="S3")]
+    before = parse(raw(*tokens, process=1), WATCH, Known())
+    parsed = parse(raw(tokens[1], failed=[["token", 1, "it hung"]], process=2), WATCH, before.known)
+
+    assert parsed.errors == ("alpha: it hung",)
+    assert _value(parsed, "gamma", "token_present") == 0
+
+
+def test_a_glob_that_names_no_token_is_told_once_and_again_when_its_token_was_there_and_left() -> None:
+    watch = Watch(source="hsm", tokens=("al*", "tset*", "vault"))
+    first = parse(raw(swept(1)), watch, Known())
+    second = parse(raw(swept(1)), watch, first.known)
+    blind = parse(raw(swept(1), failed=[["token", 2, "it hung"]]), watch, Known())
+
+    assert first.remarks == (
+        "'tset*' in `tokens` names no token; the module shows alpha (S1)",
+        "'vault' in `tokens` names no token; the module shows alpha (S1)",
+    )
+    assert second.remarks == blind.remarks == ()
+
+
+def test_figures_of_the_operator_for_nobody_are_told() -> None:
+    watch = Watch(source="hsm", memory_total={"0": 1000, "alpha": 1000}, sessions_max={"al*": 9})
+
+    assert parse(raw(swept(1)), watch, Known()).remarks == (
+        "'0' in `memory_total` names no token; the module shows alpha (S1)",
+    )
+
+
+def test_failures_stand_while_other_things_are_read() -> None:
+    failed = [["token", 2, "it hung"]]
+    sweep = parse(raw(swept(1), failed=failed), WATCH, Known())
+    audit = parse(raw(asked("alive", 1, "C_OpenSession", [0]), sweep=False), WATCH, sweep.known)
+    well = parse(raw(swept(1)), WATCH, audit.known)
+
+    assert (sweep.errors, sweep.standing) == (("it hung",), ())
+    assert (audit.errors, audit.standing) == ((), ("it hung",))
+    assert (well.errors, well.standing) == ((), ())
 
 
 def test_a_name_is_not_given_up_while_its_token_may_be_in_a_slot_that_fails() -> None:
@@ -194,8 +268,8 @@ def test_a_module_that_shows_nothing_to_watch_says_so() -> None:
     others = parse(raw(swept(1)), Watch(source="hsm", tokens=("x*",)), Known())
     missing = parse(raw(), Watch(source="hsm", tokens=("vault",)), Known())
 
-    assert nothing.errors == others.errors
-    assert nothing.errors[0].startswith("no token is watched")
+    assert nothing.errors == ("no token is watched: the module shows no initialised token, none that `tokens` names",)
+    assert others.errors == ("no token is watched: the module shows alpha (S1), none that `tokens` names",)
     assert nothing.well
     assert missing.errors == ()
 
@@ -216,10 +290,10 @@ def test_an_uninitialised_token_is_neither_watched_nor_missed() -> None:
     assert not [reading for reading in after.readings if reading.metric == "token_present"]
 
 
-def test_slots_watched_are_the_initialised_ones_that_match() -> None:
+def test_tokens_watched_are_the_initialised_ones_that_match() -> None:
     results = [swept(1), swept(2, label="beta", serial="S2"), swept(3, label="alpine", flags=0), swept(4, rv=0x30)]
 
-    assert slots_watched(results, 8, ["al*"]) == {1}
+    assert tokens_watched(results, 8, ["al*"]) == {("alpha", "S1", -1): 1}
 
 
 @pytest.mark.parametrize(

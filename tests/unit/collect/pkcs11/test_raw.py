@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import struct
+
+import pytest
 
 from hsm_agent.collect.pkcs11.book import Known, Watch
 from hsm_agent.collect.pkcs11.parse import parse
-from hsm_agent.collect.pkcs11.raw import mask, typed
+from hsm_agent.collect.pkcs11.raw import Library, library, mask, typed
 from tests.unit.collect.luna_answers import young
 from tests.unit.collect.pkcs11_raws import asked, info_hex, raw, swept
 
@@ -28,7 +31,7 @@ def test_masking_takes_out_labels_serials_paths_and_texts_and_keeps_what_collide
         assert secret.encode().hex() not in said
     readings = parse(masked, Watch(source="hsm"), Known()).readings
     present = {reading.resource for reading in readings if reading.metric == "token_present"}
-    assert present == {"serial-2", "serial-3", "slot 3"}
+    assert present == {"token-1", "serial-3", "slot 3"}
     assert recorded["results"][0][4] != masked["results"][0][4]
 
 
@@ -87,3 +90,21 @@ def test_luna_is_known_by_its_functions_or_its_maker() -> None:
     assert not typed(raw()).luna
     assert typed(raw(functions=["CA_LogGetStatus"])).luna
     assert typed(raw(info=info_hex("SafeNet"))).luna
+
+
+def test_what_is_left_behind_a_blank_name_is_masked_as_well() -> None:
+    recorded = raw(swept(1, label=b"\0payments", serial=b"S1\0payments"), fill={"bytes": 3, "parts": {"payments": 3}})
+
+    assert b"payments".hex() not in json.dumps(mask(recorded))
+    assert mask(recorded)["fill"] == {"bytes": 3}
+
+
+@pytest.mark.parametrize("word", [4, 8])
+def test_what_a_module_says_of_itself(word: int) -> None:
+    order = "Q" if word == 8 else "I"
+    info = struct.pack(f"@2B32s{order}32s2B", 2, 40, b"Vendor".ljust(32), 0, b"Client\0left over".ljust(32), 10, 4)
+
+    assert library({"info": info.hex(), "ulong": word, "slots": [1, 2]}) == Library(
+        cryptoki="2.40", manufacturer="Vendor", description="Client", version="10.4", slots=2
+    )
+    assert library(None) == Library(cryptoki="", manufacturer="", description="", version="", slots=0)

@@ -78,6 +78,7 @@ def test_what_an_operator_may_write() -> None:
         {"timeout": "0s"},
         {"sessions_scope": "both"},
         {"sessions_max": {"a": 0}},
+        {"memory_total": {"a": 0}},
         {"object_store": {"directory": "x"}},
         {"object_store": {"directory": "x", "capacity": 0}},
         {"inventory_at": "25:00"},
@@ -189,3 +190,12 @@ def test_check_config_warns_where_only_an_ha_group_is_watched(tmp_path: Path) ->
     *_, warning = settings.about()
     assert warning.startswith("warning: ha is an HA group")
     assert not any(line.startswith("warning") for line in off.about())
+
+
+@pytest.mark.parametrize(
+    ("name", "is_told"), [("0", True), ("slot 3", True), ("0x1", True), ("123", False), ("p*", False)]
+)
+def test_check_config_says_that_tokens_have_no_slot_numbers(name: str, *, is_told: bool) -> None:
+    settings = Pkcs11Settings.model_validate({**MINIMAL, "tokens": [name]})
+
+    assert any("if a slot is meant" in line for line in settings.about()) is is_told

@@ -9,6 +9,7 @@ import pytest
 from hsm_agent.collect.pkcs11.token import (
     NO_LIMIT,
     NOT_REPORTED,
+    Token,
     clock_fact,
     count,
     decode_slot,
@@ -52,7 +53,7 @@ def test_decodes_a_slot() -> None:
         (b"   ", ""),
         ("schlüssel".encode(), "schlüssel"),
         (b"\xff\xc3 ", "\ufffd\ufffd"),
-        (b"a\nb\0c", "a\ufffdb\ufffdc"),
+        (b"a\nb", "a\ufffdb"),
     ],
 )
 def test_text_is_trimmed_and_never_fails(field: bytes, shown: str) -> None:
@@ -91,7 +92,10 @@ def _memory(*arguments: Any) -> list[Any]:
         pytest.param((None, 250), [None, 250, None, None], id="free only"),
         pytest.param((100, 250), [None] * 4, id="more free than there is"),
         pytest.param((None, 250, 1000), [1000, 250, 750, 75.0], id="total given"),
-        pytest.param((500, 250, 1000), [1000, 250, 750, 75.0], id="a wrong total outranked"),
+        pytest.param((500, 250, 1000), [1000, 750, 250, 25.0], id="used as reported, measured against the total given"),
+        pytest.param((100, 250, 1000), [1000, 250, 750, 75.0], id="total given, the reported one less than is free"),
+        pytest.param((1000, 100, 500), [500, 0, 900, 180.0], id="more used than the total given allows for"),
+        pytest.param((1, 250, 1000), [1000, 250, 750, 75.0], id="total given, the reported one a dummy"),
         pytest.param((0, 0, 1000), [1000, None, None, None], id="total given, free a dummy"),
         pytest.param((None, 2000, 1000), [1000, None, None, None], id="total given too small"),
     ],
@@ -140,6 +144,13 @@ def test_own_sessions_only_are_no_reading_but_their_limit_is() -> None:
     assert found["sessions_max"] == (1024, "")
 
 
+LOGIN, USER_PIN = 0x4, 0x8
+
+
+def _decoded(**fields: Any) -> Token:
+    return decode_token(bytes.fromhex(token_hex(**fields)), 8)
+
+
 @pytest.mark.parametrize(
     ("flags", "user", "officer"),
     [
@@ -148,10 +159,29 @@ def test_own_sessions_only_are_no_reading_but_their_limit_is() -> None:
         (0x20000, [0, 1, 0, 2], [0, 0, 0, 0]),
         (0x70000, [1, 1, 1, 3], [0, 0, 0, 0]),
         (0x400000, [0, 0, 0, 0], [0, 0, 1, 3]),
+        (0x500000, [0, 0, 0, 0], [1, 0, 1, 3]),
     ],
 )
-def test_pin_states(flags: int, user: list[int], officer: list[int]) -> None:
-    assert [fact.value for fact in pin_facts(flags)] == [*user, *officer]
+@pytest.mark.parametrize("needs", [{"flags": LOGIN, "max_pin": 0}, {"flags": 0, "max_pin": 8}], ids=["login", "PINs"])
+def test_pin_states(flags: int, user: list[int], officer: list[int], needs: dict[str, int]) -> None:
+    facts = pin_facts(_decoded(flags=needs["flags"] | USER_PIN | flags, max_pin=needs["max_pin"]))
+
+    assert [fact.value for fact in facts] == [*user, *officer]
+
+
+@pytest.mark.parametrize("max_pin", [0, ALL_ONES])
+def test_a_token_without_pins_has_none_that_could_be_locked(max_pin: int) -> None:
+    facts = pin_facts(_decoded(flags=0x400000 | USER_PIN, max_pin=max_pin))
+
+    assert {fact.value for fact in facts} == {None}
+    assert {fact.reason for fact in facts} == {"the token needs no log-in and has no PINs"}
+
+
+def test_a_user_pin_that_is_not_initialised_says_nothing() -> None:
+    facts = pin_facts(_decoded(flags=LOGIN | 0x40000 | 0x200000))
+
+    assert [fact.value for fact in facts] == [None, None, None, None, 0, 1, 0, 2]
+    assert {fact.reason for fact in facts[:4]} == {"the user PIN is not initialised"}
 
 
 @pytest.mark.parametrize(
@@ -171,7 +201,38 @@ def test_pin_states(flags: int, user: list[int], officer: list[int]) -> None:
 )
 def test_clock_offset_is_parsed_strictly(utc_time: bytes, offset: int | None) -> None:
     at = calendar.timegm((2023, 11, 14, 22, 13, 20)) + 0.9
-    fact = clock_fact(utc_time, at)
+    fact = clock_fact(_decoded(utc_time=utc_time), at)
 
     assert fact.value == offset
     assert bool(fact.reason) == (offset is None)
+
+
+@pytest.mark.parametrize(("flags", "offset"), [(0, None), (0x40, -86401)])
+def test_a_date_far_off_is_a_clock_s_only_where_the_token_says_that_it_has_one(flags: int, offset: int | None) -> None:
+    fact = clock_fact(_decoded(utc_time=b"2023111322131900", flags=flags), calendar.timegm((2023, 11, 14, 22, 13, 20)))
+
+    assert fact.value == offset
+    assert bool(fact.reason) == (offset is None)
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        (b"alpha".ljust(32), "alpha"),
+        (b"alpha" + b"\0" * 27, "alpha"),
+        (b"alpha\0 left over from before    ", "alpha"),
+        (b"  alpha \0x", "alpha"),
+        (b"\0left over", ""),
+        (b" " * 32, ""),
+        (b"a\tb", "a\ufffdb"),
+    ],
+)
+def test_text_ends_at_the_first_nul_and_is_free_of_padding(field: bytes, name: str) -> None:
+    assert text(field) == name
+
+
+@pytest.mark.parametrize(
+    ("flags", "initialized"), [(0, False), (LOGIN, False), (0x400, True), (LOGIN | USER_PIN, True)]
+)
+def test_a_token_with_a_user_pin_was_initialised_whatever_it_says(flags: int, *, initialized: bool) -> None:
+    assert _decoded(flags=flags).initialized is initialized

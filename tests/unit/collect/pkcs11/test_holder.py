@@ -1,0 +1,93 @@
+"""The holder of a worker that follows a script; what is read through it is in test_fetch.py."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hsm_agent.collect.base import SourceFailure
+from hsm_agent.collect.pkcs11.fetched import Fetched
+from hsm_agent.collect.pkcs11.holder import Holder, Origin
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+FAKE = str(Path(__file__).resolve().parents[3] / "fakes" / "pkcs11_worker.py")
+LOADED: dict[str, Any] = {"functions": ["CA_LogGetStatus"], "ulong": 8, "info": "", "calls": []}
+
+
+def _holder(load: dict[str, Any]) -> Holder:
+    environment = {"FAKE_WORKER": json.dumps({"load": load})}
+    command = (sys.executable, "-S", FAKE)
+    return Holder(
+        Origin(source="x", module="/m.so", reserved=None, environment=environment, luna=True, command=command)
+    )
+
+
+@pytest.fixture
+async def holder() -> AsyncIterator[Holder]:
+    made = _holder(LOADED)
+    yield made
+    await made.close()
+
+
+def _deadline() -> float:
+    return asyncio.get_running_loop().time() + 5
+
+
+async def test_each_worker_is_a_process_of_its_own_number(holder: Holder) -> None:
+    first = await holder.ready(Fetched(), _deadline())
+    same = await holder.ready(Fetched(), _deadline())
+    await holder.discard()
+    between = holder.pids()
+    second = await holder.ready(Fetched(), _deadline())
+
+    assert first is same
+    assert first is not second
+    assert holder.process == 2
+    assert between == ()
+    assert holder.pids() == (second.pid,)
+    assert holder.luna
+
+
+async def test_a_worker_is_fresh_in_the_poll_that_started_it(holder: Holder) -> None:
+    holder.begin()
+    await holder.ready(Fetched(), _deadline())
+    first = holder.is_fresh
+    holder.begin()
+    await holder.ready(Fetched(), _deadline())
+
+    assert first
+    assert not holder.is_fresh
+    assert holder.age(_deadline()) > 0
+
+
+async def test_a_worker_that_owes_an_answer_is_replaced(holder: Holder) -> None:
+    first = await holder.ready(Fetched(), _deadline())
+    pid = first.pid
+    first.send({"do": "slots"})
+    second = await holder.ready(Fetched(), _deadline())
+
+    assert first.gone
+    assert second.pid != pid
+
+
+async def test_a_module_that_cannot_be_loaded_leaves_no_worker() -> None:
+    holder = _holder({"stage": "C_Initialize", "rv": 0x30, "functions": []})
+
+    with pytest.raises(SourceFailure, match="C_Initialize returned CKR_DEVICE_ERROR"):
+        await holder.ready(Fetched(), _deadline())
+    assert holder.pids() == ()
+
+
+async def test_retiring_leaves_room_for_another(holder: Holder) -> None:
+    await holder.ready(Fetched(), _deadline())
+    await holder.retire()
+
+    assert holder.pids() == ()
+    assert holder.age(_deadline()) == 0.0
