@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -108,3 +110,27 @@ async def test_poll_explains_the_calls_and_names_the_group_without_a_watched_mem
     assert table["CA_RoleStateGet"] == ["3", "864"]
     assert table["CA_GetHSMPolicySet"] == ["2", "2"]
     assert table["all"][1] == "12,679"
+
+
+async def test_what_two_partitions_say_of_their_hsm_is_one_alarm_once_it_is_said_that_they_share_it(
+    tmp_path: Path,
+) -> None:
+    def tampered(status: dict[str, Any]) -> list[str]:
+        return sorted(alarm["resource"] for alarm in status["alarms"] if alarm["rule"] == "tamper")
+
+    hsm = FakeHsm(tmp_path / "hsm", "pay", "sign")
+    hsm.set_luna()
+    hsm.set_audit(0)
+    agent = AgentProcess(tmp_path, sources=[source("luna", hsm.module, hsm.environment, **QUICK)])
+    async with agent:
+        await agent.until(lambda status: len(status["tokens"]) == 2)
+        hsm.set("tamper.state", 8)
+        await agent.until(lambda status: tampered(status) == ["pay", "sign"])
+        agent.settings["hsms"] = {"vault": ["luna/*"]}
+        agent.configure()
+        os.kill(agent.pid, signal.SIGHUP)
+        told = await agent.until(lambda status: tampered(status) == ["vault"])
+        hsm.set("tamper.state", 0)
+        await agent.until(lambda status: not status["alarms"])
+
+    assert "luna/vault" in told["alarms"][0]["text"]

@@ -150,6 +150,14 @@ async def test_a_silence_holds_the_raise_back_and_its_end_tells_it(
     assert status["silences"][0]["reason"] == "key ceremony"
     listing = await agent.run("silence", "list", "-c", str(agent.file))
     assert silence_id in listing[1]
+    code, out, _ = await agent.run("resend", "--sink", "siem", "-c", str(agent.file))
+    assert out.splitlines() == [
+        "0 alarms sent again to siem",
+        "1 alarm is silenced and not sent: hsm-agent silence list",
+    ]
+    words = ("silence", "-c", str(agent.file), "--source", "fke", "--for", "1m", "--reason", "a slip")
+    code, _, err = await agent.run(*words)
+    assert (code, "warning: no source matches 'fke', did you mean 'fake'?" in err) == (0, True)
 
     code, _, _ = await agent.run("silence", "end", silence_id, "-c", str(agent.file))
     assert code == 0
