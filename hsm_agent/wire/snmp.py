@@ -167,9 +167,9 @@ _INTEGERS = {
 }
 
 
-def _encode_request_id(value: int) -> bytes:
-    """Also one that was read from more than 32 bits (ber.read_request_id)."""
-    return ber.encode_integer(value) if value < 2**31 else b"\x02\x05" + value.to_bytes(5, "big")
+def _encode_unsigned(request_id: int) -> bytes:
+    """A request ID as ber.read_request_id gives it, which is more than an Integer32."""
+    return b"\x02\x05" + request_id.to_bytes(5, "big")
 
 
 def encode_pdu(pdu_type: PduType, request_id: int, first: int, second: int, varbinds: Iterable[bytes]) -> bytes:
@@ -177,7 +177,7 @@ def encode_pdu(pdu_type: PduType, request_id: int, first: int, second: int, varb
     listed = b"".join(varbinds)
     content = b"".join(
         (
-            _encode_request_id(request_id),
+            ber.encode_integer(request_id) if request_id < 2**31 else _encode_unsigned(request_id),
             ber.encode_integer(first),
             ber.encode_integer(second),
             b"\x30",

@@ -55,6 +55,10 @@ class _Known(NamedTuple):
     overhead: int
 
 
+def _is_bounded(pdu: Pdu, names: tuple[Oid, ...]) -> bool:
+    return len(names) <= MAX_NAMES and len(pdu.varbinds) <= MAX_ASKED_OCTETS
+
+
 def _known(user: User, engine_id: bytes) -> _Known:
     keys = user.localize(engine_id)
     overhead = snmp_v3.overhead(engine_id=engine_id, keys=keys, context_engine_id=engine_id, context_name=b"")
@@ -132,10 +136,11 @@ class Authority:
         if pdu.pdu_type is PduType.SET:
             self.counters.add(Count.IN_BAD_COMMUNITY_USES)
         room = snmp.MAX_MESSAGE - COMMUNITY_OVERHEAD - len(given)
-        return self._bounded(Request(
+        request = Request(
             version, principal, address, now, *pdu[:4], names, snmp.MAX_MESSAGE, room, pdu.varbinds,
             CommunityReply(given),
-        ))  # fmt: skip
+        )  # fmt: skip
+        return request if _is_bounded(pdu, names) else self._too_big(request)
 
     def _receive_v3(self, datagram: bytes, position: int, end: int, address: str, now: float) -> Request | bytes | None:
         header, position = snmp_v3.read_header(datagram, position, end)
@@ -189,10 +194,11 @@ class Authority:
             return self._report(incoming, Count.UNKNOWN_PDU_HANDLERS, keys, level, pdu)
         max_size = min(incoming.header.max_size, snmp.MAX_MESSAGE)
         room = max_size - known.overhead - max(0, len(context) - len(self.engine.engine_id))
-        return self._bounded(Request(
+        request = Request(
             Version.V3, known.principal, incoming.address, incoming.now, *pdu[:4], names, max_size, room,
             pdu.varbinds, V3Reply(incoming.header.message_id, keys, context, scoped.context_name),
-        ))  # fmt: skip
+        )  # fmt: skip
+        return request if _is_bounded(pdu, names) else self._too_big(request)
 
     def _engine_id_in_clear(self, incoming: Incoming) -> bytes | None:
         """The answer to RFC 5343's discovery without authentication; None if this is something else."""
@@ -207,12 +213,6 @@ class Authority:
         if self._any_context or len(pdu.varbinds) > MAX_ASKED_OCTETS:
             return ()
         return snmp.read_names(pdu.varbinds, MAX_NAMES + 1)
-
-    def _bounded(self, request: Request) -> Request | bytes | None:
-        """The request, or tooBig for one that would take too long."""
-        if self._any_context or (len(request.varbinds) <= MAX_ASKED_OCTETS and len(request.names) <= MAX_NAMES):
-            return request
-        return self._too_big(request)
 
     def _open_scoped(self, incoming: Incoming, keys: Keys) -> Scoped | None:
         """The scoped PDU; None if it can't be decrypted."""

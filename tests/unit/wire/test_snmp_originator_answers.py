@@ -13,6 +13,7 @@ from hsm_agent.wire.snmp import PduType
 from hsm_agent.wire.snmp_counters import Count
 from hsm_agent.wire.snmp_originator import (
     Acknowledged,
+    Complaint,
     Declined,
     Learned,
 )
@@ -118,6 +119,21 @@ def test_a_report_that_names_no_engine_is_not_believed() -> None:
     made = talk()
 
     assert made.hear(_forge(made, flags=0, keys=b"", engine_id=b"four")) is None
+
+
+def test_a_receiver_that_denies_the_engine_it_named_contradicts_itself() -> None:
+    made = talk()
+
+    assert made.hear(_forge(made, flags=0, keys=b"")) == Complaint(Count.UNKNOWN_ENGINE_IDS)
+
+
+def test_a_denial_of_the_engine_from_before_it_was_learnt_is_no_contradiction() -> None:
+    made = talk()
+    denial = _forge(made, flags=0, keys=b"")
+    made.receiver.boots += 1
+    assert made.inform(8) == Learned()
+
+    assert made.hear(denial) is None
 
 
 def test_an_encrypted_answer_to_a_user_without_privacy_is_not_believed() -> None:
