@@ -74,8 +74,8 @@ class Pkcs11Settings(SourceSettings):
     worker_memory: WorkerMemory = MEMORY_BYTES
     tokens: tuple[Glob, ...] = ("*",)
     rediscover_every: Interval = 600.0
-    memory_total: dict[str, Annotated[Size, Field(gt=0)]] = Field(default_factory=dict)
-    sessions_max: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
+    memory_total: dict[Glob, Annotated[Size, Field(gt=0)]] = Field(default_factory=dict)
+    sessions_max: dict[Glob, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
     sessions_scope: Literal["auto", "token", "application"] = "auto"
     object_store: ObjectStore | None = None
     objects_every: Interval | None = None
