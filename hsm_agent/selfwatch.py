@@ -82,6 +82,7 @@ def sink_readings(sinks: Mapping[str, SinkStatus], now: float, monotonic: float)
         yield _reading("sink_delivered_total", sink.delivered, now, name)
         yield _reading("sink_failed_total", sink.failed, now, name)
         yield _reading("sink_dropped_total", sink.dropped, now, name)
+        yield _reading("sink_refused_total", sink.refused, now, name)
 
 
 class OwnCertificates:

@@ -36,7 +36,11 @@ _COMPLAINTS = {
 
 
 class ExchangeError(Exception):
-    """The receiver did not answer, or answered that nothing from us is welcome."""
+    """The receiver did not answer, or answered that nothing from us is welcome. `unanswered`: an inform was sent."""
+
+    def __init__(self, reason: str, *, unanswered: bool = False) -> None:
+        super().__init__(reason)
+        self.unanswered = unanswered
 
 
 @dataclass(slots=True)
@@ -83,7 +87,7 @@ class Exchange:
             if one.due > now:
                 continue
             if not one.tries_left:
-                raise self._no_answer()
+                raise self._no_answer(unanswered=True)
             one.tries_left -= 1
             one.due = now + self._timeout
             try:
@@ -95,8 +99,9 @@ class Exchange:
                     raise
                 self._settle(request_id, ErrorStatus.TOO_BIG, answered)
 
-    def _no_answer(self) -> ExchangeError:
-        return ExchangeError(f"no answer ({self._retries + 1} tries, {self._timeout:g} s each)")
+    def _no_answer(self, *, unanswered: bool = False) -> ExchangeError:
+        tries = f"{self._retries + 1} tries, {self._timeout:g} s each"
+        return ExchangeError(f"no answer ({tries})", unanswered=unanswered)
 
     def _settle(self, request_id: int, error_status: int, answered: Callable[[int, int], None]) -> None:
         one = self._outstanding.pop(request_id, None)

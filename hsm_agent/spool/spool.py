@@ -20,7 +20,7 @@ from hsm_agent.spool.saver import Saver
 from hsm_agent.spool.thread import DiskThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hsm_agent.model import Event
@@ -125,9 +125,17 @@ class Spool:
                 self._ledger.changes.put("state", (key,), (value,))
         await self._save(durable=True)
 
-    async def pending(self, sink: str, limit: int) -> list[Entry]:
-        """What to send to a sink next, in order; it counts as in flight until it is said what became of it."""
-        return self._ledger.pending(sink, limit, self._released)
+    async def pending(self, sink: str, limit: int, aside: Collection[int] = ()) -> list[Entry]:
+        """What to send to a sink next, in order; it counts as in flight until it is said what became of it.
+
+        `aside` is passed over, and with each of these what waits behind it of the same alarm.
+        """
+        return self._ledger.pending(sink, limit, self._released, aside)
+
+    async def pending_one(self, sink: str, seq: int) -> list[Entry]:
+        """One entry that was pending before; none if it is gone."""
+        cursor = self._ledger.cursors.get(sink)
+        return self._ledger.taken(cursor.take_one(seq)) if cursor is not None else []
 
     async def accepted(self, sink: str, seqs: Sequence[int]) -> None:
         """The sink has them. Not flushed: after a power failure they may be sent again, under the same event id."""

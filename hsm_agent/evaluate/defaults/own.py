@@ -43,6 +43,15 @@ RULES = (
         " it, then keep its log and the disk's for the report.",
     ),
     Rule(
+        name="events-undelivered",
+        metrics=("sink_dropped_total", "sink_refused_total"),
+        match=_AGENT,
+        condition=Changes(severity=Severity.WARNING),
+        clear_after=HOUR,
+        text="Notifications do not reach {resource}: it refuses them or they were given up ({metric} {note}). First see"
+        " hsm-agent spool list, and why, with hsm-agent spool show ID.",
+    ),
+    Rule(
         name="spool-failed",
         metrics=("spool_failed",),
         match=_AGENT,

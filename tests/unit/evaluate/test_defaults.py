@@ -101,6 +101,7 @@ def test_the_default_rules_are_those_of_the_promise() -> None:
         "sink-down",
         "spool-filling",
         "events-dropped",
+        "events-undelivered",
         "spool-failed",
         "pipeline-stalled",
         "vendor-alarm",
@@ -122,7 +123,8 @@ def test_default_rules_stand_on_known_metrics_and_known_rules() -> None:
 def test_a_source_that_is_down_holds_back_what_hangs_on_it_and_nothing_else() -> None:
     free = {rule.name for rule in DEFAULT_RULES if not rule.inhibited_by}
 
-    assert free == {"source-down", "sink-down", "spool-filling", "events-dropped", "spool-failed", "pipeline-stalled"}
+    own = {"pipeline-stalled", "sink-down", "spool-filling", "events-dropped", "events-undelivered", "spool-failed"}
+    assert free == {"source-down", *own}
 
 
 def test_every_further_wrong_login_is_told_under_one_alarm_until_a_good_one() -> None:
