@@ -69,6 +69,7 @@ class Agent:
         self.responder: Responder | None = None
         self.http: HttpServer | None = None
         self._opened_spool: Spool | None = None
+        self._unreadable: tuple[str, ...] = ()
         self._strangers = asyncio.Event()
         self.reading = Lanes()
         """Where a new configuration is read, and the files it names; what hangs there keeps no other one away."""
@@ -90,8 +91,7 @@ class Agent:
             seconds=STATE_SECONDS,
         )
         book, unreadable = Book.load(await self.spool.states())
-        if unreadable:
-            log.error("%d rows of the state can't be read and are left out: %s", len(unreadable), unreadable[0])
+        self._unreadable = tuple(unreadable)
         rules = Ruleset(config.effective_rules(), self.store.labels)
         self.pipeline = Pipeline(book=book, rules=rules, store=self.store, spool=self.spool, refresh=self._show_changes)
         self.sources = Sources(self.crew, self.pipeline, state_directory=state, on_poll=self._count_poll)
@@ -107,6 +107,17 @@ class Agent:
             self.responder = await self.make_responder(config)
         if config.serve.http is not None:
             self.http = await self.make_http(config)
+
+    async def _tell_damage(self) -> None:
+        """Say what was found damaged at the start, and let go of it: once is enough."""
+        found = [self.spool.recovered, self.responder.recovered if self.responder is not None else ""]
+        if self._unreadable:
+            log.error("rows of the state can't be read and are left out: %s", " ".join(self._unreadable)[:2000])
+            found.append(f"{len(self._unreadable)} rows of the state could not be read and are left out")
+            await self.spool.commit((), dict.fromkeys(self._unreadable))
+        for text in found:
+            if text:
+                await self.announce(text)
 
     def _count_poll(self) -> None:
         self.store.polls += 1
@@ -167,8 +178,7 @@ class Agent:
         )
         await self.withdraw(config, self.pipeline.rules)
         await self.sources.replace(self.sources.build(config.sources))
-        if self.spool.recovered:
-            await self.announce(self.spool.recovered)
+        await self._tell_damage()
         self.crew.start("cold start", self.sinks.notify(COLD_START))
         self.crew.start("strangers", self._report_strangers())
         if self.responder is not None:

@@ -1,4 +1,4 @@
-"""The spool's contents in memory, the truth that is sent from. Pure: what changes is noted in `changes` for the disk."""
+"""The spool's contents in memory, the truth that is sent from. Pure: what changes is noted for the disk."""
 
 from __future__ import annotations
 

@@ -207,8 +207,9 @@ class Spool:
         self._restore(loaded)
         changes = self._ledger.changes.take()
         if loaded.damage:
-            self.recovered = f"the spool's file was damaged and is set aside: {loaded.damage}"
-            log.error("spool: %s; %d events of it could be read", self.recovered, self.stats().entries)
+            aside = f"the spool's file was damaged and is set aside: {loaded.damage}"
+            self.recovered = f"{aside}; {self.recovered}" if self.recovered else aside
+            log.error("spool: %s; %d events of it could be read", aside, self.stats().entries)
         if loaded.fresh:
             changes.update(self._ledger.rows())
             changes.update({key: row for key, row in loaded.rows.items() if key[0] == "state"})
@@ -233,13 +234,15 @@ class Spool:
         """Put what is on disk before what is in memory."""
         known = self._ledger
         rows = loaded.rows | dict(known.rows()) if known.cursors else loaded.rows
-        restored = restore(rows, entries=known.entries_limit, size=known.size_limit)
-        dropped_before = loaded.rows.get(("tally", ("dropped",)), (0,))[0]
+        restored = restore(rows, entries=known.entries_limit, size=known.size_limit, torn=loaded.torn)
+        (before,) = loaded.rows.get(("tally", ("dropped",)), (0,))
+        dropped_before = before if isinstance(before, int) else 0
         self._ledger = restored.ledger
         self._ledger.last_seq = max(self._ledger.last_seq, known.last_seq)
         self._ledger.dropped_total = dropped_before + known.dropped_total
         if restored.unreadable:
-            self.recovered = f"{restored.unreadable} spooled events could not be read and are lost"
+            lost = f"{restored.events_lost} of them events, which are lost"
+            self.recovered = f"{restored.unreadable} rows of the spool could not be read and are left out, {lost}"
             log.error("spool: %s", self.recovered)
 
     async def _save(self, *, durable: bool) -> None:

@@ -6,12 +6,11 @@ restart is not heard again after it.
 
 from __future__ import annotations
 
-import json
-import os
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from hsm_agent import state_file
 from hsm_agent.collect.traps.alarms import Key, Standing
 from hsm_agent.collect.traps.maps import Level
 from hsm_agent.threads import Lane, StuckError
@@ -53,16 +52,18 @@ class TrapMemory:
 
     def _read(self) -> tuple[dict[Key, Standing], Clocks] | None:
         try:
-            found = json.loads(self._path.read_text(encoding="utf-8"))
+            found = state_file.read_json(self._path)
+            if found is None:
+                return None
             known = dict(_standing(one) for one in found["alarms"])
             clocks = {
                 bytes.fromhex(engine_id): (int(boots), int(time), float(at))
                 for engine_id, (boots, time, at) in found["engines"].items()
             }
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except OSError as error:
             raise MemoryUnreadableError(f"{self._path} is not usable: {error}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+            raise MemoryUnreadableError(f"{self._path} is not usable, {self._set_aside()}: {error}") from error
         return known, clocks
 
     def _write(self, known: Mapping[Key, Standing], clocks: Clocks) -> None:
@@ -77,15 +78,14 @@ class TrapMemory:
             for key, standing in known.items()
         ]
         engines = {engine_id.hex(): list(clock) for engine_id, clock in clocks.items()}
-        text = json.dumps({"alarms": alarms, "engines": engines}, ensure_ascii=False, indent=1)
-        new = self._path.with_suffix(".new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with self._turn:
-            with os.fdopen(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._path)
+            state_file.write_json(self._path, {"alarms": alarms, "engines": engines})
+
+    def _set_aside(self) -> str:
+        try:
+            return f"set aside as {state_file.set_aside(self._path).name}"
+        except OSError as error:
+            return f"and cannot be set aside ({error.strerror})"
 
 
 def _standing(one: Mapping[str, Any]) -> tuple[Key, Standing]:
