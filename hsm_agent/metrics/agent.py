@@ -21,6 +21,13 @@ METRICS = (
         "The disk refuses, or only the spool's reserve is left: events go out from memory.",
         STORAGE,
     ),
+    Metric(
+        "snmp_engine_held",
+        "",
+        "state",
+        "SNMPv3 is configured and held back: the boots of the engine cannot be stored.",
+        STORAGE,
+    ),
     Metric("sink_up", "", "state", "The sink accepted what it was last sent.", COMMUNICATION),
     Metric(
         "sink_down_seconds",

@@ -55,6 +55,12 @@ def start_engine(directory: Path, *, engine_id: bytes | None, now: float) -> Eng
     return Engine(engine_id=bytes.fromhex(chosen), boots=boots, started=now)
 
 
+def held_engine(*, engine_id: bytes | None, now: float) -> Engine:
+    """An engine that must not speak SNMPv3, for as long as its boots can't be stored; v1 and v2c need none."""
+    chosen = bytes.fromhex(_new_state().engine_id) if engine_id is None else engine_id
+    return Engine(engine_id=chosen, boots=0, started=now)
+
+
 def settled_engine_id(directory: Path) -> bytes | None:
     """The random engine ID that start_engine will use; where there is none yet it is made and stored now.
 

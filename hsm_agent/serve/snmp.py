@@ -144,6 +144,11 @@ class Responder:
             listener.start()
         self.changed(self._store.sources, alarms=True)  # what changed meanwhile was noted in the tables before these
 
+    async def adopt(self, engine: Engine) -> None:
+        """Go on as this engine: users and communities are the same, what is told of it changes."""
+        self._engine = engine
+        await self.reconfigure(self._settings)
+
     def changed(self, sources: Iterable[str], *, alarms: bool) -> None:
         """Take in what the store now holds of these sources, and the alarms if they changed; `run` shows it soon."""
         if self._service is not None:

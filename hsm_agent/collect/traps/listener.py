@@ -20,7 +20,7 @@ from hsm_agent.collect.traps.alarms import Alarms, Key
 from hsm_agent.collect.traps.intake import MOST_WAITING, Intake, permitted
 from hsm_agent.collect.traps.memory import Clocks, MemoryUnreadableError, TrapMemory, revived, stored
 from hsm_agent.collect.traps.settings import combined
-from hsm_agent.serve.engine_state import EngineStateError, start_engine
+from hsm_agent.serve.engine_state import EngineStateError, held_engine, start_engine
 from hsm_agent.serve.snmp_settings import listen_address
 from hsm_agent.serve.snmp_socket import Listener
 from hsm_agent.threads import Lane, StuckError
@@ -67,6 +67,7 @@ class TrapListener:
         self._owed: deque[Callable[[], None]] = deque(maxlen=MOST_WAITING)
         """Acknowledgements of what is taken in and not on disk yet."""
         self._problem = ""
+        self._held = ""
 
     @property
     def name(self) -> str:
@@ -96,11 +97,13 @@ class TrapListener:
         self._take(intake)
         if self._unsaved:
             await self._save(intake)
+        if self._held:
+            await self._release(intake)
         now = self._wall()
         return Poll(
             readings=(*self._alarms.readings(self.name, now), *intake.readings(self.name, now)),
             next_in=0.0,
-            errors=(self._problem,) if self._problem else (),
+            errors=tuple(problem for problem in (self._problem, self._held) if problem),
             complete=self._remembers_all,
             waited_seconds=waited,
         )
@@ -173,11 +176,22 @@ class TrapListener:
         return key.alarm in self._maps.alarms and permitted(key.address, self._settings.networks) is not None
 
     def _start_engine(self) -> Engine:
+        """The engine of which v3 informs are asked; held while its boots can't be stored, and the rest is heard."""
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
-            return start_engine(self._directory, engine_id=None, now=self._monotonic())
+            engine = start_engine(self._directory, engine_id=None, now=self._monotonic())
         except (OSError, EngineStateError) as error:
-            raise SourceFailure(f"the engine for informs cannot start: {error}") from error
+            self._held = f"informs of SNMPv3 are held back, the engine for them cannot start: {error}"
+            return held_engine(engine_id=None, now=self._monotonic())
+        self._held = ""
+        return engine
+
+    async def _release(self, intake: Intake) -> None:
+        """Begin with informs of SNMPv3 if that can be done now."""
+        engine = await asyncio.to_thread(self._start_engine)
+        if not engine.is_held:
+            clocks = stored(intake.receiver.clocks, wall=self._wall(), monotonic=self._monotonic())
+            intake.receiver = await asyncio.to_thread(self._receiver, engine, clocks)
 
     def _receiver(self, engine: Engine, clocks: Clocks) -> TrapReceiver:
         settings = self._settings

@@ -59,4 +59,12 @@ RULES = (
         text="The spool cannot be written: notifications go out from memory and are lost if the agent stops. First"
         " check space and health of the disk of the state directory.",
     ),
+    Rule(
+        name="snmpv3-held",
+        metrics=("snmp_engine_held",),
+        match=_AGENT,
+        condition=Above(critical=1.0),
+        text="SNMPv3 is held back, requests are not answered and v3 sinks wait: the engine's boots cannot be stored"
+        " ({note}). First check the disk of the state directory, then the file named.",
+    ),
 )

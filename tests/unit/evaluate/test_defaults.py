@@ -104,6 +104,7 @@ def test_the_default_rules_are_those_of_the_promise() -> None:
         "events-undelivered",
         "spool-failed",
         "pipeline-stalled",
+        "snmpv3-held",
         "vendor-alarm",
         "traps-refused",
         "traps-lost",
@@ -124,6 +125,7 @@ def test_a_source_that_is_down_holds_back_what_hangs_on_it_and_nothing_else() ->
     free = {rule.name for rule in DEFAULT_RULES if not rule.inhibited_by}
 
     own = {"pipeline-stalled", "sink-down", "spool-filling", "events-dropped", "events-undelivered", "spool-failed"}
+    own |= {"snmpv3-held"}
     assert free == {"source-down", *own}
 
 
