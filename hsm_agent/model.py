@@ -194,7 +194,7 @@ class SinkState(Enum):
 class SinkStatus:
     """What is known of a sink. `failing_since` is on the monotonic clock, None while it is well.
 
-    `refused`: events it did not take for a minute or longer since the start; it may have taken them later.
+    `refused`: events it did not take for half a minute or longer since the start; it may have taken them later.
     """
 
     name: str

@@ -46,9 +46,12 @@ def read(path: Path, most_bytes: int = MOST_BYTES) -> bytes | None:
         descriptor = os.open(path, os.O_RDONLY | _CLOSED)
     except FileNotFoundError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         _refuse_special(path, descriptor)
-        data = file.read(most_bytes + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(most_bytes + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > most_bytes:
         raise OSError(errno.EFBIG, f"larger than {most_bytes} bytes", str(path))
     return data

@@ -24,7 +24,7 @@ class Health:
     ) -> None:
         self.last_error = ""
         self.long_refused = 0
-        """Events that the receiver did not take for a minute or longer, so far."""
+        """Events that the receiver did not take for half a minute or longer, so far."""
         self._sink = sink
         self._spool = spool
         self._on_status = on_status

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SESSIONS = 5
 TRIALS = 3
 FIRST_SECONDS, LAST_SECONDS = 0.5, 60.0
-LONG_SECONDS = 60.0
+LONG_SECONDS = 30.0
 """An event that has been refused for so long counts as undelivered, though it is still tried."""
 _MOST_ASIDE = 1000
 
@@ -53,7 +53,7 @@ class Suspicion:
         self.limit = window
         """How many events the next batch may hold: one after a failure, twice as many after each success."""
         self.long_refused = 0
-        """How many events were not taken for a minute or longer, so far."""
+        """How many events were not taken for half a minute or longer, so far."""
         self.in_doubt = False
         """Nothing was accepted since the last failure that is no known event's own."""
 

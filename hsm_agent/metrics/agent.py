@@ -50,7 +50,7 @@ METRICS = (
         "sink_refused_total",
         "",
         "counter",
-        "Events it did not take for a minute or longer; they are tried on.",
+        "Events it did not take for half a minute or longer; they are tried on.",
         COMMUNICATION,
     ),
     Metric("pipeline_age_seconds", "seconds", "gauge", "Time since readings were last judged."),

@@ -26,6 +26,8 @@ _DAMAGE = {1, 11, 17, 20, 24, 26}
 """SQLITE_ERROR (a table is not there), CORRUPT, SCHEMA, MISMATCH, FORMAT, NOTADB: the file is not what it should be."""
 _NO_FILE = {errno.EISDIR, errno.EINVAL}
 _MOST_LIKELY_VERSION = 1000
+_REFUSALS = (sqlite3.Error, OSError, UnicodeDecodeError)
+"""What a disk's call may raise; the last where SQLite quotes what is damaged in what it says of it."""
 _LOGS = ("-wal", "-shm")
 _VACUUM_PAGES, _CAUTIOUS_PAGES = 256, 64
 _RELEASED: tuple[Table, ...] = ("entry", "waiting", "dead")
@@ -80,7 +82,7 @@ class Disk:
             if self._lock is None:
                 self._lock = DirectoryLock(self._directory)
             return self._open()
-        except (sqlite3.Error, OSError, Damaged) as error:
+        except (*_REFUSALS, Damaged) as error:
             raise self._trouble(error) from error
         except (DiskTrouble, SpoolError):
             self._disconnect()
@@ -90,7 +92,7 @@ class Disk:
         """All of it or nothing. When this returns and `durable`, it has reached the disk."""
         try:
             self._transaction(changes, durable=durable)
-        except (sqlite3.Error, OSError) as error:
+        except _REFUSALS as error:
             raise self._trouble(error) from error
 
     def apply_releases(self, changes: Changes) -> Changes:
@@ -118,7 +120,7 @@ class Disk:
                 needed += RESERVE
             if free < needed or not self._ballast.restore():
                 raise DiskTrouble(f"disk full: {free // 1024} KiB free, {needed // 1024} KiB needed")
-        except (sqlite3.Error, OSError) as error:
+        except _REFUSALS as error:
             raise self._trouble(error) from error
 
     def states(self, prefix: str) -> dict[str, str]:
@@ -127,7 +129,7 @@ class Disk:
             raise DiskTrouble("the spool's file is not open")
         try:
             return dict(map(reading.state, self._connection.execute(schema.STATES, (len(prefix), prefix))))
-        except sqlite3.Error as error:
+        except _REFUSALS as error:
             raise self._trouble(error) from error
 
     def tidy(self) -> bool:
@@ -140,7 +142,7 @@ class Disk:
         try:
             more = self._shrink(_VACUUM_PAGES)
             self._ballast.restore()
-        except (sqlite3.Error, OSError) as error:
+        except _REFUSALS as error:
             raise self._trouble(error) from error
         return more
 
@@ -158,7 +160,7 @@ class Disk:
             fresh = self._connect()
             self._check()
             rows = reading.read(self._writable(), states=False)
-        except (Damaged, sqlite3.DatabaseError) as error:
+        except (Damaged, sqlite3.DatabaseError, UnicodeDecodeError) as error:
             if not _is_damage(error):
                 raise
             damage = _line(error)
@@ -277,7 +279,7 @@ def _code(error: Exception) -> int:
 
 
 def _is_damage(error: Exception) -> bool:
-    return isinstance(error, Damaged) or _code(error) in _DAMAGE
+    return isinstance(error, Damaged | UnicodeDecodeError) or _code(error) in _DAMAGE
 
 
 def _line(error: Exception) -> str:

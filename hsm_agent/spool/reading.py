@@ -47,7 +47,7 @@ def salvage(connection: sqlite3.Connection | None) -> tuple[Rows, frozenset[Tabl
             try:
                 assert connection is not None
                 _take(rows, table, connection.execute(statement))
-            except sqlite3.Error:  # that the file is damaged is known, and told
+            except (sqlite3.Error, UnicodeDecodeError):  # that the file is damaged is known, and told
                 torn.add(table)
     return rows, frozenset(torn)
 

@@ -45,8 +45,9 @@ def test_after_a_refusal_nothing_more_is_sent_and_only_what_was_accepted_behind_
     reported: list[Event] = []
     sent(batch, 4)
 
-    refusals = [Rejected(txnr=number, status=500, text="no") for number in (3, 5)]
-    for answer in (Accepted(txnr=2), *refusals, Accepted(txnr=4)):
+    first, last = (Rejected(txnr=number, status=500, text="no") for number in (3, 5))
+    answers: list[Accepted | Rejected] = [Accepted(txnr=2), first, last, Accepted(txnr=4)]
+    for answer in answers:
         batch.answered(answer)
     batch.report(reported.append)
 
