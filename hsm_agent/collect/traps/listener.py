@@ -157,11 +157,11 @@ class TrapListener:
             found = None
         self._unsaved = found is None
         # Only who knows all that was raised may say that nothing else is.
-        self._remembers_all = found is not None
+        self._remembers_all = found is not None and not self._memory.damaged
         if found is not None:
             alarms, clocks = found
             self._alarms.known = alarms
-            self._unsaved = self._alarms.keep_only(self._is_wanted)
+            self._unsaved = self._alarms.keep_only(self._is_wanted) or bool(self._memory.damaged)
         return Intake(
             self.name,
             receiver=await self._thread.call(partial(self._receiver, engine, clocks), seconds=seconds),

@@ -6,9 +6,10 @@ restart is not heard again after it.
 
 from __future__ import annotations
 
+import logging
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hsm_agent import state_file
 from hsm_agent.collect.traps.alarms import Key, Standing
@@ -17,8 +18,12 @@ from hsm_agent.threads import Lane, StuckError
 from hsm_agent.wire.snmp_clock import RemoteClock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FILE_NAME = "alarms.json"
 _DISK_SECONDS = 5.0
@@ -38,6 +43,8 @@ class TrapMemory:
         # A poll that is cancelled leaves its thread writing while the closing writes again.
         self._turn = threading.Lock()
         self._disk = Lane(str(self._path))
+        self.damaged = 0
+        """Entries that could not be read: not all that was raised is known then."""
 
     async def load(self) -> tuple[dict[Key, Standing], Clocks] | None:
         """What was kept; None if nothing ever was. Raises MemoryUnreadableError."""
@@ -55,16 +62,23 @@ class TrapMemory:
             found = state_file.read_json(self._path)
             if found is None:
                 return None
-            known = dict(_standing(one) for one in found["alarms"])
-            clocks = {
-                bytes.fromhex(engine_id): (int(boots), int(time), float(at))
-                for engine_id, (boots, time, at) in found["engines"].items()
-            }
+            known = dict(self._sound(_standing, found["alarms"]))
+            clocks = dict(self._sound(_clock, found["engines"].items()))
         except OSError as error:
             raise MemoryUnreadableError(f"{self._path} is not usable: {error}") from error
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
             raise MemoryUnreadableError(f"{self._path} is not usable, {self._set_aside()}: {error}") from error
+        if self.damaged:
+            log.warning("%s: %d entries are damaged and left out, %s", self._path, self.damaged, self._set_aside())
         return known, clocks
+
+    def _sound(self, parse: Callable[[Any], T], found: Iterable[Any]) -> Iterator[T]:
+        """Each entry that can be read; the others are counted."""
+        for one in found:
+            try:
+                yield parse(one)
+            except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
+                self.damaged += 1
 
     def _write(self, known: Mapping[Key, Standing], clocks: Clocks) -> None:
         alarms = [
@@ -86,6 +100,11 @@ class TrapMemory:
             return f"set aside as {state_file.set_aside(self._path).name}"
         except OSError as error:
             return f"and cannot be set aside ({error.strerror})"
+
+
+def _clock(one: tuple[str, Any]) -> tuple[bytes, tuple[int, int, float]]:
+    engine_id, (boots, time, at) = one
+    return bytes.fromhex(engine_id), (int(boots), int(time), float(at))
 
 
 def _standing(one: Mapping[str, Any]) -> tuple[Key, Standing]:
