@@ -188,10 +188,14 @@ class TrapListener:
 
     async def _release(self, intake: Intake) -> None:
         """Begin with informs of SNMPv3 if that can be done now."""
-        engine = await asyncio.to_thread(self._start_engine)
-        if not engine.is_held:
-            clocks = stored(intake.receiver.clocks, wall=self._wall(), monotonic=self._monotonic())
-            intake.receiver = await asyncio.to_thread(self._receiver, engine, clocks)
+        seconds = self._settings.timeout
+        try:
+            engine = await self._thread.call(self._start_engine, seconds=seconds)
+            if not engine.is_held:
+                clocks = stored(intake.receiver.clocks, wall=self._wall(), monotonic=self._monotonic())
+                intake.receiver = await self._thread.call(partial(self._receiver, engine, clocks), seconds=seconds)
+        except StuckError as error:
+            self._held = f"informs of SNMPv3 are held back: {error}"
 
     def _receiver(self, engine: Engine, clocks: Clocks) -> TrapReceiver:
         settings = self._settings

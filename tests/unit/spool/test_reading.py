@@ -30,7 +30,7 @@ def test_text_that_is_no_text_hides_nothing_behind_it(tmp_path: Path) -> None:
         states = dict(map(reading.state, connection.execute(schema.STATES, (0, ""))))
 
     assert rows["sink", ("z",)] == ("", "x", 0)
-    assert len(rows) == 5
+    assert len(rows) == 6
     assert states == {"k": "v", "n": "5", "b'\\xfe'": ""}
 
 
