@@ -17,8 +17,10 @@ from hsm_agent.collect.base import AlarmHolder
 from hsm_agent.control import ANSWER_SECONDS, ControlError, Verb
 from hsm_agent.evaluate.rules import PRESENCE
 from hsm_agent.evaluate.silences import Silence
+from hsm_agent.globs import checked_glob
 from hsm_agent.model import EventKind, number_text
 from hsm_agent.pipeline import new_id
+from hsm_agent.plain import one_line
 from hsm_agent.serve.selection import near, select
 from hsm_agent.serve.snapshot import value_now
 from hsm_agent.serve.status import status
@@ -69,7 +71,7 @@ class Acts:
     async def reading(self, request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
         """The readings that are meant, infinity as the text `inf`; names of other metrics where there are none."""
         metric = str(request.get("metric"))
-        globs = {key: str(request.get(key, "*")) for key in ("source", "resource")}
+        globs = {key: _glob(request, key) for key in ("source", "resource")}
         given = request.get("labels") or {}
         if not isinstance(given, dict):
             raise ControlError("labels must be a mapping")
@@ -167,7 +169,7 @@ class Acts:
 
     async def silence(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
         """Hold back raises and changes for a while."""
-        seconds, reason = request.get("seconds"), str(request.get("reason", "")).strip()
+        seconds, reason = request.get("seconds"), one_line(str(request.get("reason", ""))).strip()
         if not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_SILENCE_SECONDS:
             raise ControlError("a silence lasts more than nothing and a year at the most")
         if not reason:
@@ -179,9 +181,9 @@ class Acts:
             reason=reason[:500],
             by_uid=uid,
             created=now,
-            source=str(request.get("source", "*")),
-            resource=str(request.get("resource", "*")),
-            rule=str(request.get("rule", "*")),
+            source=_glob(request, "source"),
+            resource=_glob(request, "resource"),
+            rule=_glob(request, "rule"),
         )
         await self._agent.pipeline.silence(wanted)
         log.info("silence %s (%s) by uid %d: %s", wanted.silence_id, wanted.scope, uid, wanted.reason)
@@ -239,3 +241,11 @@ def _delivery(entry: SpoolEntry) -> dict[str, Any]:
         "waiting_for": {each.sink: each.attempts for each in entry.waiting},
         "dead_at": {each.sink: each.reason for each in entry.dead},
     }
+
+
+def _glob(request: Mapping[str, Any], key: str) -> str:
+    """A glob of a request; everything where it is not said."""
+    try:
+        return checked_glob(str(request.get(key, "*")))
+    except ValueError as error:
+        raise ControlError(f"{key}: {error}") from error

@@ -10,6 +10,8 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hsm_agent.plain import harmless
+
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate as X509Certificate
     from cryptography.x509 import Name
@@ -88,4 +90,4 @@ def _name(name: Name) -> str:
 
 def _plain(text: str) -> str:
     """Foreign text, fit for a line of the log."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in text)[:_LONGEST_NAME]
+    return harmless(text)[:_LONGEST_NAME]

@@ -7,6 +7,7 @@ import logging
 import time
 from contextlib import suppress
 from functools import partial
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from hsm_agent import log as logs
@@ -32,7 +33,7 @@ from hsm_agent.selfwatch import (
 from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from hsm_agent.agent import Agent
     from hsm_agent.deliver import AnySink
@@ -54,6 +55,15 @@ def held_certificates(sinks: Iterable[AnySink]) -> dict[str, bytes]:
         if tls is not None:
             held |= {sink.name: tls.own_certificates, f"{sink.name}{AUTHORITIES}": tls.authorities}
     return {resource: pem for resource, pem in held.items() if pem}
+
+
+def revocation_readings(sinks: Iterable[AnySink], now: float) -> Iterator[Reading]:
+    """How long the revocation lists of the sinks' TLS hold; one that names no end says nothing."""
+    for sink in sinks:
+        tls = sink.tls if isinstance(sink, SyslogSinkSettings) else None
+        if tls is not None and tls.crl_ends is not None and isfinite(tls.crl_ends):
+            left = tls.crl_ends - now
+            yield Reading(source=AGENT_SOURCE, resource=sink.name, metric="crl_seconds_left", value=left, time=now)
 
 
 class Rounds:
@@ -96,6 +106,7 @@ class Rounds:
             held_reading(agent.held_because if agent.speaks_v3 else "", now),
             *sink_readings(agent.store.sinks, now, time.monotonic()),
             *processes,
+            *revocation_readings(agent.loaded.config.deliver, now),
             pipeline_reading(agent.pipeline.age_seconds, now),
             log_reading(logs.dropped_total(), now),
             Reading(source=AGENT_SOURCE, resource="", metric="event_loop_lag_seconds", value=lag, time=now),

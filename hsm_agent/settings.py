@@ -6,10 +6,14 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+
+from hsm_agent.globs import checked_glob
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+LEAST_INTERVAL_SECONDS = 0.01
+LEAST_DEADLINE_SECONDS = 0.001
 _LONGEST_SECONDS = 100 * 365.25 * 86400.0
 _SIZE = re.compile(r"([0-9]+)(|B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
 _SIZE_UNITS = {"": 1, "B": 1, "kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4}
@@ -26,6 +30,23 @@ def duration(value: object) -> float:
     seconds = float(found[1]) * _DURATION_UNITS[found[2]]
     if seconds > _LONGEST_SECONDS:
         raise ValueError(f"longer than a hundred years: {value!r}")
+    return seconds
+
+
+def interval(value: object) -> float:
+    """Seconds of a duration after which something is done again: never so short that nothing else gets a turn."""
+    return _at_least(value, LEAST_INTERVAL_SECONDS)
+
+
+def deadline(value: object) -> float:
+    """Seconds of a duration in which something must be done."""
+    return _at_least(value, LEAST_DEADLINE_SECONDS)
+
+
+def _at_least(value: object, least: float) -> float:
+    seconds = duration(value)
+    if seconds < least:
+        raise ValueError(f"shorter than {least * 1000:g}ms: {value!r}")
     return seconds
 
 
@@ -50,6 +71,12 @@ def _resolve(value: object, info: ValidationInfo) -> object:
 
 Duration = Annotated[float, BeforeValidator(duration)]
 """Seconds, written with a unit. Defaults in code are plain seconds."""
+Interval = Annotated[float, BeforeValidator(interval)]
+"""Seconds between two times, 10 ms at least."""
+Deadline = Annotated[float, BeforeValidator(deadline)]
+"""Seconds, 1 ms at least."""
+Glob = Annotated[str, AfterValidator(checked_glob)]
+"""A glob on names, of bounded length."""
 Size = Annotated[int, BeforeValidator(size)]
 """Bytes, written plain or with a unit."""
 LocalPath = Annotated[Path, BeforeValidator(_resolve)]

@@ -7,73 +7,35 @@ It must not try anything twice, least of all a PIN: recovery is a new process, a
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import resource
-import select
-import signal
 import sys
-import threading
-import time
 from typing import TYPE_CHECKING, Any
+
+from hsm_agent.keeper.lines import Sender
+from hsm_agent.keeper.start import start
 
 if TYPE_CHECKING:
     from hsm_agent.canary.signing import Canary
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
 
-
-def isolate(parent: int) -> None:
-    """Die with the parent, leave no core, and be no use to a debugger: there is a PIN in here."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the kernel knew that we care
-        os._exit(0)
-    # A terminal's ^C goes to the whole group; the parent drains and ends us itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def take_pipes() -> tuple[int, int]:
-    """Move the pipes away from where a module would read or print; its prints go to stderr, the parent's log."""
-    requests, answers = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    return requests, answers
-
-
-def end_with_parent(requests: int) -> None:
-    """Exit when the parent's end of the pipe is gone, even while the main thread is stuck in a C call."""
-    poller = select.poll()
-    poller.register(requests, 0)  # no events asked for: hang-up is always reported
-
-    def watch() -> None:
-        poller.poll()
-        time.sleep(1)
-        os._exit(0)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+def _lines(values: list[Any]) -> bytes:
+    return b"".join(json.dumps(value, separators=(",", ":")).encode() + b"\n" for value in values)
 
 
 class Answers:
-    """Lines for the parent."""
+    """Lines for the parent, each sent before anything else happens: the next step may hang."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
 
     def at(self, step: str) -> None:
         """Say which step begins."""
         self.send({"at": step})
 
     def send(self, value: dict[str, Any]) -> None:
-        data = json.dumps(value, separators=(",", ":")).encode() + b"\n"
-        while data:
-            data = data[os.write(self._descriptor, data) :]
+        self._sender.add(value)
+        self._sender.flush()
 
 
 def _serve(canary: Canary | None, answers: Answers, request: dict[str, Any]) -> Canary | None:
@@ -92,18 +54,15 @@ def _serve(canary: Canary | None, answers: Answers, request: dict[str, Any]) -> 
 
 def main() -> None:
     """Run until told to end, or until the parent is gone."""
-    isolate(int(sys.argv[1]))
-    requests, pipe = take_pipes()
-    end_with_parent(requests)
-    answers, canary = Answers(pipe), None
-    with os.fdopen(requests, "rb") as lines:
-        for line in lines:
-            request = json.loads(line)
-            if request["do"] == "end":
-                if canary is not None:
-                    canary.end()
-                break
-            canary = _serve(canary, answers, request)
-            del line, request  # a PIN is in there
+    _, lines, sender = start(sys.argv[1:], lambda descriptor, lost: Sender(descriptor, _lines, lost))
+    answers, canary = Answers(sender), None
+    for line in lines:
+        request = json.loads(line)
+        if request["do"] == "end":
+            if canary is not None:
+                canary.end()
+            break
+        canary = _serve(canary, answers, request)
+        del line, request  # a PIN is in there
     # Not sys.exit: a module's own threads or exit handlers must not keep us.
     os._exit(0)

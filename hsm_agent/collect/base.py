@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol, Self, runtime_checkable
 
 from pydantic import Field, model_validator
 
-from hsm_agent.settings import Duration, Strict
+from hsm_agent.settings import Deadline, Interval, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -115,8 +115,8 @@ class SourceSettings(Strict, ABC):
     """What the settings of every kind of source have. A kind adds `kind: Literal[...]`, its own keys and `build`."""
 
     name: Annotated[str, Field(min_length=1)]
-    every: Annotated[Duration, Field(gt=0)] = 60.0
-    timeout: Annotated[Duration, Field(gt=0, le=LONGEST_TIMEOUT_SECONDS)] = 10.0
+    every: Interval = 60.0
+    timeout: Annotated[Deadline, Field(le=LONGEST_TIMEOUT_SECONDS)] = 10.0
     labels: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -23,7 +23,7 @@ from hsm_agent.evaluate.rules import (
     Rule,
 )
 from hsm_agent.model import Severity
-from hsm_agent.settings import Duration, Strict, duration
+from hsm_agent.settings import Duration, Glob, Interval, Strict, duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,9 +55,9 @@ class _AtLeastOne(Strict):
 class MatchSettings(Strict):
     """Globs on what a rule watches."""
 
-    source: str = "*"
-    resource: str = "*"
-    labels: dict[str, str] = Field(default_factory=dict)
+    source: Glob = "*"
+    resource: Glob = "*"
+    labels: dict[str, Glob] = Field(default_factory=dict)
 
     def build(self) -> Match:
         """The rule's own form."""
@@ -99,14 +99,11 @@ class BelowSettings(_AtLeastOne):
         return Below(warning=self.warning, critical=self.critical)
 
 
-PositiveDuration = Annotated[Duration, Field(gt=0)]
-
-
 class GrowsSettings(_AtLeastOne):
     """`grows:`."""
 
-    warning: PositiveDuration | None = None
-    critical: PositiveDuration | None = None
+    warning: Interval | None = None
+    critical: Interval | None = None
     at_least: float = Field(default=0.0, ge=0)
 
     def build(self) -> Grows:
@@ -117,7 +114,7 @@ class GrowsSettings(_AtLeastOne):
 class RateChangesSettings(Strict):
     """`rate_changes:`."""
 
-    against: PositiveDuration = 3600.0
+    against: Interval = 3600.0
     percent: float = Field(default=50.0, gt=0)
     at_least: float = Field(default=0.0, ge=0)
     severity: Raised = "warning"
@@ -132,9 +129,9 @@ class ReachesSettings(_AtLeastOne):
     """`reaches:`."""
 
     level: float
-    over: PositiveDuration = 30 * 86400.0
-    warning: PositiveDuration | None = None
-    critical: PositiveDuration | None = None
+    over: Interval = 30 * 86400.0
+    warning: Interval | None = None
+    critical: Interval | None = None
 
     def build(self) -> Reaches:
         """The rule's own form."""
@@ -155,8 +152,8 @@ class NotFallingSettings(_AtLeastOne):
     """`not_falling:`."""
 
     above: float = 0.0
-    warning: PositiveDuration | None = None
-    critical: PositiveDuration | None = None
+    warning: Interval | None = None
+    critical: Interval | None = None
 
     def build(self) -> NotFalling:
         """The rule's own form."""
@@ -193,8 +190,8 @@ class RuleSettings(Strict):
     falls: FallsSettings | None = None
     hysteresis: float | None = Field(default=None, ge=0)
     hold: Duration = Field(default=0.0, alias="for")
-    repeat_every: PositiveDuration | None = None
-    clear_after: PositiveDuration | None = None
+    repeat_every: Interval | None = None
+    clear_after: Interval | None = None
     inhibited_by: tuple[str, ...] = ("source-down",)
     text: str = ""
     runbook: str = ""

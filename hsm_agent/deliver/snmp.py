@@ -13,7 +13,8 @@ from hsm_agent.deliver.snmp_peer import Peer
 from hsm_agent.deliver.snmp_trap import TrapSink
 from hsm_agent.model import Guarantee, Severity
 from hsm_agent.secret import Secret
-from hsm_agent.settings import Duration, Strict
+from hsm_agent.settings import Deadline, Interval, Strict
+from hsm_agent.snmp_answers import NOT_FOR_V3, AnswersFrom
 from hsm_agent.snmp_user import SnmpUser, trap_receiver_line
 
 if TYPE_CHECKING:
@@ -43,12 +44,13 @@ class SnmpSinkSettings(Strict):
     """None: inform for v3, trap for v2c."""
     community: Secret | None = None
     user: SnmpUser | None = None
-    timeout: Annotated[Duration, Field(gt=0, le=60)] = 2.0
+    timeout: Annotated[Deadline, Field(le=60)] = 2.0
     """Seconds an answer is waited for before the inform is sent again."""
     retries: Annotated[int, Field(ge=0, le=_MAX_RETRIES)] = 3
     minimum_severity: Severity = Severity.WARNING
-    heartbeat: Annotated[Duration, Field(gt=0)] | None = None
+    heartbeat: Interval | None = None
     bind: Annotated[str, AfterValidator(source_address)] | None = None
+    answers_from: AnswersFrom = "same"
 
     @property
     def address(self) -> Address:
@@ -82,6 +84,8 @@ class SnmpSinkSettings(Strict):
                 raise ValueError("user: required for version v3 (name, auth, and privacy to encrypt)")
             if self.community is not None:
                 raise ValueError("community: not for version v3 (it has users)")
+            if self.answers_from == "same" and "answers_from" in self.model_fields_set:
+                raise ValueError(NOT_FOR_V3)
             return self
         if self.community is None:
             raise ValueError("community: required for version v2c (a secret: {file: PATH})")
@@ -99,6 +103,7 @@ class SnmpSinkSettings(Strict):
             context=context,
             community=self.community.reveal().encode() if self.community else None,
             user=self.user.user() if self.user else None,
+            answers_from=self.answers_from,
         )
         if self.notification_type == "inform":
             return InformSink(name=self.name, peer=peer)

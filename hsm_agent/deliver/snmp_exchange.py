@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hsm_agent.datagrams import LinkError
+from hsm_agent.snmp_answers import Answers
 from hsm_agent.wire.snmp import ErrorStatus
 from hsm_agent.wire.snmp_counters import Count
 from hsm_agent.wire.snmp_originator import Acknowledged, Complaint, Declined, Learned, TooBigError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hsm_agent.datagrams import Link
+    from hsm_agent.snmp_answers import Elsewhere
     from hsm_agent.wire.snmp_originator import Originator, Outcome
 
 WINDOW = 16
@@ -54,12 +56,15 @@ class _Outstanding:
 class Exchange:
     """Sends informs over one link. Of no more use once it has raised anything."""
 
-    def __init__(self, link: Link, originator: Originator, *, timeout: float, retries: int) -> None:
+    def __init__(
+        self, link: Link, originator: Originator, *, timeout: float, retries: int, elsewhere: Elsewhere
+    ) -> None:
         self.link = link
         self._originator = originator
         self._timeout = timeout
         self._retries = retries
         self._lessons = 0
+        self._answers = Answers(link, originator, elsewhere, lambda: asyncio.get_running_loop().time())
         self._outstanding: dict[int, _Outstanding] = {}
 
     async def run(
@@ -100,8 +105,10 @@ class Exchange:
                 self._settle(request_id, ErrorStatus.TOO_BIG, answered)
 
     def _no_answer(self, *, unanswered: bool = False) -> ExchangeError:
-        tries = f"{self._retries + 1} tries, {self._timeout:g} s each"
-        return ExchangeError(f"no answer ({tries})", unanswered=unanswered)
+        text = f"no answer ({self._retries + 1} tries, {self._timeout:g} s each)"
+        oddity = self._answers.oddity
+        text = f"{text}; what came last is {oddity}" if oddity else text
+        return ExchangeError(text, unanswered=unanswered)
 
     def _settle(self, request_id: int, error_status: int, answered: Callable[[int, int], None]) -> None:
         one = self._outstanding.pop(request_id, None)
@@ -148,16 +155,10 @@ class Exchange:
 
     async def _next_outcome(self, due: float) -> Outcome | None:
         """What the receiver says next; None if it says nothing of use until `due`."""
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout_at(due):
-                while True:
-                    datagram = await self.link.receive()
-                    outcome = self._originator.receive(datagram, loop.time())
-                    if outcome is not None:
-                        return outcome
-        except TimeoutError:
-            return None
+        outcome = await self._answers.next(due)
+        if outcome is not None:
+            self._answers.oddity = ""
+        return outcome
 
 
 def complaint(cause: Count | None) -> ExchangeError:

@@ -103,6 +103,7 @@ class InformSink:
         self.name = name
         self._peer = peer
         self._exchange: Exchange | None = None
+        self._elsewhere = peer.elsewhere()
         self._failures = 0
         self._acknowledged: set[str] = set()
 
@@ -167,8 +168,8 @@ class InformSink:
 
     async def _opened(self) -> Exchange:
         peer = self._peer
-        link = await peer.open(self._failures)
-        return Exchange(link, peer.originator(), timeout=peer.timeout, retries=peer.retries)
+        link = await peer.open(self._failures, strays=True)
+        return Exchange(link, peer.originator(), timeout=peer.timeout, retries=peer.retries, elsewhere=self._elsewhere)
 
     def _drop(self) -> None:
         if self._exchange is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hsm_agent.datagrams import Link, LinkError, open_link
+from hsm_agent.snmp_answers import Elsewhere
 from hsm_agent.wire.notification import encode_event
 from hsm_agent.wire.snmp_originator import Originator
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from hsm_agent.address import Address
     from hsm_agent.deliver.base import SinkContext
     from hsm_agent.model import Event
+    from hsm_agent.snmp_answers import AnswersFrom
     from hsm_agent.wire.usm import User
 
 
@@ -29,6 +31,11 @@ class Peer:
     context: SinkContext
     community: bytes | None = field(default=None, repr=False)
     user: User | None = None
+    answers_from: AnswersFrom = "same"
+
+    def elsewhere(self) -> Elsewhere:
+        """Whether answers from other addresses are taken, and which were heard of."""
+        return Elsewhere(str(self.address), believed=self.user is not None or self.answers_from == "any")
 
     def originator(self) -> Originator:
         """A fresh protocol state: whatever was believed of the receiver is forgotten."""
@@ -45,8 +52,8 @@ class Peer:
         up_seconds = self.up_seconds(asyncio.get_running_loop().time())
         return encode_event(event, self.context.base_oid, up_seconds=up_seconds)
 
-    async def open(self, turn: int) -> Link:
+    async def open(self, turn: int, *, strays: bool = False) -> Link:
         """A socket to one of its addresses, another one each turn. Raises LinkError."""
         if self.user is not None and self.context.engine.is_held:
             raise LinkError("SNMPv3 is held back until the engine's boots can be stored")
-        return await open_link(self.address, bind=self.bind, turn=turn, timeout=self.timeout)
+        return await open_link(self.address, bind=self.bind, turn=turn, timeout=self.timeout, strays=strays)

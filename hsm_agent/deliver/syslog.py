@@ -15,7 +15,7 @@ from hsm_agent.deliver.stamp import Stamp
 from hsm_agent.deliver.streams import Route
 from hsm_agent.deliver.tls import TlsSettings
 from hsm_agent.model import Guarantee, Severity
-from hsm_agent.settings import Duration, Size, Strict
+from hsm_agent.settings import Deadline, Interval, Size, Strict
 from hsm_agent.wire.rfc5424 import MIN_MAX_BYTES
 
 if TYPE_CHECKING:
@@ -49,11 +49,11 @@ class SyslogSinkSettings(Strict):
     tls: TlsSettings | None = None
     facility: Facility = "local4"
     minimum_severity: Severity = Severity.WARNING
-    heartbeat: Annotated[Duration, Field(gt=0)] | None = None
+    heartbeat: Interval | None = None
     bind: Annotated[str, AfterValidator(source_address)] | None = None
     max_bytes: Size | None = None
     """None: 8000, and 1400 over UDP."""
-    timeout: Annotated[Duration, Field(gt=0)] = 5.0
+    timeout: Deadline = 5.0
     """Seconds to connect, and to send and be acknowledged."""
     window: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Messages on their way at once, RELP only. None: 128."""

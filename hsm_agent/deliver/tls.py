@@ -7,6 +7,7 @@ import hmac
 import re
 import ssl
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, PrivateAttr, model_validator
@@ -18,6 +19,8 @@ from hsm_agent.settings import LocalPath, Strict
 if TYPE_CHECKING:
     from pathlib import Path
 
+_CRL = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
+_NO_CRL = "not a certificate revocation list in PEM form"
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 _MINIMA = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -38,29 +41,35 @@ class _Loaded:
     content: str
     own: bytes
     authorities: bytes
+    crl_ends: float | None
 
 
 class TlsSettings(Strict):
     """How a TLS connection to a receiver is made.
 
-    `verify: name`: the certificate is of a CA in `ca` and for the name (or IP address) in `to`.
+    `verify: name`: the certificate is of a CA in `ca` and for the name (or IP address) in `to`, by its subjectAltName
+    (RFC 9525 section 6.3). `verify: common-name`: the same, but of a certificate without one the common name counts.
     `verify: fingerprint`: its SHA-256 is one of `fingerprints`; a `ca`, if given, must have signed it besides.
     """
 
     ca: LocalPath | None = None
     certificate: LocalPath | None = None
     key: LocalPath | None = None
-    verify: Literal["name", "fingerprint"] = "name"
+    crl: LocalPath | None = None
+    verify: Literal["name", "common-name", "fingerprint"] = "name"
     fingerprints: tuple[Annotated[str, AfterValidator(_fingerprint)], ...] = ()
     minimum: Literal["1.2", "1.3"] = "1.2"
     _loaded: _Loaded = PrivateAttr()
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if self.verify == "name" and self.ca is None:
-            raise ValueError("ca: required with verify: name")
-        if self.verify == "name" and self.fingerprints:
+        by_name = self.verify != "fingerprint"
+        if by_name and self.ca is None:
+            raise ValueError(f"ca: required with verify: {self.verify}")
+        if by_name and self.fingerprints:
             raise ValueError("fingerprints: only with verify: fingerprint")
+        if self.crl is not None and self.ca is None:
+            raise ValueError("crl: only with a ca")
         if self.verify == "fingerprint" and not self.fingerprints:
             raise ValueError("fingerprints: at least one is required with verify: fingerprint")
         if self.key is not None and self.certificate is None:
@@ -70,6 +79,7 @@ class TlsSettings(Strict):
             content=self._digest(),
             own=_certificates(self.certificate),
             authorities=_certificates(self.ca),
+            crl_ends=None if self.crl is None else _end_of_crls(self.crl),
         )
         return self
 
@@ -88,10 +98,16 @@ class TlsSettings(Strict):
         """Whom to trust, as it was loaded: PEM; empty without `ca`."""
         return self._loaded.authorities
 
+    @property
+    def crl_ends(self) -> float | None:
+        """When the first of the revocation lists ends, behind which no receiver is let in; UTC seconds."""
+        return self._loaded.crl_ends
+
     def _load(self) -> ssl.SSLContext:
         """Read the files. Raises ValueError that names the key."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = _MINIMA[self.minimum]
+        context.hostname_checks_common_name = self.verify == "common-name"
         if self.verify == "fingerprint":
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE if self.ca is None else ssl.CERT_REQUIRED
@@ -100,6 +116,12 @@ class TlsSettings(Strict):
                 context.load_verify_locations(cafile=self.ca)
             except (OSError, ValueError) as error:
                 raise ValueError(f"ca: {self.ca}: {_why(error, 'not a PEM certificate')}") from error
+        if self.crl is not None:
+            try:
+                context.load_verify_locations(cafile=self.crl)
+            except (OSError, ValueError) as error:
+                raise ValueError(f"crl: {self.crl}: {_why(error, _NO_CRL)}") from error
+            context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
         self._load_own(context)
         return context
 
@@ -124,18 +146,32 @@ class TlsSettings(Strict):
 
     def _digest(self) -> str:
         digest = hashlib.sha256()
-        for path in (self.ca, self.certificate, self.key):
+        for path in (self.ca, self.certificate, self.key, self.crl):
             content = b"" if path is None else path.read_bytes()
             digest.update(len(content).to_bytes(8, "big") + content)
         return digest.hexdigest()
 
     def trusts(self, certificate: bytes | None) -> bool:
         """Whether a peer with this certificate (DER) is the receiver, as far as fingerprints go."""
-        if self.verify == "name":
+        if self.verify != "fingerprint":
             return True
         shown = hashlib.sha256(certificate or b"").hexdigest()
         matches = [hmac.compare_digest(shown, known) for known in self.fingerprints]
         return certificate is not None and any(matches)
+
+
+def _end_of_crls(path: Path) -> float:
+    from cryptography import x509  # noqa: PLC0415 - 50 ms, and most configurations never come here
+
+    ends = []
+    for block in _CRL.findall(path.read_bytes()):
+        try:
+            ends.append(x509.load_pem_x509_crl(block).next_update_utc)
+        except ValueError as error:
+            raise ValueError(f"crl: {path}: {_NO_CRL}") from error
+    if not ends:
+        raise ValueError(f"crl: {path}: {_NO_CRL}")
+    return min((end.timestamp() for end in ends if end is not None), default=inf)
 
 
 def _certificates(path: Path | None) -> bytes:

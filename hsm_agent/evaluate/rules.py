@@ -6,10 +6,10 @@ Data only. Judging is in `verdicts`, telling in `alarms`; the settings that buil
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 from zlib import crc32
 
+from hsm_agent.globs import glob_matches
 from hsm_agent.metrics import unit
 from hsm_agent.model import Labels, Series, Severity
 
@@ -38,10 +38,10 @@ class Match:
 
     def covers(self, source: str, resource: str, labels: Labels | None) -> bool:
         """Whether such a reading is meant; labels of None are unknown and not asked for."""
-        if not (fnmatchcase(source, self.source) and fnmatchcase(resource, self.resource)):
+        if not (glob_matches(source, self.source) and glob_matches(resource, self.resource)):
             return False
         found = dict(labels or ())
-        return labels is None or all(name in found and fnmatchcase(found[name], glob) for name, glob in self.labels)
+        return labels is None or all(name in found and glob_matches(found[name], glob) for name, glob in self.labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+
+from hsm_agent.globs import glob_matches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,9 @@ class Silence:
     def covers(self, rule: str, source: str, resource: str) -> bool:
         """Whether alarms of that rule at that place are held back."""
         return (
-            fnmatchcase(rule, self.rule) and fnmatchcase(source, self.source) and fnmatchcase(resource, self.resource)
+            glob_matches(rule, self.rule)
+            and glob_matches(source, self.source)
+            and glob_matches(resource, self.resource)
         )
 
     @property

@@ -53,6 +53,13 @@ METRICS = (
         "Events it did not take for half a minute or longer; they are tried on.",
         COMMUNICATION,
     ),
+    Metric(
+        "crl_seconds_left",
+        "seconds",
+        "gauge",
+        "Time until the revocation list of a sink's TLS ends; behind it no receiver is let in.",
+        COMMUNICATION,
+    ),
     Metric("pipeline_age_seconds", "seconds", "gauge", "Time since readings were last judged."),
     Metric("log_dropped_total", "", "counter", "Records of the log that standard error did not take."),
     Metric("event_loop_lag_seconds", "seconds", "gauge", "Longest delay of the event loop since the last reading."),

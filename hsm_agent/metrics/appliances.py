@@ -41,5 +41,12 @@ METRICS = (
         "Bytes a network interface of the appliance has received.",
     ),
     Metric("host_network_sent_bytes_total", "bytes", "counter", "Bytes a network interface of the appliance has sent."),
+    Metric(
+        "host_link_up",
+        "",
+        "state",
+        "0: a network interface of the appliance is down though its administrator wants it up; else 1.",
+        COMMUNICATION,
+    ),
     Metric("certificate_seconds_left", "seconds", "gauge", "Time until a certificate expires; below 0 it has."),
 )

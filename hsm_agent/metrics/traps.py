@@ -9,5 +9,12 @@ METRICS = (
     Metric("vendor_alarm_age_seconds", "seconds", "gauge", "Time since the appliance last sent a trap of this alarm."),
     Metric("traps_received_total", "", "counter", "Traps and informs that were authentic."),
     Metric("traps_unmapped_total", "", "counter", "Traps and informs that were authentic and that no map knows."),
+    Metric(
+        "traps_malformed_total",
+        "",
+        "counter",
+        "Datagrams to the trap listener that could not be read as a whole, by the device whose address they came from.",
+        COMMUNICATION,
+    ),
     Metric("traps_dropped_total", "", "counter", "Datagrams to the trap listener that came to nothing.", COMMUNICATION),
 )

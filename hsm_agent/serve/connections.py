@@ -1,7 +1,8 @@
 """Accepts TCP and TLS connections, and keeps their number and their patience bounded.
 
-At most `limit` connections at a time. When there are more, the one that has been without a request for longest is
-cut, so that whoever opens connections and says nothing keeps nobody else out. It knows nothing of HTTP.
+At most `limit` connections at a time. When there are more, one that is without a request is cut: of the address that
+has most of them, the one that has been so for longest. Whoever opens connections and says nothing keeps nobody else
+out. It knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
+
+from hsm_agent.serve.turns import place_of
 
 if TYPE_CHECKING:
     import ssl
@@ -55,16 +59,18 @@ class Connections:
         self._context = context
         self._limit = limit
         self._guests: dict[asyncio.Task[None], Guest] = {}
+        self._places: dict[asyncio.Task[None], str] = {}
 
     async def serve(self) -> None:
         """Accept until cancelled; then cut what is left. What befalls one connection ends no other."""
         try:
             while True:
-                connection = await self._accept()
-                await self._make_room()
+                connection, place = await self._accept()
+                await self._make_room(place)
                 guest = self._guest()
                 task = asyncio.create_task(self._attend(connection, guest))
                 self._guests[task] = guest
+                self._places[task] = place
                 task.add_done_callback(self._leave)
                 await asyncio.sleep(0)  # let it begin: a task cancelled before that would leave its socket open
         finally:
@@ -73,12 +79,12 @@ class Connections:
             if self._guests:
                 await asyncio.wait(self._guests)
 
-    async def _accept(self) -> socket.socket:
+    async def _accept(self) -> tuple[socket.socket, str]:
         loop = asyncio.get_running_loop()
         complained = False
         while True:
             try:
-                connection, _ = await loop.sock_accept(self._listener)
+                connection, peer = await loop.sock_accept(self._listener)
             except ConnectionError:  # gone before it was accepted
                 continue
             except OSError as error:  # out of descriptors, as a rule
@@ -87,14 +93,15 @@ class Connections:
                 complained = True
                 await asyncio.sleep(PAUSE_AFTER_ERROR_SECONDS)
             else:
-                return connection
+                return connection, place_of(peer[0])
 
-    async def _make_room(self) -> None:
+    async def _make_room(self, place: str) -> None:
+        """For one more from there."""
         while len(self._guests) >= self._limit:
-            waiting = (task for task, guest in self._guests.items() if not guest.busy)
-            longest = next(waiting, None)
-            if longest is not None:
-                longest.cancel()
+            counts = Counter((*self._places.values(), place))
+            waiting = [task for task, guest in self._guests.items() if not guest.busy]
+            if waiting:
+                max(waiting, key=lambda task: counts[self._places[task]]).cancel()  # the first of the greatest
             await asyncio.wait(self._guests, return_when=asyncio.FIRST_COMPLETED)
 
     async def _attend(self, connection: socket.socket, guest: Guest) -> None:
@@ -124,7 +131,7 @@ class Connections:
                 transport.abort()
 
     def _leave(self, task: asyncio.Task[None]) -> None:
-        del self._guests[task]
+        del self._guests[task], self._places[task]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("http: a connection ended with a bug", exc_info=error)
 

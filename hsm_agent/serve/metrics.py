@@ -15,6 +15,8 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from hsm_agent.metrics import METRICS
+from hsm_agent.plain import harmless
+from hsm_agent.serve.negotiation import offers, preference
 from hsm_agent.serve.snapshot import value_now
 from hsm_agent.version import VERSION
 
@@ -29,6 +31,8 @@ ALARM_HELP = "An alarm that is raised now; 1 as long as it lasts."
 BUILD_HELP = "Version of the agent."
 
 _NOT_IN_A_LABEL_NAME = re.compile(r"[^a-zA-Z0-9_]")
+_NAMED = 3
+"""How exact a media type is that was named and not matched by a wildcard."""
 _Labels = dict[str, str]
 
 
@@ -42,13 +46,16 @@ def exposition(present: Snapshot, accept: str) -> tuple[bytes, str]:
 
 
 def _wants_openmetrics(accept: str) -> bool:
+    """Whether it is wanted more than the plain text, or as much and by its name.
+
+    Where neither is acceptable the text is sent: RFC 9110 section 12.5.1 leaves that to the server, and an answer that
+    people can read is of more use than 406.
+    """
     # Not prometheus_client's choose_encoder(): a version that is no number makes it raise.
-    for offer in accept.split(","):
-        media_type, *parameters = (part.strip() for part in offer.split(";"))
-        versions = {part.removeprefix("version=") for part in parameters if part.startswith("version=")}
-        if media_type == "application/openmetrics-text" and versions <= {"1.0.0"}:
-            return True
-    return False
+    found = offers(accept)
+    wanted = preference(found, "application/openmetrics-text", "1.0.0")
+    text = preference(found, "text/plain", "0.0.4")
+    return wanted.quality > text.quality or (0 < wanted.quality == text.quality and wanted.exactness >= _NAMED)
 
 
 class _Families(Collector):
@@ -122,7 +129,7 @@ def _merge(fixed: _Labels, own: Labels, configured: Labels) -> _Labels:
     merged = {label_name(name): value for name, value in configured}
     merged |= {label_name(name): value for name, value in own}
     merged |= fixed
-    return {name: _encodable(value) for name, value in merged.items()}
+    return {name: _shown(value) for name, value in merged.items()}
 
 
 def label_name(name: str) -> str:
@@ -133,6 +140,6 @@ def label_name(name: str) -> str:
     return f"_{legal}" if not legal or legal[0].isdigit() else legal
 
 
-def _encodable(value: str) -> str:
-    # A lone surrogate, left by a decoder, would cost the operator the whole page.
-    return value.encode("utf-8", "replace").decode("utf-8")
+def _shown(value: str) -> str:
+    """Fit to be shown, and to be encoded; the format has an escape for line breaks of its own."""
+    return value if value.isprintable() else "\n".join(map(harmless, value.split("\n")))

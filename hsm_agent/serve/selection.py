@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
 from typing import TYPE_CHECKING
 
+from hsm_agent.globs import glob_matches
 from hsm_agent.serve.metrics import exposed_name, labels_of
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ def select(present: Snapshot, metric: str, *, source: str, resource: str, labels
         reading
         for reading in present.readings
         if metric in {reading.metric, exposed_name(reading.metric)}
-        and fnmatch.fnmatchcase(reading.source, source)
-        and fnmatch.fnmatchcase(reading.resource, resource)
+        and glob_matches(reading.source, source)
+        and glob_matches(reading.resource, resource)
         and labels.items() <= labels_of(reading, present).items()
     ]
 

@@ -9,7 +9,7 @@ from typing import Annotated, Self, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from hsm_agent.secret import Secret
-from hsm_agent.settings import Strict
+from hsm_agent.settings import Glob, Strict
 from hsm_agent.snmp_user import SnmpUser
 from hsm_agent.wire.mib import BASE, parse_base
 
@@ -69,7 +69,7 @@ EngineId = Annotated[bytes, BeforeValidator(_engine_id)]
 """An SNMP engine ID, written in hex."""
 Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], Field(alias="from", min_length=1)]
 """Networks that may speak, under the key `from`."""
-Tokens = Annotated[tuple[str, ...], Field(min_length=1)]
+Tokens = Annotated[tuple[Glob, ...], Field(min_length=1)]
 """Globs on label or serial of tokens; `*` sees everything."""
 
 

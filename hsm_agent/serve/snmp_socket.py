@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
+import struct
 import time
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LARGEST_DATAGRAM = 65535
-_DATAGRAMS_A_WAKE_UP = 16  # at most about a millisecond each; then others get their turn
+_DATAGRAMS_A_WAKE_UP = 16
+_SECONDS_A_WAKE_UP = 0.005  # whichever is reached first; then others get their turn
 _COMPLAIN_SECONDS = 60.0
 _IP_PKTINFO = 8  # ip(7); the socket module has no name for it before 3.14
 _ANCILLARY_OCTETS = 128
+_SO_MEMINFO = 55  # asm-generic/socket.h, as the next two in linux/sock_diag.h
+_MEMINFO = struct.Struct("9I")
+_MEMINFO_DROPS = 8
 _ANY = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound to
 
 
@@ -61,6 +66,14 @@ class Listener:
         host, port = self._socket.getsockname()[:2]
         return host, port
 
+    def dropped(self) -> int:
+        """Datagrams that the kernel dropped since the socket was bound, as its buffer was full."""
+        try:
+            found = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        except OSError:  # a kernel before 4.12
+            return 0
+        return int(_MEMINFO.unpack(found)[_MEMINFO_DROPS]) if len(found) == _MEMINFO.size else 0
+
     def start(self) -> None:
         """Answer from now on."""
         asyncio.get_running_loop().add_reader(self._socket, self._read)
@@ -80,6 +93,7 @@ class Listener:
         return datagram, sender, [_answer_from(*one) for one in ancillary]
 
     def _read(self) -> None:
+        until = time.monotonic() + _SECONDS_A_WAKE_UP
         for _ in range(_DATAGRAMS_A_WAKE_UP):
             try:
                 datagram, sender, asked_at = self._receive()
@@ -92,6 +106,8 @@ class Listener:
             answer = self._handle(datagram, sender[0])
             if answer is not None:
                 self._answer(answer, sender, asked_at)
+            if time.monotonic() >= until:
+                return
 
     def later(self) -> Callable[[bytes], None]:
         """For `handle`: what sends an answer to the datagram at hand when its time has come; not once it is closed."""

@@ -9,10 +9,10 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from hsm_agent.globs import glob_matches
 from hsm_agent.model import AGENT_SOURCE
 from hsm_agent.serve.snmp_capture import Capture, capture, merged
 from hsm_agent.serve.snmp_rows import active_row, rows_of_source, sink_row
@@ -285,4 +285,4 @@ def _after(shown: Mapping[int, Shown], changes: Changes) -> dict[int, Shown]:
 def _matches(token: Row, scope: Scope) -> bool:
     _source, label, serial, *_ = token.cells
     names = [token.owner[1], *(name for name in (label, serial) if isinstance(name, str))]
-    return any(fnmatchcase(name, glob) for name in names for glob in scope)
+    return any(glob_matches(name, glob) for name in names for glob in scope)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.metrics import unit
 from hsm_agent.model import AGENT_SOURCE, Severity, SinkState, SourceState, number_text
+from hsm_agent.plain import harmless
 from hsm_agent.serve.snapshot import value_now
 from hsm_agent.serve.token_state import pin_status, token_status
 from hsm_agent.version import VERSION
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hsm_agent.evaluate.silences import Silence
-    from hsm_agent.model import ActiveAlarm, Reading, SinkStatus, SourceStatus
+    from hsm_agent.model import ActiveAlarm, Labels, Reading, SinkStatus, SourceStatus
     from hsm_agent.serve.snapshot import Snapshot
     from hsm_agent.spool import SpoolStats
 
@@ -61,14 +62,14 @@ def reading_row(reading: Reading, present: Snapshot) -> dict[str, Json]:
     value = value_now(reading, present)
     return {
         "source": reading.source,
-        "resource": reading.resource,
+        "resource": harmless(reading.resource),
         "metric": reading.metric,
-        "labels": dict(reading.labels),
+        "labels": _labels(reading.labels),
         "value": _number(value),
         "text": number_text(value),
         "unit": unit(reading.metric),
         "time": reading.time,
-        "reason": reading.reason,
+        "reason": harmless(reading.reason),
     }
 
 
@@ -80,7 +81,7 @@ def _agent(present: Snapshot) -> Json:
         "now": present.now,
         "uptime_seconds": max(0.0, present.now - present.started),
         "polls": present.polls,
-        "labels": dict(present.labels.get(AGENT_SOURCE, ())),
+        "labels": _labels(present.labels.get(AGENT_SOURCE, ())),
         "worst_severity": _worst(alarm.severity for alarm in present.alarms),
     }
 
@@ -94,8 +95,8 @@ def _source(source: SourceStatus, present: Snapshot) -> Json:
         "age_seconds": _since(source.last_success, present),
         "last_poll_seconds": source.last_poll_seconds,
         "failures": source.failures,
-        "last_error": source.last_error,
-        "labels": dict(present.labels.get(source.name, ())),
+        "last_error": harmless(source.last_error),
+        "labels": _labels(present.labels.get(source.name, ())),
     }
 
 
@@ -117,8 +118,8 @@ def _tokens(present: Snapshot) -> list[Json]:
 def _token(place: tuple[str, str], metrics: dict[str, Reading], worst: str, present: Snapshot) -> Json:
     source = present.sources.get(place[0])
     is_down = source is not None and source.state is SourceState.DOWN
-    labels = dict(metrics["token_info"].labels) if "token_info" in metrics else {}
-    row: dict[str, Json] = {"source": place[0], "resource": place[1]}
+    labels = _labels(metrics["token_info"].labels) if "token_info" in metrics else {}
+    row: dict[str, Json] = {"source": place[0], "resource": harmless(place[1])}
     row |= {name: labels.get(name) for name in _IDENTITY}
     row |= {name: _number(_value(metrics, metric)) for name, metric in _TOKEN_VALUES.items()}
     missing = "token_info" in metrics and metrics["token_info"].value is None
@@ -139,15 +140,15 @@ def _alarm(alarm: ActiveAlarm) -> Json:
         "rule": alarm.rule,
         "severity": alarm.severity.value,
         "source": source,
-        "resource": resource,
+        "resource": harmless(resource),
         "metric": metric,
-        "labels": dict(labels),
+        "labels": _labels(labels),
         "since": alarm.since,
         "silenced": alarm.silenced,
         "value": alarm.event.value,
         "unit": alarm.event.unit,
         "threshold": alarm.event.threshold,
-        "text": alarm.event.text,
+        "text": harmless(alarm.event.text),
         "runbook": alarm.event.runbook,
     }
 
@@ -155,13 +156,13 @@ def _alarm(alarm: ActiveAlarm) -> Json:
 def _silence(silence: Silence) -> Json:
     return {
         "id": silence.silence_id,
-        "source": silence.source,
-        "resource": silence.resource,
-        "rule": silence.rule,
+        "source": harmless(silence.source),
+        "resource": harmless(silence.resource),
+        "rule": harmless(silence.rule),
         "created": silence.created,
         "until": silence.until,
         "by_uid": silence.by_uid,
-        "reason": silence.reason,
+        "reason": harmless(silence.reason),
     }
 
 
@@ -177,7 +178,7 @@ def _sink(sink: SinkStatus, present: Snapshot) -> Json:
         "dropped": sink.dropped,
         "failing_seconds": _since(sink.failing_since, present),
         # What was wrong before it accepted the last event is no news beside "up".
-        "last_error": "" if sink.state is SinkState.UP else sink.last_error,
+        "last_error": "" if sink.state is SinkState.UP else harmless(sink.last_error),
     }
 
 
@@ -188,12 +189,16 @@ def _spool(spool: SpoolStats) -> Json:
         "used_percent": spool.used_percent,
         "dropped_total": spool.dropped_total,
         "failed": spool.failed,
-        "reason": spool.reason,
+        "reason": harmless(spool.reason),
         "sinks": {
             name: {"queued": queue.queued, "dead_letters": queue.dead_letters, "dropped_total": queue.dropped_total}
             for name, queue in spool.sinks.items()
         },
     }
+
+
+def _labels(labels: Labels) -> dict[str, Json]:
+    return {name: harmless(value) for name, value in labels}
 
 
 def _value(metrics: dict[str, Reading], metric: str) -> float | int | None:

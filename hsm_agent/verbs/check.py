@@ -6,7 +6,6 @@ Either one token read directly (`-p`), the way p11memmon did it, or a reading of
 from __future__ import annotations
 
 import asyncio
-import fnmatch
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.pkcs11.source import Pkcs11Settings
 from hsm_agent.control import ControlError, ask
+from hsm_agent.globs import glob_matches
 from hsm_agent.metrics import unit
 from hsm_agent.model import number_text
 from hsm_agent.verbs.nagios import Range, State, judge, line, perfdata
@@ -114,7 +114,7 @@ def judge_token(question: TokenQuestion, readings: tuple[Reading, ...], failures
 def _is_called(name: str, readings: tuple[Reading, ...], label: str) -> bool:
     labels = [dict(r.labels) for r in readings if r.metric == "token_info" and r.resource == name]
     told = {name, *(each.get(key, "") for each in labels for key in ("label", "serial"))}
-    return any(fnmatch.fnmatchcase(each, label) for each in told)
+    return any(glob_matches(each, label) for each in told)
 
 
 def _detail(reading: Reading) -> str:

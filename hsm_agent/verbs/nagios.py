@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from hsm_agent.model import number_text
+from hsm_agent.plain import one_line
 
 
 class State(Enum):
@@ -91,5 +92,5 @@ def perfdata(
 
 def line(state: State, text: str, data: str = "") -> str:
     """The one line of a plugin's answer; `|` and line breaks in the text would end it early."""
-    clean = "".join(char if char.isprintable() and char != "|" else " " for char in text)
+    clean = one_line(text).replace("|", " ")
     return f"{state.name}: {clean} | {data}" if data else f"{state.name}: {clean}"

@@ -1,11 +1,13 @@
 """BER as SNMP uses it (RFC 3417 section 8): the encoding and decoding of single values.
 
 Decoders take `(data, position, end)` and return what they read and the position behind it; whatever the input,
-they raise DecodeError and nothing else, never recurse and never read behind `end`.
+they raise DecodeError and nothing else, never recurse and never read behind `end`. They are as lenient as net-snmp's:
+numbers and subidentifiers may have leading zeros, and an OBJECT IDENTIFIER without octets is 0.0.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
@@ -14,6 +16,7 @@ Oid = tuple[int, ...]
 """An object identifier; tuples sort as the MIB does, which their BER encodings don't."""
 
 INTEGER = 0x02
+BIT_STRING = 0x03
 OCTET_STRING = 0x04
 NULL_TAG = 0x05
 OBJECT_IDENTIFIER = 0x06
@@ -23,7 +26,10 @@ COUNTER32 = 0x41
 GAUGE32 = 0x42
 TIMETICKS = 0x43
 OPAQUE = 0x44
+NSAP_ADDRESS = 0x45
 COUNTER64 = 0x46
+UINTEGER32 = 0x47
+"""With BIT_STRING and NSAP_ADDRESS a type of RFC 1442, the first SNMPv2; some agents still send them."""
 NO_SUCH_OBJECT_TAG = 0x80
 NO_SUCH_INSTANCE_TAG = 0x81
 END_OF_MIB_VIEW_TAG = 0x82
@@ -38,8 +44,9 @@ MAX_SUBID = 2**32 - 1  # RFC 2578 section 3.5
 _MAX_SUBID_OCTETS = 5
 _MAX_LENGTH_OCTETS = 4
 _MAX_INTEGER32_OCTETS = 4
-_MAX_UNSIGNED32 = 2**32 - 1
-_MAX_UNSIGNED64 = 2**64 - 1
+MAX_INTEGER_OCTETS = 8  # what net-snmp reads: leading zeros of a 32-bit value written as a 64-bit one
+MAX_UNSIGNED32 = 2**32 - 1
+MAX_UNSIGNED64 = 2**64 - 1
 _SHORT_LENGTHS = tuple(bytes((n,)) for n in range(0x80))
 _SMALL_INTEGERS = tuple(bytes((INTEGER, 1, n)) for n in range(0x80))
 _CACHED_OIDS = 1024
@@ -65,12 +72,23 @@ class DecodeError(ValueError):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """A value that is none, in a variable binding whose bounds are known; `reason` says what came."""
+
+    reason: str
+
+
+Value = int | bytes | Oid | Undecodable | None
+"""What a variable binding holds; None for NULL and the exceptions of RFC 3416 section 3, by the tag."""
+
+
 class VarBind(NamedTuple):
-    """A decoded variable binding: the value as int, bytes, OID, or None for NULL and the exceptions, by its tag."""
+    """A decoded variable binding. One whose name can't be decoded has the name `()` and an undecodable value."""
 
     name: Oid
     tag: int
-    value: int | bytes | Oid | None
+    value: Value
 
 
 def encode_length(length: int) -> bytes:
@@ -108,22 +126,22 @@ def _encode_unsigned(tag: int, value: int) -> bytes:
 
 def encode_counter32(value: int) -> bytes:
     """A Counter32, which wraps (RFC 2578 section 7.1.6)."""
-    return _encode_unsigned(COUNTER32, value & _MAX_UNSIGNED32)
+    return _encode_unsigned(COUNTER32, value & MAX_UNSIGNED32)
 
 
 def encode_gauge32(value: int) -> bytes:
     """A Gauge32 or Unsigned32, which latches at both ends (RFC 2578 section 7.1.7)."""
-    return _encode_unsigned(GAUGE32, min(max(value, 0), _MAX_UNSIGNED32))
+    return _encode_unsigned(GAUGE32, min(max(value, 0), MAX_UNSIGNED32))
 
 
 def encode_timeticks(value: int) -> bytes:
     """TimeTicks: hundredths of a second modulo 2^32 (RFC 2578 section 7.1.8)."""
-    return _encode_unsigned(TIMETICKS, value & _MAX_UNSIGNED32)
+    return _encode_unsigned(TIMETICKS, value & MAX_UNSIGNED32)
 
 
 def encode_counter64(value: int) -> bytes:
     """A Counter64, which wraps."""
-    return _encode_unsigned(COUNTER64, value & _MAX_UNSIGNED64)
+    return _encode_unsigned(COUNTER64, value & MAX_UNSIGNED64)
 
 
 def encode_ip_address(value: bytes) -> bytes:
@@ -207,9 +225,26 @@ def enter(data: bytes, position: int, end: int, tag: int) -> tuple[int, int]:
 def read_integer(data: bytes, position: int, end: int) -> tuple[int, int]:
     """An Integer32."""
     start, stop = enter(data, position, end, INTEGER)
-    if not 0 < stop - start <= _MAX_INTEGER32_OCTETS:
+    if not 0 < stop - start <= MAX_INTEGER_OCTETS:
         raise DecodeError(Reason.RANGE)
-    return int.from_bytes(data[start:stop], "big", signed=True), stop
+    value = int.from_bytes(data[start:stop], "big", signed=True)
+    if stop - start > _MAX_INTEGER32_OCTETS and not -(2**31) <= value < 2**31:
+        raise DecodeError(Reason.RANGE)
+    return value, stop
+
+
+def read_request_id(data: bytes, position: int, end: int) -> tuple[int, int]:
+    """A number that is only given back. One of more than 32 bits is cut to them, as net-snmp does."""
+    start, stop = enter(data, position, end, INTEGER)
+    if not 0 < stop - start <= MAX_INTEGER_OCTETS:
+        raise DecodeError(Reason.RANGE)
+    value = int.from_bytes(data[start:stop], "big", signed=True)
+    if stop - start > _MAX_INTEGER32_OCTETS:
+        if value >= 2**31:
+            value &= MAX_UNSIGNED32
+        while value < -(2**31):
+            value = -(value & MAX_UNSIGNED32)
+    return value, stop
 
 
 def read_octets(data: bytes, position: int, end: int) -> tuple[bytes, int]:
@@ -227,20 +262,19 @@ def read_oid(data: bytes, position: int, end: int) -> tuple[Oid, int]:
 
 
 def _decode_oid(content: bytes) -> Oid:
-    if not content or content[-1] & 0x80 or len(content) > MAX_SUBIDS * _MAX_SUBID_OCTETS:
+    if not content:
+        return (0, 0)
+    if content[-1] & 0x80 or len(content) > MAX_SUBIDS * _MAX_SUBID_OCTETS:
         raise DecodeError(Reason.OID)
     subids = [0]
     value = 0
-    fresh = True
     for octet in content:
         if octet < 0x80:  # noqa: PLR2004 - the last octet of a subidentifier
             subids.append(value << 7 | octet)
             value = 0
-            fresh = True
             continue
-        if (fresh and octet == 0x80) or value > MAX_SUBID >> 7:  # noqa: PLR2004 - X.690 8.19.2: no leading zeros
+        if value > MAX_SUBID >> 7:
             raise DecodeError(Reason.OID)
-        fresh = False
         value = value << 7 | octet & 0x7F
     arc = min(subids[1] // 40, 2)
     subids[0] = arc
@@ -251,35 +285,6 @@ def _decode_oid(content: bytes) -> Oid:
 
 
 _decode_short_oid = lru_cache(_CACHED_OIDS)(_decode_oid)
-
-
-def read_value(data: bytes, position: int, end: int) -> tuple[int, int | bytes | Oid | None, int]:
-    """Tag and value of anything a variable binding may hold, and the position behind it."""
-    tag, start, stop = read_header(data, position, end)
-    length = stop - start
-    if tag == INTEGER:
-        return (tag, *read_integer(data, position, end))
-    if tag == OBJECT_IDENTIFIER:
-        return (tag, *read_oid(data, position, end))
-    if tag in {OCTET_STRING, OPAQUE}:
-        return tag, data[start:stop], stop
-    if tag == IP_ADDRESS:
-        if length != 4:  # noqa: PLR2004 - RFC 2578 section 7.1.5
-            raise DecodeError(Reason.RANGE)
-        return tag, data[start:stop], stop
-    if tag in {COUNTER32, GAUGE32, TIMETICKS, COUNTER64}:
-        value = int.from_bytes(data[start:stop], "big")
-        # Some agents leave out the sign octet of large values: length counts, not its form.
-        if not 0 < length <= (9 if tag == COUNTER64 else 5) or value > (
-            _MAX_UNSIGNED64 if tag == COUNTER64 else _MAX_UNSIGNED32
-        ):
-            raise DecodeError(Reason.RANGE)
-        return tag, value, stop
-    if tag in {NULL_TAG, NO_SUCH_OBJECT_TAG, NO_SUCH_INSTANCE_TAG, END_OF_MIB_VIEW_TAG}:
-        if length:
-            raise DecodeError(Reason.LENGTH)
-        return tag, None, stop
-    raise DecodeError(Reason.TAG)
 
 
 def finish(position: int, end: int) -> None:

@@ -5,13 +5,13 @@ The text of the MIB is for people and managers; the agent works from this table,
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from hsm_agent.model import EventKind
+from hsm_agent.plain import one_line
 from hsm_agent.wire import ber
 from hsm_agent.wire.mib_root import BASE, parse_base, rooted
 
@@ -50,7 +50,6 @@ PRODUCT: ber.Oid = (3, 1)
 """Arc of hsmAgentProduct, the sysObjectID, below the base."""
 
 MAX_TEXT_OCTETS = 255
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _MAX_UNSIGNED64 = 2**64 - 1
 
 Value = int | float | str | bytes | bool | ber.Oid
@@ -245,7 +244,7 @@ def objects() -> Iterator[Object]:
 
 def text_octets(text: str) -> bytes:
     """UTF-8 of at most 255 octets, cut between characters; runs of control characters become one space."""
-    octets = _CONTROL.sub(" ", text).encode("utf-8", errors="replace")
+    octets = one_line(text).encode()
     if len(octets) <= MAX_TEXT_OCTETS:
         return octets
     return octets[:MAX_TEXT_OCTETS].decode("utf-8", errors="ignore").encode()

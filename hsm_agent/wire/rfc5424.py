@@ -19,6 +19,7 @@ from rfc5424logging import Rfc5424SysLogHandler
 from rfc5424logging import handler as library
 
 from hsm_agent.model import Event, EventKind, Severity
+from hsm_agent.plain import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,8 +42,6 @@ _KIND_LEVELS = {EventKind.TEST: "INFO", EventKind.HEARTBEAT: "INFO", EventKind.N
 
 # Cc, the line and paragraph separators and the bidirectional overrides (they let a token label forge the look of a
 # log line); lone surrogates have no UTF-8; a BOM inside the text would be taken for the one before it.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]+")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_PRINTUSASCII = re.compile(r"[^\x21-\x7e]")
 # RFC 5424 section 6.3.3, and without dots and a digit in front: receivers take a dot for nesting, and `@PEN.1` for
 # a longer enterprise number.
@@ -173,7 +172,7 @@ def label_params(labels: tuple[tuple[str, str], ...]) -> _Params:
 
 def clean(text: str) -> str:
     """Text of one line, without control characters, that has a UTF-8 encoding."""
-    return _SURROGATE.sub("\ufffd", _CONTROL.sub(" ", text))
+    return one_line(text)
 
 
 def _shrinking(event: Event) -> Iterator[Event]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from hsm_agent.wire import ber
+from hsm_agent.wire import ber, ber_values
 from hsm_agent.wire.ber import DecodeError, Reason, VarBind
 
 if TYPE_CHECKING:
@@ -87,51 +87,61 @@ class Pdu(NamedTuple):
 
 
 def read_pdu(data: bytes, position: int, end: int) -> Pdu:
-    """The PDU that reaches from `position` to `end` exactly. A v1 trap is none."""
+    """The PDU at `position`; what follows it is ignored. A v1 trap is none."""
     tag, start, stop = ber.read_header(data, position, end)
-    ber.finish(stop, end)
     pdu_type = _PDU_TYPES.get(tag)
     if pdu_type is None:
         raise DecodeError(Reason.TAG)
-    request_id, start = ber.read_integer(data, start, stop)
+    request_id, start = ber.read_request_id(data, start, stop)
     first, start = ber.read_integer(data, start, stop)
     second, start = ber.read_integer(data, start, stop)
-    start, list_end = ber.enter(data, start, stop, ber.SEQUENCE)
-    ber.finish(list_end, stop)
+    start, stop = ber.enter(data, start, stop, ber.SEQUENCE)
     return Pdu(pdu_type, request_id, first, second, data[start:stop])
 
 
-def read_names(varbinds: bytes) -> tuple[Oid, ...]:
-    """The names in an encoded list of variable bindings; the values must be well-formed and are dropped."""
-    names = []
+def read_names(varbinds: bytes, most: int = MAX_MESSAGE) -> tuple[Oid, ...]:
+    """The names in an encoded list of variable bindings, up to `most`; the values must be well-formed and are dropped.
+
+    A request is dropped for the damage that snmpd drops it for.
+    """
+    names: list[Oid] = []
     position, end = 0, len(varbinds)
-    while position < end:
+    while position < end and len(names) < most:
         start, stop = ber.enter(varbinds, position, end, ber.SEQUENCE)
         name, value = ber.read_oid(varbinds, start, stop)
         if varbinds[value:stop] != ber.NULL:
-            ber.finish(ber.read_value(varbinds, value, stop)[2], stop)
+            ber.finish(ber_values.read_value(varbinds, value, stop)[2], stop)
         names.append(name)
         position = stop
     return tuple(names)
 
 
 def read_varbinds(varbinds: bytes, most: int = MAX_MESSAGE) -> tuple[VarBind, ...]:
-    """The names and values in an encoded list of variable bindings; DecodeError if there are more than `most`."""
+    """The names and values in an encoded list of variable bindings; DecodeError if there are more than `most`.
+
+    What can't be decoded within one leaves the others as they are.
+    """
     found: list[VarBind] = []
     position, end = 0, len(varbinds)
     while position < end:
         if len(found) >= most:
             raise DecodeError(Reason.LENGTH)
         start, stop = ber.enter(varbinds, position, end, ber.SEQUENCE)
-        name, start = ber.read_oid(varbinds, start, stop)
-        tag, value, start = ber.read_value(varbinds, start, stop)
-        ber.finish(start, stop)
-        found.append(VarBind(name, tag, value))
+        found.append(_read_varbind(varbinds, start, stop))
         position = stop
     return tuple(found)
 
 
-def encode_value(tag: int, value: int | bytes | Oid | None) -> bytes:
+def _read_varbind(data: bytes, start: int, stop: int) -> VarBind:
+    name: Oid = ()
+    try:
+        name, start = ber.read_oid(data, start, stop)
+        return VarBind(name, *ber_values.read_value(data, start, stop)[:2])
+    except DecodeError:
+        return VarBind(name, data[start] if start < stop else ber.NULL_TAG, ber_values.undecodable(data, start, stop))
+
+
+def encode_value(tag: int, value: ber.Value) -> bytes:
     """A value by its tag, as read_value gives them; ValueError if the two don't match."""
     match value:
         case None if tag in {ber.NULL_TAG, ber.NO_SUCH_OBJECT_TAG, ber.NO_SUCH_INSTANCE_TAG, ber.END_OF_MIB_VIEW_TAG}:
@@ -157,12 +167,17 @@ _INTEGERS = {
 }
 
 
+def _encode_request_id(value: int) -> bytes:
+    """Also one that was read from more than 32 bits (ber.read_request_id)."""
+    return ber.encode_integer(value) if value < 2**31 else b"\x02\x05" + value.to_bytes(5, "big")
+
+
 def encode_pdu(pdu_type: PduType, request_id: int, first: int, second: int, varbinds: Iterable[bytes]) -> bytes:
     """A PDU of encoded variable bindings, or of one bytes object that holds them all."""
     listed = b"".join(varbinds)
     content = b"".join(
         (
-            ber.encode_integer(request_id),
+            _encode_request_id(request_id),
             ber.encode_integer(first),
             ber.encode_integer(second),
             b"\x30",
@@ -180,8 +195,10 @@ def encode_community_message(version: Version, community: bytes, pdu: bytes) -> 
 
 
 def open_message(datagram: bytes) -> tuple[int, int, int]:
-    """Version, position behind it, and end of a message that fills its datagram."""
+    """Version, position behind it, and end of the message in a datagram.
+
+    Octets behind it are ignored; under v3 they are part of what is authenticated, as for net-snmp.
+    """
     start, end = ber.enter(datagram, 0, len(datagram), ber.SEQUENCE)
-    ber.finish(end, len(datagram))
     version, start = ber.read_integer(datagram, start, end)
     return version, start, end

@@ -17,6 +17,8 @@ from hsm_agent.wire.ber import DecodeError
 from hsm_agent.wire.engine import MAX_BOOTS
 from hsm_agent.wire.snmp import ErrorStatus, Pdu, PduType, Version
 from hsm_agent.wire.snmp_counters import Count, Counters
+from hsm_agent.wire.snmp_incoming import Incoming, peek
+from hsm_agent.wire.snmp_local_engine import LOCAL_ENGINE_ID, answer_in_clear, asks_for_engine_id
 from hsm_agent.wire.snmp_request import (
     COMMUNITY_OVERHEAD,
     Community,
@@ -31,6 +33,7 @@ from hsm_agent.wire.snmp_v3 import Header, Parameters, Scoped
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from hsm_agent.wire.ber import Oid
     from hsm_agent.wire.engine import Engine
     from hsm_agent.wire.usm import Keys, User
 
@@ -38,22 +41,9 @@ TIME_WINDOW_SECONDS = 150  # RFC 3414 section 2.2.3
 REQUESTS = frozenset({PduType.GET, PduType.GETNEXT, PduType.GETBULK, PduType.SET})
 """What a command responder handles. Who takes notifications handles informs, and those of any context."""
 _CACHED_ADDRESSES = 1024
-
-
-class _Incoming(NamedTuple):
-    """A v3 message on its way through the checks."""
-
-    datagram: bytes
-    address: str
-    now: float
-    header: Header
-    parameters: Parameters
-    data_position: int
-    data_end: int
-
-    @property
-    def encrypted(self) -> bool:
-        return bool(self.header.flags & snmp_v3.PRIVACY)
+MAX_NAMES = 500
+MAX_ASKED_OCTETS = 16384
+"""A request for more names, or longer ones, is answered tooBig: one of a full datagram would take 80 ms."""
 
 
 class _Known(NamedTuple):
@@ -138,14 +128,14 @@ class Authority:
         pdu = snmp.read_pdu(datagram, position, end)
         if pdu.pdu_type not in self._handled or (version is Version.V1 and pdu.pdu_type is PduType.GETBULK):
             return self._dropped(Count.UNKNOWN_PDU_HANDLERS)
-        names = snmp.read_names(pdu.varbinds)
+        names = self._names(pdu)
         if pdu.pdu_type is PduType.SET:
             self.counters.add(Count.IN_BAD_COMMUNITY_USES)
         room = snmp.MAX_MESSAGE - COMMUNITY_OVERHEAD - len(given)
-        return Request(
+        return self._bounded(Request(
             version, principal, address, now, *pdu[:4], names, snmp.MAX_MESSAGE, room, pdu.varbinds,
             CommunityReply(given),
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def _receive_v3(self, datagram: bytes, position: int, end: int, address: str, now: float) -> Request | bytes | None:
         header, position = snmp_v3.read_header(datagram, position, end)
@@ -154,7 +144,7 @@ class Authority:
         if header.flags & snmp_v3.LEVEL == snmp_v3.PRIVACY:
             return self._dropped(Count.INVALID_MSGS)
         parameters, position = snmp_v3.read_parameters(datagram, position, end)
-        incoming = _Incoming(datagram, address, now, header, parameters, position, end)
+        incoming = Incoming(datagram, address, now, header, parameters, position, end)
         if parameters.engine_id != self.engine.engine_id:
             return self._report(incoming, Count.UNKNOWN_ENGINE_IDS)
         known = self._users.get(parameters.user_name)
@@ -163,6 +153,8 @@ class Authority:
             return self._report(incoming, Count.UNKNOWN_USER_NAMES)
         keys = known.keys
         if header.flags & snmp_v3.LEVEL != known.level:
+            if not header.flags & snmp_v3.LEVEL and (answer := self._engine_id_in_clear(incoming)) is not None:
+                return answer
             # Also below the user's own level: what has a privacy key is never answered in clear.
             self._authentication_failed(address)
             return self._report(incoming, Count.UNSUPPORTED_SEC_LEVELS)
@@ -180,31 +172,54 @@ class Authority:
             return False
         return abs(parameters.time - self.engine.time(now)) <= TIME_WINDOW_SECONDS
 
-    def _receive_authentic(self, incoming: _Incoming, known: _Known) -> Request | bytes | None:
+    def _receive_authentic(self, incoming: Incoming, known: _Known) -> Request | bytes | None:
         keys, level = known.keys, known.level
         scoped = self._open_scoped(incoming, keys)
         if scoped is None:
             return self._report(incoming, Count.DECRYPTION_ERRORS)
         pdu = snmp.read_pdu(scoped.data, scoped.position, scoped.end)
-        here = self._any_context or scoped.context_engine_id == self.engine.engine_id
-        if not here or pdu.pdu_type not in self._handled:
+        if pdu.pdu_type not in self._handled:
             return self._report(incoming, Count.UNKNOWN_PDU_HANDLERS, keys, level, pdu)
         if scoped.context_name and not self._any_context:
             return self._report(incoming, Count.UNKNOWN_CONTEXTS, keys, level, pdu)
-        names = snmp.read_names(pdu.varbinds)
+        names = self._names(pdu)
+        # Any context engine is taken for our own, as by snmpd, and given back; but RFC 5343's may ask one thing only.
+        context = scoped.context_engine_id or (b"" if self._any_context else self.engine.engine_id)
+        if context == LOCAL_ENGINE_ID and not asks_for_engine_id(pdu.pdu_type, names) and not self._any_context:
+            return self._report(incoming, Count.UNKNOWN_PDU_HANDLERS, keys, level, pdu)
         max_size = min(incoming.header.max_size, snmp.MAX_MESSAGE)
-        return Request(
-            Version.V3, known.principal, incoming.address, incoming.now, *pdu[:4], names, max_size,
-            max_size - known.overhead, pdu.varbinds, V3Reply(incoming.header.message_id, keys, *scoped[:2]),
-        )  # fmt: skip
+        room = max_size - known.overhead - max(0, len(context) - len(self.engine.engine_id))
+        return self._bounded(Request(
+            Version.V3, known.principal, incoming.address, incoming.now, *pdu[:4], names, max_size, room,
+            pdu.varbinds, V3Reply(incoming.header.message_id, keys, context, scoped.context_name),
+        ))  # fmt: skip
 
-    def _open_scoped(self, incoming: _Incoming, keys: Keys) -> Scoped | None:
+    def _engine_id_in_clear(self, incoming: Incoming) -> bytes | None:
+        """The answer to RFC 5343's discovery without authentication; None if this is something else."""
+        pdu = peek(incoming, LOCAL_ENGINE_ID)
+        if pdu is None or self._any_context or not asks_for_engine_id(pdu.pdu_type, snmp.read_names(pdu.varbinds, 2)):
+            return None
+        name = incoming.parameters.user_name
+        return answer_in_clear(self.engine, incoming.header, name, pdu.request_id, incoming.now)
+
+    def _names(self, pdu: Pdu) -> tuple[Oid, ...]:
+        """What is asked for; who takes notifications reads their values by himself, and these may be damaged."""
+        if self._any_context or len(pdu.varbinds) > MAX_ASKED_OCTETS:
+            return ()
+        return snmp.read_names(pdu.varbinds, MAX_NAMES + 1)
+
+    def _bounded(self, request: Request) -> Request | bytes | None:
+        """The request, or tooBig for one that would take too long."""
+        if self._any_context or (len(request.varbinds) <= MAX_ASKED_OCTETS and len(request.names) <= MAX_NAMES):
+            return request
+        return self._too_big(request)
+
+    def _open_scoped(self, incoming: Incoming, keys: Keys) -> Scoped | None:
         """The scoped PDU; None if it can't be decrypted."""
         datagram, parameters = incoming.datagram, incoming.parameters
         if not incoming.encrypted:
             return snmp_v3.read_scoped(datagram, incoming.data_position, incoming.data_end)
-        encrypted, position = ber.read_octets(datagram, incoming.data_position, incoming.data_end)
-        ber.finish(position, incoming.data_end)
+        encrypted, _ = ber.read_octets(datagram, incoming.data_position, incoming.data_end)
         if len(parameters.salt) != 8:  # noqa: PLR2004 - RFC 3826 section 3.1.4 (1)
             return None
         try:
@@ -215,7 +230,7 @@ class Authority:
 
     def _report(
         self,
-        incoming: _Incoming,
+        incoming: Incoming,
         cause: Count,
         keys: Keys | None = None,
         level: int = 0,
@@ -230,7 +245,7 @@ class Authority:
         if not incoming.header.flags & snmp_v3.REPORTABLE:
             return None
         if pdu is None and not incoming.encrypted:
-            pdu = _peek(incoming)
+            pdu = peek(incoming)
         if pdu is not None and pdu.pdu_type not in snmp.CONFIRMED:
             return None
         varbind = ber.encode_varbind(cause.oid, ber.encode_counter32(count))
@@ -278,12 +293,3 @@ def _cut(varbinds: Sequence[bytes], room: int) -> Sequence[bytes]:
         if room < 0:
             return varbinds[:fitting]
     return varbinds
-
-
-def _peek(incoming: _Incoming) -> Pdu | None:
-    """The PDU of a message in clear, as far as it can be read."""
-    try:
-        scoped = snmp_v3.read_scoped(incoming.datagram, incoming.data_position, incoming.data_end)
-        return snmp.read_pdu(scoped.data, scoped.position, scoped.end)
-    except DecodeError:
-        return None

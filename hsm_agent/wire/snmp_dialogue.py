@@ -6,7 +6,6 @@ time are learnt from authentic messages only and never go back (section 3.2 (7) 
 
 from __future__ import annotations
 
-import hmac
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 _MAX_ID = 2**31 - 1
 _MAX_REMEMBERED = 1024
+_VERSIONS = {int(Version.V1): "v1", int(Version.V2C): "v2c", int(Version.V3): "v3"}
 _CAUSES = {count.oid: count for count in Count}
 
 
@@ -69,6 +69,8 @@ class Dialogue(ABC, Generic[_Answer]):
         self._lessons = 0
         self._outstanding: dict[int, _Sent] = {}
         """By message ID; for v2c, which has none, by request ID."""
+        self.ignored = ""
+        """What the last datagram was that came to nothing: for whoever waits in vain."""
 
     @property
     def ready(self) -> bool:
@@ -154,23 +156,26 @@ class Dialogue(ABC, Generic[_Answer]):
         self._outstanding[message_id] = _Sent(request_id, self._lessons)
 
     def receive(self, datagram: bytes, now: float) -> _Answer | Learned | Complaint | None:
-        """What the receiver says; None for what is malformed, not authentic, late, or answers nothing we asked."""
+        """What the receiver says; None for what is malformed, not authentic, late, or answers nothing we asked.
+
+        Why it is None is in `ignored` then.
+        """
+        self.ignored = "a message that is late, not authentic, or no answer to what was asked"
         try:
             version, position, end = snmp.open_message(datagram)
             if version == Version.V3 and self._user is not None:
                 return self._receive_v3(datagram, position, end, now)
-            if version == Version.V2C and self._community is not None:
-                return self._receive_community(self._community, datagram, position, end)
-        except DecodeError:
+            if version == Version.V2C and self._user is None:
+                return self._receive_community(datagram, position, end)
+        except DecodeError as error:
+            self.ignored = f"{len(datagram)} octets that cannot be decoded ({error})"
             return None
+        self.ignored = f"a message of SNMP {_VERSIONS.get(version, f'version number {version}')}"
         return None
 
-    def _receive_community(
-        self, community: bytes, datagram: bytes, position: int, end: int
-    ) -> _Answer | Learned | Complaint | None:
-        given, position = ber.read_octets(datagram, position, end)
-        if not hmac.compare_digest(given, community):
-            return None
+    def _receive_community(self, datagram: bytes, position: int, end: int) -> _Answer | Learned | Complaint | None:
+        """The community in an answer proves nothing, and some agents leave it empty: net-snmp does not look either."""
+        _, position = ber.read_octets(datagram, position, end)
         pdu = snmp.read_pdu(datagram, position, end)
         return self._answer(pdu, pdu.request_id if pdu.request_id in self._outstanding else None)
 

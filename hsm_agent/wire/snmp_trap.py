@@ -5,6 +5,7 @@ Octets in, records out. Raises ber.DecodeError and nothing else. Whom to believe
 
 from __future__ import annotations
 
+import hashlib
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +21,7 @@ MAX_OCTETS = 8192
 """The longest datagram that is looked into: notifications have a few hundred octets, and reading one takes time."""
 MAX_VARBINDS = 128
 """As many are read, for the same reason: a list of 128 takes about a millisecond."""
+CONTENT_OCTETS = 12
 _GENERIC_TRAPS: Oid = (1, 3, 6, 1, 6, 3, 1, 1, 5)
 _ENTERPRISE_SPECIFIC = 6
 
@@ -42,8 +44,20 @@ class Drop(Enum):
     DIGEST = "auth-digest"
     TIME = "auth-time"
     DECRYPTION = "auth-privacy"
+    REPEATED = "repeated"
+    OUTDATED = "outdated"
+    SOCKET = "socket-full"
     QUEUE = "queue-full"
     ALARMS = "alarms-full"
+
+
+class Origin(NamedTuple):
+    """Which message of which engine's time brought it. `digest` is the message's own, the same in any copy of it."""
+
+    engine_id: bytes
+    boots: int
+    time: int
+    digest: bytes
 
 
 class Trap(NamedTuple):
@@ -51,7 +65,8 @@ class Trap(NamedTuple):
 
     Two OIDs are made from a v1 trap: RFC 3584 puts a 0 between enterprise and number, and many vendors number their
     SNMPv2 notifications without it, which that RFC cannot give back. `plain_oid` is the one without, else the same.
-    `request_id` is the same in every repetition of an inform; a v1 trap has none.
+    `request_id` and `content`, a hash of all variable bindings with sysUpTime, are the same in every repetition of an
+    inform; a v1 trap has neither. `origin` is that of an authentic v3 message.
     """
 
     oid: Oid
@@ -60,23 +75,22 @@ class Trap(NamedTuple):
     version: Version
     inform: bool
     request_id: int = 0
+    content: bytes = b""
+    origin: Origin | None = None
 
 
 def read_trap_v1(data: bytes, position: int, end: int) -> Trap:
-    """The SNMPv1 Trap-PDU that reaches from `position` to `end` exactly (RFC 1157 section 4.1.6)."""
+    """The SNMPv1 Trap-PDU at `position` (RFC 1157 section 4.1.6).
+
+    Its agent-addr and time-stamp are not used, so they may be whatever the sender makes of them.
+    """
     start, stop = ber.enter(data, position, end, PduType.TRAP_V1)
-    ber.finish(stop, end)
     enterprise, start = ber.read_oid(data, start, stop)
-    tag, _, start = ber.read_value(data, start, stop)
-    if tag != ber.IP_ADDRESS:
-        raise DecodeError(Reason.TAG)
+    _, _, start = ber.read_header(data, start, stop)
     generic, start = ber.read_integer(data, start, stop)
     specific, start = ber.read_integer(data, start, stop)
-    tag, _, start = ber.read_value(data, start, stop)
-    if tag != ber.TIMETICKS:
-        raise DecodeError(Reason.TAG)
+    _, _, start = ber.read_header(data, start, stop)
     start, list_end = ber.enter(data, start, stop, ber.SEQUENCE)
-    ber.finish(list_end, stop)
     if not 0 <= generic <= _ENTERPRISE_SPECIFIC or specific < 0:
         raise DecodeError(Reason.RANGE)
     oid = plain = (*_GENERIC_TRAPS, generic + 1)
@@ -90,5 +104,6 @@ def read_notification(varbinds: bytes, version: Version, *, inform: bool, reques
     found = snmp.read_varbinds(varbinds, MAX_VARBINDS)
     for position, varbind in enumerate(found[:2]):  # some agents leave sysUpTime out
         if varbind.name == SNMP_TRAP_OID and isinstance(varbind.value, tuple):
-            return Trap(varbind.value, varbind.value, found[position + 1 :], version, inform, request_id)
+            content = hashlib.blake2b(varbinds, digest_size=CONTENT_OCTETS).digest()
+            return Trap(varbind.value, varbind.value, found[position + 1 :], version, inform, request_id, content)
     raise DecodeError(Reason.OID)

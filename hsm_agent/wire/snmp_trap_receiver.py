@@ -17,7 +17,7 @@ from hsm_agent.wire.snmp_authority import Authority
 from hsm_agent.wire.snmp_clock import RemoteClock
 from hsm_agent.wire.snmp_counters import Count
 from hsm_agent.wire.snmp_request import Request, level_of
-from hsm_agent.wire.snmp_trap import MAX_OCTETS, Drop, Trap, read_notification, read_trap_v1
+from hsm_agent.wire.snmp_trap import MAX_OCTETS, Drop, Origin, Trap, read_notification, read_trap_v1
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,11 +49,15 @@ class Heard(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """Nothing to believe. `answer`, if there is one, tells the sender why; `detail` helps to configure it."""
+    """Nothing to believe. `answer`, if there is one, tells the sender why; `detail` helps to configure it.
+
+    `authentic`: the sender proved who it is, so that nobody else can have sent what could not be read.
+    """
 
     why: Drop
     answer: bytes | None = None
     detail: str = ""
+    authentic: bool = False
 
 
 class Answered(NamedTuple):
@@ -118,8 +122,8 @@ class TrapReceiver:
                 return self._receive_v3(datagram, position, end, address, now)
             if version in {Version.V1, Version.V2C}:
                 return self._receive_community(Version(version), datagram, position, end)
-        except DecodeError:
-            return Dropped(Drop.MALFORMED)
+        except DecodeError as error:
+            return Dropped(Drop.MALFORMED, detail=str(error))
         return Dropped(Drop.VERSION)
 
     def _receive_community(self, version: Version, datagram: bytes, position: int, end: int) -> Outcome:
@@ -127,6 +131,13 @@ class TrapReceiver:
         # Every one is compared: how long it takes says nothing of which secret came near.
         if True not in [hmac.compare_digest(secret, given) for secret in self._communities]:
             return Dropped(Drop.COMMUNITY)
+        try:
+            return self._read_community(version, given, datagram, position, end)
+        except DecodeError as error:
+            return Dropped(Drop.MALFORMED, None, str(error), authentic=True)
+
+    @staticmethod
+    def _read_community(version: Version, given: bytes, datagram: bytes, position: int, end: int) -> Outcome:
         if version is Version.V1:
             if ber.read_header(datagram, position, end)[0] != PduType.TRAP_V1:
                 return Dropped(Drop.PDU)
@@ -151,8 +162,12 @@ class TrapReceiver:
             return self._receive_trap(sender, datagram, (after, end), header, parameters, now)
         request = self._authority.receive(datagram, address, now)
         if isinstance(request, Request):
-            trap = read_notification(request.varbinds, Version.V3, inform=True, request_id=request.request_id)
-            return Heard(trap, self._authority.respond(request, 0, 0, (request.varbinds,)))
+            try:
+                trap = read_notification(request.varbinds, Version.V3, inform=True, request_id=request.request_id)
+            except DecodeError as error:
+                return Dropped(Drop.MALFORMED, None, str(error), authentic=True)
+            answer = self._authority.respond(request, 0, 0, (request.varbinds,))
+            return Heard(trap._replace(origin=_origin(parameters)), answer)
         cause = self._authority.counters.last
         if request is not None and cause in _DISCOVERY:
             return Answered(request)
@@ -179,7 +194,15 @@ class TrapReceiver:
             scoped = snmp_v3.open_scoped(keys, datagram, *data, flags=header.flags, parameters=parameters)
         except DecodeError:  # the digest was right, so what cannot be read was encrypted with another key
             return Dropped(Drop.DECRYPTION, None, detail)
-        pdu = snmp.read_pdu(scoped.data, scoped.position, scoped.end)
-        if pdu.pdu_type is not PduType.TRAP:
-            return Dropped(Drop.PDU, None, detail)
-        return Heard(read_notification(pdu.varbinds, Version.V3, inform=False, request_id=pdu.request_id))
+        try:
+            pdu = snmp.read_pdu(scoped.data, scoped.position, scoped.end)
+            if pdu.pdu_type is not PduType.TRAP:
+                return Dropped(Drop.PDU, None, detail)
+            trap = read_notification(pdu.varbinds, Version.V3, inform=False, request_id=pdu.request_id)
+        except DecodeError as error:
+            return Dropped(Drop.MALFORMED, None, f"{error}; {detail}", authentic=True)
+        return Heard(trap._replace(origin=_origin(parameters)))
+
+
+def _origin(parameters: Parameters) -> Origin:
+    return Origin(parameters.engine_id, parameters.boots, parameters.time, parameters.digest)

@@ -18,6 +18,7 @@ USM_MODEL = 3
 """The User-based Security Model's number (RFC 3411 section 5, SnmpSecurityModel)."""
 MIN_ENGINE_ID = 5
 MAX_ENGINE_ID = 32  # RFC 3411 section 5, SnmpEngineID
+MAX_MESSAGE_ID = 2**31 - 1  # RFC 3412 section 6.2
 MAX_NAME = 32  # RFC 3414 section 2.4, msgUserName; RFC 3415 section 3.1 for contexts
 
 
@@ -62,12 +63,12 @@ class Scoped(NamedTuple):
 def read_header(data: bytes, position: int, end: int) -> tuple[Header, int]:
     """What stands in front of the security parameters: msgGlobalData."""
     start, stop = ber.enter(data, position, end, ber.SEQUENCE)
-    message_id, start = ber.read_integer(data, start, stop)
+    message_id, start = ber.read_request_id(data, start, stop)
     max_size, start = ber.read_integer(data, start, stop)
     flags, start = ber.read_octets(data, start, stop)
     security_model, start = ber.read_integer(data, start, stop)
     ber.finish(start, stop)
-    if message_id < 0 or max_size < MIN_MAX_SIZE or len(flags) != 1 or security_model < 1:
+    if not 0 <= message_id <= MAX_MESSAGE_ID or max_size < MIN_MAX_SIZE or len(flags) != 1 or security_model < 1:
         raise DecodeError(Reason.RANGE)
     return Header(message_id, max_size, flags[0], security_model), stop
 
@@ -92,26 +93,25 @@ def read_parameters(data: bytes, position: int, end: int) -> tuple[Parameters, i
 
 
 def read_scoped(data: bytes, position: int, end: int) -> Scoped:
-    """A plain scoped PDU that reaches from `position` to `end` exactly; the PDU in it is not looked at."""
+    """The plain scoped PDU at `position`; what follows it is ignored, and the PDU in it is not looked at."""
     start, stop = ber.enter(data, position, end, ber.SEQUENCE)
-    ber.finish(stop, end)
     context_engine_id, start = ber.read_octets(data, start, stop)
     context_name, start = ber.read_octets(data, start, stop)
+    if len(context_engine_id) > MAX_ENGINE_ID:
+        raise DecodeError(Reason.RANGE)
     return Scoped(context_engine_id, context_name, data, start, stop)
 
 
 def read_decrypted(plain: bytes) -> Scoped:
     """A scoped PDU from decrypted octets; a block cipher's padding may follow it (RFC 3414 section 8.1.1.2)."""
-    _, _, stop = ber.read_header(plain, 0, len(plain))
-    return read_scoped(plain, 0, stop)
+    return read_scoped(plain, 0, len(plain))
 
 
 def open_scoped(keys: Keys, datagram: bytes, position: int, end: int, *, flags: int, parameters: Parameters) -> Scoped:
     """The scoped PDU of a message whose digest was right. DecodeError also for the noise that a wrong key leaves."""
     if not flags & PRIVACY:
         return read_scoped(datagram, position, end)
-    encrypted, after = ber.read_octets(datagram, position, end)
-    ber.finish(after, end)
+    encrypted, _ = ber.read_octets(datagram, position, end)
     if len(parameters.salt) != usm.SALT_OCTETS:  # RFC 3826 section 3.1.4 (1)
         raise DecodeError(Reason.LENGTH)
     return read_decrypted(keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt))

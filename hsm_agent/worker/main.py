@@ -3,66 +3,27 @@
 Requests: `{"do": "load", …}`, `{"do": "slots"}`, `{"do": "read", "steps": [[step, slot], …]}`,
 `{"do": "fill", "directory": …}`, `{"do": "end"}`.
 `read` has one answer a step, sent soon after the step is done: a later call that hangs takes nothing with it.
-It must not initialise a module twice, fork, or print: recovery is a new process, and the parent decides on it.
+It must not initialise a module twice, fork once one is loaded, or print: recovery is a new process, and the parent
+decides on it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import json
-import mmap
 import os
-import resource
-import select
-import signal
 import sys
-import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hsm_agent.keeper.start import start
 from hsm_agent.worker import luna, steps
 from hsm_agent.worker.cryptoki import Failed, Module
 from hsm_agent.worker.outbox import Outbox
-from hsm_agent.worker.page import NO_SLOT, PLACE, SIZE, STEP
+from hsm_agent.worker.page import NO_SLOT, PLACE, STEP
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
-
-
-def isolate(parent: int) -> None:
-    """Die with the parent, leave no core, and be no further use to a debugger: the module may hold secrets."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the kernel knew that we care
-        os._exit(0)
-    # A terminal's ^C goes to the whole group; the parent drains and ends us itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def take_pipes() -> tuple[int, int]:
-    """Move the pipes away from where a module would read or print; its prints go to stderr, the parent's log."""
-    requests, answers = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    return requests, answers
-
-
-def end_with_parent(requests: int) -> None:
-    """Exit when the parent's end of the pipe is gone, even while the main thread is stuck in a C call."""
-    poller = select.poll()
-    poller.register(requests, 0)  # no events asked for: hang-up is always reported
-
-    def watch() -> None:
-        poller.poll()
-        # What was asked before the end is still answered, unless a call is stuck.
-        time.sleep(1)
-        os._exit(0)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+if TYPE_CHECKING:
+    import mmap
 
 
 class Worker:
@@ -147,16 +108,10 @@ class Worker:
 
 def main() -> None:
     """Run until told to end, or until the parent is gone."""
-    parent, place = int(sys.argv[1]), int(sys.argv[2])
-    isolate(parent)
-    page = mmap.mmap(place, SIZE)
-    os.close(place)
-    requests, answers = take_pipes()
-    end_with_parent(requests)
-    worker = Worker(page, Outbox(answers))
-    with os.fdopen(requests, "rb") as lines:
-        for line in lines:
-            if not worker.answer(json.loads(line)):
-                break
+    page, lines, outbox = start(sys.argv[1:], Outbox)
+    worker = Worker(page, outbox)
+    for line in lines:
+        if not worker.answer(json.loads(line)):
+            break
     # Not sys.exit: a module's own threads or exit handlers must not keep us.
     os._exit(0)

@@ -81,6 +81,13 @@ def test_the_unit_is_hardened(unit: Path) -> None:
     assert _exposure(unit) <= HIGHEST_EXPOSURE
 
 
+def test_a_worker_that_is_killed_for_memory_does_not_stop_the_unit() -> None:
+    lines = UNIT.read_text(encoding="utf-8").splitlines()
+
+    assert "OOMPolicy=continue" in lines
+    assert "KillMode=mixed" in lines
+
+
 def test_the_luna_drop_in_loosens_little(unit: Path) -> None:
     done = _analyze("security", "--offline=true", "--no-pager", str(_with_luna(unit)))
 

@@ -152,7 +152,12 @@ def primekey(*, status: str = "0", external: str = "absence") -> list[Record]:
     ]
 
 
-def net_snmp_host(*, disks: Iterable[tuple[str, int, int]] = (("/", 1000, 250), ("/var", 2000, 1900))) -> list[Record]:
+def net_snmp_host(
+    *,
+    disks: Iterable[tuple[str, int, int]] = (("/", 1000, 250), ("/var", 2000, 1900)),
+    links: Iterable[tuple[str, int, int, int]] = (("lo", 24, 1, 1), ("eth0", 6, 1, 1)),
+) -> list[Record]:
+    """`links` are name, ifType, ifAdminStatus and ifOperStatus."""
     storage, interfaces = "1.3.6.1.2.1.25.2.3.1", "1.3.6.1.2.1.31.1.1.1"
     sensors = "1.3.6.1.4.1.2021.13.16"
     records: list[Record] = [
@@ -175,6 +180,8 @@ def net_snmp_host(*, disks: Iterable[tuple[str, int, int]] = (("/", 1000, 250), 
     for index, (place, size, used) in enumerate(disks, 31):
         row = {2: ("6", "1.3.6.1.2.1.25.2.1.4"), 3: ("4", place), 5: ("2", size), 6: ("2", used)}
         records += _table(storage, str(index), row)
-    for index, name in enumerate(("lo", "eth0"), 1):
+    for index, (name, kind, wanted, real) in enumerate(links, 1):
         records += _table(interfaces, str(index), {1: ("4", name), 6: ("70", index * 10**12), 10: ("70", index)})
+        row = {2: ("4", f"{name} card"), 3: ("2", kind), 7: ("2", wanted), 8: ("2", real)}
+        records += _table("1.3.6.1.2.1.2.2.1", str(index), row)
     return records

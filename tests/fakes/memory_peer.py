@@ -34,7 +34,8 @@ class MemoryPeer(Peer):
     community: bytes | None = b"public"
     turns: list[int] = field(default_factory=list)
 
-    async def open(self, turn: int) -> Link:
+    async def open(self, turn: int, *, strays: bool = False) -> Link:
+        del strays
         self.turns.append(turn)
         if not self.links:
             raise LinkError("network is unreachable")

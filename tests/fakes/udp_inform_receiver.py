@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
@@ -17,6 +18,7 @@ class _Server(asyncio.DatagramProtocol):
         self.receiver = receiver
         self.peers: list[str] = []
         self.transport: asyncio.DatagramTransport | None = None
+        self.mouth: socket.socket | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.DatagramTransport", transport)
@@ -25,6 +27,9 @@ class _Server(asyncio.DatagramProtocol):
         self.peers.append(addr[0])
         answer = self.receiver.answer(data, asyncio.get_running_loop().time())
         if answer is not None:
+            if self.mouth is not None:
+                self.mouth.sendto(answer, addr)
+                return
             assert self.transport is not None
             self.transport.sendto(answer, addr)
 
@@ -49,11 +54,17 @@ class Served:
 
 
 @asynccontextmanager
-async def served(receiver: InformReceiver, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Served]:
-    """Have it listen."""
+async def served(
+    receiver: InformReceiver, *, host: str = "127.0.0.1", port: int = 0, answers_from: str = ""
+) -> AsyncIterator[Served]:
+    """Have it listen; it answers from the address `answers_from`, if that is given."""
     loop = asyncio.get_running_loop()
     transport, server = await loop.create_datagram_endpoint(lambda: _Server(receiver), local_addr=(host, port))
     try:
-        yield Served(server, host, transport.get_extra_info("sockname")[1])
+        with socket.socket(socket.AF_INET6 if ":" in answers_from else socket.AF_INET, socket.SOCK_DGRAM) as mouth:
+            if answers_from:
+                mouth.bind((answers_from, 0))
+                server.mouth = mouth
+            yield Served(server, host, transport.get_extra_info("sockname")[1])
     finally:
         transport.close()

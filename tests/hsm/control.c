@@ -108,6 +108,7 @@ CK_RV fault(const char *function, const char *label, int *forced)
         fflush(stdout);
         fprintf(stderr, "%s\n", value);
     }
+    trouble(fault_text, function, label);
     if ((value = fault_text(function, "hang_ms", label)) != NULL) {
         long ms = strtol(value, NULL, 0);
         struct timespec left = {ms / 1000, ms % 1000 * 1000000L};

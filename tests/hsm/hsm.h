@@ -60,6 +60,10 @@ double control_real(const char *key, const char *label, double otherwise);
 /* Notes the call, then hangs, prints, crashes or returns as told. *forced says whether the value is to be returned. */
 CK_RV fault(const char *function, const char *label, int *forced);
 
+/* trouble.c: what else a function does to its process. `text` finds what the control file says of a fault. */
+void trouble(const char *(*text)(const char *function, const char *what, const char *label), const char *function,
+             const char *label);
+
 /* sessions.c: the table of open sessions of all processes, in the file `sessions.file`. */
 void sessions_count(CK_SLOT_ID slot, CK_ULONG *all, CK_ULONG *rw);
 int sessions_open(CK_SLOT_ID slot, int rw, CK_ULONG limit);

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.collect.snmp.source import SnmpSettings
+from hsm_agent.evaluate.defaults import DEFAULT_RULES
 from tests.fakes import appliances
 from tests.integration.snmp_source import WALKS, poll, reading, set_secrets, table, v2c
 from tests.peers.snmpsim import Snmpsim
+from tests.unit.evaluate.judging import Judge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,6 +189,7 @@ async def test_a_host_is_read(peer: Snmpsim) -> None:
         ("lo", "host_network_sent_bytes_total"): 1,
         ("eth0", "host_network_received_bytes_total"): 2 * 10**12,
         ("eth0", "host_network_sent_bytes_total"): 2,
+        ("eth0", "host_link_up"): 1,
         ("CPU", "sensor_celsius"): 47.5,
         ("Inlet", "sensor_celsius"): -2.5,
         ("Fan1A", "sensor_fan_rpm"): 6200,
@@ -253,3 +256,49 @@ async def test_what_was_read_can_be_recorded_without_names(peer: Snmpsim) -> Non
     assert all(word not in text for word in (appliances.SERIAL, appliances.PARTITION, '"keys"', "hsm-a"))
     assert "33554432" in text
     assert SnmpSettings.mask(None) is None
+
+
+async def test_a_volume_above_eight_terabytes_is_read_though_its_size_is_negative(peer: Snmpsim) -> None:
+    big, full = ("/big", -(2**31), 2**30), ("/full", -1000, -1000)
+    peer.serve("net-snmp-host", appliances.net_snmp_host(disks=(big, full, ("/odd", 100, -100), ("/none", 0, 0))))
+
+    shown = table(await poll(v2c(peer.port, "net-snmp-host")))
+
+    assert shown["/big", "host_disk_used_percent"] == 50.0
+    assert shown["/full", "host_disk_used_percent"] == 100.0
+    assert shown["/odd", "host_disk_used_percent"] == "the values contradict each other: 4294967196 of 100 in use"
+    assert shown["/none", "host_disk_used_percent"] == "the size is 0"
+
+
+async def test_a_link_is_down_only_while_it_is_wanted_up(peer: Snmpsim) -> None:
+    links = (("lo", 24, 1, 2), ("eth0", 6, 1, 1), ("eth1", 6, 1, 2), ("eth2", 6, 2, 2), ("bond0", 161, 1, 7))
+    peer.serve("net-snmp-host", appliances.net_snmp_host(links=links))
+
+    shown = table(await poll(v2c(peer.port, "net-snmp-host")))
+
+    assert {key[0]: value for key, value in shown.items() if key[1] == "host_link_up"} == {
+        "eth0": 1,
+        "eth1": 0,
+        "eth2": 1,
+        "bond0": 0,
+    }
+
+
+async def test_an_appliance_whose_logs_fill_and_whose_link_fails_is_judged(peer: Snmpsim) -> None:
+    disks, links = (("/", 1000, 250), ("/var/log", 1000, 990)), (("lo", 24, 1, 1), ("eth0", 6, 1, 1), ("eth1", 6, 1, 2))
+    peer.serve("net-snmp-host", appliances.net_snmp_host(disks=disks, links=links))
+    found = await poll(v2c(peer.port, "net-snmp-host"))
+
+    judge, raised = Judge(*DEFAULT_RULES), set()
+    for minute in range(20):
+        for one in found.readings:
+            told = judge.read(
+                minute * 60.0, one.value, one.metric, source="luna-appliance", resource=one.resource, labels=one.labels
+            )
+            raised |= {(event.rule, one.resource, event.severity.value) for event in told}
+
+    assert raised == {
+        ("appliance-disk", "/var/log", "critical"),
+        ("appliance-link", "eth1", "warning"),
+        ("appliance-cpu", "cpu 196609", "warning"),
+    }

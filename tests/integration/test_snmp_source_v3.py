@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator  # noqa: TC003 - pytest-asyncio looks at it
 from typing import TYPE_CHECKING, Any
@@ -87,9 +88,9 @@ async def test_v3_polls_go_on_after_the_appliance_restarted(peer: Snmpsim) -> No
 async def test_net_snmps_own_agent_is_read(tmp_path: Path) -> None:
     async with Snmpd(tmp_path, [*USER_LINES, "rocommunity probe 127.0.0.1"]) as snmpd:
         found = await poll(v3(snmpd.port, "net-snmp-host", context=""))
-        listed = await NetSnmp(f"127.0.0.1:{snmpd.port}", by_community("probe")).run(
-            "snmpwalk", "1.3.6.1.2.1.25.2.3.1.2"
-        )
+        tool = NetSnmp(f"127.0.0.1:{snmpd.port}", by_community("probe"))
+        listed = await tool.run("snmpwalk", "1.3.6.1.2.1.25.2.3.1.2")
+        interfaces = await tool.run("snmpwalk", "1.3.6.1.2.1.2.2.1.3")
 
     metrics = {reading.metric for reading in found.readings if reading.value is not None}
     assert found.errors == ()
@@ -99,6 +100,10 @@ async def test_net_snmps_own_agent_is_read(tmp_path: Path) -> None:
         "host_memory_used_percent",
         "host_network_received_bytes_total",
     }
+    links = [reading for reading in found.readings if reading.metric == "host_link_up"]
+    kinds = re.findall(r"= INTEGER: (?:\D*\()?(\d+)", interfaces.out)
+    assert len(links) == len(kinds) - kinds.count("24")  # softwareLoopback
+    assert all(reading.value in {0, 1} or reading.reason for reading in links)
     # A container or a chroot may have no fixed disk to show.
     assert ("host_disk_used_percent" in metrics) == (".1.3.6.1.2.1.25.2.1.4\n" in f"{listed.out}\n")
     memory = next(reading.value for reading in found.readings if reading.metric == "host_memory_used_percent")

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.collect.traps.alarms import MOST_ALARMS, Alarms
-from hsm_agent.collect.traps.intake import MOST_SENDERS, MOST_WAITING, Intake
+from hsm_agent.collect.traps.heard import Place
+from hsm_agent.collect.traps.intake import MOST_SENDERS, Intake
 from hsm_agent.collect.traps.maps import MAX_NOTE_OCTETS, Maps
 from hsm_agent.collect.traps.vendors import VENDORS
+from hsm_agent.collect.traps.waiting import MOST_WAITING
 from hsm_agent.wire import snmp
 from hsm_agent.wire.snmp import Version
 from hsm_agent.wire.snmp_trap_receiver import SendingUser, TrapReceiver
@@ -79,14 +81,15 @@ class Fed:
             self.empty()
 
     def empty(self) -> None:
-        while self.intake.waiting:
-            happening, acknowledge = self.intake.waiting.popleft()
-            if acknowledge is not None:
-                acknowledge()
-            assert len(happening.change.note.encode()) <= MAX_NOTE_OCTETS
-            assert happening.change.note.isprintable()
-            assert happening.change.component.isprintable()
-            self.alarms.apply(happening)
+        for notice in [self.intake.waiting.leave(one.sender) for one in list(self.intake.waiting)]:
+            notice.note(1_700_000_000.0, Place.TAKEN)
+            if notice.acknowledge is not None:
+                notice.acknowledge()
+            for happening in notice.happenings:
+                assert len(happening.change.note.encode()) <= MAX_NOTE_OCTETS
+                assert happening.change.note.isprintable()
+                assert happening.change.component.isprintable()
+                self.alarms.apply(happening)
 
 
 @pytest.mark.timeout(180)

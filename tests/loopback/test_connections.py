@@ -73,9 +73,11 @@ async def hosting(limit: int, guests: list[type[Guest]] | None = None) -> AsyncI
         listener.close()
 
 
-async def arrive(listener: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect, and wait to be let in."""
-    reader, writer = await asyncio.open_connection(*listener.getsockname())
+async def arrive(
+    listener: socket.socket, address: str = "127.0.0.1"
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect from an address of this host, and wait to be let in."""
+    reader, writer = await asyncio.open_connection(*listener.getsockname(), local_addr=(address, 0))
     async with asyncio.timeout(2):
         assert await reader.readexactly(5) == b"hello"
     return reader, writer
@@ -150,3 +152,17 @@ async def test_when_the_host_stops_all_are_cut() -> None:
     for reader, writer in arrived:
         assert await is_cut(reader)
         writer.close()
+
+
+async def test_an_address_that_connects_without_end_cuts_its_own_connections() -> None:
+    async with hosting(limit=4) as listener:
+        quiet, quiet_writer = await arrive(listener, "127.0.0.2")
+        flood = [await arrive(listener) for _ in range(12)]
+
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await quiet.read()
+        ended = [reader.at_eof() or reader.exception() is not None for reader, _ in flood]
+        assert ended == [True] * 9 + [False] * 3
+        for writer in (quiet_writer, *(writer for _, writer in flood)):
+            writer.close()

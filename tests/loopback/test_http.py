@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import time
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.serve.http import HttpError, HttpServer, HttpSettings
+from hsm_agent.serve.http import PATHS, HttpError, HttpServer, HttpSettings
 from tests.fakes.http_client import get, request, running, send, settings_of
 from tests.fakes.present import known_snapshot, make_reading
 
@@ -107,12 +108,89 @@ async def test_other_spellings_of_a_path_are_the_path(server: HttpServer, path: 
     assert (await get(server, path)).status == 200
 
 
-@pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"])
-async def test_nothing_but_get_is_allowed(server: HttpServer, method: str) -> None:
+@pytest.mark.parametrize("path", [*PATHS, "/elsewhere"])
+async def test_head_tells_what_get_would_without_the_body(server: HttpServer, path: str) -> None:
+    got, head = await get(server, path), await send(server, request(path, "HEAD"))
+
+    assert head.body == b""
+    assert head.status == got.status
+    assert {**head.headers, "date": ""} == {**got.headers, "date": ""}
+    assert int(head.headers["content-length"]) == len(got.body)
+
+
+async def test_head_of_what_is_compressed_tells_so() -> None:
+    async with running(present=large_snapshot()) as server:
+        got = await get(server, "/metrics", Accept_Encoding="gzip")
+        head = await send(server, request("/metrics", "HEAD", Accept_Encoding="gzip"))
+
+    assert head.headers["content-encoding"] == "gzip"
+    assert int(head.headers["content-length"]) == len(got.body)
+
+
+async def test_a_connection_goes_on_after_head(server: HttpServer) -> None:
+    reader, writer = await asyncio.open_connection(*server.address)
+    writer.write(b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    first = await reader.readuntil(b"\r\n\r\n")
+    second = await reader.readuntil(b"\r\n\r\n")
+
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert second.startswith(b"HTTP/1.1 200 ")
+    assert await reader.readexactly(3) == b"ok\n"
+    writer.close()
+    await writer.wait_closed()
+
+
+def large_snapshot() -> Snapshot:
+    readings = [make_reading("token_objects", n, resource=f"t{n}") for n in range(2000)]
+    return replace(known_snapshot(), readings=readings)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/api/v1/status"])
+async def test_what_is_large_is_compressed_for_who_asks(path: str) -> None:
+    async with running(present=large_snapshot()) as server:
+        plain = await get(server, path)
+        answer = await get(server, path, Accept_Encoding="br;q=1.0, gzip;q=0.8, *;q=0.1")
+        refused = await get(server, path, Accept_Encoding="gzip;q=0")
+
+    assert answer.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(answer.body) == plain.body == refused.body
+    assert len(answer.body) < len(plain.body) / 5
+    assert "content-encoding" not in refused.headers
+    assert all("Accept-Encoding" in one.headers["vary"] for one in (plain, answer, refused))
+
+
+async def test_what_is_small_is_not_compressed(server: HttpServer) -> None:
+    for path in ("/healthz", "/readyz"):
+        assert "content-encoding" not in (await get(server, path, Accept_Encoding="gzip")).headers
+
+
+async def test_the_format_is_the_one_that_is_wanted_most(server: HttpServer) -> None:
+    both = "application/openmetrics-text;version=1.0.0;q={}, text/plain;version=0.0.4;q={}"
+
+    less = await get(server, "/metrics", Accept=both.format("0.2", "0.7"))
+    more = await get(server, "/metrics", Accept=both.format("0.7", "0.2"))
+    neither = await get(server, "/metrics", Accept="image/png")
+
+    assert less.headers["content-type"].startswith("text/plain")
+    assert more.headers["content-type"].startswith("application/openmetrics-text")
+    assert neither.status == 200
+    assert neither.headers["content-type"].startswith("text/plain")
+
+
+async def test_a_header_in_several_lines_is_one(server: HttpServer) -> None:
+    lines = b"Accept: text/plain;q=0.1\r\nAccept: application/openmetrics-text\r\n"
+
+    answer = await send(server, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + lines + b"\r\n")
+
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"])
+async def test_nothing_but_get_and_head_is_allowed(server: HttpServer, method: str) -> None:
     answer = await send(server, request("/metrics", method))
 
     assert answer.status == 405
-    assert answer.headers["allow"] == "GET"
+    assert answer.headers["allow"] == "GET, HEAD"
 
 
 async def test_the_server_says_no_more_than_its_name(server: HttpServer) -> None:

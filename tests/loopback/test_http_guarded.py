@@ -155,3 +155,29 @@ async def test_reloading_takes_new_users_and_keeps_the_old_ones_where_the_file_i
         with pytest.raises(ValueError, match="not a bcrypt hash"):
             await server.reload()
         assert (await get(server, "/metrics")).status == 200
+
+
+async def test_guesses_from_the_first_moment_keep_the_scraper_out_of_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    digest = bcrypt.hashpw(b"correct horse", bcrypt.gensalt(9)).decode()
+    path = tmp_path / "web.yml"
+    path.write_text(f"basic_auth_users: {{prometheus: {digest}}}")
+
+    async def guess(server: HttpServer, client: int) -> None:
+        for number in range(10_000):
+            with contextlib.suppress(OSError):
+                await get(server, "/metrics", Authorization=basic("prometheus", f"{client} {number}"))
+
+    async with running(web_config=path) as server:
+        guesses = [asyncio.create_task(guess(server, client)) for client in range(40)]
+        await asyncio.sleep(0.3)
+        right = basic("prometheus", "correct horse")
+        statuses = [(await get(server, "/metrics", Authorization=right)).status for _ in range(4)]
+        for task in guesses:
+            task.cancel()
+        await asyncio.gather(*guesses, return_exceptions=True)
+
+    assert statuses[1:] == [200, 200, 200], "at the guessers' own address the second scrape gets through"
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == len(set(lines)) <= 2

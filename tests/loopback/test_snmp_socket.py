@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,6 +104,30 @@ async def test_many_at_once_are_all_answered() -> None:
     listener.close()
 
     assert answers == [f"{number} from 127.0.0.1".encode() for number in range(100)]
+
+
+async def test_costly_requests_let_others_have_their_turn() -> None:
+    def costly(datagram: bytes, _address: str) -> bytes:
+        until = time.monotonic() + 0.02
+        while time.monotonic() < until:
+            pass
+        handled.append(len(turns))
+        return datagram
+
+    handled: list[int] = []
+    turns: list[float] = []
+    listener = Listener("127.0.0.1", 0, costly)
+    loop = asyncio.get_running_loop()
+    with udp() as client:
+        for _ in range(8):
+            await loop.sock_sendto(client, b"hello", listener.address)
+        listener.start()
+        while len(handled) < 8:
+            turns.append(time.monotonic())
+            await asyncio.sleep(0)
+    listener.close()
+
+    assert all(later > earlier for earlier, later in pairwise(handled))
 
 
 async def test_what_has_no_answer_stays_silent_and_does_not_stop_the_rest() -> None:

@@ -9,12 +9,34 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.traps.alarms import MOST_ALARMS
-from tests.fakes.trap_listener import CLEAR, DISK, RAISE, counted, levels, listener, secrets, send
+from hsm_agent.collect.traps.alarms import MOST_ALARMS_EACH
+from hsm_agent.collect.traps.waiting import MOST_WAITING_EACH
+from tests.fakes.trap_listener import CLEAR, DISK, INFORM, RAISE, counted, levels, listener, secrets, send, sender
 from tests.fakes.traps import notification_pdu, text, v2c
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from hsm_agent.collect.base import Poll
+    from hsm_agent.collect.traps.listener import TrapListener
+
+OWN = (1, 3, 6, 1, 4, 1, 32473)
+PSU_MAPS = [
+    {"trap": "1.3.6.1.4.1.32473.1", "alarm": "psu", "resource": "1.3.6.1.4.1.32473.9"},
+    {"trap": "1.3.6.1.4.1.32473.2", "alarm": "psu", "does": "clear", "resource": "1.3.6.1.4.1.32473.9"},
+]
+
+
+async def invent(one: TrapListener, count: int) -> Poll:
+    """Have an address raise warnings of that many components."""
+    poll = await one.poll()
+    for start in range(0, count, 20):
+        psus = range(start, min(start + 20, count))
+        send(one, *[v2c(notification_pdu((*OWN, 1), text((*OWN, 9), str(number)))) for number in psus])
+        async with asyncio.timeout(10):
+            while counted(poll).get("received", 0) < psus.stop or (one._intake is not None and one._intake.waiting):
+                poll = await one.poll()
+    return poll
 
 
 @pytest.fixture(autouse=True)
@@ -80,18 +102,76 @@ async def test_a_raise_and_a_clear_between_two_polls_are_both_told(tmp_path: Pat
 
 
 async def test_alarms_for_which_there_is_no_room_are_counted(tmp_path: Path) -> None:
-    own = (1, 3, 6, 1, 4, 1, 32473)
-    maps = [{"trap": "1.3.6.1.4.1.32473.1", "alarm": "psu", "resource": "1.3.6.1.4.1.32473.2"}]
-    one = listener(tmp_path, maps=maps)
-    poll = await one.poll()
-    for start in range(0, MOST_ALARMS + 20, 20):
-        psus = range(start, start + 20)
-        send(one, *[v2c(notification_pdu((*own, 1), text((*own, 2), str(number)))) for number in psus])
-        await asyncio.sleep(0.005)
-        poll = await one.poll()
+    one = listener(tmp_path, maps=PSU_MAPS)
+    poll = await invent(one, MOST_ALARMS_EACH + 20)
 
-    assert len(levels(poll)) == MOST_ALARMS
-    assert counted(poll) == {"received": MOST_ALARMS + 20, "alarms-full": 20}
+    assert len(levels(poll)) == MOST_ALARMS_EACH
+    assert counted(poll) == {"received": MOST_ALARMS_EACH + 20, "alarms-full": 20}
+    await one.close()
+
+
+async def test_an_inform_whose_alarm_has_no_room_is_not_acknowledged(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    one = listener(tmp_path, maps=PSU_MAPS)
+    await invent(one, 1000)
+    with sender() as own:
+        own.connect(one.addresses[0])
+        await loop.sock_sendall(own, INFORM)
+        await one.poll()
+        with pytest.raises(BlockingIOError):
+            own.recv(65535)
+
+        send(one, v2c(notification_pdu((*OWN, 2), text((*OWN, 9), "7"))))  # one of the others is over
+        await one.poll()
+        await loop.sock_sendall(own, INFORM)
+        poll = await one.poll()
+        async with asyncio.timeout(5):
+            await loop.sock_recv(own, 65535)
+    assert levels(poll)["luna-a fan"] == 1
+    await one.close()
+
+
+async def test_a_critical_alarm_gets_through_whatever_its_address_invented(tmp_path: Path) -> None:
+    one = listener(tmp_path, maps=PSU_MAPS)
+    await invent(one, 1000)
+
+    send(one, DISK)
+    poll = await one.poll()
+
+    assert levels(poll)["luna-a disk"] == 2
+    assert levels(poll)["luna-a/0 psu"] == 0
+    (pushed_out,) = [reading for reading in poll.readings if reading.value is None]
+    assert pushed_out.resource == "luna-a/0"
+    assert not poll.complete, "what was pushed out has not left the configuration"
+    await one.close()
+
+
+async def test_another_sender_is_heard_whatever_one_invents(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    one = listener(tmp_path, maps=PSU_MAPS)
+    await invent(one, 1000)
+    with sender() as own:
+        own.bind(("127.0.0.2", 0))
+        own.connect(one.addresses[0])
+        await loop.sock_sendall(own, INFORM)
+        poll = await one.poll()
+        async with asyncio.timeout(5):
+            await loop.sock_recv(own, 65535)
+
+    assert levels(poll)["127.0.0.2 fan"] == 1
+    await one.close()
+
+
+async def test_who_flaps_holds_up_nobody_else(tmp_path: Path) -> None:
+    one = listener(tmp_path)
+    await one.poll()
+    send(one, *[RAISE, CLEAR] * 40)
+    with sender() as own:
+        own.bind(("127.0.0.2", 0))
+        own.sendto(DISK, one.addresses[0])
+    await asyncio.sleep(0.05)
+
+    assert levels(await one.poll()) == {"luna-a fan": 1, "127.0.0.2 disk": 2}
     await one.close()
 
 
@@ -164,10 +244,25 @@ async def test_a_flood_is_bounded_counted_and_survived(tmp_path: Path) -> None:
 
     told = counted(poll)
     assert told["received"] > 1000
-    assert told["queue-full"] == told["received"] - 1000
+    assert told["queue-full"] == told["received"] - MOST_WAITING_EACH
     async with asyncio.timeout(20):
         while one._intake is not None and one._intake.waiting:
             poll = await one.poll()
     send(one, RAISE)
     assert levels(await one.poll()) == {"luna-a fan": 1}
+    await one.close()
+
+
+async def test_what_the_kernel_drops_is_counted(tmp_path: Path) -> None:
+    one = listener(tmp_path, every="50ms")
+    await one.poll()
+    big = v2c(notification_pdu((*OWN, 7), text((*OWN, 9), "x" * 7000)))
+    send(one, *[big] * 400)  # more than the socket's buffer holds, before the event loop has its turn
+
+    async with asyncio.timeout(10):
+        told: dict[str, int] = {}
+        while told.get("socket-full", 0) + told.get("received", 0) < 400:
+            told = counted(await one.poll())
+
+    assert told["socket-full"] > 0
     await one.close()

@@ -9,7 +9,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.collect.base import AlarmHolder
-from tests.fakes.trap_listener import CLEAR, DISK, INFORM, RAISE, levels, listener, secrets, send, sender
+from hsm_agent.wire.usm import AuthProtocol, User
+from tests.fakes.trap_listener import (
+    AUTH,
+    CLEAR,
+    DISK,
+    ENGINE_ID,
+    INFORM,
+    RAISE,
+    counted,
+    levels,
+    listener,
+    secrets,
+    send,
+    sender,
+)
+from tests.fakes.traps import ASSERTED, DEASSERTED, FAN, REFERENCE, notification_pdu, text, v3_trap
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -170,3 +185,109 @@ async def test_an_inform_that_comes_just_before_the_end_is_kept_and_acknowledged
     again = listener(tmp_path)
     assert levels(await again.poll()) == {"luna-a fan": 1}
     await again.close()
+
+
+THERE = User.from_secrets(name="plain", auth=AuthProtocol.SHA, auth_secret=AUTH).localize(bytes.fromhex(ENGINE_ID))
+
+
+def v3(said: str, *, time: int, number: int = 1) -> bytes:
+    """A v3 trap of Luna's fan, as the user `plain` of the listener sends it."""
+    engine_id = bytes.fromhex(ENGINE_ID)
+    inner = notification_pdu(FAN, text(REFERENCE, said))
+    message = v3_trap(
+        keys=THERE, engine_id=engine_id, context_engine_id=engine_id, inner=inner, message_id=number, time=time
+    )
+    return message.encode()
+
+
+async def test_an_old_clear_that_is_played_again_does_not_end_a_new_alarm(tmp_path: Path) -> None:
+    one = listener(tmp_path)
+    await one.poll()
+    old = v3(DEASSERTED, time=1001, number=2)
+    send(one, v3(ASSERTED, time=1000), old, v3(ASSERTED, time=1001, number=3))
+    await asyncio.sleep(0.05)
+    told = [levels(await one.poll()) for _ in range(3)]
+
+    send(one, old)
+    again = await one.poll()
+
+    assert told == [{"luna-a fan": 1}, {"luna-a fan": 0}, {"luna-a fan": 1}]
+    assert levels(again) == {"luna-a fan": 1}
+    assert counted(again) == {"received": 4, "repeated": 1}
+    await one.close()
+
+
+async def test_an_old_clear_that_is_played_again_after_a_restart_does_not_end_a_new_alarm(tmp_path: Path) -> None:
+    first = listener(tmp_path)
+    await first.poll()
+    old = v3(DEASSERTED, time=1001, number=2)
+    send(first, v3(ASSERTED, time=1000), old, v3(ASSERTED, time=1001, number=3))
+    await asyncio.sleep(0.05)
+    await first.close()
+
+    second = listener(tmp_path)
+    await second.poll()
+    send(second, old)
+    again = await second.poll()
+
+    assert levels(again) == {"luna-a fan": 1}
+    assert counted(again) == {"received": 1, "repeated": 1}
+    await second.close()
+
+
+async def test_a_clear_that_was_sent_before_the_raise_and_comes_after_it_ends_nothing(tmp_path: Path) -> None:
+    one = listener(tmp_path)
+    await one.poll()
+    send(one, v3(ASSERTED, time=1000))
+    await one.poll()
+    send(one, v3(DEASSERTED, time=990, number=2))
+    late = await one.poll()
+
+    assert levels(late) == {"luna-a fan": 1}
+    assert counted(late) == {"received": 2, "outdated": 1}
+    send(one, v3(DEASSERTED, time=1010, number=3))
+    assert levels(await one.poll()) == {"luna-a fan": 0}
+    await one.close()
+
+
+async def test_an_inform_that_is_repeated_after_a_restart_is_acknowledged_and_judged_no_more(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    first = listener(tmp_path)
+    await first.poll()
+    send(first, INFORM)
+    await first.poll()
+    send(first, CLEAR)
+    await first.poll()
+    await first.close()
+
+    second = listener(tmp_path, every="50ms")
+    await second.poll()
+    with sender() as own:
+        own.connect(second.addresses[0])
+        await loop.sock_sendall(own, INFORM)
+        poll = await second.poll()
+        async with asyncio.timeout(5):
+            await loop.sock_recv(own, 65535)
+    assert levels(poll) == {"luna-a fan": 0}
+    await second.close()
+
+
+async def test_an_inform_whose_answer_had_to_wait_too_long_is_acknowledged_when_it_is_repeated(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    one = listener(tmp_path, every="50ms")
+    await one.poll()
+    (tmp_path / "traps-traps" / "alarms.new").mkdir()
+    with sender() as own:
+        own.connect(one.addresses[0])
+        await loop.sock_sendall(own, INFORM)
+        await one.poll()
+        one._owed.clear()  # as a thousand others behind it would do
+        (tmp_path / "traps-traps" / "alarms.new").rmdir()
+        await one.poll()
+        with pytest.raises(BlockingIOError):
+            own.recv(65535)
+        await loop.sock_sendall(own, INFORM)
+        await one.poll()
+        async with asyncio.timeout(5):
+            await loop.sock_recv(own, 65535)
+    await one.close()

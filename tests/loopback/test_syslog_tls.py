@@ -205,3 +205,40 @@ async def test_a_tls_receiver_that_stalls_is_given_up_in_time(pki: Pki) -> None:
         await sink.close()
 
     assert accepted == events[:1]
+
+
+async def delivered(pki: Pki, shown: Identity, **tls: Any) -> str:
+    """What came of an attempt: empty if the receiver has the record."""
+    collector = Collector()
+    async with StreamServer(script=collector, tls=server_context(shown)) as server:
+        sink = await built(f"tls:localhost:{server.port}", tls={"ca": str(pki.ca), **tls})
+        try:
+            await sink.deliver(numbered(1), lambda _: None)
+        except Retry as failure:
+            return str(failure)
+        finally:
+            await sink.close()
+    return ""
+
+
+async def test_a_certificate_without_a_subject_alternative_name_is_for_no_name(pki: Pki) -> None:
+    assert "not trusted" in await delivered(pki, pki.nameless_server)
+    assert "not trusted" in await delivered(pki, pki.nameless_server, verify="name")
+
+
+async def test_the_common_name_counts_for_who_says_so_and_only_without_another_name(pki: Pki) -> None:
+    assert await delivered(pki, pki.nameless_server, verify="common-name") == ""
+    assert await delivered(pki, pki.server, verify="common-name") == ""
+    assert "not trusted" in await delivered(pki, pki.other_server, verify="common-name")
+
+
+async def test_a_revoked_certificate_is_refused_where_a_list_says_so(pki: Pki) -> None:
+    assert await delivered(pki, pki.revoked_server) == "", "nothing is said of revocation"
+    assert "certificate revoked" in await delivered(pki, pki.revoked_server, crl=str(pki.crl))
+    assert await delivered(pki, pki.server, crl=str(pki.crl)) == ""
+    by_fingerprint = {"verify": "fingerprint", "fingerprints": [pki.revoked_server.fingerprint]}
+    assert "certificate revoked" in await delivered(pki, pki.revoked_server, crl=str(pki.crl), **by_fingerprint)
+
+
+async def test_a_list_that_has_ended_lets_nobody_in(pki: Pki) -> None:
+    assert "CRL has expired" in await delivered(pki, pki.server, crl=str(pki.old_crl))

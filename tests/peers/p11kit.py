@@ -26,6 +26,14 @@ def p11kit_client() -> Path:
     return require("p11-kit-client.so")
 
 
+def p11kit_proxy() -> Path:
+    """The module that loads all modules p11-kit is configured for, those that are to run in a process of their own, too."""
+    for folder in sorted(Path("/usr/lib").glob("*-linux-gnu")):
+        if (folder / "p11-kit-proxy.so").exists():
+            return folder / "p11-kit-proxy.so"
+    return require("p11-kit-proxy.so")
+
+
 class P11Kit:
     """A running server of one module. A context manager."""
 

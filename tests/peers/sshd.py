@@ -9,12 +9,13 @@ from pathlib import Path
 from tests.peers import private_mounts
 from tests.peers.daemon import Daemon
 from tests.peers.ports import free_port
-from tests.peers.require import environment_for, require
+from tests.peers.require import environment_for, prefix_of, require
 
 _UNPRIVILEGED = "sshd:x:64748:65534::/run/sshd:/usr/sbin/nologin\n"
-# It insists on a user and a folder of its own, which only a package's scripts make.
+# It insists on a user and a folder of its own, which only a package's scripts make; newer ones on programs below /usr.
 _SETUP = """
 set -e
+[ "$3" = / ] || mount -t overlay overlay -o "ro,lowerdir=$3/usr:/usr" /usr
 mount --bind "$1/passwd" /etc/passwd
 mount -t tmpfs tmpfs /run
 mkdir -p /run/sshd
@@ -80,7 +81,7 @@ class Sshd(Daemon):
         self._write("known_hosts", f"[127.0.0.1]:{self.port} {self._public('host')}\n")
         self._write("sshd_config", _CONFIGURATION.format(port=self.port, folder=self._folder))
         daemon = require("sshd")
-        setup = ["sh", "-c", _SETUP, "sh", str(self._folder), str(daemon)]
+        setup = ["sh", "-c", _SETUP, "sh", str(self._folder), str(daemon), str(prefix_of(daemon))]
         program, *words = private_mounts.command(*setup)
         await self._run(Path(program), words, tcp=[self.port], environment=environment_for(daemon))
 

@@ -59,11 +59,13 @@ class FakeHsm:
         self._control = directory / "control"
         self._calls = directory / "calls"
         self._audit = directory / "audit"
+        self._forks = directory / "forks"
         self._values: dict[str, str] = {
             "tokens.directory": str(self.softhsm.tokens),
             "sessions.file": str(directory / "sessions"),
             "calls.file": str(self._calls),
             "audit.file": str(self._audit),
+            "forks.file": str(self._forks),
         }
         self._write()
 
@@ -153,7 +155,11 @@ class FakeHsm:
         self.set("slots.extra", count)
 
     def fault(self, function: str, *, token: str = "", **how: object) -> None:
-        """Let a function (or `dlopen`) misbehave: hang_ms=, rv=, segv=1, abort=1, exit=, noise=text; None mends it."""
+        """Let a function (or `dlopen`) misbehave: hang_ms=, rv=, segv=1, abort=1, exit=, noise=text; None mends it.
+
+        Or see trouble.c: fork=child|daemon, close=loop|range|all, leak_mb=, long_line=bytes, flood=text (to all
+        pipes; each ~ in it ends a line), flood_threads=text (those of other threads, too), flood_errors=text.
+        """
         for what, value in how.items():
             self.set(f"fault.{function}.{what}", value, token=token)
 
@@ -168,3 +174,7 @@ class FakeHsm:
         if self._calls.exists():
             yield from self._calls.read_text(encoding="utf-8").split()
             self._calls.unlink()
+
+    def forks(self) -> list[int]:
+        """Processes the module left behind, by pid."""
+        return [int(pid) for pid in self._forks.read_text(encoding="ascii").split()] if self._forks.exists() else []

@@ -159,6 +159,14 @@ async def test_a_silence_holds_the_raise_back_and_its_end_tells_it(
     assert (await agent.run("silence", "end", "nonsense", "-c", str(agent.file)))[0] == 1
 
 
+async def test_a_silence_with_a_glob_without_end_is_refused_by_its_name(agent: AgentProcess) -> None:
+    code, _, err = await agent.run(
+        "silence", "-c", str(agent.file), "--resource", "*a" * 30_000, "--for", "1h", "--reason", "none"
+    )
+
+    assert (code, err) == (1, "hsm-agent: resource: longer than 256 characters\n")
+
+
 async def test_a_test_notification_says_of_each_sink_whether_it_took_it(agent: AgentProcess, rsyslog: Rsyslog) -> None:
     code, out, _ = await agent.run("test-notification", "-c", str(agent.file))
 

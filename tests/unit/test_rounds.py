@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.deliver.syslog import SyslogSinkSettings
-from hsm_agent.rounds import Rounds, held_certificates
+from hsm_agent.rounds import Rounds, held_certificates, revocation_readings
 from tests.peers import pki
 
 if TYPE_CHECKING:
@@ -48,6 +48,25 @@ def test_what_a_sinks_tls_has_loaded_is_held_without_its_key(tmp_path: Path) -> 
     assert set(held) == {"siem", "siem/ca"}
     assert b"BEGIN CERTIFICATE" in held["siem"]
     assert b"PRIVATE KEY" not in held["siem"]
+
+
+def test_the_end_of_a_sinks_revocation_list_is_told(tmp_path: Path) -> None:
+    made = pki.make(tmp_path)
+
+    def sink(name: str, **tls: str) -> SyslogSinkSettings:
+        given = {"name": name, "kind": "syslog", "to": "tls:siem.example.net:6514", "tls": {"ca": str(made.ca), **tls}}
+        return SyslogSinkSettings.model_validate(given)
+
+    plain = SyslogSinkSettings.model_validate({"name": "plain", "kind": "syslog", "to": "udp:127.0.0.1:514"})
+    now = 1_700_000_000.0
+    listed = sink("listed", crl=str(made.crl))
+
+    (reading,) = revocation_readings([plain, sink("bare"), listed], now)
+
+    assert (reading.source, reading.resource, reading.metric) == ("agent", "listed", "crl_seconds_left")
+    assert listed.tls is not None
+    assert listed.tls.crl_ends is not None
+    assert reading.value == listed.tls.crl_ends - now
 
 
 class _Pipeline:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.settings import Duration, LocalPath, Size, Strict, duration, size
+from hsm_agent.settings import Deadline, Duration, Interval, LocalPath, Size, Strict, duration, size
 
 
 class Sample(Strict):
@@ -41,6 +41,37 @@ def test_durations_have_a_unit(text: object, seconds: float) -> None:
 def test_anything_else_is_no_duration(text: object) -> None:
     with pytest.raises(ValidationError, match="not a duration"):
         Sample.model_validate({"every": text})
+
+
+class Rhythm(Strict):
+    every: Interval = 60.0
+    timeout: Deadline = 10.0
+
+
+def test_an_interval_lasts_10_ms_and_a_deadline_1_ms_at_least() -> None:
+    shortest = Rhythm.model_validate({"every": "10ms", "timeout": "1ms"})
+
+    assert (shortest.every, shortest.timeout) == (0.01, 0.001)
+    assert Rhythm.model_validate({"every": "50ms"}).every == 0.05
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "least"),
+    [
+        ("every", "0.0000001ms", "10ms"),
+        ("every", "9.9ms", "10ms"),
+        ("every", "0s", "10ms"),
+        ("every", 0, "10ms"),
+        ("timeout", "0.9ms", "1ms"),
+        ("timeout", "0s", "1ms"),
+    ],
+)
+def test_anything_shorter_is_refused_at_its_place(key: str, text: object, least: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Rhythm.model_validate({key: text})
+    (error,) = caught.value.errors()
+    assert error["loc"] == (key,)
+    assert error["msg"] == f"Value error, shorter than {least}: {text!r}"
 
 
 @pytest.mark.parametrize("text", ["40000d", "9" * 400 + "s"], ids=["a hundred years and more", "no number any more"])

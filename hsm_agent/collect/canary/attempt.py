@@ -16,6 +16,7 @@ from hsm_agent.collect.canary import check as canary_check
 from hsm_agent.collect.canary import reasons as canary_reasons
 from hsm_agent.collect.canary.pin import Note, PinNotKept, Standing
 from hsm_agent.collect.canary.process import COMMAND, CanaryLost, CanaryProcess
+from hsm_agent.collect.child import MEMORY_BYTES
 from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Job:
     mechanism: MechanismName
     pin: str = field(repr=False)
     command: Sequence[str] = COMMAND
+    memory_bytes: int = MEMORY_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,9 @@ class Signer:
         if len(self._stuck) >= _MOST_STUCK:
             raise SourceFailure(f"{len(self._stuck)} killed processes are stuck in the kernel: check the HSM's driver")
         try:
-            self._process = await CanaryProcess.start(job.source, job.environment, job.command, hide=job.pin)
+            self._process = await CanaryProcess.start(
+                job.source, job.environment, job.command, hide=job.pin, memory_bytes=job.memory_bytes
+            )
         except CanaryLost as lost:
             self._busy = False
             raise SourceFailure(str(lost)) from lost

@@ -7,26 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import os
 import signal
 import sys
-from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.collect.child import REAP_SECONDS, Child
+from hsm_agent.collect.child import MEMORY_BYTES, REAP_SECONDS, Child, spawn
+from hsm_agent.collect.pipes import Pipes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-log = logging.getLogger(__name__)
-
 COMMAND = (sys.executable, "-P", "-s", "-m", "hsm_agent.canary")
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[3])
-_MOST_LINE_BYTES = 1024 * 1024
-_LOGGED_LINES = 100
-_LOGGED_CHARACTERS = 300
+_MOST_STEPS = 64
+"""Lines of progress to one request."""
 _WHAT_TO_CHECK = {
     "C_Initialize": "check that the HSM's server or network link is up and that the client is configured",
     "loading python-pkcs11": "the host may be overloaded",
@@ -42,79 +35,50 @@ class CanaryLost(Exception):
         self.step = step
 
 
-class _Pipes(asyncio.SubprocessProtocol):
-    """Answers and prints as they arrive."""
+class _Pipes(Pipes):
+    """Each line is progress, or an answer."""
 
     def __init__(self, source: str, hide: str) -> None:
-        self.answers: deque[dict[str, Any]] = deque()
+        super().__init__(source, hide=hide)
         self.step = ""
-        self._hidden = hide
-        self.ended = False
-        self.exited = asyncio.Event()
-        self.news = asyncio.Event()
-        self._source = source
-        self._half = {1: b"", 2: b""}
-        self._logged = 0
+        self.steps_left = 0
 
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        *lines, half = (self._half[fd] + data).split(b"\n")
-        self._half[fd] = half if len(half) <= _MOST_LINE_BYTES else b""
-        for line in lines:
-            if fd != 1:
-                self._print(line)
-            elif "at" in (answer := json.loads(line)):
-                self.step = answer["at"]
-            else:
-                self.answers.append(answer)
-        self.news.set()
-
-    def _print(self, line: bytes) -> None:
-        """What the module prints goes to the log, bounded and without the PIN: some print all they are given."""
-        self._logged += 1
-        text = line.decode("utf-8", "replace")
-        if self._hidden:
-            text = text.replace(self._hidden, "(hidden)")
-        text = "".join(char if char.isprintable() else "\ufffd" for char in text)[:_LOGGED_CHARACTERS]
-        if self._logged <= _LOGGED_LINES:
-            log.info("module of %s says: %s", self._source, text)
-        elif self._logged == _LOGGED_LINES + 1:
-            log.info("module of %s says more; the rest of this process's output is not logged", self._source)
-
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        del exc
-        if fd == 1:
-            self.ended = True
-            self.news.set()
-
-    def process_exited(self) -> None:
-        self.exited.set()
+    def values(self, line: Any) -> list[Any] | None:
+        if not isinstance(line, dict):
+            return None
+        if "at" not in line:
+            return [line]
+        self.steps_left -= 1
+        if self.steps_left < 0 or not isinstance(line["at"], str):
+            return None
+        self.step = line["at"]
+        return []
 
 
-class CanaryProcess(Child):
+class CanaryProcess(Child[_Pipes]):
     """A running canary. Everything it raises is CanaryLost, and after that only `kill` makes sense."""
 
     what = "canary process"
 
-    def __init__(self, transport: asyncio.SubprocessTransport, pipes: _Pipes) -> None:
-        super().__init__(transport, pipes.exited)
-        self._pipes = pipes
-
     @classmethod
     async def start(
-        cls, source: str, environment: Mapping[str, str], command: Sequence[str] = COMMAND, *, hide: str = ""
+        cls,
+        source: str,
+        environment: Mapping[str, str],
+        command: Sequence[str] = COMMAND,
+        *,
+        hide: str = "",
+        memory_bytes: int = MEMORY_BYTES,
     ) -> CanaryProcess:
         """Start a process that has loaded nothing yet. Its environment is clean but for what is given.
 
         `hide` is kept out of the log, if the module prints it.
         """
-        clean = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", **environment, "PYTHONPATH": _PACKAGE_ROOT}
         try:
-            transport, pipes = await asyncio.get_running_loop().subprocess_exec(
-                lambda: _Pipes(source, hide), *command, str(os.getpid()), env=clean, cwd="/"
-            )
+            transport, pipes, page = await spawn(lambda: _Pipes(source, hide), command, environment, memory_bytes)
         except OSError as error:
             raise CanaryLost(f"the canary's process cannot be started: {error}", "") from error
-        return cls(transport, pipes)
+        return cls(transport, pipes, page, memory_bytes)
 
     async def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """Ask and wait for the answer."""
@@ -132,18 +96,26 @@ class CanaryProcess(Child):
         if not pipes.answers:
             await self._exit(REAP_SECONDS)
             raise CanaryLost(f"{self._epitaph()} in {pipes.step or 'its start'}: check the vendor client", pipes.step)
-        return pipes.answers.popleft()
+        found: dict[str, Any] = pipes.answers.popleft()
+        return found
 
     def _send(self, request: Mapping[str, Any]) -> None:
+        self._pipes.asked += 1
+        self._pipes.steps_left = _MOST_STEPS
         stdin: Any = self._transport.get_pipe_transport(0)
         stdin.write(json.dumps(request, separators=(",", ":")).encode() + b"\n")
 
     def _epitaph(self) -> str:
+        if self._pipes.nonsense:
+            return f"the module wrote to the pipe of answers ({self._pipes.nonsense}), process killed"
+        if why := self.ended_by_keeper():
+            return f"{why}, process killed"
         code = self._transport.get_returncode()
         if code is None:
             return "the canary's process closed its pipe"
         if code < 0:
-            return f"the canary's process was killed by {signal.Signals(-code).name}"
+            why = " (if nobody did it, the kernel did, for want of memory)" if -code == signal.SIGKILL else ""
+            return f"the canary's process was killed by {signal.Signals(-code).name}{why}"
         return f"the canary's process ended with exit code {code}"
 
     def ask_to_end(self) -> None:

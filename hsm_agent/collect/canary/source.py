@@ -16,6 +16,7 @@ from hsm_agent.collect.canary.attempt import Job, Outcome, Signer
 from hsm_agent.collect.canary.check import MechanismName
 from hsm_agent.collect.canary.pin import PinNotes
 from hsm_agent.collect.canary.process import COMMAND
+from hsm_agent.collect.child import MEMORY_BYTES, WorkerMemory
 from hsm_agent.collect.environment import Environment
 from hsm_agent.model import Reading
 from hsm_agent.secret import Secret
@@ -72,6 +73,7 @@ class CanarySettings(SourceSettings):
     key: CanaryKey
     mechanism: MechanismName
     pin: Secret
+    worker_memory: WorkerMemory = MEMORY_BYTES
 
     def build(self, context: CollectorContext) -> Collector:
         """The collector of this source."""
@@ -99,6 +101,7 @@ class CanarySettings(SourceSettings):
             mechanism=self.mechanism,
             pin=self.pin.reveal(),
             command=command,
+            memory_bytes=self.worker_memory,
         )
 
     def notes(self, directory: Path) -> PinNotes:

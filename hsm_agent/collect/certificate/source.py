@@ -20,7 +20,7 @@ from hsm_agent.collect.certificate.fetch import EndpointTrouble, fetch_chain, op
 from hsm_agent.collect.certificate.parse import Look, interpret
 from hsm_agent.collect.files import FileReader, FileTrouble
 from hsm_agent.secret import read_private_file
-from hsm_agent.settings import Duration, LocalPath, Strict
+from hsm_agent.settings import Interval, LocalPath, Strict
 from hsm_agent.threads import Lane, Lanes
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class CertificateSettings(SourceSettings):
     """Certificates, each at an endpoint or in a file."""
 
     kind: Literal["certificate"]
-    every: Annotated[Duration, Field(gt=0)] = 3600.0
+    every: Interval = 3600.0
     certificates: Annotated[tuple[WatchedCertificate, ...], Field(min_length=1, max_length=250)]
 
     @model_validator(mode="after")

@@ -21,6 +21,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 CANNOT_START = 127
 """Exit status for a command that could not be executed, as in the shell; the reason is on standard error."""
 _SWEEP_SECONDS = 2.0
+_SCORE = 800
+_MOST_SCORE = 1000
 _NOT_OURS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """A service manager that stops the agent signals all its processes: the agent decides when this one is to end."""
 
@@ -35,6 +37,7 @@ def execute(keeper: int, path: str, words: list[str]) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != keeper:  # it died before the kernel knew that we care
         os._exit(CANNOT_START)
+    _volunteer()
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
@@ -45,6 +48,15 @@ def execute(keeper: int, path: str, words: list[str]) -> None:
     except OSError as error:
         os.write(2, f"{path} cannot be executed: {error.strerror}\n".encode())
         os._exit(CANNOT_START)
+
+
+def _volunteer() -> None:
+    """Let the kernel kill the command, and what it starts, before the agent when memory runs out."""
+    score = Path("/proc/self/oom_score_adj")
+    try:
+        score.write_text(str(min(_MOST_SCORE, int(score.read_text(encoding="ascii")) + _SCORE)), encoding="ascii")
+    except (OSError, ValueError):
+        return  # no /proc, or a guarded one: the kernel goes by size alone
 
 
 def wait(child: int, lifeline: int, bell: int) -> int | None:

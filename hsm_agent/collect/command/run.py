@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.base import SourceFailure
+from hsm_agent.collect.pipes import ERRORS, Throttle
 from hsm_agent.collect.shell.text import lines_of, one_line, words_of
 from hsm_agent.threads import Lanes, StuckError
 from hsm_agent.trust import UntrustedError, refuse_untrusted, trusted_uids
@@ -82,6 +83,11 @@ class _Pipes(asyncio.SubprocessProtocol):
         """Set when the command has ended, or has printed too much."""
         self.gone = asyncio.Event()
         self._most_bytes = most_bytes
+        self._transport: asyncio.BaseTransport | None = None
+        self._throttle = Throttle()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
 
     @property
     def too_much(self) -> bool:
@@ -90,8 +96,11 @@ class _Pipes(asyncio.SubprocessProtocol):
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == 1 and not self.too_much:
             self.output += data
-        elif fd == 2 and len(self.errors) < _KEPT_ERROR_BYTES:  # noqa: PLR2004 - standard error
-            self.errors += data
+        elif fd == ERRORS:
+            if len(self.errors) < _KEPT_ERROR_BYTES:
+                self.errors += data
+            if isinstance(self._transport, asyncio.SubprocessTransport):
+                self._throttle.took(len(data), self._transport.get_pipe_transport(ERRORS))
         if self.too_much:
             self.done.set()
 

@@ -30,7 +30,7 @@ from hsm_agent.collect.command.run import Runner, find, name_of
 from hsm_agent.collect.shell import patterns as shell_patterns
 from hsm_agent.collect.shell.patterns import MOST_PATTERNS
 from hsm_agent.collect.shell.text import Malformed, one_line
-from hsm_agent.settings import Duration, Size, Strict
+from hsm_agent.settings import Deadline, Interval, Size, Strict
 from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ class CommandSettings(SourceSettings):
 
     kind: Literal["command"]
     runs: Annotated[tuple[RunSettings, ...], AfterValidator(_one_or_more)]
-    every: Annotated[Duration, Field(gt=0)] = 300.0
-    timeout: Annotated[Duration, Field(gt=0, le=LONGEST_TIMEOUT_SECONDS)] = 30.0
+    every: Interval = 300.0
+    timeout: Annotated[Deadline, Field(le=LONGEST_TIMEOUT_SECONDS)] = 30.0
     environment: dict[str, str] = Field(default_factory=dict)
     output_limit: Annotated[Size, Field(gt=0, le=16 * 1024 * 1024)] = 256 * 1024
     resource: str = ""

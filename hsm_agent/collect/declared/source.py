@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.declared import parse as declared_parse
 from hsm_agent.collect.files import FileReader, FileTrouble
-from hsm_agent.settings import Duration, LocalPath, Strict
+from hsm_agent.settings import Duration, Interval, LocalPath, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,7 +62,7 @@ class DeclaredSettings(SourceSettings):
     """Dates."""
 
     kind: Literal["declared"]
-    every: Annotated[Duration, Field(gt=0)] = 300.0
+    every: Interval = 300.0
     dates: Annotated[tuple[DeclaredDate, ...], Field(min_length=1, max_length=1000)]
 
     @model_validator(mode="after")

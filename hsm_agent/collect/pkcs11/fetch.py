@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.base import SourceFailure
+from hsm_agent.collect.child import MEMORY_BYTES
 from hsm_agent.collect.pkcs11 import reasons as pkcs11_reasons
 from hsm_agent.collect.pkcs11.fetched import Fetched
 from hsm_agent.collect.pkcs11.worker import COMMAND, WorkerLost, WorkerProcess
@@ -41,6 +42,7 @@ class Origin:
     environment: Mapping[str, str]
     luna: bool
     command: Sequence[str] = COMMAND
+    memory_bytes: int = MEMORY_BYTES
 
 
 class Fetcher:
@@ -114,7 +116,10 @@ class Fetcher:
         self._fresh = True
         try:
             self._worker = await WorkerProcess.start(
-                self._origin.source, self._origin.environment, self._origin.command
+                self._origin.source,
+                self._origin.environment,
+                self._origin.command,
+                memory_bytes=self._origin.memory_bytes,
             )
             request = {"do": "load", "module": self._origin.module, "luna": self._origin.luna}
             self._worker.send({**request, "reserved": self._origin.reserved})

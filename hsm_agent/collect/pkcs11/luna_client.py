@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from hsm_agent.globs import glob_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -81,7 +82,7 @@ def watched_alone(client: Client, tokens: Sequence[str]) -> list[Group]:
 
 
 def _means(token: str, group: Group) -> bool:
-    return any(fnmatchcase(name, token) for name in (group.label, group.serial) if name)
+    return any(glob_matches(name, token) for name in (group.label, group.serial) if name)
 
 
 def warnings(module: Path, environment: Mapping[str, str], tokens: Sequence[str]) -> list[str]:

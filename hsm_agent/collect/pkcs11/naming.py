@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
+
+from hsm_agent.globs import glob_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +38,7 @@ def resources(tokens: Mapping[int, Identity]) -> dict[int, str]:
 
 def watched(token: Identity, globs: Sequence[str]) -> bool:
     """Whether the configuration's globs name this token, by label or by serial."""
-    return any(fnmatchcase(token.label, glob) or fnmatchcase(token.serial, glob) for glob in globs)
+    return any(glob_matches(token.label, glob) or glob_matches(token.serial, glob) for glob in globs)
 
 
 def literal(globs: Iterable[str]) -> list[str]:

@@ -89,7 +89,24 @@ def ended(returncode: int | None, function: str, slot: int | None, stderr: Seque
         how = f"the module ended its process with exit code {returncode}"
     last = next((line for line in reversed(stderr) if line.strip()), "")
     said = f"; it said: {last[:_TAIL]}" if last else ""
-    return f"{how} in {where}: {_WHAT_TO_CHECK.get(function, 'check the vendor client and its version')}{said}"
+    advice = _WHAT_TO_CHECK.get(function, "check the vendor client and its version")
+    if returncode == -signal.SIGKILL:
+        advice = "if nobody did it, the kernel did, for want of memory: see its log"
+    return f"{how} in {where}: {advice}{said}"
+
+
+def nonsense(shown: str) -> str:
+    """Something else than answers came from the worker."""
+    return (
+        f"what came from the worker is no answer ({shown}), worker killed: the module writes to descriptors that are "
+        "not its own: tell its vendor"
+    )
+
+
+def ended_by_keeper(why: str, function: str, slot: int | None) -> str:
+    """A worker that was ended for what the module did to it."""
+    where = f"in {place_text(function, slot)}" if function else "between calls"
+    return f"{why}, worker ended {where}: see whether the vendor knows of it, and check the client's version"
 
 
 def returned(function: str, value: int, slot: int | None, *, luna: bool) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
+from hsm_agent.collect.child import MEMORY_BYTES, WorkerMemory
 from hsm_agent.collect.environment import Environment
 from hsm_agent.collect.pkcs11 import luna_client
 from hsm_agent.collect.pkcs11 import memory as pkcs11_memory
@@ -24,7 +25,7 @@ from hsm_agent.collect.pkcs11.fetch import Fetcher, Origin
 from hsm_agent.collect.pkcs11.parse import parse, slots_watched
 from hsm_agent.collect.pkcs11.raw import mask
 from hsm_agent.collect.pkcs11.rhythm import Group, Rhythm
-from hsm_agent.settings import Duration, LocalPath, Size, Strict
+from hsm_agent.settings import Glob, Interval, LocalPath, Size, Strict
 from hsm_agent.threads import Lane
 
 if TYPE_CHECKING:
@@ -66,18 +67,19 @@ class Pkcs11Settings(SourceSettings):
     module: LocalPath
     environment: Environment = Field(default_factory=dict)
     reserved: str | None = None
-    tokens: tuple[str, ...] = ("*",)
-    rediscover_every: Annotated[Duration, Field(gt=0)] = 600.0
+    worker_memory: WorkerMemory = MEMORY_BYTES
+    tokens: tuple[Glob, ...] = ("*",)
+    rediscover_every: Interval = 600.0
     memory_total: dict[str, Size] = Field(default_factory=dict)
     sessions_max: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
     sessions_scope: Literal["auto", "token", "application"] = "auto"
     object_store: ObjectStore | None = None
-    objects_every: Annotated[Duration, Field(gt=0)] | None = None
-    liveness_every: Annotated[Duration, Field(gt=0)] | None = None
+    objects_every: Interval | None = None
+    liveness_every: Interval | None = None
     luna: Literal["auto", "off"] = "auto"
-    storage_every: Annotated[Duration, Field(gt=0)] = 300.0
+    storage_every: Interval = 300.0
     inventory_at: TimeOfDay = dt.time(0, 0)
-    audit_every: Annotated[Duration, Field(gt=0)] = 15.0
+    audit_every: Interval = 15.0
     audit_capacity: Annotated[int, Field(gt=0)] = 198120
     capabilities: Ids = (1, 7, 12, 37)
     policies: Ids = ()
@@ -142,6 +144,7 @@ class Pkcs11Collector:
             reserved=settings.reserved,
             environment=settings.environment,
             luna=settings.luna == "auto",
+            memory_bytes=settings.worker_memory,
         )
         self._fetcher = Fetcher(origin if command is None else replace(origin, command=command))
         periods = {

@@ -9,8 +9,9 @@ import calendar
 import datetime as dt
 import struct
 import sys
-import unicodedata
 from dataclasses import dataclass
+
+from hsm_agent.plain import harmless
 
 NOT_REPORTED = "the module does not report it"
 NO_LIMIT = "the token has no limit"
@@ -72,11 +73,8 @@ class Token:
 
 
 def text(field: bytes) -> str:
-    """A blank-padded field as text. Malformed UTF-8 and control characters become U+FFFD, never an error."""
-    decoded = field.rstrip(b" \0").decode("utf-8", "replace")
-    if decoded.isprintable():  # the common case, ten times as fast
-        return decoded
-    return "".join("\ufffd" if unicodedata.category(char) == "Cc" else char for char in decoded)
+    """A blank-padded field as text. Malformed UTF-8 and what is not fit to be shown become U+FFFD, never an error."""
+    return harmless(field.rstrip(b" \0").decode("utf-8", "replace"))
 
 
 def _ulong(word: int) -> str:

@@ -7,12 +7,13 @@ matter either. A field that stands twice with different values has none.
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+from hsm_agent.plain import harmless
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _FIELD = re.compile(r"\s*([^:]{1,80}):\s*(.*)$")
@@ -75,7 +76,7 @@ def check_number(facts: int) -> None:
 
 def one_line(text: str, most: int = _SHOWN_CHARACTERS) -> str:
     """Foreign text for a log or a reason: one line, without control characters, cut."""
-    shown = "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
+    shown = harmless(" ".join(text.split()))
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
@@ -88,14 +89,9 @@ def name_in(text: str, most: int = _KEPT_CHARACTERS) -> str:
 
 
 def lines_of(text: str) -> list[str]:
-    """Lines without escape sequences, carriage returns and control characters but NUL, tabs as two spaces."""
-    plain = _ESCAPE.sub("", text).replace("\r\n", "\n").replace("\r", "\n").replace("\t", "  ")
-    # Most lines are printable, and to see that is a hundred times as fast.
-    return [(line if line.isprintable() else "".join(map(_printable, line))).rstrip() for line in plain.split("\n")]
-
-
-def _printable(char: str) -> str:
-    return "\ufffd" if char != "\0" and unicodedata.category(char) in {"Cc", "Cs"} else char
+    """Lines without escape sequences, carriage returns and what is not fit to be shown but NUL, tabs as two spaces."""
+    bare = _ESCAPE.sub("", text).replace("\r\n", "\n").replace("\r", "\n").replace("\t", "  ")
+    return ["\0".join(map(harmless, line.split("\0"))).rstrip() for line in bare.split("\n")]
 
 
 def whole_lines(text: str) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.snmp.fetch import NoAnswer
 from hsm_agent.datagrams import Link, LinkError, open_link
+from hsm_agent.snmp_answers import Answers, Elsewhere
 from hsm_agent.wire.engine import Salts
 from hsm_agent.wire.snmp import ErrorStatus
 from hsm_agent.wire.snmp_counters import Count
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hsm_agent.address import Address
+    from hsm_agent.snmp_answers import AnswersFrom
     from hsm_agent.wire.ber import Oid
     from hsm_agent.wire.usm import User
 
@@ -39,6 +41,7 @@ class Appliance:
     community: bytes | None = field(default=None, repr=False)
     user: User | None = None
     context: bytes = b""
+    answers_from: AnswersFrom = "same"
 
     @property
     def patience(self) -> float:
@@ -57,6 +60,10 @@ class Client:
         self._link: Link | None = None
         self._manager: Manager | None = None
         self._answered = False
+        self._oddity = ""
+        self._elsewhere = Elsewhere(
+            str(appliance.address), believed=appliance.user is not None or appliance.answers_from == "any"
+        )
         self._turn = 0
         self._deadline = 0.0
         self.calls: Counter[str] = Counter()
@@ -113,7 +120,9 @@ class Client:
     async def _open(self) -> Link:
         left = self._deadline - asyncio.get_running_loop().time()
         try:
-            link = await open_link(self._appliance.address, bind=None, turn=self._turn, timeout=max(left, 0.001))
+            link = await open_link(
+                self._appliance.address, bind=None, turn=self._turn, timeout=max(left, 0.001), strays=True
+            )
         except LinkError as error:
             raise self._failure(f"{error}: check `to`, name resolution and routing") from error
         self._turn += 1
@@ -136,6 +145,7 @@ class Client:
     async def _exchange(self, encode: Callable[[], bytes], name: str) -> Answered | Learned:
         """Send and repeat until something of use comes back. Raises NoAnswer or SourceFailure."""
         assert self._link is not None
+        self._oddity = ""
         loop = asyncio.get_running_loop()
         try:
             for _ in range(self._appliance.retries + 1):
@@ -159,16 +169,12 @@ class Client:
         """What the appliance says that is of use; None if nothing is until `due`."""
         assert self._link is not None
         assert self._manager is not None
-        try:
-            async with asyncio.timeout_at(due):
-                while True:
-                    outcome = self._manager.receive(await self._link.receive(), self._clock())
-                    if isinstance(outcome, Complaint):
-                        raise self._failure(self._complaint(outcome.cause))
-                    if outcome is not None:
-                        return outcome
-        except TimeoutError:
-            return None
+        answers = Answers(self._link, self._manager, self._elsewhere, self._clock)
+        outcome = await answers.next(due)
+        self._oddity = answers.oddity or self._oddity
+        if isinstance(outcome, Complaint):
+            raise self._failure(self._complaint(outcome.cause))
+        return outcome
 
     def _failure(self, text: str) -> SourceFailure:
         """A failure after which everything is begun anew."""
@@ -178,6 +184,8 @@ class Client:
     def _silence(self) -> str:
         one = self._appliance
         text = f"no answer within {one.timeout:g} s"
+        if self._oddity:
+            return f"{text} that is of use: what came last is {self._oddity}"
         if one.user is not None and self._manager is not None and self._manager.ready and not self._answered:
             # Discovery is authentic, but neither encrypted nor in a context.
             hint = "check protocol and secret of user.privacy, and `context`"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from hsm_agent.collect.snmp.parse import Fetched
-from hsm_agent.wire.ber import END_OF_MIB_VIEW_TAG
+from hsm_agent.wire.ber import END_OF_MIB_VIEW_TAG, Undecodable
 from hsm_agent.wire.snmp import ErrorStatus
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ NAMES_A_GET = 25
 """So that an answer of usual values fits one datagram of 1500 octets, more or less."""
 VALUES_A_BULK = 50
 _MOST_COLUMNS = 25
+_MOST_ODDITIES = 10
 
 
 class NoAnswer(Exception):
@@ -79,12 +80,26 @@ class Haul:
     failed: dict[Oid, str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     answers: int = 0
+    oddities: int = 0
+    """Values that can't be decoded, and walks in circles; the first few are among the errors."""
 
     def fail(self, what: Iterable[Oid], reason: str) -> None:
         """These got no answer."""
         self.failed |= dict.fromkeys(what, reason)
         if reason not in self.errors:
             self.errors.append(reason)
+
+    def look_at(self, varbind: VarBind) -> None:
+        """Say so if its value can't be decoded."""
+        if isinstance(varbind.value, Undecodable):
+            what = _dotted(varbind.name) if varbind.name else "a name"
+            self.wonder(f"{what} cannot be decoded: the appliance sent {varbind.value.reason}")
+
+    def wonder(self, what: str) -> None:
+        """Say what no agent should do, but not for ever."""
+        self.oddities += 1
+        if self.oddities <= _MOST_ODDITIES:
+            self.errors.append(what)
 
     @property
     def fetched(self) -> Fetched:
@@ -117,6 +132,7 @@ async def _get(asker: Asker, names: Sequence[Oid], haul: Haul) -> None:
         if answer.error_status == ErrorStatus.NO_ERROR:
             asked = set(wanted)
             for one in answer.varbinds:
+                haul.look_at(one)
                 if one.name in asked and one.value is not None:  # None: no such object or instance
                     haul.values[one.name] = one.value
             return
@@ -150,7 +166,7 @@ async def _walk(asker: Asker, table: TablePlan, haul: Haul) -> None:
                     [table.entry], f"the appliance refuses table {_dotted(table.entry)}: {_word(answer.error_status)}"
                 )
                 return
-            at = _take(answer.varbinds, at, roots, rows)
+            at = _take(answer.varbinds, at, roots, haul, rows)
             if len(rows) > table.rows:
                 haul.errors.append(
                     f"table {_dotted(table.entry)} has more than {table.rows} rows: the rest is not read"
@@ -161,11 +177,16 @@ async def _walk(asker: Asker, table: TablePlan, haul: Haul) -> None:
 
 
 def _take(
-    varbinds: Sequence[VarBind], at: dict[Oid, Oid], roots: dict[Oid, Oid], rows: dict[Oid, dict[Oid, Raw]]
+    varbinds: Sequence[VarBind],
+    at: dict[Oid, Oid],
+    roots: dict[Oid, Oid],
+    haul: Haul,
+    rows: dict[Oid, dict[Oid, Raw]],
 ) -> dict[Oid, Oid]:
     """Take in one answer; where each column goes on, those at their end left out.
 
-    Names that do not grow, or lie elsewhere, end a column (RFC 3416 section 4.2.3): no agent can hold us for ever.
+    Names that do not grow, or lie elsewhere, end a column (RFC 3416 section 4.2.3): no agent can hold us for ever. That
+    an agent ended one otherwise than by going on behind it is told.
     """
     order = list(at)
     going = dict(at)
@@ -175,12 +196,20 @@ def _take(
             continue
         if one.tag == END_OF_MIB_VIEW_TAG or one.name[: len(root)] != root or one.name <= going[root]:
             del going[root]
+            if not one.name:  # how the column goes on is not known
+                haul.look_at(one)
+            elif one.tag != END_OF_MIB_VIEW_TAG and one.name[: len(root)] == root:
+                haul.wonder(f"{_dotted(one.name)} comes again in a walk: the rest of {_dotted(root)} is not read")
             continue
+        haul.look_at(one)
         going[root] = one.name
         if one.value is not None:
             rows.setdefault(one.name[len(root) :], {})[roots[root]] = one.value
     # A column that had no part in a short answer goes on from where it was; one without any progress would for ever.
-    return going if going != at else {}
+    if going == at:
+        haul.wonder(f"the appliance answers a walk with nothing: the rest of {_dotted(order[0])} is not read")
+        return {}
+    return going
 
 
 def _word(error_status: int) -> str:

@@ -67,7 +67,7 @@ WholeOid = Annotated[Oid, AfterValidator(_whole)]
 MetricName = Annotated[str, AfterValidator(_metric)]
 ValueMetric = Annotated[MetricName, AfterValidator(_value_metric)]
 InfoMetric = Annotated[MetricName, AfterValidator(_info_metric)]
-Read = Literal["number", "signed", "state", "flag", "text", "date"]
+Read = Literal["number", "signed", "unsigned", "state", "flag", "text", "date"]
 
 
 def _texts(value: object) -> object:
@@ -141,6 +141,20 @@ class Info(Strict):
     labels: dict[str, str] = Field(min_length=1)
 
 
+class Link(Strict):
+    """Whether a network interface is up, from its wanted and its real state (RFC 2863, ifAdminStatus and ifOperStatus).
+
+    `kind` is its ifType: loopbacks are none. `traffic` are counters of it: one that never carried anything and was
+    never seen up is not missed.
+    """
+
+    metric: ValueMetric
+    wanted: str
+    real: str
+    kind: str = ""
+    traffic: tuple[str, ...] = ()
+
+
 class _Scope(Strict):
     """Values, and what is made of them."""
 
@@ -171,15 +185,21 @@ class Table(_Scope):
     index: Literal["number", "text"] = "number"
     rows: Annotated[int, Field(gt=0, le=_MOST_ROWS)] = 256
     where: Annotated[dict[str, str], BeforeValidator(_all_texts)] = Field(default_factory=dict)
+    links: tuple[Link, ...] = ()
 
     @model_validator(mode="after")
     def _refers_to_values(self) -> Self:
         if not self.values:
             raise ValueError("values: a table without columns")
-        missing = self._missing((*self.resource, *self.where))
+        linked = [name for link in self.links for name in (link.wanted, link.real, link.kind, *link.traffic) if name]
+        missing = self._missing((*self.resource, *self.where, *linked))
         if missing is not None:
             raise ValueError(f"no value of this table is called '{missing}'")
         return self
+
+    def metrics(self) -> set[str]:
+        """Names of all metrics that may come of it."""
+        return super().metrics() | {link.metric for link in self.links}
 
 
 class Profile(_Scope):

@@ -2,9 +2,9 @@
 
     {"values": {OID: value}, "rows": {OID of the entry: {index: {column: value}}}, "failed": {OID: reason}}
 
-A value is a number, a text, or {"oid": …}. Words that some profile knows as a state are kept; of any other text letters
-become x and digits 9, so labels, serials, addresses and versions are gone and their form is not. Indexes of more than
-one number, which may spell a serial, are counted instead.
+A value is a number, a text, {"oid": …}, or {"undecodable": what came}. Words that some profile knows as a state are
+kept; of any other text letters become x and digits 9, so labels, serials, addresses and versions are gone and their
+form is not. Indexes of more than one number, which may spell a serial, are counted instead.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hsm_agent.collect.snmp.parse import Fetched
 from hsm_agent.collect.snmp.profile import names, profile
 from hsm_agent.collect.snmp.values import text_of
+from hsm_agent.wire.ber import Undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,6 +61,8 @@ def _value(raw: Raw) -> object:
     text = text_of(raw)
     if isinstance(raw, tuple):
         return {"oid": text}
+    if isinstance(raw, Undecodable):
+        return {"undecodable": text.partition(":")[0]}  # without its octets, which may be a serial's
     return text if text.lower() in _words() else "".join(map(_mask, text))
 
 
@@ -81,7 +84,7 @@ def _values(name: str) -> Iterable[Iterable[str]]:
 
 def _raw(value: Any) -> Raw:
     if isinstance(value, dict):
-        return _oid(value["oid"])
+        return Undecodable(value["undecodable"]) if "undecodable" in value else _oid(value["oid"])
     return value if isinstance(value, int) else str(value).encode()
 
 

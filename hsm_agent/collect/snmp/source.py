@@ -17,6 +17,7 @@ from hsm_agent.collect.snmp.profile import Profile, profile
 from hsm_agent.collect.snmp.raw import masked
 from hsm_agent.metrics.custom import is_custom
 from hsm_agent.secret import Secret
+from hsm_agent.snmp_answers import NOT_FOR_V3, AnswersFrom
 from hsm_agent.snmp_user import SnmpUser
 from hsm_agent.threads import Lane
 
@@ -60,6 +61,7 @@ class SnmpSettings(SourceSettings):
     profile: Annotated[tuple[str, ...], BeforeValidator(_one_or_more), AfterValidator(_known_profiles)] = ()
     custom: Profile | None = None
     retries: Annotated[int, Field(ge=0, le=_MAX_RETRIES)] = 2
+    answers_from: AnswersFrom = "same"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -68,6 +70,8 @@ class SnmpSettings(SourceSettings):
                 raise ValueError("user: required for version v3 (name, auth, and privacy to encrypt)")
             if self.community is not None:
                 raise ValueError("community: not for version v3 (it has users)")
+            if self.answers_from == "same" and "answers_from" in self.model_fields_set:
+                raise ValueError(NOT_FOR_V3)
         else:
             if self.community is None:
                 raise ValueError("community: required for version v2c (a secret: {file: PATH})")
@@ -113,6 +117,7 @@ class SnmpSettings(SourceSettings):
             community=self.community.reveal().encode() if self.community else None,
             user=self.user.user() if self.user else None,
             context=self.context.encode(),
+            answers_from=self.answers_from,
         )
 
 

@@ -7,11 +7,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hsm_agent.plain import harmless
+from hsm_agent.wire.ber import Undecodable
+
 if TYPE_CHECKING:
     from hsm_agent.collect.snmp.profile import Value
 
-Raw = int | bytes | tuple[int, ...]
-"""A value as it came: a number, octets, or an OID."""
+Raw = int | bytes | tuple[int, ...] | Undecodable
+"""A value as it came: a number, octets, an OID, or what can't be decoded."""
 
 _NUMBER = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?) ?[A-Za-z%°/]*")
 _FORMATS = (
@@ -40,7 +43,9 @@ class Unreadable:
 
 
 def text_of(raw: Raw) -> str:
-    """A value as text: octets as UTF-8 or else Latin-1, an OID with dots; no control characters, and not for ever."""
+    """A value as text: octets as UTF-8 or else Latin-1, an OID with dots; fit to be shown, and not for ever."""
+    if isinstance(raw, Undecodable):
+        return raw.reason
     if isinstance(raw, int):
         return str(raw)
     if isinstance(raw, tuple):
@@ -49,7 +54,7 @@ def text_of(raw: Raw) -> str:
         text = raw.decode()
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
-    return "".join(character for character in text if character.isprintable()).strip()[:_LONGEST_TEXT]
+    return harmless(text.strip("\0 \t\r\n"))[:_LONGEST_TEXT]
 
 
 def understood(value: Value, raw: Raw, now: float) -> float | int | str | Unreadable | None:
@@ -59,6 +64,8 @@ def understood(value: Value, raw: Raw, now: float) -> float | int | str | Unread
     """
     if raw == b"":
         return None
+    if isinstance(raw, Undecodable):
+        return Unreadable(f"the appliance sent what cannot be decoded: {raw.reason}")
     if value.states:
         found = _state(value, raw)
         if not isinstance(found, Unreadable) or value.form == "state":
@@ -68,14 +75,21 @@ def understood(value: Value, raw: Raw, now: float) -> float | int | str | Unread
     if value.form == "date":
         then = _date(raw)
         return _unreadable(raw, "a date") if then is None else then - now
-    number = _number(raw)
+    number = _signed(value, raw, _number(raw))
     if number is None:
-        return _unreadable(raw, "a number")
+        return _unreadable(raw, "a size" if value.form == "unsigned" else "a number")
     if value.form == "flag":
         return int(number != 0)
-    if value.form == "signed" and isinstance(number, int) and _SIGN_BIT <= number < 2 * _SIGN_BIT:
-        number -= 2 * _SIGN_BIT
     return number if value.scale == 1 else round(number * value.scale, 9)
+
+
+def _signed(value: Value, raw: Raw, number: float | None) -> float | int | None:
+    """The number as its `read` wants the 32nd bit understood; None for what is no size where one is wanted."""
+    if number is not None and value.form == "signed" and _SIGN_BIT <= number < 2 * _SIGN_BIT:
+        return number - 2 * _SIGN_BIT
+    if number is not None and value.form == "unsigned" and number < 0:
+        return number + 2 * _SIGN_BIT if isinstance(raw, int) and number >= -_SIGN_BIT else None
+    return number
 
 
 def _unreadable(raw: Raw, wanted: str) -> Unreadable:

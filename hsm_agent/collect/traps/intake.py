@@ -2,48 +2,48 @@
 
 Called by the socket for each datagram; raises nothing, whatever comes, and bounds everything that a sender can make
 grow: the queue, the log, what is remembered of senders. An inform is acknowledged by whoever fetched what it said,
-once that is safe; until then its repetitions are left unanswered, and they are never taken for news.
+once that is safe; until then its repetitions are left unanswered, and they are never taken for news. What a sender
+says waits in a queue of its own: one that says much holds up nobody else.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from hsm_agent.collect.traps.alarms import Happening
+from hsm_agent.collect.traps.alarms import Happening, Sent
+from hsm_agent.collect.traps.heard import Heard, Place
+from hsm_agent.collect.traps.maps import damage
+from hsm_agent.collect.traps.waiting import Notice, WaitingRoom
 from hsm_agent.model import Reading
+from hsm_agent.wire import snmp_trap_receiver as receiving
 from hsm_agent.wire.snmp_trap import Drop
-from hsm_agent.wire.snmp_trap_receiver import Dropped, Heard
+from hsm_agent.wire.snmp_trap_receiver import Dropped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hsm_agent.collect.traps.maps import Maps
+    from hsm_agent.model import Labels
     from hsm_agent.serve.snmp_settings import Network
+    from hsm_agent.wire.snmp_trap import Trap
     from hsm_agent.wire.snmp_trap_receiver import TrapReceiver
 
 log = logging.getLogger(__name__)
 
-MOST_WAITING = 1000
-"""Changes that wait to be judged. More are dropped, and their informs not acknowledged: the sender repeats them."""
+OTHER_SENDERS = "other"
+"""All senders without a name in `devices`: their addresses may be forged, and a counter for each would have no end."""
 QUIET_SECONDS = 60.0
 MOST_SENDERS = 64
 """Senders that are spoken of in a minute: addresses of datagrams can be forged."""
 _REMEMBERED_ADDRESSES = 1024
-_REMEMBERED_INFORMS = 1000
+_DAMAGED = frozenset({Drop.MALFORMED, Drop.TOO_LONG})
+"""A notification may have been lost in it."""
 
 Send = Callable[[bytes], None]
-_Inform = tuple[str, int, int]
-
-
-class Waiting(NamedTuple):
-    """Something that happened and is to be fetched; `acknowledge` is called when it is safe, None for a trap."""
-
-    happening: Happening
-    acknowledge: Callable[[], None] | None = None
 
 
 class Intake:
@@ -59,13 +59,20 @@ class Intake:
         wake: Callable[[], None],
         monotonic: Callable[[], float],
         wall: Callable[[], float],
+        devices: Mapping[str, str] | None = None,
+        heard: Heard | None = None,
     ) -> None:
-        """`wake` is called when there is something to fetch."""
+        """`wake` is called when there is something to fetch; `devices` are names by address."""
         self.receiver = receiver
-        self.waiting: deque[Waiting] = deque()
+        self.waiting = WaitingRoom()
+        self.heard = heard or Heard()
         self.received = 0
         self.unmapped = 0
         self.dropped = dict.fromkeys(Drop, 0)
+        self._devices = dict(devices or {})
+        senders = (*sorted(set(self._devices.values())), OTHER_SENDERS)
+        self.malformed = dict.fromkeys(((sender, authentic) for sender in senders for authentic in (True, False)), 0)
+        """By device and authenticity: nobody can hide what a device really sent behind garbage in its name."""
         self._source = source
         self._maps = maps
         self._networks = tuple(networks)
@@ -74,8 +81,7 @@ class Intake:
         self._wall = wall
         self._names: dict[str, str | None] = {}
         self._spoken: dict[str, float] = {}
-        self._informs: dict[_Inform, bool] = {}
-        """The last informs, and whether each was acknowledged."""
+        self._unread = 0
 
     def handle(self, datagram: bytes, address: str, send: Send) -> None:
         """Take a datagram; `send` answers it, at once or later."""
@@ -84,49 +90,67 @@ class Intake:
             self.drop(Drop.SENDER, address)
             return
         outcome = self.receiver.receive(datagram, address, self._monotonic())
-        if isinstance(outcome, Heard):
+        if isinstance(outcome, receiving.Heard):
             self.received += 1
             self._hear(outcome, sender, send)
             return
         if isinstance(outcome, Dropped):
-            self.drop(outcome.why, address, outcome.detail)
+            self.drop(outcome.why, sender, outcome.detail)
+            if outcome.why in _DAMAGED:
+                self._note_damage(sender, authentic=outcome.authentic)
         if outcome.answer is not None:
             send(outcome.answer)
 
-    def _hear(self, heard: Heard, sender: str, send: Send) -> None:
+    def _hear(self, heard: receiving.Heard, sender: str, send: Send) -> None:
         trap, answer = heard
+        now = self._wall()
+        if trap.inform and (place := self.heard.inform(sender, trap, now)) is not None:
+            if place is Place.STORED and answer is not None:  # the acknowledgement was lost on its way
+                send(answer)
+            return
+        if trap.origin is not None and self.heard.message(trap.origin):
+            self.drop(Drop.REPEATED, sender)
+            return
         changes = self._maps.read(trap)
+        damaged, name = damage(trap), ".".join(map(str, trap.oid))
+        if damaged:
+            self._note_damage(sender, authentic=True)
+            self._say(sender, f"a value of trap {name} cannot be decoded: {damaged}")
         if not changes:
-            self.unmapped += 1
-            self._say(sender, f"trap {'.'.join(map(str, trap.oid))} means nothing here: name it in maps")
+            if not damaged:
+                self.unmapped += 1
+                self._say(sender, f"trap {name} means nothing here: name it in maps")
             if answer is not None:
                 send(answer)
             return
-        inform = (sender, trap.request_id, hash((trap.oid, trap.varbinds)))
-        if answer is not None and inform in self._informs:
-            if self._informs[inform]:  # the acknowledgement was lost on its way
-                send(answer)
-            return
-        if len(self.waiting) + len(changes) > MOST_WAITING:
-            self.drop(Drop.QUEUE, sender)
-            return
-        now = self._wall()
-        self.waiting.extend(Waiting(Happening(address=sender, change=change, time=now)) for change in changes)
+        sent = _sent(trap)
+        authentic = trap.origin is not None
+        happenings = tuple(
+            Happening(address=sender, change=change, time=now, authentic=authentic, sent=sent) for change in changes
+        )
+        self._let_wait(Notice(sender, trap, happenings, self.heard), answer, send)
+
+    def _let_wait(self, notice: Notice, answer: bytes | None, send: Send) -> None:
         if answer is not None:
-            last = self.waiting.pop()
-            self.waiting.append(last._replace(acknowledge=self._acknowledgement(inform, answer, send)))
-        self._wake()
+            notice.acknowledge = partial(send, answer)
+        pushed = self.waiting.enter(notice)
+        if pushed is not notice:
+            notice.note(self._wall(), Place.WAITING)
+            self._wake()
+        if pushed is not None:
+            pushed.refuse()
+            self.drop(Drop.QUEUE, pushed.sender)
 
-    def _acknowledgement(self, inform: _Inform, answer: bytes, send: Send) -> Callable[[], None]:
-        while len(self._informs) >= _REMEMBERED_INFORMS:
-            del self._informs[next(iter(self._informs))]
-        self._informs[inform] = False
+    def note_unread(self, counts: Sequence[int]) -> None:
+        """Datagrams that the kernel dropped unread, by socket, since each was bound: nobody knows what they said."""
+        unread = sum(counts)
+        if unread > self._unread:
+            self.dropped[Drop.SOCKET] += unread - self._unread
+            self._say("any address", f"{unread - self._unread} datagrams came faster than they could be read")
+        self._unread = unread
 
-        def acknowledge() -> None:
-            self._informs[inform] = True
-            send(answer)
-
-        return acknowledge
+    def _note_damage(self, sender: str, *, authentic: bool) -> None:
+        self.malformed[self._devices.get(sender, OTHER_SENDERS), authentic] += 1
 
     def drop(self, why: Drop, address: str, detail: str = "") -> None:
         """Count what came to nothing, and say so."""
@@ -134,27 +158,31 @@ class Intake:
         self._say(address, f"a datagram was dropped: {why.value}{f' ({detail})' if detail else ''}")
 
     def _say(self, address: str, what: str) -> None:
-        """One line a minute and sender; the counters know the rest."""
+        """One line a minute and sender; the counters know the rest. Forged senders silence none that has a name."""
         now = self._monotonic()
         if now - self._spoken.get(address, -QUIET_SECONDS) < QUIET_SECONDS:
             return
         if len(self._spoken) >= MOST_SENDERS:
             self._spoken = {one: at for one, at in self._spoken.items() if now - at < QUIET_SECONDS}
-        if len(self._spoken) < MOST_SENDERS or address in self._spoken:
+        if len(self._spoken) < MOST_SENDERS or address in self._spoken or address in self._devices:
             self._spoken[address] = now
             log.warning("source %s: %s: %s", self._source, address, what)
 
     def readings(self, source: str, now: float) -> list[Reading]:
         """The counters."""
-        plain = {"traps_received_total": self.received, "traps_unmapped_total": self.unmapped}
-        found = [
-            Reading(source=source, resource="", metric=metric, value=value, time=now) for metric, value in plain.items()
+        counted: list[tuple[str, int, Labels]] = [
+            ("traps_received_total", self.received, ()),
+            ("traps_unmapped_total", self.unmapped, ()),
+            *(("traps_dropped_total", count, (("reason", why.value),)) for why, count in self.dropped.items()),
+            *(
+                ("traps_malformed_total", count, (("authentic", "yes" if authentic else "no"), ("sender", sender)))
+                for (sender, authentic), count in self.malformed.items()
+            ),
         ]
-        metric = "traps_dropped_total"
-        for reason, count in self.dropped.items():
-            labels = (("reason", reason.value),)
-            found.append(Reading(source=source, resource="", metric=metric, value=count, time=now, labels=labels))
-        return found
+        return [
+            Reading(source=source, resource="", metric=metric, value=value, time=now, labels=labels)
+            for metric, value, labels in counted
+        ]
 
     def _sender(self, address: str) -> str | None:
         if address not in self._names:
@@ -173,3 +201,9 @@ def permitted(address: str, networks: Iterable[Network]) -> str | None:
     if isinstance(sender, IPv6Address) and sender.ipv4_mapped:
         sender = sender.ipv4_mapped
     return str(sender) if any(sender in network for network in networks) else None
+
+
+def _sent(trap: Trap) -> Sent | None:
+    """When a v3 trap was sent. An inform bears what its sender takes for our time, which may go back a little."""
+    origin = trap.origin
+    return None if origin is None or trap.inform else Sent(origin.engine_id.hex(), origin.boots, origin.time)

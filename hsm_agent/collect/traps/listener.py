@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from hsm_agent.collect.base import Poll, SourceFailure
-from hsm_agent.collect.traps.alarms import Alarms, Key
-from hsm_agent.collect.traps.intake import MOST_WAITING, Intake, permitted
-from hsm_agent.collect.traps.memory import Clocks, MemoryUnreadableError, TrapMemory, revived, stored
+from hsm_agent.collect.traps.alarms import Alarms, Key, Taken
+from hsm_agent.collect.traps.heard import Heard, Kept, Place
+from hsm_agent.collect.traps.intake import Intake, permitted
+from hsm_agent.collect.traps.memory import Clocks, MemoryUnreadableError, Remembered, TrapMemory, revived, stored
 from hsm_agent.collect.traps.settings import combined
+from hsm_agent.collect.traps.waiting import MOST_WAITING
 from hsm_agent.serve.engine_state import EngineStateError, held_engine, start_engine
 from hsm_agent.serve.snmp_settings import listen_address
 from hsm_agent.serve.snmp_socket import Listener
@@ -32,10 +34,16 @@ if TYPE_CHECKING:
 
     from hsm_agent.collect.base import CollectorContext
     from hsm_agent.collect.traps.source import SnmpTrapListenerSettings
+    from hsm_agent.collect.traps.waiting import Notice
     from hsm_agent.model import Series
     from hsm_agent.wire.engine import Engine
 
 log = logging.getLogger(__name__)
+
+MOST_AT_ONCE = 250
+"""Notifications that one poll takes in; the next poll comes at once."""
+NOTICES_A_TURN = 16
+"""Then others have theirs: to look for room in a full table takes half a millisecond."""
 
 
 class TrapListener:
@@ -65,7 +73,7 @@ class TrapListener:
         self._remembers_all = False
         self._unsaved = False
         self._owed: deque[Callable[[], None]] = deque(maxlen=MOST_WAITING)
-        """Acknowledgements of what is taken in and not on disk yet."""
+        """Acknowledgements of what is taken in and not on disk yet; one that falls out is given when it is repeated."""
         self._problem = ""
         self._held = ""
 
@@ -94,7 +102,8 @@ class TrapListener:
             await self._wait(self._intake)
             waited = self._monotonic() - began
         intake = self._intake
-        self._take(intake)
+        intake.note_unread([listener.dropped() for listener in self._listeners])
+        await self._take(intake)
         if self._unsaved:
             await self._save(intake)
         if self._held:
@@ -104,7 +113,7 @@ class TrapListener:
             readings=(*self._alarms.readings(self.name, now), *intake.readings(self.name, now)),
             next_in=0.0,
             errors=tuple(problem for problem in (self._problem, self._held) if problem),
-            complete=self._remembers_all,
+            complete=self._remembers_all and not self._alarms.pushed_out,
             waited_seconds=waited,
         )
 
@@ -159,8 +168,8 @@ class TrapListener:
         # Only who knows all that was raised may say that nothing else is.
         self._remembers_all = found is not None and not self._memory.damaged
         if found is not None:
-            alarms, clocks = found
-            self._alarms.known = alarms
+            clocks = found.clocks
+            self._alarms.recall(found.alarms, found.pushed_out)
             self._unsaved = self._alarms.keep_only(self._is_wanted) or bool(self._memory.damaged)
         return Intake(
             self.name,
@@ -170,6 +179,8 @@ class TrapListener:
             wake=self._woken.set,
             monotonic=self._monotonic,
             wall=self._wall,
+            devices=self._settings.devices,
+            heard=Heard(found.heard if found is not None else Kept()),
         )
 
     def _is_wanted(self, key: Key) -> bool:
@@ -216,40 +227,65 @@ class TrapListener:
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
 
-    def _take(self, intake: Intake, *, everything: bool = False) -> None:
-        """Take in what waits, up to the second turn of one alarm: each turn is judged, however fast they come."""
-        self._woken.clear()
+    async def _take(self, intake: Intake, *, everything: bool = False) -> None:
+        """Take in what waits, of each sender up to the second turn of one alarm.
+
+        Each turn is judged, however fast they come, and who sends many of them holds up nobody but himself.
+        """
         if self._alarms.expire(self._wall()):
             self._unsaved = True
-        turned: set[Key] = set()
-        while intake.waiting:
-            happening, acknowledge = intake.waiting[0]
-            turns = self._alarms.turned(happening)
-            if turns & turned and not everything:
-                return
-            turned |= turns
-            intake.waiting.popleft()
-            self._unsaved = True
-            if not self._alarms.apply(happening):
-                intake.drop(Drop.ALARMS, happening.address)
-            if acknowledge is not None:
-                self._owed.append(acknowledge)
+        left = MOST_WAITING if everything else MOST_AT_ONCE
+        for sender in intake.waiting.senders():
+            turned: set[Key] = set()
+            while left > 0 and (notice := intake.waiting.first(sender)) is not None:
+                turns = {key for happening in notice.happenings for key in self._alarms.turned(happening)}
+                if turns & turned and not everything:
+                    break
+                turned |= turns
+                left -= 1
+                self._judge(intake, intake.waiting.leave(sender))
+                if left % NOTICES_A_TURN == 0:
+                    await asyncio.sleep(0)
+        self._woken.clear()  # what still waits is not waited for
+
+    def _judge(self, intake: Intake, notice: Notice) -> None:
+        """Take in what one notification said; what was not taken as a whole is not acknowledged."""
+        self._unsaved = True
+        found = {self._alarms.apply(happening) for happening in notice.happenings}
+        if Taken.FULL in found:
+            intake.drop(Drop.ALARMS, notice.sender)
+            notice.refuse()
+            return
+        if found == {Taken.OLD}:
+            intake.drop(Drop.OUTDATED, notice.sender)
+        notice.note(self._wall(), Place.TAKEN)
+        if notice.acknowledge is not None:
+            self._owed.append(notice.acknowledge)
 
     async def _save(self, intake: Intake) -> None:
-        clocks = stored(intake.receiver.clocks, wall=self._wall(), monotonic=self._monotonic())
+        wall = self._wall()
+        receiver = intake.receiver
+        remembered = Remembered(
+            self._alarms.known,
+            stored(receiver.clocks, wall=wall, monotonic=self._monotonic()),
+            intake.heard.kept(wall, receiver.clocks),
+            tuple(self._alarms.pushed_out),
+        )
+        owed = len(self._owed)
         try:
-            await self._memory.keep(self._alarms.known, clocks)
+            await self._memory.keep(remembered)
         except OSError as error:
             self._problem = f"{self._directory}: cannot be written, a restart would forget alarms: {error.strerror}"
             return
         self._unsaved, self._problem = False, ""
-        while self._owed:
+        intake.heard.store(remembered.heard)
+        for _ in range(owed):
             self._owed.popleft()()
 
     async def close(self) -> None:
         """Close the sockets; what came and was not judged yet is on disk for the next start."""
         if self._intake is not None:
-            self._take(self._intake, everything=True)
+            await self._take(self._intake, everything=True)
             if self._unsaved:
                 await self._save(self._intake)
         self._unbind()

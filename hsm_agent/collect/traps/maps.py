@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
+
+from hsm_agent.plain import one_line
+from hsm_agent.wire.ber import Undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -88,22 +90,34 @@ class Maps:
         return tuple(change for change in found if change is not None)
 
 
+def damage(trap: Trap) -> str:
+    """What of a trap could not be decoded, in words; empty for a sound one."""
+    found = (one.value.reason for one in trap.varbinds if isinstance(one.value, Undecodable))
+    return next(found, "")
+
+
 def _change(entry: Entry, trap: Trap) -> Change | None:
+    """What an entry makes of the trap. One that is damaged ends nothing but what it surely names."""
     text = _note(entry, trap)
-    if entry.pattern is not None and not entry.pattern.fits(text):
+    if entry.pattern is not None and (_is_damaged(entry.note, trap) or not entry.pattern.fits(text)):
         return None
+    unsure = any(_is_damaged(oid, trap) for oid in entry.component)
     level, note, ends = entry.level, text, not entry.clears_itself
     if entry.reads is not None:
         said = entry.reads(text)
         level = Level.CLEARED if said.over else entry.level
         note, ends = said.note, ends or said.over is None
-    parts = [shown(value, MAX_COMPONENT_OCTETS) for value in (_value(trap, oid) for oid in entry.component) if value]
+    if unsure and level is Level.CLEARED:
+        return None
+    found = [value for oid in entry.component if (value := _value(trap, oid)) is not None]
+    parts = [shown(one, MAX_COMPONENT_OCTETS) for one in found if not isinstance(one.value, Undecodable)]
     return Change(
         alarm=entry.alarm,
         component=cut(" ".join(part for part in parts if part), MAX_COMPONENT_OCTETS),
         level=level,
         note=cut(note, MAX_NOTE_OCTETS),
-        ends=ends and level is not Level.CLEARED,
+        # Raised of something that was not understood, it may never be ended by its name.
+        ends=(ends or unsure) and level is not Level.CLEARED,
         clear_after=entry.clear_after,
     )
 
@@ -114,6 +128,14 @@ def _note(entry: Entry, trap: Trap) -> str:
         return shown(varbind, _MAX_LOOKED_AT) if varbind else ""
     named = ((name, _value(trap, oid)) for oid, name in entry.objects.items())
     return ", ".join(f"{name} {shown(varbind, MAX_NOTE_OCTETS)}" for name, varbind in named if varbind)
+
+
+def _is_damaged(oid: Oid | None, trap: Trap) -> bool:
+    """Whether a varbind is there whose value can't be decoded, or may be one whose name can't."""
+    found = None if oid is None else _value(trap, oid)
+    if found is None:
+        return any(not one.name for one in trap.varbinds)
+    return isinstance(found.value, Undecodable)
 
 
 def _value(trap: Trap, oid: Oid) -> VarBind | None:
@@ -127,13 +149,14 @@ def shown(varbind: VarBind, octets: int) -> str:
         return clean(value[: 4 * _MAX_LOOKED_AT].decode(errors="replace"), octets)
     if isinstance(value, tuple):
         return cut(".".join(map(str, value)), octets)
+    if isinstance(value, Undecodable):
+        return cut(f"(cannot be decoded: {value.reason})", octets)
     return "" if value is None else str(value)
 
 
 def clean(text: str, octets: int) -> str:
-    """The text in one line, without control, format and unassigned characters, spaces squeezed, cut."""
-    plain = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text)
-    return cut(" ".join(plain.split()), octets)
+    """The text in one line, fit to be shown, spaces squeezed, cut."""
+    return cut(" ".join(one_line(text).split()), octets)
 
 
 def cut(text: str, octets: int) -> str:

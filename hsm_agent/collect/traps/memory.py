@@ -1,7 +1,8 @@
-"""The alarms of a listener and the clocks of its senders' engines on disk, so that a restart forgets neither.
+"""The alarms of a listener, the clocks of its senders' engines and what was heard of them on disk: a restart forgets
+none of it.
 
-An alarm that was asserted is still asserted after a restart, and its end ends it. A v3 trap that was heard before the
-restart is not heard again after it.
+An alarm that was asserted is still asserted after a restart, and its end ends it. A notification that was heard before
+the restart is not judged again after it.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import logging
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from hsm_agent import state_file
-from hsm_agent.collect.traps.alarms import Key, Standing
+from hsm_agent.collect.traps import heard
+from hsm_agent.collect.traps.alarms import Key, Sent, Standing
+from hsm_agent.collect.traps.heard import InformKey, MessageKey
 from hsm_agent.collect.traps.maps import Level
 from hsm_agent.threads import Lane, StuckError
 from hsm_agent.wire.snmp_clock import RemoteClock
@@ -31,6 +34,15 @@ Clocks = dict[bytes, tuple[int, int, float]]
 """By engine ID: boots and time as heard last, and when that was, in UTC seconds."""
 
 
+class Remembered(NamedTuple):
+    """What a listener must know again after a restart. `pushed_out` are alarms that gave way to others."""
+
+    alarms: Mapping[Key, Standing]
+    clocks: Clocks
+    heard: heard.Kept = heard.Kept()
+    pushed_out: tuple[Key, ...] = ()
+
+
 class MemoryUnreadableError(Exception):
     """The file is there and can't be used; the text is one line."""
 
@@ -46,31 +58,37 @@ class TrapMemory:
         self.damaged = 0
         """Entries that could not be read: not all that was raised is known then."""
 
-    async def load(self) -> tuple[dict[Key, Standing], Clocks] | None:
+    async def load(self) -> Remembered | None:
         """What was kept; None if nothing ever was. Raises MemoryUnreadableError."""
         try:
             return await self._disk.call(self._read, seconds=_DISK_SECONDS)
         except StuckError as error:
             raise MemoryUnreadableError(str(error)) from error
 
-    async def keep(self, known: Mapping[Key, Standing], clocks: Clocks) -> None:
+    async def keep(self, remembered: Remembered) -> None:
         """Replace what was kept; on disk when it returns. Raises OSError."""
-        await self._disk.call(partial(self._write, dict(known), dict(clocks)), seconds=_DISK_SECONDS)
+        kept = remembered._replace(alarms=dict(remembered.alarms))
+        await self._disk.call(partial(self._write, kept), seconds=_DISK_SECONDS)
 
-    def _read(self) -> tuple[dict[Key, Standing], Clocks] | None:
+    def _read(self) -> Remembered | None:
         try:
             found = state_file.read_json(self._path)
             if found is None:
                 return None
-            known = dict(self._sound(_standing, found["alarms"]))
-            clocks = dict(self._sound(_clock, found["engines"].items()))
+            remembered = Remembered(
+                dict(self._sound(_standing, found["alarms"])),
+                dict(self._sound(_clock, found["engines"].items())),
+                # What an older version wrote has neither of the following.
+                _heard(found.get("heard", {})),
+                tuple(self._sound(_key, found.get("pushed_out", ()))),
+            )
         except OSError as error:
             raise MemoryUnreadableError(f"{self._path} is not usable: {error}") from error
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
             raise MemoryUnreadableError(f"{self._path} is not usable, {self._set_aside()}: {error}") from error
         if self.damaged:
             log.warning("%s: %d entries are damaged and left out, %s", self._path, self.damaged, self._set_aside())
-        return known, clocks
+        return remembered
 
     def _sound(self, parse: Callable[[Any], T], found: Iterable[Any]) -> Iterator[T]:
         """Each entry that can be read; the others are counted."""
@@ -80,20 +98,19 @@ class TrapMemory:
             except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
                 self.damaged += 1
 
-    def _write(self, known: Mapping[Key, Standing], clocks: Clocks) -> None:
-        alarms = [
-            {
-                **key._asdict(),
-                "level": int(standing.level),
-                "note": standing.note,
-                "last": standing.last,
-                "ends_at": standing.ends_at,
-            }
-            for key, standing in known.items()
-        ]
-        engines = {engine_id.hex(): list(clock) for engine_id, clock in clocks.items()}
+    def _write(self, remembered: Remembered) -> None:
+        messages, informs = remembered.heard
+        document = {
+            "alarms": [_row(key, standing) for key, standing in remembered.alarms.items()],
+            "engines": {engine_id.hex(): list(clock) for engine_id, clock in remembered.clocks.items()},
+            "heard": {
+                "messages": [[one.engine_id.hex(), one.boots, one.time, one.digest.hex()] for one in messages],
+                "informs": [[one.sender, one.request_id, one.content.hex(), at] for one, at in informs],
+            },
+            "pushed_out": [key._asdict() for key in remembered.pushed_out],
+        }
         with self._turn:
-            state_file.write_json(self._path, {"alarms": alarms, "engines": engines})
+            state_file.write_json(self._path, document)
 
     def _set_aside(self) -> str:
         try:
@@ -102,19 +119,49 @@ class TrapMemory:
             return f"and cannot be set aside ({error.strerror})"
 
 
+def _row(key: Key, standing: Standing) -> dict[str, Any]:
+    return {
+        **key._asdict(),
+        "level": int(standing.level),
+        "note": standing.note,
+        "last": standing.last,
+        "ends_at": standing.ends_at,
+        "authentic": standing.authentic,
+        "sent": standing.sent,
+    }
+
+
+def _key(one: Mapping[str, Any]) -> Key:
+    return Key(str(one["address"]), str(one["component"]), str(one["alarm"]))
+
+
 def _clock(one: tuple[str, Any]) -> tuple[bytes, tuple[int, int, float]]:
     engine_id, (boots, time, at) = one
     return bytes.fromhex(engine_id), (int(boots), int(time), float(at))
 
 
 def _standing(one: Mapping[str, Any]) -> tuple[Key, Standing]:
-    key = Key(str(one["address"]), str(one["component"]), str(one["alarm"]))
-    ends_at = one["ends_at"]
-    return key, Standing(
+    ends_at, sent = one["ends_at"], one.get("sent")
+    return _key(one), Standing(
         level=Level(one["level"]),
         note=str(one["note"]),
         last=float(one["last"]),
         ends_at=None if ends_at is None else float(ends_at),
+        authentic=bool(one.get("authentic", False)),
+        sent=None if sent is None else Sent(str(sent[0]), int(sent[1]), int(sent[2])),
+    )
+
+
+def _heard(found: Mapping[str, Any]) -> heard.Kept:
+    return heard.Kept(
+        tuple(
+            MessageKey(bytes.fromhex(engine_id), int(boots), int(time), bytes.fromhex(digest))
+            for engine_id, boots, time, digest in found.get("messages", ())
+        ),
+        tuple(
+            (InformKey(str(sender), int(request_id), bytes.fromhex(content)), float(at))
+            for sender, request_id, content, at in found.get("informs", ())
+        ),
     )
 
 

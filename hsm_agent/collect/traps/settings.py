@@ -13,7 +13,7 @@ from hsm_agent.collect.traps.maps import MAX_COMPONENT_OCTETS, Entry, Level, Map
 from hsm_agent.collect.traps.vendors import VENDORS
 from hsm_agent.secret import Secret
 from hsm_agent.serve.snmp_settings import EngineId
-from hsm_agent.settings import Duration, Strict
+from hsm_agent.settings import Interval, Strict
 from hsm_agent.snmp_user import SnmpUser
 from hsm_agent.wire.ber import MAX_SUBID, MAX_SUBIDS
 
@@ -82,7 +82,7 @@ class TrapMap(Strict):
     resource: OidText | None = None
     text: OidText | None = None
     pattern: Annotated[str, AfterValidator(_pattern)] | None = None
-    clear_after: Annotated[Duration, Field(gt=0)] | None = None
+    clear_after: Interval | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:

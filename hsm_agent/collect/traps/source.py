@@ -18,7 +18,7 @@ from hsm_agent.collect.traps.settings import (
     refuse_too_much,
 )
 from hsm_agent.serve.snmp_settings import LOOPBACK, Networks, Place, listen_address, refuse_twins
-from hsm_agent.settings import Duration
+from hsm_agent.settings import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ class SnmpTrapListenerSettings(SourceSettings):
     """Receives traps and informs of appliances."""
 
     kind: Literal["snmp_trap_listener"]
-    every: Annotated[Duration, Field(gt=0, le=LONGEST_WAIT_SECONDS)] = 60.0
+    every: Annotated[Interval, Field(le=LONGEST_WAIT_SECONDS)] = 60.0
     listen: Annotated[tuple[Place, ...], Field(min_length=1)] = ("udp:127.0.0.1:1162",)
     networks: Networks = LOOPBACK
     communities: tuple[TrapCommunity, ...] = ()
@@ -39,7 +39,7 @@ class SnmpTrapListenerSettings(SourceSettings):
     devices: dict[Address, DeviceName] = Field(default_factory=dict)
     vendors: tuple[Literal["luna", "utimaco"], ...] = ("luna", "utimaco")
     maps: tuple[TrapMap, ...] = ()
-    clear_after: Annotated[Duration, Field(gt=0)] = 86400.0
+    clear_after: Interval = 86400.0
 
     @model_validator(mode="after")
     def _somebody_can_speak(self) -> Self:

@@ -40,4 +40,38 @@ RULES = (
         text="The temperature at {where} is {amount}, and {limit} is the sensor's own limit; beyond it the HSM shuts "
         "down or takes it for a tamper. First check the room's cooling and the fans.",
     ),
+    Rule(
+        name="appliance-cpu",
+        metrics=("host_cpu_used_percent",),
+        condition=Above(warning=90.0, critical=98.0),
+        hold=15 * MINUTE,
+        text="{where} of the appliance is busy {amount} (limit {limit}) for a quarter of an hour: requests wait. "
+        "First see its own list of processes; a service in a loop needs a restart, a real load another HSM.",
+    ),
+    Rule(
+        name="appliance-memory",
+        metrics=("host_memory_used_percent",),
+        condition=Above(warning=90.0, critical=97.0),
+        hysteresis=2.0,
+        hold=10 * MINUTE,
+        text="The main memory of {where} is in use to {amount} (limit {limit}); when it is full, the appliance ends "
+        "processes. First see which process of its system grows, and plan a restart.",
+    ),
+    Rule(
+        name="appliance-disk",
+        metrics=("host_disk_used_percent",),
+        condition=Above(warning=85.0, critical=95.0),
+        hysteresis=2.0,
+        hold=5 * MINUTE,
+        text="The file system {where} of the appliance is full to {amount} (limit {limit}); without room it writes no "
+        "logs, and some HSMs refuse to work. First fetch and remove old logs, then see what writes so much.",
+    ),
+    Rule(
+        name="appliance-link",
+        metrics=("host_link_up",),
+        condition=Below(warning=0.0),
+        hold=2 * MINUTE,
+        text="The network link {where} is down though the appliance wants it up: the next failure may cut it off. "
+        "First check cable and switch port; a port that is not used should be switched off on the appliance.",
+    ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hsm_agent.evaluate.rules import HOUR, Above, Changes, Match, Rule
+from hsm_agent.evaluate.rules import HOUR, Above, Below, Changes, Match, Rule
 from hsm_agent.model import AGENT_SOURCE, Severity
 
 MINUTE = 60.0
@@ -16,6 +16,14 @@ RULES = (
         condition=Above(warning=5 * MINUTE, critical=HOUR),
         text="No notification has reached {resource} for {amount} (limit {limit}); they are kept in the spool. "
         "First check that the receiver runs and can be reached from this host.",
+    ),
+    Rule(
+        name="crl",
+        metrics=("crl_seconds_left",),
+        match=_AGENT,
+        condition=Below(warning=6 * HOUR, critical=0.0),
+        text="The certificate revocation list of {resource} ends in {amount} (limit {limit}; below 0 it has); behind "
+        "it no connection is made. First fetch the CA's new list, then reload the agent.",
     ),
     Rule(
         name="spool-filling",

@@ -23,6 +23,14 @@ RULES = (
         "see sender and reason in the agent's log, then compare secrets and engine ID.",
     ),
     Rule(
+        name="traps-malformed",
+        metrics=("traps_malformed_total",),
+        condition=Changes(severity=Severity.WARNING),
+        clear_after=HOUR,
+        text="A trap to {source} from {sender} could not be read as a whole ({note}; authentic: {authentic}): what it "
+        "said may be lost. First look at the appliance's log; if it is not authentic, at who else sends to this port.",
+    ),
+    Rule(
         name="traps-lost",
         metrics=("traps_dropped_total",),
         match=Match(labels=(("reason", "*-full"),)),

@@ -144,3 +144,14 @@ def test_only_changes_are_cleared_by_time() -> None:
 def test_a_rule_cannot_wait_for_one_that_is_not_there() -> None:
     with pytest.raises(ValueError, match=r"rules\.0\.inhibited_by: there is no rule 'nope'"):
         _effective({**NEW, "changes": {}, "inhibited_by": ["nope"]})
+
+
+def test_a_glob_that_is_too_long_is_refused_at_its_place() -> None:
+    for match, place in (({"resource": "*a" * 200}, "resource"), ({"labels": {"site": "*" * 300}}, "labels.site")):
+        with pytest.raises(ValidationError) as caught:
+            RuleSettings.model_validate(
+                {"name": "own", "metric": "token_objects", "above": {"warning": 1}, "match": match}
+            )
+        (error,) = caught.value.errors()
+        assert ".".join(map(str, error["loc"])) == f"match.{place}"
+        assert "longer than 256 characters" in error["msg"]

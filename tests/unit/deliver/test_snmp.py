@@ -83,7 +83,7 @@ def test_receivers(to: str) -> None:
         pytest.param(V2C, {"community": None}, "community: required for version v2c", id="v2c without community"),
         pytest.param(V2C, {"user": USER}, "user: not for version v2c", id="v2c with user"),
         pytest.param(V2C, {"type": "poll"}, "'trap' or 'inform'", id="another type"),
-        pytest.param(V2C, {"timeout": "0s"}, "greater than 0", id="no time"),
+        pytest.param(V2C, {"timeout": "0s"}, "shorter than 1ms", id="no time"),
         pytest.param(V2C, {"retries": -1}, "greater than or equal to 0", id="negative retries"),
         pytest.param(V2C, {"bind": "eth0"}, "not an IP address", id="bind to an interface"),
         pytest.param(V2C, {"tls": {}}, "Extra inputs", id="unknown key"),

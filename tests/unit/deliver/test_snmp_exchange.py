@@ -8,6 +8,7 @@ import pytest
 
 from hsm_agent.datagrams import LinkError
 from hsm_agent.deliver.snmp_exchange import WINDOW, Exchange, ExchangeError, complaint
+from hsm_agent.snmp_answers import Elsewhere
 from hsm_agent.wire import ber
 from hsm_agent.wire.snmp import ErrorStatus
 from hsm_agent.wire.snmp_counters import Count
@@ -27,7 +28,7 @@ def notifications(count: int, *, octets: int = 1) -> Notifications:
 def exchange(link: MemoryLink, *, v3: bool = False, timeout: float = 5.0) -> Exchange:
     community, user = (None, PRIV_USER) if v3 else (b"public", None)
     originator = Originator(engine=engine(), first_id=1, community=community, user=user)
-    return Exchange(link, originator, timeout=timeout, retries=1)
+    return Exchange(link, originator, timeout=timeout, retries=1, elsewhere=Elsewhere("noc", believed=v3))
 
 
 class Answers:

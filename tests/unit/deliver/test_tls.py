@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +29,7 @@ def settings(**given: Any) -> TlsSettings:
     return TlsSettings.model_validate({key: str(value) if key in _PATHS else value for key, value in given.items()})
 
 
-_PATHS = {"ca", "certificate", "key"}
+_PATHS = {"ca", "certificate", "key", "crl"}
 
 
 def refusal(**given: Any) -> str:
@@ -146,3 +147,28 @@ def test_settings_are_equal_only_if_the_files_are(pki: Pki, tmp_path: Path) -> N
 
     assert first == same
     assert first != renewed
+
+
+def test_a_revocation_list_is_read_with_its_end(pki: Pki, tmp_path: Path) -> None:
+    both = tmp_path / "both.pem"
+    both.write_bytes(pki.crl.read_bytes() + pki.old_crl.read_bytes())
+
+    with_list = settings(ca=pki.ca, crl=pki.crl)
+    assert with_list.context.verify_flags & ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+    assert with_list.crl_ends is not None
+    assert with_list.crl_ends > time.time()
+    assert settings(ca=pki.ca, crl=both).crl_ends == settings(ca=pki.ca, crl=pki.old_crl).crl_ends
+    assert settings(ca=pki.ca).crl_ends is None
+    assert with_list != settings(ca=pki.ca, crl=both)
+
+
+def test_a_revocation_list_that_is_none_is_named(pki: Pki, tmp_path: Path) -> None:
+    nothing, spoilt = tmp_path / "nothing.pem", tmp_path / "spoilt.pem"
+    spoilt.write_bytes(b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n")
+
+    assert refusal(crl=pki.crl, verify="fingerprint", fingerprints=[FINGERPRINT]) == "Value error, crl: only with a ca"
+    assert refusal(ca=pki.ca, crl=nothing) == f"Value error, crl: {nothing}: No such file or directory"
+    for path in (spoilt, pki.ca):
+        assert (
+            refusal(ca=pki.ca, crl=path) == f"Value error, crl: {path}: not a certificate revocation list in PEM form"
+        )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.unit.evaluate.recorded import Recorded
 
 SNMP_TEXT_OCTETS = 255
-LABELS = {"login-attempts": {"role"}, "role-locked": {"role"}}
+LABELS = {"login-attempts": {"role"}, "role-locked": {"role"}, "traps-malformed": {"sender", "authentic"}}
 """Labels that every reading of a rule's metrics has, so that its text may name them."""
 
 
@@ -94,11 +94,16 @@ def test_the_default_rules_are_those_of_the_promise() -> None:
         "appliance-part",
         "temperature",
         "temperature-own",
+        "appliance-cpu",
+        "appliance-memory",
+        "appliance-disk",
+        "appliance-link",
         "certificate",
         "declared-date",
         "declared-age",
         "canary",
         "sink-down",
+        "crl",
         "spool-filling",
         "events-dropped",
         "events-undelivered",
@@ -107,6 +112,7 @@ def test_the_default_rules_are_those_of_the_promise() -> None:
         "snmpv3-held",
         "vendor-alarm",
         "traps-refused",
+        "traps-malformed",
         "traps-lost",
     }
 
@@ -124,8 +130,8 @@ def test_default_rules_stand_on_known_metrics_and_known_rules() -> None:
 def test_a_source_that_is_down_holds_back_what_hangs_on_it_and_nothing_else() -> None:
     free = {rule.name for rule in DEFAULT_RULES if not rule.inhibited_by}
 
-    own = {"pipeline-stalled", "sink-down", "spool-filling", "events-dropped", "events-undelivered", "spool-failed"}
-    own |= {"snmpv3-held"}
+    own = {"pipeline-stalled", "sink-down", "crl", "spool-filling", "events-dropped", "events-undelivered"}
+    own |= {"snmpv3-held", "spool-failed"}
     assert free == {"source-down", *own}
 
 

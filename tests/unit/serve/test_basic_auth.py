@@ -9,7 +9,7 @@ import pytest
 
 from hsm_agent.serve.basic_auth import (
     MOST_REMEMBERED,
-    MOST_WAITING,
+    MOST_WAITING_EACH,
     BasicAuth,
     TooManyChecksError,
     credentials,
@@ -110,13 +110,79 @@ async def test_what_is_remembered_is_bounded(auth: BasicAuth) -> None:
 
 async def test_guessing_is_turned_away_when_too_many_wait(auth: BasicAuth) -> None:
     users = {"prometheus": digest(PASSWORD, cost=8)}
-    guesses = [auth.allows(users, header("prometheus", f"guess{number}")) for number in range(MOST_WAITING + 4)]
+    guesses = [auth.allows(users, header("prometheus", f"guess{number}")) for number in range(MOST_WAITING_EACH + 5)]
 
     results = await asyncio.gather(*guesses, return_exceptions=True)
 
     assert [type(result) for result in results].count(TooManyChecksError) == 4
-    assert results.count(False) == MOST_WAITING
+    assert results.count(False) == MOST_WAITING_EACH + 1
     assert await auth.allows(users, header("prometheus", PASSWORD))
+
+
+def guess_without_end(auth: BasicAuth, users: dict[str, str], address: str, clients: int) -> list[asyncio.Task[None]]:
+    """That many clients at an address give one password after the other."""
+
+    async def guess(client: int) -> None:
+        for number in range(100_000):
+            try:
+                await auth.allows(users, header("prometheus", f"guess {client} {number}"), address)
+            except TooManyChecksError:
+                await asyncio.sleep(0)
+
+    return [asyncio.create_task(guess(client)) for client in range(clients)]
+
+
+@pytest.mark.parametrize("guessers", [["192.0.2.1"], [f"192.0.2.{n}" for n in range(1, 4)], ["2001:db8::1"]])
+async def test_guessing_elsewhere_keeps_nobody_out_from_the_start(auth: BasicAuth, guessers: list[str]) -> None:
+    users = {"prometheus": digest(PASSWORD, cost=8)}
+    tasks = [task for address in guessers for task in guess_without_end(auth, users, address, 30)]
+    await asyncio.sleep(0.05)
+
+    async with asyncio.timeout(5):
+        assert await auth.allows(users, header("prometheus", PASSWORD), "192.0.2.100")
+
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_guessing_at_the_same_address_keeps_out_nobody_who_comes_again(auth: BasicAuth) -> None:
+    users = {"prometheus": digest(PASSWORD, cost=8)}
+    tasks = guess_without_end(auth, users, "127.0.0.1", 50)
+    await asyncio.sleep(0.05)
+
+    with pytest.raises(TooManyChecksError):
+        await auth.allows(users, header("prometheus", PASSWORD), "127.0.0.1")
+    async with asyncio.timeout(5):
+        assert await auth.allows(users, header("prometheus", PASSWORD), "127.0.0.1")
+
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_another_user_of_the_same_address_gets_in_while_one_is_guessed(auth: BasicAuth) -> None:
+    users = {"prometheus": digest(PASSWORD, cost=8), "nms": digest("other", cost=8)}
+    tasks = guess_without_end(auth, users, "127.0.0.1", 50)
+    await asyncio.sleep(0.05)
+
+    async with asyncio.timeout(5):
+        assert await auth.allows(users, header("nms", "other"), "127.0.0.1")
+
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_wrong_password_costs_bcrypt_once() -> None:
+    auth = BasicAuth()
+    assert not await auth.allows(USERS, header("prometheus", "wrong"))
+    assert not await auth.allows(USERS, header("nobody", "wrong"))
+
+    auth.close()  # from now on, a check would raise
+
+    assert not await auth.allows(USERS, header("prometheus", "wrong"))
+    assert not await auth.allows(USERS, header("nobody", "wrong"))
 
 
 async def test_a_known_password_gets_in_while_others_guess(auth: BasicAuth) -> None:
@@ -124,14 +190,14 @@ async def test_a_known_password_gets_in_while_others_guess(auth: BasicAuth) -> N
     assert await auth.allows(users, header("prometheus", PASSWORD))
     guesses = [
         asyncio.create_task(auth.allows(users, header("prometheus", f"guess{number}")))
-        for number in range(MOST_WAITING)
+        for number in range(MOST_WAITING_EACH)
     ]
     await asyncio.sleep(0)
 
     async with asyncio.timeout(0.02):
         assert await auth.allows(users, header("prometheus", PASSWORD))
 
-    assert await asyncio.gather(*guesses) == [False] * MOST_WAITING
+    assert await asyncio.gather(*guesses) == [False] * MOST_WAITING_EACH
 
 
 def test_a_password_may_hold_a_colon() -> None:

@@ -113,9 +113,11 @@ def test_label_names_that_become_the_same_do_not_make_a_series_twice() -> None:
 
 def test_a_value_that_is_no_unicode_costs_one_character_and_not_the_page() -> None:
     store = empty_store()
-    store.update([make_reading("token_objects", 1, resource="bad\udc80label")])
+    store.update([make_reading("token_objects", 1, resource="bad\udc80label\u202e")])
 
-    assert lines(store, "hsm_token_objects") == ['hsm_token_objects{resource="bad?label",source="luna-a"} 1.0']
+    assert lines(store, "hsm_token_objects") == [
+        'hsm_token_objects{resource="bad\ufffdlabel\ufffd",source="luna-a"} 1.0'
+    ]
 
 
 def test_an_alarm_is_shown_with_its_rule_and_severity() -> None:

@@ -7,11 +7,12 @@ import random
 import pytest
 
 from hsm_agent.wire import ber
-from hsm_agent.wire.snmp import PduType, Version
+from hsm_agent.wire.snmp import ErrorStatus, PduType, Version
 from hsm_agent.wire.snmp_authority import Authority
 from hsm_agent.wire.snmp_counters import Count
+from hsm_agent.wire.snmp_request import Request
 from tests.fakes.snmp_authority import AUTH, PRIV, Agent
-from tests.fakes.snmp_messages import NOW, SYS_NAME, V3, community_message, engine, pdu
+from tests.fakes.snmp_messages import NOW, SYS_NAME, V3, community_message, engine, open_community, pdu
 
 
 def test_a_v2c_request_is_handed_out_whole() -> None:
@@ -113,8 +114,6 @@ def test_a_v2c_set_is_handed_out_and_counted_as_a_bad_use() -> None:
         pytest.param(b"", id="nothing"),
         pytest.param(b"\x30\x80\x00\x00", id="indefinite length"),
         pytest.param(community_message(pdu())[:-1], id="cut short"),
-        pytest.param(community_message(pdu()) + b"\x00", id="something behind"),
-        pytest.param(community_message(pdu() + b"\x05\x00"), id="something behind the PDU"),
         pytest.param(community_message(b"\x02\x01\x00"), id="no PDU"),
         pytest.param(V3(keys=AUTH, max_size=483).encode(), id="v3 that takes less than 484 octets"),
         pytest.param(V3(keys=AUTH, engine_id=bytes(33)).encode(), id="v3 engine ID of 33 octets"),
@@ -129,6 +128,69 @@ def test_malformed_messages_are_dropped_and_counted(message: bytes) -> None:
 
     assert agent.receive(message) is None
     assert agent.counted == {"IN_ASN_PARSE_ERRS": 1}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(community_message(pdu()) + b"\x00", id="something behind"),
+        pytest.param(community_message(pdu() + b"\x05\x00"), id="something behind the PDU"),
+        pytest.param(V3(keys=AUTH, inner=pdu() + b"\x00").encode(), id="v3 something behind the PDU"),
+    ],
+)
+def test_octets_to_spare_do_not_matter(message: bytes) -> None:
+    assert Agent().heard(message).names == (SYS_NAME,)
+
+
+def test_an_octet_behind_a_v3_message_is_part_of_what_is_authenticated() -> None:
+    agent = Agent()
+
+    agent.report(V3(keys=AUTH).encode() + b"\x00")
+
+    assert agent.counted == {"WRONG_DIGESTS": 1}
+
+
+@pytest.mark.parametrize("request_id", [bytes.fromhex("0205000000002a"), bytes.fromhex("020500ffffffff")])
+def test_a_request_id_of_five_octets_is_given_back(request_id: bytes) -> None:
+    agent = Agent()
+    inner = ber.encode(PduType.GET, request_id + pdu()[6:])
+
+    request = agent.heard(community_message(inner))
+
+    answer = agent.authority.respond(request, 0, 0, ())
+    assert answer is not None
+    assert open_community(answer)[2].request_id == int.from_bytes(request_id[2:], "big")
+
+
+SHORT = (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("count", "name", "answered"),
+    [
+        pytest.param(500, SHORT, True, id="500 names"),
+        pytest.param(501, SHORT, False, id="501 names"),
+        pytest.param(9000, SHORT, False, id="a full datagram of names"),
+        pytest.param(120, (1, 3, *[7] * 126), True, id="15 KiB of long names"),
+        pytest.param(130, (1, 3, *[7] * 126), False, id="17 KiB of long names"),
+    ],
+)
+@pytest.mark.parametrize("pdu_type", [PduType.GET, PduType.GETNEXT, PduType.GETBULK, PduType.SET])
+def test_a_request_that_would_take_too_long_is_too_big(
+    pdu_type: PduType, count: int, name: ber.Oid, answered: bool
+) -> None:
+    agent = Agent()
+    inner = pdu(pdu_type, [name] * count)
+
+    for message in (community_message(inner), V3(keys=AUTH, inner=inner).encode()):
+        outcome = agent.receive(message)
+
+        assert isinstance(outcome, Request) is answered
+        assert answered or outcome is not None
+    if not answered:
+        refused = agent.receive(community_message(inner))
+        assert isinstance(refused, bytes)
+        assert open_community(refused)[2] == (PduType.RESPONSE, 4711, ErrorStatus.TOO_BIG, 0, b"")
 
 
 def test_mutated_packets_raise_nothing() -> None:

@@ -10,6 +10,7 @@ from hsm_agent.wire import ber, snmp, snmp_v3
 from hsm_agent.wire.engine import MAX_BOOTS
 from hsm_agent.wire.snmp import PduType, Version
 from hsm_agent.wire.snmp_counters import Count
+from hsm_agent.wire.snmp_local_engine import LOCAL_ENGINE_ID
 from tests.fakes.snmp_authority import AUTH, PRIV, Agent
 from tests.fakes.snmp_messages import ENGINE_ID, SYS_NAME, V3, open_v3, parameters_of, pdu, rebuilt
 
@@ -65,7 +66,7 @@ REPORTED = [
     pytest.param(V3(keys=AUTH, time=4849), Count.NOT_IN_TIME_WINDOWS, 1, id="151 seconds late"),
     pytest.param(V3(keys=PRIV, time=5151), Count.NOT_IN_TIME_WINDOWS, 1, id="151 seconds early"),
     pytest.param(V3(keys=replace(PRIV, privacy_key=bytes(32))), Count.DECRYPTION_ERRORS, 0, id="wrong privacy key"),
-    pytest.param(V3(keys=AUTH, context_engine_id=b"elsewhere"), Count.UNKNOWN_PDU_HANDLERS, 1, id="context engine"),
+    pytest.param(V3(keys=AUTH, context_engine_id=LOCAL_ENGINE_ID), Count.UNKNOWN_PDU_HANDLERS, 1, id="local engine"),
     pytest.param(V3(keys=PRIV, context_name=b"vlan-1"), Count.UNKNOWN_CONTEXTS, 3, id="context name"),
     pytest.param(V3(keys=PRIV, inner=pdu(PduType.INFORM)), Count.UNKNOWN_PDU_HANDLERS, 3, id="an inform"),
 ]

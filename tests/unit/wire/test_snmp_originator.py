@@ -58,8 +58,20 @@ def test_a_response_with_an_error_declines() -> None:
     assert Talk(v2c(), InformReceiver(error_status=5)).inform(7) == Declined(7, 5)
 
 
-def test_an_answer_of_another_community_is_not_believed() -> None:
-    assert Talk(v2c(), InformReceiver(forged=True)).inform() is None
+def test_the_community_of_an_answer_is_not_looked_at() -> None:
+    assert isinstance(Talk(v2c(), InformReceiver(forged=True)).inform(), Acknowledged)
+
+
+def test_what_was_ignored_is_said() -> None:
+    made = Talk(v2c(), InformReceiver())
+    answer = made.receiver.answer(made.originator.encode_inform(7, VARBINDS, NOW), NOW) or b""
+
+    assert made.hear(answer[:-1]) is None
+    assert made.originator.ignored == f"{len(answer) - 1} octets that cannot be decoded (truncated)"
+    assert made.hear(answer.replace(b"\x02\x01\x01", b"\x02\x01\x00", 1)) is None
+    assert made.originator.ignored == "a message of SNMP v1"
+    assert made.hear(answer.replace(b"\x02\x01\x01", b"\x02\x01\x09", 1)) is None
+    assert made.originator.ignored == "a message of SNMP version number 9"
 
 
 def test_an_answer_to_nothing_asked_is_ignored() -> None:

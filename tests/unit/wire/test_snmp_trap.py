@@ -7,7 +7,7 @@ import pytest
 from hsm_agent.wire import ber
 from hsm_agent.wire.ber import DecodeError
 from hsm_agent.wire.snmp import PduType, Version
-from hsm_agent.wire.snmp_trap import Drop, read_notification, read_trap_v1
+from hsm_agent.wire.snmp_trap import CONTENT_OCTETS, Drop, read_notification, read_trap_v1
 from tests.fakes.traps import ASSERTED, FAN, LUNA, REFERENCE, text, v1_pdu, varbinds
 
 REFERRED = (ber.VarBind(REFERENCE, ber.OCTET_STRING, ASSERTED.encode()),)
@@ -16,7 +16,8 @@ REFERRED = (ber.VarBind(REFERENCE, ber.OCTET_STRING, ASSERTED.encode()),)
 def test_a_v2_notification_is_its_oid_and_its_own_varbinds() -> None:
     trap = read_notification(b"".join(varbinds()), Version.V2C, inform=True, request_id=7)
 
-    assert trap == (FAN, FAN, REFERRED, Version.V2C, True, 7)
+    assert trap[:6] == (FAN, FAN, REFERRED, Version.V2C, True, 7)
+    assert len(trap.content) == CONTENT_OCTETS
 
 
 def test_a_notification_without_uptime_is_understood() -> None:
@@ -44,7 +45,7 @@ def test_what_names_no_notification_is_malformed(listed: bytes) -> None:
 def test_a_v1_trap_of_an_enterprise_has_both_oids_that_it_can_mean() -> None:
     pdu = v1_pdu()
 
-    assert read_trap_v1(pdu, 0, len(pdu)) == ((*LUNA, 0, 2), FAN, REFERRED, Version.V1, False, 0)
+    assert read_trap_v1(pdu, 0, len(pdu)) == ((*LUNA, 0, 2), FAN, REFERRED, Version.V1, False, 0, b"", None)
 
 
 @pytest.mark.parametrize(("generic", "last"), [(0, 1), (2, 3), (5, 6)])
@@ -62,17 +63,37 @@ def test_a_generic_v1_trap_is_one_of_the_standard_ones(generic: int, last: int) 
         pytest.param(v1_pdu(generic=7), id="a generic trap there is not"),
         pytest.param(v1_pdu(generic=-1), id="a negative one"),
         pytest.param(v1_pdu(specific=-1), id="a negative number"),
-        pytest.param(v1_pdu(address=b"\x04\x04\x0a\x00\x00\x01"), id="no address"),
-        pytest.param(v1_pdu(ticks=b"\x02\x01\x0c"), id="no ticks"),
         pytest.param(v1_pdu()[:-1], id="cut short"),
-        pytest.param(v1_pdu() + b"\0", id="something behind"),
-        pytest.param(ber.encode(PduType.TRAP_V1, v1_pdu()[2:] + b"\x05\x00"), id="something behind the varbinds"),
         pytest.param(b"\xa7" + v1_pdu()[1:], id="another tag"),
     ],
 )
 def test_a_spoilt_v1_trap_is_malformed(pdu: bytes) -> None:
     with pytest.raises(DecodeError):
         read_trap_v1(pdu, 0, len(pdu))
+
+
+@pytest.mark.parametrize(
+    "pdu",
+    [
+        pytest.param(v1_pdu(address=b"\x40\x00"), id="an address without octets"),
+        pytest.param(v1_pdu(address=b"\x40\x08" + bytes(8)), id="an address of eight octets"),
+        pytest.param(v1_pdu(ticks=b"\x43\x00"), id="ticks without octets"),
+        pytest.param(v1_pdu() + b"\0", id="something behind"),
+        pytest.param(ber.encode(PduType.TRAP_V1, v1_pdu()[2:] + b"\x05\x00"), id="something behind the varbinds"),
+    ],
+)
+def test_what_is_of_no_use_in_a_v1_trap_may_be_damaged(pdu: bytes) -> None:
+    assert read_trap_v1(pdu, 0, len(pdu))[:6] == ((*LUNA, 0, 2), FAN, REFERRED, Version.V1, False, 0)
+
+
+def test_a_damaged_value_leaves_the_notification_and_its_other_values() -> None:
+    name = (1, 3, 6, 1, 4, 1, 9)
+    listed = [*varbinds()[:2], ber.encode_varbind(name, b"\x40\x00"), *varbinds()[2:]]
+
+    trap = read_notification(b"".join(listed), Version.V2C, inform=False)
+
+    damaged = ber.VarBind(name, ber.IP_ADDRESS, ber.Undecodable("IpAddress of 0 octets"))
+    assert (trap.oid, trap.varbinds) == (FAN, (damaged, *REFERRED))
 
 
 def test_reasons_are_fit_for_labels() -> None:

@@ -28,6 +28,9 @@ from tests.fakes.traps import COMMUNITY, FAN, SENDER_ENGINE, notification_pdu, t
 AUTH_THERE, PRIV_THERE = AUTH_USER.localize(SENDER_ENGINE), PRIV_USER.localize(SENDER_ENGINE)
 AUTH_HERE, PRIV_HERE = AUTH_USER.localize(ENGINE_ID), PRIV_USER.localize(ENGINE_ID)
 INFORM = notification_pdu(kind=PduType.INFORM)
+DAMAGED = snmp.encode_pdu(
+    PduType.INFORM, 815, 0, 0, [*varbinds(), ber.encode_varbind((1, 3, 6, 1, 4, 1, 9), b"\x40\x00")]
+)
 
 
 def receiver(clocks: dict[bytes, RemoteClock] | None = None) -> TrapReceiver:
@@ -82,11 +85,8 @@ def test_a_v2c_inform_is_acknowledged_with_what_it_said() -> None:
         pytest.param(v2c(pdu()), Drop.PDU, id="a GET"),
         pytest.param(v2c(notification_pdu(kind=PduType.RESPONSE)), Drop.PDU, id="a response"),
         pytest.param(v2c(notification_pdu(), version=Version.V1), Drop.PDU, id="a v2 trap in v1"),
-        pytest.param(v2c(v1_pdu()), Drop.MALFORMED, id="a v1 trap in v2c"),
-        pytest.param(v2c(b"", version=Version.V1), Drop.MALFORMED, id="no PDU"),
         pytest.param(v2c()[:-1], Drop.MALFORMED, id="cut short"),
         pytest.param(b"", Drop.MALFORMED, id="nothing"),
-        pytest.param(v2c(snmp.encode_pdu(PduType.INFORM, 1, 0, 0, ())), Drop.MALFORMED, id="an inform of nothing"),
         pytest.param(
             ber.encode(ber.SEQUENCE, ber.encode_integer(2) + ber.encode_octets(COMMUNITY)), Drop.VERSION, id="version 2"
         ),
@@ -94,7 +94,48 @@ def test_a_v2c_inform_is_acknowledged_with_what_it_said() -> None:
     ],
 )
 def test_what_is_no_notification_of_a_known_sender_is_dropped(message: bytes, why: Drop) -> None:
-    assert receive(message) == Dropped(why)
+    outcome = receive(message)
+
+    assert isinstance(outcome, Dropped)
+    assert outcome[:2] == (why, None)
+    assert bool(outcome.detail) is (why is Drop.MALFORMED)
+
+
+def test_what_was_malformed_is_said() -> None:
+    assert receive(v2c()[:-1]) == Dropped(Drop.MALFORMED, None, "truncated")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(v2c(DAMAGED), id="v2c"),
+        pytest.param(v2c(DAMAGED) + b"\0", id="v2c and an octet behind"),
+        pytest.param(V3(keys=PRIV_HERE, inner=DAMAGED + b"\0").encode(), id="v3"),
+    ],
+)
+def test_an_inform_with_a_damaged_value_is_heard_and_acknowledged(message: bytes) -> None:
+    found = heard(receive(message))
+
+    assert found.trap.oid == FAN
+    assert found.trap.varbinds[-1].value == ber.Undecodable("IpAddress of 0 octets")
+    assert found.answer is not None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(v2c(v1_pdu()), id="a v1 trap in v2c"),
+        pytest.param(v2c(b"", version=Version.V1), id="no PDU"),
+        pytest.param(v2c(snmp.encode_pdu(PduType.INFORM, 1, 0, 0, ())), id="an inform of nothing"),
+        pytest.param(V3(keys=AUTH_HERE, inner=snmp.encode_pdu(PduType.INFORM, 1, 0, 0, ())).encode(), id="by v3"),
+    ],
+)
+def test_what_a_known_sender_says_and_nobody_can_read_is_known_to_be_from_it(message: bytes) -> None:
+    outcome = receive(message)
+
+    assert isinstance(outcome, Dropped)
+    assert (outcome.why, outcome.answer, outcome.authentic) == (Drop.MALFORMED, None, True)
+    assert outcome.detail
 
 
 def test_without_communities_and_users_nobody_is_heard() -> None:
@@ -133,13 +174,39 @@ def test_a_v3_trap_that_fails_a_check_is_dropped_and_names_its_engine(message: V
 @pytest.mark.parametrize(
     ("message", "why"),
     [
-        pytest.param(v3_trap(keys=AUTH_THERE, inner=b"\xa7\x00"), Drop.MALFORMED, id="authentic and malformed"),
         pytest.param(v3_trap(keys=AUTH_THERE, model=4), Drop.VERSION, id="another security model"),
         pytest.param(V3(keys=PRIV_HERE, flags=snmp_v3.PRIVACY, inner=INFORM), Drop.MALFORMED, id="privacy alone"),
     ],
 )
 def test_a_v3_message_that_is_none_is_dropped(message: V3, why: Drop) -> None:
-    assert receive(message.encode()) == Dropped(why)
+    outcome = receive(message.encode())
+
+    assert isinstance(outcome, Dropped)
+    assert outcome[:2] == (why, None)
+
+
+def test_a_malformed_v3_trap_is_known_to_be_its_engines() -> None:
+    found = receive(v3_trap(keys=AUTH_THERE, inner=b"\xa7\x00").encode())
+
+    assert isinstance(found, Dropped)
+    assert (found.why, found.authentic) == (Drop.MALFORMED, True)
+    assert found.detail.endswith(f"; engine ID {SENDER_ENGINE.hex()}")
+
+
+@pytest.mark.parametrize(
+    "message", [v3_trap(keys=AUTH_THERE), V3(keys=AUTH_HERE, inner=INFORM)], ids=["trap", "inform"]
+)
+def test_a_v3_notification_names_its_message(message: V3) -> None:
+    datagram = message.encode()
+
+    first, copy = heard(receive(datagram)).trap.origin, heard(receive(datagram)).trap.origin
+    other = heard(receive(replace(message, message_id=9).encode())).trap.origin
+
+    assert first is not None
+    assert other is not None
+    assert first == copy
+    assert first[:3] == other[:3] == (message.engine_id, message.boots, message.time)
+    assert first.digest != other.digest
 
 
 def test_a_trap_of_an_unknown_engine_is_dropped_with_the_engine_id_to_configure() -> None:
@@ -245,4 +312,6 @@ def test_a_v3_trap_under_our_own_engine_is_nobodys() -> None:
 def test_an_inform_that_names_no_notification_is_not_acknowledged() -> None:
     empty = snmp.encode_pdu(PduType.INFORM, 1, 0, 0, ())
 
-    assert receive(V3(keys=AUTH_HERE, inner=empty).encode()) == Dropped(Drop.MALFORMED)
+    assert receive(V3(keys=AUTH_HERE, inner=empty).encode()) == Dropped(
+        Drop.MALFORMED, None, "object identifier", authentic=True
+    )

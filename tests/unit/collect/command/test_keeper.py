@@ -124,3 +124,9 @@ def test_no_core_is_left() -> None:
     output, _, _ = end(shell("ulimit -c"))
 
     assert output == b"0\n"
+
+
+def test_the_command_is_the_first_to_go_when_memory_is_short() -> None:
+    output, _, _ = end(shell("cat /proc/self/oom_score_adj"))
+
+    assert int(output) == min(1000, int(Path("/proc/self/oom_score_adj").read_text(encoding="ascii")) + 800)

@@ -55,7 +55,7 @@ def test_defaults() -> None:
         ({"expected": ["a*"]}, "expected.0", "not the name of one token"),
         ({"output_limit": "1GiB"}, "output_limit", "less than or equal"),
         ({"audit_capacity": 0}, "audit_capacity", "greater than 0"),
-        ({"timeout": "0s"}, "timeout", "greater than 0"),
+        ({"timeout": "0s"}, "timeout", "shorter than 1ms"),
     ],
 )
 def test_what_is_refused(keys: dict[str, Any], place: str, said: str) -> None:

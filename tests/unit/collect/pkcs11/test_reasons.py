@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.pkcs11.reasons import LUNA_ADVICE, ended, hung, not_loaded, returned
+from hsm_agent.collect.pkcs11.reasons import (
+    LUNA_ADVICE,
+    ended,
+    ended_by_keeper,
+    hung,
+    nonsense,
+    not_loaded,
+    returned,
+)
 from hsm_agent.worker.names import LUNA_CODES
 
 MODULE = "/opt/v/libv.so"
@@ -27,6 +35,24 @@ def test_a_hung_call_is_named_with_its_slot() -> None:
 )
 def test_how_a_worker_ended(returncode: int | None, text: str) -> None:
     assert ended(returncode, "C_Initialize", None, []).startswith(text)
+
+
+def test_a_worker_that_was_killed_names_the_kernel_too() -> None:
+    assert ended(-9, "C_GetTokenInfo", 3, []) == (
+        "the module was killed by SIGKILL in C_GetTokenInfo on slot 3: "
+        "if nobody did it, the kernel did, for want of memory: see its log"
+    )
+
+
+def test_what_a_module_did_to_its_worker_is_the_reason() -> None:
+    assert nonsense("noise") == (
+        "what came from the worker is no answer (noise), worker killed: "
+        "the module writes to descriptors that are not its own: tell its vendor"
+    )
+    assert ended_by_keeper("the module grew", "", None) == (
+        "the module grew, worker ended between calls: see whether the vendor knows of it, and check the client's version"
+    )
+    assert ", worker ended in C_Initialize: " in ended_by_keeper("the module grew", "C_Initialize", None)
 
 
 def test_last_words_are_quoted_and_bounded() -> None:

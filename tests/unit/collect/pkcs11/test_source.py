@@ -29,6 +29,7 @@ def test_defaults_are_those_promised() -> None:
         "every": 60.0,
         "timeout": 10.0,
         "rediscover_every": 600.0,
+        "worker_memory": 512 * 1024 * 1024,
         "memory_total": {},
         "sessions_max": {},
         "sessions_scope": "auto",

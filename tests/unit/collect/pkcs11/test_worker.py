@@ -65,3 +65,38 @@ async def test_a_worker_that_will_not_end_is_killed() -> None:
 async def test_a_command_that_does_not_exist_is_a_lost_worker() -> None:
     with pytest.raises(WorkerLost, match="cannot be started"):
         await WorkerProcess.start("x", {}, ("/nonexistent/python",))
+
+
+_SAYS = "import sys\nfor line in sys.stdin:\n    print(sys.argv[1], flush=True)"
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        ({"do": "slots"}, "[7]"),
+        ({"do": "slots"}, '[["token", 6, 1.0, [], null]]'),
+        ({"do": "read", "steps": [["token", 6]]}, "[{}]"),
+        ({"do": "read", "steps": [["token", 6]]}, '[["token", 6]]'),
+        ({"do": "read", "steps": [["token", 6]]}, '[["token", 7, 1.0, [], null]]'),
+        ({"do": "read", "steps": [["token", 6]]}, '[["alive", 6, 1.0, [], null]]'),
+        ({"do": "read", "steps": [["token", 6]]}, '[["token", 6, 1.0, 3, null]]'),
+    ],
+)
+async def test_an_answer_to_something_else_is_no_answer(request_: dict[str, object], says: str) -> None:
+    worker = await WorkerProcess.start("x", {}, (sys.executable, "-S", "-c", _SAYS, says))
+    worker.send(request_)
+    with pytest.raises(WorkerLost, match="is no answer") as lost:
+        await worker.answer(5)
+
+    assert not lost.value.hung
+    assert await worker.kill()
+
+
+async def test_more_answers_than_questions_end_the_worker() -> None:
+    worker = await WorkerProcess.start("x", {}, (sys.executable, "-S", "-c", _SAYS, "[{}]\n[{}]"))
+    worker.send({"do": "slots"})
+    assert await worker.answer(5) == {}
+    with pytest.raises(WorkerLost, match=r"is no answer \(\[\{\}\]\), worker killed: the module writes"):
+        await worker.answer(5)
+
+    assert await worker.kill()

@@ -114,7 +114,7 @@ async def test_an_object_that_is_refused_costs_no_other() -> None:
 
     haul = await hauled(agent, Plan(tuple(numbers(5)), ()))
 
-    assert sorted(haul.values.values()) == [1, 3, 4, 5]
+    assert haul.values == {(1, 3, number): number for number in (1, 3, 4, 5)}
     assert haul.failed == {(1, 3, 2): "the appliance refuses 1.3.2: gen err"}
 
 
@@ -186,6 +186,21 @@ async def test_an_agent_that_goes_in_circles_is_left() -> None:
     assert len(agent.asked) < 4
 
 
+async def test_an_agent_that_says_a_name_again_is_left_and_told_of() -> None:
+    class Stuck(Agent):
+        async def bulk(self, names: Sequence[Oid], repetitions: int) -> Answered:
+            del repetitions
+            self._heard(1)
+            return Answered(1, 0, 0, tuple(VarBind((*name[:5], 1), ber.INTEGER, 1) for name in names))
+
+    haul = await hauled(Stuck({}), plan())
+
+    assert haul.rows[ENTRY] == {(1,): {(1,): 1, (2,): 1}}
+    assert haul.errors == [
+        f"1.3.9.1.{column}.1 comes again in a walk: the rest of 1.3.9.1.{column} is not read" for column in (1, 2)
+    ]
+
+
 async def test_an_agent_that_answers_nothing_at_all_is_left() -> None:
     class Mute(Agent):
         async def bulk(self, names: Sequence[Oid], repetitions: int) -> Answered:
@@ -193,9 +208,50 @@ async def test_an_agent_that_answers_nothing_at_all_is_left() -> None:
             return Answered(1, 0, 0, ())
 
     agent = Mute({})
-    await hauled(agent, plan())
+    haul = await hauled(agent, plan())
 
     assert agent.asked == [1]
+    assert haul.errors == ["the appliance answers a walk with nothing: the rest of 1.3.9.1.1 is not read"]
+
+
+class Damaging(Agent):
+    """Some of its values, and the names of some, can't be decoded."""
+
+    def _damaged(self, answer: Answered) -> Answered:
+        odd = ber.Undecodable("IpAddress of 0 octets")
+        return answer._replace(
+            varbinds=tuple(
+                VarBind(() if one.value == 201 else one.name, one.tag, odd if one.value in {2, 102, 201} else one.value)
+                for one in answer.varbinds
+            )
+        )
+
+    async def get(self, names: Sequence[Oid]) -> Answered:
+        return self._damaged(await super().get(names))
+
+    async def bulk(self, names: Sequence[Oid], repetitions: int) -> Answered:
+        return self._damaged(await super().bulk(names, repetitions))
+
+
+async def test_what_cannot_be_decoded_costs_nothing_else_and_is_told() -> None:
+    haul = await hauled(Damaging(numbers(3) | table(3)), Plan(tuple(numbers(3)), plan().tables))
+
+    odd = ber.Undecodable("IpAddress of 0 octets")
+    assert haul.values == {(1, 3, 1): 1, (1, 3, 2): odd, (1, 3, 3): 3}
+    assert haul.rows[ENTRY] == {(1,): {(1,): 101}, (2,): {(1,): odd}, (3,): {(1,): 103}}
+    assert haul.errors == [
+        f"{what} cannot be decoded: the appliance sent IpAddress of 0 octets"
+        for what in ("1.3.2", "a name", "1.3.9.1.1.2", "a name")
+    ]
+
+
+async def test_not_every_value_that_cannot_be_decoded_is_told() -> None:
+    haul = Haul()
+    for number in range(100):
+        haul.look_at(VarBind((1, 3, number), ber.IP_ADDRESS, ber.Undecodable("IpAddress of 0 octets")))
+
+    assert haul.oddities == 100
+    assert len(haul.errors) == 10
 
 
 async def test_silence_is_told_once_and_what_was_answered_is_kept() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from hsm_agent.collect.snmp.parse import Fetched, Known, Parsed, parse
 from hsm_agent.collect.snmp.profile import Profile, profile
+from hsm_agent.wire.ber import Undecodable
 
 if TYPE_CHECKING:
     from hsm_agent.collect.snmp.values import Raw
@@ -150,12 +151,65 @@ SHARE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("used", "whole", "cache", "percent"), [(60, 100, 10, 50.0), (60, 0, 10, None), (60, 100, b"x", None)]
+    ("used", "whole", "cache", "said"),
+    [
+        (60, 100, 10, 50.0),
+        (60, 0, 10, "the size is 0"),
+        (60, -5, 10, "'all' is -5, which is no size"),
+        (6, 100, 10, "'used' less cache is -4, which is no size"),
+        (160, 100, 10, "the values contradict each other: 150 of 100 in use"),
+        (60, 100, b"x", "'cache': the appliance says 'x', which is not a number that is known here"),
+        (60, 100, Undecodable("INTEGER of 9 octets"), "'cache': the appliance sent what cannot be decoded: INTEGER"),
+        (60, 100, None, "the appliance does not report 'cache' of it"),
+        (60, None, 10, "the appliance does not report 'all' of it"),
+        (None, 100, 10, "the appliance does not report 'used' of it"),
+        (None, None, 10, None),
+    ],
 )
-def test_a_share_needs_all_its_parts_and_a_whole(used: Raw, whole: Raw, cache: Raw, percent: float | None) -> None:
-    found = parsed(SHARE, Fetched(values={(1, 3, 1): used, (1, 3, 2): whole, (1, 3, 3): cache}, rows={}))
+def test_a_share_is_a_percentage_or_says_why_there_is_none(
+    used: Raw | None, whole: Raw | None, cache: Raw | None, said: float | str | None
+) -> None:
+    given = {(1, 3, 1): used, (1, 3, 2): whole, (1, 3, 3): cache}
+    found = parsed(SHARE, Fetched(values={oid: raw for oid, raw in given.items() if raw is not None}, rows={}))
 
-    assert [each.value for each in found.readings] == ([] if percent is None else [percent])
+    found_said = shown(found).get(("", "host_memory_used_percent"))
+    assert str(found_said).startswith(str(said))
+
+
+def test_a_share_without_an_answer_to_one_of_its_parts_says_so() -> None:
+    fetched = Fetched(values={(1, 3, 1): 60, (1, 3, 2): 100}, rows={}, failed={(1, 3, 3): "no answer within 5 s"})
+
+    assert shown(parsed(SHARE, fetched)) == {("", "host_memory_used_percent"): "no answer within 5 s"}
+
+
+def test_a_share_in_a_table_that_was_not_read_to_its_end_says_so() -> None:
+    fields = {"tables": [{**SHARE, "oid": "1.3.9"}]}
+    fetched = Fetched(values={}, rows={(1, 3, 9): {(7,): {(1, 3, 1): 60}}}, failed={(1, 3, 9): "no answer within 5 s"})
+
+    assert shown(parsed(fields, fetched)) == {("7", "host_memory_used_percent"): "no answer within 5 s"}
+
+
+@pytest.mark.parametrize(
+    ("size", "used", "said"),
+    [
+        pytest.param(-(2**31), -(2**31), 100.0, id="a size of 2^31"),
+        pytest.param(-1, 2**31 - 1, 50.0, id="a size of nearly 2^32"),
+        pytest.param(-1, -(2**30), 75.0, id="both negative"),
+        pytest.param(100, -1, "the values contradict each other: 4294967295 of 100 in use", id="no size at all"),
+    ],
+)
+def test_a_negative_size_is_a_number_of_32_bits_without_sign(size: int, used: int, said: float | str) -> None:
+    fields: dict[str, Any] = {
+        "values": [
+            {"oid": "1.3.1", "name": "size", "read": "unsigned"},
+            {"oid": "1.3.2", "name": "used", "read": "unsigned"},
+        ],
+        "shares": [{"metric": "host_disk_used_percent", "part": "used", "whole": "size"}],
+    }
+    found = shown(parsed(fields, Fetched(values={(1, 3, 1): size, (1, 3, 2): used}, rows={})))
+
+    value = found["", "host_disk_used_percent"]
+    assert value == said if isinstance(said, str) else value == pytest.approx(said)
 
 
 def test_a_share_of_growth_begins_anew_with_its_counters_and_waits_for_news() -> None:

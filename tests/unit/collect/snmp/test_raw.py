@@ -7,6 +7,7 @@ import json
 from hsm_agent.collect.snmp.parse import Fetched, Known, parse
 from hsm_agent.collect.snmp.profile import profile
 from hsm_agent.collect.snmp.raw import masked, replayed
+from hsm_agent.wire.ber import Undecodable
 
 ENTRY = (1, 3, 6, 1, 4, 1, 3159, 1, 2, 1)
 FETCHED = Fetched(
@@ -42,3 +43,12 @@ def test_a_recording_can_be_replayed() -> None:
     shown = {(each.resource, each.metric): each.value for each in found.readings}
     assert shown["xxx:9", "hsm_operational"] == 1
     assert shown["", "hsm_load_percent"] == 12
+
+
+def test_what_could_not_be_decoded_is_recorded_without_its_octets() -> None:
+    fetched = Fetched(values={(1, 3): Undecodable("IpAddress of 8 octets: 0102030405060708")}, rows={})
+
+    recorded = masked(fetched)
+
+    assert recorded["values"] == {"1.3": {"undecodable": "IpAddress of 8 octets"}}
+    assert masked(replayed(recorded)) == recorded

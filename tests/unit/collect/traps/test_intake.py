@@ -2,58 +2,25 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
-
 import pytest
 
-from hsm_agent.collect.traps.alarms import Happening
-from hsm_agent.collect.traps.intake import MOST_SENDERS, MOST_WAITING, Intake, permitted
-from hsm_agent.collect.traps.maps import Change, Level, Maps
-from hsm_agent.collect.traps.vendors import LUNA
+from hsm_agent.collect.traps.alarms import Happening, Sent
+from hsm_agent.collect.traps.heard import MOST_INFORMS_EACH
+from hsm_agent.collect.traps.intake import MOST_SENDERS, permitted
+from hsm_agent.collect.traps.maps import Change, Level
+from hsm_agent.collect.traps.waiting import MOST_WAITING_EACH
+from hsm_agent.wire import ber
 from hsm_agent.wire.snmp import PduType
-from hsm_agent.wire.snmp_trap import Drop
-from hsm_agent.wire.snmp_trap_receiver import SendingUser, TrapReceiver
-from tests.fakes.snmp_messages import AUTH_USER, NOW, V3, engine, pdu
-from tests.fakes.traps import COMMUNITY, SENDER_ENGINE, notification_pdu, v2c, v3_trap
+from hsm_agent.wire.snmp_trap import MAX_OCTETS, Drop
+from tests.fakes.snmp_messages import AUTH_USER, ENGINE_ID, V3, pdu
+from tests.fakes.trap_desk import NETWORKS, WALL, Desk
+from tests.fakes.traps import ASSERTED, FAN, REFERENCE, SENDER_ENGINE, notification_pdu, text, v2c, v3_trap
+from tests.fakes.traps import LUNA as LUNA_TRAPS
 
-WALL = 1_700_000_000.0
 NOTE = "ipmievd[812] in messages of luna-a:172.20.11.40, 2014 Apr 3 15:47:30"
 INFORM = v2c(notification_pdu(kind=PduType.INFORM))
 UNKNOWN = (1, 3, 6, 1, 4, 1, 32473, 9)
-NETWORKS = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
-
-
-class Desk:
-    """An intake with a clock to turn, and how often it woke somebody."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-        self.woken = 0
-        self.sent: list[bytes] = []
-        self.intake = Intake(
-            "traps",
-            receiver=TrapReceiver(
-                engine=engine(), communities=(COMMUNITY,), users=(SendingUser(AUTH_USER, (SENDER_ENGINE,)),)
-            ),
-            maps=Maps(LUNA),
-            networks=NETWORKS,
-            wake=self.wake,
-            monotonic=lambda: self.now,
-            wall=lambda: WALL,
-        )
-
-    def wake(self) -> None:
-        self.woken += 1
-
-    def handle(self, message: bytes, address: str = "192.0.2.1") -> bytes | None:
-        """What is answered at once."""
-        before = len(self.sent)
-        self.intake.handle(message, address, self.sent.append)
-        return self.sent[-1] if len(self.sent) > before else None
-
-    @property
-    def dropped(self) -> dict[str, int]:
-        return {drop.value: count for drop, count in self.intake.dropped.items() if count}
+THERE = AUTH_USER.localize(SENDER_ENGINE)
 
 
 def test_a_trap_waits_with_its_sender_and_its_time() -> None:
@@ -61,7 +28,9 @@ def test_a_trap_waits_with_its_sender_and_its_time() -> None:
 
     assert desk.handle(v2c()) is None
     change = Change(alarm="fan", component="", level=Level.WARNING, note=NOTE)
-    assert list(desk.intake.waiting) == [(Happening(address="192.0.2.1", change=change, time=WALL), None)]
+    (notice,) = desk.intake.waiting
+    assert notice.happenings == (Happening(address="192.0.2.1", change=change, time=WALL),)
+    assert notice.acknowledge is None
     assert (desk.woken, desk.intake.received, desk.dropped) == (1, 1, {})
 
 
@@ -69,9 +38,7 @@ def test_an_inform_is_acknowledged_by_whoever_fetches_it() -> None:
     desk = Desk()
 
     assert desk.handle(INFORM) is None
-    ((_, acknowledge),) = desk.intake.waiting
-    assert acknowledge is not None
-    acknowledge()
+    desk.store()
 
     assert len(desk.sent) == 1
     assert desk.sent[0][-20:] == INFORM[-20:]
@@ -81,12 +48,10 @@ def test_a_repeated_inform_is_no_news_and_acknowledged_once_the_first_one_is() -
     desk = Desk()
     desk.handle(INFORM)
     assert desk.handle(INFORM) is None
-    ((_, acknowledge),) = desk.intake.waiting
-    assert acknowledge is not None
-    acknowledge()
+    desk.store()
 
     assert desk.handle(INFORM) == desk.sent[0]
-    assert len(desk.intake.waiting) == 1
+    assert len(desk.intake.waiting) == 0
     assert desk.intake.received == 3
 
 
@@ -105,9 +70,45 @@ def test_what_is_remembered_of_informs_is_bounded() -> None:
     desk = Desk()
     for number in range(1500):
         desk.handle(v2c(notification_pdu(kind=PduType.INFORM, request_id=number)))
-        desk.intake.waiting.clear()
+        desk.store()
 
-    assert len(desk.intake._informs) == 1000
+    assert len(desk.intake.heard.kept(WALL, ()).informs) == MOST_INFORMS_EACH
+
+
+def test_an_inform_whose_words_were_not_taken_is_news_when_it_is_repeated() -> None:
+    desk = Desk()
+    desk.handle(INFORM)
+    desk.intake.waiting.leave("192.0.2.1").refuse()
+
+    assert desk.handle(INFORM) is None
+    assert len(desk.intake.waiting) == 1
+
+
+def test_a_copy_of_a_v3_trap_is_no_news_whatever_address_it_comes_from() -> None:
+    desk = Desk()
+    trap = v3_trap(keys=THERE).encode()
+    desk.handle(trap)
+    desk.store()
+    desk.handle(trap)
+    desk.handle(trap, "192.0.2.2")
+    desk.handle(v3_trap(keys=THERE, message_id=9).encode())
+
+    assert desk.dropped == {"repeated": 2}
+    assert len(desk.intake.waiting) == 1
+    (notice,) = desk.intake.waiting
+    assert notice.happenings[0].sent == Sent(SENDER_ENGINE.hex(), 3, 1000)
+    assert notice.happenings[0].authentic
+
+
+def test_a_copy_of_a_v3_inform_from_another_address_is_no_news() -> None:
+    desk = Desk()
+    inform = V3(keys=AUTH_USER.localize(ENGINE_ID), inner=notification_pdu(kind=PduType.INFORM)).encode()
+    desk.handle(inform)
+    desk.store()
+
+    assert desk.handle(inform) is not None, "its sender may have missed the acknowledgement"
+    assert desk.handle(inform, "192.0.2.2") is None
+    assert desk.dropped == {"repeated": 1}
 
 
 def test_who_may_not_speak_is_not_even_listened_to(caplog: pytest.LogCaptureFixture) -> None:
@@ -146,20 +147,79 @@ def test_a_trap_that_means_nothing_is_acknowledged_counted_and_named(caplog: pyt
     assert "192.0.2.1: trap 1.3.6.1.4.1.32473.9 means nothing here: name it in maps" in caplog.text
 
 
-def test_a_flood_is_bounded_and_its_informs_are_not_acknowledged() -> None:
+def test_a_flood_of_one_sender_is_bounded_and_its_informs_are_not_acknowledged() -> None:
     desk = Desk()
-    for _ in range(MOST_WAITING):
+    for _ in range(MOST_WAITING_EACH):
         desk.handle(v2c())
 
     desk.handle(INFORM)
     desk.handle(v2c())
     assert desk.sent == []
-    assert len(desk.intake.waiting) == MOST_WAITING
-    desk.intake.waiting.clear()
+    assert len(desk.intake.waiting) == MOST_WAITING_EACH
+    desk.handle(v2c(), "192.0.2.2")
+    assert len(desk.intake.waiting) == MOST_WAITING_EACH + 1, "another sender has its own queue"
+    desk.store()
     desk.handle(INFORM)
     assert len(desk.intake.waiting) == 1, "what was dropped is news when it is repeated"
     assert desk.dropped == {"queue-full": 2}
-    assert desk.intake.received == MOST_WAITING + 3
+    assert desk.intake.received == MOST_WAITING_EACH + 4
+
+
+def test_damage_is_counted_by_device_and_by_who_can_have_sent_it() -> None:
+    desk = Desk()
+    desk.handle(b"garbage")
+    desk.handle(v2c(b"\xa7\x00"))
+    desk.handle(b"garbage", "192.0.2.77")
+    desk.handle(v2c(notification_pdu(FAN, text(FAN, "x" * MAX_OCTETS))), "192.0.2.78")
+    desk.handle(b"garbage", "198.51.100.7")
+
+    assert desk.intake.malformed == {
+        ("luna-a", False): 1,
+        ("luna-a", True): 1,
+        ("other", False): 2,
+        ("other", True): 0,
+    }
+    shown = [r for r in desk.intake.readings("traps", WALL) if r.metric == "traps_malformed_total"]
+    assert [(r.value, r.labels) for r in shown] == [
+        (1, (("authentic", "yes"), ("sender", "luna-a"))),
+        (1, (("authentic", "no"), ("sender", "luna-a"))),
+        (0, (("authentic", "yes"), ("sender", "other"))),
+        (2, (("authentic", "no"), ("sender", "other"))),
+    ]
+
+
+def test_a_trap_with_a_damaged_value_is_judged_by_the_others_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk()
+    broken = ber.encode_varbind((*LUNA_TRAPS, 99), b"\x02\x09" + bytes(range(1, 10)))
+    desk.handle(v2c(notification_pdu(FAN, broken, text(REFERENCE, ASSERTED))))
+    desk.handle(v2c(notification_pdu(UNKNOWN, broken)))
+
+    (notice,) = desk.intake.waiting
+    assert notice.happenings[0].change.note == NOTE
+    assert (desk.intake.received, desk.intake.unmapped, desk.dropped) == (2, 0, {})
+    assert desk.intake.malformed["luna-a", True] == 2
+    assert f"a value of trap {'.'.join(map(str, FAN))} cannot be decoded: INTEGER of 9 octets" in caplog.text
+
+
+def test_what_the_kernel_dropped_is_counted_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk()
+    for counts in ([0, 0], [3, 0], [3, 4], [0], [2]):
+        desk.intake.note_unread(counts)
+
+    assert desk.dropped == {"socket-full": 9}
+    assert [record.getMessage() for record in caplog.records] == [
+        "source traps: any address: 3 datagrams came faster than they could be read"
+    ]
+
+
+def test_forged_senders_do_not_silence_the_log_about_a_device(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk()
+    for number in range(5000):
+        desk.handle(b"garbage", f"2001:db8::{number:x}")
+
+    desk.handle(v2c(community=b"public"))
+
+    assert "192.0.2.1: a datagram was dropped: auth-community" in caplog.text
 
 
 def test_a_sender_is_spoken_of_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:

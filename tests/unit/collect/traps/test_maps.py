@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hsm_agent.collect.patterns import compile_pattern
-from hsm_agent.collect.traps.maps import MAX_NOTE_OCTETS, Change, Entry, Level, Maps, Said, clean, cut, shown
+from hsm_agent.collect.traps.maps import MAX_NOTE_OCTETS, Change, Entry, Level, Maps, Said, clean, cut, damage, shown
 from hsm_agent.wire import ber
 from hsm_agent.wire.snmp import Version
 from hsm_agent.wire.snmp_trap import Trap
@@ -90,7 +90,9 @@ def test_a_text_may_say_that_it_is_over_and_what_says_nothing_of_an_end_has_to_b
     ("value", "expected"),
     [
         pytest.param(b"Fan 1A\r\n\x1b[2J  low", "Fan 1A [2J low", id="controls"),
-        pytest.param("L\u00fcfter \u202eab\u200b".encode(), "Lüfter ab", id="directions and what has no width"),
+        pytest.param(
+            "L\u00fcfter \u202eab\u200b".encode(), "Lüfter \ufffdab\ufffd", id="directions and what has no width"
+        ),
         pytest.param(b"\xff\xfe", "��", id="no UTF-8"),
         pytest.param(-7, "-7", id="a number"),
         pytest.param((1, 3, 6), "1.3.6", id="an OID"),
@@ -114,3 +116,48 @@ def test_a_note_is_cut_whatever_a_sender_writes() -> None:
 
     assert len(change.note.encode()) <= MAX_NOTE_OCTETS
     assert len(change.component.encode()) <= 64
+
+
+BROKEN = ber.Undecodable("INTEGER of 9 octets: 010203040506070809")
+
+
+def damaged(*varbinds: ber.VarBind) -> Trap:
+    return Trap(TRAP, TRAP, varbinds, Version.V2C, False)
+
+
+def test_a_damaged_value_leaves_the_others_as_they_are() -> None:
+    entry = Entry(trap=TRAP, alarm="psu", level=Level.WARNING, component=((*OWN, 1),), note=(*OWN, 3))
+    one = damaged(
+        ber.VarBind((*OWN, 2), ber.INTEGER, BROKEN),
+        ber.VarBind((*OWN, 1), ber.INTEGER, 7),
+        ber.VarBind((*OWN, 3), ber.OCTET_STRING, b"failed"),
+    )
+
+    assert Maps([entry]).read(one) == (Change(alarm="psu", component="7", level=Level.WARNING, note="failed"),)
+    assert damage(one) == BROKEN.reason
+    assert damage(trap(TRAP)) == ""
+
+
+def test_a_clear_that_does_not_surely_name_what_it_ends_ends_nothing() -> None:
+    entry = Entry(trap=TRAP, alarm="psu", level=Level.CLEARED, component=((*OWN, 1), (*OWN, 2)))
+    device = ber.VarBind((*OWN, 1), ber.INTEGER, 7)
+
+    assert Maps([entry]).read(damaged(device, ber.VarBind((*OWN, 2), ber.INTEGER, BROKEN))) == ()
+    assert Maps([entry]).read(damaged(device, ber.VarBind((), ber.INTEGER, BROKEN))) == ()
+    assert Maps([entry]).read(damaged(device)) == (Change(alarm="psu", component="7", level=Level.CLEARED, note=""),)
+
+
+def test_a_raise_of_something_that_was_not_understood_is_told_and_ends_by_time() -> None:
+    entry = Entry(trap=TRAP, alarm="psu", level=Level.CRITICAL, component=((*OWN, 1),))
+
+    (change,) = Maps([entry]).read(damaged(ber.VarBind((*OWN, 1), ber.INTEGER, BROKEN)))
+
+    assert change == Change(alarm="psu", component="", level=Level.CRITICAL, note="", ends=True)
+
+
+def test_a_pattern_is_found_in_no_damaged_text() -> None:
+    entry = Entry(
+        trap=TRAP, alarm="psu", level=Level.WARNING, note=(*OWN, 3), pattern=compile_pattern("decoded|octets")
+    )
+
+    assert Maps([entry]).read(damaged(ber.VarBind((*OWN, 3), ber.OCTET_STRING, BROKEN))) == ()

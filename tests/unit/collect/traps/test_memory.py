@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.traps.alarms import Key, Standing
+from hsm_agent.collect.traps.alarms import Key, Sent, Standing
+from hsm_agent.collect.traps.heard import InformKey, Kept, MessageKey
 from hsm_agent.collect.traps.maps import Level
-from hsm_agent.collect.traps.memory import MemoryUnreadableError, TrapMemory, revived, stored
+from hsm_agent.collect.traps.memory import MemoryUnreadableError, Remembered, TrapMemory, revived, stored
 from hsm_agent.wire.snmp_clock import RemoteClock
 
 if TYPE_CHECKING:
@@ -20,14 +21,21 @@ if TYPE_CHECKING:
 KNOWN = {
     Key("192.0.2.1", "", "fan"): Standing(level=Level.WARNING, note="Lüfter", last=1_700_000_000.5),
     Key("192.0.2.1", "PSU 1", "psu"): Standing(level=Level.CLEARED, note="", last=1.0, ends_at=99.25),
+    Key("192.0.2.2", "", "fan"): Standing(
+        level=Level.CRITICAL, note="v3", last=2.0, authentic=True, sent=Sent("80aa", 3, 1000)
+    ),
 }
 CLOCKS = {b"\x80engine": (3, 1000, 1_700_000_000.0)}
+HEARD = Kept(
+    (MessageKey(b"\x80engine", 3, 990, b"\x01digest"),), ((InformKey("192.0.2.1", -7, b"content"), 1_700_000_000.5),)
+)
+ALL = Remembered(KNOWN, CLOCKS, HEARD, (Key("192.0.2.9", "2", "fan"),))
 
 
 async def test_what_is_kept_is_known_to_the_next_process(tmp_path: Path) -> None:
-    await TrapMemory(tmp_path).keep(KNOWN, CLOCKS)
+    await TrapMemory(tmp_path).keep(ALL)
 
-    assert await TrapMemory(tmp_path).load() == (KNOWN, CLOCKS)
+    assert await TrapMemory(tmp_path).load() == ALL
     (path,) = tmp_path.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -36,9 +44,20 @@ async def test_two_that_write_at_once_leave_a_whole_file(tmp_path: Path) -> None
     memory = TrapMemory(tmp_path)
     many = {Key("192.0.2.1", str(n), "fan"): Standing(level=Level.WARNING, note="x" * 90, last=1.0) for n in range(500)}
 
-    await asyncio.gather(*(memory.keep(known, CLOCKS) for known in (many, KNOWN) * 10))
+    both = (Remembered(many, CLOCKS), ALL)
+    await asyncio.gather(*(memory.keep(one) for one in both * 10))
 
-    assert await memory.load() in ((many, CLOCKS), (KNOWN, CLOCKS))
+    assert await memory.load() in both
+
+
+async def test_what_an_older_version_kept_is_understood(tmp_path: Path) -> None:
+    old = {"address": "a", "component": "", "alarm": "fan", "level": 1, "note": "", "last": 1.0, "ends_at": None}
+    (tmp_path / "alarms.json").write_text(json.dumps({"alarms": [old], "engines": {"80": [1, 2, 3.0]}}))
+
+    found = await TrapMemory(tmp_path).load()
+
+    known = {Key("a", "", "fan"): Standing(level=Level.WARNING, note="", last=1.0)}
+    assert found == Remembered(known, {b"\x80": (1, 2, 3.0)})
 
 
 async def test_before_the_first_time_nothing_is_known(tmp_path: Path) -> None:
@@ -47,8 +66,9 @@ async def test_before_the_first_time_nothing_is_known(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b'{"alarms": 5, "engines": {}}', b"\xff\xfe", 9999 * b"[", b'{"alarms": [], "engines": []}'],
-)
+    [b"", b"{", b"[]", b'{"alarms": 5, "engines": {}}', b"\xff\xfe", b"[" * 100000, b'{"alarms": [], "engines": []}',
+     b'{"alarms": [], "engines": {}, "heard": []}', b'{"alarms": [], "engines": {}, "heard": {"informs": [[1]]}}'],
+)  # fmt: skip
 async def test_a_spoilt_file_is_not_taken_for_an_empty_one(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "alarms.json").write_bytes(content)
 
@@ -71,7 +91,7 @@ async def test_a_spoilt_file_is_not_taken_for_an_empty_one(tmp_path: Path, conte
     ],
 )
 async def test_a_damaged_entry_costs_no_other(tmp_path: Path, alarm: object, engine: dict[str, object]) -> None:
-    await TrapMemory(tmp_path).keep(KNOWN, CLOCKS)
+    await TrapMemory(tmp_path).keep(Remembered(KNOWN, CLOCKS))
     stored_text = json.loads((tmp_path / "alarms.json").read_text())
     if alarm is not None:
         whole = {**stored_text["alarms"][0], **alarm} if isinstance(alarm, dict) and "address" not in alarm else alarm
@@ -81,14 +101,14 @@ async def test_a_damaged_entry_costs_no_other(tmp_path: Path, alarm: object, eng
 
     memory = TrapMemory(tmp_path)
 
-    assert await memory.load() == (KNOWN, CLOCKS)
+    assert await memory.load() == Remembered(KNOWN, CLOCKS)
     assert memory.damaged == 1
     assert len(list(tmp_path.glob("alarms.json.damaged-*"))) == 1
 
 
 async def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
-        await TrapMemory(tmp_path / "missing").keep(KNOWN, CLOCKS)
+        await TrapMemory(tmp_path / "missing").keep(ALL)
 
 
 def test_a_clock_goes_on_through_a_restart() -> None:

@@ -1,0 +1,59 @@
+"""Where datagrams come in, without a socket: an intake of the trap listener with a clock to turn."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+from hsm_agent.collect.traps.heard import Place
+from hsm_agent.collect.traps.intake import Intake
+from hsm_agent.collect.traps.maps import Maps
+from hsm_agent.collect.traps.vendors import LUNA
+from hsm_agent.wire.snmp_trap_receiver import SendingUser, TrapReceiver
+from tests.fakes.snmp_messages import AUTH_USER, NOW, engine
+from tests.fakes.traps import COMMUNITY, SENDER_ENGINE
+
+WALL = 1_700_000_000.0
+NETWORKS = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
+
+
+class Desk:
+    """An intake with a clock to turn, and how often it woke somebody."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.woken = 0
+        self.sent: list[bytes] = []
+        self.intake = Intake(
+            "traps",
+            receiver=TrapReceiver(
+                engine=engine(), communities=(COMMUNITY,), users=(SendingUser(AUTH_USER, (SENDER_ENGINE,)),)
+            ),
+            maps=Maps(LUNA),
+            networks=NETWORKS,
+            wake=self.wake,
+            monotonic=lambda: self.now,
+            wall=lambda: WALL,
+            devices={"192.0.2.1": "luna-a"},
+        )
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def handle(self, message: bytes, address: str = "192.0.2.1") -> bytes | None:
+        """What is answered at once."""
+        before = len(self.sent)
+        self.intake.handle(message, address, self.sent.append)
+        return self.sent[-1] if len(self.sent) > before else None
+
+    def store(self) -> None:
+        """Fetch all that waits, put it on disk, and acknowledge it."""
+        heard = self.intake.heard
+        for notice in [self.intake.waiting.leave(one.sender) for one in list(self.intake.waiting)]:
+            notice.note(WALL, Place.TAKEN)
+            heard.store(heard.kept(WALL, ()))
+            if notice.acknowledge is not None:
+                notice.acknowledge()
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        return {drop.value: count for drop, count in self.intake.dropped.items() if count}
