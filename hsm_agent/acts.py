@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from hsm_agent.collect.base import AlarmHolder
 from hsm_agent.control import ANSWER_SECONDS, ControlError, Verb
 from hsm_agent.evaluate.rules import PRESENCE
-from hsm_agent.evaluate.silences import Silence
+from hsm_agent.evaluate.silences import Silence, matching_nothing
+from hsm_agent.evaluate.texts import counted
 from hsm_agent.globs import checked_glob
-from hsm_agent.model import EventKind, number_text
+from hsm_agent.model import AGENT_SOURCE, EventKind, number_text
 from hsm_agent.pipeline import new_id
 from hsm_agent.plain import one_line
 from hsm_agent.serve.selection import near, select
@@ -187,7 +188,14 @@ class Acts:
         )
         await self._agent.pipeline.silence(wanted)
         log.info("silence %s (%s) by uid %d: %s", wanted.silence_id, wanted.scope, uid, wanted.reason)
-        return {"id": wanted.silence_id, "until": wanted.until}
+        warnings = matching_nothing(wanted, self._places(), [rule.name for rule in self._agent.pipeline.rules.rules])
+        return {"id": wanted.silence_id, "until": wanted.until, "warnings": warnings}
+
+    def _places(self) -> set[tuple[str, str]]:
+        """Sources and resources that are configured, read or alarmed."""
+        configured = {(source.name, "") for source in self._agent.loaded.config.sources}
+        read = {(reading.source, reading.resource) for reading in self._agent.store.readings()}
+        return {(AGENT_SOURCE, ""), *configured, *read, *(key[1][:2] for key in self._agent.store.alarms)}
 
     async def end_silence(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
         """End a silence now."""
@@ -203,9 +211,11 @@ class Acts:
         """Tell one sink again what is raised now."""
         (sink,) = self._sinks_named(request.get("sink") or "")
         events = self._agent.raised_events()
+        silenced = sum(alarm.silenced for alarm in self._agent.store.alarms.values())
         await self._agent.pipeline.tell(events, only_sink=sink)
-        await self._told(f"{len(events)} alarms sent again to sink {sink} by uid {uid}")
-        return {"count": len(events)}
+        held = f"; {counted(silenced, 'alarms')} more silenced" if silenced else ""
+        await self._told(f"{counted(len(events), 'alarms')} sent again to sink {sink} by uid {uid}{held}")
+        return {"count": len(events), "silenced": silenced}
 
     def _sinks_named(self, name: object) -> list[str]:
         sinks = list(self._agent.sinks.running)

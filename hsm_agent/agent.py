@@ -13,7 +13,9 @@ from hsm_agent.crew import Crew
 from hsm_agent.deliver.base import Origin, SinkContext
 from hsm_agent.deliver.snmp import SnmpSinkSettings
 from hsm_agent.evaluate.book import Book, active
+from hsm_agent.evaluate.hsms import Hsms
 from hsm_agent.evaluate.rules import Ruleset
+from hsm_agent.evaluate.texts import counted
 from hsm_agent.model import AGENT_SOURCE, Event, EventKind, Severity
 from hsm_agent.parts import Sinks, Sources
 from hsm_agent.pipeline import STALLED_SECONDS, Pipeline, new_id
@@ -94,7 +96,14 @@ class Agent:
         book, unreadable = Book.load(await self.spool.states())
         self._unreadable = tuple(unreadable)
         rules = Ruleset(config.effective_rules(), self.store.labels)
-        self.pipeline = Pipeline(book=book, rules=rules, store=self.store, spool=self.spool, refresh=self._show_changes)
+        self.pipeline = Pipeline(
+            book=book,
+            rules=rules,
+            store=self.store,
+            spool=self.spool,
+            refresh=self._show_changes,
+            hsms=Hsms(config.hsms),
+        )
         self.sources = Sources(self.crew, self.pipeline, state_directory=state, on_poll=self._count_poll)
         self.origin = Origin(
             agent_name=config.agent.name,
@@ -247,7 +256,7 @@ class Agent:
 
     async def withdraw(self, config: Config, rules: Ruleset) -> None:
         """Go on with these rules; alarms of what is not in the configuration clear."""
-        await self.pipeline.withdraw(config.keeper(), rules)
+        await self.pipeline.withdraw(config.keeper(), rules, Hsms(config.hsms))
 
     def _note_stranger(self, address: str) -> None:
         log.warning("snmp: a request from %s failed authentication", address)
@@ -270,7 +279,8 @@ class Agent:
 
     def _make_heartbeat(self) -> Event:
         raised = len(self.store.alarms)
-        return self.event(EventKind.HEARTBEAT, f"{len(self.loaded.config.sources)} sources, {raised} active alarms")
+        sources = counted(len(self.loaded.config.sources), "sources")
+        return self.event(EventKind.HEARTBEAT, f"{sources}, {counted(raised, 'active alarms')}")
 
     def event(self, kind: EventKind, text: str) -> Event:
         """An event of the agent itself, of no alarm."""

@@ -61,7 +61,8 @@ def poll(config: Path | None, form: str, record: Path | None, *, explain: bool) 
     from hsm_agent.verbs.poll import as_json, poll_all
     from hsm_agent.verbs.poll import record as write
 
-    results = asyncio.run(poll_all(load_or_exit(config).config.sources))
+    wanted = load_or_exit(config).config
+    results = asyncio.run(poll_all(wanted.sources, wanted.hsms))
     if record is not None:
         for file in write(results, record):
             click.echo(f"recorded {file}", err=True)

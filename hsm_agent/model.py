@@ -71,7 +71,8 @@ class Reading:
     mean "never" (an audit store that is not filling) is `math.inf`.
     `time` is UTC, in seconds since the epoch. `limit` is a level the source itself declares for this reading
     (a sensor's own maximum, a source's own patience); a rule may refer to it as `own`. `note` is what the source says
-    besides the number, for people to read, fit to be shown; no part of the reading's identity.
+    besides the number, for people to read, fit to be shown; no part of the reading's identity. `hsm` names the HSM that
+    the object is on, where the source knows it.
     """
 
     source: str
@@ -83,6 +84,7 @@ class Reading:
     reason: str = ""
     limit: float | None = None
     note: str = ""
+    hsm: str = ""
 
     @property
     def series(self) -> Series:

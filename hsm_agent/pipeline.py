@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from hsm_agent.evaluate import acts
 from hsm_agent.evaluate.alarms import Context
 from hsm_agent.evaluate.book import Book, active
+from hsm_agent.evaluate.hsms import Hsms, is_of_hsm
 from hsm_agent.evaluate.step import step
 from hsm_agent.model import SourceState
 
@@ -71,12 +72,12 @@ def _portions(readings: Sequence[Reading]) -> Iterable[Sequence[Reading]]:
     yield ordered[start:]
 
 
-def _still_there(source: str, readings: Sequence[Reading]) -> Callable[[Series], bool]:
+def _still_there(source: str, readings: Sequence[Reading], hsms: Hsms) -> Callable[[Series], bool]:
     """Whether a series is among the readings of a complete poll, or could have been left out of it.
 
     A metric that was read under other labels (a token is expected now) is another series: the old one is gone.
     """
-    resources = {reading.resource for reading in readings}
+    resources = {name for reading in readings for name in (reading.resource, hsms.name_of(reading))}
     metrics = {(reading.resource, reading.metric) for reading in readings}
     series = {reading.series for reading in readings}
 
@@ -111,11 +112,13 @@ class Pipeline:
         store: Store,
         spool: Spool,
         refresh: Refresh,
+        hsms: Hsms | None = None,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.book = book
         self.rules = rules
+        self._hsms = hsms or Hsms()
         self._store = store
         self._spool = spool
         self._refresh = refresh
@@ -134,13 +137,29 @@ class Pipeline:
         `gone` are resources that are not read under that name any more.
         """
         self._store.sources[status.name] = status
-        await self.watch(readings)
+        shared = self._hsms.shared(readings)
+        await self.watch(shared.readings)
+        for name in sorted(set(shared.moved.values())):
+            await self._move({place for place, to in shared.moved.items() if to == name}, name)
         for resource in gone:
             await self.drop(status.name, resource, "no longer read under this name")
         if complete and status.name not in self._settled:
             self._settled.add(status.name)
-            keeps = _still_there(status.name, readings)
+            keeps = _still_there(status.name, (*readings, *shared.readings), self._hsms)
             await self._act(lambda context: acts.withdraw(self.book, keeps, context))
+
+    async def _move(self, places: Collection[tuple[str, str]], name: str) -> None:
+        """What told of the HSM under partitions' names until now is told under the HSM's own."""
+
+        def keeps(series: Series) -> bool:
+            return series[:2] not in places or not is_of_hsm(series[2])
+
+        sources = {source for source, _ in places}
+        for series in [each for source in sources for each in self._store.of_source(source) if not keeps(each)]:
+            self._store.forget(series)
+        why = f"told of the whole HSM now, as {name}"
+        await self._act(lambda context: acts.withdraw(self.book, keeps, context, why=why))
+        await self._refresh(sources, alarms=False)
 
     async def watch(self, readings: Sequence[Reading]) -> None:
         """Readings without a poll: the agent's account of itself, ages of sources."""
@@ -205,11 +224,18 @@ class Pipeline:
         self._store.forget_resource(source, resource)
         await self._act(lambda context: acts.withdraw(self.book, keeps, context, why=why))
         await self._refresh({source}, alarms=False)
+        for _, hsm in self._hsms.forget(source, resource):
+            if hsm != resource:
+                await self.drop(source, hsm, f"{why}, and no other partition of it is read")
 
-    async def withdraw(self, keeps: Callable[[Series], bool], rules: Ruleset) -> None:
+    async def withdraw(self, keeps: Callable[[Series], bool], rules: Ruleset, hsms: Hsms | None = None) -> None:
         """Go on with new rules; alarms of what left the configuration clear."""
         self.rules = rules
         self._settled.clear()
+        if hsms is not None and hsms.globs != self._hsms.globs:
+            self._hsms = hsms
+            for series in [reading.series for reading in self._store.readings() if is_of_hsm(reading.metric)]:
+                self._store.forget(series)  # the next polls bring it under its new name
         await self._act(lambda context: acts.withdraw(self.book, keeps, context))
 
     async def tell(self, events: Iterable[Event], *, only_sink: str | None = None) -> None:
@@ -234,7 +260,15 @@ class Pipeline:
             for name, source in self._store.sources.items()
             if source.state in (SourceState.UP, SourceState.DEGRADED)
         }
-        return Context(rules=self.rules, now=self._wall(), new_id=new_id, agent=self._store.agent_name, up=up)
+        return Context(
+            rules=self.rules,
+            now=self._wall(),
+            new_id=new_id,
+            agent=self._store.agent_name,
+            up=up,
+            sharing=self._hsms.sharing(),
+            gone=self._hsms.gone(),
+        )
 
     async def _remember(self, outcome: Outcome) -> None:
         if outcome.events or outcome.writes:

@@ -134,6 +134,10 @@ class SourceSettings(Strict, ABC):
     def about(self) -> Iterator[str]:
         """For `check-config`: what is watched; the first line stands behind the kind, others below it."""
 
+    @abstractmethod
+    def brings(self) -> Mapping[str, str]:
+        """For `check-config`: metrics it may bring beside `source_…`, and on what that depends, in words or empty."""
+
     def trusted_files(self) -> Mapping[str, Path]:
         """Files that the agent runs or loads, by key: refused where somebody who is not trusted could change them."""
         return {}

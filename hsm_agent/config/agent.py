@@ -63,6 +63,7 @@ class AgentAlone(Strict):
 
     agent: AgentSettings = Field(default_factory=AgentSettings)
     sources: Any = None
+    hsms: Any = None
     rules: Any = None
     default_rules: Any = None
     serve: Any = None

@@ -21,12 +21,13 @@ from hsm_agent.evaluate.rules import (
     RateChanges,
     Reaches,
     Rule,
+    Sooner,
 )
 from hsm_agent.model import Severity
 from hsm_agent.settings import Duration, Glob, Interval, Strict, duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 Raised = Literal["warning", "minor", "major", "critical"]
 _DEFAULTS = {rule.name: rule for rule in DEFAULT_RULES}
@@ -99,16 +100,30 @@ class BelowSettings(_AtLeastOne):
         return Below(warning=self.warning, critical=self.critical)
 
 
+class SoonerSettings(_AtLeastOne):
+    """`grows.sooner:`."""
+
+    warning: Interval | None = None
+    critical: Interval | None = None
+    against: Annotated[Duration, Field(ge=86400, le=28 * 86400)] = 7 * 86400.0
+
+    def build(self) -> Sooner:
+        """The condition's own form."""
+        return Sooner(warning=self.warning, critical=self.critical, against=self.against)
+
+
 class GrowsSettings(_AtLeastOne):
     """`grows:`."""
 
     warning: Interval | None = None
     critical: Interval | None = None
     at_least: float = Field(default=0.0, ge=0)
+    sooner: SoonerSettings | None = None
 
     def build(self) -> Grows:
         """The rule's own form."""
-        return Grows(warning=self.warning, critical=self.critical, at_least=self.at_least)
+        sooner = self.sooner.build() if self.sooner is not None else None
+        return Grows(warning=self.warning, critical=self.critical, at_least=self.at_least, sooner=sooner)
 
 
 class RateChangesSettings(Strict):
@@ -243,6 +258,12 @@ class RuleSettings(Strict):
         return replace(default, **changed)
 
 
+def _on_its_own(rule: Rule, touched: Collection[str]) -> Rule:
+    """The rule without its precedence where the configuration says anything of it, or of the one it gives way to."""
+    way = rule.gives_way
+    return replace(rule, gives_way=None) if way and (rule.name in touched or way.rule in touched) else rule
+
+
 def effective_rules(rules: Iterable[RuleSettings], *, default_rules: bool) -> tuple[Rule, ...]:
     """The default rules with their overrides, then the configured ones; the disabled left out.
 
@@ -266,4 +287,4 @@ def effective_rules(rules: Iterable[RuleSettings], *, default_rules: bool) -> tu
         for other in rule.inhibited_by if "inhibited_by" in rule.model_fields_set else ():
             if other not in names:
                 raise ValueError(f"rules.{index}.inhibited_by: there is no rule '{other}'")
-    return tuple(rule for rule in built if rule.enabled)
+    return tuple(_on_its_own(rule, by_name) for rule in built if rule.enabled)

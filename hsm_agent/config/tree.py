@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hsm_agent.collect import AnySource
 from hsm_agent.config.agent import AgentSettings
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from hsm_agent.model import Labels, Series
 
 
+def _place(glob: str) -> str:
+    source, slash, token = glob.partition("/")
+    if not (source and slash and token):
+        raise ValueError(f"not SOURCE/TOKEN: {glob!r} (write luna-a/*)")
+    return glob
+
+
+HsmName = Annotated[str, Field(min_length=1, max_length=64)]
+HsmGlob = Annotated[str, AfterValidator(_place)]
 HTTP_CERTIFICATE = "serve.http"
 """The resource of the HTTP side's own certificate, among the agent's readings of itself."""
 
@@ -39,6 +48,7 @@ class Config(Strict):
 
     agent: AgentSettings = Field(default_factory=AgentSettings)
     sources: tuple[AnySource, ...] = ()
+    hsms: dict[HsmName, Annotated[tuple[HsmGlob, ...], Field(min_length=1)]] = Field(default_factory=dict)
     rules: tuple[RuleSettings, ...] = ()
     default_rules: bool = True
     serve: ServeSettings = Field(default_factory=ServeSettings)
@@ -61,6 +71,10 @@ class Config(Strict):
                     raise ValueError(f"{place}.{index}.name: two things are called {name!r}")
                 if place == "sources" and name == AGENT_SOURCE:
                     raise ValueError(f"{place}.{index}.name: {AGENT_SOURCE!r} is the agent itself; choose another name")
+        twice = [glob for globs in self.hsms.values() for glob in globs]
+        for glob in twice:
+            if twice.count(glob) > 1:
+                raise ValueError(f"hsms: {glob!r} stands twice; a token is on one HSM")
         check_declared(
             (rule.metric or () for rule in self.rules),
             frozenset().union(*(source.declares() for source in self.sources)),

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.evaluate.alarms import Context, close, notice, tell_all
 from hsm_agent.evaluate.book import Book, Draft, Outcome, raised
+from hsm_agent.evaluate.rules import PRESENCE
+from hsm_agent.evaluate.silences import until_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +20,10 @@ def silence(book: Book, wanted: Silence, context: Context) -> Outcome:
     """Begin a silence. It is told, as its end will be."""
     draft = Draft(book)
     draft.silences.put(wanted.silence_id, wanted)
-    draft.events.append(notice(f"Silence begun by uid {wanted.by_uid}: {wanted.scope} ({wanted.reason})", context))
+    lasts = until_text(wanted.until)
+    draft.events.append(
+        notice(f"Silence begun by uid {wanted.by_uid}, {lasts}: {wanted.scope} ({wanted.reason})", context)
+    )
     return draft.outcome()
 
 
@@ -73,16 +78,24 @@ def withdraw(book: Book, keeps: Callable[[Series], bool], context: Context, *, w
 
 def _forget_unneeded(draft: Draft, keeps: Callable[[Series], bool], context: Context) -> None:
     book = draft.book
+    _forget_objects(draft, keeps, context)
     for series in book.tracks:
         if not keeps(series) or not context.rules.plan_of(series).rules:
             draft.tracks.put(series, None)
-    for presence in book.presences:
-        if not keeps((*presence, ())):
-            draft.presences.put(presence, None)
     for series, length in book.windows:
-        if not keeps(series) or length not in context.rules.plan_of(series).windows:
+        if not keeps(series) or length not in dict(context.rules.plan_of(series).windows):
             draft.windows.put((series, length), None)
     for (series, spacing), points in book.points.items():
         plan = context.rules.plan_of(series)
-        if not keeps(series) or spacing not in dict(plan.points):
+        if not keeps(series) or spacing not in {need[0] for need in (*plan.points, *plan.floors)}:
             draft.drop_points((series, spacing), points, plan.phase)
+
+
+def _forget_objects(draft: Draft, keeps: Callable[[Series], bool], context: Context) -> None:
+    book = draft.book
+    for presence in book.presences:
+        if presence[2] != PRESENCE or not keeps((*presence, ())):
+            draft.presences.put(presence, None)
+    for latest in book.latest:
+        if latest[2] not in context.rules.deferred_to or not keeps((*latest, ())):
+            draft.latest.put(latest, None)

@@ -5,7 +5,7 @@ Every transition of an alarm is made here, and nowhere else: raised, changed, cl
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hsm_agent.evaluate.book import raised
@@ -17,7 +17,7 @@ from hsm_agent.metrics import METRICS, THRESHOLD, unit
 from hsm_agent.model import AGENT_SOURCE, Event, EventKind, Reading, Series, Severity, number_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from hsm_agent.evaluate.book import Draft, WatchKey
     from hsm_agent.evaluate.verdicts import Verdict
@@ -29,7 +29,8 @@ CLEARED = Severity.CLEARED
 class Context:
     """What a step is told of the world: the rules in force, the time (UTC seconds), who speaks, who is up.
 
-    `up` names the sources that are up or degraded. `new_id` makes an identifier that nothing else has.
+    `up` names the sources that are up or degraded. `new_id` makes an identifier that nothing else has. `sharing` names
+    the sources that read an HSM, by its name; `gone` are HSMs, by source, all of whose partitions are gone.
     """
 
     rules: Ruleset
@@ -37,6 +38,8 @@ class Context:
     new_id: Callable[[], str]
     agent: str
     up: Collection[str] = ()
+    sharing: Mapping[str, Collection[str]] = field(default_factory=dict)
+    gone: Collection[tuple[str, str]] = ()
 
     def is_up(self, series: Series) -> bool:
         """Whether what the series hangs on can be read; the agent itself and its account of a source always can."""
@@ -70,7 +73,9 @@ def _inhibiting(draft: Draft, touched: dict[WatchKey, Touch]) -> set[tuple[str, 
     return {(rule, series[0]) for rule, series in keys if draft.watch((rule, series)).level is not CLEARED}
 
 
-def _held(draft: Draft, key: WatchKey, rule: Rule, watch: Watch, inhibiting: set[tuple[str, str]]) -> bool:
+def _held(
+    draft: Draft, key: WatchKey, rule: Rule, watch: Watch, context: Context, inhibiting: set[tuple[str, str]]
+) -> bool:
     name, (source, resource, metric, _) = key
     if any((other, source) in inhibiting for other in rule.inhibited_by):
         return True
@@ -79,7 +84,8 @@ def _held(draft: Draft, key: WatchKey, rule: Rule, watch: Watch, inhibiting: set
     # A token that was taken out leaves every rule on it without a value: that it is gone is told once.
     untold = watch.alarm is None or watch.alarm.told is CLEARED
     presence = draft.presences.get((source, resource, PRESENCE))
-    return watch.unknown and untold and metric != PRESENCE and presence is not None and presence.zero
+    gone = (presence is not None and presence.zero) or (source, resource) in context.gone
+    return watch.unknown and untold and metric != PRESENCE and gone
 
 
 def _tell(
@@ -88,11 +94,10 @@ def _tell(
     watch = draft.watch(key)
     alarm = watch.alarm
     if watch.shown is CLEARED:
-        if alarm is not None:
-            close(draft, key, touch, context)
+        close(draft, key, touch, context)
         return
     due = _due(watch, rule, touch, key, context)
-    held = _held(draft, key, rule, watch, inhibiting)
+    held = _held(draft, key, rule, watch, context, inhibiting)
     if touch is None or touch.verdict is None:  # a source that is down raises nothing; a value proves it is not
         held = held or not context.is_up(key[1])
     if due is not None and not held:
@@ -118,8 +123,7 @@ def _due(watch: Watch, rule: Rule, touch: Touch | None, key: WatchKey, context: 
         return EventKind.CHANGED
     if alarm.owed or (touch is not None and touch.verdict is not None and touch.verdict.again):
         return EventKind.RAISED
-    # A time in the future is that of a clock that was set back since.
-    again = rule.repeat_every is not None and not 0 <= context.now - alarm.told_at < rule.repeat_every
+    again = rule.repeat_every is not None and context.now - alarm.told_at >= rule.repeat_every
     return EventKind.RAISED if again and context.is_up(key[1]) else None
 
 

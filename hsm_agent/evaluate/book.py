@@ -14,7 +14,7 @@ from hsm_agent.evaluate import checked, rows
 from hsm_agent.evaluate.rows import CHUNK, series_key
 from hsm_agent.evaluate.trends import Points, Windows, interval
 from hsm_agent.evaluate.watches import RESTING, Alarm, Presence, Track, Watch
-from hsm_agent.model import ActiveAlarm, Event, Series, Severity
+from hsm_agent.model import ActiveAlarm, Event, Reading, Series, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -65,6 +65,9 @@ class Book:
         self.watches: dict[WatchKey, Watch] = {}
         self.tracks: dict[Series, Track] = {}
         self.presences: dict[PresenceKey, Presence] = {}
+        self.latest: dict[PresenceKey, Reading] = {}
+        """Readings that other rules give way to, as this process read them: not written down, so that no old value
+        holds anything back after a restart."""
         self.windows: dict[HistoryKey, Windows] = {}
         self.points: dict[HistoryKey, Points] = {}
         self.silences: dict[str, Silence] = {}
@@ -81,6 +84,7 @@ class Book:
         draft.watches.apply(self.watches)
         draft.tracks.apply(self.tracks)
         draft.presences.apply(self.presences)
+        draft.latest.apply(self.latest)
         draft.windows.apply(self.windows)
         draft.points.apply(self.points)
         draft.silences.apply(self.silences)
@@ -143,6 +147,7 @@ class Draft:
         self.watches = Layer(book.watches)
         self.tracks = Layer(book.tracks)
         self.presences = Layer(book.presences)
+        self.latest = Layer(book.latest)
         self.windows = Layer(book.windows)
         self.points = Layer(book.points)
         self.silences = Layer(book.silences)

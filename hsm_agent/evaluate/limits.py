@@ -36,6 +36,16 @@ def rate_unit(metric: str) -> str:
     return "per second" if metric.endswith("_total") else unit(metric)
 
 
+def _growth_limit(condition: Grows, severity: Severity) -> str:
+    own_length = condition.critical if severity is Severity.CRITICAL else condition.warning
+    sooner = condition.sooner
+    span = either(severity, sooner.warning, sooner.critical) if sooner else None
+    length = own_length if span else either(severity, condition.warning, condition.critical)
+    ways = [f"{WINDOWS} x {duration_text(length)}"] if length else []
+    ways += [f"{duration_text(span)} if unusual"] if span else []
+    return f"{number_text(condition.at_least)} in {' or '.join(ways)}"
+
+
 def limit_of(condition: Condition, severity: Severity, metric: str, limit: float | None) -> tuple[str, str]:
     """Threshold for machines and limit for people; both empty where the condition has none (`changes`, `falls`)."""
     name = unit(metric)
@@ -44,8 +54,7 @@ def limit_of(condition: Condition, severity: Severity, metric: str, limit: float
             level = either(severity, own(condition.warning, limit), own(condition.critical, limit))
             return number_text(level), amount(level, name)
         case Grows():
-            length = either(severity, condition.warning, condition.critical) or 0.0
-            least = f"{number_text(condition.at_least)} in {WINDOWS} x {duration_text(length)}"
+            least = _growth_limit(condition, severity)
             return least, least
         case RateChanges():
             least = f"{number_text(condition.percent)} % and {amount(condition.at_least, rate_unit(metric))}"

@@ -164,14 +164,13 @@ def track_from(text: str) -> Track:
 
 def presence_text(presence: Presence) -> str:
     """A presence as JSON."""
-    return dump(_without_defaults(zero=presence.zero, lost=presence.lost))
+    return dump(_without_defaults(zero=presence.zero))
 
 
 def presence_from(text: str) -> Presence:
     """A presence out of its JSON."""
-    fields = checked.members(checked.parse(text), "zero", "lost")
-    lost = checked.optional(checked.moment, fields.get("lost"))
-    return Presence(zero=checked.flag(fields.get("zero", False)), lost=lost)
+    fields = checked.members(checked.parse(text), "zero", "lost")  # an older version wrote since when it was lost
+    return Presence(zero=checked.flag(fields.get("zero", False)))
 
 
 def windows_text(windows: Windows) -> str:

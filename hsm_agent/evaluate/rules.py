@@ -24,6 +24,8 @@ HOUR = 3600.0
 DAY = 86400.0
 WINDOWS = 6
 """How many equal windows `grows` compares."""
+STEADY_WINDOWS = 12
+"""How many equal windows growth must be steady over to be told sooner."""
 PRESENCE = "token_present"
 """Says of a (source, resource) whether the object that the other readings hang on is there at all."""
 
@@ -62,15 +64,28 @@ class Below:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sooner:
+    """Steady growth over the severity's number of seconds that is unusual for its time of day: see `growth`.
+
+    It is compared with the days of the last `against` seconds.
+    """
+
+    warning: float | None = None
+    critical: float | None = None
+    against: float = 7 * DAY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grows:
     """The minima of six equal windows, each as long as the severity's number of seconds, rise strictly.
 
-    Between the first and the last they rise by `at_least`.
+    Between the first and the last they rise by `at_least`. `sooner` tells of growth that need not be waited for.
     """
 
     warning: float | None = None
     critical: float | None = None
     at_least: float = 0.0
+    sooner: Sooner | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,13 +138,22 @@ Condition = Above | Below | Grows | RateChanges | Reaches | Changes | NotFalling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GivesWay:
+    """On `metric` a rule says nothing of an object while the rule called `rule` judges `to` of the same object."""
+
+    metric: str
+    rule: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One rule. Times are seconds.
 
     `hold` is the configuration's `for`: a level must be reached that long without a break before it is raised;
     escalation waits in the same way, de-escalation does not. `hysteresis` None means 5 for percentages, else 0.
-    `clear_after` clears an alarm of `Changes` or `Falls`. The rule is silent for a (source, resource) that has a
-    value of `unless_metric`. Where `escalate` covers the reading, a warning is critical.
+    `clear_after` clears an alarm of `Changes` or `Falls`. Where `escalate` covers the reading, a warning is critical.
+    `gives_way` is for default rules that nobody has touched; when it holds, `precedence` says.
     """
 
     name: str
@@ -144,7 +168,7 @@ class Rule:
     text: str = ""
     runbook: str = ""
     enabled: bool = True
-    unless_metric: str | None = None
+    gives_way: GivesWay | None = None
     escalate: Match | None = None
 
     def margin(self, metric: str) -> float:
@@ -159,10 +183,12 @@ class Plan:
     """What has to be done for one series: the rules that watch it and the histories they need."""
 
     rules: tuple[Rule, ...]
-    windows: tuple[float, ...] = ()
-    """Lengths of the windows whose minima are kept."""
+    windows: tuple[tuple[float, int], ...] = ()
+    """Lengths of the windows whose minima are kept, and of how many."""
     points: tuple[tuple[float, float], ...] = ()
     """Spacing of the points that are kept, and for how long, both in seconds."""
+    floors: tuple[tuple[float, float, float], ...] = ()
+    """The same of points that are minima, and the length of the windows they are the minima of."""
     phase: float = 0.0
     """0 to 1: where in its interval this series takes its points, so that not all of them do it at once."""
 
@@ -177,12 +203,33 @@ def line_spacing(over: float) -> float:
     return min(HOUR, over / 120)
 
 
-def _windows_of(condition: Condition) -> list[float]:
-    match condition:
-        case Grows(warning=warning, critical=critical):
-            return [length for length in (warning, critical) if length is not None]
-        case _:
-            return []
+def steady_length(span: float) -> float:
+    """Length of the windows that steady growth over `span` seconds is seen in."""
+    return span / STEADY_WINDOWS
+
+
+def floor_spacing(sooner: Sooner) -> float:
+    """Distance of the minima that are kept to know what is usual: four in the shorter span."""
+    return min(span for span in (sooner.warning, sooner.critical) if span is not None) / 4
+
+
+def _windows_of(condition: Condition) -> list[tuple[float, int]]:
+    if not isinstance(condition, Grows):
+        return []
+    sooner = condition.sooner
+    spans = (sooner.warning, sooner.critical) if sooner else ()
+    return [
+        *((length, WINDOWS) for length in (condition.warning, condition.critical) if length is not None),
+        *((steady_length(span), STEADY_WINDOWS) for span in spans if span is not None),
+    ]
+
+
+def _floors_of(condition: Condition) -> list[tuple[float, float, float]]:
+    if not isinstance(condition, Grows) or condition.sooner is None:
+        return []
+    sooner = condition.sooner
+    spans = [span for span in (sooner.warning, sooner.critical) if span is not None]
+    return [(floor_spacing(sooner), sooner.against + max(spans) + 2 * HOUR, steady_length(min(spans)))]
 
 
 def _points_of(condition: Condition) -> list[tuple[float, float]]:
@@ -202,7 +249,7 @@ class Ruleset:
     def __init__(self, rules: Iterable[Rule], labels: Mapping[str, Labels] | None = None) -> None:
         """`labels` are the configured labels by source, the agent's own included."""
         self.rules = tuple(rule for rule in rules if rule.enabled)
-        self.deferred_to = frozenset(rule.unless_metric for rule in self.rules if rule.unless_metric)
+        self.deferred_to = frozenset(rule.gives_way.to for rule in self.rules if rule.gives_way)
         self._labels = dict(labels or {})
         self._named = {rule.name: rule for rule in self.rules}
         self._by_metric: dict[str, tuple[Rule, ...]] = {}
@@ -238,9 +285,13 @@ class Ruleset:
         points: dict[float, float] = {}
         for spacing, keep in (need for rule in rules for need in _points_of(rule.condition)):
             points[spacing] = max(keep, points.get(spacing, 0.0))
+        windows: dict[float, int] = {}
+        for length, count in (need for rule in rules for need in _windows_of(rule.condition)):
+            windows[length] = max(count, windows.get(length, 0))
         return Plan(
             rules=rules,
-            windows=tuple(sorted({length for rule in rules for length in _windows_of(rule.condition)})),
+            windows=tuple(sorted(windows.items())),
             points=tuple(points.items()),
+            floors=tuple({floor[0]: floor for rule in rules for floor in _floors_of(rule.condition)}.values()),
             phase=crc32(repr(series).encode()) / 2**32,
         )

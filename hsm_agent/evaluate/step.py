@@ -7,16 +7,18 @@ go into one step: what inhibits is then known before what it inhibits is told.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from math import isnan
 from typing import TYPE_CHECKING
 
-from hsm_agent.evaluate import trends
+from hsm_agent.evaluate import clocks, trends
 from hsm_agent.evaluate.alarms import Context, Touch, notice, tell_all
 from hsm_agent.evaluate.book import Book, Draft, Outcome, WatchKey
 from hsm_agent.evaluate.levels import settle
+from hsm_agent.evaluate.precedence import gives_way, told_elsewhere
 from hsm_agent.evaluate.rules import PRESENCE, Changes, Falls, Plan, Rule
 from hsm_agent.evaluate.verdicts import UNDECIDED, assess
-from hsm_agent.evaluate.watches import PRESENT, RESTING, UNKNOWN_AFTER, Presence, Track, Watch
+from hsm_agent.evaluate.watches import PRESENT, UNKNOWN_AFTER, Presence, Track, Watch
 from hsm_agent.model import Reading, Series, Severity
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def step(book: Book, readings: Iterable[Reading], context: Context) -> Outcome:
     draft = Draft(book)
     touched: Touched = {}
     readings = tuple(readings)
+    clocks.mend(draft, context)
     for reading in readings:
         _note_presence(draft, reading, context)
     for reading in readings:
@@ -56,22 +59,13 @@ def _has_value(reading: Reading) -> bool:
 
 
 def _note_presence(draft: Draft, reading: Reading, context: Context) -> None:
-    if reading.metric != PRESENCE and reading.metric not in context.rules.deferred_to:
-        return
     key = (reading.source, reading.resource, reading.metric)
-    known = draft.presences.get(key)
+    if reading.metric in context.rules.deferred_to:
+        draft.latest.put(key, reading if _has_value(reading) else None)
+    if reading.metric != PRESENCE:
+        return
     if _has_value(reading):
         draft.presences.put(key, Presence(zero=reading.value == 0))
-    elif known is not None and known.lost is None:
-        draft.presences.put(key, replace(known, lost=context.now))
-
-
-def _gives_way(draft: Draft, rule: Rule, series: Series, context: Context) -> bool:
-    """Whether another metric speaks for the same object; a short failure to read that one does not end it."""
-    if rule.unless_metric is None or rule.unless_metric == series[2]:
-        return False
-    other = draft.presences.get((series[0], series[1], rule.unless_metric))
-    return other is not None and (other.lost is None or context.now - other.lost < UNKNOWN_AFTER)
 
 
 class _Past:
@@ -91,41 +85,71 @@ class _Past:
 def _remember(draft: Draft, reading: Reading, value: float, plan: Plan) -> None:
     series = reading.series
     draft.tracks.put(series, PRESENT)
-    for length in plan.windows:
-        windows = trends.observe(draft.windows.get((series, length)), value, time=reading.time, length=length)
+    for length, count in plan.windows:
+        windows = trends.observe(
+            draft.windows.get((series, length)), value, time=reading.time, length=length, keep=count
+        )
         draft.windows.put((series, length), windows)
     for spacing, keep in plan.points:
-        before = draft.points.get((series, spacing))
-        points = (before or trends.Points()).add(value, time=reading.time, spacing=spacing, keep=keep, phase=plan.phase)
-        if points is not before:
-            draft.put_points((series, spacing), points, plan.phase)
+        _add_point(draft, series, value, reading.time, (spacing, keep, plan.phase))
+    for spacing, keep, length in plan.floors:
+        floors = draft.windows.get((series, length))
+        if floors is not None and floors.lows and floors.lows[-1] is not None:
+            ended = floors.number * length
+            _add_point(draft, series, floors.lows[-1], ended, (spacing, keep, plan.phase))
+
+
+def _add_point(draft: Draft, series: Series, value: float, time: float, kept: tuple[float, float, float]) -> None:
+    spacing, keep, phase = kept
+    before = draft.points.get((series, spacing))
+    points = (before or trends.Points()).add(value, time=time, spacing=spacing, keep=keep, phase=phase)
+    if points is not before:
+        draft.put_points((series, spacing), points, phase)
 
 
 def _take(draft: Draft, reading: Reading, plan: Plan, context: Context, touched: Touched) -> None:
     """A reading with a value: into the histories, then before each of its rules."""
     assert reading.value is not None
     _remember(draft, reading, reading.value, plan)
-    series = reading.series
-    past = _Past(draft, series)
     for rule in plan.rules:
-        key = (rule.name, series)
-        watch = draft.watch(key)
-        if _gives_way(draft, rule, series, context):
-            if watch is not RESTING:
-                draft.put_watch(key, Watch(alarm=watch.alarm))
-                touched[key] = Touch(rule=rule, why=f"{rule.unless_metric} speaks for it now")
-            continue
-        verdict, memory = assess(rule, reading, watch.level, watch.memory, past)
-        judged = verdict.severity
-        if judged is UNDECIDED:
-            level, waiting = watch.level, watch.waiting
+        speaker = None
+        watch = draft.watch((rule.name, reading.series))
+        if watch.level is CLEARED:
+            speaker = gives_way(draft, rule, reading, context, partial(_Past, draft))
+        if speaker is None:
+            _judge(draft, rule, reading, context, touched)
         else:
-            judged = _escalated(rule, judged, reading, context)
-            level, waiting = settle(watch.level, judged, watch.waiting, hold=rule.hold, time=reading.time)
-        now = Watch(level=level, waiting=waiting, memory=memory, alarm=watch.alarm)
-        draft.put_watch(key, now)
-        if level is not CLEARED or now.alarm is not None:
-            touched[key] = Touch(rule=rule, reading=reading, verdict=verdict)
+            _rest(draft, rule, reading.series, Watch(alarm=watch.alarm), f"{speaker.name} speaks for it now", touched)
+
+
+def _judge(draft: Draft, rule: Rule, reading: Reading, context: Context, touched: Touched) -> None:
+    series = reading.series
+    key = (rule.name, series)
+    watch = draft.watch(key)
+    verdict, memory = assess(rule, reading, watch.level, watch.memory, _Past(draft, series))
+    judged = verdict.severity
+    if judged is UNDECIDED:
+        level, waiting = watch.level, watch.waiting
+    else:
+        judged = _escalated(rule, judged, reading, context)
+        level, waiting = settle(watch.level, judged, watch.waiting, hold=rule.hold, time=reading.time)
+    other = told_elsewhere(draft, rule.name, series, level, context) if level is not CLEARED else ""
+    if other:
+        if isinstance(rule.condition, Changes | Falls):  # told of there; from here on it is as it is
+            memory = replace(memory, clock=None, last=memory.before)
+        _rest(draft, rule, series, Watch(memory=memory, alarm=watch.alarm), f"{other} tells of it now", touched)
+        return
+    now = Watch(level=level, waiting=waiting, memory=memory, alarm=watch.alarm)
+    draft.put_watch(key, now)
+    if level is not CLEARED or now.alarm is not None:
+        touched[key] = Touch(rule=rule, reading=reading, verdict=verdict)
+
+
+def _rest(draft: Draft, rule: Rule, series: Series, resting: Watch, why: str, touched: Touched) -> None:
+    """Say nothing of what another one tells of; an alarm of one's own ends."""
+    draft.put_watch((rule.name, series), resting)
+    if resting.alarm is not None:
+        touched[rule.name, series] = Touch(rule=rule, why=why)
 
 
 def _escalated(rule: Rule, judged: Severity, reading: Reading, context: Context) -> Severity:
@@ -175,7 +199,7 @@ def _wait_for_value(draft: Draft, series: Series, track: Track, context: Context
     for rule in context.rules.plan_of(series).rules:
         key = (rule.name, series)
         watch = draft.watch(key)
-        if not watch.unknown and not _gives_way(draft, rule, series, context):
+        if not watch.unknown:
             draft.put_watch(key, Watch(level=watch.level, unknown=True, memory=watch.memory, alarm=watch.alarm))
             touched[key] = Touch(rule=rule, why=track.reason)
 
@@ -189,7 +213,7 @@ def _lapse(draft: Draft, key: WatchKey, context: Context, touched: Touched) -> N
     if not isinstance(rule.condition, Changes | Falls):
         return
     changed = watch.memory.clock
-    if watch.level is CLEARED or changed is None or 0 <= context.now - changed < rule.clear_after:
+    if watch.level is CLEARED or changed is None or context.now - changed < rule.clear_after:
         return
     # What has fallen is measured anew from where it is; a change has neither of both.
     memory = replace(watch.memory, clock=None, last=watch.memory.before)

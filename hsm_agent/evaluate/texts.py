@@ -26,6 +26,8 @@ _FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 _BINARY = ("KiB", "MiB", "GiB", "TiB")
 _STEP = 1024
+_SINGULARS = {"entries": "entry"}
+_COUNTED = frozenset({"sessions", "records", "objects", "entries"})
 
 
 def duration_text(seconds: float) -> str:
@@ -45,6 +47,12 @@ def duration_text(seconds: float) -> str:
     return " ".join(f"{count}{letter}" for count, letter in parts[first : first + 2] if count) or "0s"
 
 
+def counted(count: float, plural: str) -> str:
+    """A number of things: `1 alarm`, `2 alarms`, `1 entry`."""
+    noun = _SINGULARS.get(plural, plural.removesuffix("s")) if count == 1 else plural
+    return f"{number_text(count)} {noun}"
+
+
 def amount(value: float | None, unit: str) -> str:
     """A value with its unit as one says it: `76.9 %`, `1h 30m`, `16.0 MiB`, `2048 sessions`."""
     if value is None:
@@ -57,13 +65,13 @@ def amount(value: float | None, unit: str) -> str:
         case "bytes":
             return _bytes(value)
         case _:
-            text = number_text(value if isinstance(value, int) else round(value, 2))
-            return f"{text} {unit}" if unit else text
+            shown = value if isinstance(value, int) else round(value, 2)
+            return counted(shown, unit) if unit in _COUNTED else f"{number_text(shown)} {unit}".rstrip()
 
 
 def _bytes(value: float) -> str:
     if abs(value) < _STEP:
-        return f"{number_text(value)} bytes"
+        return counted(value, "bytes")
     for name in _BINARY[:-1]:
         value /= _STEP
         if abs(value) < _STEP:

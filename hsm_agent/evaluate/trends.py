@@ -35,8 +35,8 @@ class Windows:
     lows: tuple[float | None, ...] = ()
 
 
-def observe(windows: Windows | None, value: float, *, time: float, length: float) -> Windows:
-    """The windows with one more value."""
+def observe(windows: Windows | None, value: float, *, time: float, length: float, keep: int = WINDOWS) -> Windows:
+    """The windows with one more value; `keep` is how many complete ones there are at most."""
     number = floor(time / length)
     if windows is None:
         return Windows(number=number, low=value)
@@ -45,8 +45,8 @@ def observe(windows: Windows | None, value: float, *, time: float, length: float
         return Windows(number=number, low=value)
     if passed <= 0:
         return windows if value >= windows.low else Windows(number=windows.number, low=value, lows=windows.lows)
-    gap: tuple[float | None, ...] = (None,) * min(passed - 1, WINDOWS)
-    return Windows(number=number, low=value, lows=(*windows.lows, windows.low, *gap)[-WINDOWS:])
+    gap: tuple[float | None, ...] = (None,) * min(passed - 1, keep)
+    return Windows(number=number, low=value, lows=(*windows.lows, windows.low, *gap)[-keep:])
 
 
 def grows(windows: Windows | None, *, at_least: float, raised: bool) -> bool | None:
@@ -57,7 +57,7 @@ def grows(windows: Windows | None, *, at_least: float, raised: bool) -> bool | N
     """
     if windows is None:
         return None
-    lows = [low for low in windows.lows if low is not None]
+    lows = [low for low in windows.lows[-WINDOWS:] if low is not None]
     if len(lows) < WINDOWS:
         return None
     if min(lows[-1], windows.low) <= lows[0]:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from hsm_agent.evaluate import rates, trends
+from hsm_agent.evaluate import growth, rates, trends
 from hsm_agent.evaluate.levels import judge, judge_below
 from hsm_agent.evaluate.limits import own, rate_unit
 from hsm_agent.evaluate.rules import (
@@ -20,8 +20,10 @@ from hsm_agent.evaluate.rules import (
     RateChanges,
     Reaches,
     Rule,
+    floor_spacing,
     line_spacing,
     rate_spacing,
+    steady_length,
 )
 from hsm_agent.evaluate.texts import amount, duration_text
 from hsm_agent.metrics import unit
@@ -46,7 +48,7 @@ class Memory:
     clock: float | None = None
     """`Changes`: when it changed last. `NotFalling`: since when it has not fallen. `Falls`: when it fell last."""
     last: float | None = None
-    """`NotFalling`: the last value. `Falls`: the value from which it fell."""
+    """`NotFalling`: the last value. `Falls`: the value from which it fell. `Grows`: where one told sooner began."""
     before: float | None = None
     """`Falls`: the last value."""
 
@@ -86,7 +88,7 @@ def assess(rule: Rule, reading: Reading, current: Severity, memory: Memory, past
         case Above() | Below() as condition:
             return _level(rule, condition, reading, value, current), memory
         case Grows() as condition:
-            return _growth(condition, reading, value, current, past), memory
+            return _growth(condition, reading, value, current, memory, past)
         case RateChanges() as condition:
             return _rate(condition, reading, value, past), memory
         case Reaches() as condition:
@@ -121,23 +123,70 @@ def _rising(warning: float | None, critical: float | None) -> Iterable[tuple[Sev
         yield CRITICAL, critical
 
 
-def _growth(condition: Grows, reading: Reading, value: float, current: Severity, past: Past) -> Verdict:
+def _growth(
+    condition: Grows, reading: Reading, value: float, current: Severity, memory: Memory, past: Past
+) -> tuple[Verdict, Memory]:
+    name, start = unit(reading.metric), memory.last
+    over = start is not None and _is_over(condition, start, value, past)
+    severity, length, undecided = _six_windows(condition, CLEARED if over else current, reading.time, past)
+    found = _sooner(condition, reading.time, past) if condition.sooner else None
+    if start is not None and not over and current.rank > severity.rank:
+        severity, length = current, 0.0  # told sooner, and neither back where it began nor at rest
+    if found is not None and found[0].rank > severity.rank:
+        severity, length = found[0], 0.0
+    if severity is CLEARED:
+        return Verdict(severity=UNDECIDED if undecided and not over else CLEARED, value=value, unit=name), NOTHING
+    if length:
+        windows = past.windows(length)
+        start = windows.lows[-WINDOWS:][0] if windows and windows.lows else None
+        since, kept = f"in {duration_text(length * WINDOWS)}", NOTHING
+    else:
+        start = found[1].start if start is None and found is not None else start
+        since, kept = f"in {duration_text(found[2])}" if found else "since it began", Memory(last=start)
+    began = None if start is None else round(start, 1)
+    note = f"from {amount(began, name)} to {amount(value, name)} {since}"
+    return Verdict(severity=severity, value=value, unit=name, note=note), kept
+
+
+def _six_windows(condition: Grows, current: Severity, time: float, past: Past) -> tuple[Severity, float, bool]:
+    """What the six windows say, the length of those that say it, and whether they are too few to call it well."""
     severity, length = CLEARED, 0.0
     undecided: bool | None = None
     for level, seconds in _rising(condition.warning, condition.critical):
         reached = current.rank >= level.rank
-        growing = trends.grows(past.windows(seconds), at_least=condition.at_least, raised=reached)
+        windows = past.windows(seconds)
+        growing = trends.grows(windows, at_least=condition.at_least, raised=reached)
+        if growing and not reached and condition.sooner is not None and windows is not None:
+            points = past.points(floor_spacing(condition.sooner))
+            growing = growth.is_beyond(points, windows.lows[-1] or 0.0, before=time - WINDOWS * seconds)
         if growing or (growing is None and reached):  # what cannot be told leaves a level as it was
             severity, length = level, seconds
         if undecided is None:  # the lowest level says whether all is well
             undecided = growing is None
-    name = unit(reading.metric)
-    if severity is CLEARED:
-        return Verdict(severity=UNDECIDED if undecided else CLEARED, value=value, unit=name)
-    windows = past.windows(length)
-    oldest = windows.lows[0] if windows and windows.lows else None
-    note = f"from {amount(oldest, name)} to {amount(value, name)} in {duration_text(length * WINDOWS)}"
-    return Verdict(severity=severity, value=value, unit=name, note=note)
+    return severity, length, bool(undecided)
+
+
+def _sooner(condition: Grows, time: float, past: Past) -> tuple[Severity, growth.Growth, float] | None:
+    """Growth that is steady and unusual: how grave, which, and over how long."""
+    assert condition.sooner is not None
+    points = past.points(floor_spacing(condition.sooner))
+    found = None
+    for level, span in _rising(condition.sooner.warning, condition.sooner.critical):
+        try:
+            grown = growth.steady(past.windows(steady_length(span)), at_least=condition.at_least)
+        except LookupError:
+            continue
+        if grown and growth.is_unusual(grown, points, time=time, span=span, against=condition.sooner.against):
+            found = (level, grown, span)
+    return found
+
+
+def _is_over(condition: Grows, start: float, value: float, past: Past) -> bool:
+    """Whether a growth that was told sooner is back where it began, or has come to rest over the longest windows."""
+    if value <= start:
+        return True
+    longest = max(length for length in (condition.warning, condition.critical) if length is not None)
+    return trends.grows(past.windows(longest), at_least=condition.at_least, raised=True) is False
 
 
 def _rate(condition: RateChanges, reading: Reading, value: float, past: Past) -> Verdict:

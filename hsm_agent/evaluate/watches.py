@@ -62,7 +62,6 @@ PRESENT = Track()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
-    """Of a (source, resource, metric) that other rules look at: whether it is zero, and since when it has no value."""
+    """Of an object's presence as it was read last: whether it is zero."""
 
     zero: bool = False
-    lost: float | None = None

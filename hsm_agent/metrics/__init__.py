@@ -5,16 +5,40 @@ A rule may name only what stands here; `/metrics` and the documentation take the
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
 from hsm_agent.metrics import agent, appliances, checks, command, custom, hsm, tokens, traps
 from hsm_agent.metrics.base import CAPACITY, COMMUNICATION, CORRUPT, STORAGE, THRESHOLD, Metric
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
 __all__ = ["CAPACITY", "COMMUNICATION", "CORRUPT", "METRICS", "STORAGE", "THRESHOLD", "Metric", "unit"]
+
+_WORST: dict[str, Literal["highest", "lowest"]] = {
+    "audit_records": "highest",
+    "audit_used_percent": "highest",
+    "audit_seconds_to_full": "lowest",
+    "audit_export_working": "lowest",
+    "audit_logging_configured": "lowest",
+    "hsm_tampered": "highest",
+    "hsm_operational": "lowest",
+    "hsm_trouble": "highest",
+    "hsm_battery_well": "lowest",
+}
+
+
+def _of_hsm(metrics: Iterable[Metric]) -> Iterator[Metric]:
+    """Those that begin with `hsm_` or `audit_` tell of the HSM as a whole."""
+    for metric in metrics:
+        whole = metric.name.startswith(("hsm_", "audit_"))
+        yield replace(metric, of_hsm=True, worst=_WORST.get(metric.name, "")) if whole else metric
+
 
 _ALL = (
     *tokens.METRICS,
-    *hsm.METRICS,
-    *appliances.METRICS,
-    *command.METRICS,
+    *_of_hsm((*hsm.METRICS, *appliances.METRICS, *command.METRICS)),
     *checks.METRICS,
     *traps.METRICS,
     *agent.METRICS,

@@ -16,10 +16,16 @@ THRESHOLD = "thresholdCrossed"
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric. `unit` is the word shown beside values; empty for counts and states."""
+    """One metric. `unit` is the word shown beside values; empty for counts and states.
+
+    `of_hsm`: it tells of the HSM as a whole, whichever partition it is asked of. `worst` is which of several such
+    readings counts where one must not hide another; empty: the latest.
+    """
 
     name: str
     unit: str
     type: Type
     help: str
     cause: str = THRESHOLD
+    of_hsm: bool = False
+    worst: Literal["highest", "lowest", ""] = ""

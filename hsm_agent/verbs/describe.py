@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hsm_agent.deliver.snmp import SnmpSinkSettings
+from hsm_agent.evaluate.texts import counted
+from hsm_agent.globs import glob_matches
+from hsm_agent.metrics import METRICS, agent
+from hsm_agent.model import AGENT_SOURCE
 from hsm_agent.serve.engine_state import EngineStateError, settled_engine_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from hsm_agent.config.load import Loaded
     from hsm_agent.config.tree import Config
+    from hsm_agent.evaluate.rules import Match, Rule
 
 
 def describe(loaded: Loaded) -> Iterator[str]:
@@ -20,8 +26,10 @@ def describe(loaded: Loaded) -> Iterator[str]:
     yield f"{loaded.path}: valid, SHA-256 {loaded.digest}"
     yield f"agent {config.agent.name}, state in {config.agent.state_directory}"
     yield from _sources(config)
+    yield from _hsms(config)
     rules = config.effective_rules()
-    yield f"{len(rules)} rules: {', '.join(rule.name for rule in rules)}"
+    yield f"{counted(len(rules), 'rules')}: {', '.join(rule.name for rule in rules)}"
+    yield from _rules(config, rules)
     yield from _servers(config)
     yield from _sinks(config)
 
@@ -35,10 +43,65 @@ def _sources(config: Config) -> Iterator[str]:
         yield from (f"  {line}" for line in more)
 
 
+def _hsms(config: Config) -> Iterator[str]:
+    for name, globs in config.hsms.items():
+        unknown = [glob for glob in globs if not any(_is_at(glob, source.name) for source in config.sources)]
+        lost = f" (no source matches {', '.join(unknown)})" if unknown else ""
+        yield f"HSM {name}: {', '.join(globs)}{lost}"
+
+
+def _is_at(glob: str, source: str) -> bool:
+    return glob_matches(source, glob.partition("/")[0])
+
+
+def _rules(config: Config, rules: Iterable[Rule]) -> Iterator[str]:
+    """A line for each rule: what it watches, who brings that, and which rule it gives way to."""
+    brought = _brought(config)
+    labels = {name: dict(given) for name, given in config.labels_by_source().items()}
+    for rule in rules:
+        match = rule.match
+        watched = f"{', '.join(rule.metrics)} of {match.source}/{match.resource}"
+        if match.labels:
+            watched += f" with {', '.join(f'{name}={glob}' for name, glob in match.labels)}"
+        found = {source: told for source, told in _bringing(rule, brought).items() if _meant(match, source, labels)}
+        told = ", ".join(f"{source} ({when})" if when else source for source, when in found.items())
+        line = f"  {rule.name}: {watched}; from {told or 'no source of this configuration'}"
+        if (way := rule.gives_way) is not None:
+            line += f"; on {way.metric} gives way to {way.rule} on {way.to}, where that reads as much or 5 % less"
+        yield line
+
+
+def _brought(config: Config) -> dict[str, dict[str, str]]:
+    """By source and metric: on what it depends whether the source brings it, in words or empty."""
+    own = [metric.name for metric in agent.METRICS]
+    with_tls = any(getattr(sink, "tls", None) for sink in config.deliver)
+    if with_tls or (config.serve.http is not None and config.serve.http.web_config is not None):
+        own += ["certificate_seconds_left", "certificate_info"]
+    of_each = dict.fromkeys((name for name in METRICS if name.startswith("source_")), "")
+    brought = {source.name: {**of_each, **source.brings()} for source in config.sources}
+    return {**brought, AGENT_SOURCE: dict.fromkeys(own, "")}
+
+
+def _bringing(rule: Rule, brought: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """The sources that bring a metric of the rule; one condition is enough where several hold."""
+    return {
+        source: min(whens, key=len)
+        for source, found in brought.items()
+        if (whens := [found[metric] for metric in rule.metrics if metric in found])
+    }
+
+
+def _meant(match: Match, source: str, labels: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether a rule looks at a source; labels that are not configured may be the readings' own."""
+    given = labels.get(source, {})
+    known = tuple((name, glob) for name, glob in match.labels if name in given)
+    return replace(match, resource="*", labels=known).covers(source, "", tuple(given.items()))
+
+
 def _servers(config: Config) -> Iterator[str]:
     if (snmp := config.serve.snmp) is not None:
         users = ", ".join(user.name for user in snmp.users) or "none"
-        yield f"SNMP on {', '.join(snmp.listen)}: v3 users {users}; {len(snmp.communities)} communities"
+        yield f"SNMP on {', '.join(snmp.listen)}: v3 users {users}; communities: {len(snmp.communities)}"
     if (http := config.serve.http) is not None:
         yield f"HTTP on {http.listen}: /metrics /healthz /readyz /api/v1/status"
 

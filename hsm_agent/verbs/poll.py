@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.base import CollectorContext, SourceFailure
+from hsm_agent.evaluate.hsms import Hsms
 from hsm_agent.metrics import unit
 
 if TYPE_CHECKING:
@@ -41,11 +42,17 @@ class Polled:
         return (self.failure,) if self.poll is None else self.poll.errors
 
 
-async def poll_all(sources: Sequence[AnySource]) -> list[Polled]:
-    """Poll every source once, side by side, and leave nothing behind."""
+async def poll_all(sources: Sequence[AnySource], hsms: Mapping[str, Sequence[str]] | None = None) -> list[Polled]:
+    """Poll every source once, side by side, and leave nothing behind. What is of a whole HSM bears its name."""
     with tempfile.TemporaryDirectory(prefix="hsm-agent-poll-") as scratch:
         # A scratch directory: a look from outside must not change what the running agent remembers of its tokens.
-        return list(await asyncio.gather(*(_poll(source, Path(scratch)) for source in sources)))
+        polled = await asyncio.gather(*(_poll(source, Path(scratch)) for source in sources))
+    known = Hsms(hsms)
+    return [replace(each, poll=_shared(each.poll, known)) for each in polled]
+
+
+def _shared(poll: Poll | None, hsms: Hsms) -> Poll | None:
+    return None if poll is None else replace(poll, readings=hsms.shared(poll.readings).readings)
 
 
 async def _poll(source: AnySource, scratch: Path) -> Polled:

@@ -84,6 +84,8 @@ def silence(
         raise click.UsageError("--for and --reason are required")
     answer = ask_agent(config, "silence", source=source, resource=resource, rule=rule, seconds=seconds, reason=reason)
     click.echo(f"{answer['id']} until {show.when(answer['until'])}")
+    for warning in answer["warnings"]:
+        click.echo(f"hsm-agent: warning: {warning}", err=True)
 
 
 @silence.command("list")
@@ -110,7 +112,13 @@ def silence_end(config: Path | None, silence_id: str) -> None:
 @click.option("--sink", required=True, help="The sink to tell.")
 def resend(config: Path | None, sink: str) -> None:
     """Tell one sink again what is raised now."""
-    click.echo(f"{ask_agent(config, 'resend', sink=sink)['count']} alarms sent again to {sink}")
+    from hsm_agent.evaluate.texts import counted
+
+    answer = ask_agent(config, "resend", sink=sink)
+    click.echo(f"{counted(answer['count'], 'alarms')} sent again to {sink}")
+    if answer["silenced"]:
+        verb = "is" if answer["silenced"] == 1 else "are"
+        click.echo(f"{counted(answer['silenced'], 'alarms')} {verb} silenced and not sent: hsm-agent silence list")
 
 
 @click.group()

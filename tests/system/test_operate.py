@@ -187,7 +187,7 @@ async def test_resend_tells_one_sink_again_what_is_raised(agent: AgentProcess, h
     await _received(rsyslog, "ALARM_RAISED")
     code, out, _ = await agent.run("resend", "--sink", "siem", "-c", str(agent.file))
 
-    assert (code, out) == (0, "1 alarms sent again to siem\n")
+    assert (code, out) == (0, "1 alarm sent again to siem\n")
     first, second = await _received(rsyslog, "ALARM_RAISED", 2)
     assert first.data["hsm@32473"]["eventId"] == second.data["hsm@32473"]["eventId"]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hsm_agent.evaluate.book import Book
+from hsm_agent.evaluate.hsms import Hsms
 from hsm_agent.evaluate.rules import Above, Rule, Ruleset
 from hsm_agent.evaluate.silences import Silence
 from hsm_agent.model import Event, EventKind, Guarantee, Reading, SourceState, SourceStatus
@@ -275,3 +277,56 @@ async def test_where_the_disk_takes_nothing_at_all_the_alarm_is_at_least_seen() 
     assert {rule for rule, _ in house.store.alarms} == {"pipeline-stalled"}
     assert house.shown == [({"agent"}, True)]
     task.cancel()
+
+
+async def test_alarms_under_partitions_names_move_to_their_hsm() -> None:
+    house = House()
+    house.pipeline.rules = Ruleset(
+        [Rule(name="fill", metrics=("audit_used_percent",), condition=Above(warning=50))], {}
+    )
+    fill = Reading(source="a", resource="p1", metric="audit_used_percent", value=60.0, time=WALL)
+    await house.pipeline.take(STATUS, [fill, replace(fill, resource="p2")])
+    before = house.events
+    house.disk.commits.clear()
+
+    await house.pipeline.take(STATUS, [replace(fill, resource=name, hsm="66331") for name in ("p1", "p2")])
+
+    after = house.events
+    assert [(event.kind.name, event.resource) for event in before] == [("RAISED", "p1"), ("RAISED", "p2")]
+    assert [(event.kind.name, event.resource) for event in after] == [
+        ("RAISED", "66331"),
+        ("CLEARED", "p1"),
+        ("CLEARED", "p2"),
+    ]
+    assert after[1].text == "Cleared: fill on a/p1: told of the whole HSM now, as 66331"
+    assert [reading.resource for reading in house.store.readings()] == ["66331"]
+
+
+async def test_a_complete_poll_without_readings_of_the_hsm_leaves_its_alarms() -> None:
+    house = House()
+    house.pipeline.rules = Ruleset(
+        [Rule(name="fill", metrics=("audit_used_percent",), condition=Above(warning=50))], {}
+    )
+    fill = Reading(source="a", resource="p1", metric="audit_used_percent", value=60.0, time=WALL, hsm="66331")
+    present = Reading(source="a", resource="p1", metric="token_present", value=1, time=WALL, hsm="66331")
+    await house.pipeline.take(STATUS, [fill])
+
+    await house.pipeline.take(STATUS, [present], complete=True)
+    assert [series[1] for _, series in house.store.alarms] == ["66331"]
+
+    await house.pipeline.drop("a", "p1", "no longer read under this name")
+    assert house.store.alarms == {}
+
+
+async def test_a_new_mapping_forgets_what_stood_under_the_old_names() -> None:
+    house = House()
+    fill = Reading(source="a", resource="p1", metric="audit_used_percent", value=60.0, time=WALL)
+    await house.pipeline.take(
+        STATUS, [fill, Reading(source="a", resource="p1", metric="token_objects", value=1, time=WALL)]
+    )
+
+    await house.pipeline.withdraw(lambda series: True, RULES, Hsms({"vault": ["a/*"]}))
+    assert [reading.metric for reading in house.store.readings()] == ["token_objects"]
+
+    await house.pipeline.take(STATUS, [fill])
+    assert [reading.resource for reading in house.store.readings()] == ["p1", "vault"]

@@ -86,6 +86,10 @@ class CanarySettings(SourceSettings):
         key = " ".join(f"{name} {text}" for name, text in self.key.names.items())
         yield f"LOGS IN to token {self.token} and signs with key {key} by {self.mechanism}"
 
+    def brings(self) -> Mapping[str, str]:
+        """The outcome of an attempt."""
+        return {"canary_ok": "", "canary_seconds": ""}
+
     def trusted_files(self) -> Mapping[str, Path]:
         """The module: it is loaded."""
         return {"module": self.module}

@@ -114,6 +114,10 @@ class CertificateSettings(SourceSettings):
         del context
         return CertificateCollector(self)
 
+    def brings(self) -> Mapping[str, str]:
+        """What is in a certificate, and how long it lasts."""
+        return {"certificate_seconds_left": "", "certificate_info": ""}
+
     def about(self) -> Iterator[str]:
         """What is looked at, a line each."""
         count = len(self.certificates)

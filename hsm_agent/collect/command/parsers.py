@@ -50,6 +50,40 @@ PARSERS: Mapping[str, Callable[[str], Parsed]] = {
 LISTING = frozenset({"lunash-partition-show", "lunash-partition-list", "pkcs11-tool-slots"})
 """Those that list tokens or partitions: one that is not in a complete listing is not there."""
 
+_FILL = ("total_bytes", "used_bytes", "free_bytes", "used_percent")
+_PIN = ("count_low", "final_try", "locked", "state")
+_AUDIT = ("audit_records", "audit_capacity_records", "audit_used_percent", "audit_seconds_to_full")
+
+BRINGS: Mapping[str, Sequence[str]] = {
+    "lunash-hsm-show": (
+        *("token_login_attempts_left", "hsm_transport_mode", "hsm_tampered", "audit_role_initialized"),
+        *(f"hsm_storage_{what}" for what in _FILL),
+        *("sensor_celsius", "sensor_volts", "hsm_battery_well", "hsm_partitions", "hsm_partitions_max"),
+        *("hsm_info", "hsm_firmware_info"),
+    ),
+    "lunash-partition-show": (
+        *("token_present", "token_objects", "token_info", "token_role_locked", "token_zeroized"),
+        *("token_login_attempts_left", *(f"token_storage_{what}" for what in _FILL)),
+    ),
+    "lunash-partition-list": (
+        *("token_present", "token_objects", "token_info"),
+        *(f"token_storage_{what}" for what in _FILL),
+    ),
+    "lunash-audit-show": (
+        *_AUDIT,
+        *("audit_export_working", "audit_logging_configured", "audit_role_initialized", "hsm_clock_offset_seconds"),
+    ),
+    "lunash-sensors": ("sensor_celsius", "sensor_volts", "sensor_fan_rpm", "sensor_well"),
+    "lunash-sysstat": ("hsm_operational", "hsm_trouble", "hsm_status_info"),
+    "lunacm-audit-status": (*_AUDIT, "audit_role_initialized"),
+    "pkcs11-tool-slots": (
+        *("token_present", "token_initialized", "token_info", "slot_info"),
+        *(f"token_{who}pin_{what}" for who in ("", "so_") for what in _PIN),
+    ),
+}
+"""The metrics each may bring; those of `regex` are named by its patterns."""
+
+assert BRINGS.keys() == PARSERS.keys()
 assert {*PARSERS, REGEX} == {*get_args(ParserName)}
 
 

@@ -25,7 +25,7 @@ from hsm_agent.collect.base import (
 )
 from hsm_agent.collect.command.book import PRESENT, Book
 from hsm_agent.collect.command.memory import TokenMemory, digest_of
-from hsm_agent.collect.command.parsers import LISTING, REGEX, ParserName, read
+from hsm_agent.collect.command.parsers import BRINGS, LISTING, REGEX, ParserName, read
 from hsm_agent.collect.command.run import Runner, find, name_of
 from hsm_agent.collect.shell import patterns as shell_patterns
 from hsm_agent.collect.shell.patterns import MOST_PATTERNS
@@ -123,6 +123,12 @@ class CommandSettings(SourceSettings):
         for run in self.runs:
             lost = "" if find(run.command[0], self.environment) else " (no such executable: the source would be down)"
             yield f"{run.parser}: {one_line(' '.join(run.command), _SHOWN_CHARACTERS)}{lost}"
+
+    def brings(self) -> Mapping[str, str]:
+        """What the parsers read, and what the patterns name."""
+        named = (name for run in self.runs for text in run.patterns for name in shell_patterns.compiled(text).names)
+        read = (name for run in self.runs for name in BRINGS.get(run.parser, ()))
+        return dict.fromkeys(sorted({*named, *read} - {shell_patterns.RESOURCE}), "")
 
     def declares(self) -> frozenset[str]:
         """Metrics of the operator's own (`custom_…`) that the patterns name."""

@@ -80,9 +80,13 @@ class DeclaredSettings(SourceSettings):
 
     def about(self) -> Iterator[str]:
         """What is declared, a line each."""
-        yield f"{len(self.dates)} dates"
+        yield f"{len(self.dates)} date{'s' * (len(self.dates) != 1)}"
         for each in self.dates:
             yield f"{each.name}: {each.kind} of {each.date or each.file}"
+
+    def brings(self) -> Mapping[str, str]:
+        """Time left, or age, as the dates are declared."""
+        return dict.fromkeys(sorted({declared_parse.METRICS[each.kind] for each in self.dates}), "")
 
 
 class DeclaredCollector:

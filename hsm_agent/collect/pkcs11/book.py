@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.pkcs11 import naming as pkcs11_naming
+from hsm_agent.collect.pkcs11.hsm_serial import hsm_of
 from hsm_agent.collect.pkcs11.token import Fact
 from hsm_agent.model import Reading
 
@@ -89,6 +90,7 @@ class Book:
 
     def add(self, resource: str, facts: Iterable[Fact], at: float) -> None:
         """Write facts down as readings."""
+        hsm = self._hsm(resource)
         for fact in facts:
             reading = Reading(
                 source=self.watch.source,
@@ -99,8 +101,18 @@ class Book:
                 labels=fact.labels,
                 reason=fact.reason,
                 limit=fact.limit,
+                hsm=hsm,
             )
             self.readings.append(reading)
+
+    def _hsm(self, resource: str) -> str:
+        """The HSM a token is on, as far as its serial number tells; a group's slot is on none in particular."""
+        if not self.raw.luna or self.labels_known(resource, "ha_members_up"):
+            return ""
+        found = (token for token in (*self.tokens.values(), *self.failed.values()) if token.resource == resource)
+        token = next(found, None)
+        identity = token.identity if token is not None else self.known.seen.get(resource)
+        return hsm_of(identity.serial) if identity is not None else ""
 
     def readings_of_tokens(self) -> bool:
         """Whether any token was found or is missed."""

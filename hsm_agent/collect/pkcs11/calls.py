@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.pkcs11.rhythm import Group
+from hsm_agent.metrics import hsm, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -114,3 +115,24 @@ def calls_a_day(
         for name in ("C_OpenSession", *names, "C_CloseSession") if every is not None else ():
             calls[name] = calls.get(name, 0.0) + _DAY / (every or _DAY)
     return calls
+
+
+IF_LUNA = "if the module is a Luna's"
+_STORAGE = tuple(f"token_storage_{what}" for what in ("total_bytes", "used_bytes", "free_bytes", "used_percent"))
+
+
+def brings(settings: Pkcs11Settings) -> dict[str, str]:
+    """Metrics a source may bring, and on what that depends: see SourceSettings.brings."""
+    asked = {
+        "token_alive": settings.liveness_every is not None,
+        "token_objects": settings.objects_every is not None,
+        **dict.fromkeys(_STORAGE, settings.object_store is not None),
+    }
+    names = [metric.name for metric in tokens.METRICS if not metric.name.startswith("source_")]
+    found = dict.fromkeys([*(name for name in names if asked.get(name, True)), "hsm_firmware_info"], "")
+    if settings.luna == "off":
+        return found
+    chosen = {"hsm_capability": settings.capabilities, "hsm_policy": settings.policies}
+    chosen["token_policy"] = settings.policies
+    luna = [*(metric.name for metric in hsm.METRICS if chosen.get(metric.name, True)), *_STORAGE, "token_objects"]
+    return {**dict.fromkeys(luna, IF_LUNA), **found}

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.child import MEMORY_BYTES, WorkerMemory
 from hsm_agent.collect.environment import Environment
-from hsm_agent.collect.pkcs11 import luna_client
+from hsm_agent.collect.pkcs11 import calls, luna_client
 from hsm_agent.collect.pkcs11 import memory as pkcs11_memory
 from hsm_agent.collect.pkcs11.book import Known, Watch
 from hsm_agent.collect.pkcs11.calls import calls_a_day, due_steps, is_incomplete, is_needed, nowhere
@@ -95,6 +95,10 @@ class Pkcs11Settings(SourceSettings):
         yield f"tokens {', '.join(self.tokens)}"
         if self.luna == "auto":
             yield from luna_client.warnings(self.module, self.environment, self.tokens)
+
+    def brings(self) -> Mapping[str, str]:
+        """What every module tells, what is asked for, and what only a Luna has."""
+        return calls.brings(self)
 
     def trusted_files(self) -> Mapping[str, Path]:
         """The module: it is loaded."""

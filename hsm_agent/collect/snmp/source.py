@@ -94,6 +94,10 @@ class SnmpSettings(SourceSettings):
         own = ("custom",) if self.custom is not None else ()
         yield f"profiles {', '.join((*self.profile, *own))}"
 
+    def brings(self) -> Mapping[str, str]:
+        """What the profiles read."""
+        return dict.fromkeys(sorted(set().union(*(each.metrics() for each in self.profiles().values()))), "")
+
     @staticmethod
     def mask(raw: object) -> object:
         """What a poll brought without labels, serials and indexes, fit for JSON."""

@@ -17,11 +17,12 @@ from hsm_agent.collect.traps.settings import (
     refuse_ends_without_beginning,
     refuse_too_much,
 )
+from hsm_agent.metrics import traps
 from hsm_agent.serve.snmp_settings import LOOPBACK, Networks, Place, listen_address, refuse_twins
 from hsm_agent.settings import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 LONGEST_WAIT_SECONDS = 300.0
 """A poll waits for traps so long at most: the runner takes one of ten minutes for stuck."""
@@ -55,6 +56,10 @@ class SnmpTrapListenerSettings(SourceSettings):
     def build(self, context: CollectorContext) -> Collector:
         """The collector of this source."""
         return TrapListener(self, context)
+
+    def brings(self) -> Mapping[str, str]:
+        """Alarms of appliances, and what became of the datagrams."""
+        return dict.fromkeys((metric.name for metric in traps.METRICS), "")
 
     def about(self) -> Iterator[str]:
         """Where it listens, who is heard, which traps are understood."""

@@ -27,7 +27,7 @@ RULES = (
         name="audit-not-draining",
         metrics=("audit_records",),
         condition=NotFalling(warning=15 * MINUTE),
-        text="{amount} wait in the audit store of {where} and have not become fewer {note}: export has stopped. "
+        text="The audit store of {where} holds {amount}, and has not become emptier {note}: export has stopped. "
         "First check the audit log's path, its free disk and the remote host.",
     ),
     Rule(
@@ -57,8 +57,8 @@ RULES = (
         name="ha-member",
         metrics=("ha_members_up",),
         condition=Below(warning="own", critical=0.0),
-        text="HA group {where} has only {value} usable members, fewer than it is configured with: less reserve, and "
-        "with none left no cryptography. First see ha_member_up for which, then its network, power and log.",
+        text="Usable members of HA group {where}: {value}, fewer than it is configured with: less reserve, and with "
+        "none left no cryptography. First see ha_member_up for which, then its network, power and log.",
     ),
     Rule(
         name="tamper",
@@ -72,7 +72,7 @@ RULES = (
         metrics=("source_errors",),
         condition=Above(warning=1.0),
         hold=5 * MINUTE,
-        text="Polls of {source} go on failing ({amount} failures in the last one), some readings are missing. "
+        text="Polls of {source} go on failing (failures in the last one: {amount}), some readings are missing. "
         "First see hsm-agent status and the agent's log for what the module answered.",
     ),
 )

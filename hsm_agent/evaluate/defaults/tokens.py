@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hsm_agent.evaluate.rules import DAY, HOUR, Above, Below, Falls, Grows, Match, Reaches, Rule
+from hsm_agent.evaluate.rules import DAY, HOUR, Above, Below, Falls, GivesWay, Grows, Match, Reaches, Rule, Sooner
 from hsm_agent.model import Severity
 
 MINUTE = 60.0
@@ -14,7 +14,7 @@ RULES = (
         name="token-memory",
         metrics=(MEMORY,),
         condition=Above(warning=75.0, critical=90.0),
-        unless_metric=STORAGE,
+        gives_way=GivesWay(metric=MEMORY, rule="token-storage", to=STORAGE),
         text="Private memory of token {where} is {amount} used (limit {limit}); full means no new key or object. "
         "First see which application leaves objects behind, then delete them or enlarge the partition.",
     ),
@@ -37,8 +37,10 @@ RULES = (
     Rule(
         name="session-leak",
         metrics=("token_sessions",),
-        condition=Grows(warning=30 * MINUTE, critical=2 * HOUR, at_least=5.0),
-        text="Sessions of token {where} only ever grow, {note}: an application does not close them and will use up"
+        condition=Grows(
+            critical=2 * HOUR, at_least=5.0, sooner=Sooner(warning=48 * MINUTE, critical=144 * MINUTE, against=7 * DAY)
+        ),
+        text="Sessions of token {where} grow steadily, {note}: an application does not close them and will use up"
         " the limit. First see which client was deployed or restarted last.",
     ),
     Rule(
@@ -53,7 +55,7 @@ RULES = (
         name="storage-forecast",
         metrics=(MEMORY, STORAGE),
         condition=Reaches(level=95.0, over=30 * DAY, warning=90 * DAY, critical=14 * DAY),
-        unless_metric=STORAGE,
+        gives_way=GivesWay(metric=MEMORY, rule="storage-forecast", to=STORAGE),
         text="Token {where} is {amount} full and reaches 95 % {note}, going by the last 30 days (limit {limit}). "
         "Plan to delete keys or to enlarge the partition.",
     ),

@@ -20,6 +20,7 @@ from hsm_agent.evaluate.rules import (
     RateChanges,
     Reaches,
     Rule,
+    Sooner,
 )
 from hsm_agent.model import Severity
 
@@ -68,6 +69,10 @@ def test_a_default_can_be_had_alone() -> None:
         ({"above": {"critical": "5m"}}, Above(critical=300.0)),
         ({"below": {"warning": 2, "critical": 1}}, Below(warning=2, critical=1)),
         ({"grows": {"warning": "30m", "at_least": 5}}, Grows(warning=1800.0, at_least=5)),
+        (
+            {"grows": {"critical": "2h", "sooner": {"warning": "48m", "against": "14d"}}},
+            Grows(critical=7200.0, sooner=Sooner(warning=2880.0, against=14 * 86400.0)),
+        ),
         (
             {"rate_changes": {"against": "2h", "percent": 30, "at_least": 1, "severity": "critical"}},
             RateChanges(against=7200.0, percent=30, at_least=1, severity=Severity.CRITICAL),

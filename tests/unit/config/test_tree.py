@@ -56,3 +56,17 @@ def test_certificates_of_the_agent_are_kept_with_the_sink_or_server_that_uses_th
         assert keeps(series) is expected, resource
         assert without(series) is False, resource
     assert keeps(("agent", "plain", "sink_up", ()))
+
+
+@pytest.mark.parametrize(
+    ("hsms", "said"),
+    [
+        pytest.param({"a": ["luna"]}, "not SOURCE/TOKEN: 'luna'", id="no token"),
+        pytest.param({"a": ["/pay"]}, "not SOURCE/TOKEN: '/pay'", id="no source"),
+        pytest.param({"a": []}, "at least 1", id="none"),
+        pytest.param({"a": ["x/*"], "b": ["x/*"]}, "'x/\\*' stands twice", id="on two HSMs"),
+    ],
+)
+def test_hsms_name_their_tokens(hsms: dict[str, list[str]], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Config.model_validate({"hsms": hsms})

@@ -33,7 +33,9 @@ def test_a_silence_begins_and_ends_aloud() -> None:
     assert list(judge.book.silences.values()) == [WANTED]
     ended = judge.keep(end_silence(judge.book, "s-1", 0, judge.context(120)))
 
-    assert [event.text for event in begun] == ["Silence begun by uid 1000: rule * on */* (firmware update)"]
+    assert [event.text for event in begun] == [
+        "Silence begun by uid 1000, until 2023-11-14 22:10:00Z: rule * on */* (firmware update)"
+    ]
     assert told(ended) == [("NOTICE", "cleared"), ("RAISED", "warning")]
     assert ended[0].text == "Silence ended by uid 0: rule * on */* (firmware update)"
     assert judge.book.silences == {}

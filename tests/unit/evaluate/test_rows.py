@@ -61,7 +61,7 @@ def test_a_watch_is_read_as_it_was_written(watch: Watch) -> None:
     [
         pytest.param(Track(), rows.track_text, rows.track_from, id="present"),
         pytest.param(Track(missing=True, since=0.0, reason="gone"), rows.track_text, rows.track_from, id="missing"),
-        pytest.param(Presence(zero=True, lost=0.0), rows.presence_text, rows.presence_from, id="presence"),
+        pytest.param(Presence(zero=True), rows.presence_text, rows.presence_from, id="presence"),
         pytest.param(Windows(number=3, low=1.5, lows=(None, 2.0)), rows.windows_text, rows.windows_from, id="windows"),
         pytest.param(
             Silence(silence_id="s", until=9.0, reason="ä", by_uid=0, created=1.0, rule="pin"),

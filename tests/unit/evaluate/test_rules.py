@@ -17,6 +17,7 @@ from hsm_agent.evaluate.rules import (
     Reaches,
     Rule,
     Ruleset,
+    Sooner,
     line_spacing,
     rate_spacing,
 )
@@ -118,9 +119,20 @@ def test_a_plan_names_the_histories_its_rules_need() -> None:
 
     plan = rules.plan(("luna", "keys", metric, ()), ())
 
-    assert list(plan.windows) == [1800, 7200]
+    assert dict(plan.windows) == {1800: 6, 7200: 6}
+    assert plan.floors == ()
     assert dict(plan.points) == {300: 6000, HOUR: 70 * DAY}
     assert 0 <= plan.phase < 1
+
+
+def test_growth_that_is_told_sooner_needs_short_windows_and_their_minima_of_a_week() -> None:
+    condition = Grows(critical=7200, sooner=Sooner(warning=2880, critical=8640))
+    plan = Ruleset([Rule(name="r", metrics=("token_sessions",), condition=condition)]).plan(
+        ("luna", "keys", "token_sessions", ()), ()
+    )
+
+    assert dict(plan.windows) == {7200: 6, 240: 12, 720: 12}
+    assert plan.floors == ((720, 7 * DAY + 8640 + 2 * HOUR, 240),)
 
 
 def test_thirty_days_are_drawn_from_hourly_points_kept_for_35_days() -> None:

@@ -1,8 +1,7 @@
-"""Steps: readings and time in, events out; what is unknown, what gives way, and what must never change anything."""
+"""Steps: readings and time in, events out; what is unknown, and what must never change anything."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import inf, nan
 
 from hsm_agent.evaluate.book import active
@@ -139,6 +138,15 @@ def test_a_token_that_is_gone_is_told_once_and_not_by_every_rule_on_it() -> None
     assert [(event.rule, event.kind.name) for event in back] == [("missing", "CLEARED")]
 
 
+def test_whether_a_token_is_there_is_as_it_was_while_that_is_not_known() -> None:
+    judge = Judge(LEVEL, Rule(name="missing", metrics=("token_present",), condition=Below(warning=0)))
+    judge.step(0, reading(0, 1, "token_present"), reading(0, 10))
+    judge.step(60, reading(60, 0, "token_present"), reading(60, None))
+
+    assert judge.step(120, reading(120, None, "token_present"), reading(120, None)) == []
+    assert [event.rule for event in judge.step(720)] == ["missing"]
+
+
 def test_an_alarm_of_a_token_that_is_gone_becomes_unknown() -> None:
     judge = Judge(LEVEL, Rule(name="missing", metrics=("token_present",), condition=Below(warning=0)))
     judge.step(0, reading(0, 1, "token_present"), reading(0, 80))
@@ -179,64 +187,7 @@ def test_an_alarm_that_is_read_after_a_restart_goes_on() -> None:
     assert judge.step(5000) == []
 
 
-YIELDING = Rule(
-    name="memory", metrics=(MEMORY, STORAGE), condition=Above(warning=75), unless_metric=STORAGE, hysteresis=5
-)
-
-
-def test_a_rule_gives_way_to_the_metric_that_speaks_for_the_same_token() -> None:
-    judge = Judge(YIELDING)
-
-    events = judge.step(0, reading(0, 80), reading(0, 10, STORAGE), reading(0, 80, resource="other"))
-
-    assert [(event.resource, event.metric) for event in events] == [("other", MEMORY)]
-
-
-def test_an_alarm_clears_when_its_rule_begins_to_give_way() -> None:
-    judge = Judge(YIELDING)
-    judge.read(0, 80)
-
-    events = judge.step(60, reading(60, 80), reading(60, 10, STORAGE))
-
-    assert told(events) == [("CLEARED", "cleared")]
-    assert events[0].text == f"Cleared: memory on luna/keys: {STORAGE} speaks for it now"
-    assert judge.read(120, 80) == []
-
-
-def test_a_level_that_still_had_to_hold_is_given_up_when_its_rule_gives_way() -> None:
-    judge = Judge(replace(YIELDING, hold=60))
-    judge.read(0, 80)
-    judge.read(30, 10, STORAGE)
-
-    assert judge.read(60, 80) == []
-    assert judge.book.watches == {}
-
-
-def test_a_rule_speaks_again_when_the_other_metric_is_gone_for_good() -> None:
-    judge = Judge(YIELDING)
-    judge.step(0, reading(0, 80), reading(0, 10, STORAGE))
-
-    assert judge.step(60, reading(60, 80), reading(60, None, STORAGE)) == []
-    assert judge.step(659, reading(659, 80), reading(659, None, STORAGE)) == []
-    events = judge.step(660, reading(660, 80), reading(660, None, STORAGE))
-    assert [(event.metric, event.severity.value) for event in events] == [
-        (MEMORY, "warning"),
-        (STORAGE, "indeterminate"),
-    ]
-
-
-def test_a_metric_given_way_to_that_never_had_a_value_does_not_count() -> None:
-    judge = Judge(YIELDING)
-
-    assert told(judge.step(0, reading(0, None, STORAGE), reading(0, 80))) == [("RAISED", "warning")]
-
-
-def test_a_rule_that_gives_way_does_not_turn_unknown() -> None:
-    judge = Judge(YIELDING)
-    judge.step(0, reading(0, 10), reading(0, 10, STORAGE))
-    judge.read(60, None)
-
-    assert judge.read(1000, 10, STORAGE) == []
+OTHER = Rule(name="line", metrics=(MEMORY, STORAGE), condition=Above(warning=75), hysteresis=5)
 
 
 def test_too_short_a_history_leaves_an_alarm_as_it_was() -> None:
@@ -253,7 +204,7 @@ def test_too_short_a_history_leaves_an_alarm_as_it_was() -> None:
 def test_an_alarm_of_a_rule_that_is_not_there_yet_is_left_alone() -> None:
     judge = Judge(LEVEL)
     judge.read(0, 80)
-    other = Judge(YIELDING)
+    other = Judge(OTHER)
     other.book = judge.book
 
     assert other.step(60) == []
@@ -263,7 +214,7 @@ def test_an_object_taken_over_by_no_rule_is_not_waited_for() -> None:
     judge = Judge(LEVEL)
     judge.read(0, 10)
     judge.read(60, None)
-    other = Judge(YIELDING)
+    other = Judge(OTHER)
     other.book = judge.book
 
-    assert [event.rule for event in other.step(1000)] == ["memory"]
+    assert [event.rule for event in other.step(1000)] == ["line"]

@@ -14,6 +14,7 @@ from hsm_agent.evaluate.rules import (
     Below,
     Changes,
     Falls,
+    GivesWay,
     Grows,
     NotFalling,
     RateChanges,
@@ -31,7 +32,11 @@ if TYPE_CHECKING:
 STORAGE = "token_storage_used_percent"
 LEVEL = Rule(name="level", metrics=(MEMORY,), condition=Above(warning=75, critical=90))
 YIELDING = Rule(
-    name="memory", metrics=(MEMORY, STORAGE), condition=Above(warning=75), unless_metric=STORAGE, hysteresis=5
+    name="memory",
+    metrics=(MEMORY, STORAGE),
+    condition=Above(warning=75),
+    gives_way=GivesWay(metric=MEMORY, rule="memory", to=STORAGE),
+    hysteresis=5,
 )
 MINUTE = 60.0
 RULES = (

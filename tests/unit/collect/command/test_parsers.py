@@ -5,7 +5,8 @@ from typing import get_args
 import pytest
 
 from hsm_agent.collect.command import parsers as command_parsers
-from hsm_agent.collect.command.parsers import PARSERS, REGEX, ParserName
+from hsm_agent.collect.command.book import AUDIT_METRICS
+from hsm_agent.collect.command.parsers import BRINGS, PARSERS, REGEX, ParserName
 from hsm_agent.collect.patterns import compile_pattern
 from hsm_agent.collect.shell.text import MOST_FACTS, Malformed
 from hsm_agent.metrics import METRICS
@@ -19,6 +20,14 @@ def test_every_parser_has_its_name_and_a_sample() -> None:
 
 def test_what_parsers_say_are_metrics() -> None:
     assert {fact.metric for name in SAMPLES for fact in read(name).facts} <= {*METRICS}
+
+
+def test_a_parser_brings_no_metric_that_check_config_does_not_tell_of() -> None:
+    found = {(parser, fact.metric) for name, parser in SAMPLES.items() for fact in read(name).facts}
+    counted = {("lunash-audit-show", name) for name in AUDIT_METRICS}
+
+    assert found | counted <= {(parser, metric) for parser, metrics in BRINGS.items() for metric in metrics}
+    assert {metric for metrics in BRINGS.values() for metric in metrics} <= {*METRICS}
 
 
 def test_an_output_is_read_by_name_or_by_pattern_whatever_bytes_it_has() -> None:

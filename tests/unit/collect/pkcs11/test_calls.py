@@ -4,13 +4,22 @@ from typing import Any
 
 import pytest
 
-from hsm_agent.collect.pkcs11.calls import VENDOR_STEPS, calls_a_day, due_steps, is_incomplete, is_needed, nowhere
+from hsm_agent.collect.pkcs11.calls import (
+    IF_LUNA,
+    VENDOR_STEPS,
+    calls_a_day,
+    due_steps,
+    is_incomplete,
+    is_needed,
+    nowhere,
+)
 from hsm_agent.collect.pkcs11.rhythm import Group
 from hsm_agent.collect.pkcs11.source import Pkcs11Settings
 from hsm_agent.worker.luna import OUTPUTS, SETS
 from hsm_agent.worker.steps import STEPS
 
 MINIMAL = {"name": "luna-a", "kind": "pkcs11", "module": "/opt/lib.so"}
+STORE = {"directory": "/var/lib/tokens", "capacity": "2MiB"}
 LUNA = frozenset(step.function for step in VENDOR_STEPS.values())
 
 
@@ -54,6 +63,33 @@ def test_calls_a_day_of_a_luna_with_everything_switched_on() -> None:
     assert calls["C_GenerateRandom"] == 24
     assert calls["C_FindObjectsInit"] == 24
     assert calls["C_OpenSession"] == calls["C_CloseSession"] == 48
+
+
+@pytest.mark.parametrize(
+    ("keys", "there", "not_there"),
+    [
+        (
+            {"luna": "off"},
+            {"token_sessions": "", "hsm_firmware_info": ""},
+            {"token_alive", "token_objects", "ha_member_up"},
+        ),
+        (
+            {"luna": "off", "liveness_every": "1h", "objects_every": "1h"},
+            {"token_alive": "", "token_objects": ""},
+            set(),
+        ),
+        ({"luna": "off", "object_store": STORE}, {"token_storage_used_percent": ""}, {"audit_used_percent"}),
+        ({}, {"token_storage_used_percent": IF_LUNA, "hsm_tampered": IF_LUNA, "hsm_firmware_info": ""}, {"hsm_policy"}),
+        ({"policies": [1], "capabilities": []}, {"hsm_policy": IF_LUNA, "token_policy": IF_LUNA}, {"hsm_capability"}),
+    ],
+)
+def test_what_a_source_brings_follows_from_its_settings(
+    keys: dict[str, Any], there: dict[str, str], not_there: set[str]
+) -> None:
+    found = Pkcs11Settings.model_validate({**MINIMAL, **keys}).brings()
+
+    assert there.items() <= found.items()
+    assert not not_there & found.keys()
 
 
 def test_the_sum_that_the_documentation_names() -> None:

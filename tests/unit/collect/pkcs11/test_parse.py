@@ -263,3 +263,15 @@ def test_whatever_a_module_writes_makes_readings_and_no_error(
         assert (reading.value is None) == bool(reading.reason)
         if reading.metric.endswith("memory_private_used_percent") and reading.value is not None:
             assert 0 <= reading.value <= 100
+
+
+def test_partitions_of_a_luna_know_their_hsm_and_a_group_knows_none() -> None:
+    slots = {1: "154438865287", 2: "154438865304", 3: "1238700701509"}
+    results = [swept(slot, label=f"p{slot}", serial=serial) for slot, serial in slots.items()]
+    luna = parse(raw(*results, functions=["CA_LogGetStatus"]), WATCH, Known())
+    other = parse(raw(*results), WATCH, Known())
+
+    assert {(each.resource, each.hsm) for each in luna.readings} == {("p1", "66331"), ("p2", "66331"), ("p3", "532018")}
+    assert {each.hsm for each in other.readings} == {""}
+    missing = parse(raw(functions=["CA_LogGetStatus"]), WATCH, luna.known)
+    assert {(each.resource, each.hsm) for each in missing.readings} >= {("p1", "66331"), ("p3", "532018")}

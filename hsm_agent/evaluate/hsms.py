@@ -1,0 +1,117 @@
+"""Readings of an HSM as a whole, once for each HSM: several partitions of it are read, and each tells the same.
+
+Which partitions share one is said by the configuration (`hsms`), or by the source where it knows (`Reading.hsm`).
+Nothing here reads a clock; what is remembered is lost with the process, and comes back with the first polls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from hsm_agent.evaluate.rules import PRESENCE
+from hsm_agent.globs import glob_matches
+from hsm_agent.metrics import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from hsm_agent.model import Reading, Series
+
+Place = tuple[str, str]
+"""Source and resource."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """Readings with each HSM's once, and places whose readings of the HSM bear its name from now on."""
+
+    readings: tuple[Reading, ...]
+    moved: Mapping[Place, str]
+
+
+def is_of_hsm(metric: str) -> bool:
+    """Whether a metric tells of the HSM as a whole and not of one partition."""
+    return metric in METRICS and METRICS[metric].of_hsm
+
+
+class Hsms:
+    """The HSMs that are known by name, and what each of their partitions said last."""
+
+    def __init__(self, globs: Mapping[str, Iterable[str]] | None = None) -> None:
+        """`globs` are the configuration's: by an HSM's name, which SOURCE/RESOURCE are on it."""
+        self.globs = {name: tuple(each) for name, each in (globs or {}).items()}
+        self._said: dict[Series, dict[str, Reading]] = {}
+        self._present: dict[Place, dict[str, bool]] = {}
+        self._names: dict[tuple[str, str, str], str] = {}
+        self._moved: set[Place] = set()
+
+    def name_of(self, reading: Reading) -> str:
+        """The HSM a reading's object is on; nothing where nobody said so."""
+        key = (reading.source, reading.resource, reading.hsm)
+        if key not in self._names:
+            place = f"{reading.source}/{reading.resource}"
+            found = (name for name, globs in self.globs.items() if any(glob_matches(place, glob) for glob in globs))
+            self._names[key] = next(found, reading.hsm)
+        return self._names[key]
+
+    def sharing(self) -> dict[str, set[str]]:
+        """By name, the sources that read an HSM; only where they are several."""
+        found: dict[str, set[str]] = {}
+        for source, name in self._present:
+            found.setdefault(name, set()).add(source)
+        return {name: sources for name, sources in found.items() if len(sources) > 1}
+
+    def gone(self) -> set[Place]:
+        """HSMs, by source, of which every partition that was watched is gone."""
+        return {place for place, seen in self._present.items() if seen and not any(seen.values())}
+
+    def shared(self, readings: Iterable[Reading]) -> Shared:
+        """The readings of a poll, those of a whole HSM under its name and once."""
+        found: list[Reading] = []
+        of_hsms: dict[Series, None] = {}
+        moved: dict[Place, str] = {}
+        for reading in readings:
+            name = self.name_of(reading)
+            seen = self._present.setdefault((reading.source, name), {}) if name else {}
+            if reading.metric == PRESENCE and reading.value is not None:
+                seen[reading.resource] = reading.value != 0
+            if not name or name == reading.resource or not is_of_hsm(reading.metric):
+                found.append(reading)
+                continue
+            series = replace(reading, resource=name).series
+            self._said.setdefault(series, {})[reading.resource] = reading
+            of_hsms[series] = None
+            if (reading.source, reading.resource) not in self._moved:
+                moved[reading.source, reading.resource] = name
+        self._moved.update(moved)
+        chosen = (replace(_chosen(self._said[series].values()), resource=series[1]) for series in of_hsms)
+        return Shared(readings=(*found, *chosen), moved=moved)
+
+    def forget(self, source: str, resource: str) -> list[Place]:
+        """An object is gone for good: HSMs that nobody reads any more."""
+        for series in [series for series in self._said if series[0] == source]:
+            self._said[series].pop(resource, None)
+            if not self._said[series]:
+                del self._said[series]
+        left = {series[:2] for series in self._said}
+        emptied = []
+        for place, seen in self._present.items():
+            if place[0] == source and seen.pop(resource, None) is not None and not seen and place not in left:
+                emptied.append(place)
+        for place in emptied:
+            del self._present[place]
+        return emptied
+
+
+def _chosen(said: Iterable[Reading]) -> Reading:
+    """What is true of the HSM: a value before none; the worst where the metric has one, else the latest."""
+    known = sorted(said, key=lambda reading: reading.time)
+    valued = [reading for reading in known if reading.value is not None]
+    if not valued:
+        return known[-1]
+    worst = METRICS[valued[0].metric].worst
+    if not worst:
+        return valued[-1]
+    pick = max if worst == "highest" else min
+    return pick(reversed(valued), key=lambda reading: reading.value if reading.value is not None else 0.0)
