@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.crew import Crew
 from hsm_agent.deliver.base import Origin, SinkContext
+from hsm_agent.deliver.snmp import SnmpSinkSettings
 from hsm_agent.evaluate.book import Book, active
 from hsm_agent.evaluate.hsms import Hsms
 from hsm_agent.evaluate.rules import Ruleset
@@ -19,7 +20,7 @@ from hsm_agent.model import AGENT_SOURCE, Event, EventKind, Severity
 from hsm_agent.parts import Sinks, Sources
 from hsm_agent.pipeline import STALLED_SECONDS, Pipeline, new_id
 from hsm_agent.selfwatch import own_status
-from hsm_agent.serve.engine_state import start_engine
+from hsm_agent.serve.engine_state import EngineStateError, held_engine, start_engine
 from hsm_agent.serve.http import HttpServer
 from hsm_agent.serve.snapshot import Snapshot, missing, snapshot
 from hsm_agent.serve.snmp import Responder, SnmpServerSettings
@@ -33,11 +34,14 @@ if TYPE_CHECKING:
 
     from hsm_agent.config.load import Loaded
     from hsm_agent.config.tree import Config
+    from hsm_agent.wire.engine import Engine
 
 log = logging.getLogger(__name__)
 
 STATE_SECONDS = 10.0
 HOST_NAME_SECONDS = 3.0
+HELD_SECONDS = 5.0
+"""A pause after which it is tried again to store the engine's boots."""
 COLD_START = (1, 3, 6, 1, 6, 3, 1, 1, 5, 1)  # RFC 3418, snmpTraps
 AUTHENTICATION_FAILURE = (1, 3, 6, 1, 6, 3, 1, 1, 5, 5)
 
@@ -71,6 +75,12 @@ class Agent:
         self.responder: Responder | None = None
         self.http: HttpServer | None = None
         self._opened_spool: Spool | None = None
+        self._unreadable: tuple[str, ...] = ()
+        self._state_disk = Lane(f"reading and writing {config.agent.state_directory}")
+        self.held_because = ""
+        """Why SNMPv3 is held back; empty while it is not."""
+        self.control_problem = ""
+        """Why there is no control socket; empty while there is one."""
         self._strangers = asyncio.Event()
         self.reading = Lanes()
         """Where a new configuration is read, and the files it names; what hangs there keeps no other one away."""
@@ -82,18 +92,9 @@ class Agent:
         self.spool = self._opened_spool = await Spool.open(
             state, entries=config.agent.spool.entries, size=config.agent.spool.size
         )
-        self.engine = await Lane(f"reading and writing {state}").call(
-            partial(
-                start_engine,
-                state,
-                engine_id=config.serve.snmp.engine_id if config.serve.snmp is not None else None,
-                now=time.monotonic(),
-            ),
-            seconds=STATE_SECONDS,
-        )
+        self.engine = await self._make_engine(time.monotonic())
         book, unreadable = Book.load(await self.spool.states())
-        if unreadable:
-            log.error("%d rows of the state can't be read and are left out: %s", len(unreadable), unreadable[0])
+        self._unreadable = tuple(unreadable)
         rules = Ruleset(config.effective_rules(), self.store.labels)
         self.pipeline = Pipeline(
             book=book,
@@ -116,6 +117,56 @@ class Agent:
             self.responder = await self.make_responder(config)
         if config.serve.http is not None:
             self.http = await self.make_http(config)
+
+    async def _make_engine(self, now: float) -> Engine:
+        """The engine with its boots stored; one that is held where they can't be."""
+        config = self.loaded.config
+        engine_id = config.serve.snmp.engine_id if config.serve.snmp is not None else None
+        try:
+            start = partial(start_engine, config.agent.state_directory, engine_id=engine_id, now=now)
+            return await self._state_disk.call(start, seconds=STATE_SECONDS)
+        except (OSError, EngineStateError) as error:
+            if str(error) != self.held_because:
+                log.error("SNMPv3 is held back: %s", error)  # noqa: TRY400 - no bug of the agent's
+            self.held_because = str(error)
+            return held_engine(engine_id=engine_id, now=now)
+
+    async def _release_engine(self) -> None:
+        """Try on until the engine's boots are stored; then whatever speaks SNMPv3 begins."""
+        while self.engine.is_held:
+            await asyncio.sleep(HELD_SECONDS)
+            engine = await self._make_engine(self.engine.started)
+            if engine.is_held:
+                continue
+            self.engine, self.held_because = engine, ""
+            if self.responder is not None:
+                await self.responder.adopt(engine)
+            await self.sinks.renew_v3(self.sink_context(self.loaded.config))
+            log.warning("SNMPv3 is no longer held back: engine %s, boots %d", engine.engine_id.hex(), engine.boots)
+
+    @property
+    def speaks_v3(self) -> bool:
+        """Whether anybody is to speak SNMPv3."""
+        config = self.loaded.config
+        users = config.serve.snmp.users if config.serve.snmp is not None else ()
+        return bool(users) or any(isinstance(sink, SnmpSinkSettings) and sink.user for sink in config.deliver)
+
+    @property
+    def state_problem(self) -> str:
+        """Why something of the state directory can't be used; empty while all of it can."""
+        rows = self.responder.problem if self.responder is not None else ""
+        return self.spool.stats().reason or rows or self.control_problem
+
+    async def _tell_damage(self) -> None:
+        """Say what was found damaged at the start, and let go of it: once is enough."""
+        found = [self.spool.recovered, self.responder.recovered if self.responder is not None else ""]
+        if self._unreadable:
+            log.error("rows of the state can't be read and are left out: %s", " ".join(self._unreadable)[:2000])
+            found.append(f"{len(self._unreadable)} rows of the state could not be read and are left out")
+            await self.spool.commit((), dict.fromkeys(self._unreadable))
+        for text in found:
+            if text:
+                await self.announce(text)
 
     def _count_poll(self) -> None:
         self.store.polls += 1
@@ -176,9 +227,9 @@ class Agent:
         )
         await self.withdraw(config, self.pipeline.rules)
         await self.sources.replace(self.sources.build(config.sources))
-        if self.spool.recovered:
-            await self.announce(self.spool.recovered)
+        await self._tell_damage()
         self.crew.start("cold start", self.sinks.notify(COLD_START))
+        self.crew.start("snmp engine", self._release_engine())
         self.crew.start("strangers", self._report_strangers())
         if self.responder is not None:
             self.crew.start("snmp", self.responder.run())

@@ -194,7 +194,10 @@ class SinkState(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkStatus:
-    """What is known of a sink. `failing_since` is on the monotonic clock, None while it is well."""
+    """What is known of a sink. `failing_since` is on the monotonic clock, None while it is well.
+
+    `refused`: events it did not take for half a minute or longer since the start; it may have taken them later.
+    """
 
     name: str
     kind: str
@@ -204,6 +207,7 @@ class SinkStatus:
     delivered: int = 0
     failed: int = 0
     dropped: int = 0
+    refused: int = 0
     failing_since: float | None = None
     last_error: str = ""
 

@@ -11,6 +11,7 @@ from hsm_agent.collect.base import Collector, CollectorContext
 from hsm_agent.collect.runner import Runner
 from hsm_agent.deliver.base import Announcer, Retry, Sink
 from hsm_agent.deliver.pump import Pump
+from hsm_agent.deliver.snmp import SnmpSinkSettings
 from hsm_agent.spool import SinkSpec
 
 if TYPE_CHECKING:
@@ -110,6 +111,15 @@ class Sinks:
             unchanged = not anew and before is not None and before.settings == settings
             built[settings.name] = (settings, None if unchanged else settings.build(context))
         return built
+
+    async def renew_v3(self, context: SinkContext) -> None:
+        """Build anew what speaks SNMPv3, as another engine; the rest goes on undisturbed."""
+        built: dict[str, tuple[AnySink, Sink | None]] = {}
+        for name, running in self.running.items():
+            settings = running.settings
+            speaks = isinstance(settings, SnmpSinkSettings) and settings.user is not None
+            built[name] = (settings, settings.build(context) if speaks else None)
+        await self.replace(built, [])
 
     async def replace(self, built: Mapping[str, tuple[AnySink, Sink | None]], active: list[Event]) -> None:
         """Stop what is gone or changed, tell new sinks what is raised, start what is new."""

@@ -22,6 +22,7 @@ from hsm_agent.selfwatch import (
     AUTHORITIES,
     SELF_SECONDS,
     OwnCertificates,
+    held_reading,
     log_reading,
     own_status,
     pipeline_reading,
@@ -101,7 +102,8 @@ class Rounds:
         await agent.pipeline.tick()  # a process that was stopped as a whole is late, and not stalled
         lag, self._lag = self._lag, 0.0
         return [
-            *spool_readings(agent.spool.stats(), now),
+            *spool_readings(agent.spool.stats(), now, agent.state_problem),
+            held_reading(agent.held_because if agent.speaks_v3 else "", now),
             *sink_readings(agent.store.sinks, now, time.monotonic()),
             *processes,
             *revocation_readings(agent.loaded.config.deliver, now),

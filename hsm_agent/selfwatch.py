@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,12 +63,17 @@ def pipeline_reading(age_seconds: float, now: float) -> Reading:
     return _reading("pipeline_age_seconds", age_seconds, now)
 
 
-def spool_readings(stats: SpoolStats, now: float) -> Iterable[Reading]:
-    """How full the spool is, what it dropped, whether it can write."""
+def spool_readings(stats: SpoolStats, now: float, problem: str = "") -> Iterable[Reading]:
+    """How full the spool is, what it dropped, whether it can write; `problem` is why anything of the state can't be."""
     yield _reading("spool_entries", stats.entries, now)
     yield _reading("spool_used_percent", stats.used_percent, now)
     yield _reading("spool_dropped_total", stats.dropped_total, now)
-    yield _reading("spool_failed", int(stats.failed), now)
+    yield replace(_reading("spool_failed", int(stats.failed or bool(problem)), now), note=problem)
+
+
+def held_reading(because: str, now: float) -> Reading:
+    """Whether SNMPv3 is held back, and why."""
+    return replace(_reading("snmp_engine_held", int(bool(because)), now), note=because)
 
 
 def sink_readings(sinks: Mapping[str, SinkStatus], now: float, monotonic: float) -> Iterable[Reading]:
@@ -82,6 +88,7 @@ def sink_readings(sinks: Mapping[str, SinkStatus], now: float, monotonic: float)
         yield _reading("sink_delivered_total", sink.delivered, now, name)
         yield _reading("sink_failed_total", sink.failed, now, name)
         yield _reading("sink_dropped_total", sink.dropped, now, name)
+        yield _reading("sink_refused_total", sink.refused, now, name)
 
 
 class OwnCertificates:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import os
 import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hsm_agent import log as logs
 from hsm_agent import systemd
 from hsm_agent.acts import Acts
 from hsm_agent.agent import Agent
-from hsm_agent.control import ControlServer
+from hsm_agent.control import LONGEST_PATH, ControlServer
 from hsm_agent.reload import reload
 from hsm_agent.rounds import Rounds
 from hsm_agent.serve.engine_state import EngineStateError
@@ -23,7 +26,10 @@ from hsm_agent.spool import SpoolError
 if TYPE_CHECKING:
     from hsm_agent.config.load import Loaded
 
+log = logging.getLogger(__name__)
+
 STOP_SECONDS = 4.0  # of the five that SIGTERM may take; the rest is for closing
+CONTROL_SECONDS = 5.0
 RELOAD = "reload"
 RELOAD_SECONDS = 0.5
 
@@ -66,6 +72,9 @@ class Service:
         self._control = ControlServer(loaded.config.agent.control_path, Acts(self._agent).verbs())
         self._stopping = asyncio.Event()
         self._reloads = asyncio.Event()
+        path = loaded.config.agent.control_path
+        fits = len(os.fsencode(path)) <= LONGEST_PATH
+        self._control_is_in_the_state = fits and path.is_relative_to(loaded.config.agent.state_directory)
 
     def heed_signals(self) -> None:
         """From now on a signal asks for something, and ends nothing by itself; also while the agent still opens."""
@@ -77,7 +86,21 @@ class Service:
     async def open(self) -> None:
         """Open the state and every socket. Nothing is polled or sent yet."""
         await self._agent.open()
-        await self._control.start()
+        try:
+            await self._control.start()
+        except OSError as error:
+            if not self._control_is_in_the_state:
+                raise
+            self._agent.control_problem = str(error)
+            log.error("the control socket waits for the disk: %s", error)  # noqa: TRY400 - no bug of the agent's
+
+    async def _open_control(self) -> None:
+        """The socket stands in the state directory: it comes when the disk does."""
+        while self._agent.control_problem:
+            await asyncio.sleep(CONTROL_SECONDS)
+            with suppress(OSError):  # told when it failed first
+                await self._control.start()
+                self._agent.control_problem = ""
 
     async def run(self) -> None:
         """Poll, judge and deliver until told to stop; then drain and close."""
@@ -86,6 +109,7 @@ class Service:
             async with agent.crew as crew:
                 await agent.start()
                 crew.start(RELOAD, self._reload_when_asked())
+                crew.start("control socket", self._open_control())
                 for work in (
                     rounds.tick,
                     rounds.watch_itself,

@@ -31,8 +31,8 @@ def patience_seconds(own_deadlines: float) -> float:
 class Retry(Exception):
     """The receiver could not take it now (down, slow, closing). Everything unaccepted is sent again later.
 
-    `sent` says that the session was up, the first unaccepted event had been sent, and the session ended then:
-    an event of which that is true again and again kills the session itself.
+    `sent` says that the session was up, the first unaccepted event had been sent, and the session ended or nothing was
+    answered then: an event of which that is true again and again may be the cause.
     """
 
     def __init__(self, reason: str, *, sent: bool = False) -> None:
@@ -41,11 +41,16 @@ class Retry(Exception):
 
 
 class Refused(Exception):
-    """The receiver refuses this one event for ever. `event_id` names it; the rest of the batch is unaffected."""
+    """The receiver answered that it does not take this event. `event_id` names it; the rest of the batch is unaffected.
 
-    def __init__(self, event_id: str, reason: str) -> None:
+    Whether it is the event's fault or the receiver's, the pump finds out. `certain`: no receiver could ever take it,
+    because it can't be put into words of the protocol at all.
+    """
+
+    def __init__(self, event_id: str, reason: str, *, certain: bool = False) -> None:
         super().__init__(reason)
         self.event_id = event_id
+        self.certain = certain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,8 @@ class Health:
         self, sink: Sink, spool: Spool, *, on_status: Callable[[SinkStatus], None], clock: Callable[[], float]
     ) -> None:
         self.last_error = ""
+        self.long_refused = 0
+        """Events that the receiver did not take for half a minute or longer, so far."""
         self._sink = sink
         self._spool = spool
         self._on_status = on_status
@@ -49,23 +51,27 @@ class Health:
         self._back()
         self.report()
 
-    def refused(self, reason: str) -> None:
-        """The receiver is there, and wants one event never."""
+    def refused(self, reason: str, *, failing: bool) -> None:
+        """The receiver is there, and does not take an event. `failing`: nor does it take any other now."""
+        if failing:
+            self.failed(reason, SinkState.REFUSED)
+            return
         self._failed += 1
-        self.gave_up(reason)
+        self.last_error = reason
+        self._state = SinkState.REFUSED
+        self.report()
 
     def gave_up(self, reason: str) -> None:
         """An event became a dead letter."""
         self.last_error = reason
         self._state = SinkState.REFUSED
-        self._back()
         self.report()
 
-    def failed(self, reason: str) -> None:
+    def failed(self, reason: str, state: SinkState = SinkState.RETRYING) -> None:
         """Nothing gets through now."""
         self._failed += 1
         self.last_error = reason
-        self._state = SinkState.RETRYING
+        self._state = state
         if self._failing_since is None:
             self._failing_since = self._clock()
             log.warning("sink %s is failing: %s", self._sink.name, reason)
@@ -84,6 +90,7 @@ class Health:
                 delivered=self._delivered,
                 failed=self._failed,
                 dropped=queue.dead_letters_total + queue.dropped_total if queue else 0,
+                refused=self.long_refused,
                 failing_since=self._failing_since,
                 last_error=self.last_error,
             )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from hsm_agent.deliver.backoff import Backoff
 from hsm_agent.deliver.base import LEAST_PATIENCE_SECONDS, Refused, Retry
 from hsm_agent.deliver.health import Health
-from hsm_agent.deliver.suspicion import SESSIONS, Suspicion
+from hsm_agent.deliver.suspicion import TRIALS, Suspicion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,11 +34,15 @@ _REASON_LENGTH = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Failure:
-    """Why a batch was not accepted whole. `refused` is the event the receiver never wants, if there is one."""
+    """Why a batch was not accepted whole. `refused` is the event the receiver does not take, if that is what it said.
+
+    `certain`: it never can be taken.
+    """
 
     reason: str
     sent: bool = False
     refused: str = ""
+    certain: bool = False
 
 
 class Pump:
@@ -70,6 +74,7 @@ class Pump:
         self._patience_seconds = patience_seconds
         self._suspicion = Suspicion(sink.window)
         self._last_beat: float | None = None
+        self._defect = ""
         self._draining = False
         self._hurry = asyncio.Event()
         self._ended = asyncio.Event()
@@ -91,6 +96,7 @@ class Pump:
         A failing receiver is tried once more, at once.
         """
         self._draining = True
+        self._suspicion.pardon()
         self._hurry.set()
         self._spool.arrived(self._sink.name).set()
         try:
@@ -110,19 +116,33 @@ class Pump:
 
     async def _turn(self) -> bool:
         """One batch or one heartbeat; False when there is nothing more to do."""
-        if self._suspicion.suspect is not None:
-            return await self._probe(self._suspicion.suspect)
+        seq = None if self._draining else self._suspicion.turn_of(self._clock())
+        if seq is not None:
+            return await self._retry(seq)
         entries = await self._next()
         if entries is None:
             return False
-        return await self._send(entries) if entries else await self._beat()
+        if entries:
+            return await self._send(entries)
+        return await self._beat() if self._beat_due_in() <= 0 else True
+
+    async def _retry(self, seq: int) -> bool:
+        """Try once more an event that is set aside."""
+        if self._suspicion.wants_witness(seq):
+            return await self._beat()
+        entries = await self._spool.pending_one(self._sink.name, seq)
+        if not entries:  # dropped by the operator, or by a full spool
+            self._suspicion.forget(seq)
+            return True
+        return await self._send(entries)
 
     async def _next(self) -> list[Entry] | None:
-        """The next batch, as soon as there is one; empty: a heartbeat is due; None: drained."""
+        """The next batch, as soon as there is one; empty: something else is due; None: drained."""
         arrived = self._spool.arrived(self._sink.name)
         while True:
             arrived.clear()
-            entries = await self._spool.pending(self._sink.name, self._suspicion.limit)
+            aside = self._suspicion.aside
+            entries = await self._spool.pending(self._sink.name, self._suspicion.limit, aside)
             if self._draining:
                 return entries or None
             due_in = self._beat_due_in()
@@ -130,11 +150,16 @@ class Pump:
                 return []
             if entries:
                 return entries
+            self._suspicion.no_others()
+            due_in = min(due_in, self._suspicion.due_in(self._clock(), _IDLE_SECONDS))
+            if due_in <= 0:
+                return []
             try:
                 async with asyncio.timeout(min(due_in, _IDLE_SECONDS)):
                     await arrived.wait()
             except TimeoutError:
-                continue
+                if aside:
+                    return []
 
     def _beat_due_in(self) -> float:
         if self._heartbeat is None:
@@ -150,19 +175,33 @@ class Pump:
         finally:
             left = await self._record(entries, accepted)
         if accepted:
-            self._acknowledged(len(entries) - len(left))
+            self._acknowledged([entry.seq for entry in entries if entry not in left])
         if failure is None and left:
             failure = _Failure(reason=f"the sink said nothing of {len(left)} events")
         if failure is None:
             return True
         refused = next((entry for entry in left if entry.event.event_id == failure.refused), None)
         if refused is not None:
-            await self._bury(refused.seq, failure.reason)
-            self._health.refused(failure.reason)
-            return True
+            return await self._refuse(refused.seq, failure)
         seqs = [entry.seq for entry in left]
         await self._spool.returned(self._sink.name, seqs, sent=failure.sent)
         return await self._fail(failure, seqs)
+
+    async def _refuse(self, seq: int, failure: _Failure) -> bool:
+        """The receiver answered that it does not take an event: set it aside, or give it up."""
+        if failure.certain:
+            await self._bury(seq, failure.reason)
+            return True
+        await self._spool.returned(self._sink.name, [seq], sent=True)
+        if seq not in self._suspicion.aside:
+            log.warning("sink %s: an event was not taken, others go first: %s", self._sink.name, failure.reason)
+        self._suspicion.refused(seq, self._clock())
+        self._health.long_refused = self._suspicion.long_refused
+        self._health.refused(failure.reason, failing=self._suspicion.in_doubt)
+        if self._suspicion.is_guilty(seq):
+            await self._bury(seq, failure.reason)
+            return True
+        return await self._pause() if self._suspicion.in_doubt else True
 
     async def _record(self, entries: Sequence[Entry], accepted: Sequence[Event]) -> list[Entry]:
         """Tell the spool what was accepted; returns the rest."""
@@ -192,15 +231,17 @@ class Pump:
         except Retry as error:
             return _Failure(reason=_line(error), sent=error.sent)
         except Refused as error:
-            return _Failure(reason=_line(error), refused=error.event_id)
+            return _Failure(reason=_line(error), refused=error.event_id, certain=error.certain)
         except TimeoutError:
             await self._close()
-            return _Failure(reason=f"no answer within {self._patience_seconds:g} s")
+            return _Failure(reason=f"no answer within {self._patience_seconds:g} s", sent=True)
         except Exception as error:
-            if not self._health.failing:
+            reason = f"{type(error).__name__}: {_line(error)}"
+            if reason != self._defect:
                 log.exception("sink %s: a defect of the agent in sending, going on", self._sink.name)
+            self._defect = reason
             # An event that can't be put into words is found and buried like one that the receiver chokes on.
-            return _Failure(reason=f"{type(error).__name__}: {_line(error)}", sent=True)
+            return _Failure(reason=reason, sent=True)
         return None
 
     async def _beat(self) -> bool:
@@ -209,29 +250,26 @@ class Pump:
         if failure is not None:
             return await self._fail(failure, ())
         self._last_beat = self._clock()
-        self._acknowledged(0)
-        return True
-
-    async def _probe(self, suspect: int) -> bool:
-        """Five sessions ended on one event. Does the receiver take another message? Then it is the event."""
-        failure = await self._attempt([self._make_heartbeat()], [])
-        if failure is not None:
-            return await self._fail(failure, ())
-        self._last_beat = self._clock()
-        reason = f"{SESSIONS} sessions ended when it was sent: {self._health.last_error}"
-        self._acknowledged(0)
-        await self._bury(suspect, reason)
-        self._health.gave_up(reason)
+        self._acknowledged(())
         return True
 
     async def _bury(self, seq: int, reason: str) -> None:
         await self._spool.bury(self._sink.name, seq, reason)
-        self._suspicion.accepted()
+        self._suspicion.forget(seq)
+        self._health.gave_up(reason)
 
     async def _fail(self, failure: _Failure, batch: Sequence[int]) -> bool:
         """Note a failure and pause; False if that was the last try."""
-        self._suspicion.failed(batch, sent=failure.sent)
+        self._suspicion.failed(batch, sent=failure.sent, now=self._clock())
+        if len(batch) == 1 and self._suspicion.is_guilty(batch[0]):
+            await self._bury(batch[0], f"{TRIALS} times others were accepted and it was not: {failure.reason}")
+            return True
+        self._health.long_refused = self._suspicion.long_refused
         self._health.failed(failure.reason)
+        return await self._pause()
+
+    async def _pause(self) -> bool:
+        """Leave the receiver alone for a while; False if there is no time for another try."""
         if self._draining:
             return False
         try:
@@ -241,10 +279,10 @@ class Pump:
             return True
         return True
 
-    def _acknowledged(self, events: int) -> None:
+    def _acknowledged(self, seqs: Sequence[int]) -> None:
         self._backoff.reset()
-        self._suspicion.accepted()
-        self._health.accepted(events)
+        self._suspicion.accepted(seqs)
+        self._health.accepted(len(seqs))
 
     async def _close(self) -> None:
         try:

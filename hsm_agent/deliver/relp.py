@@ -35,10 +35,10 @@ class _Link:
 class _Batch:
     """What of one `deliver` is sent, answered and reported. Answers may come in any order, reports do not."""
 
-    def __init__(self, events: Sequence[Event], known: Mapping[str, _Verdict]) -> None:
+    def __init__(self, events: Sequence[Event], known: Mapping[str, Accepted]) -> None:
         """`known` are verdicts of an earlier call, by event id."""
         self._events = events
-        self._verdicts = {
+        self._verdicts: dict[int, _Verdict] = {
             position: known[event.event_id] for position, event in enumerate(events) if event.event_id in known
         }
         self._sent: dict[int, int] = {}
@@ -74,12 +74,12 @@ class _Batch:
         assert isinstance(verdict, Rejected)
         return verdict
 
-    def unreported(self) -> dict[str, _Verdict]:
-        """Verdicts on what comes after the refused event."""
+    def unreported(self) -> dict[str, Accepted]:
+        """What was accepted behind the refused event. A refusal there is no more than one: it is asked again."""
         return {
             self._events[position].event_id: verdict
             for position, verdict in self._verdicts.items()
-            if position > self._reported
+            if position > self._reported and isinstance(verdict, Accepted)
         }
 
 
@@ -95,8 +95,8 @@ class RelpSink:
         self._route = route
         self._stamp = stamp
         self._link: _Link | None = None
-        self._verdicts: dict[str, _Verdict] = {}
-        """What the receiver said of events behind a refused one; a later call brings them, not to be sent again."""
+        self._verdicts: dict[str, Accepted] = {}
+        """What was accepted behind a refused event; a later call brings them, not to be sent again."""
 
     async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
         """Send in order, up to the window ahead of the answers; report each answer."""
@@ -124,7 +124,8 @@ class RelpSink:
             whole = link.session.state is State.READY
             self._check_end(link, batch)
         except TimeoutError as error:
-            raise Retry(f"{self._route.address}: no answer within {self._route.timeout:g} s") from error
+            why = f"{self._route.address}: no answer within {self._route.timeout:g} s"
+            raise Retry(why, sent=link.session.outstanding > 0) from error
         except (OSError, RelpError) as error:
             raise Retry(f"{self._route.address}: {describe(error)}", sent=link.session.outstanding > 0) from error
         finally:
@@ -170,7 +171,7 @@ class RelpSink:
     def _note(self, link: _Link, batch: _Batch, answers: Sequence[Answer]) -> None:
         for answer in answers:
             if isinstance(answer, Accepted | Rejected):
-                link.proved = True
+                link.proved |= isinstance(answer, Accepted)
                 batch.answered(answer)
 
     async def _ready(self) -> _Link:

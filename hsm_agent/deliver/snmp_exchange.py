@@ -38,7 +38,11 @@ _COMPLAINTS = {
 
 
 class ExchangeError(Exception):
-    """The receiver did not answer, or answered that nothing from us is welcome."""
+    """The receiver did not answer, or answered that nothing from us is welcome. `unanswered`: an inform was sent."""
+
+    def __init__(self, reason: str, *, unanswered: bool = False) -> None:
+        super().__init__(reason)
+        self.unanswered = unanswered
 
 
 @dataclass(slots=True)
@@ -88,7 +92,7 @@ class Exchange:
             if one.due > now:
                 continue
             if not one.tries_left:
-                raise self._no_answer()
+                raise self._no_answer(unanswered=True)
             one.tries_left -= 1
             one.due = now + self._timeout
             try:
@@ -100,10 +104,11 @@ class Exchange:
                     raise
                 self._settle(request_id, ErrorStatus.TOO_BIG, answered)
 
-    def _no_answer(self) -> ExchangeError:
+    def _no_answer(self, *, unanswered: bool = False) -> ExchangeError:
         text = f"no answer ({self._retries + 1} tries, {self._timeout:g} s each)"
         oddity = self._answers.oddity
-        return ExchangeError(f"{text}; what came last is {oddity}" if oddity else text)
+        text = f"{text}; what came last is {oddity}" if oddity else text
+        return ExchangeError(text, unanswered=unanswered)
 
     def _settle(self, request_id: int, error_status: int, answered: Callable[[int, int], None]) -> None:
         one = self._outstanding.pop(request_id, None)

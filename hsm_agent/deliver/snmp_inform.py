@@ -79,10 +79,11 @@ class _Batch:
             return
         event, verdict = self._events[self._told], self._verdicts[self._told]
         if verdict == _UNENCODABLE:
-            raise Refused(event.event_id, f"{receiver}: no notification can carry it: {self._why_unencodable}")
+            why = f"{receiver}: no notification can carry it: {self._why_unencodable}"
+            raise Refused(event.event_id, why, certain=True)
         if verdict == ErrorStatus.TOO_BIG:
             raise Refused(event.event_id, f"{receiver}: too big for the receiver or for a datagram")
-        raise Retry(f"{receiver}: it answered with error-status {_name(verdict)}", sent=bool(self.acknowledged))
+        raise Refused(event.event_id, f"{receiver}: it answered with error-status {_name(verdict)}")
 
 
 def _name(error_status: int) -> str:
@@ -121,10 +122,11 @@ class InformSink:
         except (LinkError, ExchangeError) as error:
             self._fail(batch)
             batch.check(receiver)
-            # That others were accepted and this one never: perhaps nothing so long gets through.
-            raise Retry(f"{receiver}: {error}", sent=bool(batch.acknowledged)) from error
-        except Retry:
-            self._fail(batch)
+            # Perhaps nothing so long gets through: the pump finds out whether others do.
+            unanswered = isinstance(error, ExchangeError) and error.unanswered
+            raise Retry(f"{receiver}: {error}", sent=unanswered) from error
+        except Refused:
+            self._fail(batch)  # the next try goes to another of its addresses
             raise
 
     def _remember(self, batch: _Batch) -> None:

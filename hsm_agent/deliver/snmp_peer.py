@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hsm_agent.datagrams import Link, open_link
+from hsm_agent.datagrams import Link, LinkError, open_link
 from hsm_agent.snmp_answers import Elsewhere
 from hsm_agent.wire.notification import encode_event
 from hsm_agent.wire.snmp_originator import Originator
@@ -54,4 +54,6 @@ class Peer:
 
     async def open(self, turn: int, *, strays: bool = False) -> Link:
         """A socket to one of its addresses, another one each turn. Raises LinkError."""
+        if self.user is not None and self.context.engine.is_held:
+            raise LinkError("SNMPv3 is held back until the engine's boots can be stored")
         return await open_link(self.address, bind=self.bind, turn=turn, timeout=self.timeout, strays=strays)

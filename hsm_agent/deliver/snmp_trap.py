@@ -73,7 +73,8 @@ class TrapSink:
             varbinds = self._peer.varbinds(event)
             link.send(self._originator.encode_trap(varbinds, asyncio.get_running_loop().time()))
         except ValueError as error:  # TooBigError is a ValueError
-            return Refused(event.event_id, f"{self._peer.address}: no notification can carry it: {error}")
+            why = f"{self._peer.address}: no notification can carry it: {error}"
+            return Refused(event.event_id, why, certain=True)
         except LinkError as error:
             if error.errno != errno.EMSGSIZE:
                 raise

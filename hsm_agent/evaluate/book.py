@@ -6,12 +6,11 @@ A step never changes the book: it hands back an Outcome, whose events and rows b
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from hsm_agent.evaluate import rows
+from hsm_agent.evaluate import checked, rows
 from hsm_agent.evaluate.rows import CHUNK, series_key
 from hsm_agent.evaluate.trends import Points, Windows, interval
 from hsm_agent.evaluate.watches import RESTING, Alarm, Presence, Track, Watch
@@ -104,7 +103,7 @@ class Book:
         chunks: dict[HistoryKey, list[str]] = {}
         for key, text in texts.items():
             try:
-                book._take(json.loads(key), text, chunks)
+                book._take(checked.parse(key), text, chunks)
             except (ValueError, TypeError, KeyError):
                 unreadable.append(key)
         for history, found in chunks.items():
@@ -123,10 +122,10 @@ class Book:
             case ["presence", str(source), str(resource), str(metric)]:
                 self.presences[source, resource, metric] = rows.presence_from(text)
             case ["windows", *series, float() | int() as length]:
-                self.windows[rows.series_from(series), length] = rows.windows_from(text)
+                self.windows[rows.series_from(series), checked.span(length)] = rows.windows_from(text)
             case ["points", *series, float() | int() as spacing, int()]:
                 rows.points_from([text])  # a row that cannot be read must not spoil its neighbours
-                chunks.setdefault((rows.series_from(series), spacing), []).append(text)
+                chunks.setdefault((rows.series_from(series), checked.span(spacing)), []).append(text)
             case ["silence", str(silence_id)]:
                 self.silences[silence_id] = rows.silence_from(text)
             case _:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 from array import array
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from hsm_agent.evaluate import checked
 from hsm_agent.evaluate.levels import Waiting
 from hsm_agent.evaluate.silences import Silence
 from hsm_agent.evaluate.trends import Points, Windows
@@ -19,6 +21,8 @@ from hsm_agent.model import Event, EventKind, Labels, Series, Severity
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_NO_TEXTS = {"kind", "severity", "time", "labels"}
+_WATCH = ("level", "unknown", "warning_since", "critical_since", "seen", "clock", "last", "before", "alarm")
 CHUNK = 24
 """Points in a row: a new point rewrites a day of hourly ones, not the whole history."""
 
@@ -35,13 +39,13 @@ def series_key(kind: str, series: Series, *more: object) -> str:
 
 def labels_from(value: Any) -> Labels:
     """Labels out of JSON."""
-    return tuple((str(name), str(content)) for name, content in value)
+    return tuple((checked.text(name), checked.text(content)) for name, content in value)
 
 
 def series_from(parts: list[Any]) -> Series:
     """A series out of the parts of a key."""
     source, resource, metric, labels = parts
-    return (str(source), str(resource), str(metric), labels_from(labels))
+    return (checked.text(source), checked.text(resource), checked.text(metric), labels_from(labels))
 
 
 def _without_defaults(**fields: object) -> dict[str, object]:
@@ -58,15 +62,22 @@ def event_text(event: Event) -> dict[str, object]:
     )
 
 
-def event_from(fields: dict[str, Any]) -> Event:
+def event_from(value: object) -> Event:
     """An event out of its JSON fields."""
+    fields = checked.members(value, *Event.__slots__)
     known = {
-        **fields,
-        "kind": EventKind(fields["kind"]),
-        "severity": Severity(fields["severity"]),
-        "labels": labels_from(fields.get("labels", ())),
+        "event_id": "",
+        "text": "",
+        "agent": "",
+        **{name: checked.text(content) for name, content in fields.items() if name not in _NO_TEXTS},
     }
-    return Event(**{"event_id": "", "time": 0.0, "text": "", "agent": "", **known})
+    return Event(
+        **known,
+        kind=EventKind(fields["kind"]),
+        severity=Severity(fields["severity"]),
+        time=checked.moment(fields.get("time", 0.0)),
+        labels=labels_from(fields.get("labels", ())),
+    )
 
 
 def watch_text(watch: Watch) -> str:
@@ -98,28 +109,41 @@ def watch_text(watch: Watch) -> str:
 
 def watch_from(text: str) -> Watch:
     """A watch out of its JSON."""
-    fields = json.loads(text)
+    fields = checked.members(checked.parse(text), *_WATCH)
+    time, number = partial(checked.optional, checked.moment), partial(checked.optional, checked.number)
     alarm = fields.get("alarm")
     return Watch(
         level=Severity(fields.get("level", Severity.CLEARED.value)),
-        unknown=fields.get("unknown", False),
-        waiting=Waiting(warning=fields.get("warning_since"), critical=fields.get("critical_since")),
+        unknown=checked.flag(fields.get("unknown", False)),
+        waiting=Waiting(warning=time(fields.get("warning_since")), critical=time(fields.get("critical_since"))),
         memory=Memory(
-            seen=fields.get("seen"),
-            clock=fields.get("clock"),
-            last=fields.get("last"),
-            before=fields.get("before"),
+            seen=checked.optional(_seen, fields.get("seen")),
+            clock=time(fields.get("clock")),
+            last=number(fields.get("last")),
+            before=number(fields.get("before")),
         ),
-        alarm=None
-        if alarm is None
-        else Alarm(
-            alarm_id=alarm["id"],
-            since=alarm["since"],
-            told=Severity(alarm["told"]),
-            told_at=alarm["told_at"],
-            owed=alarm["owed"],
-            event=event_from(alarm["event"]),
-        ),
+        alarm=None if alarm is None else _alarm_from(alarm),
+    )
+
+
+def _seen(value: object) -> str:
+    """What `Changes` saw last: a value and labels, as text."""
+    content = checked.text(value)
+    seen, labels = checked.parse(content)
+    checked.number(seen)
+    labels_from(labels)
+    return content
+
+
+def _alarm_from(value: object) -> Alarm:
+    fields = checked.members(value, "id", "since", "told", "told_at", "owed", "event")
+    return Alarm(
+        alarm_id=checked.text(fields["id"]),
+        since=checked.moment(fields["since"]),
+        told=Severity(fields["told"]),
+        told_at=checked.moment(fields["told_at"]),
+        owed=checked.flag(fields["owed"]),
+        event=event_from(fields["event"]),
     )
 
 
@@ -130,7 +154,12 @@ def track_text(track: Track) -> str:
 
 def track_from(text: str) -> Track:
     """A track out of its JSON."""
-    return Track(**json.loads(text))
+    fields = checked.members(checked.parse(text), "missing", "since", "reason")
+    return Track(
+        missing=checked.flag(fields.get("missing", False)),
+        since=checked.optional(checked.moment, fields.get("since")),
+        reason=checked.text(fields.get("reason", "")),
+    )
 
 
 def presence_text(presence: Presence) -> str:
@@ -140,7 +169,8 @@ def presence_text(presence: Presence) -> str:
 
 def presence_from(text: str) -> Presence:
     """A presence out of its JSON."""
-    return Presence(zero=bool(json.loads(text).get("zero", False)))
+    fields = checked.members(checked.parse(text), "zero", "lost")  # an older version wrote since when it was lost
+    return Presence(zero=checked.flag(fields.get("zero", False)))
 
 
 def windows_text(windows: Windows) -> str:
@@ -150,8 +180,12 @@ def windows_text(windows: Windows) -> str:
 
 def windows_from(text: str) -> Windows:
     """Windows out of their JSON."""
-    number, low, lows = json.loads(text)
-    return Windows(number=number, low=low, lows=tuple(lows))
+    number, low, lows = checked.parse(text)
+    return Windows(
+        number=checked.whole(number),
+        low=checked.number(low),
+        lows=tuple(checked.optional(checked.number, each) for each in lows),
+    )
 
 
 def silence_text(silence: Silence) -> str:
@@ -161,7 +195,13 @@ def silence_text(silence: Silence) -> str:
 
 def silence_from(text: str) -> Silence:
     """A silence out of its JSON."""
-    return Silence(**json.loads(text))
+    fields = checked.members(checked.parse(text), *Silence.__slots__)
+    return Silence(
+        **{name: checked.text(fields[name]) for name in ("silence_id", "reason", "source", "resource", "rule")},
+        until=checked.moment(fields["until"]),
+        created=checked.moment(fields["created"]),
+        by_uid=checked.whole(fields["by_uid"]),
+    )
 
 
 def newest_chunk(points: Points, number: Callable[[float], int]) -> str:
@@ -175,5 +215,6 @@ def newest_chunk(points: Points, number: Callable[[float], int]) -> str:
 
 def points_from(texts: list[str]) -> Points:
     """A history out of its rows, in whatever order they come."""
-    pairs = sorted((float(time), float(value)) for text in texts for time, value in json.loads(text))
+    found = [(time, value) for text in texts for time, value in checked.parse(text)]
+    pairs = sorted((float(checked.moment(time)), float(checked.number(value))) for time, value in found)
     return Points(array("d", [time for time, _ in pairs]), array("d", [value for _, value in pairs]))

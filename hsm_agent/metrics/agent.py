@@ -21,6 +21,13 @@ METRICS = (
         "The disk refuses, or only the spool's reserve is left: events go out from memory.",
         STORAGE,
     ),
+    Metric(
+        "snmp_engine_held",
+        "",
+        "state",
+        "SNMPv3 is configured and held back: the boots of the engine cannot be stored.",
+        STORAGE,
+    ),
     Metric("sink_up", "", "state", "The sink accepted what it was last sent.", COMMUNICATION),
     Metric(
         "sink_down_seconds",
@@ -36,7 +43,14 @@ METRICS = (
         "sink_dropped_total",
         "",
         "counter",
-        "Events it never gets: refused for ever, or dropped by a full spool.",
+        "Events it never gets: given up because it never took them, or dropped by a full spool.",
+        COMMUNICATION,
+    ),
+    Metric(
+        "sink_refused_total",
+        "",
+        "counter",
+        "Events it did not take for half a minute or longer; they are tried on.",
         COMMUNICATION,
     ),
     Metric(

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, ValidationError
 
+from hsm_agent import state_file
 from hsm_agent.settings import Strict
 from hsm_agent.wire.engine import Engine
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import TextIO
 
 FILE_NAME = "snmp-engine.json"
 MAX_BOOTS = 2**31 - 1  # RFC 3414 section 2.2.2: an engine that got here must be given a new engine ID
 _RANDOM_PREFIX = bytes.fromhex("80001f8805")  # RFC 3411 section 5: an enterprise's own form, octets of its own making
 _RANDOM_OCTETS = 12
+_MOST_CHARACTERS = 1024 * 1024
 
 
 class EngineStateError(Exception):
@@ -54,6 +55,12 @@ def start_engine(directory: Path, *, engine_id: bytes | None, now: float) -> Eng
     return Engine(engine_id=bytes.fromhex(chosen), boots=boots, started=now)
 
 
+def held_engine(*, engine_id: bytes | None, now: float) -> Engine:
+    """An engine that must not speak SNMPv3, for as long as its boots can't be stored; v1 and v2c need none."""
+    chosen = bytes.fromhex(_new_state().engine_id) if engine_id is None else engine_id
+    return Engine(engine_id=chosen, boots=0, started=now)
+
+
 def settled_engine_id(directory: Path) -> bytes | None:
     """The random engine ID that start_engine will use; where there is none yet it is made and stored now.
 
@@ -76,25 +83,11 @@ def _first(path: Path) -> _State | None:
     """Store a new engine ID without boots, or find the one that an agent stored in this moment. Raises OSError."""
     _make_directory(path.parent)
     owner, state = path.parent.stat(), _new_state()
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     # In a directory of root's an agent that is given the directory later must be able to read the file; it then
     # replaces it by its own.
-    descriptor = os.open(temporary, flags, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            if os.geteuid() == 0:
-                os.fchmod(descriptor, 0o600 if owner.st_uid else 0o644)
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
-            _fill(file, state)
-        try:
-            os.link(temporary, path)  # unlike a rename it replaces nothing
-        except FileExistsError:
-            return _read(path)
-    finally:
-        temporary.unlink()
-    sync_directory(path.parent)
-    return state
+    given_to = (owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
+    mode = 0o600 if owner.st_uid else 0o644
+    return state if state_file.create(path, _octets(state), mode=mode, owner=given_to) else _read(path)
 
 
 def _make_directory(directory: Path) -> None:
@@ -118,8 +111,8 @@ def _read(path: Path) -> _State | None:
     try:
         _check_owner(path, os.fstat(descriptor))
         with os.fdopen(descriptor, encoding="utf-8", closefd=False) as file:
-            return _State.model_validate_json(file.read())
-    except (OSError, UnicodeDecodeError) as error:
+            return _State.model_validate_json(file.read(_MOST_CHARACTERS))
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise EngineStateError(f"{path}: {error}") from error
     except ValidationError as error:
         raise EngineStateError(
@@ -141,28 +134,11 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
 
 
 def _write(path: Path, state: _State) -> None:
-    temporary = path.with_name(path.name + ".new")
     try:
-        temporary.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
-            _fill(file, state)
-        temporary.replace(path)
-        sync_directory(path.parent)
+        state_file.write(path, _octets(state))
     except OSError as error:
         raise EngineStateError(f"{path}: cannot store the engine's boots: {error.strerror}") from error
 
 
-def _fill(file: TextIO, state: _State) -> None:
-    file.write(json.dumps(state.model_dump()) + "\n")
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def sync_directory(directory: Path) -> None:
-    """Make a rename or a new file in the directory survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _octets(state: _State) -> bytes:
+    return json.dumps(state.model_dump()).encode() + b"\n"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hsm_agent.serve.indexes import Indexes, IndexFileError
+from hsm_agent.serve.indexes import Indexes
 from hsm_agent.serve.snmp_answer import answer
 from hsm_agent.serve.snmp_failures import FailureReports
 from hsm_agent.serve.snmp_scalars import engine_groups, system_group
@@ -72,6 +72,8 @@ class Responder:
     ) -> None:
         """`on_authentication_failure` is called with the address, at most once a minute for each."""
         self.counters = Counters()
+        self.recovered = ""
+        """What of the stored indexes had to be put right at the start; empty if nothing."""
         self._settings = settings
         self._store = store
         self._engine = engine
@@ -91,17 +93,25 @@ class Responder:
         return tuple(listener.address for listener in self._listeners.values())
 
     @property
+    def problem(self) -> str:
+        """Why the indexes of its rows are not all stored; empty as long as they are."""
+        return self._indexes.problem if self._indexes is not None else ""
+
+    @property
     def ports(self) -> tuple[int, ...]:
         """The ports of `addresses`."""
         return tuple(port for _host, port in self.addresses)
 
     async def start(self) -> None:
         """Load the indexes, bind every socket, answer. Raises SnmpServerError."""
+        load = partial(Indexes.load, self._state_directory)
         try:
-            load = partial(Indexes.load, self._state_directory)
             self._indexes = await self._thread.call(load, seconds=_DISK_SECONDS)
-        except (IndexFileError, StuckError) as error:
-            raise SnmpServerError(str(error)) from error
+        except StuckError as error:
+            self._indexes = Indexes.unread(self._state_directory, str(error))
+        self.recovered = self._indexes.damage
+        if self.recovered:
+            log.error("snmp: %s", self.recovered)
         await self.reconfigure(self._settings)
         if not self._settings.users and not self._settings.communities:
             log.warning("serve.snmp: no users and no communities: nobody is answered")
@@ -133,6 +143,11 @@ class Responder:
         for listener in fresh.values():
             listener.start()
         self.changed(self._store.sources, alarms=True)  # what changed meanwhile was noted in the tables before these
+
+    async def adopt(self, engine: Engine) -> None:
+        """Go on as this engine: users and communities are the same, what is told of it changes."""
+        self._engine = engine
+        await self.reconfigure(self._settings)
 
     def changed(self, sources: Iterable[str], *, alarms: bool) -> None:
         """Take in what the store now holds of these sources, and the alarms if they changed; `run` shows it soon."""

@@ -154,16 +154,13 @@ class Tables:
                 if self._indexes.find(row.table.name, row.key) is None:
                     wanted.append((row.table.name, row.key))
                 await pace.breathe()
-        try:
-            await self._indexes.allocate(wanted)
-        except OSError as error:
-            if not self._is_refused:
-                log.warning("new rows are not shown by SNMP until their indexes can be stored: %s", error)
-            self._is_refused = True
-        else:
+        await self._indexes.allocate(wanted)
+        if bool(self._indexes.problem) is not self._is_refused:
+            self._is_refused = bool(self._indexes.problem)
             if self._is_refused:
-                log.info("indexes of SNMP rows can be stored again")
-            self._is_refused = False
+                log.warning("new rows of SNMP have indexes that a restart changes: %s", self._indexes.problem)
+            else:
+                log.info("indexes of SNMP rows are stored again")
 
     async def _encode(self, rows: Mapping[str, list[Row]], pace: _Pace) -> _Pending:
         pending = _Pending(changes={name: {} for name in self._sheets})
@@ -182,7 +179,8 @@ class Tables:
                 await pace.breathe()
         for (name, group), keys in pending.groups.items():
             before = self._sheets[name].groups.get(group, {})
-            pending.changes[name].update((before[key], None) for key in before.keys() - keys.keys())
+            left = {index for key, index in before.items() if keys.get(key) != index}
+            pending.changes[name].update(dict.fromkeys(left - set(keys.values())))
         return pending
 
     async def _build(self, pending: _Pending, pace: _Pace) -> None:

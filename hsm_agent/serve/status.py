@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hsm_agent.metrics import unit
-from hsm_agent.model import AGENT_SOURCE, Severity, SourceState, number_text
+from hsm_agent.model import AGENT_SOURCE, Severity, SinkState, SourceState, number_text
 from hsm_agent.plain import harmless
 from hsm_agent.serve.snapshot import value_now
 from hsm_agent.serve.token_state import pin_status, token_status
@@ -177,7 +177,8 @@ def _sink(sink: SinkStatus, present: Snapshot) -> Json:
         "failed": sink.failed,
         "dropped": sink.dropped,
         "failing_seconds": _since(sink.failing_since, present),
-        "last_error": harmless(sink.last_error),
+        # What was wrong before it accepted the last event is no news beside "up".
+        "last_error": "" if sink.state is SinkState.UP else harmless(sink.last_error),
     }
 
 

@@ -10,6 +10,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from hsm_agent.state_file import open_private, set_aside
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -40,8 +42,13 @@ class Ballast:
             return True
         if free_bytes(self._path.parent) < 2 * SIZE:
             return False
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
+            descriptor = open_private(self._path)
+        except OSError:  # a folder, a link: nobody else's business here, and no reason to do without the spool
+            set_aside(self._path)
+            descriptor = open_private(self._path)
+        try:
+            os.ftruncate(descriptor, 0)
             os.posix_fallocate(descriptor, 0, SIZE)
         except OSError:
             self.free()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from typing import Any
 
 from hsm_agent.model import Event, EventKind, Severity
@@ -25,7 +26,10 @@ def encode(event: Event) -> bytes:
 
 def decode(payload: bytes) -> Event:
     """The event of stored bytes; ValueError if they are none."""
-    fields = json.loads(payload)
+    try:
+        fields = json.loads(payload)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
     if not isinstance(fields, dict):
         raise ValueError("not an object")  # noqa: TRY004 - what is stored is wrong, not what was passed
     texts = {name: fields.get(name, "") for name in _TEXTS if name in _REQUIRED or name in fields}
@@ -35,9 +39,16 @@ def decode(payload: bytes) -> Event:
         return Event(
             kind=EventKind(fields["kind"]),
             severity=Severity(fields["severity"]),
-            time=float(fields["time"]),
+            time=_time(fields["time"]),
             labels=tuple((str(name), str(value)) for name, value in fields.get("labels", ())),
             **texts,
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ArithmeticError) as error:
         raise ValueError(f"a field is missing or malformed: {error}") from error
+
+
+def _time(value: Any) -> float:
+    time = float(value)
+    if not math.isfinite(time):
+        raise ValueError(f"no time: {value}")
+    return time

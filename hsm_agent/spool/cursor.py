@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hsm_agent.model import EventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from hsm_agent.model import Event, Severity
     from hsm_agent.spool.rows import NewRow, Pending, Row
@@ -95,11 +95,33 @@ class Cursor:
         if run is not None:
             self.store_run(run)
 
-    def take(self, limit: int, upto: int) -> list[tuple[int, int]]:
-        """The first entries up to a sequence number, as (seq, attempts); they are in flight until given back."""
-        taken = [(seq, place.attempts) for seq, place in islice(self.waiting.items(), limit) if seq <= upto]
+    def take(self, limit: int, upto: int, aside: Collection[int] = ()) -> list[tuple[int, int]]:
+        """The first entries up to a sequence number, as (seq, attempts); they are in flight until given back.
+
+        Those set aside are passed over, and with each what comes after it of the same alarm: its events keep their
+        order.
+        """
+        free = (seq for seq in self.waiting if seq <= upto)
+        if aside:
+            held = {seq for each in aside for seq in self._from(each)}
+            free = (seq for seq in self.waiting if seq <= upto and seq not in held)
+        return self._fly(islice(free, limit))
+
+    def take_one(self, seq: int) -> list[tuple[int, int]]:
+        """One entry, wherever it stands; nothing if it is gone."""
+        return self._fly([seq] if seq in self.waiting else [])
+
+    def _fly(self, seqs: Iterable[int]) -> list[tuple[int, int]]:
+        taken = [(seq, self.waiting[seq].attempts) for seq in seqs]
         self.in_flight = frozenset(seq for seq, _ in taken)
         return taken
+
+    def _from(self, seq: int) -> Iterable[int]:
+        """An entry, and what waits behind it of the same alarm."""
+        place = self.waiting.get(seq)
+        if place is None or place.run is None:
+            return (seq,)
+        return (each for each in place.run.seqs if each >= seq)
 
     def give_back(self, seqs: Iterable[int], *, sent: bool) -> None:
         """Entries come back unaccepted. If they were sent, the receiver may have them all the same."""

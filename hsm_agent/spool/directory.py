@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import stat
 from typing import TYPE_CHECKING
 
 from hsm_agent.spool.records import SpoolError
+from hsm_agent.state_file import open_private
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
-"""What a disk may say of itself. Anything else (no permission, not a directory) is for a person to put right."""
 
 
 class DirectoryLock:
@@ -24,15 +21,13 @@ class DirectoryLock:
     def __init__(self, directory: Path) -> None:
         """Make the directory if need be and lock it.
 
-        SpoolError if another agent has it or it can't be used; OSError if the disk is in trouble.
+        SpoolError if another agent has it, OSError if it can't be used.
         """
         try:
             _make_private(directory)
-            self._descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            if error.errno in _TROUBLE:
-                raise
-            raise SpoolError(f"state directory {directory}: {error.strerror}") from error
+            raise OSError(error.errno, f"state directory {directory}: {error.strerror}") from error
+        self._descriptor = open_private(directory / "lock")
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
-import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from hsm_agent.spool import schema
+from hsm_agent.spool import reading, schema
 from hsm_agent.spool.ballast import SIZE as RESERVE
 from hsm_agent.spool.ballast import Ballast, free_bytes
 from hsm_agent.spool.directory import DirectoryLock
 from hsm_agent.spool.records import SpoolError
-from hsm_agent.spool.rows import COLUMNS, text_bytes
+from hsm_agent.spool.rows import text_bytes
+from hsm_agent.state_file import open_private, set_aside
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hsm_agent.spool.rows import Changes, Key, Row, Rows, Table
+    from hsm_agent.spool.rows import Changes, Key, Rows, Table
 
-_FULL, _CORRUPT, _NOT_A_DATABASE = 13, 11, 26  # sqlite3.SQLITE_FULL, SQLITE_CORRUPT, SQLITE_NOTADB
-_KEPT_DAMAGED = 3
+_FULL = 13  # sqlite3.SQLITE_FULL
+_DAMAGE = {1, 11, 17, 20, 24, 26}
+"""SQLITE_ERROR (a table is not there), CORRUPT, SCHEMA, MISMATCH, FORMAT, NOTADB: the file is not what it should be."""
+_NO_FILE = {errno.EISDIR, errno.EINVAL}
+_MOST_LIKELY_VERSION = 1000
+_REFUSALS = (sqlite3.Error, OSError, UnicodeDecodeError)
+"""What a disk's call may raise; the last where SQLite quotes what is damaged in what it says of it."""
+_LOGS = ("-wal", "-shm")
 _VACUUM_PAGES, _CAUTIOUS_PAGES = 256, 64
 _RELEASED: tuple[Table, ...] = ("entry", "waiting", "dead")
 _RELEASED_AT_ONCE = 50
@@ -37,7 +44,7 @@ class Damaged(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """What was on disk. `damage` says what was wrong with it; the file was then set aside.
+    """What was on disk. `damage` says what was wrong with it; the file was then set aside, rows of `torn` are missing.
 
     `fresh`: the file is a new one, so none of the rows is on disk now. Only then are states among the rows.
     `same`: it is the very file that was open before. `trouble`: why nothing may be written yet all the same.
@@ -45,6 +52,7 @@ class Loaded:
 
     rows: Rows = field(default_factory=dict)
     damage: str = ""
+    torn: frozenset[Table] = frozenset()
     fresh: bool = False
     same: bool = False
     trouble: str = ""
@@ -74,7 +82,7 @@ class Disk:
             if self._lock is None:
                 self._lock = DirectoryLock(self._directory)
             return self._open()
-        except (sqlite3.Error, OSError) as error:
+        except (*_REFUSALS, Damaged) as error:
             raise self._trouble(error) from error
         except (DiskTrouble, SpoolError):
             self._disconnect()
@@ -84,7 +92,7 @@ class Disk:
         """All of it or nothing. When this returns and `durable`, it has reached the disk."""
         try:
             self._transaction(changes, durable=durable)
-        except (sqlite3.Error, OSError) as error:
+        except _REFUSALS as error:
             raise self._trouble(error) from error
 
     def apply_releases(self, changes: Changes) -> Changes:
@@ -112,7 +120,7 @@ class Disk:
                 needed += RESERVE
             if free < needed or not self._ballast.restore():
                 raise DiskTrouble(f"disk full: {free // 1024} KiB free, {needed // 1024} KiB needed")
-        except (sqlite3.Error, OSError) as error:
+        except _REFUSALS as error:
             raise self._trouble(error) from error
 
     def states(self, prefix: str) -> dict[str, str]:
@@ -120,8 +128,8 @@ class Disk:
         if self._connection is None:
             raise DiskTrouble("the spool's file is not open")
         try:
-            return dict(self._connection.execute(schema.STATES, (len(prefix), prefix)))
-        except sqlite3.Error as error:
+            return dict(map(reading.state, self._connection.execute(schema.STATES, (len(prefix), prefix))))
+        except _REFUSALS as error:
             raise self._trouble(error) from error
 
     def tidy(self) -> bool:
@@ -134,7 +142,7 @@ class Disk:
         try:
             more = self._shrink(_VACUUM_PAGES)
             self._ballast.restore()
-        except (sqlite3.Error, OSError) as error:
+        except _REFUSALS as error:
             raise self._trouble(error) from error
         return more
 
@@ -147,23 +155,23 @@ class Disk:
 
     def _open(self) -> Loaded:
         damage, before = "", self._inode
+        torn: frozenset[Table] = frozenset()
         try:
             fresh = self._connect()
             self._check()
-        except (Damaged, sqlite3.DatabaseError) as error:
+            rows = reading.read(self._writable(), states=False)
+        except (Damaged, sqlite3.DatabaseError, UnicodeDecodeError) as error:
             if not _is_damage(error):
                 raise
             damage = _line(error)
-            rows, _ = self._salvage(states=True)
-            self._set_aside()
+            rows, torn = reading.salvage(self._connection)
+            self._disconnect()
+            set_aside(self._path, *_LOGS)
             fresh = self._connect()
-        else:
-            rows, unreadable = self._salvage(states=False)
-            if unreadable:
-                raise DiskTrouble(unreadable)
         return Loaded(
             rows=rows,
             damage=damage,
+            torn=torn,
             fresh=fresh,
             same=not fresh and self._inode == before,
             trouble="" if self._ballast.restore() else "disk full: no reserve left",
@@ -171,17 +179,30 @@ class Disk:
 
     def _connect(self) -> bool:
         """Whether the file had to be made."""
+        for ending in _LOGS:
+            part = self._path.with_name(self._path.name + ending)
+            if part.is_symlink() or (part.exists() and not part.is_file()):
+                set_aside(part)
         # Made before SQLite does, which gives the mode of the file to its log too.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self._path.chmod(0o600)
+        try:
+            descriptor = open_private(self._path)
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                raise Damaged(f"{error.strerror}: {self._path}") from error
+            raise
+        os.fchmod(descriptor, 0o600)
+        os.close(descriptor)
         self._connection = sqlite3.connect(self._path, timeout=2.0, isolation_level=None)
+        self._connection.text_factory = reading.text
         self._inode = self._path.stat().st_ino
         self._synchronous = ""
         for pragma in schema.PRAGMAS:
             self._connection.execute(pragma)
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if not 0 <= version <= _MOST_LIKELY_VERSION:
+            raise Damaged(f"schema {version}")
         if version > schema.VERSION:
-            raise SpoolError(f"{self._path} was written by a newer hsm-agent (schema {version})")
+            raise DiskTrouble(f"{self._path} was written by a newer hsm-agent (schema {version})")
         if version == 0:
             for pragma in schema.CREATE_PRAGMAS:
                 self._connection.execute(pragma)
@@ -193,35 +214,6 @@ class Disk:
         (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise Damaged(str(verdict))
-
-    def _salvage(self, *, states: bool) -> tuple[Rows, str]:
-        """Every row that can be read, and why the others can't."""
-        rows: Rows = {}
-        unreadable = ""
-        assert self._connection is not None
-        for table in COLUMNS:
-            if table == "state" and not states:
-                continue
-            width = len(COLUMNS[table][0])
-            try:
-                for row in self._connection.execute(schema.SELECT[table]):
-                    rows[table, row[:width]] = cast("Row", row[width:])
-            except sqlite3.Error as error:
-                unreadable = f"{table}: {_line(error)}"
-        return rows, unreadable
-
-    def _set_aside(self) -> None:
-        self._disconnect()
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        for suffix in ("", "-wal", "-shm"):
-            part = self._path.with_name(self._path.name + suffix)
-            if part.exists():
-                part.rename(self._path.with_name(f"{self._path.name}.damaged-{stamp}{suffix}"))
-        kept = sorted(self._path.parent.glob(f"{self._path.name}.damaged-*Z"))
-        for old in kept[:-_KEPT_DAMAGED]:
-            old.unlink()
-            for suffix in ("-wal", "-shm"):
-                old.with_name(old.name + suffix).unlink(missing_ok=True)
 
     def _transaction(self, changes: Changes, *, durable: bool) -> None:
         connection = self._writable()
@@ -287,7 +279,7 @@ def _code(error: Exception) -> int:
 
 
 def _is_damage(error: Exception) -> bool:
-    return isinstance(error, Damaged) or _code(error) in {_CORRUPT, _NOT_A_DATABASE}
+    return isinstance(error, Damaged | UnicodeDecodeError) or _code(error) in _DAMAGE
 
 
 def _line(error: Exception) -> str:

@@ -1,7 +1,4 @@
-"""The spool's contents in memory: every entry, every cursor, the bounds. The truth that is sent from.
-
-Pure: no I/O, no clock, no threads. Whatever changes is noted in `changes` for the disk to follow.
-"""
+"""The spool's contents in memory, the truth that is sent from. Pure: what changes is noted for the disk."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ from hsm_agent.spool.records import (
 from hsm_agent.spool.rows import Pending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from hsm_agent.model import Event, EventKind
     from hsm_agent.spool.rows import NewRow
@@ -78,10 +75,13 @@ class Ledger:
         """Queue an event for every sink that wants it, or for one; KeyError if there is no such sink."""
         self._tell(event, self.cursors.values() if only_sink is None else [self.cursors[only_sink]])
 
-    def pending(self, sink: str, limit: int, upto: int) -> list[Entry]:
+    def pending(self, sink: str, limit: int, upto: int, aside: Collection[int] = ()) -> list[Entry]:
         """What to send to a sink next; it is in flight until accepted, buried or given back."""
-        taken = self.cursors[sink].take(limit, upto) if sink in self.cursors else []
-        return [Entry(seq=seq, event=decode(self._stored[seq].payload), attempts=attempts) for seq, attempts in taken]
+        return self.taken(self.cursors[sink].take(limit, upto, aside)) if sink in self.cursors else []
+
+    def taken(self, found: Iterable[tuple[int, int]]) -> list[Entry]:
+        """What a cursor gave, with its events."""
+        return [Entry(seq=seq, event=decode(self._stored[seq].payload), attempts=attempts) for seq, attempts in found]
 
     def accept(self, sink: str, seqs: Iterable[int]) -> None:
         """The sink has them. What is not there any more (dropped meanwhile) is passed over."""
@@ -124,7 +124,7 @@ class Ledger:
         clear of one it was told of) is never dropped: the spool rather grows past its bounds by those, which the
         number of alarms limits and no length of outage adds to.
         """
-        dropped = []
+        dropped: list[Dropped] = []
         while self._over() and self._dead:
             name, seq = next(iter(self._dead))
             dropped.append(Dropped(sink=name, event_ids=(self._stored[seq].event_id,), why="dead letter"))

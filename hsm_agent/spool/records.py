@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class SpoolError(Exception):
-    """The state directory can't be used, and it is for a person to put right; the text says how."""
+    """Another agent uses the state directory; the text says which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

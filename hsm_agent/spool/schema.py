@@ -53,14 +53,16 @@ def _erase(table: Table) -> str:
     return f"DELETE FROM {table} WHERE {' AND '.join(f'{name} = ?' for name in COLUMNS[table][0])}"  # noqa: S608 - own names
 
 
-def _select(table: Table) -> str:
+def _select(table: Table, direction: str = "") -> str:
     key, others = COLUMNS[table]
-    return f"SELECT {', '.join(key + others)} FROM {table} ORDER BY {', '.join(key)}"  # noqa: S608 - own names
+    order = ", ".join(f"{name}{direction}" for name in key)
+    return f"SELECT {', '.join(key + others)} FROM {table} ORDER BY {order}"  # noqa: S608 - own names
 
 
 PUT: dict[Table, str] = {table: _put(table) for table in COLUMNS}
 ERASE: dict[Table, str] = {table: _erase(table) for table in COLUMNS}
 SELECT: dict[Table, str] = {table: _select(table) for table in COLUMNS}
+SELECT_BACKWARDS: dict[Table, str] = {table: _select(table, " DESC") for table in COLUMNS}
 STATES = "SELECT key, value FROM state WHERE substr(key, 1, ?) = ? ORDER BY key"
 
 

@@ -20,7 +20,7 @@ from hsm_agent.spool.saver import Saver
 from hsm_agent.spool.thread import DiskThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hsm_agent.model import Event
@@ -125,9 +125,17 @@ class Spool:
                 self._ledger.changes.put("state", (key,), (value,))
         await self._save(durable=True)
 
-    async def pending(self, sink: str, limit: int) -> list[Entry]:
-        """What to send to a sink next, in order; it counts as in flight until it is said what became of it."""
-        return self._ledger.pending(sink, limit, self._released)
+    async def pending(self, sink: str, limit: int, aside: Collection[int] = ()) -> list[Entry]:
+        """What to send to a sink next, in order; it counts as in flight until it is said what became of it.
+
+        `aside` is passed over, and with each of these what waits behind it of the same alarm.
+        """
+        return self._ledger.pending(sink, limit, self._released, aside)
+
+    async def pending_one(self, sink: str, seq: int) -> list[Entry]:
+        """One entry that was pending before; none if it is gone."""
+        cursor = self._ledger.cursors.get(sink)
+        return self._ledger.taken(cursor.take_one(seq)) if cursor is not None else []
 
     async def accepted(self, sink: str, seqs: Sequence[int]) -> None:
         """The sink has them. Not flushed: after a power failure they may be sent again, under the same event id."""
@@ -199,8 +207,9 @@ class Spool:
         self._restore(loaded)
         changes = self._ledger.changes.take()
         if loaded.damage:
-            self.recovered = f"the spool's file was damaged and is set aside: {loaded.damage}"
-            log.error("spool: %s; %d events of it could be read", self.recovered, self.stats().entries)
+            aside = f"the spool's file was damaged and is set aside: {loaded.damage}"
+            self.recovered = f"{aside}; {self.recovered}" if self.recovered else aside
+            log.error("spool: %s; %d events of it could be read", aside, self.stats().entries)
         if loaded.fresh:
             changes.update(self._ledger.rows())
             changes.update({key: row for key, row in loaded.rows.items() if key[0] == "state"})
@@ -225,13 +234,15 @@ class Spool:
         """Put what is on disk before what is in memory."""
         known = self._ledger
         rows = loaded.rows | dict(known.rows()) if known.cursors else loaded.rows
-        restored = restore(rows, entries=known.entries_limit, size=known.size_limit)
-        dropped_before = loaded.rows.get(("tally", ("dropped",)), (0,))[0]
+        restored = restore(rows, entries=known.entries_limit, size=known.size_limit, torn=loaded.torn)
+        (before,) = loaded.rows.get(("tally", ("dropped",)), (0,))
+        dropped_before = before if isinstance(before, int) else 0
         self._ledger = restored.ledger
         self._ledger.last_seq = max(self._ledger.last_seq, known.last_seq)
         self._ledger.dropped_total = dropped_before + known.dropped_total
         if restored.unreadable:
-            self.recovered = f"{restored.unreadable} spooled events could not be read and are lost"
+            lost = f"{restored.events_lost} of them events, which are lost"
+            self.recovered = f"{restored.unreadable} rows of the spool could not be read and are left out, {lost}"
             log.error("spool: %s", self.recovered)
 
     async def _save(self, *, durable: bool) -> None:

@@ -142,8 +142,7 @@ def spool_list(config: Path | None, form: str) -> None:
     if form == "json":
         print_json(entries)
     else:
-        columns = ("event_id", "time", "kind", "severity", "source", "resource", "rule", "waiting_for", "dead_at")
-        show.table("spool", columns, [[entry.get(name) for name in columns] for entry in entries])
+        show.spool(entries)
 
 
 @spool.command("show")

@@ -57,6 +57,14 @@ def when(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
+def local(seconds: float) -> str:
+    """A time as people here read it, ISO 8601 with the zone; the number itself where there is no such time."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return number_text(seconds)
+
+
 def polled(results: Iterable[Polled]) -> None:
     """Readings of a `poll`, and what failed."""
     for result in results:
@@ -137,6 +145,27 @@ def alarms(entries: Iterable[Mapping[str, Any]]) -> None:
         columns,
         [[when(entry["since"]) if name == "since" else entry.get(name) for name in columns] for entry in entries],
     )
+
+
+def spool(entries: Iterable[Mapping[str, Any]]) -> None:
+    """What is still to be delivered: to whom, how often it was tried, and where it was given up and why."""
+    columns = ("event_id", "time", "kind", "severity", "source", "resource", "rule")
+    table(
+        "spool",
+        (*columns, "waiting for", "given up at"),
+        [
+            [
+                *(local(entry["time"]) if name == "time" else entry.get(name) for name in columns),
+                ", ".join(f"{sink} ({_tries(tries)})" for sink, tries in entry["waiting_for"].items()),
+                "; ".join(f"{sink}: {reason}" for sink, reason in entry["dead_at"].items()),
+            ]
+            for entry in entries
+        ],
+    )
+
+
+def _tries(number: int) -> str:
+    return {0: "not tried yet", 1: "1 try"}.get(number, f"{number} tries")
 
 
 def silences(entries: Iterable[Mapping[str, Any]]) -> None:

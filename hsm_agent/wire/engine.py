@@ -26,7 +26,8 @@ class Salts:
 class Engine:
     """Engine ID, boots, and the start of the engine on the monotonic clock.
 
-    `engine_id` is 5 to 32 octets and kept for ever; `boots` was raised and stored before the first packet.
+    `engine_id` is 5 to 32 octets and kept for ever; `boots` was raised and stored before the first packet. 0 boots:
+    that could not be done yet, and nothing of SNMPv3 may be said or heard in the name of this engine.
     The salts belong here because responder and notifications encrypt with the same keys.
     """
 
@@ -34,6 +35,11 @@ class Engine:
     boots: int
     started: float
     salts: Salts = field(default_factory=Salts, repr=False, compare=False)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether its boots are not stored yet, so that it must not speak SNMPv3 (RFC 3414 section 2.2)."""
+        return self.boots == 0
 
     def time(self, now: float) -> int:
         """snmpEngineTime: whole seconds since the engine started; `now` is on the same clock as `started`."""

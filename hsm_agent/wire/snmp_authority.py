@@ -95,7 +95,7 @@ class Authority:
         self.counters.add(Count.IN_PKTS)
         try:
             version, position, end = snmp.open_message(datagram)
-            if version == Version.V3 and self._users:
+            if version == Version.V3 and self._users and not self.engine.is_held:
                 return self._receive_v3(datagram, position, end, address, now)
             if self._communities and (version == Version.V2C or (version == Version.V1 and self._v1)):
                 return self._receive_community(Version(version), datagram, (position, end), address, now)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.fakes.sinks import FakeSink
+    from hsm_agent.deliver.base import Sink
 
 
 class CountingBackoff(Backoff):
@@ -39,11 +39,13 @@ class PumpRig:
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
         self.now = 0.0
+        self.seconds_a_look = 0.0
+        """By how much the clock goes on whenever it is looked at: what is to be tried again later is due then."""
         self.statuses: dict[str, SinkStatus] = {}
         self.backoffs: dict[str, CountingBackoff] = {}
         self.tasks: list[asyncio.Task[None]] = []
 
-    def pump(self, sink: FakeSink, *, heartbeat: float | None = None, patience_seconds: float = 60.0) -> Pump:
+    def pump(self, sink: Sink, *, heartbeat: float | None = None, patience_seconds: float = 60.0) -> Pump:
         self.backoffs[sink.name] = CountingBackoff()
         pump = Pump(
             sink,
@@ -51,12 +53,16 @@ class PumpRig:
             heartbeat=heartbeat,
             make_heartbeat=lambda: plain("beat", EventKind.HEARTBEAT),
             on_status=self._note,
-            clock=lambda: self.now,
+            clock=self._clock,
             backoff=self.backoffs[sink.name],
             patience_seconds=patience_seconds,
         )
         self.tasks.append(asyncio.ensure_future(pump.run()))
         return pump
+
+    def _clock(self) -> float:
+        self.now += self.seconds_a_look
+        return self.now
 
     def _note(self, status: SinkStatus) -> None:
         self.statuses[status.name] = status

@@ -82,15 +82,23 @@ class ChokingSink(FakeSink):
 
 
 class RefusingSink(FakeSink):
-    """Refuses these for ever."""
+    """Refuses these whenever they come; as long as `refusals` is above zero, whatever comes."""
 
-    def __init__(self, unwanted: set[str]) -> None:
-        super().__init__()
+    def __init__(self, unwanted: set[str], *, refusals: int = 0, every: int = 0, window: int = 8) -> None:
+        """`every`: each so-manieth message is refused, whatever it is."""
+        super().__init__(window=window)
         self.unwanted = unwanted
+        self.refusals = refusals
+        self.every = every
+        self.certain = False
+        self._taken = 0
 
     async def take(self, event: Event) -> None:
-        if event.event_id in self.unwanted:
-            raise Refused(event.event_id, "500 not wanted")
+        self._taken += 1
+        self.refusals -= 1
+        periodic = self.every and self._taken % self.every == 0
+        if event.event_id in self.unwanted or self.refusals >= 0 or periodic:
+            raise Refused(event.event_id, "500 not wanted", certain=self.certain)
 
 
 class StallingSink(FakeSink):

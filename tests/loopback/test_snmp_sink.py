@@ -101,7 +101,7 @@ async def test_a_silent_receiver_is_given_up_in_time(version: dict[str, Any]) ->
             await informs.deliver(events(3), Told())
 
     assert 0.25 < asyncio.get_running_loop().time() - began < 2
-    assert not caught.value.sent
+    assert caught.value.sent == (version["version"] == "v2c")  # before a v3 engine is known, no event is sent
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -193,13 +193,23 @@ async def test_a_port_that_is_taken_is_a_failure_that_leaves_nothing_open(tmp_pa
     await second.close()
 
 
-async def test_a_state_directory_that_is_none_is_a_failure_that_leaves_nothing_open(tmp_path: Path) -> None:
-    one = listener(tmp_path / "missing")
+async def test_without_a_state_directory_v3_informs_alone_are_held_back_until_there_is_one(tmp_path: Path) -> None:
+    one = listener(tmp_path / "missing", every="10ms")
 
-    with pytest.raises(SourceFailure, match="the engine for informs cannot start: "):
-        await one.poll()
+    await one.poll()
+    send(one, RAISE)
+    poll = await one.poll()
+    assert levels(poll) == {"luna-a fan": 1}
+    assert [error.partition(":")[0] for error in poll.errors] == [
+        f"{tmp_path}/missing/traps-traps",
+        "informs of SNMPv3 are held back, the engine for them cannot start",
+    ]
 
-    assert one.addresses == ()
+    (tmp_path / "missing").mkdir()
+    for _ in range(2):
+        poll = await one.poll()
+    assert poll.errors == ()
+    assert (tmp_path / "missing" / "traps-traps" / "snmp-engine.json").is_file()
     await one.close()
 
 

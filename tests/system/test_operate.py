@@ -226,6 +226,10 @@ async def test_the_spool_can_be_listed_shown_and_dropped(agent: AgentProcess, hs
     assert (entry["kind"], entry["rule"]) == ("ALARM_RAISED", "token-memory")
     assert list(entry["waiting_for"]) == ["siem"]
 
+    _, out, _ = await agent.run("spool", "list", "-c", str(agent.file))
+    assert "siem (" in out
+    assert "{'siem'" not in out
+
     _, out, _ = await agent.run("spool", "show", entry["event_id"], "-c", str(agent.file))
     assert json.loads(out)["alarm_id"]
     assert (await agent.run("spool", "drop", entry["event_id"], "-c", str(agent.file)))[0] == 0

@@ -31,7 +31,7 @@ def test_a_failing_sink_says_for_how_long() -> None:
     well = SinkStatus(name="noc", kind="snmp inform", guarantee=Guarantee.AT_LEAST_ONCE, delivered=5)
     ill = SinkStatus(
         name="siem", kind="syslog relp", guarantee=Guarantee.AT_LEAST_ONCE, state=SinkState.RETRYING, queued=4,
-        failed=9, dropped=1, failing_since=100.0,
+        failed=9, dropped=1, refused=2, failing_since=100.0,
     )  # fmt: skip
     readings = {(r.resource, r.metric): r.value for r in sink_readings({"noc": well, "siem": ill}, NOW, 160.0)}
 
@@ -43,6 +43,7 @@ def test_a_failing_sink_says_for_how_long() -> None:
     assert readings["siem", "sink_queued"] == 4
     assert readings["siem", "sink_failed_total"] == 9
     assert readings["siem", "sink_dropped_total"] == 1
+    assert readings["siem", "sink_refused_total"] == 2
 
 
 def test_a_sink_that_was_not_tried_yet_is_neither_up_nor_down() -> None:

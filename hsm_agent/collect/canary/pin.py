@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import os
 import time
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+from hsm_agent import state_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,14 +59,14 @@ class PinNotes:
     def look(self) -> Note:
         """What is known of this PIN. A note about another is no note."""
         try:
-            found = json.loads(self._path.read_text(encoding="utf-8"))
+            found = state_file.read_json(self._path)
+            if found is None:
+                return Note(standing=Standing.NEW)
             digest = self._digest(bytes.fromhex(found["salt"]))
             if not hmac.compare_digest(digest, str(found["digest"])):
                 return Note(standing=Standing.NEW)
             return Note(standing=Standing(found["standing"]), at=float(found["at"]), why=str(found["why"]))
-        except FileNotFoundError:
-            return Note(standing=Standing.NEW)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, ArithmeticError) as error:
             reason = getattr(error, "strerror", None) or "not a note of the canary's"
             raise PinNotKept(f"{self._path}: {reason}: whether the PIN was refused before is not known") from error
 
@@ -79,15 +80,8 @@ class PinNotes:
             "at": note.at,
             "why": why,
         }
-        new = self._path.with_suffix(".new")
         try:
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._path)
-            self._sync_folder()
+            state_file.write_json(self._path, content)
         except OSError as error:
             raise PinNotKept(f"{self._path} cannot be written: {error.strerror}: check the disk") from error
         return note
@@ -98,13 +92,6 @@ class PinNotes:
             self._path.unlink(missing_ok=True)
         except OSError as error:
             raise PinNotKept(f"{self._path} cannot be removed: {error.strerror}") from error
-
-    def _sync_folder(self) -> None:
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def _digest(self, salt: bytes) -> str:
         return hashlib.scrypt(self._secret, salt=salt, n=_COST, r=_BLOCK, p=_PARALLEL, dklen=32).hex()

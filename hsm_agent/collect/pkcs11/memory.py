@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from hsm_agent import state_file
 from hsm_agent.collect.pkcs11.naming import Identity
+from hsm_agent.state_file import DamagedFileError
 from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
@@ -50,24 +51,38 @@ class TokenMemory:
 
     def _read(self) -> dict[str, Identity]:
         try:
-            found = json.loads(self._path.read_text(encoding="utf-8"))["tokens"]
-            return {str(name): Identity(str(token["label"]), str(token["serial"])) for name, token in found.items()}
-        except FileNotFoundError:
+            found = state_file.read_json(self._path)
+        except (OSError, DamagedFileError) as error:
+            self._done_without(str(error))
             return {}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            log.warning("%s is not usable, tokens missing since the last run are not noticed: %s", self._path, error)
+        if found is None:
             return {}
+        tokens = found.get("tokens") if isinstance(found, dict) else None
+        if not isinstance(tokens, dict):
+            self._done_without(f"{self._path}: it lists no tokens")
+            return {}
+        known = {name: identity for name, token in tokens.items() if (identity := _identity(token)) is not None}
+        if len(known) < len(tokens):
+            self._done_without(f"{self._path}: {len(tokens) - len(known)} of {len(tokens)} entries are damaged")
+        return known
+
+    def _done_without(self, why: str) -> None:
+        log.warning("not usable, tokens missing since the last run are not noticed: %s", why)
+        with suppress(OSError):  # it stays where it is, then, and is overwritten by what is seen now
+            state_file.set_aside(self._path)
 
     def _write(self, seen: Mapping[str, Identity]) -> None:
         tokens = {name: {"label": token.label, "serial": token.serial} for name, token in seen.items()}
-        new = self._path.with_suffix(".new")
         try:
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump({"tokens": tokens}, file, ensure_ascii=False, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._path)
+            state_file.write_json(self._path, {"tokens": tokens})
         except OSError as error:
             self._kept = None
             log.warning("%s cannot be written, a restart will not miss these tokens: %s", self._path, error.strerror)
+
+
+def _identity(token: Any) -> Identity | None:
+    match token:
+        case {"label": str() as label, "serial": str() as serial}:
+            return Identity(label, serial)
+        case _:
+            return None

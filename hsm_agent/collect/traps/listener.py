@@ -22,7 +22,7 @@ from hsm_agent.collect.traps.intake import Intake, permitted
 from hsm_agent.collect.traps.memory import Clocks, MemoryUnreadableError, Remembered, TrapMemory, revived, stored
 from hsm_agent.collect.traps.settings import combined
 from hsm_agent.collect.traps.waiting import MOST_WAITING
-from hsm_agent.serve.engine_state import EngineStateError, start_engine
+from hsm_agent.serve.engine_state import EngineStateError, held_engine, start_engine
 from hsm_agent.serve.snmp_settings import listen_address
 from hsm_agent.serve.snmp_socket import Listener
 from hsm_agent.threads import Lane, StuckError
@@ -75,6 +75,7 @@ class TrapListener:
         self._owed: deque[Callable[[], None]] = deque(maxlen=MOST_WAITING)
         """Acknowledgements of what is taken in and not on disk yet; one that falls out is given when it is repeated."""
         self._problem = ""
+        self._held = ""
 
     @property
     def name(self) -> str:
@@ -105,11 +106,13 @@ class TrapListener:
         await self._take(intake)
         if self._unsaved:
             await self._save(intake)
+        if self._held:
+            await self._release(intake)
         now = self._wall()
         return Poll(
             readings=(*self._alarms.readings(self.name, now), *intake.readings(self.name, now)),
             next_in=0.0,
-            errors=(self._problem,) if self._problem else (),
+            errors=tuple(problem for problem in (self._problem, self._held) if problem),
             complete=self._remembers_all and not self._alarms.pushed_out,
             waited_seconds=waited,
         )
@@ -163,11 +166,11 @@ class TrapListener:
             found = None
         self._unsaved = found is None
         # Only who knows all that was raised may say that nothing else is.
-        self._remembers_all = found is not None
+        self._remembers_all = found is not None and not self._memory.damaged
         if found is not None:
             clocks = found.clocks
             self._alarms.recall(found.alarms, found.pushed_out)
-            self._unsaved = self._alarms.keep_only(self._is_wanted)
+            self._unsaved = self._alarms.keep_only(self._is_wanted) or bool(self._memory.damaged)
         return Intake(
             self.name,
             receiver=await self._thread.call(partial(self._receiver, engine, clocks), seconds=seconds),
@@ -184,11 +187,26 @@ class TrapListener:
         return key.alarm in self._maps.alarms and permitted(key.address, self._settings.networks) is not None
 
     def _start_engine(self) -> Engine:
+        """The engine of which v3 informs are asked; held while its boots can't be stored, and the rest is heard."""
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
-            return start_engine(self._directory, engine_id=None, now=self._monotonic())
+            engine = start_engine(self._directory, engine_id=None, now=self._monotonic())
         except (OSError, EngineStateError) as error:
-            raise SourceFailure(f"the engine for informs cannot start: {error}") from error
+            self._held = f"informs of SNMPv3 are held back, the engine for them cannot start: {error}"
+            return held_engine(engine_id=None, now=self._monotonic())
+        self._held = ""
+        return engine
+
+    async def _release(self, intake: Intake) -> None:
+        """Begin with informs of SNMPv3 if that can be done now."""
+        seconds = self._settings.timeout
+        try:
+            engine = await self._thread.call(self._start_engine, seconds=seconds)
+            if not engine.is_held:
+                clocks = stored(intake.receiver.clocks, wall=self._wall(), monotonic=self._monotonic())
+                intake.receiver = await self._thread.call(partial(self._receiver, engine, clocks), seconds=seconds)
+        except StuckError as error:
+            self._held = f"informs of SNMPv3 are held back: {error}"
 
     def _receiver(self, engine: Engine, clocks: Clocks) -> TrapReceiver:
         settings = self._settings

@@ -7,23 +7,26 @@ the restart is not judged again after it.
 
 from __future__ import annotations
 
-import json
-import os
+import logging
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from hsm_agent import state_file
 from hsm_agent.collect.traps import heard
 from hsm_agent.collect.traps.alarms import Key, Sent, Standing
 from hsm_agent.collect.traps.heard import InformKey, MessageKey
 from hsm_agent.collect.traps.maps import Level
-from hsm_agent.serve.engine_state import sync_directory
 from hsm_agent.threads import Lane, StuckError
 from hsm_agent.wire.snmp_clock import RemoteClock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FILE_NAME = "alarms.json"
 _DISK_SECONDS = 5.0
@@ -52,6 +55,8 @@ class TrapMemory:
         # A poll that is cancelled leaves its thread writing while the closing writes again.
         self._turn = threading.Lock()
         self._disk = Lane(str(self._path))
+        self.damaged = 0
+        """Entries that could not be read: not all that was raised is known then."""
 
     async def load(self) -> Remembered | None:
         """What was kept; None if nothing ever was. Raises MemoryUnreadableError."""
@@ -67,21 +72,31 @@ class TrapMemory:
 
     def _read(self) -> Remembered | None:
         try:
-            found = json.loads(self._path.read_text(encoding="utf-8"))
-            return Remembered(
-                dict(_standing(one) for one in found["alarms"]),
-                {
-                    bytes.fromhex(engine_id): (int(boots), int(time), float(at))
-                    for engine_id, (boots, time, at) in found["engines"].items()
-                },
+            found = state_file.read_json(self._path)
+            if found is None:
+                return None
+            remembered = Remembered(
+                dict(self._sound(_standing, found["alarms"])),
+                dict(self._sound(_clock, found["engines"].items())),
                 # What an older version wrote has neither of the following.
                 _heard(found.get("heard", {})),
-                tuple(_key(one) for one in found.get("pushed_out", ())),
+                tuple(self._sound(_key, found.get("pushed_out", ()))),
             )
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except OSError as error:
             raise MemoryUnreadableError(f"{self._path} is not usable: {error}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+            raise MemoryUnreadableError(f"{self._path} is not usable, {self._set_aside()}: {error}") from error
+        if self.damaged:
+            log.warning("%s: %d entries are damaged and left out, %s", self._path, self.damaged, self._set_aside())
+        return remembered
+
+    def _sound(self, parse: Callable[[Any], T], found: Iterable[Any]) -> Iterator[T]:
+        """Each entry that can be read; the others are counted."""
+        for one in found:
+            try:
+                yield parse(one)
+            except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
+                self.damaged += 1
 
     def _write(self, remembered: Remembered) -> None:
         messages, informs = remembered.heard
@@ -94,16 +109,14 @@ class TrapMemory:
             },
             "pushed_out": [key._asdict() for key in remembered.pushed_out],
         }
-        text = json.dumps(document, ensure_ascii=False, indent=1)
-        new = self._path.with_suffix(".new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with self._turn:
-            with os.fdopen(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._path)
-            sync_directory(self._path.parent)
+            state_file.write_json(self._path, document)
+
+    def _set_aside(self) -> str:
+        try:
+            return f"set aside as {state_file.set_aside(self._path).name}"
+        except OSError as error:
+            return f"and cannot be set aside ({error.strerror})"
 
 
 def _row(key: Key, standing: Standing) -> dict[str, Any]:
@@ -120,6 +133,11 @@ def _row(key: Key, standing: Standing) -> dict[str, Any]:
 
 def _key(one: Mapping[str, Any]) -> Key:
     return Key(str(one["address"]), str(one["component"]), str(one["alarm"]))
+
+
+def _clock(one: tuple[str, Any]) -> tuple[bytes, tuple[int, int, float]]:
+    engine_id, (boots, time, at) = one
+    return bytes.fromhex(engine_id), (int(boots), int(time), float(at))
 
 
 def _standing(one: Mapping[str, Any]) -> tuple[Key, Standing]:

@@ -51,11 +51,28 @@ RULES = (
         " it, then keep its log and the disk's for the report.",
     ),
     Rule(
+        name="events-undelivered",
+        metrics=("sink_dropped_total", "sink_refused_total"),
+        match=_AGENT,
+        condition=Changes(severity=Severity.WARNING),
+        clear_after=HOUR,
+        text="Notifications do not reach {resource}: it refuses them or they were given up ({metric} {note}). First see"
+        " hsm-agent spool list, and why, with hsm-agent spool show ID.",
+    ),
+    Rule(
         name="spool-failed",
         metrics=("spool_failed",),
         match=_AGENT,
         condition=Above(critical=1.0),
         text="The spool cannot be written: notifications go out from memory and are lost if the agent stops. First"
         " check space and health of the disk of the state directory.",
+    ),
+    Rule(
+        name="snmpv3-held",
+        metrics=("snmp_engine_held",),
+        match=_AGENT,
+        condition=Above(critical=1.0),
+        text="SNMPv3 is held back, requests are not answered and v3 sinks wait: the engine's boots cannot be stored"
+        " ({note}). First check the disk of the state directory, then the file named.",
     ),
 )

@@ -69,9 +69,25 @@ async def test_the_status_says_all_of_it(rig: _Rig) -> None:
 
 
 async def test_a_refusal_is_an_answer(rig: _Rig) -> None:
-    rig.health.failed("connection refused")
-    rig.health.refused("500 not wanted")
+    rig.health.refused("500 not wanted", failing=False)
 
     assert not rig.health.failing
     assert (rig.reports[-1].state, rig.reports[-1].failing_since) == (SinkState.REFUSED, None)
-    assert (rig.reports[-1].failed, rig.reports[-1].last_error) == (2, "500 not wanted")
+    assert (rig.reports[-1].failed, rig.reports[-1].last_error) == (1, "500 not wanted")
+
+
+async def test_a_receiver_that_refuses_whatever_comes_is_failing(rig: _Rig) -> None:
+    rig.health.long_refused = 2
+    rig.health.refused("500 no space", failing=True)
+
+    assert rig.health.failing
+    assert (rig.reports[-1].state, rig.reports[-1].failing_since) == (SinkState.REFUSED, 100.0)
+    assert (rig.reports[-1].failed, rig.reports[-1].last_error, rig.reports[-1].refused) == (1, "500 no space", 2)
+
+
+async def test_a_dead_letter_does_not_make_a_failing_receiver_well(rig: _Rig) -> None:
+    rig.health.failed("connection refused")
+    rig.health.gave_up("no notification can carry it")
+
+    assert rig.health.failing
+    assert rig.reports[-1].last_error == "no notification can carry it"

@@ -11,7 +11,7 @@ import pytest
 from hsm_agent.deliver.base import Retry
 from hsm_agent.model import Event, SinkState
 from tests.fakes.pumping import PumpRig, pumping
-from tests.fakes.sinks import BuggySink, ChokingSink, DownSink, FakeSink, RefusingSink, StallingSink
+from tests.fakes.sinks import BuggySink, ChokingSink, DownSink, FakeSink, StallingSink
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -80,43 +80,6 @@ async def test_only_an_acknowledgement_resets_the_back_off(rig: PumpRig) -> None
     assert sink.accepted == ["e1", "e2"]
 
 
-async def test_what_the_receiver_refuses_is_a_dead_letter_and_the_rest_goes_on(rig: PumpRig) -> None:
-    sink = RefusingSink({"e2", "e3"})
-    await rig.commit("e1", "e2", "e3", "e4")
-    rig.pump(sink)
-    await rig.empty()
-
-    assert sink.accepted == ["e1", "e4"]
-    letters = {entry.event.event_id: entry.dead[0].reason for entry in await rig.spool.entries() if entry.dead}
-    assert letters == {"e2": "500 not wanted", "e3": "500 not wanted"}
-    status = rig.statuses["noc"]
-    assert (status.state, status.dropped, status.failed, status.delivered) == (SinkState.UP, 2, 2, 2)
-    assert rig.backoffs["noc"].rows == [0]
-
-
-async def test_the_state_is_refused_until_something_is_accepted(rig: PumpRig) -> None:
-    await rig.commit("e1")
-    rig.pump(RefusingSink({"e1"}))
-    await rig.empty()
-
-    assert (rig.statuses["noc"].state, rig.statuses["noc"].last_error) == (SinkState.REFUSED, "500 not wanted")
-
-
-@pytest.mark.parametrize("poison", [{"e1"}, {"e4"}, {"e4", "e5"}, {"e9"}])
-async def test_an_event_that_ends_each_session_is_found_within_the_window(rig: PumpRig, poison: set[str]) -> None:
-    everything = [f"e{number}" for number in range(1, 10)]
-    sink = ChokingSink(poison, window=8)
-    await rig.commit(*everything)
-    rig.pump(sink)
-    await rig.empty()
-
-    assert sink.accepted == [event_id for event_id in everything if event_id not in poison]
-    letters = {entry.event.event_id: entry.dead[0].reason for entry in await rig.spool.entries() if entry.dead}
-    assert letters == dict.fromkeys(poison, "5 sessions ended when it was sent: the receiver ended the session")
-    assert rig.statuses["noc"].dropped == len(poison)
-    assert sink.heartbeats == len(poison)
-
-
 async def test_a_receiver_that_ends_every_session_costs_no_event(rig: PumpRig) -> None:
     sink = ChokingSink(set(), always=True)
     await rig.commit("e1", "e2")
@@ -171,6 +134,7 @@ async def test_a_sink_that_never_returns_is_closed_and_tried_again(rig: PumpRig)
 async def test_a_defect_brought_to_light_by_one_event_costs_that_event_alone(
     rig: PumpRig, caplog: pytest.LogCaptureFixture
 ) -> None:
+    rig.seconds_a_look = 10.0
     sink = BuggySink("e2")
     await rig.commit("e1", "e2", "e3")
     with caplog.at_level(logging.ERROR):

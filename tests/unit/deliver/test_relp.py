@@ -39,13 +39,15 @@ def test_answers_are_reported_in_order() -> None:
     assert batch.next() is None
 
 
-def test_after_a_refusal_nothing_more_is_sent_and_later_verdicts_are_kept() -> None:
+def test_after_a_refusal_nothing_more_is_sent_and_only_what_was_accepted_behind_it_is_kept() -> None:
     events = numbered(4)
     batch = _Batch(events, {})
     reported: list[Event] = []
-    sent(batch, 3)
+    sent(batch, 4)
 
-    for answer in (Accepted(txnr=2), Rejected(txnr=3, status=500, text="no"), Accepted(txnr=4)):
+    first, last = (Rejected(txnr=number, status=500, text="no") for number in (3, 5))
+    answers: list[Accepted | Rejected] = [Accepted(txnr=2), first, last, Accepted(txnr=4)]
+    for answer in answers:
         batch.answered(answer)
     batch.report(reported.append)
 

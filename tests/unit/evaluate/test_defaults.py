@@ -106,8 +106,10 @@ def test_the_default_rules_are_those_of_the_promise() -> None:
         "crl",
         "spool-filling",
         "events-dropped",
+        "events-undelivered",
         "spool-failed",
         "pipeline-stalled",
+        "snmpv3-held",
         "vendor-alarm",
         "traps-refused",
         "traps-malformed",
@@ -128,7 +130,8 @@ def test_default_rules_stand_on_known_metrics_and_known_rules() -> None:
 def test_a_source_that_is_down_holds_back_what_hangs_on_it_and_nothing_else() -> None:
     free = {rule.name for rule in DEFAULT_RULES if not rule.inhibited_by}
 
-    own = {"sink-down", "crl", "spool-filling", "events-dropped", "spool-failed", "pipeline-stalled"}
+    own = {"pipeline-stalled", "sink-down", "crl", "spool-filling", "events-dropped", "events-undelivered"}
+    own |= {"snmpv3-held", "spool-failed"}
     assert free == {"source-down", *own}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 texts = st.text(max_size=8)
 numbers = st.floats(allow_nan=False)
-clocks = st.none() | numbers
+times = st.floats(allow_nan=False, allow_infinity=False)
+clocks = st.none() | times
 labels = st.lists(st.tuples(texts, texts), max_size=2).map(tuple)
 severities = st.sampled_from(Severity)
 events = st.builds(
@@ -30,22 +32,21 @@ events = st.builds(
     event_id=texts,
     kind=st.sampled_from(EventKind),
     severity=severities,
-    time=numbers,
+    time=times,
     text=texts,
     agent=texts,
     alarm_id=texts,
     value=texts,
     labels=labels,
 )
-alarms = st.builds(
-    Alarm, alarm_id=texts, since=numbers, event=events, told=severities, told_at=numbers, owed=st.booleans()
-)
+alarms = st.builds(Alarm, alarm_id=texts, since=times, event=events, told=severities, told_at=times, owed=st.booleans())
+seen = st.tuples(numbers, labels).map(json.dumps)
 watches = st.builds(
     Watch,
     level=severities,
     unknown=st.booleans(),
     waiting=st.builds(Waiting, warning=clocks, critical=clocks),
-    memory=st.builds(Memory, seen=st.none() | texts.filter(bool), clock=clocks, last=clocks),
+    memory=st.builds(Memory, seen=st.none() | seen, clock=clocks, last=st.none() | numbers),
     alarm=st.none() | alarms,
 )
 

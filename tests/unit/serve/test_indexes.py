@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.serve.indexes import FILE_NAME, Indexes, IndexFileError
+from hsm_agent.serve.indexes import FILE_NAME, FIRST_PROVISIONAL, Indexes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,17 +54,31 @@ async def test_file_is_private(tmp_path: Path) -> None:
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
 
 
-async def test_a_disk_that_refuses_gives_no_index(tmp_path: Path) -> None:
+async def test_a_disk_that_refuses_gives_numbers_apart_which_are_stored_later(tmp_path: Path) -> None:
     indexes = Indexes.load(tmp_path)
     (tmp_path / FILE_NAME).mkdir()
 
-    with pytest.raises(OSError, match=FILE_NAME):
-        await indexes.allocate([A])
-    assert indexes.find(*A) is None
+    await indexes.allocate([A])
+    given = indexes.find(*A)
+    assert given is not None
+    assert given >= FIRST_PROVISIONAL
+    assert FILE_NAME in indexes.problem
 
     (tmp_path / FILE_NAME).rmdir()
-    await indexes.allocate([A])
-    assert indexes.find(*A) == 1
+    await indexes.allocate([A, B])
+    assert indexes.problem == ""
+    again = Indexes.load(tmp_path)
+    assert [again.find(*wanted) for wanted in (A, B)] == [given, 1]
+
+
+async def test_numbers_that_were_never_stored_are_given_to_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).mkdir()
+    first, second = Indexes.load(tmp_path), Indexes.load(tmp_path)
+
+    await first.allocate([A])
+    await second.allocate([B])
+
+    assert first.find(*A) != second.find(*B)
 
 
 async def test_a_file_that_is_removed_behind_our_back_is_written_whole(tmp_path: Path) -> None:
@@ -104,42 +118,63 @@ async def test_zeros_left_by_a_power_cut_are_dropped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "damaged",
     [
-        pytest.param('garbage\n["hsmToken", 2, ["b"]]\n', id="not JSON"),
-        pytest.param('["hsmToken", 0, ["a"]]\n["hsmToken", 2, ["b"]]\n', id="index 0"),
-        pytest.param('["hsmToken", "1", ["a"]]\n["hsmToken", 2, ["b"]]\n', id="index in words"),
-        pytest.param('["hsmToken", 1, [7]]\n["hsmToken", 2, ["b"]]\n', id="a key of numbers"),
+        pytest.param("garbage", id="not JSON"),
+        pytest.param('["hsmToken", 0, ["a"]]', id="index 0"),
+        pytest.param('["hsmToken", "1", ["a"]]', id="index in words"),
+        pytest.param('["hsmToken", 1, [7]]', id="a key of numbers"),
+        pytest.param('["hsmToken", 2, ["luna", "c"]]', id="one index for two rows"),
+        pytest.param('["hsmToken", 7, ["luna", "b"]]', id="two indexes for one row"),
+        pytest.param('["hsmToken", 1, ["\\ud800"]]', id="half a character"),
+        pytest.param(99999 * "[", id="deep"),
     ],
 )
-def test_damage_in_the_middle_is_refused(tmp_path: Path, damaged: str) -> None:
-    (tmp_path / FILE_NAME).write_text(damaged)
+@pytest.mark.parametrize("where", ["first", "last"])
+async def test_a_damaged_line_is_left_out_and_its_number_given_to_nothing(
+    tmp_path: Path, damaged: str, where: str
+) -> None:
+    sound = '["hsmToken", 2, ["luna", "b"]]'
+    lines = [damaged, sound] if where == "first" else [sound, damaged]
+    if where == "first" and "luna" in damaged:
+        lines = [sound, damaged, '["hsmReading", 1, ["x"]]']
+    (tmp_path / FILE_NAME).write_text("\n".join(lines) + "\n")
 
-    with pytest.raises(IndexFileError, match="line 1 is damaged"):
-        Indexes.load(tmp_path)
+    indexes = Indexes.load(tmp_path)
+    await indexes.allocate([A, READING])
 
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        pytest.param('["hsmToken", 1, ["b"]]\n', id="one index for two rows"),
-        pytest.param('["hsmToken", 2, ["a"]]\n', id="two indexes for one row"),
-    ],
-)
-def test_a_contradiction_is_refused(tmp_path: Path, line: str) -> None:
-    (tmp_path / FILE_NAME).write_text('["hsmToken", 1, ["a"]]\n' + line)
-
-    with pytest.raises(IndexFileError, match="line 2"):
-        Indexes.load(tmp_path)
-
-
-async def test_a_table_that_gave_all_its_indexes_gives_no_more(tmp_path: Path) -> None:
-    (tmp_path / FILE_NAME).write_text('["hsmToken", 4294967295, ["a"]]\n')
-
-    with pytest.raises(OSError, match="all 4294967295 indexes"):
-        await Indexes.load(tmp_path).allocate([B])
+    assert indexes.damage == f"{FILE_NAME}: 1 lines were damaged and are left out; their rows get new indexes"
+    assert [indexes.find(*wanted) for wanted in (B, A)] == [2, 4]
+    again = Indexes.load(tmp_path)
+    assert (again.damage, again.find(*A), again.find(*B)) == ("", 4, 2)
+    assert len(list(tmp_path.glob(f"{FILE_NAME}.damaged-*"))) == 1
 
 
-def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / FILE_NAME).mkdir()
+async def test_a_file_of_nothing_but_damage_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"\xff\xfe\n" * 7)
 
-    with pytest.raises(IndexFileError, match="Is a directory"):
-        Indexes.load(tmp_path)
+    indexes = Indexes.load(tmp_path)
+    await indexes.allocate([A])
+
+    assert indexes.find(*A) == 8
+    assert Indexes.load(tmp_path).find(*A) == 8
+
+
+async def test_a_table_that_gave_all_its_indexes_says_so(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text(f'["hsmToken", {FIRST_PROVISIONAL - 1}, ["a"]]\n')
+    indexes = Indexes.load(tmp_path)
+
+    await indexes.allocate([B])
+
+    assert "indexes of a table are given" in indexes.problem
+    assert (indexes.find(*B) or 0) >= FIRST_PROVISIONAL
+
+
+async def test_a_file_that_cannot_be_read_is_done_without_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text('["hsmToken", 1, ["luna", "b"]]\n')
+    (tmp_path / FILE_NAME).symlink_to(tmp_path / "elsewhere")
+
+    indexes = Indexes.load(tmp_path)
+    await indexes.allocate([A])
+
+    assert "symbolic links" in indexes.problem
+    assert (tmp_path / FILE_NAME).is_symlink()
+    assert (indexes.find(*A) or 0) >= FIRST_PROVISIONAL

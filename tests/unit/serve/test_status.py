@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.model import Severity, SourceState
+from hsm_agent.model import Severity, SinkState, SourceState
 from hsm_agent.serve.status import status
 from hsm_agent.version import VERSION
 from tests.fakes.present import NOW, STARTED, known_snapshot, known_store, make_alarm, make_reading, snapshot_of
@@ -168,6 +168,18 @@ def test_alarms_silences_sinks_and_spool_are_told() -> None:
     assert sinks["siem"]["failing_seconds"] is None
     assert sinks["noc"]["failing_seconds"] == 90.0
     assert told["spool"]["sinks"]["noc"] == {"queued": 2, "dead_letters": 1, "dropped_total": 0}
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"), [(SinkState.UP, ""), (SinkState.REFUSED, "500"), (SinkState.RETRYING, "500")]
+)
+def test_an_old_error_does_not_stand_beside_up(state: SinkState, shown: str) -> None:
+    store = known_store()
+    store.sinks["siem"] = replace(store.sinks["siem"], state=state, last_error="500")
+
+    sinks = {row["name"]: row for row in document(store)["sinks"]}
+
+    assert sinks["siem"]["last_error"] == shown
 
 
 @pytest.mark.parametrize(("value", "text"), [(math.inf, "inf"), (-math.inf, "-inf"), (math.nan, "nan")])

@@ -51,8 +51,8 @@ def test_after_the_first_has_ended_the_second_may(tmp_path: Path) -> None:
     DirectoryLock(tmp_path).close()
 
 
-def test_a_file_in_the_place_of_the_directory_is_for_a_person(tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_the_directory_is_named(tmp_path: Path) -> None:
     (tmp_path / "state").touch()
 
-    with pytest.raises(SpoolError, match=r"state directory .*/state: File exists"):
+    with pytest.raises(OSError, match=r"state directory .*/state: File exists"):
         DirectoryLock(tmp_path / "state")

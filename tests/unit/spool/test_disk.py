@@ -11,7 +11,7 @@ import pytest
 
 from hsm_agent.spool.ballast import SIZE
 from hsm_agent.spool.disk import Disk, DiskTrouble, Loaded
-from hsm_agent.spool.records import SpoolError
+from hsm_agent.spool.rows import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +104,7 @@ def test_a_file_that_is_no_database_is_set_aside(tmp_path: Path, garbage: bytes)
 
     loaded = disk.open()
 
-    assert loaded == Loaded(damage="file is not a database (SQLITE_NOTADB)", fresh=True)
+    assert loaded == Loaded(damage="file is not a database (SQLITE_NOTADB)", torn=frozenset(COLUMNS), fresh=True)
     (aside,) = tmp_path.glob("spool.db.damaged-*")
     assert aside.read_bytes() == garbage
     disk.apply(dict(ROWS), durable=True)
@@ -148,7 +148,7 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
     disk = Disk(tmp_path)
 
-    with pytest.raises(SpoolError, match=r"was written by a newer hsm-agent \(schema 99\)"):
+    with pytest.raises(DiskTrouble, match=r"was written by a newer hsm-agent \(schema 99\)"):
         disk.open()
 
     assert not list(tmp_path.glob("*.damaged-*"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.base import Poll
@@ -62,6 +64,29 @@ def test_alarms_and_silences_are_shown_with_their_times(capsys: pytest.CaptureFi
     assert out.count("1970-01-01 00:00:00Z") == 2
     assert "alarms: none" in out
     assert show.when(None) == ""
+
+
+def test_the_spool_is_shown_as_people_read_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
+    entry = {"event_id": "e1", "time": 1_700_000_000.25, "kind": "ALARM_RAISED", "rule": "pin", "dead_at": {}}
+    try:
+        show.spool([{**entry, "waiting_for": {"siem": 0, "noc": 1, "b": 7}}])
+        show.spool([{**entry, "time": 1e300, "waiting_for": {}, "dead_at": {"noc": "500 no"}}])
+        show.spool([])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    out = " ".join(capsys.readouterr().out.split())
+
+    assert "2023-11-15T03:43:20+05:30" in out
+    assert "siem (not tried yet), noc (1 try), b (7 tries)" in out
+    assert "noc: 500 no" in out
+    assert "{" not in out
+    assert out.endswith("spool: none")
 
 
 def test_what_others_wrote_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

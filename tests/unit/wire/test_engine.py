@@ -19,6 +19,11 @@ def test_engine_time_stays_within_its_range() -> None:
     assert engine.time(1e12) == 2**31 - 1
 
 
+def test_an_engine_without_stored_boots_is_held() -> None:
+    assert Engine(engine_id=bytes(12), boots=0, started=0.0).is_held
+    assert not Engine(engine_id=bytes(12), boots=1, started=0.0).is_held
+
+
 def test_salts_count_on_from_their_start_and_wrap() -> None:
     salts = Salts(2**64 - 1)
 

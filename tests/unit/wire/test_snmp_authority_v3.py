@@ -26,6 +26,15 @@ def test_a_v3_request_at_the_users_level_is_handed_out(keys: object, principal: 
     assert agent.counted == {}
 
 
+def test_as_long_as_the_boots_are_not_stored_nothing_of_v3_is_heard_or_answered() -> None:
+    agent = Agent(boots=0)
+
+    assert agent.receive(V3(keys=AUTH, boots=0).encode()) is None
+    assert agent.receive(V3(keys=b"", engine_id=b"", boots=0, time=0, inner=pdu(names=())).encode()) is None
+    assert agent.counted == {"IN_BAD_VERSIONS": 2}
+    assert agent.failures == []
+
+
 def test_discovery_is_answered_in_clear_with_engine_boots_and_time() -> None:
     agent = Agent()
     probe = V3(keys=b"", engine_id=b"", boots=0, time=0, context_engine_id=b"", inner=pdu(names=()))

@@ -66,17 +66,44 @@ async def test_before_the_first_time_nothing_is_known(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b'{"alarms": 5, "engines": {}}', b'{"alarms": [{"address": "a"}], "engines": {}}', b"\xff\xfe",
-     b'{"alarms": [], "engines": {}, "heard": []}', b'{"alarms": [], "engines": {}, "heard": {"informs": [[1]]}}',
-     b'{"alarms": [], "engines": {}, "pushed_out": [{}]}', b"[" * 100000,
-     b'{"alarms": [], "engines": {"xx": [1, 2, 3]}}', b'{"alarms": [], "engines": {"80": [1]}}',
-     b'{"alarms": [{"address": "a", "component": "", "alarm": "f", "level": 3, "note": "", "last": 1, "ends_at": null}], "engines": {}}'],
+    [b"", b"{", b"[]", b'{"alarms": 5, "engines": {}}', b"\xff\xfe", b"[" * 100000, b'{"alarms": [], "engines": []}',
+     b'{"alarms": [], "engines": {}, "heard": []}', b'{"alarms": [], "engines": {}, "heard": {"informs": [[1]]}}'],
 )  # fmt: skip
 async def test_a_spoilt_file_is_not_taken_for_an_empty_one(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "alarms.json").write_bytes(content)
 
     with pytest.raises(MemoryUnreadableError, match="not usable"):
         await TrapMemory(tmp_path).load()
+    assert len(list(tmp_path.glob("alarms.json.damaged-*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("alarm", "engine"),
+    [
+        ({"address": "a"}, {}),
+        ([1, 2], {}),
+        ({"last": "noon"}, {}),
+        ({"last": 10**400}, {}),
+        ({"level": 3}, {}),
+        (None, {"xx": [1, 2, 3]}),
+        (None, {"80": [1]}),
+        (None, {"80": [1, 2, 10**400]}),
+    ],
+)
+async def test_a_damaged_entry_costs_no_other(tmp_path: Path, alarm: object, engine: dict[str, object]) -> None:
+    await TrapMemory(tmp_path).keep(Remembered(KNOWN, CLOCKS))
+    stored_text = json.loads((tmp_path / "alarms.json").read_text())
+    if alarm is not None:
+        whole = {**stored_text["alarms"][0], **alarm} if isinstance(alarm, dict) and "address" not in alarm else alarm
+        stored_text["alarms"].insert(0, whole)
+    stored_text["engines"] |= engine
+    (tmp_path / "alarms.json").write_text(json.dumps(stored_text))
+
+    memory = TrapMemory(tmp_path)
+
+    assert await memory.load() == Remembered(KNOWN, CLOCKS)
+    assert memory.damaged == 1
+    assert len(list(tmp_path.glob("alarms.json.damaged-*"))) == 1
 
 
 async def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:

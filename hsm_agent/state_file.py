@@ -1,0 +1,198 @@
+"""Small files of the state directory: the one place where they are written, read and set aside. Blocks on the disk.
+
+What is written is whole and on disk when the call returns, the name in its folder included: a power cut leaves the old
+file or the new one. Files are private, and no link is followed: who may write into the directory could otherwise have
+another file overwritten or read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import stat
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEPT_DAMAGED = 3
+MOST_BYTES = 256 * 1024 * 1024
+"""More is no file of the agent's: reading it would take the memory that the agent needs."""
+_PRIVATE = 0o600
+_CLOSED = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class DamagedFileError(ValueError):
+    """The file's content is not what the agent wrote; the text is one line and names the file."""
+
+
+def open_private(path: Path) -> int:
+    """A descriptor of a file for reading and writing, made if it is not there. OSError if it is anything else."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _CLOSED, _PRIVATE)
+    try:
+        _refuse_special(path, descriptor)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read(path: Path, most_bytes: int = MOST_BYTES) -> bytes | None:
+    """What a file holds; None if there is none. OSError if it can't be read, or is no plain file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _CLOSED)
+    except FileNotFoundError:
+        return None
+    try:
+        _refuse_special(path, descriptor)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(most_bytes + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > most_bytes:
+        raise OSError(errno.EFBIG, f"larger than {most_bytes} bytes", str(path))
+    return data
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in a file; None if there is no file. Raises OSError, and DamagedFileError if it is none."""
+    data = read(path)
+    try:
+        return None if data is None else parse_json(data)
+    except ValueError as error:
+        raise DamagedFileError(f"{path}: {error}") from error
+
+
+def parse_json(data: bytes | str) -> Any:
+    """A JSON value. ValueError for whatever else it is, or if it can't be written again as UTF-8."""
+    try:
+        found = json.loads(data, parse_constant=_refuse_constant)
+        json.dumps(found, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("not JSON that the agent writes: nested too deeply") from error
+    return found
+
+
+def write(path: Path, data: bytes) -> None:
+    """Replace a file, whole or not at all. Raises OSError."""
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    try:
+        _fill(fresh, data)
+        fresh.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):  # the reason is raised; what is left of a try is overwritten by the next
+            fresh.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Replace a file by a JSON value. Raises OSError."""
+    write(path, json.dumps(value, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n")
+
+
+def create(path: Path, data: bytes, *, mode: int, owner: tuple[int, int] | None) -> bool:
+    """Write a file that must not be there yet; False if it is. `owner`: whom it is given to. Raises OSError."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        _fill(fresh, data, mode=mode, owner=owner)
+        try:
+            os.link(fresh, path, follow_symlinks=False)  # unlike a rename it replaces nothing
+        except FileExistsError:
+            return False
+    finally:
+        fresh.unlink(missing_ok=True)
+    sync_directory(path.parent)
+    return True
+
+
+def write_at(path: Path, offset: int, data: bytes) -> int:
+    """Cut a file at an offset and write on from there; its new length. Raises OSError.
+
+    Where it is shorter than that, or new, nothing is written: what it returns is then less than the offset.
+    """
+    with os.fdopen(open_private(path), "r+b") as file:
+        length = os.fstat(file.fileno()).st_size
+        if length < offset:
+            return length
+        file.truncate(offset)
+        file.seek(offset)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    if offset == 0:
+        sync_directory(path.parent)
+    return offset + len(data)
+
+
+def set_aside(path: Path, *more: str) -> Path:
+    """Put away what can't be used, whatever it is, for a person to look at; the newest few are kept. Raises OSError.
+
+    `more` are endings of files that belong to it and go with it.
+    """
+    aside = _free_name(path)
+    for ending in (*more, ""):  # the file itself last: what is torn apart by a power cut is found again
+        part = path.with_name(path.name + ending)
+        if part.is_symlink() or part.exists():
+            part.rename(aside.with_name(aside.name + ending))
+    sync_directory(path.parent)
+    found = sorted(path.parent.glob(f"{_literal(path.name)}.damaged-*Z"))
+    for old in found[:-KEPT_DAMAGED]:
+        for ending in ("", *more):
+            _remove(old.with_name(old.name + ending))
+    return aside
+
+
+def sync_directory(directory: Path) -> None:
+    """Make a rename or a new file in the directory survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _fill(path: Path, data: bytes, *, mode: int = _PRIVATE, owner: tuple[int, int] | None = None) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOSED, _PRIVATE)
+    with os.fdopen(descriptor, "wb") as file:
+        if owner is not None:
+            os.fchmod(descriptor, mode)
+            os.fchown(descriptor, *owner)
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _refuse_special(path: Path, descriptor: int) -> None:
+    found = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(found):
+        number = errno.EISDIR if stat.S_ISDIR(found) else errno.EINVAL
+        raise OSError(number, "not a regular file", str(path))
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"not JSON: {name}")
+
+
+def _free_name(path: Path) -> Path:
+    while True:
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        wanted = path.with_name(f"{path.name}.damaged-{stamp}")
+        if not wanted.is_symlink() and not wanted.exists():
+            return wanted
+
+
+def _literal(name: str) -> str:
+    return "".join(f"[{letter}]" if letter in "[*?" else letter for letter in name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        with contextlib.suppress(OSError):  # a folder that somebody filled is his to remove
+            path.rmdir()
+        return
+    path.unlink(missing_ok=True)
