@@ -95,18 +95,22 @@ def write_json(path: Path, value: object) -> None:
     write(path, json.dumps(value, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n")
 
 
-def create(path: Path, data: bytes, *, mode: int, owner: tuple[int, int] | None) -> bool:
-    """Write a file that must not be there yet; False if it is. `owner`: whom it is given to. Raises OSError."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+def create(folder: int, name: str, data: bytes, *, mode: int, owner: tuple[int, int] | None) -> bool:
+    """Write a file that must not be there yet into an open folder; False if it is there. Raises OSError.
+
+    `owner`: whom it is given to. Nothing goes by a path: it could lead elsewhere a moment later.
+    """
+    fresh = f"{name}.{os.getpid()}"
     try:
-        _fill(fresh, data, mode=mode, owner=owner)
-        try:
-            os.link(fresh, path, follow_symlinks=False)  # unlike a rename it replaces nothing
+        _fill(fresh, data, mode=mode, owner=owner, folder=folder)
+        try:  # unlike a rename it replaces nothing
+            os.link(fresh, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
         except FileExistsError:
             return False
     finally:
-        fresh.unlink(missing_ok=True)
-    sync_directory(path.parent)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(fresh, dir_fd=folder)
+    os.fsync(folder)
     return True
 
 
@@ -156,8 +160,15 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _fill(path: Path, data: bytes, *, mode: int = _PRIVATE, owner: tuple[int, int] | None = None) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOSED, _PRIVATE)
+def _fill(
+    path: Path | str,
+    data: bytes,
+    *,
+    mode: int = _PRIVATE,
+    owner: tuple[int, int] | None = None,
+    folder: int | None = None,
+) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOSED, _PRIVATE, dir_fd=folder)
     with os.fdopen(descriptor, "wb") as file:
         if owner is not None:
             os.fchmod(descriptor, mode)

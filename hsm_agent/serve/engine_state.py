@@ -81,24 +81,47 @@ def _new_state() -> _State:
 
 def _first(path: Path) -> _State | None:
     """Store a new engine ID without boots, or find the one that an agent stored in this moment. Raises OSError."""
-    _make_directory(path.parent)
-    owner, state = path.parent.stat(), _new_state()
-    # In a directory of root's an agent that is given the directory later must be able to read the file; it then
-    # replaces it by its own.
-    given_to = (owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
-    mode = 0o600 if owner.st_uid else 0o644
-    return state if state_file.create(path, _octets(state), mode=mode, owner=given_to) else _read(path)
-
-
-def _make_directory(directory: Path) -> None:
-    """Make it private, as the agent would, and the property of whoever its folder belongs to."""
+    folder, state = _open_directory(path.parent.resolve()), _new_state()
     try:
-        directory.mkdir(mode=0o700)
-    except FileExistsError:
-        return
-    if os.geteuid() == 0:
-        owner = directory.parent.stat()
-        os.chown(directory, owner.st_uid, owner.st_gid)
+        owner = os.fstat(folder)
+        # In a directory of root's an agent that is given the directory later must be able to read the file; it then
+        # replaces it by its own.
+        given_to = (owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
+        mode = 0o600 if owner.st_uid else 0o644
+        created = state_file.create(folder, path.name, _octets(state), mode=mode, owner=given_to)
+    finally:
+        os.close(folder)
+    return state if created else _read(path)
+
+
+def _open_directory(directory: Path) -> int:
+    """A descriptor of it, made private if it is missing, as the agent would, and given to its folder's owner.
+
+    Whoever owns the folder can put a link in its place at any moment: what root gives away is the open directory, and
+    only if it is the one that was just made.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    above = os.open(directory.parent, flags)
+    try:
+        try:
+            os.mkdir(directory.name, 0o700, dir_fd=above)
+            made = True
+        except FileExistsError:
+            made = False
+        descriptor = os.open(directory.name, flags | os.O_NOFOLLOW, dir_fd=above)
+        owner = os.fstat(above)
+    finally:
+        os.close(above)
+    if made and os.geteuid() == 0 and _is_new(descriptor):
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    return descriptor
+
+
+def _is_new(directory: int) -> bool:
+    """Whether it is as root's mkdir leaves it: there is nothing in it that anybody could want."""
+    found = os.fstat(directory)
+    content = os.listdir(directory)
+    return (found.st_uid, stat.S_IMODE(found.st_mode)) == (0, 0o700) and not content
 
 
 def _read(path: Path) -> _State | None:

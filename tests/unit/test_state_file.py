@@ -8,11 +8,15 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hsm_agent import state_file
 from hsm_agent.state_file import DamagedFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _KILLED = """
 import os, sys
@@ -61,7 +65,14 @@ def test_an_end_in_the_middle_leaves_the_old_file_or_the_new_one(tmp_path: Path,
     assert state_file.read(path) == b"newer"
 
 
-def test_file_and_folder_are_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[int]:
+    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    yield descriptor
+    os.close(descriptor)
+
+
+def test_file_and_folder_are_flushed(tmp_path: Path, folder: int, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[bool] = []
     real = os.fsync
 
@@ -72,7 +83,7 @@ def test_file_and_folder_are_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "fsync", note)
     state_file.write(tmp_path / "a", b"1")
     assert flushed == [False, True]
-    assert state_file.create(tmp_path / "b", b"1", mode=0o600, owner=None)
+    assert state_file.create(folder, "b", b"1", mode=0o600, owner=None)
     assert flushed == [False, True] * 2
     assert state_file.write_at(tmp_path / "c", 0, b"1") == 1
     assert flushed == [False, True] * 3
@@ -141,9 +152,9 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_a_file_is_created_once(tmp_path: Path) -> None:
-    assert state_file.create(tmp_path / "a", b"1", mode=0o644, owner=(os.geteuid(), os.getegid()))
-    assert not state_file.create(tmp_path / "a", b"2", mode=0o600, owner=None)
+def test_a_file_is_created_once(tmp_path: Path, folder: int) -> None:
+    assert state_file.create(folder, "a", b"1", mode=0o644, owner=(os.geteuid(), os.getegid()))
+    assert not state_file.create(folder, "a", b"2", mode=0o600, owner=None)
 
     assert ((tmp_path / "a").read_bytes(), _mode(tmp_path / "a")) == (b"1", 0o644)
     assert len(list(tmp_path.iterdir())) == 1
