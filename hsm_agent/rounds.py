@@ -16,7 +16,7 @@ from hsm_agent.collect.certificate.parse import INFO, LEFT
 from hsm_agent.config.tree import HTTP_CERTIFICATE
 from hsm_agent.deliver.syslog import SyslogSinkSettings
 from hsm_agent.log import SparingLog
-from hsm_agent.model import AGENT_SOURCE, Reading
+from hsm_agent.model import AGENT_SOURCE, Reading, Usage
 from hsm_agent.pipeline import STALLED_SECONDS
 from hsm_agent.selfwatch import (
     AUTHORITIES,
@@ -98,7 +98,7 @@ class Rounds:
     async def _account(self) -> list[Reading]:
         agent, now = self._agent, time.time()
         pids = agent.sources.pids()
-        processes = await self._look(pids, now)
+        processes = await self._look(pids, agent.sources.usages(), now)
         await agent.pipeline.tick()  # a process that was stopped as a whole is late, and not stalled
         lag, self._lag = self._lag, 0.0
         return [
@@ -113,9 +113,9 @@ class Rounds:
             *(age for source in agent.sources.running.values() for age in source.runner.age()),
         ]
 
-    async def _look(self, pids: Mapping[str, Sequence[int]], now: float) -> list[Reading]:
+    async def _look(self, pids: Mapping[str, Sequence[int]], usages: Mapping[int, Usage], now: float) -> list[Reading]:
         def look() -> list[Reading]:
-            return list(process_readings(pids, now))
+            return list(process_readings(pids, now, usages))
 
         try:
             return await self._proc.call(look, seconds=LOOK_SECONDS)
