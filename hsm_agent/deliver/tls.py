@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, PrivateAttr, model_validator
 
-from hsm_agent.certificates import pem_blocks
+from hsm_agent.certificates import crl_blocks, pem_blocks
 from hsm_agent.secret import read_private_file
 from hsm_agent.settings import LocalPath, Strict
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_CRL = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 _NO_CRL = "not a certificate revocation list in PEM form"
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 _MINIMA = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -164,7 +163,7 @@ def _end_of_crls(path: Path) -> float:
     from cryptography import x509  # noqa: PLC0415 - 50 ms, and most configurations never come here
 
     ends = []
-    for block in _CRL.findall(path.read_bytes()):
+    for block in crl_blocks(path.read_bytes()):
         try:
             ends.append(x509.load_pem_x509_crl(block).next_update_utc)
         except ValueError as error:
