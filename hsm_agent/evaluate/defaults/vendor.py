@@ -15,12 +15,11 @@ RULES = (
     ),
     Rule(
         name="traps-refused",
-        metrics=("traps_dropped_total",),
-        match=Match(labels=(("reason", "auth-*"),)),
+        metrics=("traps_refused_total",),
         condition=Changes(severity=Severity.WARNING),
         clear_after=HOUR,
-        text="Traps to {source} are refused as not authentic ({note}): an appliance may speak and not be heard. First "
-        "see sender and reason in the agent's log, then compare secrets and engine ID.",
+        text="Traps to {source} from {sender} are refused as not authentic ({reason}, {note}): an appliance may speak "
+        "and not be heard. First see sender and reason in the agent's log, then compare secrets and engine ID.",
     ),
     Rule(
         name="traps-malformed",
