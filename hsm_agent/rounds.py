@@ -30,13 +30,14 @@ from hsm_agent.selfwatch import (
     sink_readings,
     spool_readings,
 )
-from hsm_agent.threads import Lane, StuckError
+from hsm_agent.threads import Lane, Lanes, StuckError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from hsm_agent.agent import Agent
     from hsm_agent.deliver import AnySink
+    from hsm_agent.deliver.tls import TlsSettings
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,9 @@ class Rounds:
         self._pipeline_seconds = pipeline_seconds
         self._lag = 0.0
         self._certificates = OwnCertificates()
+        self._lists = Lanes()
+        self._refused: dict[str, str] = {}
+        """Revocation lists that were not taken, by sink."""
         self._proc = Lane("reading /proc")
         self._parsing = Lane("reading the agent's own certificates")
         self._sparing = SparingLog(log)
@@ -90,8 +94,9 @@ class Rounds:
         while True:
             began = time.monotonic()
             readings = await self._account()
+            refused = await self.renew_lists(self._sinks())
             certificates, gone = await self._own_certificates()
-            status = own_status(time.monotonic() - began)
+            status = own_status(time.monotonic() - began, refused)
             await self._agent.pipeline.take(status, [*readings, *certificates], gone=gone)
             await asyncio.sleep(SELF_SECONDS)
 
@@ -106,7 +111,7 @@ class Rounds:
             held_reading(agent.held_because if agent.speaks_v3 else "", now),
             *sink_readings(agent.store.sinks, now, time.monotonic()),
             *processes,
-            *revocation_readings(agent.loaded.config.deliver, now),
+            *revocation_readings(self._sinks(), now),
             pipeline_reading(agent.pipeline.age_seconds, now),
             log_reading(logs.dropped_total(), now),
             Reading(source=AGENT_SOURCE, resource="", metric="event_loop_lag_seconds", value=lag, time=now),
@@ -142,10 +147,34 @@ class Rounds:
             async with asyncio.timeout(PIPELINE_SECONDS):
                 await self._agent.pipeline.judge_aside(pipeline_reading(age, time.time()))
 
+    def _sinks(self) -> list[AnySink]:
+        """What those that run were built from: a reload builds only those anew that have changed."""
+        return [sink.settings for sink in self._agent.sinks.running.values()]
+
+    async def renew_lists(self, sinks: Iterable[AnySink]) -> str:
+        """Take up revocation lists that were renewed on disk; which could not be read, so that the old ones stay."""
+        held = {sink.name: sink.tls for sink in sinks if isinstance(sink, SyslogSinkSettings) and sink.tls}
+        self._refused = {name: text for name, text in self._refused.items() if name in held}
+        await asyncio.gather(*(self._renew_list(name, tls) for name, tls in held.items() if tls.crl is not None))
+        return "; ".join(self._refused.values())
+
+    async def _renew_list(self, sink: str, tls: TlsSettings) -> None:
+        try:
+            is_new = await self._lists.call(sink, f"reading {tls.crl}", tls.renew, seconds=LOOK_SECONDS)
+        except StuckError as error:
+            self._sparing.warning("sink %s: the revocation list stays as it was read last: %s", sink, error)
+        except ValueError as error:
+            self._refused[sink] = f"sink {sink}: the new revocation list is refused, the old one stays: {error}"
+            log.warning("%s", self._refused[sink])
+        else:
+            if is_new:
+                self._refused.pop(sink, None)
+                log.info("sink %s: %s has changed and was read anew", sink, tls.crl)
+
     async def _own_certificates(self) -> tuple[Sequence[Reading], list[str]]:
         """What of the agent's own TLS is due, and which certificates are no more."""
         agent, monotonic = self._agent, time.monotonic()
-        held = held_certificates(agent.loaded.config.deliver)
+        held = held_certificates(self._sinks())
         if agent.http is not None and (shown := await agent.http.certificates()):
             held[HTTP_CERTIFICATE] = shown
         if not self._certificates.due(held, monotonic):

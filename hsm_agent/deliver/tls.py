@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import re
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -14,6 +14,7 @@ from pydantic import AfterValidator, PrivateAttr, model_validator
 
 from hsm_agent.certificates import crl_blocks, pem_blocks
 from hsm_agent.secret import read_private_file
+from hsm_agent.serve.web_config import fingerprint
 from hsm_agent.settings import LocalPath, Strict
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ class _Loaded:
     own: bytes
     authorities: bytes
     crl_ends: float | None
+    crl_file: tuple[object, ...] = field(compare=False)
+    """What changes whenever the file of the list does."""
+    refused: tuple[object, ...] | None = field(default=None, compare=False)
+    """The same of all files, as they were when a new list could not be taken."""
 
 
 class TlsSettings(Strict):
@@ -73,18 +78,45 @@ class TlsSettings(Strict):
             raise ValueError("fingerprints: at least one is required with verify: fingerprint")
         if self.key is not None and self.certificate is None:
             raise ValueError("certificate: required where there is a key")
-        self._loaded = _Loaded(
+        self._loaded = self._read()
+        return self
+
+    def renew(self) -> bool:
+        """Read the files anew if the revocation list has changed; whether it was. For connections to come. Blocks.
+
+        Raises ValueError, once for each change, where they cannot be read, and stays with the old.
+        """
+        old = self._loaded
+        if self.crl is None or fingerprint((self.crl,)) == old.crl_file:
+            return False
+        found = fingerprint(self._files())
+        if found == old.refused:
+            return False
+        try:
+            self._loaded = self._read()
+        except (OSError, ValueError) as error:
+            self._loaded = replace(old, refused=found)
+            raise ValueError(str(error)) from error
+        return True
+
+    def _files(self) -> tuple[Path, ...]:
+        return tuple(path for path in (self.ca, self.certificate, self.key, self.crl) if path is not None)
+
+    def _read(self) -> _Loaded:
+        # Looked at before it is read: what changes meanwhile is seen as stale afterwards.
+        crl_file = () if self.crl is None else fingerprint((self.crl,))
+        return _Loaded(
             context=self._load(),
             content=self._digest(),
             own=_certificates(self.certificate),
             authorities=_certificates(self.ca),
             crl_ends=None if self.crl is None else _end_of_crls(self.crl),
+            crl_file=crl_file,
         )
-        return self
 
     @property
     def context(self) -> ssl.SSLContext:
-        """For connections to the receiver, with the certificates as they were when the settings were read."""
+        """For connections to the receiver, with the certificates as they were when they were read."""
         return self._loaded.context
 
     @property
