@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from hsm_agent.collect.pkcs11.fetched import Result
     from hsm_agent.collect.pkcs11.naming import Key
     from hsm_agent.collect.pkcs11.worker import WorkerProcess
-
     from hsm_agent.model import Usage
 
 log = logging.getLogger(__name__)
