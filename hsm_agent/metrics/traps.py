@@ -17,6 +17,13 @@ METRICS = (
         COMMUNICATION,
     ),
     Metric(
+        "traps_lost_total",
+        "",
+        "counter",
+        "Datagrams to the trap listener for which there was no room, by the device whose address they came from.",
+        COMMUNICATION,
+    ),
+    Metric(
         "traps_malformed_total",
         "",
         "counter",

@@ -45,6 +45,7 @@ MOST_SENDERS = 64
 """Senders that are spoken of in a minute: addresses of datagrams can be forged."""
 _REMEMBERED_ADDRESSES = 1024
 _REFUSED = tuple(why for why in Drop if why.value.startswith("auth-"))
+_LOST = (Drop.QUEUE, Drop.ALARMS)
 _DAMAGED = frozenset({Drop.MALFORMED, Drop.TOO_LONG})
 """A notification may have been lost in it."""
 
@@ -77,7 +78,10 @@ class Intake:
         self._devices = {**_alone(networks), **(devices or {})}
         senders = (*sorted(set(self._devices.values())), OTHER_SENDERS)
         self.refused = dict.fromkeys(((sender, why) for sender in senders for why in _REFUSED), 0)
-        """By device: what strangers send in another's name hides nothing that a device is refused for."""
+        """By device: what strangers send hides nothing that a device is refused for."""
+        self.lost = dict.fromkeys(((sender, why) for sender in senders for why in _LOST), 0)
+        self.lost[OTHER_SENDERS, Drop.SOCKET] = 0
+        """By device, but for what the kernel dropped: whose that was nobody knows."""
         self.malformed = dict.fromkeys(((sender, authentic) for sender in senders for authentic in (True, False)), 0)
         """By device and authenticity: nobody can hide what a device really sent behind garbage in its name."""
         self._source = source
@@ -153,6 +157,7 @@ class Intake:
         unread = sum(counts)
         if unread > self._unread:
             self.dropped[Drop.SOCKET] += unread - self._unread
+            self.lost[OTHER_SENDERS, Drop.SOCKET] += unread - self._unread
             self._say("any address", f"{unread - self._unread} datagrams came faster than they could be read")
         self._unread = unread
 
@@ -164,6 +169,8 @@ class Intake:
         self.dropped[why] += 1
         if why in _REFUSED:
             self.refused[self._devices.get(address, OTHER_SENDERS), why] += 1
+        if why in _LOST:
+            self.lost[self._devices.get(address, OTHER_SENDERS), why] += 1
         self._say(address, f"a datagram was dropped: {why.value}{f' ({detail})' if detail else ''}")
 
     def _say(self, address: str, what: str) -> None:
@@ -184,8 +191,9 @@ class Intake:
             ("traps_unmapped_total", self.unmapped, ()),
             *(("traps_dropped_total", count, (("reason", why.value),)) for why, count in self.dropped.items()),
             *(
-                ("traps_refused_total", count, (("reason", why.value), ("sender", sender)))
-                for (sender, why), count in self.refused.items()
+                (metric, count, (("reason", why.value), ("sender", sender)))
+                for metric, counts in (("traps_refused_total", self.refused), ("traps_lost_total", self.lost))
+                for (sender, why), count in counts.items()
             ),
             *(
                 ("traps_malformed_total", count, (("authentic", "yes" if authentic else "no"), ("sender", sender)))

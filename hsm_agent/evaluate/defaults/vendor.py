@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hsm_agent.evaluate.rules import HOUR, Above, Changes, Match, Rule
+from hsm_agent.evaluate.rules import HOUR, Above, Changes, Rule
 from hsm_agent.model import Severity
 
 RULES = (
@@ -31,11 +31,10 @@ RULES = (
     ),
     Rule(
         name="traps-lost",
-        metrics=("traps_dropped_total",),
-        match=Match(labels=(("reason", "*-full"),)),
+        metrics=("traps_lost_total",),
         condition=Changes(severity=Severity.WARNING),
         clear_after=HOUR,
-        text="More traps came to {source} than it could take, some are lost ({note}): alarms of appliances may be "
-        "missing or stale. First see which appliance sends so many, then what its own log says.",
+        text="More traps came to {source} from {sender} than it could take, some are lost ({reason}, {note}): alarms "
+        "of appliances may be missing or stale. First see which appliance sends so many, then what its own log says.",
     ),
 )

@@ -23,6 +23,7 @@ LABELS = {
     "role-locked": {"role"},
     "traps-malformed": {"sender", "authentic"},
     "traps-refused": {"sender", "reason"},
+    "traps-lost": {"sender", "reason"},
 }
 """Labels that every reading of a rule's metrics has, so that its text may name them."""
 

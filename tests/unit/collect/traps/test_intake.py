@@ -203,6 +203,25 @@ def test_what_is_refused_is_counted_by_device_and_reason() -> None:
     assert {dict(labels)["reason"] for labels in shown} == {why.value for why in Drop if why.value.startswith("auth-")}
 
 
+def test_what_is_lost_for_want_of_room_is_counted_by_device_but_for_what_the_kernel_dropped() -> None:
+    desk = Desk()
+    for _ in range(MOST_WAITING_EACH + 3):
+        desk.handle(v2c(), "192.0.2.77")
+    for _ in range(MOST_WAITING_EACH + 1):
+        desk.handle(v2c())
+    desk.intake.drop(Drop.ALARMS, "192.0.2.1")
+    desk.intake.note_unread([4])
+
+    shown = {r.labels: r.value for r in desk.intake.readings("traps", WALL) if r.metric == "traps_lost_total"}
+    assert {tuple(dict(labels).values()): value for labels, value in shown.items()} == {
+        ("queue-full", "luna-a"): 1,
+        ("queue-full", "other"): 3,
+        ("alarms-full", "luna-a"): 1,
+        ("alarms-full", "other"): 0,
+        ("socket-full", "other"): 4,
+    }
+
+
 def test_a_sender_that_is_permitted_by_its_own_address_is_known_by_it_within_a_bound() -> None:
     lone = [ip_network(f"198.51.100.{number}") for number in range(200)]
     desk = Desk(networks=(*lone, ip_network("192.0.2.0/24")))
