@@ -5,7 +5,6 @@ Parsing takes some 0.1 ms a certificate, and the first call imports a large libr
 
 from __future__ import annotations
 
-import re
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,10 +12,14 @@ from typing import TYPE_CHECKING
 from hsm_agent.plain import harmless
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cryptography.x509 import Certificate as X509Certificate
     from cryptography.x509 import Name
 
-_PEM = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----.*?-----END (?:X509 )?CERTIFICATE-----", re.DOTALL)
+_CERTIFICATE = (b"CERTIFICATE-----", b"X509 CERTIFICATE-----")
+_CRL = (b"X509 CRL-----",)
+_BEGIN, _END = b"-----BEGIN ", b"-----END "
 _DER_SEQUENCE = b"\x30"
 _LONGEST_NAME = 100
 
@@ -48,14 +51,37 @@ class Parsed:
 
 def pem_blocks(data: bytes) -> bytes:
     """The certificates of a PEM file alone: a key beside them stays behind."""
-    return b"\n".join(_PEM.findall(data))
+    return b"\n".join(_blocks(data, _CERTIFICATE))
+
+
+def crl_blocks(data: bytes) -> list[bytes]:
+    """The revocation lists of a PEM file."""
+    return list(_blocks(data, _CRL))
+
+
+def _blocks(data: bytes, labels: tuple[bytes, ...]) -> Iterator[bytes]:
+    """What stands between a line of one of these and the end that follows it. Looks at each octet a few times at most.
+
+    A block that has no end costs only itself.
+    """
+    at = 0
+    while (end := data.find(_END, at)) >= 0:
+        begin = data.rfind(_BEGIN, at, end)
+        at = end + len(_END)
+        label = next((each for each in labels if data.startswith(each, at)), None)
+        if begin >= 0 and label is not None and data.startswith(labels, begin + len(_BEGIN)):
+            yield data[begin : at + len(label)]
+
+
+def _begun(data: bytes) -> int:
+    return sum(data.count(_BEGIN + label) for label in _CERTIFICATE)
 
 
 def parse(data: bytes) -> Parsed:
     """Every certificate of a PEM bundle, or the one of a DER file. Neither: no certificate and one error."""
     from cryptography import x509  # noqa: PLC0415 - 50 ms, and most configurations never come here
 
-    blocks = _PEM.findall(data)
+    blocks = list(_blocks(data, _CERTIFICATE))
     if not blocks and not data.startswith(_DER_SEQUENCE):
         return Parsed(certificates=(), errors=("it holds no certificate in PEM or DER form",))
     certificates, errors = [], []
@@ -65,6 +91,10 @@ def parse(data: bytes) -> Parsed:
             certificates.append(_described(load(block)))
         except ValueError as error:
             errors.append(f"certificate {number} of {len(blocks) or 1} cannot be parsed: {_plain(str(error))}")
+    if blocks and (cut := _begun(data) - len(blocks)) > 0:
+        errors.append(
+            f"{cut} certificate{'s' if cut > 1 else ''} more begin{'' if cut > 1 else 's'} here without an end"
+        )
     return Parsed(certificates=tuple(certificates), errors=tuple(errors))
 
 

@@ -212,6 +212,14 @@ class SinkStatus:
     last_error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process has used, and how much memory it has."""
+
+    cpu_seconds: float
+    resident_bytes: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveAlarm:
     """An alarm that is raised now: its latest event, since when, and whether a silence holds it back.

@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.base import Collector, CollectorContext
+from hsm_agent.collect.base import Collector, CollectorContext, HasKeepers
 from hsm_agent.collect.runner import Runner
 from hsm_agent.deliver.base import Announcer, Retry, Sink
 from hsm_agent.deliver.pump import Pump
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hsm_agent.crew import Crew
     from hsm_agent.deliver import AnySink
     from hsm_agent.deliver.base import SinkContext
-    from hsm_agent.model import Event, SinkStatus
+    from hsm_agent.model import Event, SinkStatus, Usage
     from hsm_agent.pipeline import Pipeline
     from hsm_agent.spool import Spool
     from hsm_agent.store import Store
@@ -76,6 +76,11 @@ class Sources:
     def pids(self) -> dict[str, tuple[int, ...]]:
         """Processes that run for each source."""
         return {name: source.runner.collector.pids() for name, source in self.running.items()}
+
+    def usages(self) -> dict[int, Usage]:
+        """What their keepers saw of them, by pid."""
+        collectors = [source.runner.collector for source in self.running.values()]
+        return {pid: use for one in collectors if isinstance(one, HasKeepers) for pid, use in one.usages().items()}
 
     async def stop(self) -> None:
         """Stop polling, and end every worker."""

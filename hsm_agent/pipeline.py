@@ -141,8 +141,7 @@ class Pipeline:
         await self.watch(shared.readings)
         for name in sorted(set(shared.moved.values())):
             await self._move({place for place, to in shared.moved.items() if to == name}, name)
-        for resource in gone:
-            await self.drop(status.name, resource, "no longer read under this name")
+        await self._drop(status.name, gone, "no longer read under this name")
         if complete and status.name not in self._settled:
             self._settled.add(status.name)
             keeps = _still_there(status.name, (*readings, *shared.readings), self._hsms)
@@ -217,16 +216,23 @@ class Pipeline:
 
     async def drop(self, source: str, resource: str, why: str) -> None:
         """Clear every alarm of an object, and forget what was read of it."""
+        await self._drop(source, (resource,), why)
+
+    async def _drop(self, source: str, resources: Collection[str], why: str) -> None:
+        """All at once: a look at the whole book takes its time, and there may be hundreds."""
+        if not resources:
+            return
+        left = frozenset(resources)
 
         def keeps(series: Series) -> bool:
-            return series[:2] != (source, resource)
+            return series[0] != source or series[1] not in left
 
-        self._store.forget_resource(source, resource)
+        for resource in left:
+            self._store.forget_resource(source, resource)
         await self._act(lambda context: acts.withdraw(self.book, keeps, context, why=why))
         await self._refresh({source}, alarms=False)
-        for _, hsm in self._hsms.forget(source, resource):
-            if hsm != resource:
-                await self.drop(source, hsm, f"{why}, and no other partition of it is read")
+        hsms = {hsm for resource in left for _, hsm in self._hsms.forget(source, resource)} - left
+        await self._drop(source, hsms, f"{why}, and no other partition of it is read")
 
     async def withdraw(self, keeps: Callable[[Series], bool], rules: Ruleset, hsms: Hsms | None = None) -> None:
         """Go on with new rules; alarms of what left the configuration clear."""

@@ -16,7 +16,7 @@ from hsm_agent.collect.certificate.parse import INFO, LEFT
 from hsm_agent.config.tree import HTTP_CERTIFICATE
 from hsm_agent.deliver.syslog import SyslogSinkSettings
 from hsm_agent.log import SparingLog
-from hsm_agent.model import AGENT_SOURCE, Reading
+from hsm_agent.model import AGENT_SOURCE, Reading, Usage
 from hsm_agent.pipeline import STALLED_SECONDS
 from hsm_agent.selfwatch import (
     AUTHORITIES,
@@ -30,13 +30,14 @@ from hsm_agent.selfwatch import (
     sink_readings,
     spool_readings,
 )
-from hsm_agent.threads import Lane, StuckError
+from hsm_agent.threads import Lane, Lanes, StuckError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from hsm_agent.agent import Agent
     from hsm_agent.deliver import AnySink
+    from hsm_agent.deliver.tls import TlsSettings
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,9 @@ class Rounds:
         self._pipeline_seconds = pipeline_seconds
         self._lag = 0.0
         self._certificates = OwnCertificates()
+        self._lists = Lanes()
+        self._refused: dict[str, str] = {}
+        """Revocation lists that were not taken, by sink."""
         self._proc = Lane("reading /proc")
         self._parsing = Lane("reading the agent's own certificates")
         self._sparing = SparingLog(log)
@@ -90,15 +94,16 @@ class Rounds:
         while True:
             began = time.monotonic()
             readings = await self._account()
+            refused = await self.renew_lists(self._sinks())
             certificates, gone = await self._own_certificates()
-            status = own_status(time.monotonic() - began)
+            status = own_status(time.monotonic() - began, refused)
             await self._agent.pipeline.take(status, [*readings, *certificates], gone=gone)
             await asyncio.sleep(SELF_SECONDS)
 
     async def _account(self) -> list[Reading]:
         agent, now = self._agent, time.time()
         pids = agent.sources.pids()
-        processes = await self._look(pids, now)
+        processes = await self._look(pids, agent.sources.usages(), now)
         await agent.pipeline.tick()  # a process that was stopped as a whole is late, and not stalled
         lag, self._lag = self._lag, 0.0
         return [
@@ -106,16 +111,16 @@ class Rounds:
             held_reading(agent.held_because if agent.speaks_v3 else "", now),
             *sink_readings(agent.store.sinks, now, time.monotonic()),
             *processes,
-            *revocation_readings(agent.loaded.config.deliver, now),
+            *revocation_readings(self._sinks(), now),
             pipeline_reading(agent.pipeline.age_seconds, now),
             log_reading(logs.dropped_total(), now),
             Reading(source=AGENT_SOURCE, resource="", metric="event_loop_lag_seconds", value=lag, time=now),
             *(age for source in agent.sources.running.values() for age in source.runner.age()),
         ]
 
-    async def _look(self, pids: Mapping[str, Sequence[int]], now: float) -> list[Reading]:
+    async def _look(self, pids: Mapping[str, Sequence[int]], usages: Mapping[int, Usage], now: float) -> list[Reading]:
         def look() -> list[Reading]:
-            return list(process_readings(pids, now))
+            return list(process_readings(pids, now, usages))
 
         try:
             return await self._proc.call(look, seconds=LOOK_SECONDS)
@@ -142,10 +147,34 @@ class Rounds:
             async with asyncio.timeout(PIPELINE_SECONDS):
                 await self._agent.pipeline.judge_aside(pipeline_reading(age, time.time()))
 
+    def _sinks(self) -> list[AnySink]:
+        """What those that run were built from: a reload builds only those anew that have changed."""
+        return [sink.settings for sink in self._agent.sinks.running.values()]
+
+    async def renew_lists(self, sinks: Iterable[AnySink]) -> str:
+        """Take up revocation lists that were renewed on disk; which could not be read, so that the old ones stay."""
+        held = {sink.name: sink.tls for sink in sinks if isinstance(sink, SyslogSinkSettings) and sink.tls}
+        self._refused = {name: text for name, text in self._refused.items() if name in held}
+        await asyncio.gather(*(self._renew_list(name, tls) for name, tls in held.items() if tls.crl is not None))
+        return "; ".join(self._refused.values())
+
+    async def _renew_list(self, sink: str, tls: TlsSettings) -> None:
+        try:
+            is_new = await self._lists.call(sink, f"reading {tls.crl}", tls.renew, seconds=LOOK_SECONDS)
+        except StuckError as error:
+            self._sparing.warning("sink %s: the revocation list stays as it was read last: %s", sink, error)
+        except ValueError as error:
+            self._refused[sink] = f"sink {sink}: the new revocation list is refused, the old one stays: {error}"
+            log.warning("%s", self._refused[sink])
+        else:
+            if is_new:
+                self._refused.pop(sink, None)
+                log.info("sink %s: %s has changed and was read anew", sink, tls.crl)
+
     async def _own_certificates(self) -> tuple[Sequence[Reading], list[str]]:
         """What of the agent's own TLS is due, and which certificates are no more."""
         agent, monotonic = self._agent, time.monotonic()
-        held = held_certificates(agent.loaded.config.deliver)
+        held = held_certificates(self._sinks())
         if agent.http is not None and (shown := await agent.http.certificates()):
             held[HTTP_CERTIFICATE] = shown
         if not self._certificates.due(held, monotonic):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.certificates import parse
 from hsm_agent.collect.certificate.parse import Look, interpret
-from hsm_agent.model import AGENT_SOURCE, Labels, Reading, SinkState, SourceState, SourceStatus
+from hsm_agent.model import AGENT_SOURCE, Labels, Reading, SinkState, SourceState, SourceStatus, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,7 +41,14 @@ def own_status(seconds: float, errors: str = "") -> SourceStatus:
     )
 
 
-def _reading(metric: str, value: float | None, now: float, resource: str = "", labels: Labels = ()) -> Reading:
+def _reading(
+    metric: str,
+    value: float | None,
+    now: float,
+    resource: str = "",
+    labels: Labels = (),
+    reason: str = "not known on this system",
+) -> Reading:
     return Reading(
         source=AGENT_SOURCE,
         resource=resource,
@@ -49,7 +56,7 @@ def _reading(metric: str, value: float | None, now: float, resource: str = "", l
         value=value,
         time=now,
         labels=labels,
-        reason="" if value is not None else "not known on this system",
+        reason="" if value is not None else reason,
     )
 
 
@@ -123,13 +130,19 @@ class OwnCertificates:
         return read.readings, [*read.gone, *left]
 
 
-def process_readings(workers: Mapping[str, Iterable[int]], now: float) -> Iterable[Reading]:
-    """CPU and memory of the agent and of each source's workers (the resource is the source's name)."""
-    yield from _process(os.getpid(), "", now)
+def process_readings(
+    workers: Mapping[str, Iterable[int]], now: float, usages: Mapping[int, Usage] | None = None
+) -> Iterable[Reading]:
+    """CPU and memory of the agent and of each source's workers (the resource is the source's name).
+
+    A worker lets nobody look into it, and a guarded /proc does not even show it: `usages` are what those saw who began
+    to look before, by pid.
+    """
+    yield from _process(os.getpid(), "", now, None)
     yield _reading("process_open_fds", _open_descriptors(), now)
     for source, pids in workers.items():
         for pid in pids:
-            yield from _process(pid, source, now)
+            yield from _process(pid, source, now, (usages or {}).get(pid))
 
 
 def _open_descriptors() -> int | None:
@@ -139,14 +152,31 @@ def _open_descriptors() -> int | None:
         return None
 
 
-def _process(pid: int, resource: str, now: float) -> Iterable[Reading]:
+def _process(pid: int, resource: str, now: float, usage: Usage | None) -> Iterable[Reading]:
+    reason, started = "", None
     try:
         # After the command's closing bracket, proc(5) counts from field 3: 14 utime, 15 stime, 22 start, 24 rss.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return  # it ended between the question and the look, or no descriptor is left to look with
-    yield _reading("process_cpu_seconds_total", (int(fields[11]) + int(fields[12])) / _TICKS, now, resource)
-    yield _reading("process_resident_memory_bytes", int(fields[21]) * _PAGE, now, resource)
-    if not resource:
         started = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + int(fields[19]) / _TICKS
-        yield _reading("process_start_time_seconds", round(started, 2), now)
+        usage = Usage((int(fields[11]) + int(fields[12])) / _TICKS, int(fields[21]) * _PAGE)
+    except OSError as error:
+        if not _lives(pid):
+            return  # it ended between the question and the look
+        hidden = isinstance(error, FileNotFoundError)
+        reason = "/proc hides the process from the agent" if hidden else f"/proc: {error.strerror}"
+    cpu, resident = (None, None) if usage is None else (usage.cpu_seconds, usage.resident_bytes)
+    yield _reading("process_cpu_seconds_total", cpu, now, resource, reason=reason)
+    yield _reading("process_resident_memory_bytes", resident, now, resource, reason=reason)
+    if not resource:
+        since = None if started is None else round(started, 2)
+        yield _reading("process_start_time_seconds", since, now, reason=reason)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # as another user
+    return True

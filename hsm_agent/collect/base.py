@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from hsm_agent.model import Reading, Series
+    from hsm_agent.model import Reading, Series, Usage
 
 
 LONGEST_TIMEOUT_SECONDS = 3600.0
@@ -107,6 +107,14 @@ class AlarmHolder(Protocol):
 
     async def end_alarm(self, series: Series) -> bool:
         """An operator says it is over: read it as cleared from now on. False if it is not held."""
+
+
+@runtime_checkable
+class HasKeepers(Protocol):
+    """A collector whose processes have keepers, which see them where /proc hides them from the agent."""
+
+    def usages(self) -> Mapping[int, Usage]:
+        """What each process uses, by pid; without those that were not looked at yet."""
 
 
 def patience_seconds(every: float) -> float:

@@ -11,15 +11,16 @@ import mmap
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from pydantic import Field
 
-from hsm_agent.keeper.page import NOTE, OWN_BYTES, SIZE, Cause
+from hsm_agent.keeper.page import NOTE, OWN_BYTES, SIZE, USAGE, USAGE_AT, Cause
+from hsm_agent.model import Usage
 from hsm_agent.settings import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hsm_agent.collect.pipes import Pipes
 
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 REAP_SECONDS = 1.0
 _MIB = 1024 * 1024
+_TICKS = os.sysconf("SC_CLK_TCK")
 MEMORY_BYTES = 512 * _MIB
 """Resident memory of a child, unless its source says otherwise."""
 WorkerMemory = Annotated[Size, Field(ge=32 * _MIB)]
@@ -58,6 +60,12 @@ async def spawn(
     return transport, protocol, page
 
 
+def usages(children: Iterable[Child[Any]]) -> dict[int, Usage]:
+    """What is known of those that live, by pid."""
+    living = ((child.pid, child.usage()) for child in children if not child.gone)
+    return {pid: usage for pid, usage in living if usage is not None}
+
+
 class Child(ABC, Generic[P]):
     """A running child."""
 
@@ -76,6 +84,11 @@ class Child(ABC, Generic[P]):
         """The child; until it runs, the process that is to keep it."""
         pid, _, _ = NOTE.unpack_from(self._page, OWN_BYTES)
         return int(pid) or self._keeper
+
+    def usage(self) -> Usage | None:
+        """What its keeper saw of it a few seconds ago; None until it was looked at."""
+        ticks, resident = USAGE.unpack_from(self._page, USAGE_AT)
+        return Usage(ticks / _TICKS, resident) if resident else None
 
     def ended_by_keeper(self) -> str:
         """Why it was ended though it neither crashed nor hung; empty if it was not."""

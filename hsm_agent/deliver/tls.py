@@ -6,20 +6,20 @@ import hashlib
 import hmac
 import re
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, PrivateAttr, model_validator
 
-from hsm_agent.certificates import pem_blocks
+from hsm_agent.certificates import crl_blocks, pem_blocks
 from hsm_agent.secret import read_private_file
+from hsm_agent.serve.web_config import fingerprint
 from hsm_agent.settings import LocalPath, Strict
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_CRL = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 _NO_CRL = "not a certificate revocation list in PEM form"
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 _MINIMA = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -42,6 +42,10 @@ class _Loaded:
     own: bytes
     authorities: bytes
     crl_ends: float | None
+    crl_file: tuple[object, ...] = field(compare=False)
+    """What changes whenever the file of the list does."""
+    refused: tuple[object, ...] | None = field(default=None, compare=False)
+    """The same of all files, as they were when a new list could not be taken."""
 
 
 class TlsSettings(Strict):
@@ -74,18 +78,45 @@ class TlsSettings(Strict):
             raise ValueError("fingerprints: at least one is required with verify: fingerprint")
         if self.key is not None and self.certificate is None:
             raise ValueError("certificate: required where there is a key")
-        self._loaded = _Loaded(
+        self._loaded = self._read()
+        return self
+
+    def renew(self) -> bool:
+        """Read the files anew if the revocation list has changed; whether it was. For connections to come. Blocks.
+
+        Raises ValueError, once for each change, where they cannot be read, and stays with the old.
+        """
+        old = self._loaded
+        if self.crl is None or fingerprint((self.crl,)) == old.crl_file:
+            return False
+        found = fingerprint(self._files())
+        if found == old.refused:
+            return False
+        try:
+            self._loaded = self._read()
+        except (OSError, ValueError) as error:
+            self._loaded = replace(old, refused=found)
+            raise ValueError(str(error)) from error
+        return True
+
+    def _files(self) -> tuple[Path, ...]:
+        return tuple(path for path in (self.ca, self.certificate, self.key, self.crl) if path is not None)
+
+    def _read(self) -> _Loaded:
+        # Looked at before it is read: what changes meanwhile is seen as stale afterwards.
+        crl_file = () if self.crl is None else fingerprint((self.crl,))
+        return _Loaded(
             context=self._load(),
             content=self._digest(),
             own=_certificates(self.certificate),
             authorities=_certificates(self.ca),
             crl_ends=None if self.crl is None else _end_of_crls(self.crl),
+            crl_file=crl_file,
         )
-        return self
 
     @property
     def context(self) -> ssl.SSLContext:
-        """For connections to the receiver, with the certificates as they were when the settings were read."""
+        """For connections to the receiver, with the certificates as they were when they were read."""
         return self._loaded.context
 
     @property
@@ -164,7 +195,7 @@ def _end_of_crls(path: Path) -> float:
     from cryptography import x509  # noqa: PLC0415 - 50 ms, and most configurations never come here
 
     ends = []
-    for block in _CRL.findall(path.read_bytes()):
+    for block in crl_blocks(path.read_bytes()):
         try:
             ends.append(x509.load_pem_x509_crl(block).next_update_utc)
         except ValueError as error:

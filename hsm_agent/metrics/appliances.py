@@ -45,7 +45,7 @@ METRICS = (
         "host_link_up",
         "",
         "state",
-        "0: a network interface of the appliance is down though its administrator wants it up; else 1.",
+        "Network interfaces of an appliance: 0 for one that is down though its administrator wants it up, else 1.",
         COMMUNICATION,
     ),
     Metric("certificate_seconds_left", "seconds", "gauge", "Time until a certificate expires; below 0 it has."),

@@ -10,6 +10,20 @@ METRICS = (
     Metric("traps_received_total", "", "counter", "Traps and informs that were authentic."),
     Metric("traps_unmapped_total", "", "counter", "Traps and informs that were authentic and that no map knows."),
     Metric(
+        "traps_refused_total",
+        "",
+        "counter",
+        "Datagrams to the trap listener that were not authentic, by the device whose address they came from.",
+        COMMUNICATION,
+    ),
+    Metric(
+        "traps_lost_total",
+        "",
+        "counter",
+        "Datagrams to the trap listener for which there was no room, by the device whose address they came from.",
+        COMMUNICATION,
+    ),
+    Metric(
         "traps_malformed_total",
         "",
         "counter",

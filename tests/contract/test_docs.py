@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 from urllib.parse import unquote
 
 import click
@@ -15,6 +15,8 @@ from pydantic import TypeAdapter
 from pydantic_core import PydanticUndefined
 
 from hsm_agent.cli import cli
+from hsm_agent.collect.command.parsers import ParserName
+from hsm_agent.collect.snmp.profile import names as profile_names
 from hsm_agent.config.load import load
 from hsm_agent.config.tree import Config
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
@@ -196,6 +198,34 @@ def test_every_metric_has_its_row_with_its_unit_and_type_and_no_other_has() -> N
     said = {name: (cells[0], cells[1]) for name, cells in listed.items() if re.fullmatch(r"[a-z_]+", name)}
 
     assert said == {metric.name: (metric.unit, metric.type) for metric in METRICS.values()}
+
+
+def test_nothing_is_told_twice_in_a_reference() -> None:
+    """What two branches both added merges without a conflict."""
+    metrics = re.findall(r"^\| `([a-z_]+)` \|", text(DOCS / "metrics.md"), re.MULTILINE)
+    rules = re.findall(r"^### (.+)$", text(DOCS / "alarms.md"), re.MULTILINE)
+    firsts = [part.count("**First** ") for part in text(DOCS / "alarms.md").split("\n### ")[1:]]
+
+    assert sorted(metrics) == sorted(set(metrics))
+    assert sorted(rules) == sorted(set(rules))
+    assert set(firsts) == {1}
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.name)
+def test_a_heading_stands_alone(page: Path) -> None:
+    assert re.findall(r"[^\n]\n(#{2,4} .+)", prose(page)) == []
+
+
+@pytest.mark.parametrize("place", ["docs/sources/command.md", "docs/configuration.md", "conf/agent.yaml"])
+def test_every_parser_is_named(place: str) -> None:
+    named = set(re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)+|regex", text(ROOT / place)))
+
+    assert set(get_args(ParserName)) <= named
+
+
+@pytest.mark.parametrize("place", ["docs/sources/snmp.md", "conf/agent.yaml"])
+def test_every_profile_is_named(place: str) -> None:
+    assert set(profile_names()) <= set(re.findall(r"[a-z]+(?:-[a-z]+)*", text(ROOT / place)))
 
 
 # Rules

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from typing import TYPE_CHECKING
 
 from hsm_agent.collect.traps.heard import Place
 from hsm_agent.collect.traps.intake import Intake
@@ -12,14 +13,17 @@ from hsm_agent.wire.snmp_trap_receiver import SendingUser, TrapReceiver
 from tests.fakes.snmp_messages import AUTH_USER, NOW, engine
 from tests.fakes.traps import COMMUNITY, SENDER_ENGINE
 
+if TYPE_CHECKING:
+    from hsm_agent.serve.snmp_settings import Network
+
 WALL = 1_700_000_000.0
-NETWORKS = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
+NETWORKS: tuple[Network, ...] = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
 
 
 class Desk:
     """An intake with a clock to turn, and how often it woke somebody."""
 
-    def __init__(self) -> None:
+    def __init__(self, networks: tuple[Network, ...] = NETWORKS) -> None:
         self.now = NOW
         self.woken = 0
         self.sent: list[bytes] = []
@@ -29,7 +33,7 @@ class Desk:
                 engine=engine(), communities=(COMMUNITY,), users=(SendingUser(AUTH_USER, (SENDER_ENGINE,)),)
             ),
             maps=Maps(LUNA),
-            networks=NETWORKS,
+            networks=networks,
             wake=self.wake,
             monotonic=lambda: self.now,
             wall=lambda: WALL,

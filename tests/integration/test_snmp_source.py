@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hsm_agent.collect.base import CollectorContext
 from hsm_agent.collect.snmp.source import SnmpSettings
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
 from tests.fakes import appliances
@@ -208,6 +209,22 @@ async def test_what_is_gone_is_unavailable_until_it_is_forgotten(peer: Snmpsim) 
     assert missed["/var", "host_disk_used_percent"] == "the appliance does not report it any more"
     assert forgotten == [True, False]
     assert ("/var", "host_disk_used_percent") not in after
+
+
+async def test_a_restart_misses_what_was_there_before_it_until_it_is_forgotten(peer: Snmpsim, tmp_path: Path) -> None:
+    context = CollectorContext(state_directory=tmp_path)
+    seen, complete = [], []
+    for disks in ([("/", 1000, 250), ("/var", 1000, 990)], [("/", 1000, 250)], [("/", 1000, 250)]):
+        peer.serve("net-snmp-host", appliances.net_snmp_host(disks=disks))
+        async with reading(v2c(peer.port, "net-snmp-host"), context=context) as collector:
+            found = await collector.poll()
+            seen.append(table(found).get(("/var", "host_disk_used_percent")))
+            complete.append(found.complete)
+            if len(seen) > 1:
+                assert await collector.forget("/var") is (len(seen) == 2)
+
+    assert seen == [99.0, "the appliance does not report it any more", None]
+    assert all(complete)
 
 
 async def test_several_profiles_are_read_of_one_source(tmp_path: Path) -> None:

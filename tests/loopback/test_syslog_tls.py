@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.deliver.base import Retry
+from hsm_agent.deliver.tls import TlsSettings
 from tests.fakes.stream_server import Collector, Peer, StreamServer
 from tests.fakes.syslog_events import event, numbered
 from tests.fakes.syslog_oracle import read
@@ -238,6 +239,19 @@ async def test_a_revoked_certificate_is_refused_where_a_list_says_so(pki: Pki) -
     assert await delivered(pki, pki.server, crl=str(pki.crl)) == ""
     by_fingerprint = {"verify": "fingerprint", "fingerprints": [pki.revoked_server.fingerprint]}
     assert "certificate revoked" in await delivered(pki, pki.revoked_server, crl=str(pki.crl), **by_fingerprint)
+
+
+async def test_a_list_that_was_renewed_counts_from_the_next_connection_on(pki: Pki, tmp_path: Path) -> None:
+    crl = tmp_path / "crl.pem"
+    crl.write_bytes(pki.old_crl.read_bytes())
+    collector = Collector()
+    async with StreamServer(script=collector, tls=server_context(pki.revoked_server)) as server:
+        tls = await asyncio.to_thread(TlsSettings.model_validate, {"ca": str(pki.ca), "crl": str(crl)})
+        sink = await built(f"tls:localhost:{server.port}", tls=tls)
+        assert "CRL has expired" in str(await failure_of(sink))
+        crl.write_bytes(pki.crl.read_bytes())
+        assert await asyncio.to_thread(tls.renew)
+        assert "certificate revoked" in str(await failure_of(sink))
 
 
 async def test_a_list_that_has_ended_lets_nobody_in(pki: Pki) -> None:

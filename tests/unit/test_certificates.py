@@ -93,3 +93,53 @@ def test_control_characters_of_a_subject_reach_nobody(tmp_path: Path) -> None:
     (found,) = parse(trustme.CA(organization_name="Acme\nCRITICAL forged").cert_pem.bytes()).certificates
 
     assert found.subject.isprintable()
+
+
+@pytest.mark.parametrize("whole_first", [True, False])
+def test_a_certificate_without_an_end_costs_only_itself_and_is_told(
+    leaf: trustme.LeafCert, *, whole_first: bool
+) -> None:
+    whole = leaf.cert_chain_pems[0].bytes()
+    cut = whole[: len(whole) // 2]
+    found = parse(whole + cut if whole_first else cut + b"\n" + whole)
+
+    assert [each.subject for each in found.certificates] == ["hsm.example.net"]
+    assert found.errors == ("1 certificate more begins here without an end",)
+
+
+class Counted(bytes):
+    """Counts the octets that are looked at."""
+
+    looked = 0
+
+    def find(self, wanted: bytes, start: int = 0, end: int | None = None) -> int:  # type: ignore[override]
+        found = super().find(wanted, start, len(self) if end is None else end)
+        self.looked += (len(self) if found < 0 else found) - start
+        return found
+
+    def rfind(self, wanted: bytes, start: int = 0, end: int | None = None) -> int:  # type: ignore[override]
+        last = len(self) if end is None else end
+        found = super().rfind(wanted, start, last)
+        self.looked += last - max(found, start)
+        return found
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        b"-----BEGIN CERTIFICATE-----\n",
+        b"-----END CERTIFICATE-----\n",
+        b"-----BEGIN CERTIFICATE-----\n-----END RSA-----\n",
+        b"-----BEGIN CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n",
+    ],
+    ids=["begins only", "ends only", "ends of something else", "every other one has an end"],
+)
+def test_looking_for_certificates_costs_what_the_file_is_long(unit: bytes) -> None:
+    cost = []
+    for count in (100, 1000):
+        data = Counted(unit * count)
+        pem_blocks(data)
+        cost.append(data.looked)
+
+    assert cost[0] > 0
+    assert cost[1] <= 11 * cost[0]

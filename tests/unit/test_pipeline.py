@@ -193,6 +193,18 @@ async def test_of_a_name_that_is_no_longer_read_nothing_stays() -> None:
     assert ({"a"}, False) in house.shown
 
 
+async def test_many_names_that_are_no_longer_read_go_in_one_act() -> None:
+    house = House()
+    names = [f"pay {number}" for number in range(50)]
+    await house.pipeline.take(STATUS, [house.reading(12, name) for name in (*names, "other")])
+    before = len(house.disk.commits)
+    await house.pipeline.take(STATUS, [], gone=names)
+
+    assert len(house.disk.commits) == before + 1
+    assert [alarm.series[1] for alarm in house.store.alarms.values()] == ["other"]
+    assert {series[1] for series in house.pipeline.book.tracks} == {"other"}
+
+
 async def test_new_rules_withdraw_the_alarms_of_the_old() -> None:
     house = House()
     await house.pipeline.take(STATUS, [house.reading(12)])

@@ -69,6 +69,40 @@ def test_the_end_of_a_sinks_revocation_list_is_told(tmp_path: Path) -> None:
     assert reading.value == listed.tls.crl_ends - now
 
 
+@pytest.fixture
+def listed(tmp_path: Path) -> tuple[SyslogSinkSettings, Path, bytes]:
+    """A sink, the file of its revocation list, and a newer list."""
+    made = pki.make(tmp_path)
+    crl = tmp_path / "own-crl.pem"
+    crl.write_bytes(made.old_crl.read_bytes())
+    tls = {"ca": str(made.ca), "crl": str(crl)}
+    given = {"name": "siem", "kind": "syslog", "to": "tls:siem.example.net:6514", "tls": tls}
+    return SyslogSinkSettings.model_validate(given), crl, made.crl.read_bytes()
+
+
+async def test_a_revocation_list_that_was_renewed_is_taken_up_or_told(
+    listed: tuple[SyslogSinkSettings, Path, bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    sink, crl, newer = listed
+    bare = SyslogSinkSettings.model_validate({"name": "plain", "kind": "syslog", "to": "udp:127.0.0.1:514"})
+    assert sink.tls is not None
+    rounds, ends = Rounds(_agent()), sink.tls.crl_ends
+
+    assert await rounds.renew_lists([sink, bare]) == ""
+    crl.write_bytes(b"cut short")
+    told = f"sink siem: the new revocation list is refused, the old one stays: crl: {crl}: not a certificate"
+    for _ in range(2):
+        assert (await rounds.renew_lists([sink, bare])).startswith(told)
+    assert sink.tls.crl_ends == ends
+    assert caplog.text.count(told) == 1
+    crl.write_bytes(newer)
+    assert await rounds.renew_lists([sink, bare]) == ""
+    assert sink.tls.crl_ends != ends
+    crl.write_bytes(b"cut short")
+    assert await rounds.renew_lists([sink]) != ""
+    assert await rounds.renew_lists([]) == "", "nobody's list any more"
+
+
 class _Pipeline:
     """Says how long ago it judged, and takes what is judged aside."""
 

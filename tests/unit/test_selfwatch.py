@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import trustme
 
 from hsm_agent.metrics import METRICS
-from hsm_agent.model import AGENT_SOURCE, Guarantee, SinkState, SinkStatus, SourceState
+from hsm_agent.model import AGENT_SOURCE, Guarantee, SinkState, SinkStatus, SourceState, Usage
 from hsm_agent.selfwatch import OwnCertificates, own_status, process_readings, sink_readings, spool_readings
 from hsm_agent.spool import SpoolStats
 from tests.fakes.descriptors import no_descriptor_left
@@ -17,6 +17,7 @@ from tests.peers import pki
 if TYPE_CHECKING:
     from pathlib import Path
 
+PROCESS_METRICS = ("process_cpu_seconds_total", "process_resident_memory_bytes")
 NOW = 1_700_000_000.0
 
 
@@ -80,7 +81,26 @@ def test_without_a_descriptor_left_nothing_is_known_and_nothing_fails() -> None:
     with no_descriptor_left():
         found = list(process_readings({"hsm": [os.getpid()]}, NOW))
 
-    assert [(reading.metric, reading.value) for reading in found] == [("process_open_fds", None)]
+    assert {reading.value for reading in found} == {None}
+    assert {(reading.resource, reading.metric) for reading in found} == {
+        *((resource, name) for resource in ("", "hsm") for name in PROCESS_METRICS),
+        ("", "process_start_time_seconds"),
+        ("", "process_open_fds"),
+    }
+    assert {reading.reason for reading in found} == {"/proc: Too many open files", "not known on this system"}
+
+
+def test_what_its_keeper_saw_of_a_worker_is_not_needed_while_proc_shows_it() -> None:
+    usage = Usage(cpu_seconds=1.5, resident_bytes=4096)
+    gone = 2**22 + 1
+    found = list(process_readings({"hsm": [os.getpid()], "gone": [gone]}, NOW, {os.getpid(): usage, gone: usage}))
+
+    assert all(reading.value not in {1.5, 4096} for reading in found)
+    with no_descriptor_left():
+        kept = {
+            r.metric: r.value for r in process_readings({"hsm": [os.getpid()]}, NOW, {os.getpid(): usage}) if r.resource
+        }
+    assert kept == {"process_cpu_seconds_total": 1.5, "process_resident_memory_bytes": 4096}
 
 
 def test_the_agent_is_a_source_that_is_up() -> None:

@@ -16,7 +16,7 @@ from hsm_agent.collect.canary import check as canary_check
 from hsm_agent.collect.canary import reasons as canary_reasons
 from hsm_agent.collect.canary.pin import Note, PinNotKept, Standing
 from hsm_agent.collect.canary.process import COMMAND, CanaryLost, CanaryProcess
-from hsm_agent.collect.child import MEMORY_BYTES
+from hsm_agent.collect.child import MEMORY_BYTES, usages
 from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.collect.canary.check import MechanismName
     from hsm_agent.collect.canary.pin import PinNotes
+    from hsm_agent.model import Usage
 
 T = TypeVar("T")
 
@@ -219,5 +220,11 @@ class Signer:
 
     def pids(self) -> tuple[int, ...]:
         """The process, while there is one."""
-        processes = [*self._stuck, *([self._process] if self._process else [])]
-        return tuple(process.pid for process in processes if not process.gone)
+        return tuple(process.pid for process in self._processes() if not process.gone)
+
+    def usages(self) -> dict[int, Usage]:
+        """What it uses, by pid."""
+        return usages(self._processes())
+
+    def _processes(self) -> list[CanaryProcess]:
+        return [*self._stuck, *([self._process] if self._process else [])]

@@ -18,7 +18,7 @@ from hsm_agent.collect.canary.pin import PinNotes
 from hsm_agent.collect.canary.process import COMMAND
 from hsm_agent.collect.child import MEMORY_BYTES, WorkerMemory
 from hsm_agent.collect.environment import Environment
-from hsm_agent.model import Reading
+from hsm_agent.model import Reading, Usage
 from hsm_agent.secret import Secret
 from hsm_agent.settings import LocalPath, Strict
 
@@ -169,6 +169,10 @@ class CanaryCollector:
     def pids(self) -> tuple[int, ...]:
         """The process, while there is one."""
         return self._signer.pids()
+
+    def usages(self) -> Mapping[int, Usage]:
+        """What it uses."""
+        return self._signer.usages()
 
     def calls_a_day(self) -> Mapping[str, float]:
         """How often each C call is made in a day while all is well."""

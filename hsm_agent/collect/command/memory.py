@@ -36,9 +36,9 @@ def digest_of(words: Sequence[str], parser: str) -> str:
 class TokenMemory:
     """One small file in the state directory. What can't be read or written is said in the log, and done without."""
 
-    def __init__(self, directory: Path, source: str, runs: Sequence[str]) -> None:
+    def __init__(self, directory: Path, source: str, runs: Sequence[str], *, kind: str = "command") -> None:
         """`runs` are the runs' digests, in their order."""
-        self._path = directory / f"command-{quote(source, safe='')}.json"
+        self._path = directory / f"{kind}-{quote(source, safe='')}.json"
         self._runs = tuple(runs)
         self._kept: Known | None = None
         self._disk = Lane(str(self._path))

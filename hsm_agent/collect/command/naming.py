@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,10 +46,13 @@ class Names:
     def __init__(self) -> None:
         self.known: Known = {}
 
-    def give(self, run: int, tokens: Mapping[str, Identity]) -> tuple[dict[str, str], set[str]]:
+    def give(
+        self, run: int, tokens: Mapping[str, Identity], wishes: Callable[[str, Identity], Iterator[str]] | None = None
+    ) -> tuple[dict[str, str], set[str]]:
         """Names of the tokens in a run's output, by what the output's facts call them; and names that are no more.
 
-        A name is no more where its token has another one now; those of tokens that are missing stay.
+        A name is no more where its token has another one now; those of tokens that are missing stay. `wishes` are what
+        a token may be called, best first and without end; by default label, serial number, place.
         """
         before = self.known.get(run, {})
         tokens = {key: _completed(token, before) for key, token in tokens.items()}
@@ -56,11 +60,13 @@ class Names:
         others = set(before) - set(again.values())
         given = {key: name for key, name in again.items() if name == tokens[key].label}
         rest = [key for key in tokens if key not in given]
+        taken = others.union(given.values())
         for key in sorted(rest, key=lambda key: key not in again):  # those known before first
-            taken = others.union(given.values())
-            given[key] = next(
-                name for name in _wishes(key, tokens[key]) if self._is_free(run, name, tokens[key], taken)
-            )
+            had = again.get(key, "")
+            first = (tokens[key].label, had if had and had != before[had].label else "")
+            wished = chain(filter(None, first), (wishes or _wishes)(key, tokens[key]))
+            given[key] = next(name for name in wished if self._is_free(run, name, tokens[key], taken))
+            taken.add(given[key])
         known = {key: before[name] for key, name in again.items()}
         present = {
             name: replace(tokens[key], serial=_serial(tokens[key], known.get(key))) for key, name in given.items()

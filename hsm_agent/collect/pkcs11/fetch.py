@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hsm_agent.collect.pkcs11.fetched import Result
     from hsm_agent.collect.pkcs11.naming import Key
     from hsm_agent.collect.pkcs11.worker import WorkerProcess
+    from hsm_agent.model import Usage
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,10 @@ class Fetcher:
     def pids(self) -> tuple[int, ...]:
         """Processes that live now, stuck ones included."""
         return self._holder.pids()
+
+    def usages(self) -> dict[int, Usage]:
+        """What they use, by pid."""
+        return self._holder.usages()
 
     def suspects(self, step: str) -> bool:
         """Whether that step hung or crashed on any slot when it was last tried."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.child import MEMORY_BYTES
+from hsm_agent.collect.child import MEMORY_BYTES, usages
 from hsm_agent.collect.pkcs11 import reasons as pkcs11_reasons
 from hsm_agent.collect.pkcs11.worker import COMMAND, WorkerLost, WorkerProcess
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hsm_agent.collect.pkcs11.fetched import Fetched
+    from hsm_agent.model import Usage
 
 _MOST_STUCK = 3
 _POLITE_SECONDS = 1.0
@@ -52,8 +53,14 @@ class Holder:
 
     def pids(self) -> tuple[int, ...]:
         """Processes that live now, stuck ones included."""
-        workers = [*self._stuck, *([self._worker] if self._worker else [])]
-        return tuple(worker.pid for worker in workers if not worker.gone)
+        return tuple(worker.pid for worker in self._workers() if not worker.gone)
+
+    def usages(self) -> dict[int, Usage]:
+        """What they use, by pid."""
+        return usages(self._workers())
+
+    def _workers(self) -> list[WorkerProcess]:
+        return [*self._stuck, *([self._worker] if self._worker else [])]
 
     def age(self, now: float) -> float:
         """Seconds the present worker has lived; 0 without one."""

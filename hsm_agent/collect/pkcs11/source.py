@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.collect.pkcs11.fetched import Fetched
     from hsm_agent.collect.pkcs11.parse import Parsed
+    from hsm_agent.model import Usage
 
 log = logging.getLogger(__name__)
 
@@ -248,6 +249,10 @@ class Pkcs11Collector:
     def pids(self) -> tuple[int, ...]:
         """The worker, while there is one."""
         return self._fetcher.pids()
+
+    def usages(self) -> Mapping[int, Usage]:
+        """What it uses."""
+        return self._fetcher.usages()
 
     async def forget(self, resource: str) -> bool:
         """Stop missing a token that is gone for good. False if it is not remembered."""

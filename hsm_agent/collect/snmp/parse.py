@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.snmp.made import Fact, Heard, infos, links, number_of, shares, word_of
-from hsm_agent.collect.snmp.values import text_of, understood
+from hsm_agent.collect.snmp.naming import named
+from hsm_agent.collect.snmp.values import understood
 from hsm_agent.model import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from hsm_agent.collect.shell.text import Identity
     from hsm_agent.collect.snmp.made import Growth, Key
+    from hsm_agent.collect.snmp.naming import Named
     from hsm_agent.collect.snmp.profile import Profile, Table, Value
     from hsm_agent.collect.snmp.values import Raw
+    from hsm_agent.model import Labels
     from hsm_agent.wire.ber import Oid
 
 _NOT_THERE = "the appliance does not report it any more"
 _MOST_MISSED = 1000
 """Readings that are missed at once: a host whose interfaces come and go would gather them for ever."""
-_PRINTABLE = range(32, 127)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,37 +42,65 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What was learnt in earlier polls: what was read and from which OID, counters of shares, links that were up."""
+    """What was learnt in earlier polls: what was read and from which OID, counters of shares, links that were up.
+
+    `rows` are, by the table's number, its rows by name. `is_restored`: they are all that is known, from before a
+    restart.
+    """
 
     seen: Mapping[Key, Oid] = field(default_factory=dict)
     growth: Mapping[Key, Growth] = field(default_factory=dict)
     up: frozenset[Key] = frozenset()
+    rows: Mapping[int, Mapping[str, Identity]] = field(default_factory=dict)
+    is_restored: bool = False
+
+    def without(self, resources: Collection[str], prefixes: Sequence[str]) -> Known:
+        """Without what is known of these; the prefixes are those of the tables."""
+        rows = {
+            number: {name: one for name, one in rows.items() if prefixes[number] + name not in resources}
+            for number, rows in self.rows.items()
+        }
+        return Known(
+            seen={key: origin for key, origin in self.seen.items() if key[0] not in resources},
+            growth={key: each for key, each in self.growth.items() if key[0] not in resources},
+            up=frozenset(key for key in self.up if key[0] not in resources),
+            rows=rows,
+            is_restored=self.is_restored,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """Readings, what to remember, and for each profile whether anything of it was there."""
+    """Readings, what to remember, for each profile whether anything of it was there, and resources that are no more.
+
+    A resource is no more where its row has another name now.
+    """
 
     readings: tuple[Reading, ...]
     known: Known
     found: tuple[bool, ...]
+    gone: tuple[str, ...] = ()
 
 
 def parse(fetched: Fetched, profiles: Sequence[Profile], known: Known, *, source: str, now: float) -> Parsed:
     """The readings of one poll. What was read before and is not there now is unavailable, with the reason."""
     facts: dict[Key, Fact] = {}
     growth, up = dict(known.growth), set(known.up)
+    tables = [_Rows.read(table, fetched, now) for profile in profiles for table in profile.tables]
+    names = [named(rows.table, rows.heard, known.rows.get(number, {})) for number, rows in enumerate(tables)]
+    left = iter(zip(tables, names, strict=True))
     found = []
     for profile in profiles:
         count = 0
-        for fact in _facts(profile, fetched, growth, up, now):
+        for fact in _facts(profile, fetched, islice(left, len(profile.tables)), growth, up, now):
             facts.setdefault(fact.key, fact)
             count += 1
         found.append(count > 0)
-    missed = [key for key in known.seen if key not in facts]
+    before = _seen_before(known, [rows.table for rows in tables], names)
+    missed = [key for key in before if key not in facts]
     for key in missed[:_MOST_MISSED]:  # those that have been missed longest stand last
         resource, metric, labels = key
-        origin = known.seen[key]
+        origin = before[key]
         facts[key] = Fact(resource, metric, None, labels, origin, fetched.failed.get(origin, _NOT_THERE))
     readings = tuple(
         Reading(
@@ -85,24 +116,69 @@ def parse(fetched: Fetched, profiles: Sequence[Profile], known: Known, *, source
         for fact in facts.values()
     )
     seen = {key: fact.origin for key, fact in facts.items()}
-    return Parsed(readings, Known(seen=seen, growth=growth, up=frozenset(up & seen.keys())), tuple(found))
+    there = {"", *(resource for resource, _, _ in seen)}
+    learnt = Known(
+        seen=seen,
+        growth={key: each for key, each in growth.items() if key[0] in there},
+        up=frozenset(up & seen.keys()),
+        rows={number: each.known for number, each in enumerate(names) if each.known},
+    )
+    gone = {name for each in names for name in each.gone} - there
+    return Parsed(readings, learnt, tuple(found), tuple(sorted(gone)))
 
 
-def _facts(profile: Profile, fetched: Fetched, growth: dict[Key, Growth], up: set[Key], now: float) -> Iterator[Fact]:
+def _seen_before(known: Known, tables: Sequence[Table], names: Sequence[Named]) -> dict[Key, Oid]:
+    """What is missed where it is not there now: not names that are no more; after a restart all that a row may have."""
+    gone = {(name, table.oid) for table, each in zip(tables, names, strict=True) for name in each.gone}
+    seen = {key: origin for key, origin in known.seen.items() if (key[0], origin) not in gone}
+    if known.is_restored:
+        for table, each in zip(tables, names, strict=True):
+            seen |= {(name, *place): table.oid for name in each.missing for place in _places(table)}
+    return seen
+
+
+def _places(table: Table) -> Iterator[tuple[str, Labels]]:
+    yield from ((value.metric, tuple(sorted(value.labels.items()))) for value in table.values if value.metric)
+    yield from ((share.metric, ()) for share in table.shares)
+    yield from ((link.metric, ()) for link in table.links)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """A table and what was heard of its rows, by index; `failed` says of a name why it was not answered."""
+
+    table: Table
+    heard: Mapping[Oid, Heard]
+    failed: Mapping[str, str]
+
+    @classmethod
+    def read(cls, table: Table, fetched: Fetched, now: float) -> _Rows:
+        rows = {index: _heard(table.values, raw, now) for index, raw in fetched.rows.get(table.oid, {}).items()}
+        kept = {index: heard for index, heard in rows.items() if _wanted(table, heard)}
+        failed = {}
+        if table.oid in fetched.failed:
+            failed = {value.called: fetched.failed[table.oid] for value in table.values}
+        return cls(table, kept, failed)
+
+
+def _facts(
+    profile: Profile,
+    fetched: Fetched,
+    tables: Iterable[tuple[_Rows, Named]],
+    growth: dict[Key, Growth],
+    up: set[Key],
+    now: float,
+) -> Iterator[Fact]:
     heard = _heard(profile.values, fetched.values, now)
     failed = {value.called: fetched.failed[value.oid] for value in profile.values if value.oid in fetched.failed}
     heard = replace(heard, failed=failed)
     yield from _of_values(profile.values, heard)
     yield from shares(profile.shares, heard, growth)
     yield from infos(profile.infos, heard)
-    for table in profile.tables:
-        rows = {index: _heard(table.values, raw, now) for index, raw in fetched.rows.get(table.oid, {}).items()}
-        kept = {index: heard for index, heard in rows.items() if _wanted(table, heard)}
-        failed = {}
-        if table.oid in fetched.failed:
-            failed = {value.called: fetched.failed[table.oid] for value in table.values}
-        for index, resource in _resources(table, kept).items():
-            heard = replace(kept[index], resource=resource, origin=table.oid, failed=failed)
+    for rows, names in tables:
+        table = rows.table
+        for index, resource in names.resources.items():
+            heard = replace(rows.heard[index], resource=resource, origin=table.oid, failed=rows.failed)
             yield from _of_values(table.values, heard)
             yield from shares(table.shares, heard, growth)
             yield from infos(table.infos, heard)
@@ -111,36 +187,6 @@ def _facts(profile: Profile, fetched: Fetched, growth: dict[Key, Growth], up: se
 
 def _wanted(table: Table, heard: Heard) -> bool:
     return all(word_of(heard.named.get(name)) == wanted for name, wanted in table.where.items())
-
-
-def _resources(table: Table, rows: Mapping[Oid, Heard]) -> dict[Oid, str]:
-    """A name for each row: the first of the table's names that no other row bears, at last its index."""
-    names: dict[Oid, str] = {}
-    for name in table.resource:
-        given = {index: word_of(heard.named.get(name)) for index, heard in rows.items() if index not in names}
-        bearers = Counter(given.values())
-        names |= {index: word for index, word in given.items() if word and bearers[word] == 1}
-    taken = set(names.values())
-    for index, heard in rows.items():
-        if index not in names:
-            word = next((word for name in table.resource if (word := word_of(heard.named.get(name)))), "")
-            shown = _index_text(index, table.index)
-            names[index] = f"{word} {shown}" if word else shown if shown not in taken else f"row {shown}"
-    return {index: f"{table.prefix}{names[index]}" for index in rows}
-
-
-def _index_text(index: Oid, form: str) -> str:
-    """A row's index for people: a text with or without its length before it (RFC 2578 section 7.7), or numbers."""
-    if form == "text":
-        rest, words = index, []
-        while rest and len(rest) > rest[0] > 0 and all(code in _PRINTABLE for code in rest[1 : rest[0] + 1]):
-            words.append("".join(map(chr, rest[1 : rest[0] + 1])))
-            rest = rest[rest[0] + 1 :]
-        if words and not rest:
-            return "/".join(words)
-        if all(code in _PRINTABLE for code in index):
-            return "".join(map(chr, index))
-    return text_of(index)
 
 
 def _heard(values: Sequence[Value], raw: Mapping[Oid, Raw], now: float) -> Heard:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hsm_agent.address import Address
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
+from hsm_agent.collect.command.memory import TokenMemory
 from hsm_agent.collect.snmp.client import Appliance, Client
 from hsm_agent.collect.snmp.fetch import NAMES_A_GET, fetch, plan_of
+from hsm_agent.collect.snmp.naming import digest
 from hsm_agent.collect.snmp.parse import Fetched, Known, parse
 from hsm_agent.collect.snmp.profile import Profile, profile
 from hsm_agent.collect.snmp.raw import masked
@@ -85,8 +86,7 @@ class SnmpSettings(SourceSettings):
 
     def build(self, context: CollectorContext) -> Collector:
         """The collector of this source."""
-        del context
-        return SnmpCollector(self)
+        return SnmpCollector(self, context)
 
     def about(self) -> Iterator[str]:
         """The address and what is read."""
@@ -130,8 +130,17 @@ class SnmpCollector:
 
     kind = "snmp"
 
-    def __init__(self, settings: SnmpSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` is what the appliance's engine time is reckoned by."""
+    def __init__(
+        self,
+        settings: SnmpSettings,
+        context: CollectorContext | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` is what the appliance's engine time is reckoned by.
+
+        Without a context rows are remembered for no longer than this process.
+        """
         self.name = settings.name
         self.every = settings.every
         self._profiles = settings.profiles()
@@ -141,12 +150,20 @@ class SnmpCollector:
         self._client: Client | None = None
         self._known = Known()
         self._thread = Lane(f"source {settings.name}: reckoning")
+        tables = [table for each in self._profiles.values() for table in each.tables]
+        self._prefixes = [table.prefix for table in tables]
+        digests = [digest(table) for table in tables]
+        self._memory = (
+            TokenMemory(context.state_directory, settings.name, digests, kind="snmp") if context and tables else None
+        )
+        self._is_new = self._memory is not None
 
     async def poll(self) -> Poll:
         """Read everything. Raises SourceFailure within the source's own time-out."""
         if self._client is None:  # not when it is built: a hundred of them would hold up the loop
             appliance = await self._thread.call(self._settings.appliance, seconds=_WORK_SECONDS)
             self._client = Client(appliance, clock=self._clock)
+        await self._remember()
         client = self._client
         client.begin()
         haul = await fetch(client, self._plan)
@@ -159,6 +176,7 @@ class SnmpCollector:
             why = errors[0] if errors else "it has no value that has a meaning here"
             raise SourceFailure(f"{self._settings.to}: {why}")
         self._known = parsed.known
+        await self._keep()
         return Poll(
             readings=parsed.readings,
             next_in=self.every,
@@ -167,7 +185,18 @@ class SnmpCollector:
             calls=dict(client.calls),
             raw=haul.fetched,
             complete=not errors,
+            gone=parsed.gone,
         )
+
+    async def _remember(self) -> None:
+        """Once, which rows the last process knew."""
+        if self._memory is not None and self._is_new:
+            self._known = Known(rows=await self._memory.load(), is_restored=True)
+            self._is_new = False
+
+    async def _keep(self) -> None:
+        if self._memory is not None:
+            await self._memory.keep({number: dict(rows) for number, rows in self._known.rows.items()})
 
     async def _parse(self, haul: Haul) -> Parsed:
         def work() -> Parsed:
@@ -196,11 +225,12 @@ class SnmpCollector:
 
     async def forget(self, resource: str) -> bool:
         """Stop missing a partition, a disk or a sensor that is gone for good. False if there was none."""
-        kept = {key: origin for key, origin in self._known.seen.items() if key[0] != resource}
-        if len(kept) == len(self._known.seen):
+        await self._remember()
+        kept = self._known.without({resource}, self._prefixes)
+        if kept == self._known:
             return False
-        growth = {key: each for key, each in self._known.growth.items() if key[0] != resource}
-        self._known = replace(self._known, seen=kept, growth=growth)
+        self._known = kept
+        await self._keep()
         return True
 
     def calls_a_day(self) -> Mapping[str, float]:

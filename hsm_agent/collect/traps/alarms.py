@@ -96,6 +96,7 @@ class Alarms:
         self.pushed_out = dict.fromkeys(pushed_out)
         """Alarms that were raised and gave way to others: whether they still stand is not known."""
         self._counts = Counter(key.address for key in self.known)
+        self._left: set[str] = set()
 
     def resource(self, key: Key) -> str:
         """The resource of an alarm's readings."""
@@ -160,7 +161,9 @@ class Alarms:
         candidates = [one for one in self.known.items() if not own or one[0].address == key.address]
         over = [(one.last, at) for at, one in candidates if one.level is Level.CLEARED]
         if over:
-            self._drop(min(over)[1])
+            at = min(over)[1]
+            self._drop(at)
+            self._left.add(self.resource(at))
             return True
         less = [(self._worth(at, one), at) for at, one in candidates if self._means_less(at, one, key, standing)]
         if not less or standing.level is Level.CLEARED:
@@ -196,6 +199,16 @@ class Alarms:
         for key in over:
             self.known[key] = replace(self.known[key], level=Level.CLEARED, note="no further trap", ends_at=None)
         return bool(over)
+
+    def gone(self) -> tuple[str, ...]:
+        """Resources of which nothing is remembered any more, since alarms that were over gave way; each is told once.
+
+        One that was pushed out while it stood is not among them: whether it still does is not known.
+        """
+        left, self._left = self._left, set()
+        if not left:
+            return ()
+        return tuple(sorted(left.difference(map(self.resource, (*self.known, *self.pushed_out)))))
 
     def next_end(self) -> float | None:
         """When the next alarm ends by itself."""

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv6Address, ip_address
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.traps.alarms import Happening, Sent
@@ -35,11 +36,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OTHER_SENDERS = "other"
-"""All senders without a name in `devices`: their addresses may be forged, and a counter for each would have no end."""
+"""All senders named neither in `devices` nor, by their own address, in `from`.
+
+Their addresses may be forged, and a counter for each would have no end.
+"""
 QUIET_SECONDS = 60.0
 MOST_SENDERS = 64
 """Senders that are spoken of in a minute: addresses of datagrams can be forged."""
 _REMEMBERED_ADDRESSES = 1024
+_REFUSED = tuple(why for why in Drop if why.value.startswith("auth-"))
+_LOST = (Drop.QUEUE, Drop.ALARMS)
 _DAMAGED = frozenset({Drop.MALFORMED, Drop.TOO_LONG})
 """A notification may have been lost in it."""
 
@@ -69,8 +75,13 @@ class Intake:
         self.received = 0
         self.unmapped = 0
         self.dropped = dict.fromkeys(Drop, 0)
-        self._devices = dict(devices or {})
+        self._devices = {**_alone(networks), **(devices or {})}
         senders = (*sorted(set(self._devices.values())), OTHER_SENDERS)
+        self.refused = dict.fromkeys(((sender, why) for sender in senders for why in _REFUSED), 0)
+        """By device: what strangers send hides nothing that a device is refused for."""
+        self.lost = dict.fromkeys(((sender, why) for sender in senders for why in _LOST), 0)
+        self.lost[OTHER_SENDERS, Drop.SOCKET] = 0
+        """By device, but for what the kernel dropped: whose that was nobody knows."""
         self.malformed = dict.fromkeys(((sender, authentic) for sender in senders for authentic in (True, False)), 0)
         """By device and authenticity: nobody can hide what a device really sent behind garbage in its name."""
         self._source = source
@@ -146,6 +157,7 @@ class Intake:
         unread = sum(counts)
         if unread > self._unread:
             self.dropped[Drop.SOCKET] += unread - self._unread
+            self.lost[OTHER_SENDERS, Drop.SOCKET] += unread - self._unread
             self._say("any address", f"{unread - self._unread} datagrams came faster than they could be read")
         self._unread = unread
 
@@ -155,6 +167,10 @@ class Intake:
     def drop(self, why: Drop, address: str, detail: str = "") -> None:
         """Count what came to nothing, and say so."""
         self.dropped[why] += 1
+        if why in _REFUSED:
+            self.refused[self._devices.get(address, OTHER_SENDERS), why] += 1
+        if why in _LOST:
+            self.lost[self._devices.get(address, OTHER_SENDERS), why] += 1
         self._say(address, f"a datagram was dropped: {why.value}{f' ({detail})' if detail else ''}")
 
     def _say(self, address: str, what: str) -> None:
@@ -175,6 +191,11 @@ class Intake:
             ("traps_unmapped_total", self.unmapped, ()),
             *(("traps_dropped_total", count, (("reason", why.value),)) for why, count in self.dropped.items()),
             *(
+                (metric, count, (("reason", why.value), ("sender", sender)))
+                for metric, counts in (("traps_refused_total", self.refused), ("traps_lost_total", self.lost))
+                for (sender, why), count in counts.items()
+            ),
+            *(
                 ("traps_malformed_total", count, (("authentic", "yes" if authentic else "no"), ("sender", sender)))
                 for (sender, authentic), count in self.malformed.items()
             ),
@@ -190,6 +211,12 @@ class Intake:
                 self._names.clear()
             self._names[address] = permitted(address, self._networks)
         return self._names[address]
+
+
+def _alone(networks: Iterable[Network]) -> dict[str, str]:
+    """Senders that `from` names by their own address are known by it, but for a limit: each costs counters."""
+    named = (str(one.network_address) for one in networks if one.num_addresses == 1)
+    return {address: address for address in islice(named, MOST_SENDERS)}
 
 
 def permitted(address: str, networks: Iterable[Network]) -> str | None:

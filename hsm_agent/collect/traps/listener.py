@@ -114,6 +114,7 @@ class TrapListener:
             next_in=0.0,
             errors=tuple(problem for problem in (self._problem, self._held) if problem),
             complete=self._remembers_all and not self._alarms.pushed_out,
+            gone=self._alarms.gone(),
             waited_seconds=waited,
         )
 

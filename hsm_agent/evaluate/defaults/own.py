@@ -23,7 +23,7 @@ RULES = (
         match=_AGENT,
         condition=Below(warning=6 * HOUR, critical=0.0),
         text="The certificate revocation list of {resource} ends in {amount} (limit {limit}; below 0 it has); behind "
-        "it no connection is made. First fetch the CA's new list, then reload the agent.",
+        "it no connection is made. First fetch the CA's new list; the agent reads it by itself.",
     ),
     Rule(
         name="spool-filling",

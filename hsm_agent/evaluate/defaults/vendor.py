@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hsm_agent.evaluate.rules import HOUR, Above, Changes, Match, Rule
+from hsm_agent.evaluate.rules import HOUR, Above, Changes, Rule
 from hsm_agent.model import Severity
 
 RULES = (
@@ -15,12 +15,11 @@ RULES = (
     ),
     Rule(
         name="traps-refused",
-        metrics=("traps_dropped_total",),
-        match=Match(labels=(("reason", "auth-*"),)),
+        metrics=("traps_refused_total",),
         condition=Changes(severity=Severity.WARNING),
         clear_after=HOUR,
-        text="Traps to {source} are refused as not authentic ({note}): an appliance may speak and not be heard. First "
-        "see sender and reason in the agent's log, then compare secrets and engine ID.",
+        text="Traps to {source} from {sender} are refused as not authentic ({reason}, {note}): an appliance may speak "
+        "and not be heard. First see sender and reason in the agent's log, then compare secrets and engine ID.",
     ),
     Rule(
         name="traps-malformed",
@@ -32,11 +31,10 @@ RULES = (
     ),
     Rule(
         name="traps-lost",
-        metrics=("traps_dropped_total",),
-        match=Match(labels=(("reason", "*-full"),)),
+        metrics=("traps_lost_total",),
         condition=Changes(severity=Severity.WARNING),
         clear_after=HOUR,
-        text="More traps came to {source} than it could take, some are lost ({note}): alarms of appliances may be "
-        "missing or stale. First see which appliance sends so many, then what its own log says.",
+        text="More traps came to {source} from {sender} than it could take, some are lost ({reason}, {note}): alarms "
+        "of appliances may be missing or stale. First see which appliance sends so many, then what its own log says.",
     ),
 )

@@ -162,6 +162,49 @@ def test_a_revocation_list_is_read_with_its_end(pki: Pki, tmp_path: Path) -> Non
     assert with_list != settings(ca=pki.ca, crl=both)
 
 
+def _replace(path: Path, content: bytes) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(content)
+    fresh.replace(path)
+
+
+def test_a_revocation_list_that_was_renewed_is_read_anew_and_only_then(pki: Pki, tmp_path: Path) -> None:
+    crl = tmp_path / "crl.pem"
+    crl.write_bytes(pki.old_crl.read_bytes())
+    ours, before = settings(ca=pki.ca, crl=crl), settings(ca=pki.ca, crl=crl)
+    context = ours.context
+
+    assert not ours.renew()
+    _replace(crl, pki.crl.read_bytes())
+    assert ours.renew()
+    assert ours.context is not context
+    assert ours.crl_ends == settings(ca=pki.ca, crl=pki.crl).crl_ends
+    assert not ours.renew()
+    assert ours == settings(ca=pki.ca, crl=crl) != before
+    assert not settings(ca=pki.ca).renew()
+
+
+def test_a_renewed_list_that_cannot_be_read_is_told_once_and_the_old_one_stays(pki: Pki, tmp_path: Path) -> None:
+    crl = tmp_path / "crl.pem"
+    crl.write_bytes(pki.crl.read_bytes())
+    ours = settings(ca=pki.ca, crl=crl)
+    context, ends = ours.context, ours.crl_ends
+
+    def refused(said: str) -> None:
+        with pytest.raises(ValueError, match=said):
+            ours.renew()
+        assert not ours.renew()
+        assert (ours.context, ours.crl_ends) == (context, ends)
+
+    _replace(crl, b"cut")
+    refused("not a certificate revocation list")
+    crl.unlink()
+    refused("No such file")
+    crl.write_bytes(pki.old_crl.read_bytes())
+    assert ours.renew()
+    assert ours.crl_ends != ends
+
+
 def test_a_revocation_list_that_is_none_is_named(pki: Pki, tmp_path: Path) -> None:
     nothing, spoilt = tmp_path / "nothing.pem", tmp_path / "spoilt.pem"
     spoilt.write_bytes(b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n")

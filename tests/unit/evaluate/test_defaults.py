@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from tests.unit.evaluate.recorded import Recorded
 
 SNMP_TEXT_OCTETS = 255
-LABELS = {"login-attempts": {"role"}, "role-locked": {"role"}, "traps-malformed": {"sender", "authentic"}}
+LABELS = {
+    "login-attempts": {"role"},
+    "role-locked": {"role"},
+    "traps-malformed": {"sender", "authentic"},
+    "traps-refused": {"sender", "reason"},
+    "traps-lost": {"sender", "reason"},
+}
 """Labels that every reading of a rule's metrics has, so that its text may name them."""
 
 

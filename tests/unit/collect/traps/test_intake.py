@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 
 from hsm_agent.collect.traps.alarms import Happening, Sent
@@ -186,6 +188,50 @@ def test_damage_is_counted_by_device_and_by_who_can_have_sent_it() -> None:
         (0, (("authentic", "yes"), ("sender", "other"))),
         (2, (("authentic", "no"), ("sender", "other"))),
     ]
+
+
+def test_what_is_refused_is_counted_by_device_and_reason() -> None:
+    desk = Desk()
+    for _ in range(50):
+        desk.handle(v2c(community=b"guess"), "192.0.2.77")
+    desk.handle(v2c(community=b"old"))
+
+    shown = {r.labels: r.value for r in desk.intake.readings("traps", WALL) if r.metric == "traps_refused_total"}
+    assert shown[("reason", "auth-community"), ("sender", "other")] == 50
+    assert shown[("reason", "auth-community"), ("sender", "luna-a")] == 1
+    assert sum(value or 0 for value in shown.values()) == 51
+    assert {dict(labels)["reason"] for labels in shown} == {why.value for why in Drop if why.value.startswith("auth-")}
+
+
+def test_what_is_lost_for_want_of_room_is_counted_by_device_but_for_what_the_kernel_dropped() -> None:
+    desk = Desk()
+    for _ in range(MOST_WAITING_EACH + 3):
+        desk.handle(v2c(), "192.0.2.77")
+    for _ in range(MOST_WAITING_EACH + 1):
+        desk.handle(v2c())
+    desk.intake.drop(Drop.ALARMS, "192.0.2.1")
+    desk.intake.note_unread([4])
+
+    shown = {r.labels: r.value for r in desk.intake.readings("traps", WALL) if r.metric == "traps_lost_total"}
+    assert {tuple(dict(labels).values()): value for labels, value in shown.items()} == {
+        ("queue-full", "luna-a"): 1,
+        ("queue-full", "other"): 3,
+        ("alarms-full", "luna-a"): 1,
+        ("alarms-full", "other"): 0,
+        ("socket-full", "other"): 4,
+    }
+
+
+def test_a_sender_that_is_permitted_by_its_own_address_is_known_by_it_within_a_bound() -> None:
+    lone = [ip_network(f"198.51.100.{number}") for number in range(200)]
+    desk = Desk(networks=(*lone, ip_network("192.0.2.0/24")))
+    for address in ("198.51.100.1", "198.51.100.199", "192.0.2.9"):
+        desk.handle(v2c(community=b"guess"), address)
+
+    senders = {sender for sender, _ in desk.intake.refused}
+    assert senders == {"luna-a", "other", *(f"198.51.100.{number}" for number in range(MOST_SENDERS))}
+    assert desk.intake.refused["198.51.100.1", Drop.COMMUNITY] == 1
+    assert desk.intake.refused["other", Drop.COMMUNITY] == 2
 
 
 def test_a_trap_with_a_damaged_value_is_judged_by_the_others_and_counted(caplog: pytest.LogCaptureFixture) -> None:
