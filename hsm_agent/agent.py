@@ -233,7 +233,7 @@ class Agent:
         self.crew.start("strangers", self._report_strangers())
         if self.responder is not None:
             self.crew.start("snmp", self.responder.run())
-        log.info("hsm-agent %s watches %d sources", VERSION, len(self.sources.running))
+        log.info("hsm-agent %s watches %s", VERSION, counted(len(self.sources.running), "sources"))
 
     async def stop(self, end: float) -> None:
         """Stop polling, and deliver what can be delivered until `end` on the monotonic clock."""
@@ -241,7 +241,8 @@ class Agent:
         await self.sources.stop()
         for name, queued in (await self.sinks.stop(drain_seconds=max(0.0, end - time.monotonic()))).items():
             if queued:
-                log.warning("%d events for sink %s stay spooled until the next start", queued, name)
+                stay = "stays" if queued == 1 else "stay"
+                log.warning("%s for sink %s %s spooled until the next start", counted(queued, "events"), name, stay)
 
     async def close(self) -> None:
         """Close sockets and files; safe at any point of opening."""

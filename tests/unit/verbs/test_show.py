@@ -95,3 +95,38 @@ def test_what_others_wrote_does_not_steer_the_terminal(capsys: pytest.CaptureFix
     out = capsys.readouterr().out
     assert "\\x1b[2J\\u202egone\\nnext" in out
     assert "2.33438 " in out
+
+
+def test_a_narrow_terminal_cuts_no_name_and_breaks_no_id(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+    identity = "0bacba3e-7596-4220-9a76-278e33ac64ac"
+    alarm = {"severity": "critical", "since": 0, "source": "luna-a", "resource": "payments-of-the-bank", "rule": "pin"}
+    more = {"value": 3.0, "threshold": 1.0, "unit": "sessions", "labels": {"role": "so"}, "silenced": True}
+    sink = {"name": "siem", "kind": "syslog", "guarantee": "at least once", "status": "retrying", "queued": 3}
+    show.alarms([alarm | more | {"text": "a sentence " * 20, "runbook": "", "alarm_id": identity}])
+    show.status(
+        {
+            "agent": {"name": "hsm", "version": "1", "started": 0, "polls": 1},
+            "spool": {"entries": 1, "used_percent": 0.0, "failed": False},
+            "sources": [{"name": "luna-a", "kind": "pkcs11", "status": "down", "age_seconds": None, "failures": 1}],
+            "tokens": [], "alarms": [], "silences": [],
+            "sinks": [sink | {"delivered": 1, "failed": 2, "dropped": 0, "last_error": "connection refused"}],
+        }
+    )  # fmt: skip
+    out = " ".join(capsys.readouterr().out.split())
+
+    assert f"id: {identity}" in out
+    assert "luna-a/payments-of-the-bank" in out
+    assert "3 sessions (limit 1 session)" in out
+    assert "role: so" in out
+    assert "silenced" in out
+    assert "runbook" not in out
+    assert "1 poll; spool: 1 entry" in out
+    assert "never" in out
+    assert "siem syslog at least once retrying 3 1 2 0" in out
+    assert "last error of siem: connection refused" in out
+    assert "\u2026" not in out
