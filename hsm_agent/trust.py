@@ -70,9 +70,9 @@ def refuse_untrusted(path: Path, uids: frozenset[int]) -> None:
 
 def _refuse(entry: Path, found: os.stat_result, uids: frozenset[int]) -> None:
     if found.st_uid not in uids:
+        owned = "put the file below folders of root's" if stat.S_ISDIR(found.st_mode) else f"run: chown root {entry}"
         raise UntrustedError(
-            f"{entry} belongs to user {found.st_uid}, who is not trusted; run: chown root {entry}, or name the user in "
-            f"{TRUSTED_UIDS}"
+            f"{entry} belongs to user {found.st_uid}, who is not trusted; name the user in {TRUSTED_UIDS}, or {owned}"
         )
     if stat.S_ISLNK(found.st_mode):
         return  # its mode means nothing: only its owner, or the folder's, can put another in its place
