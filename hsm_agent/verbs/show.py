@@ -64,7 +64,7 @@ def blocks(title: str, entries: Sequence[tuple[Sequence[object], Mapping[str, ob
         out.print(f" {'  '.join(filter(None, map(_cell, head)))}", soft_wrap=True)
         for name, value in details.items():
             if cell := _cell(value):
-                out.print(Padding(f"{name}: {cell}", (0, 0, 0, 4)))
+                out.print(Padding(f"{name}: {cell}", (0, 0, 0, 4), expand=False))
 
 
 def _cell(value: object) -> str:
@@ -159,7 +159,9 @@ def status(answer: Mapping[str, Any]) -> None:
 def _last_errors(entries: Iterable[Mapping[str, Any]]) -> None:
     for entry in entries:
         if error := entry.get("last_error"):
-            console().print(Padding(f"last error of {_cell(entry['name'])}: {_cell(error)}", (0, 0, 0, 1)))
+            console().print(
+                Padding(f"last error of {_cell(entry['name'])}: {_cell(error)}", (0, 0, 0, 1), expand=False)
+            )
 
 
 def _ago(seconds: float | None) -> str:
@@ -191,15 +193,27 @@ def alarms(entries: Iterable[Mapping[str, Any]]) -> None:
     )  # fmt: skip
 
 
+def _told_of(entry: Mapping[str, Any]) -> tuple[object, ...]:
+    """What the event is about; of a notice or a test the severity says nothing."""
+    severity = entry.get("severity") if entry["kind"].startswith("ALARM_") else None
+    return severity, entry.get("rule"), _where(entry)
+
+
 def _where(entry: Mapping[str, Any]) -> str:
     return "/".join(part for key in ("source", "resource") if (part := entry.get(key)))
 
 
 def _measured(entry: Mapping[str, Any]) -> str:
-    value, limit, of = entry.get("value"), entry.get("threshold"), entry.get("unit") or ""
-    if value is None:
-        return ""
-    return amount(value, of) + (f" (limit {amount(limit, of)})" if limit is not None else "")
+    value, limit = (_amount(entry.get(name), entry.get("unit") or "") for name in ("value", "threshold"))
+    return f"{value} (limit {limit})" if value and limit else value
+
+
+def _amount(number: str | None, unit_: str) -> str:
+    """A number that the status gives as text, as one says it."""
+    try:
+        return amount(float(number), unit_) if number else ""
+    except (ValueError, OverflowError):
+        return f"{number} {unit_}".rstrip()
 
 
 def spool(entries: Iterable[Mapping[str, Any]]) -> None:
@@ -208,7 +222,7 @@ def spool(entries: Iterable[Mapping[str, Any]]) -> None:
         "spool",
         [
             (
-                (local(entry["time"]), entry["kind"], entry.get("severity"), entry.get("rule"), _where(entry)),
+                (local(entry["time"]), entry["kind"], *_told_of(entry)),
                 {
                     "waiting for": ", ".join(f"{name} ({_tries(n)})" for name, n in entry["waiting_for"].items()),
                     "given up at": "; ".join(f"{name}: {reason}" for name, reason in entry["dead_at"].items()),
