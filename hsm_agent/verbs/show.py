@@ -147,13 +147,34 @@ def status(answer: Mapping[str, Any]) -> None:
     sources = [{**each, "last success": _ago(each["age_seconds"])} for each in answer["sources"]]
     rows({"sources": sources}, "sources", ("name", "kind", "status", "last success", "failures"))
     _last_errors(sources)
-    rows(
-        answer, "tokens", ("source", "resource", "serial", "status", "memory_used_percent", "sessions", "audit_records")
-    )
+    _tokens(answer["tokens"])
     alarms(answer["alarms"])
     silences(answer["silences"])
     rows(answer, "sinks", ("name", "kind", "guarantee", "status", "queued", "delivered", "failed", "dropped"))
     _last_errors(answer["sinks"])
+
+
+def _tokens(entries: Iterable[Mapping[str, Any]]) -> None:
+    """Of each token what fills up: a blank is not known, never 0."""
+
+    def shown(entry: Mapping[str, Any]) -> Iterable[object]:
+        yield from (entry.get(name) for name in ("source", "resource", "serial", "status"))
+        for name in ("memory", "storage"):
+            yield _share(entry.get(f"{name}_used_percent"))
+        most = entry.get("sessions_max")
+        yield (
+            None
+            if entry.get("sessions") is None
+            else number_text(entry["sessions"]) + (f" of {number_text(most)}" if most else "")
+        )
+        yield _share(entry.get("audit_used_percent"))
+
+    columns = ("source", "resource", "serial", "status", "memory used", "storage used", "sessions", "audit store used")
+    table("tokens", columns, [tuple(shown(entry)) for entry in entries])
+
+
+def _share(percent: float | None) -> str | None:
+    return None if percent is None else amount(percent, "percent")
 
 
 def _last_errors(entries: Iterable[Mapping[str, Any]]) -> None:

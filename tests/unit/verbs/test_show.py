@@ -124,13 +124,19 @@ def test_a_narrow_terminal_cuts_no_name_and_breaks_no_id(
     alarm = {"severity": "critical", "since": 0, "source": "luna-a", "resource": "payments-of-the-bank", "rule": "pin"}
     more = {"value": "3", "threshold": "1", "unit": "sessions", "labels": {"role": "so"}, "silenced": True}
     sink = {"name": "siem", "kind": "syslog", "guarantee": "at least once", "status": "retrying", "queued": 3}
+    token = {"source": "luna-a", "resource": "payments-of-the-bank", "serial": "d30995bbd5e10bd1", "status": "present"}
     show.alarms([alarm | more | {"text": "a sentence " * 20, "runbook": "", "alarm_id": identity}])
     show.status(
         {
             "agent": {"name": "hsm", "version": "1", "started": 0, "polls": 1},
             "spool": {"entries": 1, "used_percent": 0.0, "failed": False},
             "sources": [{"name": "luna-a", "kind": "pkcs11", "status": "down", "age_seconds": None, "failures": 1}],
-            "tokens": [], "alarms": [], "silences": [],
+            "alarms": [], "silences": [],
+            "tokens": [
+                token | {"memory_used_percent": None, "storage_used_percent": 99.632, "sessions": 49.0}
+                | {"sessions_max": 50.0, "audit_used_percent": 0.0},
+                token | {"sessions": 2097152.0, "sessions_max": None},
+            ],
             "sinks": [sink | {"delivered": 1, "failed": 2, "dropped": 0, "last_error": "connection refused"}],
         }
     )  # fmt: skip
@@ -145,5 +151,7 @@ def test_a_narrow_terminal_cuts_no_name_and_breaks_no_id(
     assert "1 poll; spool: 1 entry" in out
     assert "never" in out
     assert "siem syslog at least once retrying 3 1 2 0" in out
+    assert "d30995bbd5e10bd1 present 99.6 % 49 of 50 0 %" in out
+    assert "d30995bbd5e10bd1 present 2097152" in out
     assert "last error of siem: connection refused" in out
     assert "\u2026" not in out
