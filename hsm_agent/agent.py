@@ -28,6 +28,7 @@ from hsm_agent.spool import Spool
 from hsm_agent.store import Store
 from hsm_agent.threads import Lane, Lanes, StuckError
 from hsm_agent.version import VERSION
+from hsm_agent.wire.notification import AUTHENTICATION_FAILURE, COLD_START
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -42,8 +43,6 @@ STATE_SECONDS = 10.0
 HOST_NAME_SECONDS = 3.0
 HELD_SECONDS = 5.0
 """A pause after which it is tried again to store the engine's boots."""
-COLD_START = (1, 3, 6, 1, 6, 3, 1, 1, 5, 1)  # RFC 3418, snmpTraps
-AUTHENTICATION_FAILURE = (1, 3, 6, 1, 6, 3, 1, 1, 5, 5)
 
 
 async def host_name(*, otherwise: str, find: Callable[[], str] = socket.getfqdn) -> str:

@@ -161,12 +161,8 @@ def _tokens(entries: Iterable[Mapping[str, Any]]) -> None:
         yield from (entry.get(name) for name in ("source", "resource", "serial", "status"))
         for name in ("memory", "storage"):
             yield _share(entry.get(f"{name}_used_percent"))
-        most = entry.get("sessions_max")
-        yield (
-            None
-            if entry.get("sessions") is None
-            else number_text(entry["sessions"]) + (f" of {number_text(most)}" if most else "")
-        )
+        open_, most = (number_text(entry.get(name)) for name in ("sessions", "sessions_max"))
+        yield f"{open_} of {most}" if open_ and most else open_
         yield _share(entry.get("audit_used_percent"))
 
     columns = ("source", "resource", "serial", "status", "memory used", "storage used", "sessions", "audit store used")
