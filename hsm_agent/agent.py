@@ -28,6 +28,7 @@ from hsm_agent.spool import Spool
 from hsm_agent.store import Store
 from hsm_agent.threads import Lane, Lanes, StuckError
 from hsm_agent.version import VERSION
+from hsm_agent.wire.notification import AUTHENTICATION_FAILURE, COLD_START
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -42,8 +43,6 @@ STATE_SECONDS = 10.0
 HOST_NAME_SECONDS = 3.0
 HELD_SECONDS = 5.0
 """A pause after which it is tried again to store the engine's boots."""
-COLD_START = (1, 3, 6, 1, 6, 3, 1, 1, 5, 1)  # RFC 3418, snmpTraps
-AUTHENTICATION_FAILURE = (1, 3, 6, 1, 6, 3, 1, 1, 5, 5)
 
 
 async def host_name(*, otherwise: str, find: Callable[[], str] = socket.getfqdn) -> str:
@@ -233,7 +232,7 @@ class Agent:
         self.crew.start("strangers", self._report_strangers())
         if self.responder is not None:
             self.crew.start("snmp", self.responder.run())
-        log.info("hsm-agent %s watches %d sources", VERSION, len(self.sources.running))
+        log.info("hsm-agent %s watches %s", VERSION, counted(len(self.sources.running), "sources"))
 
     async def stop(self, end: float) -> None:
         """Stop polling, and deliver what can be delivered until `end` on the monotonic clock."""
@@ -241,7 +240,8 @@ class Agent:
         await self.sources.stop()
         for name, queued in (await self.sinks.stop(drain_seconds=max(0.0, end - time.monotonic()))).items():
             if queued:
-                log.warning("%d events for sink %s stay spooled until the next start", queued, name)
+                stay = "stays" if queued == 1 else "stay"
+                log.warning("%s for sink %s %s spooled until the next start", counted(queued, "events"), name, stay)
 
     async def close(self) -> None:
         """Close sockets and files; safe at any point of opening."""

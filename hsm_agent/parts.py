@@ -13,6 +13,7 @@ from hsm_agent.deliver.base import Announcer, Retry, Sink
 from hsm_agent.deliver.pump import Pump
 from hsm_agent.deliver.snmp import SnmpSinkSettings
 from hsm_agent.spool import SinkSpec
+from hsm_agent.wire.notification import AUTHENTICATION_FAILURE, COLD_START
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 2.0
+_NAMES = {COLD_START: "coldStart", AUTHENTICATION_FAILURE: "authenticationFailure"}
 CUT_SECONDS = 0.5  # for a goodbye at the end of the agent, when the time to drain is over
 
 
@@ -181,4 +183,4 @@ async def _announce(name: str, sink: Announcer, oid: tuple[int, ...]) -> None:
     try:
         await sink.notify(oid)
     except Retry as error:
-        log.info("sink %s was not told %s: %s", name, ".".join(map(str, oid)), error)
+        log.info("sink %s was not told %s: %s", name, _NAMES.get(oid, ".".join(map(str, oid))), error)

@@ -38,7 +38,8 @@ def refuse_untrusted(path: Path, uids: frozenset[int]) -> None:
     """Raise UntrustedError where anybody but these users could change the file or what its path leads to.
 
     Every folder and every symbolic link on the way is looked at, from the root on: what has passed can then not be
-    exchanged by others any more. Raises OSError where the path can't be followed. It blocks on the file system.
+    exchanged by others any more. Raises OSError where the path can't be followed: then nobody else can complete it
+    either. It blocks on the file system.
     """
     to_come = [*reversed(path.absolute().parts[1:])]
     here = Path("/")
@@ -50,7 +51,11 @@ def refuse_untrusted(path: Path, uids: frozenset[int]) -> None:
             here = here.parent  # physically: a link on the way has been followed already
             continue
         entry = here / name
-        found = entry.lstat()
+        try:
+            found = entry.lstat()
+        except FileNotFoundError:
+            _refuse_newcomers(here, entry)
+            raise
         _refuse(entry, found, uids)
         if not stat.S_ISLNK(found.st_mode):
             here = entry
@@ -65,9 +70,9 @@ def refuse_untrusted(path: Path, uids: frozenset[int]) -> None:
 
 def _refuse(entry: Path, found: os.stat_result, uids: frozenset[int]) -> None:
     if found.st_uid not in uids:
+        owned = "put the file below folders of root's" if stat.S_ISDIR(found.st_mode) else f"run: chown root {entry}"
         raise UntrustedError(
-            f"{entry} belongs to user {found.st_uid}, who is not trusted; run: chown root {entry}, or name the user in "
-            f"{TRUSTED_UIDS}"
+            f"{entry} belongs to user {found.st_uid}, who is not trusted; name the user in {TRUSTED_UIDS}, or {owned}"
         )
     if stat.S_ISLNK(found.st_mode):
         return  # its mode means nothing: only its owner, or the folder's, can put another in its place
@@ -75,8 +80,19 @@ def _refuse(entry: Path, found: os.stat_result, uids: frozenset[int]) -> None:
         return  # sticky: others may add entries, but not replace those of trusted owners
     if found.st_mode & stat.S_IWOTH:
         raise UntrustedError(f"{entry} can be written by others; run: chmod o-w {entry}")
-    if found.st_mode & stat.S_IWGRP and (found.st_gid != ROOT or _has_access_list(entry)):
+    if _group_writes(entry, found):
         raise UntrustedError(f"{entry} can be written by group {found.st_gid}; run: chmod g-w {entry}")
+
+
+def _refuse_newcomers(folder: Path, entry: Path) -> None:
+    """Raise UntrustedError where others could make what is missing. A sticky folder keeps only what is there."""
+    found = folder.lstat()
+    if stat.S_ISDIR(found.st_mode) and (found.st_mode & stat.S_IWOTH or _group_writes(folder, found)):
+        raise UntrustedError(f"{entry} does not exist, and others can make one in {folder}")
+
+
+def _group_writes(entry: Path, found: os.stat_result) -> bool:
+    return bool(found.st_mode & stat.S_IWGRP) and (found.st_gid != ROOT or _has_access_list(entry))
 
 
 def _has_access_list(entry: Path) -> bool:

@@ -182,7 +182,8 @@ def check_metric(question: MetricQuestion) -> Answer:
         return _unknown(str(error))
     found: list[dict[str, Any]] = answer["readings"]
     labels = ",".join(f"{name}={value}" for name, value in question.labels.items())
-    name = " ".join(each for each in (question.source, question.resource, question.metric, labels) if each)
+    words = (question.source, question.resource, question.metric, labels)
+    name = " ".join(each for each in words if each not in {"", "*"})
     if not found:
         meant = " or ".join(answer.get("near", []))
         return _unknown(f"{name}: the agent has no such reading" + (f", did you mean {meant}?" if meant else ""))

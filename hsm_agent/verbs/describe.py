@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from hsm_agent.deliver.snmp import SnmpSinkSettings
@@ -13,7 +14,7 @@ from hsm_agent.model import AGENT_SOURCE
 from hsm_agent.serve.engine_state import EngineStateError, settled_engine_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from hsm_agent.config.load import Loaded
     from hsm_agent.config.tree import Config
@@ -27,9 +28,7 @@ def describe(loaded: Loaded) -> Iterator[str]:
     yield f"agent {config.agent.name}, state in {config.agent.state_directory}"
     yield from _sources(config)
     yield from _hsms(config)
-    rules = config.effective_rules()
-    yield f"{counted(len(rules), 'rules')}: {', '.join(rule.name for rule in rules)}"
-    yield from _rules(config, rules)
+    yield from _rules(config)
     yield from _servers(config)
     yield from _sinks(config)
 
@@ -54,21 +53,47 @@ def _is_at(glob: str, source: str) -> bool:
     return glob_matches(source, glob.partition("/")[0])
 
 
-def _rules(config: Config, rules: Iterable[Rule]) -> Iterator[str]:
-    """A line for each rule: what it watches, who brings that, and which rule it gives way to."""
+def _rules(config: Config) -> Iterator[str]:
+    """What each rule watches, who brings that, and which rule it gives way to.
+
+    A line for each rule that judges something, and for each that the configuration names. The other default rules
+    come together: what nobody looks for must not hide what matters.
+    """
+    rules = config.effective_rules()
+    named = {rule.name for rule in config.rules}
     brought = _brought(config)
     labels = {name: dict(given) for name, given in config.labels_by_source().items()}
+    aside: dict[str, list[str]] = {}
+    yield f"{counted(len(rules), 'rules')}:"
     for rule in rules:
-        match = rule.match
-        watched = f"{', '.join(rule.metrics)} of {match.source}/{match.resource}"
-        if match.labels:
-            watched += f" with {', '.join(f'{name}={glob}' for name, glob in match.labels)}"
-        found = {source: told for source, told in _bringing(rule, brought).items() if _meant(match, source, labels)}
+        found = {
+            source: told for source, told in _bringing(rule, brought).items() if _meant(rule.match, source, labels)
+        }
         told = ", ".join(f"{source} ({when})" if when else source for source, when in found.items())
-        line = f"  {rule.name}: {watched}; from {told or 'no source of this configuration'}"
-        if (way := rule.gives_way) is not None:
-            line += f"; on {way.metric} gives way to {way.rule} on {way.to}, where that reads as much or 5 % less"
-        yield line
+        told = f"from {told}" if told else "from no source of this configuration"
+        if rule.name in named or "" in found.values():
+            yield f"  {rule.name}: {_watched(rule)}; {told}{_gives_way(rule)}"
+        else:
+            aside.setdefault(told, []).append(f"{rule.name} ({_watched(rule)})")
+    for told, together in aside.items():
+        text = f"  {told}: {', '.join(together)}"
+        yield from wrap(text, 118, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False)
+
+
+def _watched(rule: Rule) -> str:
+    match, text = rule.match, ", ".join(rule.metrics)
+    if (place := f"{match.source}/{match.resource}") != "*/*":
+        text += f" of {place}"
+    if match.labels:
+        text += f" with {', '.join(f'{name}={glob}' for name, glob in match.labels)}"
+    return text
+
+
+def _gives_way(rule: Rule) -> str:
+    if (way := rule.gives_way) is None:
+        return ""
+    on = f"on {way.metric} " if len(rule.metrics) > 1 else ""
+    return f"; {on}gives way to {way.rule} on {way.to} where that reads as much or up to 5 points less"
 
 
 def _brought(config: Config) -> dict[str, dict[str, str]]:
@@ -101,7 +126,7 @@ def _meant(match: Match, source: str, labels: Mapping[str, Mapping[str, str]]) -
 def _servers(config: Config) -> Iterator[str]:
     if (snmp := config.serve.snmp) is not None:
         users = ", ".join(user.name for user in snmp.users) or "none"
-        yield f"SNMP on {', '.join(snmp.listen)}: v3 users {users}; communities: {len(snmp.communities)}"
+        yield f"SNMP on {', '.join(snmp.listen)}: v3 users {users}; v2c communities {len(snmp.communities) or 'none'}"
     if (http := config.serve.http) is not None:
         yield f"HTTP on {http.listen}: /metrics /healthz /readyz /api/v1/status"
 

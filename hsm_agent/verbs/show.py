@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
+from hsm_agent.evaluate.texts import amount, counted, duration_text
 from hsm_agent.log import one_line
 from hsm_agent.metrics import unit
 from hsm_agent.model import number_text
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 _COLOURS = {"critical": "bold red", "warning": "yellow", "indeterminate": "cyan", "down": "bold red"}
 _COLOURS |= {"degraded": "yellow", "retrying": "yellow", "refused": "red", "up": "green"}
+_LONG, _LEAST = {"labels", "unavailable", "reason"}, 20
+"""Columns that may be broken, and the least width of one."""
 
 
 def console() -> Console:
@@ -37,10 +42,29 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     if not filled:
         console().print(f"{escape(title)}: none")
         return
-    drawn = Table(*columns, title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    drawn = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    wanted = 0
+    for index, name in enumerate(columns):
+        drawn.add_column(name, overflow="fold", no_wrap=name not in _LONG)
+        shown = max(Text.from_markup(cell).cell_len for cell in (name, *(row[index] for row in filled)))
+        wanted += 3 + (shown if name not in _LONG else min(shown, _LEAST))
     for row in filled:
         drawn.add_row(*row)
-    console().print(drawn)
+    out = console()
+    # On a narrow terminal the long texts are broken; of names and numbers nothing is ever cut.
+    out.width = max(out.width, wanted)
+    out.print(drawn)
+
+
+def blocks(title: str, entries: Sequence[tuple[Sequence[object], Mapping[str, object]]]) -> None:
+    """Things that people act on: of each a line, and below it what belongs to it. IDs stand whole, to be copied."""
+    out = console()
+    out.print(f"{escape(title)}: {len(entries) or 'none'}")
+    for head, details in entries:
+        out.print(f" {'  '.join(filter(None, map(_cell, head)))}", soft_wrap=True)
+        for name, value in details.items():
+            if cell := _cell(value):
+                out.print(Padding(f"{name}: {cell}", (0, 0, 0, 4), expand=False))
 
 
 def _cell(value: object) -> str:
@@ -116,20 +140,49 @@ def status(answer: Mapping[str, Any]) -> None:
     agent, spool = answer["agent"], answer["spool"]
     console().print(
         f"{escape(str(agent['name']))}: version {agent['version']}, up since {when(agent['started'])}, "
-        f"{agent['polls']} polls; spool: {spool['entries']} entries, {spool['used_percent']:.1f} % used"
+        f"{counted(agent['polls'], 'polls')}; spool: {counted(spool['entries'], 'entries')}, "
+        f"{spool['used_percent']:.1f} % used"
         f"{', FAILED' if spool['failed'] else ''}"
     )
-    rows(answer, "sources", ("name", "kind", "status", "age_seconds", "failures", "last_error"))
-    rows(
-        answer, "tokens", ("source", "resource", "serial", "status", "memory_used_percent", "sessions", "audit_records")
-    )
+    sources = [{**each, "last success": _ago(each["age_seconds"])} for each in answer["sources"]]
+    rows({"sources": sources}, "sources", ("name", "kind", "status", "last success", "failures"))
+    _last_errors(sources)
+    _tokens(answer["tokens"])
     alarms(answer["alarms"])
     silences(answer["silences"])
-    rows(
-        answer,
-        "sinks",
-        ("name", "kind", "guarantee", "status", "queued", "delivered", "failed", "dropped", "last_error"),
-    )
+    rows(answer, "sinks", ("name", "kind", "guarantee", "status", "queued", "delivered", "failed", "dropped"))
+    _last_errors(answer["sinks"])
+
+
+def _tokens(entries: Iterable[Mapping[str, Any]]) -> None:
+    """Of each token what fills up: a blank is not known, never 0."""
+
+    def shown(entry: Mapping[str, Any]) -> Iterable[object]:
+        yield from (entry.get(name) for name in ("source", "resource", "serial", "status"))
+        for name in ("memory", "storage"):
+            yield _share(entry.get(f"{name}_used_percent"))
+        open_, most = (number_text(entry.get(name)) for name in ("sessions", "sessions_max"))
+        yield f"{open_} of {most}" if open_ and most else open_
+        yield _share(entry.get("audit_used_percent"))
+
+    columns = ("source", "resource", "serial", "status", "memory used", "storage used", "sessions", "audit store used")
+    table("tokens", columns, [tuple(shown(entry)) for entry in entries])
+
+
+def _share(percent: float | None) -> str | None:
+    return None if percent is None else amount(percent, "percent")
+
+
+def _last_errors(entries: Iterable[Mapping[str, Any]]) -> None:
+    for entry in entries:
+        if error := entry.get("last_error"):
+            console().print(
+                Padding(f"last error of {_cell(entry['name'])}: {_cell(error)}", (0, 0, 0, 1), expand=False)
+            )
+
+
+def _ago(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{duration_text(seconds)} ago"
 
 
 def rows(answer: Mapping[str, Any], key: str, columns: Sequence[str]) -> None:
@@ -139,26 +192,60 @@ def rows(answer: Mapping[str, Any], key: str, columns: Sequence[str]) -> None:
 
 def alarms(entries: Iterable[Mapping[str, Any]]) -> None:
     """Active alarms."""
-    columns = ("severity", "since", "source", "resource", "rule", "value", "threshold", "text", "silenced", "alarm_id")
-    table(
+    blocks(
         "alarms",
-        columns,
-        [[when(entry["since"]) if name == "since" else entry.get(name) for name in columns] for entry in entries],
-    )
+        [
+            (
+                (
+                    entry["severity"], entry["rule"], _where(entry), _measured(entry), f"since {when(entry['since'])}",
+                    "silenced" if entry.get("silenced") else "",
+                ),
+                {
+                    **entry.get("labels", {}), "text": entry.get("text"), "runbook": entry.get("runbook"),
+                    "id": entry.get("alarm_id"),
+                },
+            )
+            for entry in entries
+        ],
+    )  # fmt: skip
+
+
+def _told_of(entry: Mapping[str, Any]) -> tuple[object, ...]:
+    """What the event is about; of a notice or a test the severity says nothing."""
+    severity = entry.get("severity") if entry["kind"].startswith("ALARM_") else None
+    return severity, entry.get("rule"), _where(entry)
+
+
+def _where(entry: Mapping[str, Any]) -> str:
+    return "/".join(part for key in ("source", "resource") if (part := entry.get(key)))
+
+
+def _measured(entry: Mapping[str, Any]) -> str:
+    value, limit = (_amount(entry.get(name), entry.get("unit") or "") for name in ("value", "threshold"))
+    return f"{value} (limit {limit})" if value and limit else value
+
+
+def _amount(number: str | None, unit_: str) -> str:
+    """A number that the status gives as text, as one says it."""
+    try:
+        return amount(float(number), unit_) if number else ""
+    except (ValueError, OverflowError):
+        return f"{number} {unit_}".rstrip()
 
 
 def spool(entries: Iterable[Mapping[str, Any]]) -> None:
     """What is still to be delivered: to whom, how often it was tried, and where it was given up and why."""
-    columns = ("event_id", "time", "kind", "severity", "source", "resource", "rule")
-    table(
+    blocks(
         "spool",
-        (*columns, "waiting for", "given up at"),
         [
-            [
-                *(local(entry["time"]) if name == "time" else entry.get(name) for name in columns),
-                ", ".join(f"{sink} ({_tries(tries)})" for sink, tries in entry["waiting_for"].items()),
-                "; ".join(f"{sink}: {reason}" for sink, reason in entry["dead_at"].items()),
-            ]
+            (
+                (local(entry["time"]), entry["kind"], *_told_of(entry)),
+                {
+                    "waiting for": ", ".join(f"{name} ({_tries(n)})" for name, n in entry["waiting_for"].items()),
+                    "given up at": "; ".join(f"{name}: {reason}" for name, reason in entry["dead_at"].items()),
+                    "id": entry["event_id"],
+                },
+            )
             for entry in entries
         ],
     )

@@ -109,6 +109,19 @@ def test_the_package_itself_imports_nothing() -> None:
     assert done.stdout.split() == ["hsm_agent"]
 
 
+@pytest.mark.parametrize(("room", "allowed"), [("worker", {"keeper"}), ("canary", {"keeper"}), ("keeper", set())])
+def test_what_stands_alone_is_kept_from_every_other_room(room: str, allowed: set[str]) -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (alone,) = (each for each in contracts if each.get("source_modules") == [f"hsm_agent.{room}"])
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+
+    assert set(alone["forbidden_modules"]) >= {
+        f"hsm_agent.{each}" for each in rooms - {"__init__", "__main__", room} - allowed
+    }
+
+
 def test_the_worker_loads_the_standard_library_only() -> None:
     code = "import sys; sys.path.insert(0, '.'); import hsm_agent.worker.main; print(*sys.modules)"
     command = [sys.executable, "-I", "-S", "-c", code]

@@ -73,7 +73,7 @@ async def test_sigterm_drains_and_says_what_stays(agent: AgentProcess, hsm: Fake
 
     assert await agent.stop() == 0
     assert asyncio.get_running_loop().time() - began < 5.5
-    assert "1 events for sink siem stay spooled until the next start" in agent.log
+    assert "1 event for sink siem stays spooled until the next start" in agent.log
     assert not (agent.control).exists()
 
     await rsyslog.start()

@@ -158,3 +158,19 @@ def test_what_is_missing_is_missing_once_the_way_to_it_is_trusted(tmp_path: Path
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     assert "can be written by others" in _refusal(tmp_path / "open" / "gone" / "module.so")
+
+
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_what_is_missing_where_anybody_may_make_it_is_not_trusted(tmp_path: Path, *, through_a_link: bool) -> None:
+    sticky = tmp_path / "sticky"
+    sticky.mkdir()
+    sticky.chmod(0o1777)
+    link = tmp_path / "link"
+    link.symlink_to(sticky / "vendor" / "module.so")
+
+    said = _refusal(link if through_a_link else sticky / "vendor" / "module.so")
+    assert said == f"{sticky / 'vendor'} does not exist, and others can make one in {sticky}"
+
+    (sticky / "vendor").mkdir()
+    with pytest.raises(FileNotFoundError):
+        refuse_untrusted(sticky / "vendor" / "module.so", OWN)

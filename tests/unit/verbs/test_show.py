@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+
+import pytest
 
 from hsm_agent.collect.base import Poll
 from hsm_agent.model import Reading
 from hsm_agent.verbs import show
 from hsm_agent.verbs.poll import Polled
-
-if TYPE_CHECKING:
-    import pytest
 
 READINGS = (
     Reading(source="a", resource="pay", metric="token_memory_private_free_bytes", value=1234567, time=0.0),
@@ -95,3 +93,65 @@ def test_what_others_wrote_does_not_steer_the_terminal(capsys: pytest.CaptureFix
     out = capsys.readouterr().out
     assert "\\x1b[2J\\u202egone\\nnext" in out
     assert "2.33438 " in out
+
+
+@pytest.mark.parametrize(
+    ("value", "threshold", "unit", "said"),
+    [
+        pytest.param("99.632", "95", "percent", "99.6 % (limit 95 %)", id="both"),
+        pytest.param("1", "", "", "1 since", id="no limit"),
+        pytest.param("", "95", "percent", "a/pay since", id="no value"),
+        pytest.param("inf", "3600", "seconds", "never (limit 1h)", id="without end"),
+        pytest.param("7.8.400", "", "", "7.8.400 since", id="no number"),
+    ],
+)
+def test_an_alarm_shows_value_and_limit_as_one_says_them(
+    value: str, threshold: str, unit: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alarm = {"severity": "warning", "since": 0, "source": "a", "resource": "pay", "rule": "r"}
+    show.alarms([alarm | {"value": value, "threshold": threshold, "unit": unit}])
+
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_narrow_terminal_cuts_no_name_and_breaks_no_id(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+    identity = "0bacba3e-7596-4220-9a76-278e33ac64ac"
+    alarm = {"severity": "critical", "since": 0, "source": "luna-a", "resource": "payments-of-the-bank", "rule": "pin"}
+    more = {"value": "3", "threshold": "1", "unit": "sessions", "labels": {"role": "so"}, "silenced": True}
+    sink = {"name": "siem", "kind": "syslog", "guarantee": "at least once", "status": "retrying", "queued": 3}
+    token = {"source": "luna-a", "resource": "payments-of-the-bank", "serial": "d30995bbd5e10bd1", "status": "present"}
+    show.alarms([alarm | more | {"text": "a sentence " * 20, "runbook": "", "alarm_id": identity}])
+    show.status(
+        {
+            "agent": {"name": "hsm", "version": "1", "started": 0, "polls": 1},
+            "spool": {"entries": 1, "used_percent": 0.0, "failed": False},
+            "sources": [{"name": "luna-a", "kind": "pkcs11", "status": "down", "age_seconds": None, "failures": 1}],
+            "alarms": [], "silences": [],
+            "tokens": [
+                token | {"memory_used_percent": None, "storage_used_percent": 99.632, "sessions": 49.0}
+                | {"sessions_max": 50.0, "audit_used_percent": 0.0},
+                token | {"sessions": 2097152.0, "sessions_max": None},
+            ],
+            "sinks": [sink | {"delivered": 1, "failed": 2, "dropped": 0, "last_error": "connection refused"}],
+        }
+    )  # fmt: skip
+    out = " ".join(capsys.readouterr().out.split())
+
+    assert f"id: {identity}" in out
+    assert "luna-a/payments-of-the-bank" in out
+    assert "3 sessions (limit 1 session)" in out
+    assert "role: so" in out
+    assert "silenced" in out
+    assert "runbook" not in out
+    assert "1 poll; spool: 1 entry" in out
+    assert "never" in out
+    assert "siem syslog at least once retrying 3 1 2 0" in out
+    assert "d30995bbd5e10bd1 present 99.6 % 49 of 50 0 %" in out
+    assert "d30995bbd5e10bd1 present 2097152" in out
+    assert "last error of siem: connection refused" in out
+    assert "\u2026" not in out
