@@ -75,6 +75,8 @@ class Pump:
         self._suspicion = Suspicion(sink.window)
         self._last_beat: float | None = None
         self._defect = ""
+        self._against = ""
+        """Why the event was not taken that failed last."""
         self._draining = False
         self._hurry = asyncio.Event()
         self._ended = asyncio.Event()
@@ -116,6 +118,8 @@ class Pump:
 
     async def _turn(self) -> bool:
         """One batch or one heartbeat; False when there is nothing more to do."""
+        if self._suspicion.wants_proof() and not self._draining:
+            return await self._beat()
         seq = None if self._draining else self._suspicion.turn_of(self._clock())
         if seq is not None:
             return await self._retry(seq)
@@ -196,11 +200,9 @@ class Pump:
         if seq not in self._suspicion.aside:
             log.warning("sink %s: an event was not taken, others go first: %s", self._sink.name, failure.reason)
         self._suspicion.refused(seq, self._clock())
+        self._against = failure.reason
         self._health.long_refused = self._suspicion.long_refused
         self._health.refused(failure.reason, failing=self._suspicion.in_doubt)
-        if self._suspicion.is_guilty(seq):
-            await self._bury(seq, failure.reason)
-            return True
         return await self._pause() if self._suspicion.in_doubt else True
 
     async def _record(self, entries: Sequence[Entry], accepted: Sequence[Event]) -> list[Entry]:
@@ -251,6 +253,8 @@ class Pump:
             return await self._fail(failure, ())
         self._last_beat = self._clock()
         self._acknowledged(())
+        if (seq := self._suspicion.guilty()) is not None:
+            await self._bury(seq, self._against)
         return True
 
     async def _bury(self, seq: int, reason: str) -> None:
@@ -261,9 +265,7 @@ class Pump:
     async def _fail(self, failure: _Failure, batch: Sequence[int]) -> bool:
         """Note a failure and pause; False if that was the last try."""
         self._suspicion.failed(batch, sent=failure.sent, now=self._clock())
-        if len(batch) == 1 and self._suspicion.is_guilty(batch[0]):
-            await self._bury(batch[0], f"{TRIALS} times others were accepted and it was not: {failure.reason}")
-            return True
+        self._against = f"{TRIALS} times others were accepted and it was not: {failure.reason}"
         self._health.long_refused = self._suspicion.long_refused
         self._health.failed(failure.reason)
         return await self._pause()

@@ -3,8 +3,9 @@
 A receiver's state must never cost an event: one that answers with errors for a while, ends sessions or does not answer
 does so whatever it is sent. So an event that it refuses, or on which alone five sessions in a row ended, is only *set
 aside* at first: others go around it, and it is tried again and again. It is guilty once three trials went against it.
-In a trial another message was accepted, and then the event failed twice in a row: a receiver that refuses every other
-message convicts nobody. The first trial needs a real event to be accepted; for the others a heartbeat will do.
+In a trial another message was accepted, then the event failed twice in a row, and at once after that a heartbeat was
+accepted: a receiver that refuses every other message convicts nobody, nor does one that takes only so many a second.
+The first trial needs a real event to be accepted before; for the others a heartbeat will do.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ class _Case:
     """A real event was accepted since it was set aside."""
     again: bool = False
     """It failed once since something was accepted: the second try decides."""
+    on_trial: bool = False
+    """It failed twice: whether the receiver still takes something decides."""
+    was_tried: bool = False
+    """It failed once since the receiver came into doubt."""
     is_long: bool = False
 
 
@@ -83,7 +88,14 @@ class Suspicion:
     def wants_witness(self, seq: int) -> bool:
         """Whether a heartbeat must be accepted before the next try says anything."""
         case = self._cases.get(seq)
-        return case is not None and case.receiver_is_well and not (case.others or case.again)
+        if case is None or not case.receiver_is_well or case.others or case.again:
+            return False
+        # What a receiver in doubt takes now and then should be an event.
+        return case.was_tried or not self.in_doubt
+
+    def wants_proof(self) -> bool:
+        """Whether a heartbeat must be tried before anything else, to tell whether the receiver is what failed."""
+        return any(case.on_trial for case in self._cases.values())
 
     def failed(self, batch: Sequence[int], *, sent: bool, now: float) -> None:
         """These were not accepted. `sent`: the session was up, and ended when the first of them had been sent."""
@@ -118,6 +130,8 @@ class Suspicion:
         for seq in seqs:
             self._cases.pop(seq, None)
         for case in self._cases.values():
+            case.trials += case.on_trial
+            case.on_trial = False
             case.receiver_is_well |= bool(seqs)
             case.others |= case.receiver_is_well
             if self.in_doubt:  # it is back: no more waiting
@@ -126,9 +140,9 @@ class Suspicion:
         self._well, self.in_doubt, self._fresh_next = True, False, False
         self.limit = min(self._window, self.limit * 2)
 
-    def is_guilty(self, seq: int) -> bool:
-        """Whether the event is to be given up: others are taken, and this one never."""
-        return seq in self._cases and self._cases[seq].trials >= TRIALS
+    def guilty(self) -> int | None:
+        """The event that is to be given up: others are taken, and this one never."""
+        return next((seq for seq, case in self._cases.items() if case.trials >= TRIALS), None)
 
     def forget(self, seq: int) -> None:
         """The event is out of the way."""
@@ -151,18 +165,17 @@ class Suspicion:
         self._fresh_next = True
         if not case.receiver_is_well:
             self._doubt(fresh=False)
+        case.was_tried = True
         if case.others:
             case.others, case.again = False, True
             case.due = now  # with nothing in between
             return
-        if case.again:
-            case.again = False
-            case.trials += 1
+        case.again, case.on_trial = False, case.again
         case.due = now + case.pause
         case.pause = min(2 * case.pause, LAST_SECONDS)
 
     def _doubt(self, *, fresh: bool) -> None:
         self._well, self.in_doubt = False, True
         self._fresh_next = not fresh
-        for case in self._cases.values():
-            case.others = case.again = False  # what was accepted before says nothing of the receiver now
+        for case in self._cases.values():  # what was accepted before says nothing of the receiver now
+            case.others = case.again = case.on_trial = case.was_tried = False

@@ -153,6 +153,26 @@ async def test_nobody_is_gone_while_a_slot_of_a_module_that_renumbers_hangs(tmp_
             assert _present(poll) == {"alpha": 1, "beta": None, "gamma": 1}
 
 
+async def test_a_failing_token_is_not_gone_because_another_one_went(tmp_path: Path, fake: FakeHsm) -> None:
+    async with source(tmp_path, fake.module, environment=fake.environment, rediscover_every="10ms", **KEYS) as hsm:
+        slots = {
+            dict(reading.labels)["slot_id"]: reading.resource
+            for reading in (await hsm.poll()).readings
+            if reading.metric == "slot_info" and reading.resource in RECORDS
+        }
+        first, middle, last = (slots[number] for number in sorted(slots))
+        fake.softhsm.delete_token(middle)  # all that follow move up in the next process
+        fake.fault("C_GetTokenInfo", token=last, rv=0x30)
+        for _ in range(2):
+            await asyncio.sleep(0.06)
+
+            assert _present(await hsm.poll()) == {first: 1, middle: None, last: None}
+        fake.mend()
+        await asyncio.sleep(0.06)
+
+        assert _present(await hsm.poll()) == {first: 1, middle: 0, last: 1}
+
+
 async def test_a_slot_that_goes_on_failing_is_said_by_every_poll(tmp_path: Path, fake: FakeHsm) -> None:
     fake.fault("C_GetTokenInfo", token="beta", rv=0x30)
     async with source(tmp_path, fake.module, environment=fake.environment, every="60s", **KEYS) as hsm:

@@ -80,6 +80,19 @@ async def test_a_relp_server_that_answers_500_for_a_while_loses_nothing(rig: Pum
     assert await _dead(rig, "siem") == []
 
 
+@pytest.mark.parametrize("least", [4, 6, 10])
+async def test_a_relp_server_that_takes_only_so_many_loses_nothing(rig: PumpRig, least: int) -> None:
+    relp = _Relp(lambda _: b"200 OK" if relp.asked % least == 0 else b"500 too many")
+    async with StreamServer(script=RelpScript([relp])) as server:
+        rig.pump(build(f"relp:127.0.0.1:{server.port}"))
+        await rig.commit(*EVENTS)
+        await rig.empty("siem")
+        await rig.stop()
+
+    assert sorted({each for each in relp.accepted if each.startswith("e")}) == EVENTS
+    assert await _dead(rig, "siem") == []
+
+
 async def test_a_relp_server_that_wants_one_event_never_gets_all_others(rig: PumpRig) -> None:
     relp = _Relp(lambda event_id: b"500 no" if event_id == "e03" else b"200 OK")
     async with StreamServer(script=RelpScript([relp])) as server:

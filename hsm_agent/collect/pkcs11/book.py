@@ -58,6 +58,8 @@ class Known:
     process: int = 0
     """The worker whose slot numbers are those of `tokens`."""
     tokens: Mapping[int, TokenSlot] = field(default_factory=dict)
+    listed: frozenset[int] = frozenset()
+    """Slots of the last sweep, those without a token included."""
     seen: Mapping[str, Identity] = field(default_factory=dict)
     series: Mapping[str, Mapping[Series, Labels]] = field(default_factory=dict)
     """Metrics and their labels by resource: what has to become unavailable when its token can't be read."""
@@ -187,6 +189,7 @@ class Book:
         return replace(
             self.known,
             process=self.known.process if self.raw.slots is None else self.raw.process,
+            listed=self.known.listed if self.raw.slots is None else frozenset(self.raw.slots),
             errors={
                 **self._not_tried_again(),
                 **{topic: tuple(errors) for topic, errors in self._errors.items()},

@@ -6,7 +6,6 @@ It must not let one slot's failure touch another's readings, nor report a value 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.pkcs11 import extras as pkcs11_extras
@@ -250,17 +249,15 @@ def _read_failed(book: Book, sweep: _Sweep) -> list[str]:
     """Slots whose token could not be read. Returns the reasons of those whose token is not known for certain."""
     unknown = []
     present = {token.resource for token in book.tokens.values()}
-    numbering = _numbering(book)
+    lasting = _lasting(book)
     for slot, reason in _failed_first(book, sweep):
-        before = book.known.tokens.get(slot) if numbering is not _Numbering.OTHER else None
+        before = book.known.tokens.get(slot) if slot in lasting else None
         finding = slot in sweep.stated
         if before is None or before.resource in present:
             unknown.append(reason)
             if not finding:
                 book.fail(SWEEP, reason)
             continue
-        if numbering is _Numbering.UNCERTAIN:
-            unknown.append(reason)
         if not finding:
             book.fail(SWEEP, f"{before.resource}: {reason}")
         book.failed[slot] = before
@@ -273,23 +270,21 @@ def _failed_first(book: Book, sweep: _Sweep) -> list[tuple[int, str]]:
     return sorted(sweep.failed.items(), key=lambda failed: ("token", failed[0]) not in book.raw.failed)
 
 
-class _Numbering(Enum):
-    """Whether slot numbers still mean what they did in the sweep before."""
+def _lasting(book: Book) -> frozenset[int]:
+    """The slots whose numbers certainly mean what they did in the sweep before.
 
-    SAME = "same"
-    UNCERTAIN = "uncertain"
-    OTHER = "other"
-
-
-def _numbering(book: Book) -> _Numbering:
-    """Numbers hold within a process; in another one, tokens that were read show whether it numbers its slots alike."""
+    Within a process all do. In another one only if whatever was read is where it was before. Even then a module that
+    counts its slots has moved up all that follow a token which went: where the list is another one, those are certain
+    that stand before a token which is still in its place.
+    """
+    slots = frozenset(book.raw.slots or ())
     if book.raw.process == book.known.process:
-        return _Numbering.SAME
-    before = book.known.slots()
-    alike = [before[token.key] == slot for slot, token in book.tokens.items() if token.key in before]
-    if not alike:
-        return _Numbering.UNCERTAIN
-    return _Numbering.SAME if all(alike) else _Numbering.OTHER
+        return slots
+    before = {slot: token.key for slot, token in book.known.tokens.items()}
+    here = {slot: token.key for slot, token in book.tokens.items() if slot in before or token.key in before.values()}
+    if not here or any(before.get(slot) != key for slot, key in here.items()):
+        return frozenset()
+    return slots if slots == book.known.listed else frozenset(slot for slot in slots if slot < max(here))
 
 
 def _read_missing(book: Book, unknown: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""An event is guilty only when others were accepted in between, three times over, and it failed twice in a row each time."""
+"""An event is guilty only when it failed twice in a row between things that were accepted, three times over."""
 
 from __future__ import annotations
 
@@ -32,20 +32,36 @@ def test_refusals_alone_convict_nobody(rig: _Rig) -> None:
     for _ in range(100):
         rig.refuse(7)
 
-    assert not rig.suspicion.is_guilty(7)
+    assert rig.suspicion.guilty() is None
     assert rig.suspicion.aside == {7}
 
 
 def test_three_trials_in_which_another_was_accepted_do(rig: _Rig) -> None:
     rig.refuse(7)
     for number in range(TRIALS):
-        assert not rig.suspicion.is_guilty(7)
+        assert rig.suspicion.guilty() is None
         rig.suspicion.accepted([8 + number])
         rig.refuse(7)
         assert rig.suspicion.turn_of(rig.now) == 7  # at once, with nothing in between
+        assert not rig.suspicion.wants_proof()
         rig.refuse(7)
+        assert rig.suspicion.wants_proof()
+        rig.suspicion.accepted([])
+        assert not rig.suspicion.wants_proof()
 
-    assert rig.suspicion.is_guilty(7)
+    assert rig.suspicion.guilty() == 7
+
+
+def test_a_receiver_that_takes_nothing_after_a_trial_convicts_nobody(rig: _Rig) -> None:
+    rig.refuse(7)
+    for _ in range(10 * TRIALS):
+        rig.suspicion.accepted([8])
+        rig.refuse(7)
+        rig.refuse(7)
+        rig.break_on(sent=True)  # the heartbeat
+        rig.suspicion.accepted([])
+
+    assert rig.suspicion.guilty() is None
 
 
 def test_a_heartbeat_is_a_witness_only_after_a_real_event(rig: _Rig) -> None:
@@ -55,17 +71,17 @@ def test_a_heartbeat_is_a_witness_only_after_a_real_event(rig: _Rig) -> None:
         assert not rig.suspicion.wants_witness(7)
         rig.refuse(7)
         rig.refuse(7)
-    assert not rig.suspicion.is_guilty(7)
+    assert rig.suspicion.guilty() is None
 
     rig.suspicion.accepted([8])
     for _ in range(TRIALS):
-        assert not rig.suspicion.is_guilty(7)
+        assert rig.suspicion.guilty() is None
         rig.refuse(7)
         rig.refuse(7)
         assert rig.suspicion.wants_witness(7)
         rig.suspicion.accepted([])
 
-    assert rig.suspicion.is_guilty(7)
+    assert rig.suspicion.guilty() == 7
 
 
 def test_what_was_accepted_before_an_outage_is_no_evidence_after_it(rig: _Rig) -> None:
@@ -76,7 +92,7 @@ def test_what_was_accepted_before_an_outage_is_no_evidence_after_it(rig: _Rig) -
         rig.refuse(7)
         rig.refuse(7)
 
-    assert not rig.suspicion.is_guilty(7)
+    assert rig.suspicion.guilty() is None
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -89,7 +105,7 @@ def test_a_receiver_that_refuses_every_second_message_convicts_nobody(seed: int)
             seq = fresh if turn is None else turn
             if count % 2:
                 rig.refuse(seq)
-                assert not rig.suspicion.is_guilty(seq)
+                assert rig.suspicion.guilty() is None
             else:
                 rig.suspicion.accepted([seq])
                 if turn is None:

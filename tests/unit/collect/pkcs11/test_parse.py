@@ -212,6 +212,24 @@ def test_a_process_that_numbers_its_slots_as_the_one_before_is_believed() -> Non
     assert _value(parsed, "gamma", "token_present") == 0
 
 
+@pytest.mark.parametrize(
+    "found",
+    [[swept(1)], [swept(1), swept(3, label="delta", serial="S4")]],
+    ids=["the slots that follow moved up", "and a new token has the last one"],
+)
+def test_a_process_with_other_slots_or_tokens_in_them_tells_nothing_of_one_that_fails(found: list[Any]) -> None:
+    tokens = [swept(1), swept(2, label="beta", serial="S2"), swept(3, label="gamma", serial="S3")]
+    known = parse(raw(*tokens, process=1), WATCH, Known()).known
+    for _ in range(2):
+        parsed = parse(raw(*found, failed=[["token", 2, "gamma hung"]], process=2), WATCH, known)
+        known = parsed.known
+
+        assert parsed.errors == ("gamma hung",)
+        assert _value(parsed, "alpha", "token_present") == 1
+        assert _find(parsed, "beta", "token_present").reason == "gamma hung"
+        assert _find(parsed, "gamma", "token_present").reason == "gamma hung"
+
+
 def test_a_glob_that_names_no_token_is_told_once_and_again_when_its_token_was_there_and_left() -> None:
     watch = Watch(source="hsm", tokens=("al*", "tset*", "vault"))
     first = parse(raw(swept(1)), watch, Known())
