@@ -52,8 +52,8 @@ async def fetch_chain(host: str, port: int, server_name: str, context: ssl.SSLCo
             transport = await _first_of(found, context, server_name)
     except TimeoutError as error:
         raise EndpointTrouble(
-            f"{place}: no TLS handshake within {round(seconds, 1):g} s: check address, port, firewall, and that it speaks "
-            "TLS"
+            f"{place}: no TLS handshake within {round(seconds, 1):g} s: check address, port, firewall, and that it "
+            "speaks TLS"
         ) from error
     except socket.gaierror as error:
         raise EndpointTrouble(f"{place}: the name cannot be resolved ({error.strerror}): check it and DNS") from error
