@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hsm_agent.agent import Agent
-    from hsm_agent.model import Series
+    from hsm_agent.model import Reading, Series
+    from hsm_agent.serve.snapshot import Snapshot
     from hsm_agent.spool import SpoolEntry
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ TEST_SECONDS = 30.0
 STATUS_SECONDS = 60.0
 ENTRIES_A_PAGE = 500
 LONGEST_SILENCE_SECONDS = 366 * 86400.0
+MOST_ELSEWHERE = 50
 _LOOK_AGAIN_SECONDS = 0.1
 
 
@@ -78,13 +80,13 @@ class Acts:
             raise ControlError("labels must be a mapping")
         labels = {str(name): str(value) for name, value in given.items()}
         present = self._agent.snapshot()
-        found = []
-        for reading in select(present, metric, labels=labels, **globs):
-            value = value_now(reading, present)
-            known = {"source": reading.source, "resource": reading.resource, "metric": reading.metric}
-            shown = value if value is None or math.isfinite(value) else number_text(value)
-            found.append({**known, "labels": dict(reading.labels), "reason": reading.reason, "value": shown})
-        return {"readings": found, "near": [] if found else near(present, metric)}
+        found = [_reading(each, present) for each in select(present, metric, labels=labels, **globs)]
+        others = [] if found else select(present, metric, source="*", resource="*", labels={})
+        return {
+            "readings": found,
+            "elsewhere": [_reading(each, present) for each in others[:MOST_ELSEWHERE]],
+            "near": [] if found or others else near(present, metric),
+        }
 
     async def spool_list(self, request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
         """What is still to be delivered, a page at a time: `next` is the `after` of the next one, if there is one."""
@@ -259,3 +261,10 @@ def _glob(request: Mapping[str, Any], key: str) -> str:
         return checked_glob(str(request.get(key, "*")))
     except ValueError as error:
         raise ControlError(f"{key}: {error}") from error
+
+
+def _reading(reading: Reading, present: Snapshot) -> dict[str, Any]:
+    value = value_now(reading, present)
+    known = {"source": reading.source, "resource": reading.resource, "metric": reading.metric}
+    shown = value if value is None or math.isfinite(value) else number_text(value)
+    return {**known, "labels": dict(reading.labels), "reason": reading.reason, "value": shown}

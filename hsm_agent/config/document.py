@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from hsm_agent.config.errors import ConfigError
+from hsm_agent.evaluate.texts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -135,7 +136,7 @@ def _put(tree: dict[str, Any], keys: Sequence[str], value: object, variable: str
         if isinstance(place, list):
             if not key.isdecimal() or int(key) > len(place):
                 raise ConfigError(
-                    [f"environment {variable}: {key} is not an entry of this list ({len(place)} entries)"]
+                    [f"environment {variable}: {key} is not an entry of this list ({counted(len(place), 'entries')})"]
                 )
             if int(key) == len(place):
                 place.append({})

@@ -93,10 +93,10 @@ def _remember(draft: Draft, reading: Reading, value: float, plan: Plan) -> None:
     for spacing, keep in plan.points:
         _add_point(draft, series, value, reading.time, (spacing, keep, plan.phase))
     for spacing, keep, length in plan.floors:
-        floors = draft.windows.get((series, length))
-        if floors is not None and floors.lows and floors.lows[-1] is not None:
-            ended = floors.number * length
-            _add_point(draft, series, floors.lows[-1], ended, (spacing, keep, plan.phase))
+        found = trends.newest_low(draft.windows.get((series, length)), length)
+        if found is not None:
+            low, ended = found
+            _add_point(draft, series, low, ended, (spacing, keep, plan.phase))
 
 
 def _add_point(draft: Draft, series: Series, value: float, time: float, kept: tuple[float, float, float]) -> None:

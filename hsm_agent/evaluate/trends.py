@@ -49,6 +49,14 @@ def observe(windows: Windows | None, value: float, *, time: float, length: float
     return Windows(number=number, low=value, lows=(*windows.lows, windows.low, *gap)[-keep:])
 
 
+def newest_low(windows: Windows | None, length: float) -> tuple[float, float] | None:
+    """The newest minimum of a complete window, and when that ended. What is read less often leaves windows without."""
+    if windows is None:
+        return None
+    found = ((low, windows.number - ago) for ago, low in enumerate(reversed(windows.lows)) if low is not None)
+    return next(((low, number * length) for low, number in found), None)
+
+
 def grows(windows: Windows | None, *, at_least: float, raised: bool) -> bool | None:
     """Whether the minima rise strictly, by `at_least` in all; None while a window is missing.
 

@@ -21,7 +21,7 @@ from hsm_agent.verbs.nagios import Range, State, judge, line, perfdata
 from hsm_agent.verbs.poll import poll_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from hsm_agent.model import Reading
@@ -185,8 +185,7 @@ def check_metric(question: MetricQuestion) -> Answer:
     words = (question.source, question.resource, question.metric, labels)
     name = " ".join(each for each in words if each not in {"", "*"})
     if not found:
-        meant = " or ".join(answer.get("near", []))
-        return _unknown(f"{name}: the agent has no such reading" + (f", did you mean {meant}?" if meant else ""))
+        return _unknown(f"{name}: the agent has no such reading{_meant(answer, question)}")
     if len(found) > 1:
         return _unknown(f"{name}: {len(found)} readings, say which: {_places(found)}")
     reading = found[0]
@@ -206,10 +205,17 @@ def check_metric(question: MetricQuestion) -> Answer:
     return Answer(state=state, line=line(state, text, data))
 
 
-def _places(found: list[dict[str, Any]]) -> str:
-    """What tells these readings apart: source and resource, and the labels in which they differ."""
+def _meant(answer: Mapping[str, Any], question: MetricQuestion) -> str:
+    """Where there are readings of that metric; of which metrics, where there are none."""
+    if elsewhere := answer.get("elsewhere"):
+        return f"; of that metric there is {_places(elsewhere, question.labels)}"
+    return f", did you mean {' or '.join(near)}?" if (near := answer.get("near")) else ""
+
+
+def _places(found: list[dict[str, Any]], asked: Collection[str] = ()) -> str:
+    """What tells these readings apart: source and resource, and the labels in which they differ or that were asked."""
     names = sorted({name for each in found for name in each["labels"]})
-    varying = [name for name in names if len({each["labels"].get(name) for each in found}) > 1]
+    varying = [name for name in names if asked or len({each["labels"].get(name) for each in found}) > 1]
     places = set()
     for each in found:
         labels = [f"{name}={each['labels'].get(name, '')}" for name in varying]

@@ -53,6 +53,10 @@ async def test_the_running_agents_reading_is_judged_by_the_ranges_given(agent: A
     assert (await ask("--metric", "no_such_metric"))[0] == 3
     code, out = await ask("--metric", "token_memory_private_used_percents")
     assert (code, f"did you mean {METRIC}" in out) == (3, True)
+    there = "the agent has no such reading; of that metric there is fake/{}fake/payments{}"
+    assert there.format("archive, ", "") in (await ask("--metric", METRIC, "--resource", "payment"))[1]
+    code, out = await ask("--metric", "token_present", "--resource", "payments", "expected=true")
+    assert (code, there.format("archive expected=false, ", " expected=false") in out) == (3, True)
     code, out = await ask("--metric", "token_objects", "--source", "fake", "--resource", "payments")
     assert code == 3
     code, out = await ask("--metric", "token_sessions", "--source", "fake", "--resource", "payments")

@@ -40,7 +40,7 @@ def test_the_digest_covers_the_file_and_the_overrides(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
-        pytest.param("HSM_AGENT__SOURCES__7__NAME", "x", "7 is not an entry of this list (1 entries)", id="far index"),
+        pytest.param("HSM_AGENT__SOURCES__7__NAME", "x", "7 is not an entry of this list (1 entry)", id="far index"),
         pytest.param("HSM_AGENT__SOURCES__X__NAME", "x", "x is not an entry of this list", id="no index"),
         pytest.param("HSM_AGENT__SOURCES__0__NAME__X", "x", "x stands under a value that has no keys", id="too deep"),
         pytest.param("HSM_AGENT__AGENT__NAME", "[", "not a YAML value", id="no yaml"),

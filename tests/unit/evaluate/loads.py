@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
 from hsm_agent.evaluate.rules import DAY, HOUR, Grows, Ruleset, floor_spacing, steady_length
-from hsm_agent.evaluate.trends import Points, Windows, observe
+from hsm_agent.evaluate.trends import Points, Windows, newest_low, observe
 from hsm_agent.evaluate.verdicts import NOTHING, assess
 from hsm_agent.model import Severity
 from tests.unit.evaluate.judging import START, reading
@@ -157,11 +157,9 @@ def judged(load: Load, until: float, *, every: float = 60.0) -> Iterator[tuple[f
         assert found.value is not None
         for size, count in plan.windows:
             past.kept[size] = observe(past.kept.get(size), found.value, time=found.time, length=size, keep=count)
-        lows = past.kept[length]
-        if lows.lows and lows.lows[-1] is not None:
-            past.floors = past.floors.add(
-                lows.lows[-1], time=lows.number * length, spacing=spacing, keep=keep, phase=plan.phase
-            )
+        floor = newest_low(past.kept[length], length)
+        if floor is not None:
+            past.floors = past.floors.add(floor[0], time=floor[1], spacing=spacing, keep=keep, phase=plan.phase)
         verdict, _ = assess(RULE, found, Severity.CLEARED, NOTHING, past)
         yield at, verdict.severity
 

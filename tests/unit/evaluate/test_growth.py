@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from math import exp
 from typing import TYPE_CHECKING
 
 import pytest
@@ -197,6 +198,25 @@ def test_busy_loads_are_taken_for_a_leak_on_few_days_once_there_are_some_to_comp
     assert len(second) <= 3
     assert len(later) <= 1
     assert not any(Severity.CRITICAL in severities for severities in later)
+
+
+@pytest.mark.parametrize("every", [600.0, 900.0])
+def test_mornings_are_learnt_from_sources_that_are_read_seldom_too(every: float) -> None:
+    made = (loads.pools(1), loads.diurnal(1), loads.long_morning(1), _sigmoid)
+    days = [
+        at // DAY
+        for load in made
+        for at, level in loads.judged(load, 7 * DAY, every=every)
+        if level is Severity.CRITICAL
+    ]
+
+    assert [day for day in days if day > 1] == []
+
+
+def _sigmoid(at: float) -> int:
+    """Applications that come one after the other from seven to ten."""
+    hour = at % DAY / HOUR
+    return round(20 + 180 / (1 + exp(-3 * (hour - 8.5))) / (1 + exp(2 * (hour - 18))))
 
 
 @pytest.mark.parametrize("load", [loads.pools, loads.working_week, loads.steps], ids=lambda load: load.__name__)

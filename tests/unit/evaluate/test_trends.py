@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsm_agent.evaluate.rules import DAY, HOUR
-from hsm_agent.evaluate.trends import Line, Points, Windows, grows, observe
+from hsm_agent.evaluate.trends import Line, Points, Windows, grows, newest_low, observe
 from tests.unit.evaluate import recorded
 from tests.unit.evaluate.judging import START
 
@@ -149,3 +149,18 @@ def test_the_recorded_store_is_full_in_87_days() -> None:
 
 def test_a_line_knows_its_value_at_any_time() -> None:
     assert Line(origin=100, value=50, slope=0.5).at(120) == 60
+
+
+@pytest.mark.parametrize(
+    ("lows", "found"),
+    [((), None), ((None, None), None), ((3.0, 4.0), (4.0, 100.0)), ((3.0, None, None), (3.0, 80.0))],
+    ids=["none yet", "all without", "the last", "an older one"],
+)
+def test_the_newest_minimum_is_that_of_the_last_window_with_a_value(
+    lows: tuple[float | None, ...], found: tuple[float, float] | None
+) -> None:
+    assert newest_low(Windows(number=10, low=1.0, lows=lows), 10.0) == found
+
+
+def test_without_windows_there_is_no_minimum() -> None:
+    assert newest_low(None, 10.0) is None
