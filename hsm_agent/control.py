@@ -14,6 +14,7 @@ import os
 import socket
 import stat
 import struct
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,8 +39,13 @@ MOST_CLIENTS = 32
 MOST_CLIENTS_OF_A_UID = 8
 _DISK_SECONDS = 10.0
 _LAST_SECONDS = 0.5
+_QUEUE = 100
+_ACCEPTS_A_TURN = 64
+_REST_SECONDS = 1.0
+_TOO_MANY = b'{"ok": false, "error": "too many requests at a time; try again"}\n'
 _LARGE_ANSWERS = 2
 _PIECE = 64 * 1024
+_AGAIN_SECONDS = 0.002
 LONGEST_PATH = 107  # sun_path of unix(7), less its final NUL
 
 
@@ -62,7 +68,8 @@ class ControlServer:
     def __init__(self, path: Path, verbs: Mapping[str, Verb]) -> None:
         self._path = path
         self._verbs = verbs
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
+        self._serving: set[asyncio.Task[None]] = set()
         self._clients: Counter[int] = Counter()
         self._own = frozenset((0, os.geteuid()))
         # Answers of reading verbs can be large: there are only so many at a time, of the operators' and of others.
@@ -78,14 +85,18 @@ class ControlServer:
             raise OSError(
                 f"agent.control_socket: {self._path}: longer than a socket path may be ({LONGEST_PATH} bytes)"
             )
-        listener = await self._disk.call(self._bind, seconds=_DISK_SECONDS)
-        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=LONGEST_REQUEST)
+        self._listener = await self._disk.call(self._bind, seconds=_DISK_SECONDS)
+        self._listener.setblocking(False)
+        self._listener.listen(_QUEUE)
+        self._hear(self._listener)
 
     async def close(self) -> None:
         """Stop listening and remove the socket."""
-        if self._server is None:
+        if self._listener is None:
             return
-        self._server.close()
+        asyncio.get_running_loop().remove_reader(self._listener)
+        self._listener.close()
+        self._listener = None
         with suppress(FileNotFoundError, StuckError):  # what stays is removed by the next start
             await self._disk.call(self._path.unlink, seconds=_LAST_SECONDS)
 
@@ -104,14 +115,48 @@ class ControlServer:
             raise OSError(f"agent.control_socket: {self._path}: {error.strerror}") from error
         return listener
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        uid = _peer_uid(writer)
-        if not self._has_room(uid):
-            self._refusals.warning("refused a connection of uid %d: it has too many at a time", uid, peer=str(uid))
-            writer.write(b'{"ok": false, "error": "too many requests at a time; try again"}\n')
-            writer.close()
-            return
-        self._clients[uid] += 1
+    def _hear(self, listener: socket.socket) -> None:
+        if listener is self._listener:  # not closed meanwhile
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        """Take in who waits. Refusing must cost next to nothing, else who connects without end keeps the queue full."""
+        for _ in range(_ACCEPTS_A_TURN):
+            try:
+                client, _ = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no descriptor is left: it would be heard of again at once
+                log.warning("the control socket accepts nobody for a moment: %s", error.strerror)
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(listener)
+                loop.call_later(_REST_SECONDS, self._hear, listener)
+                return
+            uid = _peer_uid(client)
+            if self._has_room(uid):
+                self._clients[uid] += 1
+                task = asyncio.ensure_future(self._serve(client, uid))
+                self._serving.add(task)
+                task.add_done_callback(self._serving.discard)
+            else:
+                self._refuse(client, uid)
+
+    def _refuse(self, client: socket.socket, uid: int) -> None:
+        self._refusals.warning("refused a connection of uid %d: it has too many at a time", uid, peer=str(uid))
+        with client, suppress(OSError):
+            client.setblocking(False)
+            client.send(_TOO_MANY)
+
+    async def _serve(self, client: socket.socket, uid: int) -> None:
+        try:
+            client.setblocking(False)
+            reader, writer = await asyncio.open_unix_connection(sock=client, limit=LONGEST_REQUEST)
+            await self._converse(reader, writer, uid)
+        finally:
+            self._clients[uid] -= 1
+            self._clients += Counter()  # forgets those that have none
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, uid: int) -> None:
         writer.transport.set_write_buffer_limits(high=0)  # drained means: all of it is with the kernel
         try:
             await self._attend(reader, writer, uid)
@@ -119,8 +164,6 @@ class ControlServer:
             log.debug("a client of the control socket went away")
             writer.transport.abort()  # closing would wait for ever for one that does not read
         finally:
-            self._clients[uid] -= 1
-            self._clients += Counter()  # forgets those that have none
             writer.close()
 
     def _has_room(self, uid: int) -> bool:
@@ -187,9 +230,8 @@ def _error(text: str) -> dict[str, Any]:
     return {"ok": False, "error": text}
 
 
-def _peer_uid(writer: asyncio.StreamWriter) -> int:
-    peer = writer.get_extra_info("socket")
-    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+def _peer_uid(client: socket.socket) -> int:
+    credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, _ = struct.unpack("3i", credentials)
     return int(uid)
 
@@ -199,9 +241,8 @@ def ask(
 ) -> dict[str, Any]:
     """Ask the running agent; blocking, for the command line. Raises ControlError with what the operator should know."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(timeout_seconds)
         try:
-            client.connect(str(path))
+            _connect(client, path, timeout_seconds)
             client.sendall(json.dumps({"verb": verb, **arguments}).encode() + b"\n")
             with client.makefile("rb") as stream:
                 line = stream.readline()
@@ -218,3 +259,21 @@ def ask(
     if not answer.get("ok"):
         raise ControlError(str(answer.get("error", "refused without a reason")))
     return dict(answer)
+
+
+def _connect(client: socket.socket, path: Path, timeout_seconds: float) -> None:
+    """Connect, however many others do at the same time: where the queue is full the kernel refuses, and has no turns.
+
+    One who waits in the kernel is overtaken by those who come after him; one who asks again often enough is not.
+    """
+    client.settimeout(timeout_seconds)
+    given_up = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            client.connect(str(path))
+        except BlockingIOError:
+            if time.monotonic() >= given_up:
+                raise
+            time.sleep(_AGAIN_SECONDS)
+        else:
+            return

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 TRUSTED_UIDS = "HSM_AGENT_TRUSTED_UIDS"
 ROOT = 0
 _MOST_LINKS = 40  # as the kernel's own limit, path_resolution(7)
+_MOST_INTERPRETERS = 5  # likewise, execve(2)
+_FIRST_LINE_BYTES = 256  # likewise
 _ACCESS_LIST = "system.posix_acl_access"
 
 
@@ -38,9 +40,33 @@ def refuse_untrusted(path: Path, uids: frozenset[int]) -> None:
     """Raise UntrustedError where anybody but these users could change the file or what its path leads to.
 
     Every folder and every symbolic link on the way is looked at, from the root on: what has passed can then not be
-    exchanged by others any more. Raises OSError where the path can't be followed: then nobody else can complete it
-    either. It blocks on the file system.
+    exchanged by others any more. What a script names on its first line is what runs: it is looked at likewise. Raises
+    OSError where a path can't be followed: then nobody else can complete it either. It blocks on the file system.
     """
+    for _ in range(_MOST_INTERPRETERS):
+        interpreter = _interpreter(_follow(path, uids))
+        if interpreter is None:
+            return
+        path = interpreter
+    raise UntrustedError(f"{path} is a script that a script runs, and so on, more than {_MOST_INTERPRETERS} times")
+
+
+def _interpreter(file: Path) -> Path | None:
+    """What runs a script: the words behind its `#!`, as execve(2) has it. None for anything else."""
+    found = file.lstat()
+    if not stat.S_ISREG(found.st_mode) or not found.st_mode & stat.S_IXUSR:
+        return None
+    try:
+        with file.open("rb") as script:
+            line = script.read(_FIRST_LINE_BYTES).partition(b"\n")[0]
+    except PermissionError:
+        return None  # a program that may be run and not read: of a script the interpreter could read nothing either
+    words = line[2:].split(maxsplit=1) if line.startswith(b"#!") else []
+    return Path("/", os.fsdecode(words[0])) if words else None
+
+
+def _follow(path: Path, uids: frozenset[int]) -> Path:
+    """Where the path really leads, once all on the way to it has been looked at."""
     to_come = [*reversed(path.absolute().parts[1:])]
     here = Path("/")
     _refuse(here, here.lstat(), uids)
@@ -66,6 +92,7 @@ def refuse_untrusted(path: Path, uids: frozenset[int]) -> None:
         target = Path(entry.readlink())
         to_come += reversed(target.parts[1:] if target.is_absolute() else target.parts)
         here = Path("/") if target.is_absolute() else here
+    return here
 
 
 def _refuse(entry: Path, found: os.stat_result, uids: frozenset[int]) -> None:

@@ -233,8 +233,8 @@ def read_integer(data: bytes, position: int, end: int) -> tuple[int, int]:
     return value, stop
 
 
-def read_request_id(data: bytes, position: int, end: int) -> tuple[int, int]:
-    """A number that is only given back. One of more than 32 bits is cut to them, as net-snmp does."""
+def read_cut_integer(data: bytes, position: int, end: int) -> tuple[int, int]:
+    """A number in the head of a message or PDU. One of more than 32 bits is cut to them, as net-snmp does."""
     start, stop = enter(data, position, end, INTEGER)
     if not 0 < stop - start <= MAX_INTEGER_OCTETS:
         raise DecodeError(Reason.RANGE)

@@ -92,9 +92,9 @@ def read_pdu(data: bytes, position: int, end: int) -> Pdu:
     pdu_type = _PDU_TYPES.get(tag)
     if pdu_type is None:
         raise DecodeError(Reason.TAG)
-    request_id, start = ber.read_request_id(data, start, stop)
-    first, start = ber.read_integer(data, start, stop)
-    second, start = ber.read_integer(data, start, stop)
+    request_id, start = ber.read_cut_integer(data, start, stop)
+    first, start = ber.read_cut_integer(data, start, stop)
+    second, start = ber.read_cut_integer(data, start, stop)
     start, stop = ber.enter(data, start, stop, ber.SEQUENCE)
     return Pdu(pdu_type, request_id, first, second, data[start:stop])
 
@@ -168,7 +168,7 @@ _INTEGERS = {
 
 
 def _encode_unsigned(request_id: int) -> bytes:
-    """A request ID as ber.read_request_id gives it, which is more than an Integer32."""
+    """A request ID as ber.read_cut_integer gives it, which is more than an Integer32."""
     return b"\x02\x05" + request_id.to_bytes(5, "big")
 
 

@@ -63,7 +63,7 @@ class Scoped(NamedTuple):
 def read_header(data: bytes, position: int, end: int) -> tuple[Header, int]:
     """What stands in front of the security parameters: msgGlobalData."""
     start, stop = ber.enter(data, position, end, ber.SEQUENCE)
-    message_id, start = ber.read_request_id(data, start, stop)
+    message_id, start = ber.read_cut_integer(data, start, stop)
     max_size, start = ber.read_integer(data, start, stop)
     flags, start = ber.read_octets(data, start, stop)
     security_model, start = ber.read_integer(data, start, stop)

@@ -41,10 +41,15 @@ NUMBER = ber.encode_integer(42)
 
 
 def pdu(
-    *varbinds: bytes, number: bytes = NUMBER, kind: int = PduType.GET, first: bytes = b"\2\1\0", behind: bytes = b""
+    *varbinds: bytes,
+    number: bytes = NUMBER,
+    kind: int = PduType.GET,
+    first: bytes = b"\2\1\0",
+    second: bytes = b"\2\1\0",
+    behind: bytes = b"",
 ) -> bytes:
     listed = ber.encode(ber.SEQUENCE, b"".join(varbinds or (ASKED,)))
-    return ber.encode(kind, number + first + b"\2\1\0" + listed + behind)
+    return ber.encode(kind, number + first + second + listed + behind)
 
 
 def v2c(inner: bytes, *, version: bytes = b"\2\1\1") -> bytes:
@@ -99,6 +104,8 @@ ANSWERED = {
     "a request ID below the least": v2c(pdu(number=bytes.fromhex("0208ffffffff7fffffff"))),
     "a version of five octets": v2c(pdu(), version=bytes.fromhex("02050000000001")),
     "an error-status of five octets": v2c(pdu(first=bytes.fromhex("02050000000000"))),
+    "an error-index of 33 bits": v2c(pdu(second=bytes.fromhex("02050100000001"))),
+    "max-repetitions that are cut to none": v2c(pdu(kind=PduType.GETBULK, second=bytes.fromhex("0206010000000000"))),
     "no names": v2c(ber.encode(PduType.GET, NUMBER + b"\2\1\0\2\1\0\x30\0")),
     "an integer of five octets": v2c(pdu(odd("0205000000002a"))),
     "NULL with an octet": v2c(pdu(odd("050101"))),

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import resource
+import socket
 import sys
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -43,6 +44,17 @@ sys.stdin.read()
 """
 
 
+HURRY = """
+import os, socket, sys
+os.setuid(int(sys.argv[2]))
+print("begun", flush=True)
+while True:
+    one = socket.socket(socket.AF_UNIX)
+    one.connect(sys.argv[1])
+    one.close()
+"""
+
+
 async def _echo(request: Mapping[str, Any], uid: int) -> dict[str, Any]:
     return {"said": request.get("word"), "uid": uid}
 
@@ -76,6 +88,44 @@ async def _crowd(place: Path, uid: int, count: int) -> AsyncIterator[int]:
     finally:
         process.stdin.close()
         await process.wait()
+
+
+@asynccontextmanager
+async def _hurry(place: Path, uid: int) -> AsyncIterator[None]:
+    """Another user who connects again and again, without a pause."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HURRY, str(place), str(uid), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        await process.stdout.readline()
+        yield
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@needs_root
+async def test_readers_who_never_stop_connecting_do_not_keep_root_from_being_heard(tmp_path: Path) -> None:
+    async with _served(tmp_path / "control", {"echo": Verb(_echo, acts=False)}) as place, AsyncExitStack() as crowds:
+        for each in range(4):
+            await crowds.enter_async_context(_hurry(place, NOBODY - each))
+        said = [await asyncio.to_thread(ask, place, "echo", word=word) for word in range(5)]
+
+    assert [one["said"] for one in said] == list(range(5))
+
+
+def test_a_socket_whose_queue_is_full_is_given_up_in_time(tmp_path: Path) -> None:
+    place = tmp_path / "control"
+    with socket.socket(socket.AF_UNIX) as deaf, socket.socket(socket.AF_UNIX) as first:
+        deaf.bind(str(place))
+        deaf.listen(0)
+        first.connect(str(place))
+        begun = time.monotonic()
+        with pytest.raises(ControlError, match="control"):
+            ask(place, "status", timeout_seconds=1.0)
+
+    assert time.monotonic() - begun < 5.0
 
 
 @needs_root

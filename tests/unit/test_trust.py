@@ -174,3 +174,43 @@ def test_what_is_missing_where_anybody_may_make_it_is_not_trusted(tmp_path: Path
     (sticky / "vendor").mkdir()
     with pytest.raises(FileNotFoundError):
         refuse_untrusted(sticky / "vendor" / "module.so", OWN)
+
+
+def _script(path: Path, first_line: str) -> Path:
+    path.write_text(f"{first_line}\n", encoding="ascii")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("first_line", ["#!{}", "#! {} -e", "#!\t{}"])
+def test_what_runs_a_script_is_looked_at_as_the_script_is(tmp_path: Path, first_line: str) -> None:
+    interpreter = _file(tmp_path / "lib" / "shell")
+    script = _script(tmp_path / "check", first_line.format(interpreter))
+    refuse_untrusted(script, OWN)
+
+    interpreter.chmod(0o757)
+    assert _refusal(script).startswith(f"{interpreter} can be written by others")
+
+    script.chmod(0o644)
+    refuse_untrusted(script, OWN)  # nobody runs it
+
+
+def test_what_runs_what_runs_a_script_is_looked_at_too(tmp_path: Path) -> None:
+    shell = _file(tmp_path / "shell", 0o757)
+    wrapper = _script(tmp_path / "wrapper", f"#!{shell}")
+
+    assert _refusal(_script(tmp_path / "check", f"#!{wrapper}")).startswith(f"{shell} can be written by others")
+
+
+def test_a_script_that_runs_itself_is_refused(tmp_path: Path) -> None:
+    assert "more than 5 times" in _refusal(_script(tmp_path / "check", f"#!{tmp_path / 'check'}"))
+
+
+@pytest.mark.parametrize("first_line", ["#!", "# no script", ""])
+def test_what_names_no_interpreter_has_none(tmp_path: Path, first_line: str) -> None:
+    refuse_untrusted(_script(tmp_path / "check", first_line), OWN)
+
+
+def test_a_missing_interpreter_is_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        refuse_untrusted(_script(tmp_path / "check", f"#!{tmp_path / 'gone'}"), OWN)

@@ -239,7 +239,7 @@ def test_any_octets_are_a_value_or_a_decode_error(data: bytes) -> None:
 def test_a_request_id_is_cut_to_32_bits_as_net_snmp_does(encoded: str, value: int) -> None:
     data = bytes.fromhex(encoded)
 
-    assert ber.read_request_id(data, 0, len(data)) == (value, len(data))
+    assert ber.read_cut_integer(data, 0, len(data)) == (value, len(data))
 
 
 @pytest.mark.parametrize("encoded", ["0200", "0209000000000000000001"])
@@ -247,7 +247,7 @@ def test_a_request_id_of_no_or_nine_octets_is_refused(encoded: str) -> None:
     data = bytes.fromhex(encoded)
 
     with pytest.raises(DecodeError) as caught:
-        ber.read_request_id(data, 0, len(data))
+        ber.read_cut_integer(data, 0, len(data))
 
     assert caught.value.reason is Reason.RANGE
 
