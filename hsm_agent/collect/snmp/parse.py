@@ -82,8 +82,20 @@ class Parsed:
     gone: tuple[str, ...] = ()
 
 
-def parse(fetched: Fetched, profiles: Sequence[Profile], known: Known, *, source: str, now: float) -> Parsed:
-    """The readings of one poll. What was read before and is not there now is unavailable, with the reason."""
+def parse(
+    fetched: Fetched,
+    profiles: Sequence[Profile],
+    known: Known,
+    *,
+    source: str,
+    now: float,
+    own: Profile | None = None,
+) -> Parsed:
+    """The readings of one poll. What was read before and is not there now is unavailable, with the reason.
+
+    Likewise each value of `own`, the one of the profiles that the operator wrote for this appliance; of the others an
+    appliance may have only some.
+    """
     facts: dict[Key, Fact] = {}
     growth, up = dict(known.growth), set(known.up)
     tables = [_Rows.read(table, fetched, now) for profile in profiles for table in profile.tables]
@@ -96,6 +108,8 @@ def parse(fetched: Fetched, profiles: Sequence[Profile], known: Known, *, source
             facts.setdefault(fact.key, fact)
             count += 1
         found.append(count > 0)
+    for fact in _not_there(own.values if own is not None else (), fetched):
+        facts.setdefault(fact.key, fact)
     before = _seen_before(known, [rows.table for rows in tables], names)
     missed = [key for key in before if key not in facts]
     for key in missed[:_MOST_MISSED]:  # those that have been missed longest stand last
@@ -197,6 +211,14 @@ def _heard(values: Sequence[Value], raw: Mapping[Oid, Raw], now: float) -> Heard
             found[index] = meaning
     named = {values[index].called: meaning for index, meaning in reversed(found.items())}
     return Heard(found, named, None, values[0].oid if values else ())
+
+
+def _not_there(values: Sequence[Value], fetched: Fetched) -> Iterator[Fact]:
+    for value in values:
+        if value.metric is not None and value.oid not in fetched.values:
+            nothing = f"the appliance reports nothing under {'.'.join(map(str, value.oid))}"
+            reason = fetched.failed.get(value.oid, nothing)
+            yield Fact(value.resource, value.metric, None, tuple(sorted(value.labels.items())), value.oid, reason)
 
 
 def _of_values(values: Sequence[Value], heard: Heard) -> Iterator[Fact]:

@@ -201,7 +201,8 @@ class SnmpCollector:
     async def _parse(self, haul: Haul) -> Parsed:
         def work() -> Parsed:
             profiles = tuple(self._profiles.values())
-            return parse(haul.fetched, profiles, self._known, source=self.name, now=time.time())
+            own = self._settings.custom
+            return parse(haul.fetched, profiles, self._known, source=self.name, now=time.time(), own=own)
 
         count = len(haul.values) + sum(len(row) for rows in haul.rows.values() for row in rows.values())
         return await self._thread.call(work, seconds=_WORK_SECONDS) if count > _MANY_VALUES else work()

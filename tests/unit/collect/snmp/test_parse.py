@@ -98,6 +98,30 @@ SIMPLE: dict[str, Any] = {
 }
 
 
+def test_what_the_operator_asks_for_and_the_appliance_has_not_is_unavailable_with_the_reason() -> None:
+    own = Profile.model_validate(
+        {
+            "values": [
+                {"oid": "1.3.6.1.4.1.32473.1.0", "metric": "custom_jobs", "resource": "queue"},
+                {"oid": "1.3.6.1.4.1.32473.2.0", "metric": "custom_fans"},
+                {"oid": "1.3.6.1.4.1.32473.3.0", "metric": "custom_doors"},
+                {"oid": "1.3.6.1.4.1.32473.4.0", "name": "size"},
+                {"oid": "1.3.6.1.4.1.32473.5.0", "metric": "custom_part", "read": "number", "states": {"none": None}},
+            ]
+        }
+    )
+    there: dict[Oid, Raw] = {own.values[2].oid: 2, own.values[4].oid: b"none"}
+    failed = {own.values[1].oid: "the appliance refuses it: genErr"}
+
+    found = parse(Fetched(values=there, rows={}, failed=failed), (own,), Known(), source="a", now=0.0, own=own)
+
+    assert shown(found) == {
+        ("queue", "custom_jobs"): "the appliance reports nothing under 1.3.6.1.4.1.32473.1.0",
+        ("", "custom_fans"): "the appliance refuses it: genErr",
+        ("", "custom_doors"): 2,
+    }
+
+
 def test_what_was_there_and_is_not_is_unavailable_with_the_reason() -> None:
     first = parsed(SIMPLE, Fetched(values={(1, 3, 1): 4, (1, 3, 2): 5}, rows={}))
 
