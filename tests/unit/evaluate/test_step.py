@@ -167,6 +167,18 @@ def test_an_alarm_nothing_reads_after_a_restart_becomes_unknown() -> None:
     assert told(judge.step(1660)) == [("CHANGED", "indeterminate")]
 
 
+def test_ten_minutes_without_a_value_go_on_over_a_restart_after_which_nothing_is_read() -> None:
+    judge = Judge(LEVEL)
+    judge.read(0, 80)
+    judge.read(60, None, reason="the slot does not answer")
+    judge.restart()
+
+    assert judge.step(600) == []
+    (unknown,) = judge.step(660)
+    assert told([unknown]) == [("CHANGED", "indeterminate")]
+    assert "the slot does not answer" in unknown.text
+
+
 def test_the_first_answer_after_a_restart_begins_the_ten_minutes() -> None:
     judge = Judge(LEVEL)
     judge.read(0, 80)
