@@ -27,8 +27,8 @@ _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _NOT_OURS = (signal.SIGINT, signal.SIGHUP)
 """A terminal's ^C goes to the whole group: the agent drains, and ends its children itself."""
-_LOOK_SECONDS = 2.0
-_LOOK_HARD_SECONDS = 0.5
+_LOOK_SECONDS = 0.5
+_LOOK_HARD_SECONDS = 0.1
 """How often its memory is looked at; the latter from half of the bound on."""
 _LAST_ANSWERS_SECONDS = 1.0
 _ABANDONED_SECONDS = 0.7
