@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.peers import private_mounts
 from tests.peers.agent import COMMUNITY, AgentProcess, source
 from tests.peers.netsnmp import NetSnmp, v2c, v3
 from tests.peers.require import require
+from tests.peers.rights import needs_private_mounts
 from tests.peers.rsyslog import Rsyslog
 from tests.peers.snmptrapd import Snmptrapd
 from tests.peers.testmodule import FakeHsm
@@ -126,19 +128,17 @@ async def test_a_file_where_the_folder_should_be(
     assert json.loads((tmp_path / "state" / "snmp-engine.json").read_text())["boots"]
 
 
+@needs_private_mounts
 @pytest.mark.parametrize("script", [FULL, READ_ONLY], ids=["full", "read-only"])
 async def test_a_disk_that_takes_nothing(
     tmp_path: Path, hsm: FakeHsm, rsyslog: Rsyslog, trapd: Snmptrapd, script: str
 ) -> None:
     state = tmp_path / "state"
     state.mkdir()
-    unshare = [str(require("unshare")), "--mount", "--propagation=private"]
-    tried = await asyncio.to_thread(subprocess.run, [*unshare, "true"], capture_output=True, check=False)
-    if tried.returncode:
-        pytest.skip(f"this machine allows no mount namespace: {tried.stderr.decode().strip()}")
-    async with _agent(tmp_path, hsm, rsyslog, trapd, *unshare, "sh", "-c", script, "sh", str(state)) as agent:
+    command = private_mounts.command("sh", "-c", script, "sh", str(state))
+    async with _agent(tmp_path, hsm, rsyslog, trapd, *command) as agent:
         await _lives_from_memory(agent, hsm, rsyslog, trapd)
-        inside = [str(require("nsenter")), "--mount", "-t", str(agent.pid), "mount", "-o"]
+        inside = [str(require("nsenter")), "--mount", "--root", "-t", str(agent.pid), "mount", "-o"]
         subprocess.run([*inside, "remount,rw,size=16m", str(state)], check=True)
         await _is_mended(agent, rsyslog, trapd)
 
