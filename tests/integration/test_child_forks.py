@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = pytest.mark.parametrize("how", ["child", "daemon"])
-_NOBODY = 65534
 
 _PARENT = """
 import asyncio, json, sys
 from pathlib import Path
 from hsm_agent.collect.base import CollectorContext
 from hsm_agent.collect.pkcs11.source import Pkcs11Collector, Pkcs11Settings
+from tests.peers.another_user import NOBODY, as_nobody
 
 async def main():
     settings = Pkcs11Settings.model_validate(json.loads(sys.argv[1]))
@@ -130,8 +130,8 @@ def _as_nobody(folder: Path) -> Sequence[str]:
     if os.geteuid() != 0:
         return COMMAND
     for path in [folder, *folder.rglob("*")]:
-        os.chown(path, _NOBODY, _NOBODY)
-    return (str(require("setpriv")), f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", *COMMAND)
+        os.chown(path, NOBODY, NOBODY)
+    return as_nobody(*COMMAND)
 
 
 @pytest.fixture

@@ -9,11 +9,10 @@ import sys
 from pathlib import Path
 
 from tests.peers import private_mounts
-from tests.peers.require import require
+from tests.peers.another_user import as_nobody
 from tests.peers.rights import needs_private_mounts
 
 _ROOT = Path(__file__).resolve().parents[2]
-_NOBODY = 65534
 _LOOK = """
 import asyncio, json, os, sys
 from hsm_agent.collect.child import usages
@@ -38,8 +37,7 @@ json.dump(asyncio.run(main()), sys.stdout)
 
 @needs_private_mounts
 def test_a_worker_that_proc_hides_is_seen_by_its_keeper() -> None:
-    ids = [f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
-    look = [str(require("setpriv")), *ids, sys.executable, "-c", _LOOK]
+    look = as_nobody(sys.executable, "-c", _LOOK)
     script = 'mount -t proc -o hidepid=invisible proc /proc && exec "$@"'
     done = subprocess.run(
         private_mounts.command("sh", "-ec", script, "sh", *look),
