@@ -19,6 +19,7 @@ from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.pkcs11.worker import COMMAND
 from tests.integration.canary_source import canary, said, settings
 from tests.integration.pkcs11_source import source
+from tests.peers.another_user import NOBODY, as_nobody
 from tests.peers.p11kit import p11kit_proxy
 from tests.peers.processes import alive, living, until, with_command
 from tests.peers.require import require
