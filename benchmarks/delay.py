@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.report import number, percentile, show
 from benchmarks.responders import credentials, invented_tokens, secret
 from benchmarks.wire import TrapWire
-from hsm_agent.agent import Agent
+from hsm_agent.agent.agent import Agent
+from hsm_agent.agent.periodic import Rounds
 from hsm_agent.collect.base import CollectorContext
 from hsm_agent.collect.pkcs11.source import Pkcs11Collector, Pkcs11Settings
 from hsm_agent.collect.runner import Runner
 from hsm_agent.config.load import load
-from hsm_agent.rounds import Rounds
 from tests.peers.agent import AgentProcess, source
 from tests.peers.require import require
 from tests.peers.rsyslog import Rsyslog

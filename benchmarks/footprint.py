@@ -15,8 +15,8 @@ from benchmarks.messages import Asker
 from benchmarks.process import children, cpu_seconds, private_mib, rss_mib
 from benchmarks.report import median, number, show, times
 from benchmarks.responders import TOKEN_TABLE, credentials, invented_tokens, secret, whole_table
-from hsm_agent.collect.pkcs11.worker import WorkerProcess
-from hsm_agent.wire.snmp import Version
+from hsm_agent.collect.pkcs11.worker_process import WorkerProcess
+from hsm_agent.wire.snmp.pdu import Version
 from tests.peers.agent import AgentProcess
 from tests.peers.ports import free_port
 from tests.peers.require import require

@@ -11,15 +11,17 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsm_agent.wire import ber, snmp, snmp_v3, usm
-from hsm_agent.wire.snmp import PduType, Version
-from hsm_agent.wire.snmp_v3 import AUTH, PRIVACY, REPORTABLE, Header
+from hsm_agent.wire.snmp import ber, usm
+from hsm_agent.wire.snmp import pdu as snmp
+from hsm_agent.wire.snmp import v3 as snmp_v3
+from hsm_agent.wire.snmp.pdu import PduType, Version
+from hsm_agent.wire.snmp.v3 import AUTH, PRIVACY, REPORTABLE, Header
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hsm_agent.wire.ber import Oid, VarBind
-    from hsm_agent.wire.snmp_v3 import Parameters
+    from hsm_agent.wire.snmp.ber import Oid, VarBind
+    from hsm_agent.wire.snmp.v3 import Parameters
 
 COMMUNITY, USER, AUTH_SECRET, PRIVACY_SECRET = "for-benchmarks", "bench", "authenticated-1", "encrypted-too-2"
 REPETITIONS = 25

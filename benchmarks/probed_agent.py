@@ -13,8 +13,8 @@ import signal
 import sys
 from pathlib import Path
 
+from hsm_agent.agent.service import main
 from hsm_agent.config.load import load
-from hsm_agent.service import main
 from tests.peers.trusted import trusting
 
 _PROBE_SECONDS = 0.01

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.messages import AUTH_SECRET, COMMUNITY, PRIVACY_SECRET, USER
-from hsm_agent.wire import ber
+from hsm_agent.wire.snmp import ber
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # it imports names that its own companion calls deprecated

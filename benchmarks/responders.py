@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.messages import AUTH_SECRET, COMMUNITY, PRIVACY_SECRET, USER, Asker
 from benchmarks.process import SERVER_CORE, pin
-from hsm_agent.wire import ber
-from hsm_agent.wire.mib import BASE
-from hsm_agent.wire.snmp import Version
+from hsm_agent.wire.snmp import ber
+from hsm_agent.wire.snmp.mib import BASE
+from hsm_agent.wire.snmp.pdu import Version
 from tests.peers.agent import ROOT, AgentProcess, source
 from tests.peers.ports import free_port, until_listening
 from tests.peers.snmpd import Snmpd
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from hsm_agent.wire.ber import VarBind
+    from hsm_agent.wire.snmp.ber import VarBind
 
 TOKEN_TABLE = (*BASE, 1, 3)
 _LABELS = (*TOKEN_TABLE, 1, 3)

@@ -10,12 +10,12 @@ from benchmarks.messages import REPETITIONS, Asker, distinct
 from benchmarks.process import CLIENT_CORE, pin, unpin
 from benchmarks.report import median, number, show, times
 from benchmarks.responders import TOKEN_TABLE, Responder, all_three
-from hsm_agent.wire.snmp import Version
+from hsm_agent.wire.snmp.pdu import Version
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hsm_agent.wire.ber import Oid, VarBind
+    from hsm_agent.wire.snmp.ber import Oid, VarBind
 
 _TOKENS = (8, 64, 512)
 _ROUNDS, _ROUND_SECONDS = 5, 0.4

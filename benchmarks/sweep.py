@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import median, number, percentile, show, times
-from hsm_agent.collect.pkcs11.book import Known, Watch
 from hsm_agent.collect.pkcs11.fetch import Fetcher, Wish
 from hsm_agent.collect.pkcs11.holder import Origin
 from hsm_agent.collect.pkcs11.parse import parse, tokens_watched
+from hsm_agent.collect.pkcs11.poll_state import Known, Watch
 from tests.peers.require import require
 from tests.peers.softhsm import SoftHsm
 from tests.peers.testmodule import FakeHsm

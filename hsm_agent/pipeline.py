@@ -11,19 +11,19 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Protocol
 
-from hsm_agent.evaluate import acts
+from hsm_agent.evaluate import operations as acts
 from hsm_agent.evaluate.alarms import Context
-from hsm_agent.evaluate.book import Book, active
 from hsm_agent.evaluate.hsms import Hsms, is_of_hsm
+from hsm_agent.evaluate.state import Book, active
 from hsm_agent.evaluate.step import step
 from hsm_agent.model import SourceState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 
-    from hsm_agent.evaluate.book import Outcome
     from hsm_agent.evaluate.rules import Ruleset
     from hsm_agent.evaluate.silences import Silence
+    from hsm_agent.evaluate.state import Outcome
     from hsm_agent.model import Event, Reading, Series, SourceStatus
     from hsm_agent.spool import Spool
     from hsm_agent.store import Store

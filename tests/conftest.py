@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 # Where a call that blocks may be made while the event loop runs, each with its reason.
 _MAY_BLOCK: tuple[tuple[str, str, str], ...] = (
-    ("hsm_agent/control.py", "start", "makes the socket's folder once, before the agent serves anything"),
-    ("hsm_agent/control.py", "close", "removes the socket once, when the agent has stopped"),
-    ("hsm_agent/serve/indexes.py", "load", "reads the file once, before anything is answered"),
-    ("hsm_agent/serve/engine_state.py", "load", "reads the file once, before anything is answered"),
+    ("hsm_agent/agent/control_socket.py", "start", "makes the socket's folder once, before the agent serves anything"),
+    ("hsm_agent/agent/control_socket.py", "close", "removes the socket once, when the agent has stopped"),
+    ("hsm_agent/state/row_indexes.py", "load", "reads the file once, before anything is answered"),
+    ("hsm_agent/state/snmp_engine.py", "load", "reads the file once, before anything is answered"),
     ("coverage/collector.py", "lock_data", "the measuring of coverage itself, when another thread is in it"),
 )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol, Self, runtime_checkable
 
 from pydantic import Field, model_validator
 
-from hsm_agent.settings import Deadline, Interval, Strict
+from hsm_agent.settings.types import Deadline, Interval, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import Any
 
-from hsm_agent.plain import harmless
+from hsm_agent.text import harmless
 
 log = logging.getLogger(__name__)
 

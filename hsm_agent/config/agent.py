@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from hsm_agent.config.document import read
 from hsm_agent.config.errors import ConfigError, explain
-from hsm_agent.settings import LocalPath, Size, Strict
+from hsm_agent.settings.types import LocalPath, Size, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from hsm_agent.config.errors import ConfigError
-from hsm_agent.evaluate.texts import counted
+from hsm_agent.evaluate.messages import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

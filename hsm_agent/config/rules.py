@@ -24,7 +24,7 @@ from hsm_agent.evaluate.rules import (
     Sooner,
 )
 from hsm_agent.model import Severity
-from hsm_agent.settings import Duration, Glob, Interval, Strict, duration
+from hsm_agent.settings.types import Duration, Glob, Interval, Strict, duration
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -12,9 +12,9 @@ from hsm_agent.config.rule_metrics import check_declared
 from hsm_agent.config.rules import RuleSettings, effective_rules
 from hsm_agent.deliver import AnySink
 from hsm_agent.model import AGENT_SOURCE
-from hsm_agent.serve.http import HttpSettings
-from hsm_agent.serve.snmp import SnmpServerSettings
-from hsm_agent.settings import Strict
+from hsm_agent.serve.http.server import HttpSettings
+from hsm_agent.serve.snmp.responder import SnmpServerSettings
+from hsm_agent.settings.types import Strict
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Discriminator
 
-from hsm_agent.deliver.snmp import SnmpSinkSettings
-from hsm_agent.deliver.syslog import SyslogSinkSettings
+from hsm_agent.deliver.snmp.settings import SnmpSinkSettings
+from hsm_agent.deliver.syslog.settings import SyslogSinkSettings
 
 AnySink = Annotated[SnmpSinkSettings | SyslogSinkSettings, Discriminator("kind")]

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hsm_agent.model import Event, Guarantee
-    from hsm_agent.wire.engine import Engine
+    from hsm_agent.wire.snmp.engine import Engine
 
 
 LEAST_PATIENCE_SECONDS = 120.0

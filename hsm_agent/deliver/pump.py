@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from hsm_agent.deliver.backoff import Backoff
 from hsm_agent.deliver.base import LEAST_PATIENCE_SECONDS, Refused, Retry
 from hsm_agent.deliver.health import Health
-from hsm_agent.deliver.suspicion import TRIALS, Suspicion
+from hsm_agent.deliver.poison import TRIALS, Suspicion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

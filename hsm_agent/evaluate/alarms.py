@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from hsm_agent.evaluate.book import raised
 from hsm_agent.evaluate.limits import limit_of
+from hsm_agent.evaluate.messages import DEFAULT_TEMPLATE, amount, cleared_text, render, unknown_text, where
 from hsm_agent.evaluate.rules import PRESENCE, Rule, Ruleset
-from hsm_agent.evaluate.texts import DEFAULT_TEMPLATE, amount, cleared_text, render, unknown_text, where
+from hsm_agent.evaluate.state import raised
 from hsm_agent.evaluate.watches import Alarm, Watch
 from hsm_agent.metrics import METRICS, THRESHOLD, unit
 from hsm_agent.model import AGENT_SOURCE, Event, EventKind, Reading, Series, Severity, number_text
@@ -19,7 +19,7 @@ from hsm_agent.model import AGENT_SOURCE, Event, EventKind, Reading, Series, Sev
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from hsm_agent.evaluate.book import Draft, WatchKey
+    from hsm_agent.evaluate.state import Draft, WatchKey
     from hsm_agent.evaluate.verdicts import Verdict
 
 CLEARED = Severity.CLEARED

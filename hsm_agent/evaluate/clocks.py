@@ -14,7 +14,7 @@ from hsm_agent.evaluate.silences import until_text
 
 if TYPE_CHECKING:
     from hsm_agent.evaluate.alarms import Context
-    from hsm_agent.evaluate.book import Draft
+    from hsm_agent.evaluate.state import Draft
 
 WORTH_TELLING_SECONDS = 60.0
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hsm_agent.evaluate.rules import PRESENCE
-from hsm_agent.globs import glob_matches
 from hsm_agent.metrics import METRICS
+from hsm_agent.text import glob_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

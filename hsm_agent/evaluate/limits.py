@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hsm_agent.evaluate.messages import amount, duration_text
 from hsm_agent.evaluate.rules import (
     WINDOWS,
     Above,
@@ -15,7 +16,6 @@ from hsm_agent.evaluate.rules import (
     RateChanges,
     Reaches,
 )
-from hsm_agent.evaluate.texts import amount, duration_text
 from hsm_agent.metrics import unit
 from hsm_agent.model import Severity, number_text
 

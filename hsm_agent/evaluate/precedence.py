@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hsm_agent.evaluate.alarms import Context
-    from hsm_agent.evaluate.book import Draft
     from hsm_agent.evaluate.rules import Rule
+    from hsm_agent.evaluate.state import Draft
     from hsm_agent.model import Reading, Series, Severity
 
 AGREEMENT_PERCENT = 5.0

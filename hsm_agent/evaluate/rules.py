@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from zlib import crc32
 
-from hsm_agent.globs import glob_matches
 from hsm_agent.metrics import unit
 from hsm_agent.model import Labels, Series, Severity
+from hsm_agent.text import glob_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

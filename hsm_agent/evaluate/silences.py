@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from hsm_agent.globs import glob_matches
+from hsm_agent.text import glob_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

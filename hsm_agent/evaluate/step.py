@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.evaluate import clocks, trends
 from hsm_agent.evaluate.alarms import Context, Touch, notice, tell_all
-from hsm_agent.evaluate.book import Book, Draft, Outcome, WatchKey
 from hsm_agent.evaluate.levels import settle
 from hsm_agent.evaluate.precedence import gives_way, told_elsewhere
 from hsm_agent.evaluate.rules import PRESENCE, Changes, Falls, Plan, Rule
+from hsm_agent.evaluate.state import Book, Draft, Outcome, WatchKey
 from hsm_agent.evaluate.verdicts import UNDECIDED, assess
 from hsm_agent.evaluate.watches import PRESENT, UNKNOWN_AFTER, Presence, Track, Watch
 from hsm_agent.model import Reading, Series, Severity

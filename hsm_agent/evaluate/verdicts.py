@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from hsm_agent.evaluate import growth, rates, trends
 from hsm_agent.evaluate.levels import judge, judge_below
 from hsm_agent.evaluate.limits import own, rate_unit
+from hsm_agent.evaluate.messages import amount, duration_text
 from hsm_agent.evaluate.rules import (
     WINDOWS,
     Above,
@@ -25,7 +26,6 @@ from hsm_agent.evaluate.rules import (
     rate_spacing,
     steady_length,
 )
-from hsm_agent.evaluate.texts import amount, duration_text
 from hsm_agent.metrics import unit
 from hsm_agent.model import Reading, Severity, number_text
 

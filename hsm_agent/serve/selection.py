@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from hsm_agent.globs import glob_matches
-from hsm_agent.serve.metrics import exposed_name, labels_of
+from hsm_agent.serve.http.exposition import exposed_name, labels_of
+from hsm_agent.text import glob_matches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.metrics import unit
 from hsm_agent.model import AGENT_SOURCE, Severity, SinkState, SourceState, number_text
-from hsm_agent.plain import harmless
 from hsm_agent.serve.snapshot import value_now
 from hsm_agent.serve.token_state import pin_status, token_status
+from hsm_agent.text import harmless
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from hsm_agent.state_file import open_private, set_aside
+from hsm_agent.state.files import open_private, set_aside
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from hsm_agent.spool import reading, schema
 from hsm_agent.spool.ballast import SIZE as RESERVE
 from hsm_agent.spool.ballast import Ballast, free_bytes
-from hsm_agent.spool.directory import DirectoryLock
+from hsm_agent.spool.changes import text_bytes
+from hsm_agent.spool.lock import DirectoryLock
 from hsm_agent.spool.records import SpoolError
-from hsm_agent.spool.rows import text_bytes
-from hsm_agent.state_file import open_private, set_aside
+from hsm_agent.state.files import open_private, set_aside
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hsm_agent.spool.rows import Changes, Key, Rows, Table
+    from hsm_agent.spool.changes import Changes, Key, Rows, Table
 
 _FULL = 13  # sqlite3.SQLITE_FULL
 _DAMAGE = {1, 11, 17, 20, 24, 26}

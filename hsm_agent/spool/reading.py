@@ -6,10 +6,10 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from hsm_agent.spool import schema
-from hsm_agent.spool.rows import COLUMNS
+from hsm_agent.spool.changes import COLUMNS
 
 if TYPE_CHECKING:
-    from hsm_agent.spool.rows import Key, Row, Rows, Table
+    from hsm_agent.spool.changes import Key, Row, Rows, Table
 
 
 def text(octets: bytes) -> str | bytes:

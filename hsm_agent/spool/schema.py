@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hsm_agent.spool.rows import COLUMNS
+from hsm_agent.spool.changes import COLUMNS
 
 if TYPE_CHECKING:
-    from hsm_agent.spool.rows import Changes, Row, Table
+    from hsm_agent.spool.changes import Changes, Row, Table
 
 VERSION = 1
 """Raised with every change of the tables that an older agent can't read."""

@@ -13,19 +13,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from hsm_agent.spool.disk import DiskTrouble, Loaded
-from hsm_agent.spool.ledger import Ledger
-from hsm_agent.spool.loading import restore
+from hsm_agent.spool.disk_thread import DiskThread
+from hsm_agent.spool.queue import Ledger
 from hsm_agent.spool.records import SpoolError
-from hsm_agent.spool.saver import Saver
-from hsm_agent.spool.thread import DiskThread
+from hsm_agent.spool.restore import restore
+from hsm_agent.spool.writer import Saver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hsm_agent.model import Event
+    from hsm_agent.spool.changes import NewRow
     from hsm_agent.spool.records import Entry, Registered, SinkSpec, SpoolEntry, SpoolStats
-    from hsm_agent.spool.rows import NewRow
 
 log = logging.getLogger(__name__)
 

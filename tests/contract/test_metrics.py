@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hsm_agent.metrics import METRICS
-from hsm_agent.serve.metrics import exposed_name, exposition
+from hsm_agent.serve.http.exposition import exposed_name, exposition
 from hsm_agent.version import VERSION
 from tests.fakes.present import known_snapshot
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.wire import mib
+from hsm_agent.wire.snmp import mib
 from tests.peers.mibs import OURS, Mibs, base_mibs
 
 if TYPE_CHECKING:

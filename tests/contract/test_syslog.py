@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hsm_agent.model import Event, EventKind, Severity
-from hsm_agent.wire.rfc5424 import Formatter, Sender
+from hsm_agent.wire.syslog.rfc5424 import Formatter, Sender
 from tests.fakes.syslog_events import event
 from tests.fakes.syslog_oracle import InvalidMessageError, read
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hsm_agent.spool.thread import DiskThread
+from hsm_agent.spool.disk_thread import DiskThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hsm_agent.spool.changes import Changes
     from hsm_agent.spool.disk import DiskTrouble, Loaded
     from hsm_agent.spool.records import SpoolError
-    from hsm_agent.spool.rows import Changes
 
 
 class ScriptedThread(DiskThread):

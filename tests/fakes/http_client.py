@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from hsm_agent.serve.http import HttpServer, HttpSettings
+from hsm_agent.serve.http.server import HttpServer, HttpSettings
 from tests.fakes.present import known_snapshot
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm_agent.serve.snapshot import Snapshot
-from hsm_agent.serve.http_guest import Patience
+from hsm_agent.serve.http.connection import Patience
 
 USUAL = Patience()
 

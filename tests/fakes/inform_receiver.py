@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from hsm_agent.wire import ber, snmp, snmp_v3
-from hsm_agent.wire.snmp import Pdu, PduType, Version
-from hsm_agent.wire.snmp_counters import Count
-from hsm_agent.wire.snmp_v3 import Header
-from hsm_agent.wire.usm import Keys, User
+from hsm_agent.wire.snmp import ber
+from hsm_agent.wire.snmp import pdu as snmp
+from hsm_agent.wire.snmp import v3 as snmp_v3
+from hsm_agent.wire.snmp.counters import Count
+from hsm_agent.wire.snmp.pdu import Pdu, PduType, Version
+from hsm_agent.wire.snmp.usm import Keys, User
+from hsm_agent.wire.snmp.v3 import Header
 from tests.fakes.snmp_messages import level_of
 
 RECEIVER_ENGINE = bytes.fromhex("8000000001020304") + b"trapd"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from hsm_agent.datagrams import Link, LinkError
+from hsm_agent.net.udp_client import Link, LinkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

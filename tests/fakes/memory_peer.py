@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hsm_agent.address import Address
-from hsm_agent.datagrams import LinkError
 from hsm_agent.deliver.base import Origin, SinkContext
-from hsm_agent.deliver.snmp_peer import Peer
-from hsm_agent.wire.mib_root import BASE
+from hsm_agent.deliver.snmp.peer import Peer
+from hsm_agent.net.address import Address
+from hsm_agent.net.udp_client import LinkError
+from hsm_agent.wire.snmp.mib_root import BASE
 from tests.fakes.snmp_messages import engine
 
 if TYPE_CHECKING:
-    from hsm_agent.datagrams import Link
+    from hsm_agent.net.udp_client import Link
 
 ADDRESS = Address.parse("udp:192.0.2.10:162", ("udp",))
 CONTEXT = SinkContext(

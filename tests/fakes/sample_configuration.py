@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from hsm_agent.config.tree import Config
-from hsm_agent.secret import Secret
+from hsm_agent.settings.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from hsm_agent.wire.snmp_authority import Authority
-from hsm_agent.wire.snmp_counters import Count
-from hsm_agent.wire.snmp_request import Community, Request
+from hsm_agent.wire.snmp.authority import Authority
+from hsm_agent.wire.snmp.counters import Count
+from hsm_agent.wire.snmp.request import Community, Request
 from tests.fakes.snmp_messages import AUTH_USER, ENGINE_ID, NOW, PRIV_USER, engine
 
 AUTH = AUTH_USER.localize(ENGINE_ID)

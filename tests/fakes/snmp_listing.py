@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hsm_agent.serve.indexes import Indexes
-from hsm_agent.serve.snmp_scalars import engine_groups, system_group
-from hsm_agent.serve.snmp_tables import WHOLE, Scope, Tables
-from hsm_agent.serve.snmp_view import Moment
-from hsm_agent.wire.engine import Engine
-from hsm_agent.wire.mib import BASE
-from hsm_agent.wire.snmp import read_varbinds
-from hsm_agent.wire.snmp_counters import Counters
+from hsm_agent.serve.snmp.scalars import engine_groups, system_group
+from hsm_agent.serve.snmp.tables import WHOLE, Scope, Tables
+from hsm_agent.serve.snmp.view import Moment
+from hsm_agent.state.row_indexes import Indexes
+from hsm_agent.wire.snmp.counters import Counters
+from hsm_agent.wire.snmp.engine import Engine
+from hsm_agent.wire.snmp.mib import BASE
+from hsm_agent.wire.snmp.pdu import read_varbinds
 from tests.fakes.snmp_present import ENGINE_ID, STARTED
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm_agent.store import Store
-    from hsm_agent.wire.ber import Oid
+    from hsm_agent.wire.snmp.ber import Oid
 
 EVERYTHING: Scope = frozenset({WHOLE})
 MOMENT = Moment(5000.0, STARTED + 3600)

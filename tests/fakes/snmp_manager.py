@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsm_agent.wire import ber, snmp, snmp_v3, usm
-from hsm_agent.wire.snmp import PduType, Version
-from hsm_agent.wire.snmp_v3 import AUTH, PRIVACY, REPORTABLE, Header
+from hsm_agent.wire.snmp import ber, usm
+from hsm_agent.wire.snmp import pdu as snmp
+from hsm_agent.wire.snmp import v3 as snmp_v3
+from hsm_agent.wire.snmp.pdu import PduType, Version
+from hsm_agent.wire.snmp.v3 import AUTH, PRIVACY, REPORTABLE, Header
 from tests.fakes.snmp_present import AUTH_SECRET, COMMUNITY, ENGINE_ID, PRIVACY_SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hsm_agent.serve.snmp import Responder
-    from hsm_agent.wire.ber import Oid, VarBind
-    from hsm_agent.wire.usm import Keys
+    from hsm_agent.serve.snmp.responder import Responder
+    from hsm_agent.wire.snmp.ber import Oid, VarBind
+    from hsm_agent.wire.snmp.usm import Keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from hsm_agent.wire import ber, snmp, snmp_v3
-from hsm_agent.wire.engine import Engine, Salts
-from hsm_agent.wire.snmp import Pdu, PduType, Version
-from hsm_agent.wire.usm import AuthProtocol, Keys, PrivacyProtocol, User
+from hsm_agent.wire.snmp import ber
+from hsm_agent.wire.snmp import pdu as snmp
+from hsm_agent.wire.snmp import v3 as snmp_v3
+from hsm_agent.wire.snmp.engine import Engine, Salts
+from hsm_agent.wire.snmp.pdu import Pdu, PduType, Version
+from hsm_agent.wire.snmp.usm import AuthProtocol, Keys, PrivacyProtocol, User
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hsm_agent.wire.ber import Oid
+    from hsm_agent.wire.snmp.ber import Oid
 
 ENGINE_ID = bytes.fromhex("80001f8805") + b"hsmagent"
 STARTED = 1000.0

@@ -10,9 +10,10 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsm_agent.wire import ber, snmp
-from hsm_agent.wire.mib import BASE
-from hsm_agent.wire.snmp import PduType, Version
+from hsm_agent.wire.snmp import ber
+from hsm_agent.wire.snmp import pdu as snmp
+from hsm_agent.wire.snmp.mib import BASE
+from hsm_agent.wire.snmp.pdu import PduType, Version
 from tests.fakes.snmp_manager import community_request, keys, request_pdu, v3_request
 from tests.fakes.snmp_present import COMMUNITY
 

@@ -20,9 +20,9 @@ from hsm_agent.model import (
     SourceState,
     SourceStatus,
 )
-from hsm_agent.serve.snmp import Responder, SnmpServerSettings
+from hsm_agent.serve.snmp.responder import Responder, SnmpServerSettings
 from hsm_agent.store import Store
-from hsm_agent.wire.engine import Engine
+from hsm_agent.wire.snmp.engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

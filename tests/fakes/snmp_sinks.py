@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.deliver.base import Origin, SinkContext
-from hsm_agent.deliver.snmp import SnmpSink, SnmpSinkSettings
+from hsm_agent.deliver.snmp.settings import SnmpSink, SnmpSinkSettings
 from hsm_agent.model import Event, EventKind, Severity
-from hsm_agent.wire import snmp
-from hsm_agent.wire.mib_root import BASE
-from hsm_agent.wire.usm import AuthProtocol, PrivacyProtocol, User
+from hsm_agent.wire.snmp import pdu as snmp
+from hsm_agent.wire.snmp.mib_root import BASE
+from hsm_agent.wire.snmp.usm import AuthProtocol, PrivacyProtocol, User
 from tests.fakes.snmp_messages import engine
 
 if TYPE_CHECKING:

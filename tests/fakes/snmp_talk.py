@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hsm_agent.wire import ber
-from hsm_agent.wire.snmp_originator import Learned, Originator, Outcome
+from hsm_agent.wire.snmp import ber
+from hsm_agent.wire.snmp.originator import Learned, Originator, Outcome
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.snmp_messages import NOW, PRIV_USER, engine
 
 if TYPE_CHECKING:
-    from hsm_agent.wire.usm import User
+    from hsm_agent.wire.snmp.usm import User
 
 VARBINDS = (ber.encode_varbind((1, 3, 6, 1, 2, 1, 1, 3, 0), ber.encode_timeticks(42)),)
 

@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from hsm_agent.wire.framing import Unframer
+from hsm_agent.wire.syslog.framing import Unframer
 
 if TYPE_CHECKING:
     import ssl

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.deliver.base import Origin, SinkContext
-from hsm_agent.deliver.syslog import SyslogSinkSettings
-from hsm_agent.wire.engine import Engine
+from hsm_agent.deliver.syslog.settings import SyslogSinkSettings
+from hsm_agent.wire.snmp.engine import Engine
 
 if TYPE_CHECKING:
     from hsm_agent.deliver.base import Sink

@@ -5,16 +5,16 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.traps.heard import Place
 from hsm_agent.collect.traps.intake import Intake
-from hsm_agent.collect.traps.maps import Maps
-from hsm_agent.collect.traps.vendors import LUNA
-from hsm_agent.wire.snmp_trap_receiver import SendingUser, TrapReceiver
+from hsm_agent.collect.traps.parsed_text import Place
+from hsm_agent.collect.traps.trap_maps import Maps
+from hsm_agent.collect.traps.vendor_maps import LUNA
+from hsm_agent.wire.snmp.trap_receiver import SendingUser, TrapReceiver
 from tests.fakes.snmp_messages import AUTH_USER, NOW, engine
 from tests.fakes.traps import COMMUNITY, SENDER_ENGINE
 
 if TYPE_CHECKING:
-    from hsm_agent.serve.snmp_settings import Network
+    from hsm_agent.settings.snmp import Network
 
 WALL = 1_700_000_000.0
 NETWORKS: tuple[Network, ...] = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hsm_agent.wire import ber, snmp, snmp_v3
-from hsm_agent.wire.snmp import PduType, Version
+from hsm_agent.wire.snmp import ber
+from hsm_agent.wire.snmp import pdu as snmp
+from hsm_agent.wire.snmp import v3 as snmp_v3
+from hsm_agent.wire.snmp.pdu import PduType, Version
 from tests.fakes.snmp_messages import AUTH_USER, ENGINE_ID, PRIV_USER, V3, pdu
 from tests.fakes.snmp_mutator import Mutator, Packet
 from tests.fakes.traps import FAN, LUNA, SENDER_ENGINE, UTIMACO, notification_pdu, text, v1_pdu, v2c, v3_trap
 
 if TYPE_CHECKING:
-    from hsm_agent.wire.usm import Keys
+    from hsm_agent.wire.snmp.usm import Keys
 
 THERE = (AUTH_USER.localize(SENDER_ENGINE), PRIV_USER.localize(SENDER_ENGINE))
 HERE = (AUTH_USER.localize(ENGINE_ID), PRIV_USER.localize(ENGINE_ID))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from hsm_agent.wire import ber, snmp
-from hsm_agent.wire.notification import encode_notification
-from hsm_agent.wire.snmp import PduType, Version
-from hsm_agent.wire.snmp_trap import Trap
+from hsm_agent.wire.snmp import ber
+from hsm_agent.wire.snmp import pdu as snmp
+from hsm_agent.wire.snmp.notification import encode_notification
+from hsm_agent.wire.snmp.pdu import PduType, Version
+from hsm_agent.wire.snmp.trap import Trap
 from tests.fakes.snmp_messages import V3
 
 SENDER_ENGINE = bytes.fromhex("80001f8804") + b"appliance"

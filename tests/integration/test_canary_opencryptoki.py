@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.collect.canary.process import COMMAND
-from hsm_agent.collect.pkcs11.worker import COMMAND as READER
+from hsm_agent.collect.pkcs11.worker_process import COMMAND as READER
 from tests.integration.canary_source import canary, said, settings
 from tests.integration.pkcs11_source import source, value
 from tests.peers import signing_key

@@ -10,7 +10,7 @@ import pytest
 
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.canary.process import COMMAND as CANARY
-from hsm_agent.collect.pkcs11.worker import COMMAND
+from hsm_agent.collect.pkcs11.worker_process import COMMAND
 from tests.integration.canary_source import canary, said, settings
 from tests.integration.pkcs11_source import source, value
 from tests.peers import signing_key

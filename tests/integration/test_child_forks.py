@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.pkcs11.worker import COMMAND
+from hsm_agent.collect.pkcs11.worker_process import COMMAND
 from tests.integration.canary_source import canary, said, settings
 from tests.integration.pkcs11_source import source
 from tests.peers.another_user import NOBODY, as_nobody

@@ -15,9 +15,9 @@ from tests.peers.rights import needs_private_mounts
 _ROOT = Path(__file__).resolve().parents[2]
 _LOOK = """
 import asyncio, json, os, sys
-from hsm_agent.collect.child import usages
-from hsm_agent.collect.pkcs11.worker import WorkerProcess
-from hsm_agent.selfwatch import process_readings
+from hsm_agent.collect.child_process import usages
+from hsm_agent.collect.pkcs11.worker_process import WorkerProcess
+from hsm_agent.agent.self_monitoring import process_readings
 
 async def main():
     worker = await WorkerProcess.start("hsm", {})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.pkcs11.worker import COMMAND
+from hsm_agent.collect.pkcs11.worker_process import COMMAND
 from tests.integration.pkcs11_source import find, source, value
 from tests.peers.opencryptoki import OpenCryptoki
 from tests.peers.rights import needs_private_mounts

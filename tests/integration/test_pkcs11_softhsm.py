@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.pkcs11.book import Known, Watch
 from hsm_agent.collect.pkcs11.parse import parse
+from hsm_agent.collect.pkcs11.poll_state import Known, Watch
 from hsm_agent.collect.pkcs11.source import Pkcs11Settings
 from tests.integration.pkcs11_source import find, metrics, source, value
 from tests.peers.softhsm import SoftHsm

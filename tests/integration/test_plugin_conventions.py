@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import nagiosplugin
 import pytest
 
-from hsm_agent.verbs.nagios import Range, RangeError, perfdata
+from hsm_agent.cli.nagios import Range, RangeError, perfdata
 from tests.peers.require import PEERS, require
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.metrics import METRICS
-from hsm_agent.serve.http import HttpServer, HttpSettings
-from hsm_agent.serve.metrics import exposition
-from hsm_agent.serve.web_config import WebConfigError, load_web_config
+from hsm_agent.serve.http.exposition import exposition
+from hsm_agent.serve.http.server import HttpServer, HttpSettings
+from hsm_agent.serve.http.web_config import WebConfigError, load_web_config
 from tests.fakes.present import known_snapshot, make_reading
 from tests.peers.pki import Pki, make
 from tests.peers.require import require

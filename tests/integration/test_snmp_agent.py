@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.serve.engine_state import start_engine
-from hsm_agent.serve.snmp import Responder
+from hsm_agent.serve.snmp.responder import Responder
+from hsm_agent.state.snmp_engine import start_engine
 from hsm_agent.version import VERSION
-from hsm_agent.wire.mib import BASE
-from hsm_agent.wire.snmp_counters import Count
-from hsm_agent.wire.usm import AuthProtocol, PrivacyProtocol
+from hsm_agent.wire.snmp.counters import Count
+from hsm_agent.wire.snmp.mib import BASE
+from hsm_agent.wire.snmp.usm import AuthProtocol, PrivacyProtocol
 from tests.fakes.snmp_present import (
     AUTH_SECRET,
     COMMUNITY,

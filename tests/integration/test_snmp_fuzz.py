@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.wire import ber, snmp, snmp_v3
-from hsm_agent.wire.snmp import PduType, Version
+from hsm_agent.wire.snmp import ber
+from hsm_agent.wire.snmp import pdu as snmp
+from hsm_agent.wire.snmp import v3 as snmp_v3
+from hsm_agent.wire.snmp.pdu import PduType, Version
 from tests.fakes.snmp_manager import Manager, community_request, keys, read_community_reply, read_v3_reply, request_pdu
 from tests.fakes.snmp_mutator import Mutator, Packet
 from tests.fakes.snmp_present import COMMUNITY, Clock, responder, store
 
 if TYPE_CHECKING:
-    from hsm_agent.serve.snmp import Responder
+    from hsm_agent.serve.snmp.responder import Responder
 
 PACKETS = 200_000
 WARM_UP = 20_000

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.wire import ber, snmp, snmp_v3
-from hsm_agent.wire.engine import Salts
-from hsm_agent.wire.snmp import PduType
-from hsm_agent.wire.snmp_local_engine import LOCAL_ENGINE_ID
-from hsm_agent.wire.snmp_manager import Answered, Manager
-from hsm_agent.wire.usm import AuthProtocol, PrivacyProtocol, User
+from hsm_agent.wire.snmp import ber
+from hsm_agent.wire.snmp import pdu as snmp
+from hsm_agent.wire.snmp import v3 as snmp_v3
+from hsm_agent.wire.snmp.engine import Salts
+from hsm_agent.wire.snmp.local_engine import LOCAL_ENGINE_ID
+from hsm_agent.wire.snmp.manager import Answered, Manager
+from hsm_agent.wire.snmp.pdu import PduType
+from hsm_agent.wire.snmp.usm import AuthProtocol, PrivacyProtocol, User
 from tests.fakes.snmp_messages import NOW
 from tests.fakes.snmp_present import AUTH_SECRET, COMMUNITY, ENGINE_ID, PRIVACY_SECRET, Clock, responder, store
 from tests.peers import netsnmp
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from hsm_agent.serve.snmp import Responder
+    from hsm_agent.serve.snmp.responder import Responder
 
 SYS_NAME = (1, 3, 6, 1, 2, 1, 1, 5, 0)
 SNMP_ENGINE_ID = (1, 3, 6, 1, 6, 3, 10, 2, 1, 1, 0)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.wire.usm import AuthProtocol, PrivacyProtocol
+from hsm_agent.wire.snmp.usm import AuthProtocol, PrivacyProtocol
 from tests.fakes import appliances
 from tests.integration.snmp_source import WALKS, poll, reading, set_secrets, table, v2c, v3
 from tests.peers.netsnmp import NetSnmp

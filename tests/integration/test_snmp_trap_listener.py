@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.wire.usm import AuthProtocol, PrivacyProtocol
+from hsm_agent.wire.snmp.usm import AuthProtocol, PrivacyProtocol
 from tests.fakes.trap_listener import (
     AUTH,
     AUTH_SECRET,

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.deliver.base import Origin, Retry, SinkContext
-from hsm_agent.deliver.snmp import SnmpSink, SnmpSinkSettings
+from hsm_agent.deliver.snmp.settings import SnmpSink, SnmpSinkSettings
 from hsm_agent.model import EventKind
-from hsm_agent.wire.engine import Engine
-from hsm_agent.wire.mib_root import BASE
-from hsm_agent.wire.notification import AUTHENTICATION_FAILURE, COLD_START
-from hsm_agent.wire.usm import AuthProtocol, PrivacyProtocol
+from hsm_agent.wire.snmp.engine import Engine
+from hsm_agent.wire.snmp.mib_root import BASE
+from hsm_agent.wire.snmp.notification import AUTHENTICATION_FAILURE, COLD_START
+from hsm_agent.wire.snmp.usm import AuthProtocol, PrivacyProtocol
 from tests.fakes.snmp_sinks import Told, ids
 from tests.fakes.syslog_events import event, numbered
 from tests.peers.snmptrapd import TRAP_OID, Notification, Snmptrapd

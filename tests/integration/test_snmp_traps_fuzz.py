@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.traps.alarms import MOST_ALARMS, Alarms
-from hsm_agent.collect.traps.heard import Place
+from hsm_agent.collect.traps.held_alarms import MOST_ALARMS, Alarms
 from hsm_agent.collect.traps.intake import MOST_SENDERS, Intake
-from hsm_agent.collect.traps.maps import MAX_NOTE_OCTETS, Maps
-from hsm_agent.collect.traps.vendors import VENDORS
+from hsm_agent.collect.traps.parsed_text import Place
+from hsm_agent.collect.traps.trap_maps import MAX_NOTE_OCTETS, Maps
+from hsm_agent.collect.traps.vendor_maps import VENDORS
 from hsm_agent.collect.traps.waiting import MOST_WAITING
-from hsm_agent.wire import snmp
-from hsm_agent.wire.snmp import Version
-from hsm_agent.wire.snmp_trap_receiver import SendingUser, TrapReceiver
+from hsm_agent.wire.snmp import pdu as snmp
+from hsm_agent.wire.snmp.pdu import Version
+from hsm_agent.wire.snmp.trap_receiver import SendingUser, TrapReceiver
 from tests.fakes.snmp_messages import AUTH_USER, NOW, PRIV_USER, engine
 from tests.fakes.trap_mutator import TrapMutator, check_answer
 from tests.fakes.traps import COMMUNITY, SENDER_ENGINE, v2c

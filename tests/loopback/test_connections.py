@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.serve.connections import Connections, listen, stop
+from hsm_agent.serve.http.listener import Connections, listen, stop
 
 if TYPE_CHECKING:
     import socket

@@ -16,9 +16,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from hsm_agent.acts import ENTRIES_A_PAGE, Acts
-from hsm_agent.cli import cli
-from hsm_agent.control import MOST_CLIENTS, MOST_CLIENTS_OF_A_UID, ControlError, ControlServer, Verb, ask
+from hsm_agent.agent.control_socket import MOST_CLIENTS, MOST_CLIENTS_OF_A_UID, ControlError, ControlServer, Verb, ask
+from hsm_agent.agent.operator_commands import ENTRIES_A_PAGE, Acts
+from hsm_agent.cli.main import cli
 from hsm_agent.spool import SinkSpec, Spool
 from tests.fakes.events import plain
 from tests.peers.rights import needs_root

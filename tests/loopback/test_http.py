@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.serve.http import PATHS, HttpError, HttpServer, HttpSettings
+from hsm_agent.serve.http.server import PATHS, HttpError, HttpServer, HttpSettings
 from tests.fakes.http_client import get, request, running, send, settings_of
 from tests.fakes.present import known_snapshot, make_reading
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm_agent.serve.snapshot import Snapshot
-from hsm_agent.serve.metrics import exposition
+from hsm_agent.serve.http.exposition import exposition
 
 
 @pytest.fixture

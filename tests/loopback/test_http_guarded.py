@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import bcrypt
 import pytest
 
-from hsm_agent.certificates import pem_blocks
-from hsm_agent.serve import http
+from hsm_agent.net.certificates import pem_blocks
+from hsm_agent.serve.http import server as http
 from tests.fakes.http_client import get, running
 from tests.peers.pki import Pki, make
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hsm_agent.serve.http import HttpServer
+    from hsm_agent.serve.http.server import HttpServer
 
 
 @pytest.fixture(scope="module")

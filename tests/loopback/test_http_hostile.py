@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.serve import http
-from hsm_agent.serve.http import HttpServer, HttpSettings
+from hsm_agent.serve.http import server as http
+from hsm_agent.serve.http.server import HttpServer, HttpSettings
 from tests.fakes.http_client import get, running, send
 from tests.fakes.present import known_snapshot, make_reading
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from hsm_agent.serve.snapshot import Snapshot
-from hsm_agent.serve.http_guest import Patience
-from hsm_agent.serve.metrics import exposition
+from hsm_agent.serve.http.connection import Patience
+from hsm_agent.serve.http.exposition import exposition
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.model import SinkState
-from hsm_agent.wire.snmp import ErrorStatus
+from hsm_agent.wire.snmp.pdu import ErrorStatus
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.pumping import PumpRig, pumping
 from tests.fakes.relp_server import RelpPeer, RelpScript
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from hsm_agent.wire.usm import User
+    from hsm_agent.wire.snmp.usm import User
 
 EVENTS = [f"e{number:02}" for number in range(20)]
 

@@ -10,8 +10,9 @@ import pytest
 
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.snmp.source import SnmpCollector, SnmpSettings
-from hsm_agent.wire import ber, snmp
-from hsm_agent.wire.snmp import PduType, Version
+from hsm_agent.wire.snmp import ber
+from hsm_agent.wire.snmp import pdu as snmp
+from hsm_agent.wire.snmp.pdu import PduType, Version
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -8,9 +8,9 @@ import os
 import pytest
 
 from hsm_agent.deliver.base import Refused, Retry
-from hsm_agent.wire.snmp import ErrorStatus
-from hsm_agent.wire.snmp_counters import Count
-from hsm_agent.wire.usm import AuthProtocol, PrivacyProtocol, User
+from hsm_agent.wire.snmp.counters import Count
+from hsm_agent.wire.snmp.pdu import ErrorStatus
+from hsm_agent.wire.snmp.usm import AuthProtocol, PrivacyProtocol, User
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.snmp_sinks import NOC, SECRETS, V2C, V3, Told, events, ids, received, sink
 from tests.fakes.udp_inform_receiver import served

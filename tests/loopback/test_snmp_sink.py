@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from hsm_agent.deliver.base import Retry
-from hsm_agent.wire import snmp
-from hsm_agent.wire.notification import COLD_START
+from hsm_agent.wire.snmp import pdu as snmp
+from hsm_agent.wire.snmp.notification import COLD_START
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.snmp_messages import engine
 from tests.fakes.snmp_sinks import NOC, SECRETS, V2C, VERSIONS, Told, events, ids, nobody, received, sink

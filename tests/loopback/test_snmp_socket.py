@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.serve.snmp import SnmpServerError
-from hsm_agent.serve.snmp_socket import Listener
+from hsm_agent.net.udp_server import Listener
+from hsm_agent.serve.snmp.responder import SnmpServerError
 from tests.fakes.snmp_present import Clock, load_settings, responder, store
 
 if TYPE_CHECKING:

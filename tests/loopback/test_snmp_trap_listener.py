@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.traps.alarms import MOST_ALARMS_EACH
+from hsm_agent.collect.traps.held_alarms import MOST_ALARMS_EACH
 from hsm_agent.collect.traps.waiting import MOST_WAITING_EACH
 from tests.fakes.trap_listener import CLEAR, DISK, INFORM, RAISE, counted, levels, listener, secrets, send, sender
 from tests.fakes.traps import notification_pdu, text, v2c

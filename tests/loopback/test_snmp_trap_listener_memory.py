@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.collect.base import AlarmHolder
-from hsm_agent.wire.usm import AuthProtocol, User
+from hsm_agent.wire.snmp.usm import AuthProtocol, User
 from tests.fakes.trap_listener import (
     AUTH,
     CLEAR,

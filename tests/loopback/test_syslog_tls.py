@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.deliver.base import Retry
-from hsm_agent.deliver.tls import TlsSettings
+from hsm_agent.net.tls import TlsSettings
 from tests.fakes.stream_server import Collector, Peer, StreamServer
 from tests.fakes.syslog_events import event, numbered
 from tests.fakes.syslog_oracle import read

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.address import Address
 from hsm_agent.deliver.base import Refused, Retry
-from hsm_agent.deliver.datagram import DatagramSink
-from hsm_agent.deliver.stamp import Stamp
+from hsm_agent.deliver.syslog.message import Stamp
+from hsm_agent.deliver.syslog.udp import DatagramSink
 from hsm_agent.model import Guarantee
+from hsm_agent.net.address import Address
 from tests.fakes.syslog_events import event, numbered
 from tests.fakes.syslog_oracle import read
 from tests.fakes.syslog_sinks import CONTEXT, build

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, Self
 
-from hsm_agent.wire.usm import AuthProtocol, PrivacyProtocol
+from hsm_agent.wire.snmp.usm import AuthProtocol, PrivacyProtocol
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # it imports names that its own companion calls deprecated

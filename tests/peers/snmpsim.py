@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hsm_agent.wire.usm import AuthProtocol, PrivacyProtocol
+from hsm_agent.wire.snmp.usm import AuthProtocol, PrivacyProtocol
 from tests.peers.daemon import Daemon
 from tests.peers.snmptrapd import free_udp_port
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hsm_agent.trust import TRUSTED_UIDS
+from hsm_agent.settings.trust import TRUSTED_UIDS
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 

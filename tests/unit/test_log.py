@@ -159,8 +159,8 @@ def test_what_is_repeated_is_a_line_a_minute_for_each_peer_and_says_how_much_it_
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = _Minutes()
-    sparing = log.SparingLog(logging.getLogger("hsm_agent.control"), clock=clock)
-    with caplog.at_level(logging.WARNING, "hsm_agent.control"):
+    sparing = log.SparingLog(logging.getLogger("hsm_agent.agent.control_socket"), clock=clock)
+    with caplog.at_level(logging.WARNING, "hsm_agent.agent.control_socket"):
         logging.getLogger().addHandler(caplog.handler)
         told = [sparing.warning("refused uid %d", 7, peer="7") for _ in range(100)]
         sparing.warning("refused uid %d", 8, peer="8")
@@ -173,8 +173,8 @@ def test_what_is_repeated_is_a_line_a_minute_for_each_peer_and_says_how_much_it_
 
 def test_ever_new_peers_fill_neither_the_log_nor_the_memory(caplog: pytest.LogCaptureFixture) -> None:
     clock = _Minutes()
-    sparing = log.SparingLog(logging.getLogger("hsm_agent.control"), most_peers=4, clock=clock)
-    with caplog.at_level(logging.WARNING, "hsm_agent.control"):
+    sparing = log.SparingLog(logging.getLogger("hsm_agent.agent.control_socket"), most_peers=4, clock=clock)
+    with caplog.at_level(logging.WARNING, "hsm_agent.agent.control_socket"):
         logging.getLogger().addHandler(caplog.handler)
         for number in range(1000):
             sparing.warning("refused %d", number, peer=str(number))

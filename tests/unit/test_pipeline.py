@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.evaluate.book import Book
 from hsm_agent.evaluate.hsms import Hsms
 from hsm_agent.evaluate.rules import Above, Rule, Ruleset
 from hsm_agent.evaluate.silences import Silence
+from hsm_agent.evaluate.state import Book
 from hsm_agent.model import Event, EventKind, Guarantee, Reading, SourceState, SourceStatus
 from hsm_agent.pipeline import Pipeline
 from hsm_agent.store import Store

@@ -11,13 +11,13 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.collect.child import MEMORY_BYTES, REAP_SECONDS, Child, spawn
+from hsm_agent.collect.child_process import MEMORY_BYTES, REAP_SECONDS, Child, spawn
 from hsm_agent.collect.pipes import Pipes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-COMMAND = (sys.executable, "-P", "-s", "-m", "hsm_agent.canary")
+COMMAND = (sys.executable, "-P", "-s", "-m", "hsm_agent.workers.canary")
 _MOST_STEPS = 64
 """Lines of progress to one request."""
 _WHAT_TO_CHECK = {

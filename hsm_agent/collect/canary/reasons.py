@@ -6,8 +6,8 @@ import datetime as dt
 import re
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.collect.canary.pin import Note, Standing
-from hsm_agent.worker.names import LOG_FULL, is_luna_library, name
+from hsm_agent.collect.canary.pin_record import Note, Standing
+from hsm_agent.workers.pkcs11.return_values import LOG_FULL, is_luna_library, name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

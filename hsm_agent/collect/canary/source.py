@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceSettings
-from hsm_agent.collect.canary.attempt import Job, Outcome, Signer
-from hsm_agent.collect.canary.check import MechanismName
-from hsm_agent.collect.canary.pin import PinNotes
+from hsm_agent.collect.canary.pin_record import PinNotes
 from hsm_agent.collect.canary.process import COMMAND
-from hsm_agent.collect.child import MEMORY_BYTES, WorkerMemory
-from hsm_agent.collect.environment import Environment
+from hsm_agent.collect.canary.signer import Job, Outcome, Signer
+from hsm_agent.collect.canary.verify import MechanismName
+from hsm_agent.collect.child_process import MEMORY_BYTES, WorkerMemory
 from hsm_agent.model import Reading, Usage
-from hsm_agent.secret import Secret
-from hsm_agent.settings import LocalPath, Strict
+from hsm_agent.settings.environment import Environment
+from hsm_agent.settings.secret import Secret
+from hsm_agent.settings.types import LocalPath, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -10,14 +10,14 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.address import resolve
 from hsm_agent.collect.base import LONGEST_TIMEOUT_SECONDS
+from hsm_agent.net.address import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from hsm_agent.address import SocketAddress
+    from hsm_agent.net.address import SocketAddress
 
 _NEXT_ADDRESS_SECONDS = 0.25  # RFC 8305: try the next address of a name that long after the last
 _LEGACY_SERVER_CONNECT = 0x4  # SSL_OP_LEGACY_SERVER_CONNECT, which Python names from 3.12 on

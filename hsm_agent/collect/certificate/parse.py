@@ -12,7 +12,7 @@ from hsm_agent.model import Reading
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hsm_agent.certificates import Certificate
+    from hsm_agent.net.certificates import Certificate
 
 LEFT = "certificate_seconds_left"
 INFO = "certificate_info"

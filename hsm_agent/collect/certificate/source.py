@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hsm_agent import certificates
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.certificate.fetch import EndpointTrouble, fetch_chain, open_context, reason
 from hsm_agent.collect.certificate.parse import Look, interpret
-from hsm_agent.collect.files import FileReader, FileTrouble
-from hsm_agent.secret import read_private_file
-from hsm_agent.settings import Interval, LocalPath, Strict
+from hsm_agent.collect.file_reader import FileReader, FileTrouble
+from hsm_agent.net import certificates
+from hsm_agent.settings.secret import read_private_file
+from hsm_agent.settings.types import Interval, LocalPath, Strict
 from hsm_agent.threads import Lane, Lanes
 
 if TYPE_CHECKING:

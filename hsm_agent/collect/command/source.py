@@ -23,20 +23,20 @@ from hsm_agent.collect.base import (
     SourceFailure,
     SourceSettings,
 )
-from hsm_agent.collect.command.book import PRESENT, Book
-from hsm_agent.collect.command.memory import TokenMemory, digest_of
-from hsm_agent.collect.command.parsers import BRINGS, LISTING, REGEX, ParserName, read
-from hsm_agent.collect.command.run import Runner, find, name_of
-from hsm_agent.collect.shell import patterns as shell_patterns
-from hsm_agent.collect.shell.patterns import MOST_PATTERNS
-from hsm_agent.collect.shell.text import Malformed, one_line
-from hsm_agent.settings import Deadline, Interval, Size, Strict
+from hsm_agent.collect.command.parsers import regex as shell_patterns
+from hsm_agent.collect.command.parsers.regex import MOST_PATTERNS
+from hsm_agent.collect.command.parsers.registry import BRINGS, LISTING, REGEX, ParserName, read
+from hsm_agent.collect.command.parsers.text import Malformed, one_line
+from hsm_agent.collect.command.poll_state import PRESENT, Book
+from hsm_agent.collect.command.process import Runner, find, name_of
+from hsm_agent.collect.command.seen_tokens import TokenMemory, digest_of
+from hsm_agent.settings.types import Deadline, Interval, Size, Strict
 from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hsm_agent.collect.shell.text import Parsed
+    from hsm_agent.collect.command.parsers.text import Parsed
     from hsm_agent.model import Reading
 
 _DAY = 86400.0

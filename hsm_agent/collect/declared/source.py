@@ -14,8 +14,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.declared import parse as declared_parse
-from hsm_agent.collect.files import FileReader, FileTrouble
-from hsm_agent.settings import Duration, Interval, LocalPath, Strict
+from hsm_agent.collect.file_reader import FileReader, FileTrouble
+from hsm_agent.settings.types import Duration, Interval, LocalPath, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -17,15 +17,15 @@ from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.pkcs11 import reasons as pkcs11_reasons
 from hsm_agent.collect.pkcs11.fetched import Fetched, Listing
 from hsm_agent.collect.pkcs11.holder import Holder, Origin
-from hsm_agent.collect.pkcs11.worker import WorkerLost
-from hsm_agent.worker.names import ABSENT, NOT_INITIALIZED, OK, STATEMENTS
+from hsm_agent.collect.pkcs11.worker_process import WorkerLost
+from hsm_agent.workers.pkcs11.return_values import ABSENT, NOT_INITIALIZED, OK, STATEMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from hsm_agent.collect.pkcs11.fetched import Result
-    from hsm_agent.collect.pkcs11.naming import Key
-    from hsm_agent.collect.pkcs11.worker import WorkerProcess
+    from hsm_agent.collect.pkcs11.identity import Key
+    from hsm_agent.collect.pkcs11.worker_process import WorkerProcess
     from hsm_agent.model import Usage
 
 log = logging.getLogger(__name__)

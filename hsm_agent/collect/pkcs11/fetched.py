@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hsm_agent.collect.pkcs11.naming import Key
+    from hsm_agent.collect.pkcs11.identity import Key
 
 Result = list[Any]
 """As the worker sends it: step, slot, when, calls, payload."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.pkcs11 import extras as pkcs11_extras
-from hsm_agent.collect.pkcs11 import naming as pkcs11_naming
+from hsm_agent.collect.pkcs11 import identity as pkcs11_naming
 from hsm_agent.collect.pkcs11 import reasons as pkcs11_reasons
-from hsm_agent.collect.pkcs11.book import SWEEP, Book, Known, TokenSlot, Watch
-from hsm_agent.collect.pkcs11.naming import Identity
-from hsm_agent.collect.pkcs11.raw import Raw, Result, typed
+from hsm_agent.collect.pkcs11 import step_results as pkcs11_extras
+from hsm_agent.collect.pkcs11.identity import Identity
+from hsm_agent.collect.pkcs11.poll_state import SWEEP, Book, Known, TokenSlot, Watch
+from hsm_agent.collect.pkcs11.recording import Raw, Result, typed
 from hsm_agent.collect.pkcs11.token import (
     Fact,
     Slot,
@@ -26,13 +26,13 @@ from hsm_agent.collect.pkcs11.token import (
     pin_facts,
     session_facts,
 )
-from hsm_agent.worker.names import ABSENT, STATEMENTS
+from hsm_agent.workers.pkcs11.return_values import ABSENT, STATEMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Any
 
-    from hsm_agent.collect.pkcs11.naming import Key
+    from hsm_agent.collect.pkcs11.identity import Key
     from hsm_agent.model import Reading
 
 _MOST_LISTED = 8

@@ -7,7 +7,7 @@ import re
 import signal
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.worker.names import name
+from hsm_agent.workers.pkcs11.return_values import name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,22 +16,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
-from hsm_agent.collect.child import MEMORY_BYTES, WorkerMemory
-from hsm_agent.collect.environment import Environment
-from hsm_agent.collect.pkcs11 import calls, luna_client
-from hsm_agent.collect.pkcs11 import memory as pkcs11_memory
-from hsm_agent.collect.pkcs11.book import Known, Watch
-from hsm_agent.collect.pkcs11.calls import calls_a_day, due_steps, is_incomplete, is_needed, nowhere
+from hsm_agent.collect.child_process import MEMORY_BYTES, WorkerMemory
+from hsm_agent.collect.pkcs11 import seen_tokens as pkcs11_memory
+from hsm_agent.collect.pkcs11 import steps as calls
 from hsm_agent.collect.pkcs11.fetch import Fetcher, Wish
 from hsm_agent.collect.pkcs11.holder import Origin
+from hsm_agent.collect.pkcs11.luna import client_config as luna_client
 from hsm_agent.collect.pkcs11.parse import parse, tokens_watched
-from hsm_agent.collect.pkcs11.raw import mask
-from hsm_agent.collect.pkcs11.rhythm import Group, Rhythm
-from hsm_agent.settings import Glob, Interval, LocalPath, Size, Strict
+from hsm_agent.collect.pkcs11.poll_state import Known, Watch
+from hsm_agent.collect.pkcs11.recording import mask
+from hsm_agent.collect.pkcs11.schedule import Group, Rhythm
+from hsm_agent.collect.pkcs11.steps import VENDOR_STEPS, due_steps, is_incomplete, is_needed, nowhere
+from hsm_agent.settings.environment import Environment
+from hsm_agent.settings.types import Glob, Interval, LocalPath, Size, Strict
 from hsm_agent.threads import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hsm_agent.collect.pkcs11.fetched import Fetched
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_DAY = 86400.0
 _MANY_RESULTS = 30
 _PARSE_SECONDS = 60.0
 _SLOT_NUMBER = re.compile(r"(?i)(?:slot\s*[:=#]?\s*)?(?:\d{1,2}|0x[\da-f]{1,4})")
@@ -270,3 +272,36 @@ class Pkcs11Collector:
         known = self._known or Known()
         unknown = nowhere(known.slots(), known.unsupported)
         return calls_a_day(self._settings, self._fetcher.functions, unknown)
+
+
+def calls_a_day(
+    settings: Pkcs11Settings, functions: Collection[str], unknown: Collection[str] = ()
+) -> dict[str, float]:
+    """The number of C calls a day for one token.
+
+    `functions` are the vendor functions the module has, `unknown` the steps its slots turned out not to know: each
+    worker asks for those once.
+    """
+    sweeps = _DAY / settings.every
+    loads = _DAY / settings.rediscover_every
+    calls = dict.fromkeys(("C_GetFunctionList", "C_Initialize", "C_GetInfo", "C_Finalize"), loads)
+    calls |= {"C_GetSlotList": 2 * sweeps, "C_GetSlotInfo": sweeps, "C_GetTokenInfo": sweeps}
+    rhythms = {
+        Group.SWEEP: sweeps,
+        Group.AUDIT: _DAY / settings.audit_every,
+        Group.STORAGE: _DAY / settings.storage_every,
+        Group.INVENTORY: 1.0,
+    }
+    for name, step in VENDOR_STEPS.items():
+        if step.function in functions:
+            times = rhythms[step.group]
+            made = min(times, loads) if name in unknown else step.calls * times
+            calls[step.function] = calls.get(step.function, 0.0) + made
+    in_session = [
+        (settings.liveness_every, ("C_GenerateRandom",)),
+        (settings.objects_every, ("C_FindObjectsInit", "C_FindObjects", "C_FindObjectsFinal")),
+    ]
+    for every, names in in_session:
+        for name in ("C_OpenSession", *names, "C_CloseSession") if every is not None else ():
+            calls[name] = calls.get(name, 0.0) + _DAY / (every or _DAY)
+    return calls

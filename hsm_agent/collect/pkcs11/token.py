@@ -11,7 +11,7 @@ import struct
 import sys
 from dataclasses import dataclass
 
-from hsm_agent.plain import harmless
+from hsm_agent.text import harmless
 
 NOT_REPORTED = "the module does not report it"
 NO_LIMIT = "the token has no limit"

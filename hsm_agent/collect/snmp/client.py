@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.snmp.fetch import NoAnswer
-from hsm_agent.datagrams import Link, LinkError, open_link
-from hsm_agent.snmp_answers import Answers, Elsewhere
-from hsm_agent.wire.engine import Salts
-from hsm_agent.wire.snmp import ErrorStatus
-from hsm_agent.wire.snmp_counters import Count
-from hsm_agent.wire.snmp_dialogue import Complaint, Learned, TooBigError
-from hsm_agent.wire.snmp_manager import Answered, Manager
+from hsm_agent.net.snmp_answers import Answers, Elsewhere
+from hsm_agent.net.udp_client import Link, LinkError, open_link
+from hsm_agent.wire.snmp.counters import Count
+from hsm_agent.wire.snmp.dialogue import Complaint, Learned, TooBigError
+from hsm_agent.wire.snmp.engine import Salts
+from hsm_agent.wire.snmp.manager import Answered, Manager
+from hsm_agent.wire.snmp.pdu import ErrorStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hsm_agent.address import Address
-    from hsm_agent.snmp_answers import AnswersFrom
-    from hsm_agent.wire.ber import Oid
-    from hsm_agent.wire.usm import User
+    from hsm_agent.net.address import Address
+    from hsm_agent.net.snmp_answers import AnswersFrom
+    from hsm_agent.wire.snmp.ber import Oid
+    from hsm_agent.wire.snmp.usm import User
 
 _MAX_LESSONS = 4
 """Engine ID, time, and each once more after a restart of the appliance."""

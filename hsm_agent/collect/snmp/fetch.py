@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from hsm_agent.collect.snmp.parse import Fetched
-from hsm_agent.wire.ber import END_OF_MIB_VIEW_TAG, Undecodable
-from hsm_agent.wire.snmp import ErrorStatus
+from hsm_agent.wire.snmp.ber import END_OF_MIB_VIEW_TAG, Undecodable
+from hsm_agent.wire.snmp.pdu import ErrorStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from hsm_agent.collect.snmp.profile import Profile
     from hsm_agent.collect.snmp.values import Raw
-    from hsm_agent.wire.ber import Oid, VarBind
-    from hsm_agent.wire.snmp_manager import Answered
+    from hsm_agent.wire.snmp.ber import Oid, VarBind
+    from hsm_agent.wire.snmp.manager import Answered
 
 NAMES_A_GET = 25
 """So that an answer of usual values fits one datagram of 1500 octets, more or less."""

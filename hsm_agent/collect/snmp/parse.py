@@ -6,21 +6,21 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.snmp.made import Fact, Heard, infos, links, number_of, shares, word_of
-from hsm_agent.collect.snmp.naming import named
+from hsm_agent.collect.snmp.computed import Fact, Heard, infos, links, number_of, shares, word_of
+from hsm_agent.collect.snmp.identity import named
 from hsm_agent.collect.snmp.values import understood
 from hsm_agent.model import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from hsm_agent.collect.shell.text import Identity
-    from hsm_agent.collect.snmp.made import Growth, Key
-    from hsm_agent.collect.snmp.naming import Named
+    from hsm_agent.collect.command.parsers.text import Identity
+    from hsm_agent.collect.snmp.computed import Growth, Key
+    from hsm_agent.collect.snmp.identity import Named
     from hsm_agent.collect.snmp.profile import Profile, Table, Value
     from hsm_agent.collect.snmp.values import Raw
     from hsm_agent.model import Labels
-    from hsm_agent.wire.ber import Oid
+    from hsm_agent.wire.snmp.ber import Oid
 
 _NOT_THERE = "the appliance does not report it any more"
 _MOST_MISSED = 1000

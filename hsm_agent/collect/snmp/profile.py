@@ -15,8 +15,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hsm_agent.metrics import METRICS, unit
 from hsm_agent.metrics.custom import PREFIX, is_custom
-from hsm_agent.settings import Strict
-from hsm_agent.wire.ber import MAX_SUBID, MAX_SUBIDS
+from hsm_agent.settings.types import Strict
+from hsm_agent.wire.snmp.ber import MAX_SUBID, MAX_SUBIDS
 
 _FOLDER = files("hsm_agent.collect.snmp") / "profiles"
 _MOST_ROWS = 4096

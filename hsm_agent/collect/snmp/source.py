@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from hsm_agent.address import Address
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
-from hsm_agent.collect.command.memory import TokenMemory
+from hsm_agent.collect.command.seen_tokens import TokenMemory
 from hsm_agent.collect.snmp.client import Appliance, Client
 from hsm_agent.collect.snmp.fetch import NAMES_A_GET, fetch, plan_of
-from hsm_agent.collect.snmp.naming import digest
+from hsm_agent.collect.snmp.identity import digest
 from hsm_agent.collect.snmp.parse import Fetched, Known, parse
 from hsm_agent.collect.snmp.profile import Profile, profile
-from hsm_agent.collect.snmp.raw import masked
+from hsm_agent.collect.snmp.recording import masked
 from hsm_agent.metrics.custom import is_custom
-from hsm_agent.secret import Secret
-from hsm_agent.snmp_answers import NOT_FOR_V3, AnswersFrom
-from hsm_agent.snmp_user import SnmpUser
+from hsm_agent.net.address import Address
+from hsm_agent.net.snmp_answers import NOT_FOR_V3, AnswersFrom
+from hsm_agent.settings.secret import Secret
+from hsm_agent.settings.snmp import SnmpUser
 from hsm_agent.threads import Lane
 
 if TYPE_CHECKING:

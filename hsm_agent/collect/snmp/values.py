@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsm_agent.plain import harmless
-from hsm_agent.wire.ber import Undecodable
+from hsm_agent.text import harmless
+from hsm_agent.wire.snmp.ber import Undecodable
 
 if TYPE_CHECKING:
     from hsm_agent.collect.snmp.profile import Value

@@ -15,23 +15,23 @@ from ipaddress import IPv6Address, ip_address
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.traps.alarms import Happening, Sent
-from hsm_agent.collect.traps.heard import Heard, Place
-from hsm_agent.collect.traps.maps import damage
+from hsm_agent.collect.traps.held_alarms import Happening, Sent
+from hsm_agent.collect.traps.parsed_text import Heard, Place
+from hsm_agent.collect.traps.trap_maps import damage
 from hsm_agent.collect.traps.waiting import Notice, WaitingRoom
 from hsm_agent.model import Reading
-from hsm_agent.wire import snmp_trap_receiver as receiving
-from hsm_agent.wire.snmp_trap import Drop
-from hsm_agent.wire.snmp_trap_receiver import Dropped
+from hsm_agent.wire.snmp import trap_receiver as receiving
+from hsm_agent.wire.snmp.trap import Drop
+from hsm_agent.wire.snmp.trap_receiver import Dropped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hsm_agent.collect.traps.maps import Maps
+    from hsm_agent.collect.traps.trap_maps import Maps
     from hsm_agent.model import Labels
-    from hsm_agent.serve.snmp_settings import Network
-    from hsm_agent.wire.snmp_trap import Trap
-    from hsm_agent.wire.snmp_trap_receiver import TrapReceiver
+    from hsm_agent.settings.snmp import Network
+    from hsm_agent.wire.snmp.trap import Trap
+    from hsm_agent.wire.snmp.trap_receiver import TrapReceiver
 
 log = logging.getLogger(__name__)
 

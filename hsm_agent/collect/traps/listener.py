@@ -16,27 +16,27 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from hsm_agent.collect.base import Poll, SourceFailure
-from hsm_agent.collect.traps.alarms import Alarms, Key, Taken
-from hsm_agent.collect.traps.heard import Heard, Kept, Place
+from hsm_agent.collect.traps.held_alarms import Alarms, Key, Taken
 from hsm_agent.collect.traps.intake import Intake, permitted
-from hsm_agent.collect.traps.memory import Clocks, MemoryUnreadableError, Remembered, TrapMemory, revived, stored
+from hsm_agent.collect.traps.parsed_text import Heard, Kept, Place
 from hsm_agent.collect.traps.settings import combined
+from hsm_agent.collect.traps.state_file import Clocks, MemoryUnreadableError, Remembered, TrapMemory, revived, stored
 from hsm_agent.collect.traps.waiting import MOST_WAITING
-from hsm_agent.serve.engine_state import EngineStateError, held_engine, start_engine
-from hsm_agent.serve.snmp_settings import listen_address
-from hsm_agent.serve.snmp_socket import Listener
+from hsm_agent.net.udp_server import Listener
+from hsm_agent.settings.snmp import listen_address
+from hsm_agent.state.snmp_engine import EngineStateError, held_engine, start_engine
 from hsm_agent.threads import Lane, StuckError
-from hsm_agent.wire.snmp_trap import Drop
-from hsm_agent.wire.snmp_trap_receiver import SendingUser, TrapReceiver
+from hsm_agent.wire.snmp.trap import Drop
+from hsm_agent.wire.snmp.trap_receiver import SendingUser, TrapReceiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hsm_agent.collect.base import CollectorContext
-    from hsm_agent.collect.traps.source import SnmpTrapListenerSettings
+    from hsm_agent.collect.traps.settings import ListenerSettings
     from hsm_agent.collect.traps.waiting import Notice
     from hsm_agent.model import Series
-    from hsm_agent.wire.engine import Engine
+    from hsm_agent.wire.snmp.engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class TrapListener:
 
     def __init__(
         self,
-        settings: SnmpTrapListenerSettings,
+        settings: ListenerSettings,
         context: CollectorContext,
         *,
         monotonic: Callable[[], float] = time.monotonic,

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from hsm_agent.collect.patterns import compile_pattern
-from hsm_agent.collect.traps.maps import MAX_COMPONENT_OCTETS, Entry, Level, Maps, clean
-from hsm_agent.collect.traps.vendors import VENDORS
-from hsm_agent.secret import Secret
-from hsm_agent.serve.snmp_settings import EngineId
-from hsm_agent.settings import Interval, Strict
-from hsm_agent.snmp_user import SnmpUser
-from hsm_agent.wire.ber import MAX_SUBID, MAX_SUBIDS
+from hsm_agent.collect.base import SourceSettings
+from hsm_agent.collect.traps.trap_maps import MAX_COMPONENT_OCTETS, Entry, Level, Maps, clean
+from hsm_agent.collect.traps.vendor_maps import VENDORS
+from hsm_agent.settings.regex import compile_pattern
+from hsm_agent.settings.secret import Secret
+from hsm_agent.settings.snmp import LOOPBACK, EngineId, Networks, Place, SnmpUser, listen_address, refuse_twins
+from hsm_agent.settings.types import Interval, Strict
+from hsm_agent.wire.snmp.ber import MAX_SUBID, MAX_SUBIDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -132,3 +132,32 @@ def _entry(one: TrapMap, maps: tuple[TrapMap, ...]) -> Entry:
         clear_after=one.clear_after,
         clears_itself=cleared and one.clear_after is None,
     )
+
+
+LONGEST_WAIT_SECONDS = 300.0
+"""A poll waits for traps so long at most: the runner takes one of ten minutes for stuck."""
+
+
+class ListenerSettings(SourceSettings):
+    """Where traps are received, from whom, and what they mean."""
+
+    every: Annotated[Interval, Field(le=LONGEST_WAIT_SECONDS)] = 60.0
+    listen: Annotated[tuple[Place, ...], Field(min_length=1)] = ("udp:127.0.0.1:1162",)
+    networks: Networks = LOOPBACK
+    communities: tuple[TrapCommunity, ...] = ()
+    users: tuple[TrapUser, ...] = ()
+    devices: dict[Address, DeviceName] = Field(default_factory=dict)
+    vendors: tuple[Literal["luna", "utimaco"], ...] = ("luna", "utimaco")
+    maps: tuple[TrapMap, ...] = ()
+    clear_after: Interval = 86400.0
+
+    @model_validator(mode="after")
+    def _somebody_can_speak(self) -> Self:
+        refuse_twins("listen", [listen_address(text) for text in self.listen if listen_address(text)[1]])
+        refuse_twins("users", [user.name for user in self.users])
+        refuse_twins("communities", [community.name.reveal() for community in self.communities])
+        if not self.users and not self.communities:
+            raise ValueError("users: without users and communities nobody can be heard")
+        refuse_ends_without_beginning(self.maps, self.vendors)
+        refuse_too_much(self.maps)
+        return self

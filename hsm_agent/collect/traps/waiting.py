@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hsm_agent.collect.traps.alarms import Happening
-    from hsm_agent.collect.traps.heard import Heard, Place
-    from hsm_agent.wire.snmp_trap import Trap
+    from hsm_agent.collect.traps.held_alarms import Happening
+    from hsm_agent.collect.traps.parsed_text import Heard, Place
+    from hsm_agent.wire.snmp.trap import Trap
 
 MOST_WAITING = 1000
 """Changes that wait to be judged. More are dropped, and their informs not acknowledged: the sender repeats them."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.command.parsers import PARSERS
+from hsm_agent.collect.command.parsers.registry import PARSERS
 
 if TYPE_CHECKING:
-    from hsm_agent.collect.shell.text import Fact, Parsed
+    from hsm_agent.collect.command.parsers.text import Fact, Parsed
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "shell"
 

@@ -6,8 +6,8 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from hsm_agent.evaluate.alarms import Context
-from hsm_agent.evaluate.book import Book, Outcome
 from hsm_agent.evaluate.rules import Rule, Ruleset
+from hsm_agent.evaluate.state import Book, Outcome
 from hsm_agent.evaluate.step import step
 from hsm_agent.model import Event, Labels, Reading
 

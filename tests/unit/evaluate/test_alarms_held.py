@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hsm_agent.evaluate.acts import silence
-from hsm_agent.evaluate.book import active
+from hsm_agent.evaluate.operations import silence
 from hsm_agent.evaluate.rules import Above, Changes, Rule
 from hsm_agent.evaluate.silences import Silence
+from hsm_agent.evaluate.state import active
 from hsm_agent.model import Event, Severity
 from tests.unit.evaluate.judging import MEMORY, START, Judge, reading, told
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hsm_agent.evaluate.acts import silence
-from hsm_agent.evaluate.book import active
+from hsm_agent.evaluate.operations import silence
 from hsm_agent.evaluate.rules import DAY, Above, Changes, Falls, NotFalling, Rule
 from hsm_agent.evaluate.silences import Silence
+from hsm_agent.evaluate.state import active
 from tests.unit.evaluate.judging import MEMORY, START, Judge, told
 
 YEAR = 366 * DAY

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
-from hsm_agent.evaluate.texts import FIELDS
+from hsm_agent.evaluate.messages import FIELDS
 from hsm_agent.metrics import METRICS
 from tests.unit.evaluate import recorded
 from tests.unit.evaluate.judging import Judge

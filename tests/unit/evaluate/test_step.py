@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from math import inf, nan
 
-from hsm_agent.evaluate.book import active
-from hsm_agent.evaluate.rules import (
-    HOUR,
-    Above,
-    Below,
-    RateChanges,
-    Rule,
-)
+from hsm_agent.evaluate.rules import HOUR, Above, Below, RateChanges, Rule
+from hsm_agent.evaluate.state import active
 from hsm_agent.model import Severity
 from tests.unit.evaluate.judging import MEMORY, Judge, reading, told
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hsm_agent.model import Event, EventKind
-from hsm_agent.spool.codec import encode
-from hsm_agent.spool.ledger import ENTRY_OVERHEAD, Ledger
+from hsm_agent.spool.event_codec import encode
+from hsm_agent.spool.queue import ENTRY_OVERHEAD, Ledger
 from hsm_agent.spool.records import SinkSpec
 from tests.fakes.events import changed, cleared, plain, raised
 

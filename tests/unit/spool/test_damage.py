@@ -14,13 +14,13 @@ import pytest
 
 from hsm_agent.model import Severity
 from hsm_agent.spool import SinkSpec, Spool
-from hsm_agent.spool.rows import COLUMNS
+from hsm_agent.spool.changes import COLUMNS
 from tests.fakes.events import cleared, raised
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hsm_agent.spool.rows import Table
+    from hsm_agent.spool.changes import Table
 
 SINKS = [SinkSpec(name="noc"), SinkSpec(name="siem", minimum_severity=Severity.CRITICAL)]
 EVENTS = [f"e{number:02}" for number in range(12)]

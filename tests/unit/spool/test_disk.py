@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.spool.ballast import SIZE
+from hsm_agent.spool.changes import COLUMNS
 from hsm_agent.spool.disk import Disk, DiskTrouble, Loaded
-from hsm_agent.spool.rows import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hsm_agent.spool.rows import Changes, Rows
+    from hsm_agent.spool.changes import Changes, Rows
 
 ROWS: Rows = {
     ("sink", ("noc",)): ("", 0, 0),

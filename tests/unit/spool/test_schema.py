@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from hsm_agent.spool import schema
-from hsm_agent.spool.rows import COLUMNS, Table
+from hsm_agent.spool.changes import COLUMNS, Table
 
 
 @pytest.mark.parametrize("table", COLUMNS)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.canary.pin import Note, Standing
+from hsm_agent.collect.canary.pin_record import Note, Standing
 from hsm_agent.collect.canary.reasons import failed, is_not_the_pin, not_again, return_value
 
 LUNA = "SafeNet, Inc."

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from hsm_agent.certificates import Certificate
 from hsm_agent.collect.certificate.parse import Look, interpret, named
+from hsm_agent.net.certificates import Certificate
 
 NOW = 1_700_000_000.0
 DAY = 86400.0

@@ -18,7 +18,7 @@ from hsm_agent.collect.pkcs11.holder import Origin
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from hsm_agent.collect.pkcs11.naming import Key
+    from hsm_agent.collect.pkcs11.identity import Key
 
 FAKE = str(Path(__file__).resolve().parents[3] / "fakes" / "pkcs11_worker.py")
 LOADED = {"functions": [], "ulong": 8, "info": "", "calls": [["C_Initialize", 0, 100]]}

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from hsm_agent.collect.pkcs11.fetched import Fetched, Listing
-from hsm_agent.collect.pkcs11.raw import typed
+from hsm_agent.collect.pkcs11.recording import typed
 
 ALPHA, BETA = ("alpha", "S1", -1), ("beta", "S2", -1)
 READ = ["slot", "token"]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsm_agent.collect.pkcs11.book import Known, Watch
-from hsm_agent.collect.pkcs11.naming import Identity
+from hsm_agent.collect.pkcs11.identity import Identity
 from hsm_agent.collect.pkcs11.parse import Parsed, parse, session_scope, tokens_watched
+from hsm_agent.collect.pkcs11.poll_state import Known, Watch
 from hsm_agent.metrics import METRICS
 from tests.unit.collect.pkcs11_raws import ALL_ONES, asked, info_hex, raw, swept
 

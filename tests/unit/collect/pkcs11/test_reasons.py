@@ -2,16 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.pkcs11.reasons import (
-    LUNA_ADVICE,
-    ended,
-    ended_by_keeper,
-    hung,
-    nonsense,
-    not_loaded,
-    returned,
-)
-from hsm_agent.worker.names import LUNA_CODES
+from hsm_agent.collect.pkcs11.reasons import LUNA_ADVICE, ended, ended_by_keeper, hung, nonsense, not_loaded, returned
+from hsm_agent.workers.pkcs11.return_values import LUNA_CODES
 
 MODULE = "/opt/v/libv.so"
 

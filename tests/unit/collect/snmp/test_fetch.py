@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.collect.snmp.fetch import Haul, NoAnswer, Plan, TablePlan, fetch, plan_of
 from hsm_agent.collect.snmp.profile import Profile
-from hsm_agent.wire import ber
-from hsm_agent.wire.ber import Oid, VarBind
-from hsm_agent.wire.snmp import ErrorStatus
-from hsm_agent.wire.snmp_manager import Answered
+from hsm_agent.wire.snmp import ber
+from hsm_agent.wire.snmp.ber import Oid, VarBind
+from hsm_agent.wire.snmp.manager import Answered
+from hsm_agent.wire.snmp.pdu import ErrorStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

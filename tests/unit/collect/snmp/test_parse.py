@@ -8,11 +8,11 @@ import pytest
 
 from hsm_agent.collect.snmp.parse import Fetched, Known, Parsed, parse
 from hsm_agent.collect.snmp.profile import Profile, profile
-from hsm_agent.wire.ber import Undecodable
+from hsm_agent.wire.snmp.ber import Undecodable
 
 if TYPE_CHECKING:
     from hsm_agent.collect.snmp.values import Raw
-    from hsm_agent.wire.ber import Oid
+    from hsm_agent.wire.snmp.ber import Oid
 
 ENTRY = (1, 3, 9, 1)
 ROWS: dict[str, Any] = {

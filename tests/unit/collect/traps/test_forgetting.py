@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.traps.alarms import MOST_ALARMS_EACH, Alarms, Happening
-from hsm_agent.collect.traps.maps import Change, Level
-from hsm_agent.evaluate.acts import withdraw
+from hsm_agent.collect.traps.held_alarms import MOST_ALARMS_EACH, Alarms, Happening
+from hsm_agent.collect.traps.trap_maps import Change, Level
 from hsm_agent.evaluate.alarms import Context
-from hsm_agent.evaluate.book import Book, active
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
+from hsm_agent.evaluate.operations import withdraw
 from hsm_agent.evaluate.rules import Ruleset
+from hsm_agent.evaluate.state import Book, active
 from hsm_agent.evaluate.step import step
 
 if TYPE_CHECKING:

@@ -6,14 +6,14 @@ from ipaddress import ip_network
 
 import pytest
 
-from hsm_agent.collect.traps.alarms import Happening, Sent
-from hsm_agent.collect.traps.heard import MOST_INFORMS_EACH
+from hsm_agent.collect.traps.held_alarms import Happening, Sent
 from hsm_agent.collect.traps.intake import MOST_SENDERS, permitted
-from hsm_agent.collect.traps.maps import Change, Level
+from hsm_agent.collect.traps.parsed_text import MOST_INFORMS_EACH
+from hsm_agent.collect.traps.trap_maps import Change, Level
 from hsm_agent.collect.traps.waiting import MOST_WAITING_EACH
-from hsm_agent.wire import ber
-from hsm_agent.wire.snmp import PduType
-from hsm_agent.wire.snmp_trap import MAX_OCTETS, Drop
+from hsm_agent.wire.snmp import ber
+from hsm_agent.wire.snmp.pdu import PduType
+from hsm_agent.wire.snmp.trap import MAX_OCTETS, Drop
 from tests.fakes.snmp_messages import AUTH_USER, ENGINE_ID, V3, pdu
 from tests.fakes.trap_desk import NETWORKS, WALL, Desk
 from tests.fakes.traps import ASSERTED, FAN, REFERENCE, SENDER_ENGINE, notification_pdu, text, v2c, v3_trap

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.collect.traps.maps import Change, Level
 from hsm_agent.collect.traps.settings import TrapMap, combined
+from hsm_agent.collect.traps.trap_maps import Change, Level
 from tests.fakes.traps import FAN, LUNA, trap
 
 OWN = "1.3.6.1.4.1.32473.7"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from hsm_agent.collect.traps.alarms import Happening
-from hsm_agent.collect.traps.heard import Heard, Place
-from hsm_agent.collect.traps.maps import Change, Level
+from hsm_agent.collect.traps.held_alarms import Happening
+from hsm_agent.collect.traps.parsed_text import Heard, Place
+from hsm_agent.collect.traps.trap_maps import Change, Level
 from hsm_agent.collect.traps.waiting import MOST_WAITING, MOST_WAITING_EACH, Notice, WaitingRoom
-from hsm_agent.wire.snmp import Version
-from hsm_agent.wire.snmp_trap import Trap
+from hsm_agent.wire.snmp.pdu import Version
+from hsm_agent.wire.snmp.trap import Trap
 
 NOW = 1_700_000_000.0
 

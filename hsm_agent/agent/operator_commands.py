@@ -1,0 +1,269 @@
+"""What the command line asks of the running agent: a handler for each verb of the control socket.
+
+Whatever acts is logged with the uid that asked, and told as an event of the agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hsm_agent.agent.control_socket import ANSWER_SECONDS, ControlError, Verb
+from hsm_agent.collect.base import AlarmHolder
+from hsm_agent.evaluate.messages import counted
+from hsm_agent.evaluate.rules import PRESENCE
+from hsm_agent.evaluate.silences import Silence, matching_nothing
+from hsm_agent.model import AGENT_SOURCE, EventKind, number_text
+from hsm_agent.pipeline import new_id
+from hsm_agent.serve.selection import near, select
+from hsm_agent.serve.snapshot import value_now
+from hsm_agent.serve.status import status
+from hsm_agent.text import checked_glob, one_line
+from hsm_agent.threads import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hsm_agent.agent.agent import Agent
+    from hsm_agent.model import Reading, Series
+    from hsm_agent.serve.snapshot import Snapshot
+    from hsm_agent.spool import SpoolEntry
+
+log = logging.getLogger(__name__)
+
+TEST_SECONDS = 30.0
+STATUS_SECONDS = 60.0
+ENTRIES_A_PAGE = 500
+LONGEST_SILENCE_SECONDS = 366 * 86400.0
+MOST_ELSEWHERE = 50
+_LOOK_AGAIN_SECONDS = 0.1
+
+
+class Acts:
+    """The verbs of one agent."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._writing = Lane("control socket: the status")
+
+    def verbs(self) -> dict[str, Verb]:
+        """All verbs by name."""
+        return {
+            "status": Verb(self.status, acts=False, seconds=STATUS_SECONDS),
+            "reading": Verb(self.reading, acts=False),
+            "spool-list": Verb(self.spool_list, acts=False),
+            "spool-show": Verb(self.spool_show, acts=False),
+            "spool-drop": Verb(self.spool_drop, acts=True),
+            "test-notification": Verb(self.test_notification, acts=True, seconds=ANSWER_SECONDS),
+            "forget": Verb(self.forget, acts=True),
+            "silence": Verb(self.silence, acts=True),
+            "silence-end": Verb(self.end_silence, acts=True),
+            "resend": Verb(self.resend, acts=True),
+        }
+
+    async def status(self, _request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
+        """Everything that is known now."""
+        return await self._writing.call(partial(status, self._agent.snapshot()), seconds=STATUS_SECONDS)
+
+    async def reading(self, request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
+        """The readings that are meant, infinity as the text `inf`; names of other metrics where there are none."""
+        metric = str(request.get("metric"))
+        globs = {key: _glob(request, key) for key in ("source", "resource")}
+        given = request.get("labels") or {}
+        if not isinstance(given, dict):
+            raise ControlError("labels must be a mapping")
+        labels = {str(name): str(value) for name, value in given.items()}
+        present = self._agent.snapshot()
+        found = [_reading(each, present) for each in select(present, metric, labels=labels, **globs)]
+        others = [] if found else select(present, metric, source="*", resource="*", labels={})
+        return {
+            "readings": found,
+            "elsewhere": [_reading(each, present) for each in others[:MOST_ELSEWHERE]],
+            "near": [] if found or others else near(present, metric),
+        }
+
+    async def spool_list(self, request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
+        """What is still to be delivered, a page at a time: `next` is the `after` of the next one, if there is one."""
+        after = request.get("after", 0)
+        if not isinstance(after, int):
+            raise ControlError("`after` is the number that the page before said")
+        found = await self._agent.spool.entries(after=after, most=ENTRIES_A_PAGE)
+        more = {"next": found[-1].seq} if len(found) == ENTRIES_A_PAGE else {}
+        return {"entries": [_summary(entry) for entry in found], **more}
+
+    async def spool_show(self, request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
+        """One entry whole."""
+        entry = await self._agent.spool.show(str(request.get("event_id")))
+        if entry is None:
+            raise ControlError(f"the spool has no event {request.get('event_id')}")
+        whole = asdict(entry.event)
+        whole["kind"], whole["severity"] = entry.event.kind.value, entry.event.severity.value
+        whole["labels"] = dict(entry.event.labels)
+        return {"entry": {**whole, **_delivery(entry)}}
+
+    async def spool_drop(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
+        """Drop one entry for good."""
+        event_id = str(request.get("event_id"))
+        if not await self._agent.spool.drop(event_id):
+            raise ControlError(f"the spool has no event {event_id}")
+        await self._told(f"Event {event_id} dropped from the spool by uid {uid}")
+        return {"text": f"{event_id} dropped"}
+
+    async def test_notification(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
+        """Send a TEST and wait until each sink took it, or until it is clear that it did not."""
+        sinks = self._sinks_named(request.get("sink"))
+        event = self._agent.event(
+            EventKind.TEST, f"TEST notification asked for by uid {uid}: no alarm, no action needed"
+        )
+        log.info("test notification %s to %s asked for by uid %d", event.event_id, ", ".join(sinks), uid)
+        await self._agent.pipeline.tell([event], only_sink=sinks[0] if request.get("sink") else None)
+        waiting = await self._wait_for(event.event_id, sinks)
+        results = {}
+        for name in sinks:
+            state = self._agent.store.sinks.get(name)
+            problem = f" ({state.last_error})" if state is not None and state.last_error else ""
+            results[name] = f"{waiting[name]}{problem}" if name in waiting else "accepted"
+        return {"accepted": not waiting, "event_id": event.event_id, "sinks": results}
+
+    async def _wait_for(self, event_id: str, sinks: list[str]) -> dict[str, str]:
+        """Sinks that did not take an event in time, and what became of it."""
+        end = time.monotonic() + TEST_SECONDS
+        while True:
+            entry = await self._agent.spool.show(event_id)
+            waiting = {} if entry is None else {each.sink: "not accepted yet" for each in entry.waiting}
+            dead = {} if entry is None else {each.sink: f"refused: {each.reason}" for each in entry.dead}
+            failing = all(
+                (state := self._agent.store.sinks.get(name)) is not None and state.failing_since is not None
+                for name in waiting
+            )
+            if not waiting or (failing and waiting) or time.monotonic() > end:
+                return {name: text for name, text in {**waiting, **dead}.items() if name in sinks}
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    async def forget(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
+        """Clear an alarm whose object is gone for good."""
+        alarm_id = str(request.get("alarm_id"))
+        try:
+            series = await self._agent.pipeline.forget(alarm_id, uid)
+        except LookupError as error:
+            raise ControlError(f"there is no alarm {alarm_id}; `alarms list` shows them") from error
+        if series is not None:
+            await self._forget_object(series, uid)
+        log.info("alarm %s forgotten by uid %d", alarm_id, uid)
+        return {"text": f"{alarm_id} forgotten"}
+
+    async def _forget_object(self, series: Series, uid: int) -> None:
+        """Stop missing what an alarm was about. Of a token that is gone nothing stays behind, other alarms included."""
+        name, resource, _, _ = series
+        presence = self._agent.store.reading(name, resource, PRESENCE)
+        self._agent.store.forget(series)
+        source = self._agent.sources.running.get(name)
+        if source is not None and isinstance(source.runner.collector, AlarmHolder):
+            await source.runner.collector.end_alarm(series)
+        forgotten = source is not None and await source.runner.collector.forget(resource)
+        if forgotten and presence is not None and presence.value == 0:
+            await self._agent.pipeline.drop(name, resource, f"forgotten with its token by uid {uid}")
+
+    async def silence(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
+        """Hold back raises and changes for a while."""
+        seconds, reason = request.get("seconds"), one_line(str(request.get("reason", ""))).strip()
+        if not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_SILENCE_SECONDS:
+            raise ControlError("a silence lasts more than nothing and a year at the most")
+        if not reason:
+            raise ControlError("a silence needs a reason")
+        now = time.time()
+        wanted = Silence(
+            silence_id=new_id()[:8],
+            until=now + seconds,
+            reason=reason[:500],
+            by_uid=uid,
+            created=now,
+            source=_glob(request, "source"),
+            resource=_glob(request, "resource"),
+            rule=_glob(request, "rule"),
+        )
+        await self._agent.pipeline.silence(wanted)
+        log.info("silence %s (%s) by uid %d: %s", wanted.silence_id, wanted.scope, uid, wanted.reason)
+        warnings = matching_nothing(wanted, self._places(), [rule.name for rule in self._agent.pipeline.rules.rules])
+        return {"id": wanted.silence_id, "until": wanted.until, "warnings": warnings}
+
+    def _places(self) -> set[tuple[str, str]]:
+        """Sources and resources that are configured, read or alarmed."""
+        configured = {(source.name, "") for source in self._agent.loaded.config.sources}
+        read = {(reading.source, reading.resource) for reading in self._agent.store.readings()}
+        return {(AGENT_SOURCE, ""), *configured, *read, *(key[1][:2] for key in self._agent.store.alarms)}
+
+    async def end_silence(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
+        """End a silence now."""
+        silence_id = str(request.get("id"))
+        try:
+            await self._agent.pipeline.end_silence(silence_id, uid)
+        except LookupError as error:
+            raise ControlError(f"there is no silence {silence_id}; `silence list` shows them") from error
+        log.info("silence %s ended by uid %d", silence_id, uid)
+        return {"text": f"{silence_id} ended"}
+
+    async def resend(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
+        """Tell one sink again what is raised now."""
+        (sink,) = self._sinks_named(request.get("sink") or "")
+        events = self._agent.raised_events()
+        silenced = sum(alarm.silenced for alarm in self._agent.store.alarms.values())
+        await self._agent.pipeline.tell(events, only_sink=sink)
+        held = f"; {counted(silenced, 'alarms')} more silenced" if silenced else ""
+        await self._told(f"{counted(len(events), 'alarms')} sent again to sink {sink} by uid {uid}{held}")
+        return {"count": len(events), "silenced": silenced}
+
+    def _sinks_named(self, name: object) -> list[str]:
+        sinks = list(self._agent.sinks.running)
+        if name is None:
+            if not sinks:
+                raise ControlError("no sink is configured: there is nobody to tell")
+            return sinks
+        if name not in sinks:
+            raise ControlError(f"there is no sink {name!r}; there are: {', '.join(sinks) or 'none'}")
+        return [str(name)]
+
+    async def _told(self, text: str) -> None:
+        log.info("%s", text)
+        await self._agent.announce(text)
+
+
+def _summary(entry: SpoolEntry) -> dict[str, Any]:
+    event = entry.event
+    return {
+        "event_id": event.event_id,
+        "time": event.time,
+        "kind": event.kind.value,
+        "severity": event.severity.value,
+        "source": event.source,
+        "resource": event.resource,
+        "rule": event.rule,
+        **_delivery(entry),
+    }
+
+
+def _delivery(entry: SpoolEntry) -> dict[str, Any]:
+    return {
+        "waiting_for": {each.sink: each.attempts for each in entry.waiting},
+        "dead_at": {each.sink: each.reason for each in entry.dead},
+    }
+
+
+def _glob(request: Mapping[str, Any], key: str) -> str:
+    """A glob of a request; everything where it is not said."""
+    try:
+        return checked_glob(str(request.get(key, "*")))
+    except ValueError as error:
+        raise ControlError(f"{key}: {error}") from error
+
+
+def _reading(reading: Reading, present: Snapshot) -> dict[str, Any]:
+    value = value_now(reading, present)
+    known = {"source": reading.source, "resource": reading.resource, "metric": reading.metric}
+    shown = value if value is None or math.isfinite(value) else number_text(value)
+    return {**known, "labels": dict(reading.labels), "reason": reading.reason, "value": shown}

@@ -1,0 +1,144 @@
+"""The agent as a service: what it does on signals, by the clock, on request; and how it starts and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from hsm_agent import log as logs
+from hsm_agent.agent import systemd
+from hsm_agent.agent.agent import Agent
+from hsm_agent.agent.control_socket import LONGEST_PATH, ControlServer
+from hsm_agent.agent.operator_commands import Acts
+from hsm_agent.agent.periodic import Rounds
+from hsm_agent.agent.reload import reload
+from hsm_agent.serve.http.server import HttpError
+from hsm_agent.serve.snmp.responder import SnmpServerError
+from hsm_agent.spool import SpoolError
+from hsm_agent.state.snmp_engine import EngineStateError
+
+if TYPE_CHECKING:
+    from hsm_agent.config.load import Loaded
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 4.0  # of the five that SIGTERM may take; the rest is for closing
+CONTROL_SECONDS = 5.0
+RELOAD = "reload"
+RELOAD_SECONDS = 0.5
+
+
+class StartError(Exception):
+    """The agent can't start; the text names the key or the file and says what to do."""
+
+
+async def main(loaded: Loaded) -> None:
+    """Run until SIGTERM or SIGINT. Raises StartError."""
+    settings = loaded.config.agent
+    logs.set_up(settings.log.level, settings.log.format)
+    logs.catch_stray_errors()
+    service = Service(loaded)
+    service.heed_signals()
+    try:
+        await service.open()
+    except (SpoolError, EngineStateError, SnmpServerError, HttpError, OSError) as error:
+        await service.close()
+        raise StartError(str(error)) from error
+    _spare_the_loop()
+    await service.run()
+
+
+def _spare_the_loop() -> None:
+    """Have garbage looked for among what is young; a search through all there is would hold the loop up for 50 ms.
+
+    Nothing here makes cycles that last, and what is there by now stays.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 1000)
+
+
+class Service:
+    """One run of one agent."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._agent = Agent(loaded)
+        self._control = ControlServer(loaded.config.agent.control_path, Acts(self._agent).verbs())
+        self._stopping = asyncio.Event()
+        self._reloads = asyncio.Event()
+        path = loaded.config.agent.control_path
+        fits = len(os.fsencode(path)) <= LONGEST_PATH
+        self._control_is_in_the_state = fits and path.is_relative_to(loaded.config.agent.state_directory)
+
+    def heed_signals(self) -> None:
+        """From now on a signal asks for something, and ends nothing by itself; also while the agent still opens."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reloads.set)
+
+    async def open(self) -> None:
+        """Open the state and every socket. Nothing is polled or sent yet."""
+        await self._agent.open()
+        try:
+            await self._control.start()
+        except OSError as error:
+            if not self._control_is_in_the_state:
+                raise
+            self._agent.control_problem = str(error)
+            log.error("the control socket waits for the disk: %s", error)  # noqa: TRY400 - no bug of the agent's
+
+    async def _open_control(self) -> None:
+        """The socket stands in the state directory: it comes when the disk does."""
+        while self._agent.control_problem:
+            await asyncio.sleep(CONTROL_SECONDS)
+            with suppress(OSError):  # told when it failed first
+                await self._control.start()
+                self._agent.control_problem = ""
+
+    async def run(self) -> None:
+        """Poll, judge and deliver until told to stop; then drain and close."""
+        agent, rounds = self._agent, Rounds(self._agent)
+        try:
+            async with agent.crew as crew:
+                await agent.start()
+                crew.start(RELOAD, self._reload_when_asked())
+                crew.start("control socket", self._open_control())
+                for work in (
+                    rounds.tick,
+                    rounds.watch_itself,
+                    rounds.watch_pipeline,
+                    rounds.measure_lag,
+                    rounds.reassure_systemd,
+                ):
+                    crew.start(work.__name__, work())
+                # What the start made stays: full collections over it would hold the event loop up for nothing.
+                gc.collect()
+                gc.freeze()
+                systemd.notify("READY=1", f"STATUS=watching {len(agent.sources.running)} sources")
+                await self._stopping.wait()
+                end = time.monotonic() + STOP_SECONDS
+                systemd.notify("STOPPING=1", "STATUS=draining")
+                await crew.stop([RELOAD], within=RELOAD_SECONDS)  # it would start again what is stopped next
+                await agent.stop(end)
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close sockets and files; safe at any point of opening."""
+        await self._control.close()
+        await self._agent.close()
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self._reloads.wait()
+            self._reloads.clear()
+            systemd.notify(*systemd.reloading())
+            await reload(self._agent)
+            systemd.notify("READY=1")

@@ -1,0 +1,161 @@
+"""The verbs that talk to the running agent through its control socket."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hsm_agent.cli.options import FAILED, Duration, ask_agent, config_option, format_option, print_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command()
+@config_option
+@format_option
+def status(config: Path | None, form: str) -> None:
+    """Ask the running agent how everything is."""
+    from hsm_agent.cli import tables as show
+
+    answer = ask_agent(config, "status")
+    if form == "json":
+        answer.pop("ok")
+        print_json(answer)
+    else:
+        show.status(answer)
+
+
+@click.command("test-notification")
+@config_option
+@click.option("--sink", help="Only this sink.")
+def test_notification(config: Path | None, sink: str | None) -> None:
+    """Send a notification marked TEST through the running agent's sinks."""
+    answer = ask_agent(config, "test-notification", sink=sink)
+    for name, result in answer["sinks"].items():
+        click.echo(f"{name}: {result}")
+    sys.exit(0 if answer["accepted"] else FAILED)
+
+
+@click.group()
+def alarms() -> None:
+    """Active alarms."""
+
+
+@alarms.command("list")
+@config_option
+@format_option
+def alarms_list(config: Path | None, form: str) -> None:
+    """List what is raised now."""
+    from hsm_agent.cli import tables as show
+
+    entries = ask_agent(config, "status")["alarms"]
+    print_json(entries) if form == "json" else show.alarms(entries)
+
+
+@alarms.command("forget")
+@config_option
+@click.argument("alarm_id")
+def alarms_forget(config: Path | None, alarm_id: str) -> None:
+    """Clear an alarm whose object is gone for good."""
+    click.echo(ask_agent(config, "forget", alarm_id=alarm_id)["text"])
+
+
+@click.group(invoke_without_command=True)
+@config_option
+@click.option("--source", default="*", help="Glob on sources.")
+@click.option("--resource", default="*", help="Glob on resources.")
+@click.option("--rule", default="*", help="Glob on rules.")
+@click.option("--for", "seconds", type=Duration(), help="How long, such as 2h.")
+@click.option("--reason", help="Why; shown to everyone.")
+@click.pass_context
+def silence(
+    context: click.Context, config: Path | None, source: str, resource: str, rule: str, seconds: float | None,
+    reason: str | None,
+) -> None:  # fmt: skip
+    """Hold back raises and changes, never clears."""
+    from hsm_agent.cli import tables as show
+
+    if context.invoked_subcommand is not None:
+        return
+    if seconds is None or not reason:
+        raise click.UsageError("--for and --reason are required")
+    answer = ask_agent(config, "silence", source=source, resource=resource, rule=rule, seconds=seconds, reason=reason)
+    click.echo(f"{answer['id']} until {show.when(answer['until'])}")
+    for warning in answer["warnings"]:
+        click.echo(f"hsm-agent: warning: {warning}", err=True)
+
+
+@silence.command("list")
+@config_option
+@format_option
+def silence_list(config: Path | None, form: str) -> None:
+    """List the silences in force."""
+    from hsm_agent.cli import tables as show
+
+    entries = ask_agent(config, "status")["silences"]
+    print_json(entries) if form == "json" else show.silences(entries)
+
+
+@silence.command("end")
+@config_option
+@click.argument("silence_id")
+def silence_end(config: Path | None, silence_id: str) -> None:
+    """End a silence now; what still holds is raised."""
+    click.echo(ask_agent(config, "silence-end", id=silence_id)["text"])
+
+
+@click.command()
+@config_option
+@click.option("--sink", required=True, help="The sink to tell.")
+def resend(config: Path | None, sink: str) -> None:
+    """Tell one sink again what is raised now."""
+    from hsm_agent.evaluate.messages import counted
+
+    answer = ask_agent(config, "resend", sink=sink)
+    click.echo(f"{counted(answer['count'], 'alarms')} sent again to {sink}")
+    if answer["silenced"]:
+        verb = "is" if answer["silenced"] == 1 else "are"
+        click.echo(f"{counted(answer['silenced'], 'alarms')} {verb} silenced and not sent: hsm-agent silence list")
+
+
+@click.group()
+def spool() -> None:
+    """What is still to be delivered, dead letters included."""
+
+
+@spool.command("list")
+@config_option
+@format_option
+def spool_list(config: Path | None, form: str) -> None:
+    """List the entries."""
+    from hsm_agent.cli import tables as show
+
+    entries: list[dict[str, Any]] = []
+    after: int | None = 0
+    while after is not None:
+        page = ask_agent(config, "spool-list", after=after)
+        entries += page["entries"]
+        after = page.get("next")
+    if form == "json":
+        print_json(entries)
+    else:
+        show.spool(entries)
+
+
+@spool.command("show")
+@config_option
+@click.argument("event_id")
+def spool_show(config: Path | None, event_id: str) -> None:
+    """Show one entry whole."""
+    print_json(ask_agent(config, "spool-show", event_id=event_id)["entry"])
+
+
+@spool.command("drop")
+@config_option
+@click.argument("event_id")
+def spool_drop(config: Path | None, event_id: str) -> None:
+    """Drop one entry for good."""
+    click.echo(ask_agent(config, "spool-drop", event_id=event_id)["text"])

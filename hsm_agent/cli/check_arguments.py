@@ -1,0 +1,146 @@
+"""The words of `hsm-agent check`: p11memmon's letters, the plugin guidelines' exit codes, 3 for anything unclear."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from hsm_agent.cli.nagios import Range, RangeError, State, line
+from hsm_agent.config.errors import ConfigError
+from hsm_agent.settings.types import size
+from hsm_agent.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hsm_agent.cli.check import Answer
+
+DESCRIPTION = "Check private memory of one token, or one reading of the running agent. Ranges are Nagios ranges."
+
+
+class _Usage(Exception):
+    """The words are wrong, or only help was asked for; the text is the whole answer."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _Usage(line(State.UNKNOWN, f"{message}; see hsm-agent check --help"))
+
+
+def _range(text: str) -> Range:
+    try:
+        return Range.parse(text)
+    except RangeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _total(text: str) -> int:
+    try:
+        found = size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if found <= 0:
+        raise argparse.ArgumentTypeError("the total must be above 0")
+    return found
+
+
+def _seconds(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not a number of seconds: {text!r}") from error
+    if not 0 < found <= 3600:  # noqa: PLR2004 - an hour is more than any scheduler waits
+        raise argparse.ArgumentTypeError(f"not between 0 and 3600 seconds: {text!r}")
+    return found
+
+
+def _labels(words: Sequence[str]) -> dict[str, str]:
+    # Not by `type`, which would be asked before an unknown option is told.
+    for word in words:
+        if not word.partition("=")[0] or "=" not in word:
+            raise _Usage(line(State.UNKNOWN, f"not a label: {word!r} (write name=value); see hsm-agent check --help"))
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of `check`."""
+    made = _Parser(prog="hsm-agent check", description=DESCRIPTION, add_help=False, allow_abbrev=False)
+    made.add_argument("-p", "--module", type=Path, metavar="MODULE", help="PKCS#11 module to read directly")
+    made.add_argument("-l", "--label", help="label or serial of the token, where there are several")
+    made.add_argument("labels", nargs="*", metavar="LABEL=VALUE", help="labels of the reading (--metric)")
+    made.add_argument("-m", "--total", type=_total, metavar="TOTAL", help="size of private memory, where none is told")
+    made.add_argument("-w", "--warning", type=_range, metavar="RANGE", help="warning range (with -p: percent, 75)")
+    made.add_argument("-c", "--critical", type=_range, metavar="RANGE", help="critical range (with -p: percent, 90)")
+    made.add_argument("-t", "--timeout", type=_seconds, default=10.0, metavar="SECONDS", help="give up after (10)")
+    made.add_argument("-v", "--verbose", action="count", default=0, help="more lines after the first")
+    made.add_argument("--metric", metavar="NAME", help="ask the running agent for this reading")
+    made.add_argument("--source", default="*", help="its source")
+    made.add_argument("--resource", default="*", help="its resource")
+    made.add_argument("--config", type=Path, metavar="FILE", help="configuration of the running agent")
+    made.add_argument("-h", "--help", action="store_true", help="show this and exit (3)")
+    made.add_argument("-V", "--version", action="store_true", help="show the version and exit (3)")
+    return made
+
+
+def main(words: Sequence[str]) -> int:
+    """Answer on standard output; returns the exit code."""
+    try:
+        answer, verbose = _answer(words)
+    except _Usage as usage:
+        print(usage)  # noqa: T201 - a plugin's answer is its standard output
+        return State.UNKNOWN.value
+    print(answer.line, *(answer.details if verbose else ()), sep="\n")  # noqa: T201 - as above
+    return answer.state.value
+
+
+def _answer(words: Sequence[str]) -> tuple[Answer, int]:
+    from hsm_agent.cli.check import (  # noqa: PLC0415 - help and usage errors must not need the rooms below
+        MetricQuestion,
+        TokenQuestion,
+        check_metric,
+        check_token,
+    )
+
+    made = parser()
+    given = made.parse_intermixed_args(words)
+    if given.help:
+        raise _Usage(made.format_help().rstrip())
+    if given.version:
+        raise _Usage(f"hsm-agent {VERSION}")
+    if (given.module is None) == (given.metric is None):
+        made.error("give either -p MODULE or --metric NAME")
+    if given.module is not None and given.labels:
+        made.error("LABEL=VALUE goes with --metric; name a token with -l")
+    if given.metric is not None and given.label is not None:
+        made.error("-l names a token (-p); for --metric write LABEL=VALUE")
+    if given.module is not None:
+        token = TokenQuestion(
+            module=given.module,
+            label=given.label,
+            total=given.total,
+            warning=given.warning or Range.parse("75"),
+            critical=given.critical or Range.parse("90"),
+            timeout_seconds=given.timeout,
+        )
+        return check_token(token), given.verbose
+    # A check of a token must not pay for these.
+    from hsm_agent.config.agent import load_agent  # noqa: PLC0415
+    from hsm_agent.config.document import find  # noqa: PLC0415
+
+    try:
+        agent = load_agent(given.config or find(), os.environ)
+    except ConfigError as error:
+        raise _Usage(line(State.UNKNOWN, error.lines[0])) from error
+    reading = MetricQuestion(
+        control=agent.control_path,
+        metric=given.metric,
+        source=given.source,
+        resource=given.resource,
+        labels=_labels(given.labels),
+        warning=given.warning,
+        critical=given.critical,
+        timeout_seconds=given.timeout,
+    )
+    return check_metric(reading), given.verbose

@@ -1,0 +1,127 @@
+"""The verbs of the command line. No logic: each verb reads its words, calls one room, and prints."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hsm_agent.cli import agent_verbs as running
+from hsm_agent.cli.options import FAILED, config_option, fail, format_option, load_or_exit, unused_config_option
+from hsm_agent.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, "--version", prog_name="hsm-agent", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Watch hardware security modules and tell before they fill up."""
+
+
+@cli.command()
+@config_option
+def run(config: Path | None) -> None:
+    """Run the agent in the foreground. SIGTERM drains and stops, SIGHUP re-reads the configuration."""
+    from hsm_agent.agent.service import StartError
+    from hsm_agent.agent.service import main as run_agent
+    from hsm_agent.log import say
+
+    loaded = load_or_exit(config, say=say)  # whoever reads standard error may sleep
+    try:
+        asyncio.run(run_agent(loaded))
+    except StartError as error:
+        say(f"hsm-agent: {error}")
+        sys.exit(FAILED)
+
+
+@cli.command("check-config")
+@config_option
+def check_config(config: Path | None) -> None:
+    """Validate the configuration and say what would be watched and told."""
+    from hsm_agent.cli.check_config import describe
+
+    loaded = load_or_exit(config)
+    for text in describe(loaded):
+        click.echo(text)
+
+
+@cli.command()
+@config_option
+@format_option
+@click.option("--explain", is_flag=True, help="Show the calls made and their number a day.")
+@click.option("--record", type=click.Path(path_type=Path, file_okay=False), help="Write raw results, masked, to DIR.")
+def poll(config: Path | None, form: str, record: Path | None, *, explain: bool) -> None:
+    """Read every source once and print the readings; nothing is sent."""
+    from hsm_agent.cli import tables as show
+    from hsm_agent.cli.poll import as_json, poll_all
+    from hsm_agent.cli.poll import record as write
+
+    wanted = load_or_exit(config).config
+    results = asyncio.run(poll_all(wanted.sources, wanted.hsms))
+    if record is not None:
+        for file in write(results, record):
+            click.echo(f"recorded {file}", err=True)
+    if form == "json":
+        click.echo(as_json(results, explain=explain))
+    else:
+        show.polled(results)
+        if explain:
+            show.explained(results)
+    for result in results:
+        for failure in result.failures:
+            click.echo(f"hsm-agent: source {result.source}: {failure}", err=True)
+    sys.exit(FAILED if any(result.failures for result in results) else 0)
+
+
+@cli.command()
+@click.option("--base", help="Root the MIB at this OID.")
+@unused_config_option
+def mib(base: str | None) -> None:
+    """Print the MIB."""
+    from hsm_agent.cli.mib import mib_text
+
+    try:
+        click.echo(mib_text(base), nl=False)
+    except ValueError as error:
+        raise click.UsageError(f"--base: {error}") from error
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}")
+
+
+@cli.command()
+@unused_config_option
+def demo() -> None:
+    """Show the whole chain on three tokens, a trap receiver and a syslog server. Needs the source checkout."""
+    from hsm_agent.cli.demo import DemoError
+    from hsm_agent.cli.demo import run as run_demo
+
+    try:
+        run_demo()
+    except DemoError as error:
+        fail(str(error))
+
+
+@cli.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+    add_help_option=False,
+)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def check(words: tuple[str, ...]) -> None:
+    """Answer as a Nagios plugin: one token (-p), or one reading of the running agent (--metric)."""
+    from hsm_agent.cli.check_arguments import main as answer
+
+    sys.exit(answer(words))
+
+
+for verb in (running.status, running.test_notification, running.alarms, running.silence, running.resend, running.spool):
+    cli.add_command(verb)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point."""
+    cli(arguments, prog_name="hsm-agent")

@@ -1,0 +1,84 @@
+"""What the verbs share: options, errors in one line, the configuration, the running agent's ear."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from hsm_agent.agent.control_socket import ControlError, ask
+from hsm_agent.config.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hsm_agent.config.load import Loaded
+
+FAILED, BAD_CONFIGURATION = 1, 2
+
+
+def fail(text: str, code: int = FAILED) -> NoReturn:
+    click.echo(f"hsm-agent: {text}", err=True)
+    sys.exit(code)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def load_or_exit(path: Path | None, *, say: Callable[[str], None] = _say) -> Loaded:
+    """The configuration; where it is refused, the end, with a line on standard error for each reason."""
+    from hsm_agent.config.document import find
+    from hsm_agent.config.load import load
+
+    try:
+        return load(path or find(), os.environ)
+    except ConfigError as error:
+        _refuse(error, say)
+
+
+def _refuse(error: ConfigError, say: Callable[[str], None] = _say) -> NoReturn:
+    for text in error.lines:
+        say(f"hsm-agent: {text}")
+    sys.exit(BAD_CONFIGURATION)
+
+
+def ask_agent(path: Path | None, verb: str, **arguments: Any) -> dict[str, Any]:
+    from hsm_agent.config.agent import load_agent
+    from hsm_agent.config.document import find
+
+    try:
+        return ask(load_agent(path or find(), os.environ).control_path, verb, **arguments)
+    except ConfigError as error:
+        _refuse(error)
+    except ControlError as error:
+        fail(str(error))
+
+
+class Duration(click.ParamType[float]):
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from hsm_agent.settings.types import duration
+
+        try:
+            return value if isinstance(value, float) else duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+config_option = click.option("-c", "--config", "config", type=click.Path(path_type=Path), help="Configuration file.")
+unused_config_option = click.option(
+    "-c", "--config", expose_value=False, help="Taken by every verb; this one needs none."
+)
+format_option = click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
+)
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,97 @@
+"""The parsers a run may name, by name, and what they may bring at most. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+from hsm_agent.collect.command.parsers import luna_audit as shell_audit
+from hsm_agent.collect.command.parsers import luna_hsm as shell_hsm_show
+from hsm_agent.collect.command.parsers import luna_partition as shell_partition_show
+from hsm_agent.collect.command.parsers import luna_partition_list as shell_partition_list
+from hsm_agent.collect.command.parsers import luna_sensors as shell_sensors
+from hsm_agent.collect.command.parsers import luna_sysstat as shell_sysstat
+from hsm_agent.collect.command.parsers import pkcs11_tool_slots as shell_slots
+from hsm_agent.collect.command.parsers import regex as shell_patterns
+from hsm_agent.collect.command.parsers.text import check_number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from hsm_agent.collect.command.parsers.text import Parsed
+    from hsm_agent.settings.regex import Pattern
+
+REGEX = "regex"
+"""The parser that is made of the run's own patterns: see shell_patterns."""
+
+ParserName = Literal[
+    "lunash-hsm-show",
+    "lunash-partition-show",
+    "lunash-partition-list",
+    "lunash-audit-show",
+    "lunash-sensors",
+    "lunash-sysstat",
+    "lunacm-audit-status",
+    "pkcs11-tool-slots",
+    "regex",
+]
+
+PARSERS: Mapping[str, Callable[[str], Parsed]] = {
+    "lunash-hsm-show": shell_hsm_show.parse,
+    "lunash-partition-show": shell_partition_show.parse,
+    "lunash-partition-list": shell_partition_list.parse,
+    "lunash-audit-show": shell_audit.parse_show,
+    "lunash-sensors": shell_sensors.parse,
+    "lunash-sysstat": shell_sysstat.parse,
+    "lunacm-audit-status": shell_audit.parse_status,
+    "pkcs11-tool-slots": shell_slots.parse,
+}
+"""Each raises shell_text.Malformed, and nothing else, where an output as a whole is not what it reads."""
+
+LISTING = frozenset({"lunash-partition-show", "lunash-partition-list", "pkcs11-tool-slots"})
+"""Those that list tokens or partitions: one that is not in a complete listing is not there."""
+
+_FILL = ("total_bytes", "used_bytes", "free_bytes", "used_percent")
+_PIN = ("count_low", "final_try", "locked", "state")
+_AUDIT = ("audit_records", "audit_capacity_records", "audit_used_percent", "audit_seconds_to_full")
+
+BRINGS: Mapping[str, Sequence[str]] = {
+    "lunash-hsm-show": (
+        *("token_login_attempts_left", "hsm_transport_mode", "hsm_tampered", "audit_role_initialized"),
+        *(f"hsm_storage_{what}" for what in _FILL),
+        *("sensor_celsius", "sensor_volts", "hsm_battery_well", "hsm_partitions", "hsm_partitions_max"),
+        *("hsm_info", "hsm_firmware_info"),
+    ),
+    "lunash-partition-show": (
+        *("token_present", "token_objects", "token_info", "token_role_locked", "token_zeroized"),
+        *("token_login_attempts_left", *(f"token_storage_{what}" for what in _FILL)),
+    ),
+    "lunash-partition-list": (
+        *("token_present", "token_objects", "token_info"),
+        *(f"token_storage_{what}" for what in _FILL),
+    ),
+    "lunash-audit-show": (
+        *_AUDIT,
+        *("audit_export_working", "audit_logging_configured", "audit_role_initialized", "hsm_clock_offset_seconds"),
+    ),
+    "lunash-sensors": ("sensor_celsius", "sensor_volts", "sensor_fan_rpm", "sensor_well"),
+    "lunash-sysstat": ("hsm_operational", "hsm_trouble", "hsm_status_info"),
+    "lunacm-audit-status": (*_AUDIT, "audit_role_initialized"),
+    "pkcs11-tool-slots": (
+        *("token_present", "token_initialized", "token_info", "slot_info"),
+        *(f"token_{who}pin_{what}" for who in ("", "so_") for what in _PIN),
+    ),
+}
+"""The metrics each may bring; those of `regex` are named by its patterns."""
+
+assert BRINGS.keys() == PARSERS.keys()
+assert {*PARSERS, REGEX} == {*get_args(ParserName)}
+
+
+def read(
+    parser: str, patterns: Sequence[Pattern], output: bytes, is_late: Callable[[], bool] = lambda: False
+) -> Parsed:
+    """What an output says. Raises Malformed where it is not what the parser reads, or is more than can be meant."""
+    text = output.decode("utf-8", "replace")
+    parsed = shell_patterns.parse(text, patterns, is_late) if parser == REGEX else PARSERS[parser](text)
+    check_number(len(parsed.facts))
+    return parsed

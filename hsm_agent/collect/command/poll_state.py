@@ -1,0 +1,188 @@
+"""Readings of a poll of commands, and what is carried to the next one. Pure.
+
+It must not let anything vanish in silence: what a run once brought and does not bring now has no value and a reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hsm_agent.collect.audit_forecast import KEPT_POINTS, Point, seconds_to_full
+from hsm_agent.collect.command.identity import Names
+from hsm_agent.collect.command.parsers.text import Fact
+from hsm_agent.model import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from hsm_agent.collect.command.identity import Known
+    from hsm_agent.collect.command.parsers.text import Identity, Parsed
+
+Place = tuple[str, str, tuple[tuple[str, str], ...]]
+"""Resource, metric, and identifying labels."""
+
+KEPT_PLACES = 8000
+"""How many readings of a run are remembered, to miss them when they are gone."""
+
+NOT_PRINTED = "the command does not print it any more"
+ABSENT = "the token is not present"
+PRESENT = "token_present"
+AUDIT_METRICS = ("audit_capacity_records", "audit_used_percent", "audit_seconds_to_full")
+
+
+def place_of(fact: Fact) -> Place:
+    """What makes two facts the same one at different times; labels of `..._info` are its content."""
+    return fact.resource, fact.metric, () if fact.metric.endswith("_info") else fact.labels
+
+
+class Book:
+    """What is known of one source. Runs are told apart by their position in the configuration."""
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        resource: str,
+        expected: Iterable[str],
+        audit_capacity: int,
+        listing: Collection[int] = (),
+    ) -> None:
+        """`listing` are the runs that list tokens: while one of them cannot be read, it may have any of them."""
+        self.gone: tuple[str, ...] = ()
+        """Of the last poll: resources that are not there under that name any more, nor missed."""
+        self._source = source
+        self._resource = resource
+        self._expected = tuple(expected)
+        self._audit_capacity = audit_capacity
+        self._listing = frozenset(listing)
+        self._names = Names()
+        self._known: dict[int, dict[Place, Fact]] = {}
+        self._points: dict[int, tuple[Point, ...]] = {}
+        self._there: set[str] = set()
+        self._called: set[str] = set()
+        self._gone: set[str] = set()
+        self._whole: set[int] = set()
+        self._is_unsure = False
+        """Of the poll that is being written down: tokens found, their labels and serial numbers, names that are no
+        more, runs known to be complete, and whether one is not."""
+
+    @property
+    def seen(self) -> Known:
+        """The tokens that are missed from now on when they are not there, by run and name."""
+        return self._names.known
+
+    def remember(self, seen: Known) -> None:
+        """Tokens that were seen before this process began."""
+        self._names.known = {run: dict(tokens) for run, tokens in seen.items()}
+
+    def read(self, run: int, parsed: Parsed, at: float) -> list[Reading]:
+        """Readings of a run's output, and of what it misses."""
+        known = self._known.setdefault(run, {})
+        facts = self._take(run, parsed, at)
+        now = {place_of(fact): fact for fact in facts}
+        there = {resource for resource, metric, _ in now if metric == PRESENT}
+        self._there |= there
+        if parsed.whole:
+            self._whole.add(run)
+        elif there or self._tokens(run):
+            self._is_unsure = True
+        gone = self._tokens(run) - there if parsed.whole else set()
+        lost = [
+            replace(fact, value=None, reason=ABSENT if fact.resource in gone else NOT_PRINTED, limit=None)
+            for place, fact in known.items()
+            if place not in now and not (fact.metric == PRESENT and fact.resource in gone)
+        ]
+        known |= {place: fact for place, fact in now.items() if fact.value is not None or place in known}
+        # Names that change from poll to poll are the device's fault, but memory is ours.
+        for place in [place for place in known if place not in now][: max(0, len(known) - KEPT_PLACES)]:
+            del known[place]
+        return [self._reading(fact, at) for fact in (*facts, *lost)]
+
+    def _take(self, run: int, parsed: Parsed, at: float) -> list[Fact]:
+        """The facts of a run's output under the names of the tokens they are of."""
+        names, gone = self._names.give(run, parsed.tokens) if parsed.tokens else ({}, set())
+        self._called |= {name for token in parsed.tokens.values() for name in (token.label, token.serial)}
+        known = self._known[run]
+        for place in [place for place in known if place[0] in gone]:
+            del known[place]
+        self._gone |= gone
+        facts = [replace(fact, resource=names.get(fact.resource, fact.resource)) for fact in parsed.facts]
+        called = {names[key]: token for key, token in parsed.tokens.items()}
+        return [self._named(fact, called.get(fact.resource)) for fact in (*facts, *self._audit(run, parsed, at))]
+
+    def fail(self, run: int, reason: str, at: float) -> list[Reading]:
+        """Everything that was ever read of a run has no value now."""
+        self._is_unsure = self._is_unsure or run in self._listing or bool(self._tokens(run))
+        known = self._known.get(run, {})
+        return [self._reading(replace(fact, value=None, reason=reason, limit=None), at) for fact in known.values()]
+
+    def finish(self, at: float) -> list[Reading]:
+        """The end of a poll: tokens that were there, or should be, and are in none of the complete outputs."""
+        seen = {name: token for run in self._whole for name, token in self._seen(run).items()}
+        missed = {name: token for name, token in seen.items() if name not in self._there}
+        wanted = self._expected if self._whole and not self._is_unsure else ()
+        met = {*self._there, *missed, *self._called}
+        met |= {name for token in missed.values() if token for name in (token.label, token.serial)}
+        missed |= dict.fromkeys(name for name in wanted if name not in met)
+        facts = [self._named(Fact(metric=PRESENT, value=0, resource=name), missed[name]) for name in sorted(missed)]
+        self.gone = tuple(sorted(self._gone - self._there - missed.keys()))
+        self._there, self._called, self._gone, self._whole, self._is_unsure = set(), set(), set(), set(), False
+        return [self._reading(fact, at) for fact in facts]
+
+    def forget(self, resource: str) -> bool:
+        """Stop missing a resource. False if it was not known."""
+        found = self._names.forget(resource)
+        for known in self._known.values():
+            for place in [place for place in known if place[0] == resource]:
+                del known[place]
+                found = True
+        return found
+
+    def _tokens(self, run: int) -> set[str]:
+        return set(self._seen(run))
+
+    def _seen(self, run: int) -> dict[str, Identity | None]:
+        """Tokens that a run has brought, by name; a pattern brings nothing but the name."""
+        found = dict.fromkeys(resource for resource, metric, _ in self._known.get(run, {}) if metric == PRESENT)
+        return {**found, **self._names.known.get(run, {})}
+
+    def _named(self, fact: Fact, token: Identity | None) -> Fact:
+        """A fact of the whole device bears the name the operator gave; a token that is expected says so.
+
+        One that is missing is not what was expected while another one of that label is there.
+        """
+        if fact.metric == PRESENT:
+            names = {fact.resource} if token is None else {fact.resource, token.label, token.serial}
+            if not fact.value:
+                names -= self._called
+            fact = replace(fact, labels=(("expected", "true" if names & {*self._expected} else "false"),))
+        return fact if fact.resource else replace(fact, resource=self._resource)
+
+    def _audit(self, run: int, parsed: Parsed, at: float) -> list[Fact]:
+        """Fill and forecast of the audit store, where its records were counted."""
+        records = next((fact for fact in parsed.facts if fact.metric == "audit_records"), None)
+        if records is None:
+            return []
+        capacity = Fact(metric=AUDIT_METRICS[0], value=self._audit_capacity)
+        if records.value is None:
+            return [capacity, *(Fact(metric=name, value=None, reason=records.reason) for name in AUDIT_METRICS[1:])]
+        count = int(records.value)
+        self._points[run] = (*self._points.get(run, ()), (at, count))[-KEPT_POINTS:]
+        return [
+            capacity,
+            Fact(metric=AUDIT_METRICS[1], value=100 * count / self._audit_capacity),
+            Fact(metric=AUDIT_METRICS[2], value=seconds_to_full(self._points[run], self._audit_capacity)),
+        ]
+
+    def _reading(self, fact: Fact, at: float) -> Reading:
+        return Reading(
+            source=self._source,
+            resource=fact.resource,
+            metric=fact.metric,
+            value=fact.value,
+            time=at,
+            labels=fact.labels,
+            reason=fact.reason,
+            limit=fact.limit,
+        )

@@ -1,0 +1,1 @@
+"""What Luna modules tell beyond PKCS#11."""

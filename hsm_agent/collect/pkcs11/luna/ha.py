@@ -1,0 +1,125 @@
+"""HA groups: CA_GetHAState's answer decoded, whichever of its layouts the library has, and the facts in it. Pure.
+
+No library says which layout it writes. The buffer was filled with ff before the call, so what was written tells: the
+younger layout has its count far behind the end of the older one.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hsm_agent.collect.pkcs11.token import Fact
+from hsm_agent.workers.pkcs11.return_values import OK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+_MOST_MEMBERS = 32
+_SERIAL_BYTES = 20
+_SHORT = 2
+UNKNOWN_LAYOUT = "CA_GetHAState answered in a layout that is not known"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Where a serial or a number stands in the answer."""
+
+    at: int
+    size: int
+    is_text: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HaState:
+    """An HA group: serials, and CKR_OK or what is the matter with each member."""
+
+    serial: str
+    members: tuple[tuple[str, int], ...]
+
+
+def decode(data: bytes, word: int) -> HaState | None:
+    """The group, or None if the answer fits neither layout. Reads nothing beyond `data`."""
+    found = _layout(data, word)
+    if found is None:
+        return None
+    group, *fields = found
+    serials = [_text(data, field) for field in fields[::2]]
+    statuses = [_number(data, field) for field in fields[1::2]]
+    return HaState(_text(data, group), tuple(zip(serials, statuses, strict=True)))
+
+
+def _layout(data: bytes, word: int) -> list[Field] | None:
+    """The group's serial, then serial and status of each member."""
+    for is_text in (True, False):
+        head = (-(-_SERIAL_BYTES // word)) * word if is_text else word
+        step = head + word
+        end = head + _MOST_MEMBERS * step
+        count = _count(data, end, word)
+        if count is None:
+            continue
+        size = _SERIAL_BYTES if is_text else word
+        fields = [Field(0, size, is_text)]
+        for position in range(count):
+            at = head + position * step
+            fields += [Field(at, size, is_text), Field(at + head, word)]
+        if all(_is_serial(data, field) for field in (fields[0], *fields[1::2])):
+            return fields
+    return None
+
+
+def _count(data: bytes, at: int, word: int) -> int | None:
+    """The number of members. The oldest headers have it as a short: what is behind that was not written then."""
+    field = data[at : at + word]
+    if len(field) < word:
+        return None
+    if field[_SHORT:] == b"\xff" * (word - _SHORT):
+        field = field[:_SHORT]
+    count = int.from_bytes(field, sys.byteorder)
+    return count if count <= _MOST_MEMBERS else None
+
+
+def _is_serial(data: bytes, field: Field) -> bool:
+    if not field.is_text:
+        return set(data[field.at : field.at + field.size]) != {0xFF}
+    text = data[field.at : field.at + field.size].partition(b"\0")[0].strip()
+    return bool(text) and text.isascii() and text.decode("ascii").isprintable()
+
+
+def _number(data: bytes, field: Field) -> int:
+    return int.from_bytes(data[field.at : field.at + field.size], sys.byteorder)
+
+
+def _text(data: bytes, field: Field) -> str:
+    if not field.is_text:
+        return str(_number(data, field))
+    return data[field.at : field.at + field.size].partition(b"\0")[0].strip().decode("ascii")
+
+
+def mask(data: bytes, word: int, number_of: Callable[[bytes], int]) -> bytes:
+    """The same answer with other serials; `number_of` gives each serial its number."""
+    masked = bytearray(data)
+    found = _layout(data, word) or []
+    for field in (*found[:1], *found[1::2]):
+        number = number_of(_text(data, field).encode())
+        new = b"serial-%d" % number if field.is_text else number.to_bytes(field.size, sys.byteorder)
+        masked[field.at : field.at + field.size] = new.ljust(field.size, b"\0")
+    return bytes(masked) if found else b"\xff" * len(data)
+
+
+def ha_facts(state: HaState, known: Collection[str]) -> list[Fact]:
+    """How many members can be used, of how many, and which; `known` are serials that were members before."""
+    up = sum(status == OK for _, status in state.members)
+    serials = dict.fromkeys(serial for serial, _ in state.members)
+    return [
+        # The level at which one of them is missing.
+        Fact("ha_members_up", up, limit=len(state.members) - 1),
+        Fact("ha_members_expected", len(state.members)),
+        *(Fact("ha_member_up", int(status == OK), labels=(("member", serial),)) for serial, status in state.members),
+        *(
+            Fact("ha_member_up", None, "no longer a member of the group", (("member", serial),))
+            for serial in known
+            if serial not in serials
+        ),
+    ]

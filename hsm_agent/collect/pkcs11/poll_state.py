@@ -1,0 +1,206 @@
+"""The book in which one poll's readings are written, and what a source carries from one poll to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from hsm_agent.collect.pkcs11.luna.serial import hsm_of
+from hsm_agent.collect.pkcs11.token import Fact
+from hsm_agent.model import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from hsm_agent.collect.audit_forecast import Point
+    from hsm_agent.collect.pkcs11.identity import Identity, Key
+    from hsm_agent.collect.pkcs11.luna.appliance import Clock, Pairs, Shown
+    from hsm_agent.collect.pkcs11.recording import Raw
+    from hsm_agent.model import Labels
+
+Topic = tuple[str, str]
+"""What an error is about: the step and the resource; `token` without one is the sweep."""
+SWEEP: Topic = ("token", "")
+STORE: Topic = ("fill", "")
+Series = tuple[str, "Labels"]
+"""A metric and the labels that tell its series apart; those of an `..._info` metric are its content and do not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What the operator told about a source, as far as parsing needs it."""
+
+    source: str
+    tokens: tuple[str, ...] = ("*",)
+    memory_total: Mapping[str, int] = field(default_factory=dict)
+    sessions_max: Mapping[str, int] = field(default_factory=dict)
+    sessions_scope: str = "auto"
+    audit_capacity: int = 198120
+    capabilities: Shown = (1, 7, 12, 37)
+    policies: Shown = ()
+    store_directory: str = ""
+    store_capacity: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSlot:
+    """A watched token in a slot, and what its readings are called."""
+
+    resource: str
+    identity: Identity
+    key: Key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is carried from poll to poll. Only `seen` outlives the process."""
+
+    process: int = 0
+    """The worker whose slot numbers are those of `tokens`."""
+    tokens: Mapping[int, TokenSlot] = field(default_factory=dict)
+    listed: frozenset[int] = frozenset()
+    """Slots of the last sweep, those without a token included."""
+    seen: Mapping[str, Identity] = field(default_factory=dict)
+    series: Mapping[str, Mapping[Series, Labels]] = field(default_factory=dict)
+    """Metrics and their labels by resource: what has to become unavailable when its token can't be read."""
+    audit: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    clocks: Mapping[str, Clock] = field(default_factory=dict)
+    """Time up and time idle, by resource, as they were last read."""
+    sets: Mapping[tuple[str, str], Pairs] = field(default_factory=dict)
+    """Capabilities and policies, by step and resource, as they were last read."""
+    told: frozenset[str] = frozenset()
+    """What the log says already: HA groups of which no member is watched, steps that are refused."""
+    sessions_refused: frozenset[str] = frozenset()
+    unsupported: frozenset[tuple[str, Key]] = frozenset()
+    """Steps that make no sense for a token, so that they are not asked again."""
+    errors: Mapping[Topic, tuple[str, ...]] = field(default_factory=dict)
+    """What failed when it was last tried: it stands until it is tried again, however often others are read."""
+
+    def slots(self) -> dict[Key, int]:
+        """The slots of the last sweep, by token."""
+        return {token.key: slot for slot, token in self.tokens.items()}
+
+
+class Book:
+    """One poll being written down."""
+
+    def __init__(self, raw: Raw, watch: Watch, known: Known) -> None:
+        self.raw = raw
+        self.watch = watch
+        self.known = known
+        self.readings: list[Reading] = []
+        self._errors: dict[Topic, list[str]] = {}
+        self.tokens: Mapping[int, TokenSlot] = known.tokens
+        self.failed: dict[int, TokenSlot] = {}
+        self.seen: Mapping[str, Identity] = known.seen
+        self.audit = dict(known.audit)
+        self.clocks = dict(known.clocks)
+        self.sets = dict(known.sets)
+        self.told = set(known.told)
+        self.remarks: list[str] = []
+        self.unsupported = set(known.unsupported)
+        self.sessions_refused = set(known.sessions_refused)
+        self.forgotten: set[str] = set()
+
+    def add(self, resource: str, facts: Iterable[Fact], at: float) -> None:
+        """Write facts down as readings."""
+        hsm = self._hsm(resource)
+        for fact in facts:
+            reading = Reading(
+                source=self.watch.source,
+                resource=resource,
+                metric=fact.metric,
+                value=fact.value,
+                time=at,
+                labels=fact.labels,
+                reason=fact.reason,
+                limit=fact.limit,
+                hsm=hsm,
+            )
+            self.readings.append(reading)
+
+    def _hsm(self, resource: str) -> str:
+        """The HSM a token is on, as far as its serial number tells; a group's slot is on none in particular."""
+        if not self.raw.luna or self.labels_known(resource, "ha_members_up"):
+            return ""
+        found = (token for token in (*self.tokens.values(), *self.failed.values()) if token.resource == resource)
+        token = next(found, None)
+        identity = token.identity if token is not None else self.known.seen.get(resource)
+        return hsm_of(identity.serial) if identity is not None else ""
+
+    def fail(self, topic: Topic, error: str) -> None:
+        """Write an isolated failure down."""
+        self._errors.setdefault(topic, []).append(error)
+
+    def errors(self) -> tuple[str, ...]:
+        """What failed in this poll; the sweep comes first, then the order of asking."""
+        return tuple(error for errors in self._errors.values() for error in errors)
+
+    def standing(self) -> tuple[str, ...]:
+        """What failed in an earlier poll and was not tried again."""
+        return tuple(error for errors in self._not_tried_again().values() for error in errors)
+
+    def _not_tried_again(self) -> dict[Topic, tuple[str, ...]]:
+        tried = {SWEEP} if self.raw.slots is not None else set()
+        tried |= {STORE} if self.raw.fill is not None else set()
+        asked = {*self.raw.results, *self.raw.failed}
+        tried |= {(step, self.tokens[slot].resource) for step, slot in asked if slot in self.tokens}
+        here = {"", *(token.resource for token in self.tokens.values())}
+        return {topic: was for topic, was in self.known.errors.items() if topic not in tried and topic[1] in here}
+
+    def readings_of_tokens(self) -> bool:
+        """Whether any token was found or is missed."""
+        return any(reading.metric == "token_present" for reading in self.readings)
+
+    def lose(self, resource: str, reason: str, *, but: Collection[str] = ()) -> None:
+        """Everything that was ever read of a resource has no value now."""
+        series = self.known.series.get(resource, {})
+        self.add(
+            resource,
+            [Fact(metric, None, reason, labels) for (metric, _), labels in series.items() if metric not in but],
+            self.raw.time,
+        )
+
+    def labels_known(self, resource: str, metric: str) -> list[Labels]:
+        """The labels under which a metric of a resource was read before."""
+        series = self.known.series.get(resource, {})
+        return [labels for (name, _), labels in series.items() if name == metric]
+
+    def presence(self, *, present: bool | None, expected: bool, reason: str = "") -> Fact:
+        """`token_present`, which says whether the configuration names exactly this token."""
+        labels = (("expected", "true" if expected else "false"),)
+        return Fact("token_present", None if present is None else int(present), reason, labels)
+
+    def with_refusals(self, resource: str, facts: Sequence[Fact]) -> list[Fact]:
+        """A token that refuses sessions is full, where its own count says nothing to the contrary."""
+        if resource not in self.sessions_refused:
+            return list(facts)
+        full = Fact("token_sessions_used_percent", 100.0)
+        return [full if fact.metric == full.metric and fact.value is None else fact for fact in facts]
+
+    def known_now(self) -> Known:
+        """What the next poll is to know."""
+        series = {resource: dict(metrics) for resource, metrics in self.known.series.items()}
+        for reading in self.readings:
+            _, _, metric, labels = reading.series
+            series.setdefault(reading.resource, {})[metric, labels] = reading.labels
+        for resource in self.forgotten:
+            series.pop(resource, None)
+        return replace(
+            self.known,
+            process=self.known.process if self.raw.slots is None else self.raw.process,
+            listed=self.known.listed if self.raw.slots is None else frozenset(self.raw.slots),
+            errors={
+                **self._not_tried_again(),
+                **{topic: tuple(errors) for topic, errors in self._errors.items()},
+            },
+            tokens={**self.tokens, **self.failed},
+            seen=self.seen,
+            series=series,
+            audit=self.audit,
+            clocks=self.clocks,
+            sets=self.sets,
+            told=frozenset(self.told),
+            sessions_refused=frozenset(self.sessions_refused),
+            unsupported=frozenset(self.unsupported),
+        )

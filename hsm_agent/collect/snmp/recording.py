@@ -1,0 +1,92 @@
+"""What an appliance answered, fit to be recorded and shown to others, and a recording read again. Pure.
+
+    {"values": {OID: value}, "rows": {OID of the entry: {index: {column: value}}}, "failed": {OID: reason}}
+
+A value is a number, a text, {"oid": …}, or {"undecodable": what came}. Words that some profile knows as a state are
+kept; of any other text letters become x and digits 9, so labels, serials, addresses and versions are gone and their
+form is not. Indexes of more than one number, which may spell a serial, are counted instead.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from hsm_agent.collect.snmp.parse import Fetched
+from hsm_agent.collect.snmp.profile import names, profile
+from hsm_agent.collect.snmp.values import text_of
+from hsm_agent.wire.snmp.ber import Undecodable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from hsm_agent.collect.snmp.values import Raw
+    from hsm_agent.wire.snmp.ber import Oid
+
+
+def masked(fetched: Fetched) -> dict[str, Any]:
+    """A recording of what was fetched."""
+    return {
+        "values": {text_of(oid): _value(raw) for oid, raw in fetched.values.items()},
+        "rows": {text_of(entry): _rows(rows) for entry, rows in fetched.rows.items()},
+        "failed": {text_of(oid): reason for oid, reason in fetched.failed.items()},
+    }
+
+
+def replayed(recorded: Mapping[str, Any]) -> Fetched:
+    """What a recording says was fetched."""
+    return Fetched(
+        values={_oid(oid): _raw(value) for oid, value in recorded["values"].items()},
+        rows={
+            _oid(entry): {
+                _oid(index): {_oid(column): _raw(value) for column, value in row.items()} for index, row in rows.items()
+            }
+            for entry, rows in recorded["rows"].items()
+        },
+        failed={_oid(oid): reason for oid, reason in recorded["failed"].items()},
+    )
+
+
+def _rows(rows: Mapping[Oid, Mapping[Oid, Raw]]) -> dict[str, dict[str, Any]]:
+    plain = all(len(index) == 1 for index in rows)
+    return {
+        text_of(index) if plain else str(place): {text_of(column): _value(raw) for column, raw in row.items()}
+        for place, (index, row) in enumerate(rows.items(), 1)
+    }
+
+
+def _value(raw: Raw) -> object:
+    if isinstance(raw, int):
+        return raw
+    text = text_of(raw)
+    if isinstance(raw, tuple):
+        return {"oid": text}
+    if isinstance(raw, Undecodable):
+        return {"undecodable": text.partition(":")[0]}  # without its octets, which may be a serial's
+    return text if text.lower() in _words() else "".join(map(_mask, text))
+
+
+def _mask(character: str) -> str:
+    return "9" if character.isdigit() else "x" if character.isalpha() else character
+
+
+@cache
+def _words() -> frozenset[str]:
+    """Texts that have a meaning in some profile; numbers are none, for a serial may be one."""
+    values = (value for name in names() for value in _values(name))
+    return frozenset(text.lower() for value in values for text in value if not text.isdigit())
+
+
+def _values(name: str) -> Iterable[Iterable[str]]:
+    one = profile(name)
+    return [value.states for scope in (one, *one.tables) for value in scope.values]
+
+
+def _raw(value: Any) -> Raw:
+    if isinstance(value, dict):
+        return Undecodable(value["undecodable"]) if "undecodable" in value else _oid(value["oid"])
+    return value if isinstance(value, int) else str(value).encode()
+
+
+def _oid(text: str) -> Oid:
+    return tuple(map(int, text.split(".")))

@@ -1,0 +1,235 @@
+"""Syslog over RELP: at least once. Accepted means that the receiver acknowledged the message itself."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hsm_agent.deliver.base import Refused, Retry
+from hsm_agent.deliver.syslog.message import MESSAGES_A_TURN, Stamp
+from hsm_agent.model import Guarantee
+from hsm_agent.net.address import describe
+from hsm_agent.wire.syslog.relp import Accepted, Answer, Opened, Rejected, RelpError, Session, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from hsm_agent.model import Event
+    from hsm_agent.net.streams import Connection, Route
+
+_GOODBYE_SECONDS = 0.9
+
+_Verdict = Accepted | Rejected
+
+
+@dataclass(slots=True, kw_only=True)
+class _Link:
+    """A session on its connection. `proved` once it has accepted a message."""
+
+    connection: Connection
+    session: Session
+    proved: bool = False
+
+
+class _Batch:
+    """What of one `deliver` is sent, answered and reported. Answers may come in any order, reports do not."""
+
+    def __init__(self, events: Sequence[Event], known: Mapping[str, Accepted]) -> None:
+        """`known` are verdicts of an earlier call, by event id."""
+        self._events = events
+        self._verdicts: dict[int, _Verdict] = {
+            position: known[event.event_id] for position, event in enumerate(events) if event.event_id in known
+        }
+        self._sent: dict[int, int] = {}
+        self._next = 0
+        self._reported = 0
+        self.refused: Event | None = None
+
+    def next(self) -> Event | None:
+        """The next event to send; None if there is none, or one was refused and the rest must wait."""
+        while self._next in self._verdicts:
+            self._next += 1
+        return self._events[self._next] if self._next < len(self._events) and self.refused is None else None
+
+    def sent(self, txnr: int) -> None:
+        self._sent[txnr] = self._next
+        self._next += 1
+
+    def answered(self, verdict: _Verdict) -> None:
+        self._verdicts[self._sent.pop(verdict.txnr)] = verdict
+
+    def report(self, accepted: Callable[[Event], None]) -> None:
+        """Report in order as far as it is known, up to the first refused event."""
+        while self.refused is None and (verdict := self._verdicts.get(self._reported)) is not None:
+            event = self._events[self._reported]
+            if isinstance(verdict, Rejected):
+                self.refused = event
+                return
+            self._reported += 1
+            accepted(event)
+
+    def refusal(self) -> Rejected:
+        verdict = self._verdicts[self._reported]
+        assert isinstance(verdict, Rejected)
+        return verdict
+
+    def unreported(self) -> dict[str, Accepted]:
+        """What was accepted behind the refused event. A refusal there is no more than one: it is asked again."""
+        return {
+            self._events[position].event_id: verdict
+            for position, verdict in self._verdicts.items()
+            if position > self._reported and isinstance(verdict, Accepted)
+        }
+
+
+class RelpSink:
+    """Sends events in a window over one RELP session that is kept between calls."""
+
+    guarantee = Guarantee.AT_LEAST_ONCE
+
+    def __init__(self, *, name: str, route: Route, stamp: Stamp, window: int) -> None:
+        self.name = name
+        self.kind = f"syslog {route.address.scheme}"
+        self.window = window
+        self._route = route
+        self._stamp = stamp
+        self._link: _Link | None = None
+        self._verdicts: dict[str, Accepted] = {}
+        """What was accepted behind a refused event; a later call brings them, not to be sent again."""
+
+    async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
+        """Send in order, up to the window ahead of the answers; report each answer."""
+        batch = _Batch(events, self._verdicts)
+        for event in events:
+            self._verdicts.pop(event.event_id, None)
+        batch.report(accepted)
+        if batch.refused is None and batch.next() is not None:
+            link = await self._ready()
+            await self._exchange(link, batch, accepted)
+        if batch.refused is not None:
+            self._verdicts |= batch.unreported()
+            refusal = batch.refusal()
+            why = f"{self._route.address}: the receiver answered {refusal.status} {refusal.text}".rstrip()
+            raise Refused(batch.refused.event_id, why)
+
+    async def _exchange(self, link: _Link, batch: _Batch, accepted: Callable[[Event], None]) -> None:
+        whole = False
+        try:
+            await self._fill(link, batch)
+            while link.session.outstanding and link.session.state is State.READY:
+                self._note(link, batch, await self._answers(link))
+                batch.report(accepted)
+                await self._fill(link, batch)
+            whole = link.session.state is State.READY
+            self._check_end(link, batch)
+        except TimeoutError as error:
+            why = f"{self._route.address}: no answer within {self._route.timeout:g} s"
+            raise Retry(why, sent=link.session.outstanding > 0) from error
+        except (OSError, RelpError) as error:
+            raise Retry(f"{self._route.address}: {describe(error)}", sent=link.session.outstanding > 0) from error
+        finally:
+            if not whole:
+                self._drop()
+
+    async def _answers(self, link: _Link) -> list[Answer]:
+        """The next answers. What is no answer, or only half of one, buys a receiver no time."""
+        async with asyncio.timeout(self._route.timeout):
+            answers: list[Answer] = []
+            while not answers:
+                answers = link.session.receive(await link.connection.read())
+        return answers
+
+    @staticmethod
+    def _check_end(link: _Link, batch: _Batch) -> None:
+        if link.session.state is not State.READY and (link.session.outstanding or batch.next() is not None):
+            link.session.receive(b"")  # raises what the receiver did wrong, if that was it
+            raise RelpError("the receiver ended the session")
+
+    async def _fill(self, link: _Link, batch: _Batch) -> None:
+        """Send what the window takes; one event only, until the session has accepted one.
+
+        So the event that ends session after session is known: it is alone on its way.
+        """
+        room = link.session.room if link.proved else min(link.session.room, 1 - link.session.outstanding)
+        while room > 0 and batch.next() is not None:
+            if link.connection.broken:
+                raise ConnectionError(link.connection.broken)
+            turn = min(room, MESSAGES_A_TURN)
+            link.connection.write(b"".join(self._frames(link, batch, turn)))
+            room -= turn
+            await asyncio.sleep(0)
+
+    def _frames(self, link: _Link, batch: _Batch, count: int) -> Iterator[bytes]:
+        for _ in range(count):
+            if (event := batch.next()) is None:
+                return
+            txnr, octets = link.session.syslog(self._stamp.message(event))
+            batch.sent(txnr)
+            yield octets
+
+    def _note(self, link: _Link, batch: _Batch, answers: Sequence[Answer]) -> None:
+        for answer in answers:
+            if isinstance(answer, Accepted | Rejected):
+                link.proved |= isinstance(answer, Accepted)
+                batch.answered(answer)
+
+    async def _ready(self) -> _Link:
+        link = self._link
+        if link is not None and not link.connection.broken and not self._spent(link):
+            return link
+        if link is not None and link.session.exhausted:
+            await self.close()
+        self._drop()
+        try:
+            self._link = await self._opened()
+        except TimeoutError as error:
+            why = f"no answer to open within {self._route.timeout:g} s"
+            raise Retry(f"{self._route.address}: {why}") from error
+        except (OSError, RelpError) as error:
+            raise Retry(f"{self._route.address}: {describe(error)}") from error
+        return self._link
+
+    def _spent(self, link: _Link) -> bool:
+        return link.session.exhausted or link.session.state is not State.READY or link.connection.unread
+
+    async def _opened(self) -> _Link:
+        """A session the receiver has accepted: a TLS handshake alone does not mean that it took our certificate."""
+        connection = await self._route.connect(keep=True)
+        session = Session(window=self.window)
+        ready = False
+        try:
+            connection.write(session.open())
+            async with asyncio.timeout(self._route.timeout):
+                while not ready:
+                    ready = any(isinstance(answer, Opened) for answer in session.receive(await connection.read()))
+                    if session.state is State.CLOSED:
+                        raise RelpError("the receiver ended the session at once")
+        finally:
+            if not ready:
+                connection.abort("not opened")
+        return _Link(connection=connection, session=session)
+
+    def _drop(self) -> None:
+        if self._link is not None:
+            self._link.connection.abort("given up")
+        self._link = None
+        self._verdicts = {}
+
+    async def close(self) -> None:
+        """End the session and the connection, each within a second."""
+        link, self._link = self._link, None
+        if link is None:
+            return
+        if link.session.state is State.READY and not link.connection.broken:
+            await self._say_goodbye(link)
+        await link.connection.close()
+
+    async def _say_goodbye(self, link: _Link) -> None:
+        try:
+            link.connection.write(link.session.close())
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                while link.session.state is not State.CLOSED:
+                    link.session.receive(await link.connection.read())
+        except (OSError, RelpError):
+            link.connection.abort("no goodbye")

@@ -1,0 +1,1 @@
+"""Sockets: addresses, streams, TLS and UDP."""

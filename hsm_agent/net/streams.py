@@ -1,0 +1,245 @@
+"""Connections to receivers over TCP and TLS: a deadline for everything, and no silence about a broken one.
+
+A connection watches its socket all the time, so that a receiver's close or alert is known before the next event is
+written into the void. This module knows no protocol above TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import socket
+import ssl
+import struct
+import termios
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from hsm_agent.net.address import Address, Endpoint, describe, endpoints
+
+if TYPE_CHECKING:
+    from hsm_agent.net.tls import TlsSettings
+
+_READ_LIMIT_BYTES = 64 * 1024
+_SHUTDOWN_SECONDS = 1.0
+_SETTLE_SECONDS, _MAX_SETTLE_SECONDS = 0.05, 1.0
+_MIN_SHARE_SECONDS = 0.2
+_FIRST_LOOK_SECONDS, _LAST_LOOK_SECONDS = 0.0005, 0.02
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
+
+
+class Connection(asyncio.Protocol):
+    """One open connection. Everything raises OSError once it is broken."""
+
+    def __init__(self, *, keep: bool) -> None:
+        """`keep`: what the receiver says is kept for `read`; otherwise it is thrown away."""
+        self._keep = keep
+        self._received = bytearray()
+        self._changed = asyncio.Event()
+        self._transport: asyncio.Transport | None = None
+        self._ended = asyncio.Event()
+        self.broken = ""
+        """Why nothing more can be sent; empty while it can."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=0)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio."""
+        if not self._keep:
+            return
+        self._received += data
+        if len(self._received) > _READ_LIMIT_BYTES:
+            self.abort("the receiver says more than anyone asked")
+        self._changed.set()
+
+    def eof_received(self) -> None:
+        """Called by asyncio. A receiver that closed its half is taken for gone."""
+        self._break("closed by the receiver")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio."""
+        self._break(describe(exc) if exc is not None else "closed by the receiver")
+        self._ended.set()
+
+    def _break(self, why: str) -> None:
+        self.broken = self.broken or why
+        self._changed.set()
+
+    def write(self, data: bytes) -> None:
+        """Hand over octets; `acknowledged` tells when they are there."""
+        if self.broken or self._transport is None:
+            raise ConnectionError(self.broken or "not connected")
+        self._transport.write(data)
+
+    @property
+    def unread(self) -> bool:
+        """Whether the receiver has said something that was not read yet."""
+        return bool(self._received)
+
+    async def read(self) -> bytes:
+        """What the receiver said since the last call; waits for at least one octet."""
+        while not self._received:
+            if self.broken:
+                raise ConnectionError(self.broken)
+            self._changed.clear()
+            await self._changed.wait()
+        data = bytes(self._received)
+        self._received.clear()
+        return data
+
+    async def acknowledged(self) -> None:
+        """Wait until the receiver's kernel has acknowledged everything written.
+
+        Otherwise a receiver that vanished would be sent events for a quarter of an hour, all of them lost.
+        """
+        look = _FIRST_LOOK_SECONDS
+        while True:
+            if self.broken:
+                raise ConnectionError(self.broken)
+            if not self._unacknowledged():
+                # What asyncio still held below TLS would have been written in these turns of the loop.
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                if not self._unacknowledged() and not self.broken:
+                    return
+            await asyncio.sleep(look)
+            look = min(look * 2, _LAST_LOOK_SECONDS)
+
+    def _unacknowledged(self) -> int:
+        if self._transport is None or self._transport.is_closing():
+            return 0
+        queued = bytearray(4)
+        fcntl.ioctl(self._socket().fileno(), termios.TIOCOUTQ, queued)  # SIOCOUTQ of tcp(7), same number
+        return int(struct.unpack("i", queued)[0]) + self._transport.get_write_buffer_size()
+
+    def _socket(self) -> socket.socket:
+        assert self._transport is not None
+        return cast("socket.socket", self._transport.get_extra_info("socket"))
+
+    def keep_alive(self) -> None:
+        """Have the kernel notice a receiver that vanished while nothing was sent."""
+        self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE:
+            self._socket().setsockopt(socket.IPPROTO_TCP, option, value)
+
+    def certificate(self) -> bytes | None:
+        """The receiver's certificate (DER); None without TLS."""
+        found = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        return found.getpeercert(binary_form=True) if isinstance(found, ssl.SSLObject) else None
+
+    async def outlives(self, seconds: float) -> None:
+        """Watch for an early end."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not self.broken:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return
+        raise ConnectionError(self.broken)
+
+    def abort(self, why: str) -> None:
+        """Drop the connection and what was not sent yet."""
+        self._break(why)
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def close(self) -> None:
+        """End the connection in good order, within a second; then drop it."""
+        if self._transport is None:
+            return
+        self._break("closed")
+        self._transport.close()
+        try:
+            async with asyncio.timeout(_SHUTDOWN_SECONDS):
+                await self._ended.wait()
+        except TimeoutError:
+            self._transport.abort()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """How a receiver is reached."""
+
+    address: Address
+    tls: TlsSettings | None
+    bind: str | None
+    timeout: float
+
+    async def connect(self, *, keep: bool) -> Connection:
+        """A connection to the first of the receiver's addresses that answers, within the time-out.
+
+        Raises OSError with a line for the operator.
+        """
+        try:
+            async with asyncio.timeout(self.timeout):
+                found = await endpoints(self.address, kind=socket.SOCK_STREAM, bind=self.bind)
+                return await self._first_of(found, keep=keep)
+        except TimeoutError as error:
+            raise OSError(f"no connection within {self.timeout:g} s") from error
+
+    async def _first_of(self, found: list[Endpoint], *, keep: bool) -> Connection:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self.timeout
+        failures: list[str] = []
+        for position, endpoint in enumerate(found):
+            place = "" if len(found) == 1 and endpoint.remote[0] == self.address.host else f"{endpoint}: "
+            share = max((deadline - clock()) / (len(found) - position), _MIN_SHARE_SECONDS)
+            try:
+                async with asyncio.timeout(share):
+                    return await self._connect(endpoint, keep=keep)
+            except TimeoutError:
+                failures.append(f"{place}no connection within {share:.1f} s")
+            except OSError as error:
+                failures.append(f"{place}{describe(error)}")
+        raise OSError("; ".join(dict.fromkeys(failures)))
+
+    async def _connect(self, endpoint: Endpoint, *, keep: bool) -> Connection:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        plain = socket.socket(endpoint.family, socket.SOCK_STREAM)
+        try:
+            plain.setblocking(False)
+            if endpoint.local is not None:
+                plain.bind(endpoint.local)
+            await loop.sock_connect(plain, endpoint.remote)
+            connection = await self._wrap(plain, keep=keep)
+        except BaseException:
+            plain.close()
+            raise
+        try:
+            connection.keep_alive()
+            if self.tls is not None:
+                _check_fingerprint(self.tls, connection)
+                # With TLS 1.3 the handshake is over for the client before the receiver has seen its certificate:
+                # a refusal arrives a round trip later.
+                await connection.outlives(min(loop.time() - started + _SETTLE_SECONDS, _MAX_SETTLE_SECONDS))
+        except BaseException:
+            connection.abort("not the receiver")
+            raise
+        return connection
+
+    async def _wrap(self, plain: socket.socket, *, keep: bool) -> Connection:
+        loop = asyncio.get_running_loop()
+        if self.tls is None:
+            return (await loop.create_connection(lambda: Connection(keep=keep), sock=plain))[1]
+        try:
+            _, connection = await loop.create_connection(
+                lambda: Connection(keep=keep),
+                sock=plain,
+                ssl=self.tls.context,
+                server_hostname=self.address.host.partition("%")[0],
+                ssl_handshake_timeout=self.timeout,
+                ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
+            )
+        except ConnectionError as error:
+            raise OSError("the receiver broke off the TLS handshake and did not say why") from error
+        return connection
+
+
+def _check_fingerprint(tls: TlsSettings, connection: Connection) -> None:
+    if not tls.trusts(connection.certificate()):
+        raise OSError("its certificate has none of the known fingerprints")

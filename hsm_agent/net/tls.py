@@ -1,0 +1,215 @@
+"""The `tls:` part of a sink: whom to trust, what to show, nothing older than TLS 1.2."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import ssl
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import AfterValidator, PrivateAttr, model_validator
+
+from hsm_agent.net.certificates import crl_blocks, fingerprint, pem_blocks
+from hsm_agent.settings.secret import read_private_file
+from hsm_agent.settings.types import LocalPath, Strict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NO_CRL = "not a certificate revocation list in PEM form"
+_SHA256_HEX = re.compile(r"[0-9a-f]{64}")
+_MINIMA = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+def _fingerprint(text: str) -> str:
+    """Lower-case hex of a SHA-256 fingerprint, written with or without colons and the prefix of RFC 5425."""
+    plain = re.sub(r"^sha-?256:", "", text.strip().lower()).replace(":", "")
+    if not _SHA256_HEX.fullmatch(plain):
+        raise ValueError("not a SHA-256 fingerprint (64 hex digits, as openssl x509 -fingerprint -sha256 prints them)")
+    return plain
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What was in the files. Settings are equal only if their certificates are, too."""
+
+    context: ssl.SSLContext = field(compare=False)
+    content: str
+    own: bytes
+    authorities: bytes
+    crl_ends: float | None
+    crl_file: tuple[object, ...] = field(compare=False)
+    """What changes whenever the file of the list does."""
+    refused: tuple[object, ...] | None = field(default=None, compare=False)
+    """The same of all files, as they were when a new list could not be taken."""
+
+
+class TlsSettings(Strict):
+    """How a TLS connection to a receiver is made.
+
+    `verify: name`: the certificate is of a CA in `ca` and for the name (or IP address) in `to`, by its subjectAltName
+    (RFC 9525 section 6.3). `verify: common-name`: the same, but of a certificate without one the common name counts.
+    `verify: fingerprint`: its SHA-256 is one of `fingerprints`; a `ca`, if given, must have signed it besides.
+    """
+
+    ca: LocalPath | None = None
+    certificate: LocalPath | None = None
+    key: LocalPath | None = None
+    crl: LocalPath | None = None
+    verify: Literal["name", "common-name", "fingerprint"] = "name"
+    fingerprints: tuple[Annotated[str, AfterValidator(_fingerprint)], ...] = ()
+    minimum: Literal["1.2", "1.3"] = "1.2"
+    _loaded: _Loaded = PrivateAttr()
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        by_name = self.verify != "fingerprint"
+        if by_name and self.ca is None:
+            raise ValueError(f"ca: required with verify: {self.verify}")
+        if by_name and self.fingerprints:
+            raise ValueError("fingerprints: only with verify: fingerprint")
+        if self.crl is not None and self.ca is None:
+            raise ValueError("crl: only with a ca")
+        if self.verify == "fingerprint" and not self.fingerprints:
+            raise ValueError("fingerprints: at least one is required with verify: fingerprint")
+        if self.key is not None and self.certificate is None:
+            raise ValueError("certificate: required where there is a key")
+        self._loaded = self._read()
+        return self
+
+    def renew(self) -> bool:
+        """Read the files anew if the revocation list has changed; whether it was. For connections to come. Blocks.
+
+        Raises ValueError, once for each change, where they cannot be read, and stays with the old.
+        """
+        old = self._loaded
+        if self.crl is None or fingerprint((self.crl,)) == old.crl_file:
+            return False
+        found = fingerprint(self._files())
+        if found == old.refused:
+            return False
+        try:
+            self._loaded = self._read()
+        except (OSError, ValueError) as error:
+            self._loaded = replace(old, refused=found)
+            raise ValueError(str(error)) from error
+        return True
+
+    def _files(self) -> tuple[Path, ...]:
+        return tuple(path for path in (self.ca, self.certificate, self.key, self.crl) if path is not None)
+
+    def _read(self) -> _Loaded:
+        # Looked at before it is read: what changes meanwhile is seen as stale afterwards.
+        crl_file = () if self.crl is None else fingerprint((self.crl,))
+        return _Loaded(
+            context=self._load(),
+            content=self._digest(),
+            own=_certificates(self.certificate),
+            authorities=_certificates(self.ca),
+            crl_ends=None if self.crl is None else _end_of_crls(self.crl),
+            crl_file=crl_file,
+        )
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """For connections to the receiver, with the certificates as they were when they were read."""
+        return self._loaded.context
+
+    @property
+    def own_certificates(self) -> bytes:
+        """What is shown to the receiver, as it was loaded: PEM without the key; empty where nothing is shown."""
+        return self._loaded.own
+
+    @property
+    def authorities(self) -> bytes:
+        """Whom to trust, as it was loaded: PEM; empty without `ca`."""
+        return self._loaded.authorities
+
+    @property
+    def crl_ends(self) -> float | None:
+        """When the first of the revocation lists ends, behind which no receiver is let in; UTC seconds."""
+        return self._loaded.crl_ends
+
+    def _load(self) -> ssl.SSLContext:
+        """Read the files. Raises ValueError that names the key."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = _MINIMA[self.minimum]
+        context.hostname_checks_common_name = self.verify == "common-name"
+        if self.verify == "fingerprint":
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE if self.ca is None else ssl.CERT_REQUIRED
+        if self.ca is not None:
+            try:
+                context.load_verify_locations(cafile=self.ca)
+            except (OSError, ValueError) as error:
+                raise ValueError(f"ca: {self.ca}: {_why(error, 'not a PEM certificate')}") from error
+        if self.crl is not None:
+            try:
+                context.load_verify_locations(cafile=self.crl)
+            except (OSError, ValueError) as error:
+                raise ValueError(f"crl: {self.crl}: {_why(error, _NO_CRL)}") from error
+            context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+        self._load_own(context)
+        return context
+
+    def _load_own(self, context: ssl.SSLContext) -> None:
+        if self.certificate is None:
+            return
+        name, private = ("certificate", self.certificate) if self.key is None else ("key", self.key)
+        try:
+            read_private_file(private)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        try:
+            self.certificate.read_bytes()
+        except OSError as error:
+            raise ValueError(f"certificate: {self.certificate}: {error.strerror}") from error
+        try:
+            # Without a password OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(self.certificate, self.key, password=lambda: b"")
+        except (OSError, ValueError) as error:
+            why = _why(error, "not a PEM certificate with its unencrypted key")
+            raise ValueError(f"{name}: {private} (with certificate {self.certificate}): {why}") from error
+
+    def _digest(self) -> str:
+        digest = hashlib.sha256()
+        for path in (self.ca, self.certificate, self.key, self.crl):
+            content = b"" if path is None else path.read_bytes()
+            digest.update(len(content).to_bytes(8, "big") + content)
+        return digest.hexdigest()
+
+    def trusts(self, certificate: bytes | None) -> bool:
+        """Whether a peer with this certificate (DER) is the receiver, as far as fingerprints go."""
+        if self.verify != "fingerprint":
+            return True
+        shown = hashlib.sha256(certificate or b"").hexdigest()
+        matches = [hmac.compare_digest(shown, known) for known in self.fingerprints]
+        return certificate is not None and any(matches)
+
+
+def _end_of_crls(path: Path) -> float:
+    from cryptography import x509  # noqa: PLC0415 - 50 ms, and most configurations never come here
+
+    ends = []
+    for block in crl_blocks(path.read_bytes()):
+        try:
+            ends.append(x509.load_pem_x509_crl(block).next_update_utc)
+        except ValueError as error:
+            raise ValueError(f"crl: {path}: {_NO_CRL}") from error
+    if not ends:
+        raise ValueError(f"crl: {path}: {_NO_CRL}")
+    return min((end.timestamp() for end in ends if end is not None), default=inf)
+
+
+def _certificates(path: Path | None) -> bytes:
+    return b"" if path is None else pem_blocks(path.read_bytes())
+
+
+def _why(error: OSError | ValueError, otherwise: str) -> str:
+    if isinstance(error, ssl.SSLError):
+        known = {"KEY_VALUES_MISMATCH": "the key does not belong to the certificate"}
+        return known.get(getattr(error, "reason", None) or "", otherwise)
+    return (error.strerror if isinstance(error, OSError) else None) or otherwise

@@ -1,0 +1,1 @@
+"""Metrics, status and health over HTTP."""

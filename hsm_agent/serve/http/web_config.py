@@ -1,0 +1,276 @@
+"""TLS and users of the HTTP side, in the file format of Prometheus' exporter-toolkit (a strict subset of it).
+
+    tls_server_config:
+      cert_file: agent.pem          # paths are relative to this file's folder
+      key_file: agent.key
+      client_ca_file: ca.pem
+      client_auth_type: RequireAndVerifyClientCert
+      min_version: TLS13            # TLS12 where nothing is said
+    basic_auth_users:
+      prometheus: $2y$10$...        # htpasswd -nBC 10 prometheus
+
+Reading the file blocks: call it before the event loop runs, or on a thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import ssl
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal, NoReturn, Self
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from hsm_agent.log import SparingLog
+from hsm_agent.net.certificates import fingerprint, pem_blocks
+from hsm_agent.settings.secret import SecretError, read_private_file
+from hsm_agent.settings.trust import UntrustedError, refuse_untrusted, trusted_uids
+from hsm_agent.settings.types import LocalPath, Strict
+from hsm_agent.threads import Lane, StuckError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+
+log = logging.getLogger(__name__)
+
+LOOK_AT_FILES_SECONDS = 1.0
+_LOOK_SECONDS = 1.0  # a connection waits for it
+_DISK_SECONDS = 10.0
+MOST_COSTLY_HASH = 15
+"""A check at cost 15 takes about two seconds of a core; the next one would not fit an answer's deadline."""
+
+_LEAST_COSTLY_HASH = 4  # bcrypt's own floor
+_BCRYPT = re.compile(r"\$2[abxy]\$(\d\d)\$[./A-Za-z0-9]{53}")
+_VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+# Go's RequestClientCert asks and then neither needs nor checks the answer: not to ask comes to the same.
+_VERIFY = {
+    "NoClientCert": ssl.CERT_NONE,
+    "RequestClientCert": ssl.CERT_NONE,
+    "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
+    "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
+}
+
+
+class WebConfigError(ValueError):
+    """The file is refused; the text is one line that names the file and the key."""
+
+
+class TlsServerConfig(Strict):
+    """What the server shows, and what it wants to be shown."""
+
+    cert_file: LocalPath
+    key_file: LocalPath
+    client_ca_file: LocalPath | None = None
+    client_auth_type: Literal[
+        "NoClientCert",
+        "RequestClientCert",
+        "RequireAnyClientCert",
+        "VerifyClientCertIfGiven",
+        "RequireAndVerifyClientCert",
+    ] = "NoClientCert"
+    min_version: Literal["TLS12", "TLS13"] = "TLS12"
+
+    @model_validator(mode="after")
+    def _client_authentication_is_real(self) -> Self:
+        if self.client_auth_type == "RequireAnyClientCert":
+            raise ValueError(
+                "client_auth_type: RequireAnyClientCert lets any self-made certificate in and is not supported; "
+                "use RequireAndVerifyClientCert"
+            )
+        if self.client_ca_file is None and _VERIFY[self.client_auth_type] is not ssl.CERT_NONE:
+            raise ValueError(f"client_auth_type: {self.client_auth_type} needs client_ca_file")
+        if self.client_ca_file is not None and self.client_auth_type == "NoClientCert":
+            raise ValueError("client_ca_file: set without a client_auth_type that uses it")
+        return self
+
+
+class WebConfigFile(Strict):
+    """The file."""
+
+    tls_server_config: TlsServerConfig | None = None
+    basic_auth_users: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("basic_auth_users")
+    @classmethod
+    def _hashes_are_bcrypt(cls, users: dict[str, str]) -> dict[str, str]:
+        for user, digest in users.items():
+            found = _BCRYPT.fullmatch(digest)
+            if found is None:
+                raise ValueError(f"{user!r}: not a bcrypt hash; make one with: htpasswd -nBC 10 {user}")
+            if not _LEAST_COSTLY_HASH <= int(found[1]) <= MOST_COSTLY_HASH:
+                raise ValueError(
+                    f"{user!r}: bcrypt cost {found[1]} is not within {_LEAST_COSTLY_HASH} to {MOST_COSTLY_HASH}"
+                )
+            if not user or ":" in user:
+                raise ValueError(f"{user!r}: not a user name that HTTP can carry (RFC 7617 section 2)")
+        return users
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebConfig:
+    """What was read: the users' hashes, the TLS context (None: plain HTTP), and what it was read from.
+
+    `certificates` are those of `cert_file` as PEM, without a key.
+    """
+
+    users: Mapping[str, str]
+    context: ssl.SSLContext | None
+    fingerprint: tuple[object, ...]
+    files: tuple[Path, ...]
+    certificates: bytes = b""
+
+
+NO_WEB_CONFIG = WebConfig(users={}, context=None, fingerprint=(), files=())
+"""Plain HTTP, open to whoever reaches the port."""
+
+
+class WatchedWebConfig:
+    """The web_config of now. A certificate that was renewed on disk counts from the next connection on."""
+
+    def __init__(self, path: Path | None, *, look_every: float = LOOK_AT_FILES_SECONDS) -> None:
+        """None: plain HTTP, for ever."""
+        self._look_every = look_every
+        self.current = NO_WEB_CONFIG
+        self._path = path
+        self._looked_at = 0.0
+        self._refused: tuple[object, ...] | None = None
+        self._disk = Lane(f"reading {path}")
+        self._hung = SparingLog(log)
+
+    async def reload(self) -> None:
+        """Read the file anew. Raises WebConfigError, and stays with the old one."""
+        if self._path is not None:
+            try:
+                self.current = await self._disk.call(partial(load_web_config, self._path), seconds=_DISK_SECONDS)
+            except StuckError as error:
+                raise WebConfigError(str(error)) from error
+
+    async def current_context(self) -> ssl.SSLContext | None:
+        """The TLS context for a new connection, None for plain HTTP."""
+        now = time.monotonic()
+        if self._path is not None and now - self._looked_at >= self._look_every:
+            self._looked_at = now
+            renew = partial(self._renewed, self._path, self.current)
+            try:
+                self.current = await self._disk.call(renew, seconds=_LOOK_SECONDS)
+            except StuckError as error:
+                self._hung.warning("http: the files go on as they were read last: %s", error)
+        return self.current.context
+
+    def _renewed(self, path: Path, old: WebConfig) -> WebConfig:
+        found = fingerprint(old.files)
+        if found in (old.fingerprint, self._refused):
+            return old
+        try:
+            new = load_web_config(path)
+        except WebConfigError as error:
+            self._refused = found
+            log.warning("http: changed files are refused, the old ones stay: %s", error)
+            return old
+        log.info("http: %s or a file it names has changed and was read anew", path)
+        return new
+
+
+def load_web_config(path: Path) -> WebConfig:
+    """Read the file and what it names. Raises WebConfigError."""
+    before = fingerprint((path,))
+    file = _parse(path)
+    tls = file.tls_server_config
+    named = () if tls is None else tuple(each for each in (tls.cert_file, tls.key_file, tls.client_ca_file) if each)
+    # Looked at before they are read: what changes meanwhile is seen as stale afterwards.
+    found = before + fingerprint(named)
+    context = None if tls is None else _context(tls, path)
+    shown = b"" if tls is None else pem_blocks(tls.cert_file.read_bytes())
+    return WebConfig(
+        users=file.basic_auth_users, context=context, fingerprint=found, files=(path, *named), certificates=shown
+    )
+
+
+def _parse(path: Path) -> WebConfigFile:
+    try:
+        refuse_untrusted(path, trusted_uids(os.environ))
+        tree = yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except UntrustedError as error:
+        raise WebConfigError(f"{path}: {error}") from error
+    except OSError as error:
+        raise WebConfigError(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}: " if mark is not None else ""
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise WebConfigError(f"{path}: {place}{problem}") from error
+    try:
+        return WebConfigFile.model_validate({} if tree is None else tree, context={"base": path.absolute().parent})
+    except ValidationError as error:
+        lines = [_say(detail) for detail in error.errors(include_url=False, include_input=False)]
+        raise WebConfigError("; ".join(f"{path}: {line}" for line in lines)) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """A key that is given twice is an error, as it is to the toolkit."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value}: given twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _say(detail: ErrorDetails) -> str:
+    place = ".".join(str(step) for step in detail["loc"])
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        model = TlsServerConfig if len(detail["loc"]) > 1 else WebConfigFile
+        return f"{place}: unknown key, supported are {', '.join(model.model_fields)}"
+    if kind == "missing":
+        return f"{place}: required key is missing"
+    if kind == "model_type" and not place:
+        return "the file is not a mapping of keys to values"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
+
+
+def _context(tls: TlsServerConfig, path: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = _VERSIONS[tls.min_version]
+    context.verify_mode = _VERIFY[tls.client_auth_type]
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    place = f"{path}: tls_server_config"
+    try:
+        read_private_file(tls.key_file)
+    except SecretError as error:
+        raise WebConfigError(f"{place}.key_file: {error}") from error
+    try:
+        context.load_cert_chain(tls.cert_file, tls.key_file, password=_refuse_encrypted_key)
+    except (OSError, ValueError) as error:
+        raise WebConfigError(f"{place}: {tls.cert_file} with {tls.key_file}: {_reason(error)}") from error
+    if tls.client_ca_file is not None:
+        try:
+            context.load_verify_locations(tls.client_ca_file)
+        except (OSError, ValueError) as error:
+            raise WebConfigError(f"{place}.client_ca_file: {tls.client_ca_file}: {_reason(error)}") from error
+    return context
+
+
+def _refuse_encrypted_key() -> NoReturn:
+    # Without a callback, OpenSSL would ask on the terminal, and wait.
+    raise ValueError("the key is encrypted; keep it in clear, readable by the agent alone")
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, ssl.SSLError):
+        reason = (error.reason or "").replace("_", " ").lower()
+        return reason or "not a certificate or key in PEM form"
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)

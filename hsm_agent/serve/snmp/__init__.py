@@ -1,0 +1,1 @@
+"""The SNMP agent: its tables and its answers."""

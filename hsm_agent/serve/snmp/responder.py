@@ -1,0 +1,253 @@
+"""The SNMP responder: sockets, who may ask, and the views they are answered from.
+
+It reads the store and judges nothing. What was asked is decided in wire.snmp_authority and snmp_answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hsm_agent.net.udp_server import Listener
+from hsm_agent.serve.snmp.answer import answer
+from hsm_agent.serve.snmp.failure_reports import FailureReports
+from hsm_agent.serve.snmp.scalars import engine_groups, system_group
+from hsm_agent.serve.snmp.settings import SnmpServerSettings
+from hsm_agent.serve.snmp.tables import WHOLE, Scope, Tables
+from hsm_agent.serve.snmp.view import Moment, Segment
+from hsm_agent.settings.snmp import listen_address
+from hsm_agent.state.row_indexes import Indexes
+from hsm_agent.threads import Lane, StuckError
+from hsm_agent.wire.snmp.authority import Authority
+from hsm_agent.wire.snmp.counters import Counters
+from hsm_agent.wire.snmp.pdu import Version
+from hsm_agent.wire.snmp.request import Community
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+    from pathlib import Path
+
+    from hsm_agent.store import Store
+    from hsm_agent.wire.snmp.ber import Oid
+    from hsm_agent.wire.snmp.engine import Engine
+    from hsm_agent.wire.snmp.usm import User
+
+__all__ = ["Responder", "SnmpServerError", "SnmpServerSettings"]
+
+log = logging.getLogger(__name__)
+
+_DISK_SECONDS = 10.0
+_KEYS_SECONDS = 60.0
+
+
+class SnmpServerError(Exception):
+    """The responder can't be started or changed; the text names the key or the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """Whom to answer, and from which view: swapped as one."""
+
+    authority: Authority
+    scopes: dict[tuple[bool, str], Scope]
+    tables: Tables
+
+
+class Responder:
+    """Answers SNMP from the store until closed."""
+
+    def __init__(
+        self,
+        settings: SnmpServerSettings,
+        store: Store,
+        engine: Engine,
+        *,
+        state_directory: Path,
+        on_authentication_failure: Callable[[str], None] = lambda _address: None,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`on_authentication_failure` is called with the address, at most once a minute for each."""
+        self.counters = Counters()
+        self.recovered = ""
+        """What of the stored indexes had to be put right at the start; empty if nothing."""
+        self._settings = settings
+        self._store = store
+        self._engine = engine
+        self._state_directory = state_directory
+        self._failures = FailureReports(on_authentication_failure, monotonic)
+        self._monotonic = monotonic
+        self._wall = wall
+        self._listeners: dict[str, Listener] = {}
+        self._indexes: Indexes | None = None
+        self._service: _Service | None = None
+        self._noted = asyncio.Event()
+        self._thread = Lane(f"serve.snmp: reading {state_directory}")
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Where it listens, in the order of the configuration, with the ports the kernel chose."""
+        return tuple(listener.address for listener in self._listeners.values())
+
+    @property
+    def problem(self) -> str:
+        """Why the indexes of its rows are not all stored; empty as long as they are."""
+        return self._indexes.problem if self._indexes is not None else ""
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports of `addresses`."""
+        return tuple(port for _host, port in self.addresses)
+
+    async def start(self) -> None:
+        """Load the indexes, bind every socket, answer. Raises SnmpServerError."""
+        load = partial(Indexes.load, self._state_directory)
+        try:
+            self._indexes = await self._thread.call(load, seconds=_DISK_SECONDS)
+        except StuckError as error:
+            self._indexes = Indexes.unread(self._state_directory, str(error))
+        self.recovered = self._indexes.damage
+        if self.recovered:
+            log.error("snmp: %s", self.recovered)
+        await self.reconfigure(self._settings)
+        if not self._settings.users and not self._settings.communities:
+            log.warning("serve.snmp: no users and no communities: nobody is answered")
+
+    async def reconfigure(self, settings: SnmpServerSettings) -> None:
+        """Other users, communities, places to listen; sockets that stay are kept open.
+
+        Raises SnmpServerError, and then everything is as it was.
+        """
+        if settings.engine_id != self._settings.engine_id:
+            raise SnmpServerError("serve.snmp.engine_id: another engine ID needs a restart")
+        parted = self._part(settings.listen)
+        fresh: dict[str, Listener] = {}
+        try:
+            fresh = self._bind(text for text in settings.listen if text not in self._listeners)
+            service = await self._make_service(settings)
+        except BaseException:
+            for listener in fresh.values():
+                listener.close()
+            for text, listener in self._bind(parted).items():
+                listener.start()
+                self._listeners[text] = listener
+            raise
+        self._settings, self._service = settings, service
+        every = {**self._listeners, **fresh}
+        self._listeners = {text: every.pop(text) for text in settings.listen}
+        for listener in every.values():
+            listener.close()
+        for listener in fresh.values():
+            listener.start()
+        self.changed(self._store.sources, alarms=True)  # what changed meanwhile was noted in the tables before these
+
+    async def adopt(self, engine: Engine) -> None:
+        """Go on as this engine: users and communities are the same, what is told of it changes."""
+        self._engine = engine
+        await self.reconfigure(self._settings)
+
+    def changed(self, sources: Iterable[str], *, alarms: bool) -> None:
+        """Take in what the store now holds of these sources, and the alarms if they changed; `run` shows it soon."""
+        if self._service is not None:
+            self._service.tables.note(sources, alarms=alarms)
+            self._noted.set()
+
+    async def run(self) -> None:
+        """Show what changed, until cancelled: whoever judges and tells does not wait for it."""
+        while True:
+            await self._noted.wait()
+            self._noted.clear()
+            await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Return when everything that changed is shown."""
+        if self._service is not None:
+            await self._service.tables.catch_up()
+
+    async def refresh(self, sources: Iterable[str], *, alarms: bool) -> None:
+        """Take in what changed, and return when it is shown."""
+        self.changed(sources, alarms=alarms)
+        await self.catch_up()
+
+    async def close(self) -> None:
+        """Answer no more."""
+        for listener in self._listeners.values():
+            listener.close()
+        self._listeners = {}
+
+    def _part(self, places: Collection[str]) -> list[str]:
+        """Close the sockets that stand in the way of new ones: one that listens on all addresses takes the port."""
+        ports = {listen_address(text)[1] for text in places if text not in self._listeners} - {0}
+        parted = [text for text in self._listeners if text not in places and listen_address(text)[1] in ports]
+        for text in parted:
+            self._listeners.pop(text).close()
+        return parted
+
+    def _bind(self, places: Iterable[str]) -> dict[str, Listener]:
+        bound: dict[str, Listener] = {}
+        for text in places:
+            try:
+                bound[text] = Listener(*listen_address(text), self.handle)
+            except OSError as error:
+                for listener in bound.values():
+                    listener.close()
+                raise SnmpServerError(f"serve.snmp.listen: {text}: {error.strerror}") from error
+        return bound
+
+    async def _make_service(self, settings: SnmpServerSettings) -> _Service:
+        assert self._indexes is not None, "started"
+        users = await self._thread.call(partial(_users, settings), seconds=_KEYS_SECONDS)
+        authority = Authority(
+            engine=self._engine,
+            users=users,
+            communities=[
+                Community(name=str(number), secret=community.name.reveal().encode(), networks=community.networks)
+                for number, community in enumerate(settings.communities)
+            ],
+            v1=settings.v1,
+            counters=self.counters,
+            authentication_failed=self._failures.note,
+        )
+        scopes = {(True, user.name): _scope(user.tokens) for user in settings.users}
+        scopes |= {(False, str(number)): _scope(one.tokens) for number, one in enumerate(settings.communities)}
+        tables = self._service.tables if self._service and settings.base_oid == self._settings.base_oid else None
+        is_new = tables is None
+        tables = tables or Tables(store=self._store, base=settings.base_oid, indexes=self._indexes)
+        await tables.arrange({*scopes.values()}, self._scalars(settings))
+        if is_new:
+            await tables.refresh(self._store.sources, alarms=True)
+        return _Service(authority, scopes, tables)
+
+    def _scalars(self, settings: SnmpServerSettings) -> dict[Oid, Segment]:
+        system = system_group(
+            base=settings.base_oid,
+            engine=self._engine,
+            name=self._store.agent_name,
+            contact=settings.system.contact,
+            location=settings.system.location,
+        )
+        return {**system, **engine_groups(self._engine, self.counters)}
+
+    def handle(self, datagram: bytes, address: str) -> bytes | None:
+        """What is answered to a datagram; None if nothing is. Raises nothing, whatever comes."""
+        service = self._service
+        if service is None:
+            return None
+        now = self._monotonic()
+        request = service.authority.receive(datagram, address, now)
+        if request is None or isinstance(request, bytes):
+            return request
+        view = service.tables.view(service.scopes[request.version is Version.V3, request.principal])
+        return service.authority.respond(request, *answer(request, view, Moment(now, self._wall())))
+
+
+def _users(settings: SnmpServerSettings) -> list[User]:
+    return [user.user() for user in settings.users]
+
+
+def _scope(tokens: tuple[str, ...]) -> Scope:
+    return frozenset({WHOLE}) if WHOLE in tokens else frozenset(tokens)

@@ -1,0 +1,251 @@
+"""From what is true now to the rows of the MIB's tables: pure functions, values in, values out.
+
+A cell is None where there is no value: it is then absent from the table, never 0 or -1.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from hsm_agent.metrics import unit
+from hsm_agent.model import (
+    ActiveAlarm,
+    Guarantee,
+    Reading,
+    Series,
+    Severity,
+    SinkStatus,
+    SourceState,
+    SourceStatus,
+    number_text,
+)
+from hsm_agent.serve.token_state import pin_status, token_status
+from hsm_agent.wire.snmp import mib
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from hsm_agent.state.row_indexes import Key
+
+Cells = tuple[mib.Value | None, ...]
+Owner = tuple[str, str]
+"""The source and resource a row tells of; what decides in which views it is."""
+_NOBODY: Owner = ("", "")
+
+
+class Row(NamedTuple):
+    """One row: what it is kept for, whose it is, its cells in the order of the table's columns."""
+
+    table: mib.Table
+    key: Key
+    owner: Owner
+    cells: Cells
+
+
+def rows_of_source(
+    name: str, status: SourceStatus | None, readings: Sequence[Reading], worst: Mapping[Series, Severity]
+) -> Iterator[Row]:
+    """Every row that hangs on one source. `worst` is the worst severity raised on each series."""
+    if status is not None:
+        yield source_row(status)
+    of_resource: dict[str, dict[str, list[Reading]]] = {}
+    for reading in readings:
+        yield reading_row(reading, worst.get(reading.series, Severity.CLEARED))
+        of_resource.setdefault(reading.resource, {}).setdefault(reading.metric, []).append(reading)
+    is_down = status is not None and status.state is SourceState.DOWN
+    for resource, metrics in of_resource.items():
+        if "token_present" in metrics or "token_initialized" in metrics:
+            yield token_row(name, resource, metrics, is_down=is_down)
+        if any(metric in metrics for metric in _AUDIT_METRICS):
+            yield audit_row(name, resource, metrics)
+
+
+def source_row(status: SourceStatus) -> Row:
+    """A source. The time since its last success is kept as that moment; the answer makes an age of it."""
+    poll = status.last_poll_seconds
+    cells: Cells = (
+        status.name,
+        status.kind,
+        status.state.value,
+        status.last_success,
+        None if poll is None else poll * 1000,
+        status.failures,
+        status.last_error or None,
+    )
+    return Row(mib.SOURCE, (status.name,), (status.name, ""), cells)
+
+
+Metrics = dict[str, list[Reading]]
+"""The readings of one resource by metric; several where labels tell them apart."""
+
+_AUDIT_METRICS = (
+    "audit_records",
+    "audit_capacity_records",
+    "audit_used_percent",
+    "audit_seconds_to_full",
+    "trail_chain_intact",
+    "trail_events_total",
+)
+_TOKEN_LABELS = ("label", "serial", "manufacturer", "model", "firmware", "hardware")
+_TOKEN_VALUES = (
+    "token_memory_private_total_bytes",
+    "token_memory_private_free_bytes",
+    "token_memory_private_used_percent",
+    "token_memory_public_total_bytes",
+    "token_memory_public_free_bytes",
+    "token_memory_public_used_percent",
+    "token_sessions",
+    "token_sessions_max",
+    "token_sessions_used_percent",
+    "token_rw_sessions",
+    "token_rw_sessions_max",
+    "token_objects",
+    "token_storage_total_bytes",
+    "token_storage_used_bytes",
+    "token_storage_used_percent",
+)
+_MAX_SLOT_ID = 2**32 - 1
+
+
+def token_row(source: str, resource: str, metrics: Metrics, *, is_down: bool) -> Row:
+    """A token; while its source is down its status is unknown, and the rest is what was read last."""
+    missing = "token_info" in metrics and _value(metrics, "token_info") is None
+    value = partial(_value, metrics)
+    status = token_status(value, is_down=is_down, info_is_missing=missing)
+    labels = _labels(metrics, "token_info") or {"label": resource}  # never seen: all there is is its name
+    cells: Cells = (
+        source,
+        *(labels.get(name) or None for name in _TOKEN_LABELS),
+        _slot_id(_labels(metrics, "slot_info").get("slot_id", "")),
+        status.value,
+        *(_finite(metrics, metric) for metric in _TOKEN_VALUES),
+        pin_status(value, "token_pin").value,
+        pin_status(value, "token_so_pin").value,
+    )
+    return Row(mib.TOKEN, (source, resource), (source, resource), cells)
+
+
+def _slot_id(text: str) -> int | None:
+    """The slot's number, None where a module numbers its slots beyond 32 bits."""
+    return int(text) if re.fullmatch("[0-9]{1,10}", text) and int(text) <= _MAX_SLOT_ID else None
+
+
+def audit_row(source: str, resource: str, metrics: Metrics) -> Row:
+    """An audit store, an audit trail, or both under one name."""
+    counted = metrics.get("trail_events_total", ())
+    events = [one.value for one in counted if one.value is not None]
+    failures = [one.value for one in counted if one.value is not None and _failed(one)]
+    cells: Cells = (
+        source,
+        resource,
+        _finite(metrics, "audit_records"),
+        _finite(metrics, "audit_capacity_records"),
+        _finite(metrics, "audit_used_percent"),
+        _finite(metrics, "audit_seconds_to_full"),
+        _chain(metrics),
+        sum(events) if events else None,
+        sum(failures) if events else None,
+    )
+    return Row(mib.AUDIT, (source, resource), (source, resource), cells)
+
+
+def _failed(reading: Reading) -> bool:
+    return dict(reading.labels).get("result", "success") != "success"
+
+
+def _chain(metrics: Metrics) -> int:
+    if "trail_chain_intact" not in metrics:
+        return 1
+    intact = _value(metrics, "trail_chain_intact")
+    return 4 if intact is None else 2 if intact else 3
+
+
+def reading_row(reading: Reading, severity: Severity) -> Row:
+    """A reading. Its time is kept as it is; the answer makes an age of it."""
+    source, resource, metric, labels = reading.series
+    cells: Cells = (
+        source,
+        resource,
+        metric,
+        None if reading.value is None else number_text(reading.value),
+        unit(metric) or None,
+        severity.number,
+        reading.time,
+        labels_text(reading.labels) or None,
+    )
+    key = (source, resource, metric, *(part for label in labels for part in label))
+    return Row(mib.READING, key, (source, resource), cells)
+
+
+def labels_text(labels: Iterable[tuple[str, str]]) -> str:
+    """Labels as one line: `name=value,name=value`."""
+    return ",".join(f"{name}={value}" for name, value in labels)
+
+
+def active_row(alarm: ActiveAlarm) -> Row:
+    """A raised alarm. Kept by rule and series: the same trouble is the same row whenever it comes back."""
+    event = alarm.event
+    source, resource, metric, labels = alarm.series
+    cells: Cells = (
+        event.event_id,
+        alarm.severity.number,
+        source,
+        resource,
+        metric or None,
+        event.value or None,
+        event.threshold or None,
+        alarm.rule,
+        event.text or None,
+        alarm.since,
+        alarm.alarm_id,
+        alarm.silenced,
+    )
+    key = (alarm.rule, source, resource, metric, *(part for label in labels for part in label))
+    return Row(mib.ACTIVE, key, (source, resource), cells)
+
+
+def worst_severities(alarms: Iterable[ActiveAlarm]) -> dict[Series, Severity]:
+    """The most urgent severity raised on each series."""
+    worst: dict[Series, Severity] = {}
+    for alarm in alarms:
+        if alarm.severity.rank > worst.get(alarm.series, Severity.CLEARED).rank:
+            worst[alarm.series] = alarm.severity
+    return worst
+
+
+_GUARANTEES = {Guarantee.BEST_EFFORT: 1, Guarantee.AT_LEAST_ONCE: 2}
+
+
+def sink_row(status: SinkStatus) -> Row:
+    """A sink."""
+    cells: Cells = (
+        status.name,
+        status.kind,
+        _GUARANTEES[status.guarantee],
+        status.state.value,
+        status.queued,
+        status.delivered,
+        status.failed,
+        status.dropped,
+        status.last_error or None,
+    )
+    return Row(mib.SINK, (status.name,), _NOBODY, cells)
+
+
+def _value(metrics: Metrics, metric: str) -> float | int | None:
+    readings = metrics.get(metric)
+    return readings[0].value if readings else None
+
+
+def _finite(metrics: Metrics, metric: str) -> float | int | None:
+    """The value of a metric; None for "never" too, which is no number in the MIB."""
+    value = _value(metrics, metric)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _labels(metrics: Metrics, metric: str) -> dict[str, str]:
+    readings = metrics.get(metric)
+    return dict(readings[0].labels) if readings else {}

@@ -1,0 +1,147 @@
+"""What several SNMP settings are made of: SNMPv3 users, listening addresses, networks, engine IDs."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from hsm_agent.settings.secret import Secret
+from hsm_agent.settings.types import Strict
+from hsm_agent.wire.snmp.usm import MIN_SECRET_OCTETS, AuthProtocol, PrivacyProtocol, User
+from hsm_agent.wire.snmp.v3 import MAX_NAME
+
+T = TypeVar("T")
+
+_LISTEN = re.compile(r"udp:(?P<v4>[0-9.]+):(?P<p4>[0-9]{1,5})|udp6:\[(?P<v6>[^\]\[]+)\]:(?P<p6>[0-9]{1,5})")
+_HIGHEST_PORT = 65535
+_MIN_ENGINE_ID, _MAX_ENGINE_ID = 5, 32  # RFC 3411 section 5, SnmpEngineID
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+LOOPBACK: tuple[Network, ...] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
+
+
+def listen_address(text: str) -> tuple[str, int]:
+    """Address and port of `udp:127.0.0.1:1161` or `udp6:[::1]:1161`. Raises ValueError."""
+    found = _LISTEN.fullmatch(text)
+    if found is None:
+        raise ValueError(f"not a place to listen: {text!r} (write udp:127.0.0.1:1161 or udp6:[::1]:1161)")
+    host, port = found["v4"] or found["v6"], int(found["p4"] or found["p6"])
+    try:
+        ipaddress.IPv4Address(host) if found["v4"] else ipaddress.IPv6Address(host.partition("%")[0])
+    except ValueError as error:
+        raise ValueError(f"not an IP address: {host!r}") from error
+    if port > _HIGHEST_PORT:
+        raise ValueError(f"not a port: {port}")
+    return host, port
+
+
+def _listen(text: str) -> str:
+    listen_address(text)
+    return text
+
+
+def _engine_id(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    digits = value.removeprefix("0x")
+    if not re.fullmatch(r"([0-9A-Fa-f]{2})+", digits):
+        raise ValueError("not an engine ID: write it in hex, in quotes")
+    octets = bytes.fromhex(digits)
+    if not _MIN_ENGINE_ID <= len(octets) <= _MAX_ENGINE_ID or octets.count(octets[0]) == len(octets):
+        raise ValueError(f"not an engine ID: it has {_MIN_ENGINE_ID} to {_MAX_ENGINE_ID} octets, not all the same")
+    return octets
+
+
+def _network(value: object) -> object:
+    return ipaddress.ip_network(value) if isinstance(value, str) else value
+
+
+Place = Annotated[str, AfterValidator(_listen)]
+"""Where to listen, as listen_address reads it."""
+EngineId = Annotated[bytes, BeforeValidator(_engine_id)]
+"""An SNMP engine ID, written in hex."""
+Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], Field(alias="from", min_length=1)]
+"""Networks that may speak, under the key `from`."""
+
+
+def refuse_twins(what: str, values: list[T]) -> None:
+    """Raise ValueError that names the key if two of a list are the same."""
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise ValueError(f"{what}.{index}: the same as {what}.{values.index(value)}")
+
+
+def _user_name(text: str) -> str:
+    if not text.isprintable() or not 0 < len(text.encode()) <= MAX_NAME:
+        raise ValueError(f"not a user name: it has 1 to {MAX_NAME} printable octets")
+    return text
+
+
+def _pass_phrase(secret: Secret) -> Secret:
+    if len(secret.reveal().encode()) < MIN_SECRET_OCTETS:
+        raise ValueError(f"the pass-phrase is too short: SNMPv3 wants {MIN_SECRET_OCTETS} octets or more")
+    return secret
+
+
+PassPhrase = Annotated[Secret, AfterValidator(_pass_phrase)]
+"""A secret that keys can be derived from (RFC 3414 section 11.2)."""
+
+
+class SnmpAuth(Strict):
+    """How a user proves who it is."""
+
+    protocol: AuthProtocol
+    secret: PassPhrase
+
+
+class SnmpPrivacy(Strict):
+    """How a user's messages are encrypted."""
+
+    protocol: PrivacyProtocol
+    secret: PassPhrase
+
+
+class SnmpUser(Strict):
+    """A user. With `privacy` its messages are always encrypted, without it always in clear, and always authentic."""
+
+    name: Annotated[str, AfterValidator(_user_name)]
+    auth: SnmpAuth
+    privacy: SnmpPrivacy | None = Field(default=None)
+
+    def user(self) -> User:
+        """The user with its master keys: takes a few milliseconds."""
+        return User.from_secrets(
+            name=self.name,
+            auth=self.auth.protocol,
+            auth_secret=self.auth.secret.reveal(),
+            privacy=self.privacy.protocol if self.privacy else None,
+            privacy_secret=self.privacy.secret.reveal() if self.privacy else "",
+        )
+
+
+def trap_receiver_line(engine_id: bytes | None, user: SnmpUser) -> str:
+    """The line of snmptrapd.conf that lets it take this user's notifications; the pass-phrases are left to fill in.
+
+    With our engine ID for traps, whose authority is the agent; None for informs, whose authority is the receiver.
+    """
+    parts = ["createUser"]
+    if engine_id is not None:
+        parts.append(f"-e 0x{engine_id.hex()}")
+    parts.append(f'{_quoted(user.name)} {user.auth.protocol.value} "<authentication pass-phrase>"')
+    if user.privacy is not None:
+        parts.append(f'{_NET_SNMP_PRIVACY[user.privacy.protocol]} "<privacy pass-phrase>"')
+    return " ".join(parts)
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if " " in name else name
+
+
+_NET_SNMP_PRIVACY = {
+    PrivacyProtocol.AES128: "AES",
+    PrivacyProtocol.AES192: "AES-192",
+    PrivacyProtocol.AES256: "AES-256",
+}

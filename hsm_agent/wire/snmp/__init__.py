@@ -1,0 +1,1 @@
+"""SNMP messages as bytes."""

@@ -1,0 +1,297 @@
+"""The authoritative side of SNMP: judges each datagram that asks something, and wraps what is answered.
+
+No I/O and no clock: datagrams, addresses and times come in, records and datagrams go out. Reads no object and knows
+no view; a request that is handed out has passed every check of RFC 3412 section 7.2 and RFC 3414 section 3.2, or
+of RFC 3584 section 5.2 and the community's own networks.
+"""
+
+from __future__ import annotations
+
+import hmac
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING, NamedTuple
+
+from hsm_agent.wire.snmp import ber
+from hsm_agent.wire.snmp import pdu as snmp
+from hsm_agent.wire.snmp import v3 as snmp_v3
+from hsm_agent.wire.snmp.ber import DecodeError
+from hsm_agent.wire.snmp.counters import Count, Counters
+from hsm_agent.wire.snmp.engine import MAX_BOOTS
+from hsm_agent.wire.snmp.incoming import Incoming, peek
+from hsm_agent.wire.snmp.local_engine import LOCAL_ENGINE_ID, answer_in_clear, asks_for_engine_id
+from hsm_agent.wire.snmp.pdu import ErrorStatus, Pdu, PduType, Version
+from hsm_agent.wire.snmp.request import (
+    COMMUNITY_OVERHEAD,
+    Community,
+    CommunityReply,
+    Request,
+    V3Reply,
+    encode_response,
+    level_of,
+)
+from hsm_agent.wire.snmp.v3 import Header, Parameters, Scoped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from hsm_agent.wire.snmp.ber import Oid
+    from hsm_agent.wire.snmp.engine import Engine
+    from hsm_agent.wire.snmp.usm import Keys, User
+
+TIME_WINDOW_SECONDS = 150  # RFC 3414 section 2.2.3
+REQUESTS = frozenset({PduType.GET, PduType.GETNEXT, PduType.GETBULK, PduType.SET})
+"""What a command responder handles. Who takes notifications handles informs, and those of any context."""
+_CACHED_ADDRESSES = 1024
+MAX_NAMES = 500
+MAX_ASKED_OCTETS = 16384
+"""A request for more names, or longer ones, is answered tooBig: one of a full datagram would take 80 ms."""
+
+
+class _Known(NamedTuple):
+    """A user at this engine: the level and the room of its messages worked out once."""
+
+    principal: str
+    keys: Keys
+    level: int
+    overhead: int
+
+
+def _is_bounded(pdu: Pdu, names: tuple[Oid, ...]) -> bool:
+    return len(names) <= MAX_NAMES and len(pdu.varbinds) <= MAX_ASKED_OCTETS
+
+
+def _known(user: User, engine_id: bytes) -> _Known:
+    keys = user.localize(engine_id)
+    overhead = snmp_v3.overhead(engine_id=engine_id, keys=keys, context_engine_id=engine_id, context_name=b"")
+    return _Known(user.name, keys, level_of(keys), overhead)
+
+
+class Authority:
+    """Decides who is heard. One for each set of users and communities; engine and counters outlive it."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        users: Iterable[User] = (),
+        communities: Iterable[Community] = (),
+        v1: bool = False,
+        counters: Counters | None = None,
+        authentication_failed: Callable[[str], None] | None = None,
+        handled: frozenset[PduType] = REQUESTS,
+    ) -> None:
+        """`authentication_failed` is called with the address of each sender that could not prove who it is."""
+        self.engine = engine
+        self.counters = Counters() if counters is None else counters
+        self._users = {user.name.encode(): _known(user, engine.engine_id) for user in users}
+        self._communities = tuple(communities)
+        self._v1 = v1
+        self._handled = handled
+        self._any_context = handled is not REQUESTS
+        self._authentication_failed = authentication_failed or (lambda _address: None)
+        self._communities_of = lru_cache(_CACHED_ADDRESSES)(self._communities_for)
+
+    def receive(self, datagram: bytes, address: str, now: float) -> Request | bytes | None:
+        """A request to answer, a Report to send back, or None: dropped and counted."""
+        self.counters.add(Count.IN_PKTS)
+        try:
+            version, position, end = snmp.open_message(datagram)
+            if version == Version.V3 and self._users and not self.engine.is_held:
+                return self._receive_v3(datagram, position, end, address, now)
+            if self._communities and (version == Version.V2C or (version == Version.V1 and self._v1)):
+                return self._receive_community(Version(version), datagram, (position, end), address, now)
+        except DecodeError:
+            return self._dropped(Count.IN_ASN_PARSE_ERRS)
+        return self._dropped(Count.IN_BAD_VERSIONS)
+
+    def _dropped(self, why: Count) -> Request | bytes | None:
+        self.counters.add(why)
+        return None
+
+    def _communities_for(self, address: str) -> tuple[Community, ...]:
+        try:
+            source = ip_address(address.partition("%")[0])
+        except ValueError:
+            return ()
+        if isinstance(source, IPv6Address) and source.ipv4_mapped:
+            source = source.ipv4_mapped
+        return tuple(one for one in self._communities if any(source in network for network in one.networks))
+
+    def _receive_community(
+        self, version: Version, datagram: bytes, place: tuple[int, int], address: str, now: float
+    ) -> Request | bytes | None:
+        position, end = place
+        given, position = ber.read_octets(datagram, position, end)
+        principal = None
+        for community in self._communities_of(address):
+            # No early end: how long the comparison takes says nothing of which secret came near.
+            if hmac.compare_digest(community.secret, given) and principal is None:
+                principal = community.name
+        if principal is None:
+            self._authentication_failed(address)
+            return self._dropped(Count.IN_BAD_COMMUNITY_NAMES)
+        pdu = snmp.read_pdu(datagram, position, end)
+        if pdu.pdu_type not in self._handled or (version is Version.V1 and pdu.pdu_type is PduType.GETBULK):
+            return self._dropped(Count.UNKNOWN_PDU_HANDLERS)
+        names = self._names(pdu)
+        if pdu.pdu_type is PduType.SET:
+            self.counters.add(Count.IN_BAD_COMMUNITY_USES)
+        room = snmp.MAX_MESSAGE - COMMUNITY_OVERHEAD - len(given)
+        request = Request(
+            version, principal, address, now, *pdu[:4], names, snmp.MAX_MESSAGE, room, pdu.varbinds,
+            CommunityReply(given),
+        )  # fmt: skip
+        return request if _is_bounded(pdu, names) else self._too_big(request)
+
+    def _receive_v3(self, datagram: bytes, position: int, end: int, address: str, now: float) -> Request | bytes | None:
+        header, position = snmp_v3.read_header(datagram, position, end)
+        if header.security_model != snmp_v3.USM_MODEL:
+            return self._dropped(Count.UNKNOWN_SECURITY_MODELS)
+        if header.flags & snmp_v3.LEVEL == snmp_v3.PRIVACY:
+            return self._dropped(Count.INVALID_MSGS)
+        parameters, position = snmp_v3.read_parameters(datagram, position, end)
+        incoming = Incoming(datagram, address, now, header, parameters, position, end)
+        if parameters.engine_id != self.engine.engine_id:
+            return self._report(incoming, Count.UNKNOWN_ENGINE_IDS)
+        known = self._users.get(parameters.user_name)
+        if known is None:
+            self._authentication_failed(address)
+            return self._report(incoming, Count.UNKNOWN_USER_NAMES)
+        keys = known.keys
+        if header.flags & snmp_v3.LEVEL != known.level:
+            if not header.flags & snmp_v3.LEVEL and (answer := self._engine_id_in_clear(incoming)) is not None:
+                return answer
+            # Also below the user's own level: what has a privacy key is never answered in clear.
+            self._authentication_failed(address)
+            return self._report(incoming, Count.UNSUPPORTED_SEC_LEVELS)
+        if not keys.verify(datagram, parameters.digest_offset, parameters.digest):
+            self._authentication_failed(address)
+            return self._report(incoming, Count.WRONG_DIGESTS)
+        if not self._in_time_window(parameters, now):
+            return self._report(incoming, Count.NOT_IN_TIME_WINDOWS, keys, snmp_v3.AUTH)
+        return self._receive_authentic(incoming, known)
+
+    def _in_time_window(self, parameters: Parameters, now: float) -> bool:
+        """RFC 3414 section 3.2 (7) a."""
+        boots = self.engine.boots
+        if boots >= MAX_BOOTS or parameters.boots != boots:
+            return False
+        return abs(parameters.time - self.engine.time(now)) <= TIME_WINDOW_SECONDS
+
+    def _receive_authentic(self, incoming: Incoming, known: _Known) -> Request | bytes | None:
+        keys, level = known.keys, known.level
+        scoped = self._open_scoped(incoming, keys)
+        if scoped is None:
+            return self._report(incoming, Count.DECRYPTION_ERRORS)
+        pdu = snmp.read_pdu(scoped.data, scoped.position, scoped.end)
+        if pdu.pdu_type not in self._handled:
+            return self._report(incoming, Count.UNKNOWN_PDU_HANDLERS, keys, level, pdu)
+        if scoped.context_name and not self._any_context:
+            return self._report(incoming, Count.UNKNOWN_CONTEXTS, keys, level, pdu)
+        names = self._names(pdu)
+        # Any context engine is taken for our own, as by snmpd, and given back; but RFC 5343's may ask one thing only.
+        context = scoped.context_engine_id or (b"" if self._any_context else self.engine.engine_id)
+        if context == LOCAL_ENGINE_ID and not asks_for_engine_id(pdu.pdu_type, names) and not self._any_context:
+            return self._report(incoming, Count.UNKNOWN_PDU_HANDLERS, keys, level, pdu)
+        max_size = min(incoming.header.max_size, snmp.MAX_MESSAGE)
+        room = max_size - known.overhead - max(0, len(context) - len(self.engine.engine_id))
+        request = Request(
+            Version.V3, known.principal, incoming.address, incoming.now, *pdu[:4], names, max_size, room,
+            pdu.varbinds, V3Reply(incoming.header.message_id, keys, context, scoped.context_name),
+        )  # fmt: skip
+        return request if _is_bounded(pdu, names) else self._too_big(request)
+
+    def _engine_id_in_clear(self, incoming: Incoming) -> bytes | None:
+        """The answer to RFC 5343's discovery without authentication; None if this is something else."""
+        pdu = peek(incoming, LOCAL_ENGINE_ID)
+        if pdu is None or self._any_context or not asks_for_engine_id(pdu.pdu_type, snmp.read_names(pdu.varbinds, 2)):
+            return None
+        name = incoming.parameters.user_name
+        return answer_in_clear(self.engine, incoming.header, name, pdu.request_id, incoming.now)
+
+    def _names(self, pdu: Pdu) -> tuple[Oid, ...]:
+        """What is asked for; who takes notifications reads their values by himself, and these may be damaged."""
+        if self._any_context or len(pdu.varbinds) > MAX_ASKED_OCTETS:
+            return ()
+        return snmp.read_names(pdu.varbinds, MAX_NAMES + 1)
+
+    def _open_scoped(self, incoming: Incoming, keys: Keys) -> Scoped | None:
+        """The scoped PDU; None if it can't be decrypted."""
+        datagram, parameters = incoming.datagram, incoming.parameters
+        if not incoming.encrypted:
+            return snmp_v3.read_scoped(datagram, incoming.data_position, incoming.data_end)
+        encrypted, _ = ber.read_octets(datagram, incoming.data_position, incoming.data_end)
+        if len(parameters.salt) != 8:  # noqa: PLR2004 - RFC 3826 section 3.1.4 (1)
+            return None
+        try:
+            return snmp_v3.read_decrypted(keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt))
+        except DecodeError:
+            # The digest was right, so this is noise from a wrong privacy key, and its owner wants to hear so.
+            return None
+
+    def _report(
+        self,
+        incoming: Incoming,
+        cause: Count,
+        keys: Keys | None = None,
+        level: int = 0,
+        pdu: Pdu | None = None,
+    ) -> bytes | None:
+        """A Report if the sender may have one (RFC 3412 section 7.1 (3)); counted either way.
+
+        It takes both the reportable flag and, where the PDU can be read, one of the Confirmed Class: who clears the
+        flag of a request gets nothing, and no Report ever answers a Report.
+        """
+        count = self.counters.add(cause)
+        if not incoming.header.flags & snmp_v3.REPORTABLE:
+            return None
+        if pdu is None and not incoming.encrypted:
+            pdu = peek(incoming)
+        if pdu is not None and pdu.pdu_type not in snmp.CONFIRMED:
+            return None
+        varbind = ber.encode_varbind(cause.oid, ber.encode_counter32(count))
+        report = snmp.encode_pdu(PduType.REPORT, pdu.request_id if pdu else 0, 0, 0, (varbind,))
+        engine = self.engine
+        return snmp_v3.encode_message(
+            Header(incoming.header.message_id, snmp.MAX_MESSAGE, level, snmp_v3.USM_MODEL),
+            engine_id=engine.engine_id,
+            boots=engine.boots,
+            time=engine.time(incoming.now),
+            keys=incoming.parameters.user_name if keys is None else keys,
+            scoped=snmp_v3.encode_scoped(engine.engine_id, b"", report),
+            salt=engine.salts.draw() if level & snmp_v3.PRIVACY else b"",
+        )
+
+    def respond(self, request: Request, error_status: int, error_index: int, varbinds: Sequence[bytes]) -> bytes | None:
+        """The response; its varbinds are those given, or those asked for if there is an error (RFC 3416 section 4.2).
+
+        GETBULK is cut to what fits; anything else that doesn't fit becomes tooBig, and if not even that fits, None.
+        """
+        if error_status:
+            return self._fitting(request, error_status, error_index, (request.varbinds,)) or self._too_big(request)
+        if request.pdu_type is PduType.GETBULK:
+            varbinds = _cut(varbinds, request.room)
+        return self._fitting(request, 0, 0, varbinds) or self._too_big(request)
+
+    def _too_big(self, request: Request) -> bytes | None:
+        asked = (request.varbinds,) if request.version is Version.V1 else ()
+        response = self._fitting(request, ErrorStatus.TOO_BIG, 0, asked)
+        if response is None:
+            self.counters.add(Count.SILENT_DROPS)
+        return response
+
+    def _fitting(
+        self, request: Request, error_status: int, error_index: int, varbinds: Sequence[bytes]
+    ) -> bytes | None:
+        message = encode_response(self.engine, request, error_status, error_index, varbinds)
+        return message if len(message) <= request.max_size else None
+
+
+def _cut(varbinds: Sequence[bytes], room: int) -> Sequence[bytes]:
+    """As many as fit, from the front (RFC 3416 section 4.2.3)."""
+    for fitting, varbind in enumerate(varbinds):
+        room -= len(varbind)
+        if room < 0:
+            return varbinds[:fitting]
+    return varbinds

@@ -1,0 +1,267 @@
+"""What is asked of one peer, and what it answers: the part that informs and requests have in common.
+
+No I/O and no clock. For v3 the peer is authoritative: its engine ID is discovered (RFC 3414 section 4), its boots and
+time are learnt from authentic messages only and never go back (section 3.2 (7) b).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from hsm_agent.wire.snmp import ber
+from hsm_agent.wire.snmp import pdu as snmp
+from hsm_agent.wire.snmp import v3 as snmp_v3
+from hsm_agent.wire.snmp.ber import DecodeError
+from hsm_agent.wire.snmp.counters import Count
+from hsm_agent.wire.snmp.pdu import PduType, Version
+from hsm_agent.wire.snmp.receiver import Receiver
+from hsm_agent.wire.snmp.request import level_of
+from hsm_agent.wire.snmp.v3 import Header, Parameters
+
+if TYPE_CHECKING:
+    from hsm_agent.wire.snmp.engine import Salts
+    from hsm_agent.wire.snmp.pdu import Pdu
+    from hsm_agent.wire.snmp.usm import Keys, User
+
+_MAX_ID = 2**31 - 1
+_MAX_REMEMBERED = 1024
+_VERSIONS = {int(Version.V1): "v1", int(Version.V2C): "v2c", int(Version.V3): "v3"}
+_CAUSES = {count.oid: count for count in Count}
+
+
+class TooBigError(ValueError):
+    """The message is larger than a datagram, or than the peer takes."""
+
+
+class Learned(NamedTuple):
+    """The peer's engine or its time became known: what is outstanding must be sent anew."""
+
+
+class Complaint(NamedTuple):
+    """The peer reported what is wrong with our message; None if it is nothing an SNMP MIB has a name for."""
+
+    cause: Count | None
+
+
+class _Sent(NamedTuple):
+    """What an answer may be to, and how much was known of the receiver when it was sent."""
+
+    request_id: int
+    lessons: int
+
+
+_Answer = TypeVar("_Answer")
+
+
+class Dialogue(ABC, Generic[_Answer]):
+    """Asks one peer and understands its answers; `_Answer` is what a Response means. Made anew after each failure."""
+
+    def __init__(
+        self, *, salts: Salts, first_id: int, community: bytes | None = None, user: User | None = None
+    ) -> None:
+        """Either a community (v2c) or a user (v3). `first_id` is random, so that strangers can't guess an answer."""
+        if (community is None) == (user is None):
+            raise ValueError("either a community or a user")
+        self._salts = salts
+        self._community = community
+        self._user = user
+        self._last_id = first_id & _MAX_ID
+        self._receiver: Receiver | None = None
+        self._lessons = 0
+        self._outstanding: dict[int, _Sent] = {}
+        """By message ID; for v2c, which has none, by request ID."""
+        self.ignored = ""
+        """What the last datagram was that came to nothing: for whoever waits in vain."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether what is sent will be understood; if not, send a probe first."""
+        return self._user is None or (self._receiver is not None and self._receiver.authentic)
+
+    def next_id(self) -> int:
+        """A request ID for something new."""
+        self._last_id = (self._last_id + 1) & _MAX_ID
+        return self._last_id
+
+    def forget(self, request_id: int) -> None:
+        """It is done with; late answers to it mean nothing."""
+        self._outstanding = {
+            message_id: sent for message_id, sent in self._outstanding.items() if sent.request_id != request_id
+        }
+
+    def _encode_confirmed(self, pdu: bytes, request_id: int, now: float) -> bytes:
+        """A message that is answered; encoded again for each retransmission, whose message ID and time are new."""
+        if self._user is None:
+            self._remember(request_id, request_id)
+            return self._encode_community(pdu)
+        receiver = self._receiver
+        if receiver is None or not receiver.authentic:
+            raise ValueError("the receiver is not known well enough: send a probe first")
+        header = self._header(receiver.keys, reportable=snmp_v3.REPORTABLE)
+        moment = (receiver.engine_id, receiver.boots, receiver.time_at(now))
+        message = self._encode_v3(header, receiver.keys, pdu, moment)
+        self._remember(header.message_id, request_id)
+        return sized(message, receiver.max_size)
+
+    def encode_probe(self) -> bytes:
+        """What teaches us the next thing about the receiver: its engine ID, then its time (RFC 3414 section 4).
+
+        Both steps ask for nothing, so that they are small whatever follows is like.
+        """
+        request_id = self.next_id()
+        pdu = snmp.encode_pdu(PduType.GET, request_id, 0, 0, ())
+        if self._receiver is not None:
+            header = self._header(self._receiver.keys, reportable=snmp_v3.REPORTABLE)
+            self._remember(header.message_id, request_id)
+            return self._encode_v3(header, self._receiver.keys, pdu, (self._receiver.engine_id, 0, 0))
+        self._remember(request_id, request_id)
+        return snmp_v3.encode_message(
+            Header(request_id, snmp.MAX_MESSAGE, snmp_v3.REPORTABLE, snmp_v3.USM_MODEL),
+            engine_id=b"",
+            boots=0,
+            time=0,
+            keys=b"",
+            scoped=snmp_v3.encode_scoped(b"", b"", pdu),
+        )
+
+    def _encode_community(self, pdu: bytes) -> bytes:
+        assert self._community is not None
+        return sized(snmp.encode_community_message(Version.V2C, self._community, pdu), snmp.MAX_MESSAGE)
+
+    def _header(self, keys: Keys, *, reportable: int) -> Header:
+        return Header(self.next_id(), snmp.MAX_MESSAGE, level_of(keys) | reportable, snmp_v3.USM_MODEL)
+
+    def _encode_v3(self, header: Header, keys: Keys, pdu: bytes, moment: tuple[bytes, int, int]) -> bytes:
+        engine_id, boots, time = moment
+        return snmp_v3.encode_message(
+            header,
+            engine_id=engine_id,
+            boots=boots,
+            time=time,
+            keys=keys,
+            scoped=snmp_v3.encode_scoped(*self._context(engine_id), pdu),
+            salt=self._salts.draw() if keys.privacy else b"",
+        )
+
+    @abstractmethod
+    def _context(self, engine_id: bytes) -> tuple[bytes, bytes]:
+        """Context engine ID and context name (RFC 3411 section 3.3.1) of messages under this engine."""
+
+    @abstractmethod
+    def _understood(self, pdu: Pdu) -> _Answer:
+        """What a Response to something outstanding means. Raises DecodeError."""
+
+    def _remember(self, message_id: int, request_id: int) -> None:
+        while len(self._outstanding) >= _MAX_REMEMBERED:
+            del self._outstanding[next(iter(self._outstanding))]
+        self._outstanding[message_id] = _Sent(request_id, self._lessons)
+
+    def receive(self, datagram: bytes, now: float) -> _Answer | Learned | Complaint | None:
+        """What the receiver says; None for what is malformed, not authentic, late, or answers nothing we asked.
+
+        Why it is None is in `ignored` then.
+        """
+        self.ignored = "a message that is late, not authentic, or no answer to what was asked"
+        try:
+            version, position, end = snmp.open_message(datagram)
+            if version == Version.V3 and self._user is not None:
+                return self._receive_v3(datagram, position, end, now)
+            if version == Version.V2C and self._user is None:
+                return self._receive_community(datagram, position, end)
+        except DecodeError as error:
+            self.ignored = f"{len(datagram)} octets that cannot be decoded ({error})"
+            return None
+        self.ignored = f"a message of SNMP {_VERSIONS.get(version, f'version number {version}')}"
+        return None
+
+    def _receive_community(self, datagram: bytes, position: int, end: int) -> _Answer | Learned | Complaint | None:
+        """The community in an answer proves nothing, and some agents leave it empty: net-snmp does not look either."""
+        _, position = ber.read_octets(datagram, position, end)
+        pdu = snmp.read_pdu(datagram, position, end)
+        return self._answer(pdu, pdu.request_id if pdu.request_id in self._outstanding else None)
+
+    def _receive_v3(self, datagram: bytes, position: int, end: int, now: float) -> _Answer | Learned | Complaint | None:
+        header, position = snmp_v3.read_header(datagram, position, end)
+        if header.security_model != snmp_v3.USM_MODEL or header.message_id not in self._outstanding:
+            return None
+        parameters, position = snmp_v3.read_parameters(datagram, position, end)
+        if not header.flags & snmp_v3.AUTH:
+            return self._receive_report(datagram, position, end, header, parameters)
+        receiver = self._receiver
+        if receiver is None or not self._is_authentic(receiver, datagram, header, parameters):
+            return None
+        news = receiver.learn(parameters.boots, parameters.time, now)
+        if receiver.is_late(parameters.boots, parameters.time, now):
+            return None
+        pdu = _open(receiver.keys, datagram, position, end, header, parameters)
+        if pdu.pdu_type is not PduType.REPORT:
+            if header.flags & snmp_v3.LEVEL != level_of(receiver.keys):
+                return None
+            return self._answer(pdu, self._outstanding[header.message_id].request_id)
+        cause = _cause(pdu)
+        if cause is not Count.NOT_IN_TIME_WINDOWS:
+            return Complaint(cause)
+        return self._learned() if news else self._contradicted(header, cause)
+
+    def _learned(self) -> Learned:
+        self._lessons += 1
+        return Learned()
+
+    def _contradicted(self, header: Header, cause: Count) -> Complaint | None:
+        """The receiver repeats what we know by now: no contradiction if the message is older than the knowledge."""
+        return None if self._outstanding[header.message_id].lessons < self._lessons else Complaint(cause)
+
+    @staticmethod
+    def _is_authentic(receiver: Receiver, datagram: bytes, header: Header, parameters: Parameters) -> bool:
+        keys = receiver.keys
+        if parameters.engine_id != receiver.engine_id or parameters.user_name != keys.user_name:
+            return False
+        if header.flags & snmp_v3.PRIVACY and keys.privacy is None:
+            return False
+        return keys.verify(datagram, parameters.digest_offset, parameters.digest)
+
+    def _receive_report(
+        self, datagram: bytes, position: int, end: int, header: Header, parameters: Parameters
+    ) -> _Answer | Learned | Complaint | None:
+        """A Report in clear: it may name an engine or complain, but never set a time."""
+        if header.flags & snmp_v3.PRIVACY:
+            return None
+        scoped = snmp_v3.read_scoped(datagram, position, end)
+        pdu = snmp.read_pdu(scoped.data, scoped.position, scoped.end)
+        if pdu.pdu_type is not PduType.REPORT:
+            return None
+        cause = _cause(pdu)
+        engine_id = parameters.engine_id
+        known = self._receiver.engine_id if self._receiver else None
+        if cause is not Count.UNKNOWN_ENGINE_IDS:
+            return Complaint(cause)
+        if engine_id == known:
+            return self._contradicted(header, cause)
+        if len(engine_id) < snmp_v3.MIN_ENGINE_ID:
+            return None
+        assert self._user is not None
+        keys = self._user.localize(engine_id)
+        self._receiver = Receiver(keys=keys, engine_id=engine_id, max_size=header.max_size)
+        return self._learned()
+
+    def _answer(self, pdu: Pdu, request_id: int | None) -> _Answer | None:
+        if pdu.pdu_type is not PduType.RESPONSE or pdu.request_id != request_id:
+            return None
+        return self._understood(pdu)
+
+
+def sized(message: bytes, max_size: int) -> bytes:
+    if len(message) > max_size:
+        raise TooBigError(f"{len(message)} octets, and {max_size} at most are taken")
+    return message
+
+
+def _open(keys: Keys, datagram: bytes, position: int, end: int, header: Header, parameters: Parameters) -> Pdu:
+    scoped = snmp_v3.open_scoped(keys, datagram, position, end, flags=header.flags, parameters=parameters)
+    return snmp.read_pdu(scoped.data, scoped.position, scoped.end)
+
+
+def _cause(report: Pdu) -> Count | None:
+    varbinds = snmp.read_varbinds(report.varbinds)
+    return _CAUSES.get(varbinds[0].name) if varbinds else None

@@ -1,0 +1,282 @@
+"""The one table of HSM-AGENT-MIB: every object's arc, name, syntax and access, and how its values are encoded.
+
+The text of the MIB is for people and managers; the agent works from this table, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from hsm_agent.model import EventKind
+from hsm_agent.text import one_line
+from hsm_agent.wire.snmp import ber
+from hsm_agent.wire.snmp.mib_root import BASE, parse_base, rooted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = [
+    "ACTIVE",
+    "ALARM",
+    "ALARM_ARC",
+    "AUDIT",
+    "BASE",
+    "NOTIFICATIONS",
+    "PRODUCT",
+    "READING",
+    "SCALARS",
+    "SINK",
+    "SOURCE",
+    "TABLES",
+    "TOKEN",
+    "Access",
+    "Column",
+    "Object",
+    "Syntax",
+    "Table",
+    "Value",
+    "date_and_time",
+    "encode_value",
+    "objects",
+    "parse_base",
+    "rooted",
+    "text_octets",
+]
+
+PRODUCT: ber.Oid = (3, 1)
+"""Arc of hsmAgentProduct, the sysObjectID, below the base."""
+
+MAX_TEXT_OCTETS = 255
+_MAX_UNSIGNED64 = 2**64 - 1
+
+Value = int | float | str | bytes | bool | ber.Oid
+"""What a cell may hold before it is encoded; its syntax says which."""
+
+
+class Syntax(Enum):
+    """How an object's value is written: the names are those of the MIB's textual conventions where it has its own."""
+
+    TEXT = "HsmText"
+    PERCENT = "HsmPercent"
+    GAUGE64 = "HsmGauge64"
+    ENUMERATION = "enumeration"
+    DATE = "DateAndTime"
+    TRUTH = "TruthValue"
+    UNSIGNED32 = "Unsigned32"
+    GAUGE32 = "Gauge32"
+    COUNTER64 = "Counter64"
+
+
+class Access(Enum):
+    """MAX-ACCESS as the MIB writes it."""
+
+    READ_ONLY = "read-only"
+    NOT_ACCESSIBLE = "not-accessible"
+    FOR_NOTIFY = "accessible-for-notify"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table, or one scalar of a group: its number and name there."""
+
+    number: int
+    name: str
+    syntax: Syntax
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A conceptual table. Column 1, the index, is not accessible and not among `columns`."""
+
+    arc: int
+    name: str
+    columns: tuple[Column, ...]
+
+    def prefix(self, base: ber.Oid, column: Column) -> ber.Oid:
+        """The name of a column; an instance has the row's index appended."""
+        return (*base, 1, self.arc, 1, column.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One accessible or notifiable object: its arc below the base, without the instance."""
+
+    arc: ber.Oid
+    name: str
+    syntax: Syntax
+    access: Access
+
+
+Named = tuple[tuple[str, Syntax], ...]
+
+
+def _all(syntax: Syntax, *names: str) -> Named:
+    return tuple((name, syntax) for name in names)
+
+
+def _columns(prefix: str, first: int, *groups: Named) -> tuple[Column, ...]:
+    named = (pair for group in groups for pair in group)
+    return tuple(Column(number, prefix + name, syntax) for number, (name, syntax) in enumerate(named, first))
+
+
+def _table(arc: int, name: str, *groups: Named) -> Table:
+    return Table(arc, name, _columns(name, 2, *groups))
+
+
+_T, _P, _E = Syntax.TEXT, Syntax.PERCENT, Syntax.ENUMERATION
+_G32, _G64, _C64 = Syntax.GAUGE32, Syntax.GAUGE64, Syntax.COUNTER64
+
+SCALARS = _columns(
+    "hsmAgent",
+    1,
+    _all(_T, "Version", "Name"),
+    _all(Syntax.DATE, "Started"),
+    _all(_C64, "Polls"),
+    _all(_G32, "ActiveAlarms"),
+    _all(_E, "WorstSeverity"),
+    _all(_G32, "SpooledEvents"),
+    _all(_C64, "DroppedEvents"),
+)
+SOURCE = _table(
+    2,
+    "hsmSource",
+    _all(_T, "Name", "Kind"),
+    _all(_E, "Status"),
+    _all(_G32, "SecondsSinceSuccess", "LastPollMilliseconds"),
+    _all(_C64, "Failures"),
+    _all(_T, "LastError"),
+)
+TOKEN = _table(
+    3,
+    "hsmToken",
+    _all(_T, "Source", "Label", "Serial", "Manufacturer", "Model", "Firmware", "Hardware"),
+    _all(Syntax.UNSIGNED32, "SlotId"),
+    _all(_E, "Status"),
+    _all(_G64, "PrivateMemoryTotal", "PrivateMemoryFree"),
+    _all(_P, "PrivateMemoryUsedPercent"),
+    _all(_G64, "PublicMemoryTotal", "PublicMemoryFree"),
+    _all(_P, "PublicMemoryUsedPercent"),
+    _all(_G32, "Sessions", "SessionsMax"),
+    _all(_P, "SessionsUsedPercent"),
+    _all(_G32, "RwSessions", "RwSessionsMax", "Objects"),
+    _all(_G64, "StorageTotal", "StorageUsed"),
+    _all(_P, "StorageUsedPercent"),
+    _all(_E, "PinStatus", "SoPinStatus"),
+)
+AUDIT = _table(
+    4,
+    "hsmAudit",
+    _all(_T, "Source", "Resource"),
+    _all(_G32, "Records", "Capacity"),
+    _all(_P, "UsedPercent"),
+    _all(_G32, "SecondsToFull"),
+    _all(_E, "Chain"),
+    _all(_C64, "Events", "Failures"),
+)
+READING = _table(
+    5,
+    "hsmReading",
+    _all(_T, "Source", "Resource", "Metric", "Value", "Unit"),
+    _all(_E, "Severity"),
+    _all(_G32, "AgeSeconds"),
+    _all(_T, "Labels"),
+)
+ACTIVE = _table(
+    6,
+    "hsmActive",
+    _all(_T, "EventId"),
+    _all(_E, "Severity"),
+    _all(_T, "Source", "Resource", "Metric", "Value", "Threshold", "Rule", "Text"),
+    _all(Syntax.DATE, "Since"),
+    _all(_T, "AlarmId"),
+    _all(Syntax.TRUTH, "Silenced"),
+)
+SINK = _table(
+    7,
+    "hsmSink",
+    _all(_T, "Name", "Kind"),
+    _all(_E, "Guarantee", "Status"),
+    _all(_G32, "Queued"),
+    _all(_C64, "Delivered", "Failed", "Dropped"),
+    _all(_T, "LastError"),
+)
+TABLES = (SOURCE, TOKEN, AUDIT, READING, ACTIVE, SINK)
+
+ALARM = _columns(
+    "hsmAlarm",
+    1,
+    _all(_T, "EventId"),
+    _all(_E, "Severity"),
+    _all(_T, "Source", "Resource", "Metric", "Value", "Threshold", "Rule", "Text", "AlarmId"),
+    _all(Syntax.DATE, "Time"),
+    _all(_T, "Unit", "AgentName", "Runbook"),
+)
+"""What a notification carries, always all and in this order, with instance .0."""
+
+ALARM_ARC: ber.Oid = (1, 8)
+"""Arc of the notification objects below the base."""
+
+NOTIFICATIONS: dict[EventKind, tuple[ber.Oid, str]] = {
+    EventKind.RAISED: ((0, 1), "hsmAlarmRaised"),
+    EventKind.CHANGED: ((0, 2), "hsmAlarmChanged"),
+    EventKind.CLEARED: ((0, 3), "hsmAlarmCleared"),
+    EventKind.TEST: ((0, 4), "hsmTestNotification"),
+    EventKind.HEARTBEAT: ((0, 5), "hsmHeartbeat"),
+    EventKind.NOTICE: ((0, 6), "hsmAgentNotice"),
+}
+"""Arc below the base and name of the notification for each kind of event."""
+
+
+def objects() -> Iterator[Object]:
+    """Every object of the MIB that has a value somewhere, and each table's index, in the MIB's order."""
+    for scalar in SCALARS:
+        yield Object((1, 1, scalar.number), scalar.name, scalar.syntax, Access.READ_ONLY)
+    for table in TABLES:
+        yield Object((1, table.arc, 1, 1), f"{table.name}Index", Syntax.UNSIGNED32, Access.NOT_ACCESSIBLE)
+        for column in table.columns:
+            yield Object((1, table.arc, 1, column.number), column.name, column.syntax, Access.READ_ONLY)
+    for item in ALARM:
+        yield Object((*ALARM_ARC, item.number), item.name, item.syntax, Access.FOR_NOTIFY)
+
+
+def text_octets(text: str) -> bytes:
+    """UTF-8 of at most 255 octets, cut between characters; runs of control characters become one space."""
+    octets = one_line(text).encode()
+    if len(octets) <= MAX_TEXT_OCTETS:
+        return octets
+    return octets[:MAX_TEXT_OCTETS].decode("utf-8", errors="ignore").encode()
+
+
+def date_and_time(seconds: float) -> bytes:
+    """DateAndTime (RFC 2579) of a UTC time in seconds since the epoch: eleven octets, offset +0:0."""
+    moment = datetime.fromtimestamp(seconds, tz=UTC)
+    tenths = moment.microsecond // 100_000
+    clock = (moment.month, moment.day, moment.hour, moment.minute, moment.second, tenths)
+    return moment.year.to_bytes(2, "big") + bytes(clock) + b"+\x00\x00"
+
+
+_ENCODERS: dict[Syntax, Callable[[Value], bytes]] = {
+    Syntax.TEXT: lambda value: ber.encode_octets(text_octets(str(value))),
+    Syntax.PERCENT: lambda value: ber.encode_gauge32(round(_number(value) * 100)),
+    Syntax.GAUGE64: lambda value: ber.encode_counter64(min(max(int(_number(value)), 0), _MAX_UNSIGNED64)),
+    Syntax.ENUMERATION: lambda value: ber.encode_integer(int(_number(value))),
+    Syntax.DATE: lambda value: ber.encode_octets(date_and_time(_number(value))),
+    Syntax.TRUTH: lambda value: ber.encode_integer(1 if value else 2),  # RFC 2579: true(1), false(2)
+    Syntax.UNSIGNED32: lambda value: ber.encode_gauge32(int(_number(value))),
+    Syntax.GAUGE32: lambda value: ber.encode_gauge32(int(_number(value))),
+    Syntax.COUNTER64: lambda value: ber.encode_counter64(int(_number(value))),
+}
+
+
+def _number(value: Value) -> float | int:
+    if isinstance(value, int | float):
+        return value
+    raise TypeError(f"not a number: {value!r}")
+
+
+def encode_value(syntax: Syntax, value: Value) -> bytes:
+    """An encoded value. Gauges latch at their ends, counters wrap, text is cut: no value is too large to be told."""
+    return _ENCODERS[syntax](value)

@@ -1,0 +1,1 @@
+"""Syslog messages and their framing as bytes."""

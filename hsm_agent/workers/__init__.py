@@ -1,0 +1,1 @@
+"""Child processes, which import nothing else of this package."""

@@ -1,0 +1,117 @@
+"""The worker's loop: one request line in, lines of answers out, until the pipe closes.
+
+Requests: `{"do": "load", …}`, `{"do": "slots"}`, `{"do": "read", "steps": [[step, slot], …]}`,
+`{"do": "fill", "directory": …}`, `{"do": "end"}`.
+`read` has one answer a step, sent soon after the step is done: a later call that hangs takes nothing with it.
+It must not initialise a module twice, fork once one is loaded, or print: recovery is a new process, and the parent
+decides on it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from hsm_agent.workers.pkcs11 import luna, steps
+from hsm_agent.workers.pkcs11.cryptoki import Failed, Module
+from hsm_agent.workers.pkcs11.outbox import Outbox
+from hsm_agent.workers.pkcs11.shared_page import NO_SLOT, PLACE, STEP
+from hsm_agent.workers.supervisor.start import start
+
+if TYPE_CHECKING:
+    import mmap
+
+
+class Worker:
+    """The module, once loaded, and the page on which the parent sees where we are."""
+
+    def __init__(self, page: mmap.mmap, outbox: Outbox) -> None:
+        self._page = page
+        self._outbox = outbox
+        self._module: Module | None = None
+
+    def _before(self, function: str, slot: int | None) -> None:
+        PLACE.pack_into(self._page, STEP.size, NO_SLOT if slot is None else slot, function.encode())
+
+    def _load(self, path: str, reserved: str | None, *, with_luna: bool) -> dict[str, Any]:
+        try:
+            module = Module(path, self._before)
+        except OSError as error:
+            return {"stage": "dlopen", "error": str(error)}
+        try:
+            module.bind()
+        except AttributeError as error:
+            return {"stage": "dlsym", "error": str(error)}
+        except Failed as failure:
+            return {"stage": failure.function, "rv": failure.value, "calls": module.calls}
+        functions = luna.bind(module) if with_luna else []
+        answer: dict[str, Any] = {"functions": functions, "ulong": ctypes.sizeof(ctypes.c_ulong)}
+        try:
+            module.initialize(reserved)
+            self._module = module
+            answer["info"] = (module.info() or b"").hex()
+        except Failed as failure:
+            answer |= {"stage": failure.function, "rv": failure.value}
+        return answer | {"calls": self._taken(module)}
+
+    def _fill(self, directory: str) -> dict[str, Any]:
+        self._before("reading the object store", None)
+        try:
+            return steps.store_bytes(directory)
+        except OSError as error:
+            return {"error": f"{directory}: {error.strerror}"}
+
+    def _taken(self, module: Module) -> list[tuple[str, int, int]]:
+        calls, module.calls = module.calls, []
+        return calls
+
+    def answer(self, request: dict[str, Any]) -> bool:
+        """Serve one request; False after the last."""
+        what = request["do"]
+        if what == "read" and self._module is not None:
+            self._read(self._module, request["steps"])
+        elif what == "load":
+            self._say(self._load(request["module"], request.get("reserved"), with_luna=bool(request.get("luna"))))
+        elif what == "fill":
+            self._say(self._fill(request["directory"]))
+        elif what == "slots" and self._module is not None:
+            self._say(self._slots(self._module))
+        else:
+            if self._module is not None:
+                self._module.finalize()
+            self._say({"ended": True})
+        self._outbox.flush()
+        return bool(what != "end")
+
+    def _slots(self, module: Module) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = {"slots": module.slots()}
+        except Failed as failure:
+            answer = {"stage": failure.function, "rv": failure.value}
+        return answer | {"calls": self._taken(module)}
+
+    def _read(self, module: Module, wanted: list[tuple[str, int]]) -> None:
+        for position, (step, slot) in enumerate(wanted):
+            STEP.pack_into(self._page, 0, position)
+            at = time.time()
+            payload = steps.STEPS[step](module, slot)
+            self._say([step, slot, at, self._taken(module), payload])
+
+    def _say(self, value: object) -> None:
+        self._before("", None)
+        self._outbox.add(value)
+
+
+def main() -> None:
+    """Run until told to end, or until the parent is gone."""
+    page, lines, outbox = start(sys.argv[1:], Outbox)
+    worker = Worker(page, outbox)
+    for line in lines:
+        if not worker.answer(json.loads(line)):
+            break
+    # Not sys.exit: a module's own threads or exit handlers must not keep us.
+    os._exit(0)

@@ -1,0 +1,189 @@
+"""The agent's own loops."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hsm_agent.agent.periodic import Rounds, held_certificates, revocation_readings
+from hsm_agent.deliver.syslog.settings import SyslogSinkSettings
+from tests.peers import pki
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hsm_agent.model import Reading
+
+
+def _agent(*intervals: tuple[float, float]) -> Any:
+    running = {
+        str(number): SimpleNamespace(settings=SimpleNamespace(every=every, timeout=timeout))
+        for number, (every, timeout) in enumerate(intervals)
+    }
+    return SimpleNamespace(store=SimpleNamespace(polls=0), sources=SimpleNamespace(running=running))
+
+
+def test_the_watchdog_is_patient_for_two_rounds_of_the_quickest_source() -> None:
+    assert Rounds(_agent((60.0, 10.0), (15.0, 5.0))).patience() == 45.0
+    assert Rounds(_agent()).patience() == 5.0
+
+
+def test_what_a_sinks_tls_has_loaded_is_held_without_its_key(tmp_path: Path) -> None:
+    made = pki.make(tmp_path)
+    with made.agent.certificate.open("ab") as both:
+        both.write(made.agent.key.read_bytes())
+    made.agent.certificate.chmod(0o600)
+    tls = {"ca": str(made.ca), "certificate": str(made.agent.certificate)}
+    sink = {"name": "siem", "kind": "syslog", "to": "tls:siem.example.net:6514", "tls": tls}
+    plain = {"name": "plain", "kind": "syslog", "to": "udp:127.0.0.1:514"}
+    sinks = [SyslogSinkSettings.model_validate(each) for each in (sink, plain)]
+    made.agent.certificate.unlink()
+
+    held = held_certificates(sinks)
+
+    assert set(held) == {"siem", "siem/ca"}
+    assert b"BEGIN CERTIFICATE" in held["siem"]
+    assert b"PRIVATE KEY" not in held["siem"]
+
+
+def test_the_end_of_a_sinks_revocation_list_is_told(tmp_path: Path) -> None:
+    made = pki.make(tmp_path)
+
+    def sink(name: str, **tls: str) -> SyslogSinkSettings:
+        given = {"name": name, "kind": "syslog", "to": "tls:siem.example.net:6514", "tls": {"ca": str(made.ca), **tls}}
+        return SyslogSinkSettings.model_validate(given)
+
+    plain = SyslogSinkSettings.model_validate({"name": "plain", "kind": "syslog", "to": "udp:127.0.0.1:514"})
+    now = 1_700_000_000.0
+    listed = sink("listed", crl=str(made.crl))
+
+    (reading,) = revocation_readings([plain, sink("bare"), listed], now)
+
+    assert (reading.source, reading.resource, reading.metric) == ("agent", "listed", "crl_seconds_left")
+    assert listed.tls is not None
+    assert listed.tls.crl_ends is not None
+    assert reading.value == listed.tls.crl_ends - now
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> tuple[SyslogSinkSettings, Path, bytes]:
+    """A sink, the file of its revocation list, and a newer list."""
+    made = pki.make(tmp_path)
+    crl = tmp_path / "own-crl.pem"
+    crl.write_bytes(made.old_crl.read_bytes())
+    tls = {"ca": str(made.ca), "crl": str(crl)}
+    given = {"name": "siem", "kind": "syslog", "to": "tls:siem.example.net:6514", "tls": tls}
+    return SyslogSinkSettings.model_validate(given), crl, made.crl.read_bytes()
+
+
+async def test_a_revocation_list_that_was_renewed_is_taken_up_or_told(
+    listed: tuple[SyslogSinkSettings, Path, bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    sink, crl, newer = listed
+    bare = SyslogSinkSettings.model_validate({"name": "plain", "kind": "syslog", "to": "udp:127.0.0.1:514"})
+    assert sink.tls is not None
+    rounds, ends = Rounds(_agent()), sink.tls.crl_ends
+
+    assert await rounds.renew_lists([sink, bare]) == ""
+    crl.write_bytes(b"cut short")
+    told = f"sink siem: the new revocation list is refused, the old one stays: crl: {crl}: not a certificate"
+    for _ in range(2):
+        assert (await rounds.renew_lists([sink, bare])).startswith(told)
+    assert sink.tls.crl_ends == ends
+    assert caplog.text.count(told) == 1
+    crl.write_bytes(newer)
+    assert await rounds.renew_lists([sink, bare]) == ""
+    assert sink.tls.crl_ends != ends
+    crl.write_bytes(b"cut short")
+    assert await rounds.renew_lists([sink]) != ""
+    assert await rounds.renew_lists([]) == "", "nobody's list any more"
+
+
+class _Pipeline:
+    """Says how long ago it judged, and takes what is judged aside."""
+
+    def __init__(self) -> None:
+        self.age_seconds = 0.0
+        self.aside: list[Reading] = []
+        self.judged = asyncio.Event()
+
+    async def judge_aside(self, reading: Reading) -> None:
+        self.aside.append(reading)
+        self.judged.set()
+
+
+async def test_that_nothing_is_judged_is_itself_judged_past_what_holds_it_up(caplog: pytest.LogCaptureFixture) -> None:
+    agent = _agent()
+    agent.pipeline = pipeline = _Pipeline()
+    pipeline.age_seconds = 61.0
+    task = asyncio.create_task(Rounds(agent, pipeline_seconds=0.001).watch_pipeline())
+    async with asyncio.timeout(5):
+        for _ in range(5):
+            await pipeline.judged.wait()
+            pipeline.judged.clear()
+    task.cancel()
+
+    assert {(reading.metric, reading.value) for reading in pipeline.aside} == {("pipeline_age_seconds", 61.0)}
+    assert caplog.messages == ["nothing was judged for 61 s: readings come and no alarm does"]
+
+
+async def test_a_process_that_was_stopped_as_a_whole_has_not_stopped_judging() -> None:
+    agent, looks = _agent(), asyncio.Event()
+
+    class Resumed(_Pipeline):
+        """Late at every second look: it had no chance before the first, and used it before the next."""
+
+        def __init__(self) -> None:
+            self.aside = []
+            self.judged = asyncio.Event()
+            self.looks = 0
+
+        @property
+        def age_seconds(self) -> float:  # type: ignore[override]  # read only, as the pipeline's own is
+            self.looks += 1
+            if self.looks == 9:
+                looks.set()
+            return 120.0 if self.looks % 2 else 0.5e-3
+
+    agent.pipeline = pipeline = Resumed()
+    task = asyncio.create_task(Rounds(agent, pipeline_seconds=0.001).watch_pipeline())
+    async with asyncio.timeout(5):
+        await looks.wait()
+    task.cancel()
+
+    assert pipeline.aside == []
+
+
+@pytest.mark.parametrize(("stalled", "alive"), [("", True), ("pipeline: nothing was judged for 61 s", False)])
+async def test_the_watchdog_is_told_of_life_only_while_what_is_read_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stalled: str, alive: bool
+) -> None:
+    agent, asked = _agent(), asyncio.Event()
+
+    def state() -> str:
+        asked.set()
+        return stalled
+
+    agent.stalled = state
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(tmp_path / "notify"))
+        channel.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "2000")
+        monkeypatch.delenv("WATCHDOG_PID", raising=False)
+        task = asyncio.create_task(Rounds(agent).reassure_systemd())
+        async with asyncio.timeout(5):
+            for _ in range(3):
+                await asked.wait()
+                asked.clear()
+        task.cancel()
+        try:
+            heard = channel.recv(100)
+        except BlockingIOError:
+            heard = b""
+
+    assert heard == (b"WATCHDOG=1" if alive else b"")

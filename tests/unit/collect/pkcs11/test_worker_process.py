@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from hsm_agent.collect.pkcs11.worker_process import WorkerLost, WorkerProcess, worker_environment
+
+FAKE = str(Path(__file__).resolve().parents[3] / "fakes" / "pkcs11_worker.py")
+
+
+async def _start(**script: object) -> WorkerProcess:
+    return await WorkerProcess.start("x", {"FAKE_WORKER": json.dumps(script)}, (sys.executable, "-S", FAKE))
+
+
+def test_the_environment_is_clean_but_for_what_was_given() -> None:
+    environment = worker_environment({"SOFTHSM2_CONF": "/x", "PATH": "/opt/bin", "PYTHONPATH": "/evil"})
+
+    assert set(environment) == {"PATH", "LC_ALL", "PYTHONPATH", "SOFTHSM2_CONF"}
+    assert environment["PATH"] == "/opt/bin"
+    assert environment["PYTHONPATH"] != "/evil"
+
+
+async def test_asks_and_is_answered() -> None:
+    worker = await _start(slots={"slots": [1]})
+    worker.send({"do": "slots"})
+
+    assert await worker.answer(5) == {"slots": [1]}
+    assert await worker.end(5)
+    assert worker.gone
+
+
+async def test_no_answer_in_time_names_the_call() -> None:
+    worker = await _start(**{"token/7": "hang"})
+    worker.send({"do": "read", "steps": [["token", 6], ["token", 7]]})
+    assert (await worker.answer(5))[1] == 6
+    with pytest.raises(WorkerLost, match=r"^call of token on slot 7 did not return within 0.3 s") as lost:
+        await worker.answer(0.3)
+
+    assert lost.value.hung
+    assert worker.position() == 1
+    assert await worker.kill()
+
+
+async def test_a_death_is_told_with_its_cause_and_last_words() -> None:
+    worker = await _start(load="exit")
+    worker.send({"do": "load"})
+    with pytest.raises(WorkerLost, match=r"exit code 4 in call of load: .*; it said: last words$") as lost:
+        await worker.answer(5)
+
+    assert not lost.value.hung
+    assert await worker.kill()
+
+
+async def test_a_worker_that_will_not_end_is_killed() -> None:
+    worker = await _start(load="hang")
+    worker.send({"do": "load"})
+
+    assert await worker.end(0.2)
+    assert worker.gone
+
+
+async def test_a_command_that_does_not_exist_is_a_lost_worker() -> None:
+    with pytest.raises(WorkerLost, match="cannot be started"):
+        await WorkerProcess.start("x", {}, ("/nonexistent/python",))
+
+
+_SAYS = "import sys\nfor line in sys.stdin:\n    print(sys.argv[1], flush=True)"
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        ({"do": "slots"}, "[7]"),
+        ({"do": "slots"}, '[["token", 6, 1.0, [], null]]'),
+        ({"do": "read", "steps": [["token", 6]]}, "[{}]"),
+        ({"do": "read", "steps": [["token", 6]]}, '[["token", 6]]'),
+        ({"do": "read", "steps": [["token", 6]]}, '[["token", 7, 1.0, [], null]]'),
+        ({"do": "read", "steps": [["token", 6]]}, '[["alive", 6, 1.0, [], null]]'),
+        ({"do": "read", "steps": [["token", 6]]}, '[["token", 6, 1.0, 3, null]]'),
+    ],
+)
+async def test_an_answer_to_something_else_is_no_answer(request_: dict[str, object], says: str) -> None:
+    worker = await WorkerProcess.start("x", {}, (sys.executable, "-S", "-c", _SAYS, says))
+    worker.send(request_)
+    with pytest.raises(WorkerLost, match="is no answer") as lost:
+        await worker.answer(5)
+
+    assert not lost.value.hung
+    assert await worker.kill()
+
+
+async def test_more_answers_than_questions_end_the_worker() -> None:
+    worker = await WorkerProcess.start("x", {}, (sys.executable, "-S", "-c", _SAYS, "[{}]\n[{}]"))
+    worker.send({"do": "slots"})
+    assert await worker.answer(5) == {}
+    with pytest.raises(WorkerLost, match=r"is no answer \(\[\{\}\]\), worker killed: the module writes"):
+        await worker.answer(5)
+
+    assert await worker.kill()

@@ -1,0 +1,129 @@
+"""collect.traps_memory: what a restart must not forget."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hsm_agent.collect.traps.held_alarms import Key, Sent, Standing
+from hsm_agent.collect.traps.parsed_text import InformKey, Kept, MessageKey
+from hsm_agent.collect.traps.state_file import MemoryUnreadableError, Remembered, TrapMemory, revived, stored
+from hsm_agent.collect.traps.trap_maps import Level
+from hsm_agent.wire.snmp.clock import RemoteClock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KNOWN = {
+    Key("192.0.2.1", "", "fan"): Standing(level=Level.WARNING, note="Lüfter", last=1_700_000_000.5),
+    Key("192.0.2.1", "PSU 1", "psu"): Standing(level=Level.CLEARED, note="", last=1.0, ends_at=99.25),
+    Key("192.0.2.2", "", "fan"): Standing(
+        level=Level.CRITICAL, note="v3", last=2.0, authentic=True, sent=Sent("80aa", 3, 1000)
+    ),
+}
+CLOCKS = {b"\x80engine": (3, 1000, 1_700_000_000.0)}
+HEARD = Kept(
+    (MessageKey(b"\x80engine", 3, 990, b"\x01digest"),), ((InformKey("192.0.2.1", -7, b"content"), 1_700_000_000.5),)
+)
+ALL = Remembered(KNOWN, CLOCKS, HEARD, (Key("192.0.2.9", "2", "fan"),))
+
+
+async def test_what_is_kept_is_known_to_the_next_process(tmp_path: Path) -> None:
+    await TrapMemory(tmp_path).keep(ALL)
+
+    assert await TrapMemory(tmp_path).load() == ALL
+    (path,) = tmp_path.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_two_that_write_at_once_leave_a_whole_file(tmp_path: Path) -> None:
+    memory = TrapMemory(tmp_path)
+    many = {Key("192.0.2.1", str(n), "fan"): Standing(level=Level.WARNING, note="x" * 90, last=1.0) for n in range(500)}
+
+    both = (Remembered(many, CLOCKS), ALL)
+    await asyncio.gather(*(memory.keep(one) for one in both * 10))
+
+    assert await memory.load() in both
+
+
+async def test_what_an_older_version_kept_is_understood(tmp_path: Path) -> None:
+    old = {"address": "a", "component": "", "alarm": "fan", "level": 1, "note": "", "last": 1.0, "ends_at": None}
+    (tmp_path / "alarms.json").write_text(json.dumps({"alarms": [old], "engines": {"80": [1, 2, 3.0]}}))
+
+    found = await TrapMemory(tmp_path).load()
+
+    known = {Key("a", "", "fan"): Standing(level=Level.WARNING, note="", last=1.0)}
+    assert found == Remembered(known, {b"\x80": (1, 2, 3.0)})
+
+
+async def test_before_the_first_time_nothing_is_known(tmp_path: Path) -> None:
+    assert await TrapMemory(tmp_path).load() is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'{"alarms": 5, "engines": {}}', b"\xff\xfe", b"[" * 100000, b'{"alarms": [], "engines": []}',
+     b'{"alarms": [], "engines": {}, "heard": []}', b'{"alarms": [], "engines": {}, "heard": {"informs": [[1]]}}'],
+)  # fmt: skip
+async def test_a_spoilt_file_is_not_taken_for_an_empty_one(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "alarms.json").write_bytes(content)
+
+    with pytest.raises(MemoryUnreadableError, match="not usable"):
+        await TrapMemory(tmp_path).load()
+    assert len(list(tmp_path.glob("alarms.json.damaged-*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("alarm", "engine"),
+    [
+        ({"address": "a"}, {}),
+        ([1, 2], {}),
+        ({"last": "noon"}, {}),
+        ({"last": 10**400}, {}),
+        ({"level": 3}, {}),
+        (None, {"xx": [1, 2, 3]}),
+        (None, {"80": [1]}),
+        (None, {"80": [1, 2, 10**400]}),
+    ],
+)
+async def test_a_damaged_entry_costs_no_other(tmp_path: Path, alarm: object, engine: dict[str, object]) -> None:
+    await TrapMemory(tmp_path).keep(Remembered(KNOWN, CLOCKS))
+    stored_text = json.loads((tmp_path / "alarms.json").read_text())
+    if alarm is not None:
+        whole = {**stored_text["alarms"][0], **alarm} if isinstance(alarm, dict) and "address" not in alarm else alarm
+        stored_text["alarms"].insert(0, whole)
+    stored_text["engines"] |= engine
+    (tmp_path / "alarms.json").write_text(json.dumps(stored_text))
+
+    memory = TrapMemory(tmp_path)
+
+    assert await memory.load() == Remembered(KNOWN, CLOCKS)
+    assert memory.damaged == 1
+    assert len(list(tmp_path.glob("alarms.json.damaged-*"))) == 1
+
+
+async def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        await TrapMemory(tmp_path / "missing").keep(ALL)
+
+
+def test_a_clock_goes_on_through_a_restart() -> None:
+    before = {b"\x80engine": RemoteClock(boots=3, time=1000, latest_received=1000, learnt=50.0, authentic=True)}
+
+    kept = stored(before, wall=1_700_000_100.0, monotonic=60.0)
+    after = revived(kept, wall=1_700_000_700.0, monotonic=5.0)
+
+    assert kept == {b"\x80engine": (3, 1000, 1_700_000_090.0)}
+    clock = after[b"\x80engine"]
+    assert clock.time_at(5.0) == 1610
+    assert clock.is_late(3, 1000, 5.0)
+    assert not clock.is_late(3, 1600, 5.0)
+    assert not clock.learn(3, 1000, 5.0)
+
+
+def test_a_wall_clock_that_was_set_back_turns_no_clock_back() -> None:
+    assert revived(CLOCKS, wall=1_600_000_000.0, monotonic=5.0)[b"\x80engine"].time_at(5.0) == 1000

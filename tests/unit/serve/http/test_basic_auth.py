@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import TYPE_CHECKING
+
+import bcrypt
+import pytest
+
+from hsm_agent.serve.http.basic_auth import (
+    MOST_REMEMBERED,
+    MOST_WAITING_EACH,
+    BasicAuth,
+    TooManyChecksError,
+    credentials,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PASSWORD = "correct horse"
+
+
+def digest(password: str, cost: int = 4) -> str:
+    return bcrypt.hashpw(password.encode()[:72], bcrypt.gensalt(cost)).decode()
+
+
+def header(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+USERS = {"prometheus": digest(PASSWORD), "jürgen": digest("pässword")}
+
+
+@pytest.fixture
+def auth() -> Iterator[BasicAuth]:
+    checker = BasicAuth()
+    yield checker
+    checker.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(header("prometheus", PASSWORD), True, id="right"),
+        pytest.param(header("prometheus", PASSWORD).replace("Basic", "bAsIc"), True, id="scheme in any case"),
+        pytest.param(header("jürgen", "pässword"), True, id="UTF-8"),
+        pytest.param(header("prometheus", "wrong"), False, id="wrong password"),
+        pytest.param(header("prometheus", PASSWORD + "\0"), False, id="a NUL more"),
+        pytest.param(header("prometheus", ""), False, id="no password"),
+        pytest.param(header("nobody", PASSWORD), False, id="unknown user"),
+        pytest.param(header("", ""), False, id="nobody"),
+        pytest.param("", False, id="no header"),
+        pytest.param("Bearer abc", False, id="another scheme"),
+        pytest.param("Basic", False, id="no credentials"),
+        pytest.param("Basic %%%", False, id="not base64"),
+        pytest.param("Basic \udcff", False, id="not even text"),
+        pytest.param("Basic " + base64.b64encode(b"prometheus").decode(), False, id="no colon"),
+    ],
+)
+async def test_only_the_right_password_of_a_known_user_gets_in(auth: BasicAuth, given: str, expected: bool) -> None:
+    assert await auth.allows(USERS, given) is expected
+    assert await auth.allows(USERS, given) is expected
+
+
+async def test_passwords_are_compared_as_far_as_bcrypt_reads(auth: BasicAuth) -> None:
+    users = {"long": digest("x" * 100)}
+
+    assert await auth.allows(users, header("long", "x" * 100))
+    assert not await auth.allows(users, header("long", "x" * 71 + "y" + "x" * 28))
+
+
+async def test_a_password_that_was_right_is_not_right_for_a_new_hash(auth: BasicAuth) -> None:
+    assert await auth.allows(USERS, header("prometheus", PASSWORD))
+
+    assert not await auth.allows({"prometheus": digest("another")}, header("prometheus", PASSWORD))
+
+
+async def test_a_user_who_was_removed_stays_out(auth: BasicAuth) -> None:
+    assert await auth.allows(USERS, header("prometheus", PASSWORD))
+
+    assert not await auth.allows({"jürgen": USERS["jürgen"]}, header("prometheus", PASSWORD))
+
+
+async def test_a_known_password_costs_no_second_bcrypt() -> None:
+    auth = BasicAuth()
+    assert await auth.allows(USERS, header("prometheus", PASSWORD))
+
+    auth.close()  # from now on, a check would raise
+
+    assert await auth.allows(USERS, header("prometheus", PASSWORD))
+    with pytest.raises(RuntimeError):
+        await auth.allows(USERS, header("prometheus", "wrong"))
+
+
+async def test_the_password_is_not_kept(auth: BasicAuth) -> None:
+    await auth.allows(USERS, header("prometheus", PASSWORD))
+
+    assert PASSWORD not in repr(vars(auth))
+    assert len(auth._verified) == 1
+
+
+async def test_what_is_remembered_is_bounded(auth: BasicAuth) -> None:
+    one = digest(PASSWORD)
+    for number in range(MOST_REMEMBERED + 3):
+        assert await auth.allows({f"user{number}": one}, header(f"user{number}", PASSWORD))
+
+    assert len(auth._verified) == MOST_REMEMBERED
+
+
+async def test_guessing_is_turned_away_when_too_many_wait(auth: BasicAuth) -> None:
+    users = {"prometheus": digest(PASSWORD, cost=8)}
+    guesses = [auth.allows(users, header("prometheus", f"guess{number}")) for number in range(MOST_WAITING_EACH + 5)]
+
+    results = await asyncio.gather(*guesses, return_exceptions=True)
+
+    assert [type(result) for result in results].count(TooManyChecksError) == 4
+    assert results.count(False) == MOST_WAITING_EACH + 1
+    assert await auth.allows(users, header("prometheus", PASSWORD))
+
+
+def guess_without_end(auth: BasicAuth, users: dict[str, str], address: str, clients: int) -> list[asyncio.Task[None]]:
+    """That many clients at an address give one password after the other."""
+
+    async def guess(client: int) -> None:
+        for number in range(100_000):
+            try:
+                await auth.allows(users, header("prometheus", f"guess {client} {number}"), address)
+            except TooManyChecksError:
+                # About as long as an answer takes to get there. A loop that is never idle starves the hashing thread of
+                # the interpreter lock: each round lets go of it, but not long enough for another thread to take it.
+                await asyncio.sleep(0.01)
+
+    return [asyncio.create_task(guess(client)) for client in range(clients)]
+
+
+@pytest.mark.parametrize("guessers", [["192.0.2.1"], [f"192.0.2.{n}" for n in range(1, 4)], ["2001:db8::1"]])
+async def test_guessing_elsewhere_keeps_nobody_out_from_the_start(auth: BasicAuth, guessers: list[str]) -> None:
+    users = {"prometheus": digest(PASSWORD, cost=8)}
+    tasks = [task for address in guessers for task in guess_without_end(auth, users, address, 30)]
+    await asyncio.sleep(0.05)
+
+    async with asyncio.timeout(5):
+        assert await auth.allows(users, header("prometheus", PASSWORD), "192.0.2.100")
+
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_guessing_at_the_same_address_keeps_out_nobody_who_comes_again(auth: BasicAuth) -> None:
+    users = {"prometheus": digest(PASSWORD, cost=8)}
+    tasks = guess_without_end(auth, users, "127.0.0.1", 50)
+    await asyncio.sleep(0.05)
+
+    with pytest.raises(TooManyChecksError):
+        await auth.allows(users, header("prometheus", PASSWORD), "127.0.0.1")
+    async with asyncio.timeout(5):
+        assert await auth.allows(users, header("prometheus", PASSWORD), "127.0.0.1")
+
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_another_user_of_the_same_address_gets_in_while_one_is_guessed(auth: BasicAuth) -> None:
+    users = {"prometheus": digest(PASSWORD, cost=8), "nms": digest("other", cost=8)}
+    tasks = guess_without_end(auth, users, "127.0.0.1", 50)
+    await asyncio.sleep(0.05)
+
+    async with asyncio.timeout(5):
+        assert await auth.allows(users, header("nms", "other"), "127.0.0.1")
+
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_wrong_password_costs_bcrypt_once() -> None:
+    auth = BasicAuth()
+    assert not await auth.allows(USERS, header("prometheus", "wrong"))
+    assert not await auth.allows(USERS, header("nobody", "wrong"))
+
+    auth.close()  # from now on, a check would raise
+
+    assert not await auth.allows(USERS, header("prometheus", "wrong"))
+    assert not await auth.allows(USERS, header("nobody", "wrong"))
+
+
+async def test_a_known_password_gets_in_while_others_guess(auth: BasicAuth) -> None:
+    users = {"prometheus": digest(PASSWORD, cost=8)}
+    assert await auth.allows(users, header("prometheus", PASSWORD))
+    guesses = [
+        asyncio.create_task(auth.allows(users, header("prometheus", f"guess{number}")))
+        for number in range(MOST_WAITING_EACH)
+    ]
+    await asyncio.sleep(0)
+
+    async with asyncio.timeout(0.02):
+        assert await auth.allows(users, header("prometheus", PASSWORD))
+
+    assert await asyncio.gather(*guesses) == [False] * MOST_WAITING_EACH
+
+
+def test_a_password_may_hold_a_colon() -> None:
+    assert credentials(header("user", "a:b")) == (b"user", b"a:b")

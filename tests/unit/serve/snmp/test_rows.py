@@ -1,0 +1,267 @@
+"""From readings, alarms and sinks to rows: what is shown, what is absent, what is unknown."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from hsm_agent.model import Guarantee, Reading, Severity, SinkState, SinkStatus, SourceState, SourceStatus
+from hsm_agent.serve.snmp import rows as snmp_rows
+from hsm_agent.serve.snmp.rows import Row, rows_of_source
+from hsm_agent.wire.snmp import mib
+from tests.fakes.snmp_present import STARTED, alarm, payments, reading
+
+
+def shown(row: Row) -> dict[str, mib.Value]:
+    """The cells that have a value, by column without the table's name."""
+    columns = zip(row.table.columns, row.cells, strict=True)
+    return {column.name.removeprefix(row.table.name): value for column, value in columns if value is not None}
+
+
+def rows(readings: list[Reading], table: mib.Table, status: SourceStatus | None = None) -> list[Row]:
+    return [row for row in rows_of_source("luna-a", status, readings, {}) if row.table is table]
+
+
+def token(*readings: Reading, status: SourceStatus | None = None) -> dict[str, mib.Value]:
+    (row,) = rows(list(readings), mib.TOKEN, status)
+    return shown(row)
+
+
+def test_token_row_gathers_what_is_known_of_a_token() -> None:
+    assert token(*payments()) == {
+        "Source": "luna-a",
+        "Label": "payments",
+        "Serial": "1234567890",
+        "Manufacturer": "Zürich Secure",
+        "Model": "Luna K7",
+        "Firmware": "7.4",
+        "Hardware": "0.1",
+        "SlotId": 3,
+        "Status": 2,
+        "PrivateMemoryTotal": 6_000_000_000,
+        "PrivateMemoryFree": 1_125_000_000,
+        "PrivateMemoryUsedPercent": 81.25,
+        "Sessions": 12,
+        "PinStatus": 3,
+        "SoPinStatus": 2,
+    }
+
+
+def test_every_number_of_a_token_has_its_column() -> None:
+    names = {
+        "PrivateMemoryTotal": "token_memory_private_total_bytes",
+        "PrivateMemoryFree": "token_memory_private_free_bytes",
+        "PrivateMemoryUsedPercent": "token_memory_private_used_percent",
+        "PublicMemoryTotal": "token_memory_public_total_bytes",
+        "PublicMemoryFree": "token_memory_public_free_bytes",
+        "PublicMemoryUsedPercent": "token_memory_public_used_percent",
+        "Sessions": "token_sessions",
+        "SessionsMax": "token_sessions_max",
+        "SessionsUsedPercent": "token_sessions_used_percent",
+        "RwSessions": "token_rw_sessions",
+        "RwSessionsMax": "token_rw_sessions_max",
+        "Objects": "token_objects",
+        "StorageTotal": "token_storage_total_bytes",
+        "StorageUsed": "token_storage_used_bytes",
+        "StorageUsedPercent": "token_storage_used_percent",
+    }
+
+    values = token(
+        reading("token_present", 1),
+        *(reading(metric, number) for number, metric in enumerate(names.values(), 11)),
+    )
+
+    assert {name: values[name] for name in names} == {name: number for number, name in enumerate(names, 11)}
+
+
+@pytest.mark.parametrize(
+    ("readings", "status"),
+    [
+        pytest.param([reading("token_present", 1), reading("token_initialized", 1)], 2, id="present"),
+        pytest.param([reading("token_present", 0), reading("token_initialized", 1)], 3, id="absent"),
+        pytest.param([reading("token_present", 1), reading("token_initialized", 0)], 4, id="uninitialized"),
+        pytest.param([reading("token_initialized", 0)], 4, id="uninitialized and nameless"),
+        pytest.param([reading("token_present", None)], 5, id="presence unavailable"),
+        pytest.param([reading("token_present", 1), reading("token_info", None)], 5, id="there and unreadable"),
+    ],
+)
+def test_token_status(readings: list[Reading], status: int) -> None:
+    assert token(*readings)["Status"] == status
+
+
+def test_token_of_a_source_that_is_down_is_unknown() -> None:
+    down = SourceStatus(name="luna-a", kind="pkcs11", every=60, state=SourceState.DOWN)
+
+    values = token(*payments(), status=down)
+
+    assert values["Status"] == 1
+    assert values["Sessions"] == 12
+
+
+@pytest.mark.parametrize(
+    ("flags", "status"),
+    [
+        pytest.param({}, 1, id="no flag known"),
+        pytest.param({"count_low": None, "locked": None}, 1, id="flags unavailable"),
+        pytest.param({"count_low": 0, "final_try": 0, "locked": 0}, 2, id="ok"),
+        pytest.param({"count_low": 1, "final_try": 0, "locked": 0}, 3, id="count low"),
+        pytest.param({"count_low": 1, "final_try": 1, "locked": 0}, 4, id="final try"),
+        pytest.param({"count_low": 1, "final_try": 1, "locked": 1}, 5, id="locked"),
+    ],
+)
+@pytest.mark.parametrize(("prefix", "column"), [("token_pin", "PinStatus"), ("token_so_pin", "SoPinStatus")])
+def test_pin_status_is_the_worst_flag(prefix: str, column: str, flags: dict[str, float | None], status: int) -> None:
+    readings = [reading(f"{prefix}_{name}", value) for name, value in flags.items()]
+
+    assert token(reading("token_present", 1), *readings)[column] == status
+
+
+@pytest.mark.parametrize("slot", ["4294967296", "-1", "", "three", "\u0661", "9" * 5000])
+def test_slot_number_that_the_mib_cannot_hold_is_absent(slot: str) -> None:
+    assert "SlotId" not in token(reading("token_present", 1), reading("slot_info", 1, labels=(("slot_id", slot),)))
+
+
+def test_empty_names_of_a_token_are_absent() -> None:
+    values = token(reading("token_present", 1), reading("token_info", 1, labels=(("label", ""), ("serial", "7"))))
+
+    assert "Label" not in values
+    assert values["Serial"] == "7"
+
+
+def test_a_token_that_could_never_be_read_has_the_name_it_is_watched_under() -> None:
+    values = token(reading("token_present", 0, resource="backup"))
+
+    assert values == {"Source": "luna-a", "Label": "backup", "Status": 3, "PinStatus": 1, "SoPinStatus": 1}
+
+
+def test_slot_without_a_token_is_no_row() -> None:
+    assert rows([reading("slot_info", 1, resource="slot 4")], mib.TOKEN) == []
+
+
+def test_audit_store_that_is_not_filling_has_no_time_to_full() -> None:
+    (row,) = rows(payments(), mib.AUDIT)
+
+    assert row.key == ("luna-a", "payments")
+    assert shown(row) == {
+        "Source": "luna-a",
+        "Resource": "payments",
+        "Records": 99060,
+        "Capacity": 198120,
+        "UsedPercent": 50.0,
+        "Chain": 1,
+    }
+
+
+@pytest.mark.parametrize(("intact", "chain"), [(1, 2), (0, 3), (None, 4)])
+def test_audit_trail_shows_its_chain_and_counts(intact: float | None, chain: int) -> None:
+    readings = [
+        reading("trail_chain_intact", intact),
+        reading("trail_events_total", 40, labels=(("operation", "sign"), ("result", "success"))),
+        reading("trail_events_total", 2, labels=(("operation", "sign"), ("result", "failure"))),
+        reading("trail_events_total", None, labels=(("operation", "login"), ("result", "failure"))),
+    ]
+
+    (row,) = rows(readings, mib.AUDIT)
+
+    assert shown(row) == {"Source": "luna-a", "Resource": "payments", "Chain": chain, "Events": 42, "Failures": 2}
+
+
+def test_reading_row_has_the_value_as_text_and_its_unit() -> None:
+    row = snmp_rows.reading_row(reading("token_memory_private_used_percent", 81.25), Severity.WARNING)
+
+    assert row.key == ("luna-a", "payments", "token_memory_private_used_percent")
+    assert shown(row) == {
+        "Source": "luna-a",
+        "Resource": "payments",
+        "Metric": "token_memory_private_used_percent",
+        "Value": "81.25",
+        "Unit": "percent",
+        "Severity": 6,
+        "AgeSeconds": STARTED + 3570,
+    }
+
+
+def test_unavailable_reading_has_no_value() -> None:
+    row = snmp_rows.reading_row(reading("token_sessions", None), Severity.CLEARED)
+
+    assert "Value" not in shown(row)
+    assert shown(row)["Severity"] == 1
+
+
+def test_never_is_shown_as_text_in_the_table_of_readings() -> None:
+    row = snmp_rows.reading_row(reading("audit_seconds_to_full", math.inf), Severity.CLEARED)
+
+    assert shown(row)["Value"] == "inf"
+
+
+def test_labels_tell_series_apart_unless_they_are_the_content() -> None:
+    labels = (("result", "failure"),)
+
+    counted = snmp_rows.reading_row(reading("trail_events_total", 2, labels=labels), Severity.CLEARED)
+    info = snmp_rows.reading_row(reading("token_info", 1, labels=labels), Severity.CLEARED)
+
+    assert counted.key == ("luna-a", "payments", "trail_events_total", "result", "failure")
+    assert info.key == ("luna-a", "payments", "token_info")
+    assert shown(counted)["Labels"] == shown(info)["Labels"] == "result=failure"
+
+
+def test_reading_shows_the_worst_severity_raised_on_it() -> None:
+    alarms = [alarm(), alarm(rule="other", severity=Severity.CRITICAL), alarm(rule="third", severity=Severity.WARNING)]
+
+    assert snmp_rows.worst_severities(alarms) == {alarms[0].series: Severity.CRITICAL}
+
+
+def test_active_row_shows_the_alarm() -> None:
+    row = snmp_rows.active_row(replace(alarm(), silenced=True))
+
+    assert row.key == ("token-memory", "luna-a", "payments", "token_memory_private_used_percent")
+    assert shown(row) == {
+        "EventId": "3f0e8f3e-0000-4000-8000-000000000001",
+        "Severity": 6,
+        "Source": "luna-a",
+        "Resource": "payments",
+        "Metric": "token_memory_private_used_percent",
+        "Value": "81.25",
+        "Threshold": "75",
+        "Rule": "token-memory",
+        "Text": "token payments: 81.25 % of private memory used",
+        "Since": STARTED + 3540,
+        "AlarmId": "aaaaaaaa-0000-4000-8000-000000000001",
+        "Silenced": True,
+    }
+
+
+def test_source_row_before_the_first_poll_has_no_times() -> None:
+    row = snmp_rows.source_row(SourceStatus(name="luna-a", kind="pkcs11", every=60))
+
+    assert shown(row) == {"Name": "luna-a", "Kind": "pkcs11", "Status": 1, "Failures": 0}
+
+
+def test_source_row_in_milliseconds() -> None:
+    status = SourceStatus(
+        name="luna-a", kind="pkcs11", every=60, state=SourceState.UP, last_success=7.0, last_poll_seconds=0.25
+    )
+
+    values = shown(snmp_rows.source_row(status))
+
+    assert values["LastPollMilliseconds"] == 250
+    assert values["SecondsSinceSuccess"] == 7.0
+
+
+def test_sink_row_says_its_guarantee() -> None:
+    status = SinkStatus(
+        name="siem", kind="syslog relp", guarantee=Guarantee.AT_LEAST_ONCE, state=SinkState.REFUSED, queued=3
+    )
+
+    assert shown(snmp_rows.sink_row(status)) == {
+        "Name": "siem",
+        "Kind": "syslog relp",
+        "Guarantee": 2,
+        "Status": 4,
+        "Queued": 3,
+        "Delivered": 0,
+        "Failed": 0,
+        "Dropped": 0,
+    }

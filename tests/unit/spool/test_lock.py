@@ -1,0 +1,58 @@
+"""The state directory is private and belongs to one agent at a time."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hsm_agent.spool.lock import DirectoryLock
+from hsm_agent.spool.records import SpoolError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_missing_directory_is_made_private(tmp_path: Path) -> None:
+    lock = DirectoryLock(tmp_path / "var" / "state")
+
+    assert _mode(tmp_path / "var" / "state") == 0o700
+    assert _mode(tmp_path / "var" / "state" / "lock") == 0o600
+    lock.close()
+
+
+def test_a_directory_that_others_can_read_is_closed_to_them(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+
+    DirectoryLock(tmp_path).close()
+
+    assert _mode(tmp_path) == 0o700
+
+
+def test_a_second_agent_is_refused_by_the_pid_of_the_first(tmp_path: Path) -> None:
+    lock = DirectoryLock(tmp_path)
+
+    with pytest.raises(SpoolError) as refusal:
+        DirectoryLock(tmp_path)
+
+    assert str(refusal.value) == f"another hsm-agent uses this state directory (pid {os.getpid()}): {tmp_path}"
+    lock.close()
+
+
+def test_after_the_first_has_ended_the_second_may(tmp_path: Path) -> None:
+    DirectoryLock(tmp_path).close()
+
+    DirectoryLock(tmp_path).close()
+
+
+def test_a_file_in_the_place_of_the_directory_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+
+    with pytest.raises(OSError, match=r"state directory .*/state: File exists"):
+        DirectoryLock(tmp_path / "state")

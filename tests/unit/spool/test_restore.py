@@ -1,0 +1,205 @@
+"""What was stored comes back; what contradicts itself is put right. And for any history: nothing is lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import count
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hsm_agent.model import Event, EventKind, Severity
+from hsm_agent.spool.event_codec import encode
+from hsm_agent.spool.queue import Ledger
+from hsm_agent.spool.records import SinkSpec
+from hsm_agent.spool.restore import restore
+from tests.fakes.events import changed, cleared, plain, raised
+
+if TYPE_CHECKING:
+    from hsm_agent.spool.changes import Changes, Rows
+
+SINKS = [
+    SinkSpec(name="all"),
+    SinkSpec(name="also all"),
+    SinkSpec(name="critical", minimum_severity=Severity.CRITICAL),
+]
+
+
+def test_every_part_of_a_ledger_comes_back() -> None:
+    ledger = Ledger(entries=3, size=10**9)
+    ledger.register(SINKS, ())
+    for number in range(4):
+        ledger.enqueue(raised(f"e{number}", f"a{number}"))
+        ledger.enqueue(cleared(f"c{number}", f"a{number}"))
+    ledger.enqueue(changed("u", "open", Severity.CRITICAL))
+    ledger.fit()
+    ledger.pending("all", 1, upto=99)
+    ledger.give_back("all", [ledger.last_seq], sent=True)
+    ledger.bury("critical", ledger.last_seq, "refused", 7.0)
+
+    back = restore(dict(ledger.rows()), entries=3, size=10**9)
+
+    assert back.unreadable == 0
+    assert dict(back.ledger.rows()) == dict(ledger.rows())
+    assert back.ledger.stats("") == ledger.stats("")
+    assert list(back.ledger.listing()) == list(ledger.listing())
+    assert back.ledger.changes.take() == {}
+    assert back.ledger.dropped_total > 0
+
+
+def test_rows_that_contradict_each_other_are_put_right() -> None:
+    event = encode(raised("e", "a"))
+    rows: Rows = {
+        ("sink", ("noc",)): ("", 0, 0),
+        ("entry", (1,)): (event,),
+        ("entry", (2,)): (b"garbage",),
+        ("entry", (3,)): (event,),
+        ("waiting", ("noc", 1)): (0,),
+        ("waiting", ("noc", 2)): (0,),
+        ("waiting", ("noc", 9)): (0,),
+        ("waiting", ("nobody", 1)): (0,),
+        ("dead", ("nobody", 1)): ("refused", 5.0),
+        ("run", ("nobody", "a")): (1, 1),
+        ("run", ("noc", "over")): (1, 0),
+    }
+
+    back = restore(rows, entries=10, size=10**9)
+
+    # Row 2 is no event, row 9 waits for none, and nobody knows who was to have row 3.
+    assert (back.unreadable, back.events_lost) == (3, 1)
+    assert [entry.seq for entry in back.ledger.pending("noc", 10, upto=99)] == [1, 3]
+    assert [entry.seq for entry in back.ledger.pending("nobody", 10, upto=99)] == [1]
+    applied = _applied(rows, back.ledger.changes.take()).keys()
+    assert applied <= {*dict(back.ledger.rows()), ("run", ("noc", "a")), ("run", ("nobody", "a"))}
+
+
+def _applied(rows: Rows, changes: Changes) -> Rows:
+    merged = {**rows, **changes}
+    return {key: row for key, row in merged.items() if row is not None}
+
+
+class _Receiver:
+    """What one sink's receiver has seen, and what it must see."""
+
+    def __init__(self) -> None:
+        self.wanted: list[str] = []
+        self.seen: list[str] = []
+
+
+_ALARMS = st.integers(0, 3)
+_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("raise"), _ALARMS, st.sampled_from([Severity.WARNING, Severity.CRITICAL])),
+        st.tuples(st.just("change"), _ALARMS, st.sampled_from([Severity.WARNING, Severity.CRITICAL])),
+        st.tuples(st.just("clear"), _ALARMS, st.none()),
+        st.tuples(st.just("test"), st.just(0), st.none()),
+        st.tuples(st.just("accept"), st.integers(0, 2), st.integers(0, 5)),
+        st.tuples(st.just("lose answer"), st.integers(0, 2), st.integers(1, 5)),
+        st.tuples(st.just("restart"), st.just(0), st.none()),
+    ),
+    max_size=60,
+)
+
+
+class _History:
+    """Plays steps against a ledger, with a disk that follows it, and an oracle that follows the sentences."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger(entries=10**6, size=10**9)
+        self.ledger.register(SINKS, ())
+        self.disk = dict(self.ledger.rows())
+        self.receivers = {spec.name: _Receiver() for spec in SINKS}
+        self._told: set[tuple[str, str]] = set()
+        self._ids = count()
+
+    def play(self, what: str, which: int, detail: object) -> None:
+        if what in {"raise", "change", "clear", "test"}:
+            self._tell(self._event(what, f"alarm {which}", detail))
+        elif what == "restart":
+            self.ledger = restore(self.disk, entries=10**6, size=10**9).ledger
+        else:
+            assert isinstance(detail, int)
+            self._send(SINKS[which].name, detail, answered=what == "accept")
+        self.disk = _applied(self.disk, self.ledger.changes.take())
+        assert self.disk == dict(self.ledger.rows())
+
+    def _event(self, what: str, alarm_id: str, severity: object) -> Event:
+        event_id = f"e{next(self._ids)}"
+        if what == "test":
+            return plain(event_id)
+        if what == "clear":
+            return cleared(event_id, alarm_id)
+        assert isinstance(severity, Severity)
+        return (raised if what == "raise" else changed)(event_id, alarm_id, severity)
+
+    def _tell(self, event: Event) -> None:
+        self.ledger.enqueue(event)
+        for spec in SINKS:
+            told = (spec.name, event.alarm_id) in self._told
+            reaches = spec.minimum_severity is None or event.severity.rank >= spec.minimum_severity.rank
+            if event.kind is EventKind.TEST or told or (reaches and event.kind is not EventKind.CLEARED):
+                self.receivers[spec.name].wanted.append(event.event_id)
+                self._told.add((spec.name, event.alarm_id))
+            if event.kind is EventKind.CLEARED and not self._waits(spec.name, event.alarm_id):
+                self._told.discard((spec.name, event.alarm_id))
+
+    def _waits(self, sink: str, alarm_id: str) -> bool:
+        return alarm_id in self.ledger.cursors[sink].runs
+
+    def _send(self, sink: str, number: int, *, answered: bool) -> None:
+        entries = self.ledger.pending(sink, number, upto=self.ledger.last_seq)
+        self.receivers[sink].seen += [entry.event.event_id for entry in entries]
+        seqs = [entry.seq for entry in entries]
+        if answered:
+            self.ledger.accept(sink, seqs)
+        else:
+            self.ledger.give_back(sink, seqs, sent=True)
+        for name, alarm_id in list(self._told):
+            if name == sink and not self._waits(name, alarm_id):
+                self._told.discard((name, alarm_id))
+
+
+@settings(max_examples=150, deadline=None)
+@given(_STEPS)
+def test_each_sink_sees_each_wanted_event_at_least_once_and_in_order(steps: list[tuple[str, int, object]]) -> None:
+    history = _History()
+    for step in steps:
+        history.play(*step)
+
+    for spec in SINKS:
+        history.play("accept", SINKS.index(spec), 10**6)
+        receiver = history.receivers[spec.name]
+        first_seen = list(dict.fromkeys(receiver.seen))
+        assert first_seen == receiver.wanted
+    assert history.ledger.stats("").entries == 0
+
+
+@settings(max_examples=150, deadline=None)
+@given(_STEPS, st.integers(1, 12))
+def test_a_full_spool_leaves_no_receiver_with_an_alarm_that_never_clears(
+    steps: list[tuple[str, int, object]], entries: int
+) -> None:
+    history = _History()
+    dropped: Counter[str] = Counter()
+    raised_at: dict[str, set[str]] = {spec.name: set() for spec in SINKS}
+    events: dict[str, Event] = {}
+    for step in [*steps, *(("clear", alarm, None) for alarm in range(4))]:
+        history.play(*step)
+        events |= {entry.event.event_id: entry.event for entry in history.ledger.listing()}
+        history.ledger.entries_limit = entries
+        for drop in history.ledger.fit():
+            dropped[drop.sink] += len(drop.event_ids)
+        history.disk = _applied(history.disk, history.ledger.changes.take())
+
+    for number, spec in enumerate(SINKS):
+        history.play("accept", number, 10**6)
+        for event_id in history.receivers[spec.name].seen:
+            event = events[event_id]
+            if event.kind is EventKind.CLEARED:
+                raised_at[spec.name].discard(event.alarm_id)
+            elif event.alarm_id:
+                raised_at[spec.name].add(event.alarm_id)
+        assert raised_at[spec.name] == set()
+        assert history.ledger.stats("").sinks[spec.name].dropped_total == dropped[spec.name]
+    assert history.ledger.dropped_total == dropped.total()

@@ -1,0 +1,119 @@
+"""Text from outside, fit to be shown; names as the shell matches them, in bounded time and memory."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hsm_agent.text import LONGEST_GLOB, _compiled, checked_glob, glob_matches, harmless, one_line
+
+GONE = "\ufffd"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "payments",
+        "Zürich: Schlüssel №7",
+        "מפתחות",
+        "مفاتيح",
+        "می\u200cخواهم",  # noqa: RUF001 - Persian
+        "鍵 キー 열쇠",
+        "क्\u200dष",
+        "👩\u200d🚒 🏳️\u200d🌈 👍🏽",
+        "e\u0301",
+    ],
+)
+def test_what_people_write_stays(text: str) -> None:
+    assert harmless(text) == one_line(text) == text
+
+
+@pytest.mark.parametrize(
+    "char",
+    [
+        *"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c",
+        *"\u200b\u2060\ufeff\u00ad\u180e\ufff9",
+        *"\ue000\U000f0000\U0010fffd",
+        *"\ud800\udfff",
+        *"\ufdd0\uffff\U0001ffff",
+        *"\U000e0001\U000e0041",
+        *"\x00\x1b\x7f\x85\u2028\u2029\n\r\t",
+    ],
+)
+def test_what_controls_hides_or_means_nothing_is_replaced(char: str) -> None:
+    assert harmless(f"a{char}b") == f"a{GONE}b"
+    assert harmless(f"鍵{char}鍵") == f"鍵{GONE}鍵"
+
+
+@pytest.mark.parametrize(
+    "text", ["ke\u200dys", "\u200d鍵", "鍵\u200d", "鍵\u200dy", "y\u200c鍵", "鍵\u200d\u200d鍵", "鍵\u200d\u202e"]
+)
+def test_a_joiner_that_joins_nothing_is_replaced(text: str) -> None:
+    assert "\u200d" not in harmless(text)
+    assert "\u200c" not in harmless(text)
+    assert len(harmless(text)) == len(text)
+
+
+def test_other_spaces_become_common_ones() -> None:
+    assert harmless("a\u00a0b\u3000c\u2003d") == "a b c d"
+
+
+def test_several_lines_are_read_on() -> None:
+    assert one_line("first\r\n\tsecond\u2028third\u202e") == f"first second third{GONE}"
+
+
+@given(st.text(st.characters(), max_size=40))
+def test_nothing_else_is_left_and_it_has_an_encoding(text: str) -> None:
+    for shown in (harmless(text), one_line(text)):
+        kinds = {unicodedata.category(char) for char in shown if char not in "\u200c\u200d"}
+        assert not kinds & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+        assert shown.encode().decode() == shown
+        assert harmless(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "glob", "expected"),
+    [
+        ("payments", "*", True),
+        ("", "*", True),
+        ("payments", "payments", True),
+        ("payments", "Payments", False),
+        ("payments", "pay*", True),
+        ("payments", "*ment?", True),
+        ("payments", "ment*", False),
+        ("hsm-3", "hsm-[0-4]", True),
+        ("hsm-3", "hsm-[!0-4]", False),
+        ("a\nb", "a*b", True),
+        ("", "", True),
+        ("a", "", False),
+    ],
+)
+def test_a_glob_is_matched_as_a_whole_and_by_letter(name: str, glob: str, expected: bool) -> None:
+    assert glob_matches(name, glob) is expected
+
+
+@pytest.mark.parametrize("glob", ["*a" * 127 + "b", "*" * 256, "?" * 256, "[a" * 128, "*[!a]" * 51])
+def test_no_glob_that_is_short_enough_takes_long(glob: str) -> None:
+    began = time.thread_time()
+    for _ in range(10):
+        glob_matches("a" * 255, checked_glob(glob))
+
+    assert time.thread_time() - began < 0.5
+
+
+def test_a_long_glob_is_refused() -> None:
+    assert checked_glob("a" * LONGEST_GLOB)
+    with pytest.raises(ValueError, match="longer than 256 characters"):
+        checked_glob("a" * (LONGEST_GLOB + 1))
+
+
+def test_only_so_many_are_kept() -> None:
+    for number in range(3000):
+        glob_matches("name", f"{number}*")
+
+    assert _compiled.cache_info().currsize <= 1024
