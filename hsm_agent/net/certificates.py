@@ -5,6 +5,7 @@ Parsing takes some 0.1 ms a certificate, and the first call imports a large libr
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ _DER_SEQUENCE = b"\x30"
 _LONGEST_NAME = 100
 
 # Public bundles hold roots with such serial numbers, and there is nothing an operator could do about it.
-warnings.filterwarnings("ignore", "Parsed a serial number which wasn't positive", module=r"hsm_agent\.certificates")
+warnings.filterwarnings("ignore", "Parsed a serial number which wasn't positive", module=re.escape(__name__))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
