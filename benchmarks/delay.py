@@ -15,7 +15,7 @@ from benchmarks.report import number, percentile, show
 from benchmarks.responders import credentials, invented_tokens, secret
 from benchmarks.wire import TrapWire
 from hsm_agent.agent.agent import Agent
-from hsm_agent.agent.periodic import Rounds
+from hsm_agent.agent.periodic import PeriodicJobs
 from hsm_agent.collect.base import CollectorContext
 from hsm_agent.collect.pkcs11.source import Pkcs11Collector, Pkcs11Settings
 from hsm_agent.collect.runner import Runner
@@ -126,7 +126,7 @@ async def _measure(directory: Path, tokens: int, crossings: int) -> list[list[st
         agent = Agent(load(_configuration(directory, hsm.module, hsm.environment, wire, rsyslog), trusting()))
         await agent.open()
         try:
-            async with agent.crew:
+            async with agent.tasks:
                 chain = await _start(agent, wire)
                 began, arrived = [], []
                 await chain.runner.once()
@@ -172,9 +172,9 @@ async def _start(agent: Agent, wire: TrapWire) -> _Chain:
     await agent.sinks.replace(stamped, [])
     gc.collect()
     gc.freeze()  # as `Service.run` does
-    rounds = Rounds(agent)
-    for work in (rounds.tick, rounds.watch_itself, rounds.measure_lag):
-        agent.crew.start(work.__name__, work())
+    jobs = PeriodicJobs(agent)
+    for work in (jobs.tick, jobs.monitor_itself, jobs.measure_lag):
+        agent.tasks.start(work.__name__, work())
     return _Chain(agent, [sink for _, sink in stamped.values()], wire)
 
 

@@ -1,4 +1,4 @@
-"""The agent: builds everything from a configuration, starts it, and lets go of it in the right order."""
+"""The agent: builds its components from a configuration, starts them and closes them in order."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hsm_agent.agent.components import Sinks, Sources
+from hsm_agent.agent.components import Sinks, Sources, TaskSupervisor
 from hsm_agent.agent.self_monitoring import own_status
-from hsm_agent.agent.tasks import Crew
 from hsm_agent.deliver.base import Origin, SinkContext
 from hsm_agent.deliver.snmp.settings import SnmpSinkSettings
 from hsm_agent.evaluate.hsms import Hsms
@@ -41,8 +40,8 @@ log = logging.getLogger(__name__)
 
 STATE_SECONDS = 10.0
 HOST_NAME_SECONDS = 3.0
-HELD_SECONDS = 5.0
-"""A pause after which it is tried again to store the engine's boots."""
+ENGINE_RETRY_SECONDS = 5.0
+"""Pause between attempts to store the engine's boots."""
 
 
 async def host_name(*, otherwise: str, find: Callable[[], str] = socket.getfqdn) -> str:
@@ -60,12 +59,12 @@ def _is_full(host: str) -> bool:
 
 
 class Agent:
-    """Everything that runs. `open` makes it ready to answer and to tell; `start` polls, judges and delivers."""
+    """All components. `open` opens the state and binds the sockets; `start` polls, evaluates and delivers."""
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
         config = loaded.config
-        self.crew = Crew()
+        self.tasks = TaskSupervisor()
         self.store = Store(agent_name=config.agent.name, started=time.time(), labels=config.labels_by_source())
         self.pipeline: Pipeline
         self.spool: Spool
@@ -76,16 +75,16 @@ class Agent:
         self._opened_spool: Spool | None = None
         self._unreadable: tuple[str, ...] = ()
         self._state_disk = Lane(f"reading and writing {config.agent.state_directory}")
-        self.held_because = ""
-        """Why SNMPv3 is held back; empty while it is not."""
+        self.v3_held_reason = ""
+        """Why SNMPv3 neither answers nor sends; empty while it does."""
         self.control_problem = ""
         """Why there is no control socket; empty while there is one."""
-        self._strangers = asyncio.Event()
+        self._auth_failures = asyncio.Event()
         self.reading = Lanes()
-        """Where a new configuration is read, and the files it names; what hangs there keeps no other one away."""
+        """Threads that read a new configuration and the files it names; one that hangs does not block the next."""
 
     async def open(self) -> None:
-        """Open the state, bind every socket. Nothing is polled or sent yet."""
+        """Open the state directory and bind every socket. Nothing is polled or sent yet."""
         config = self.loaded.config
         state = config.agent.state_directory
         self.spool = self._opened_spool = await Spool.open(
@@ -100,17 +99,17 @@ class Agent:
             rules=rules,
             store=self.store,
             spool=self.spool,
-            refresh=self._show_changes,
+            refresh=self._update_responder,
             hsms=Hsms(config.hsms),
         )
-        self.sources = Sources(self.crew, self.pipeline, state_directory=state, on_poll=self._count_poll)
+        self.sources = Sources(self.tasks, self.pipeline, state_directory=state, on_poll=self._count_poll)
         self.origin = Origin(
             agent_name=config.agent.name,
             host_name=await host_name(otherwise=config.agent.name),
             version=VERSION,
             enterprise_id=config.agent.enterprise_id,
         )
-        self.sinks = Sinks(self.crew, self.spool, self.store, make_heartbeat=self._make_heartbeat)
+        self.sinks = Sinks(self.tasks, self.spool, self.store, make_heartbeat=self._make_heartbeat)
         self.pipeline.show_alarms()
         if config.serve.snmp is not None:
             self.responder = await self.make_responder(config)
@@ -118,26 +117,26 @@ class Agent:
             self.http = await self.make_http(config)
 
     async def _make_engine(self, now: float) -> Engine:
-        """The engine with its boots stored; one that is held where they can't be."""
+        """The SNMP engine with its boots stored, or a held one where they can't be stored (RFC 3414 section 2.2)."""
         config = self.loaded.config
         engine_id = config.serve.snmp.engine_id if config.serve.snmp is not None else None
         try:
             start = partial(start_engine, config.agent.state_directory, engine_id=engine_id, now=now)
             return await self._state_disk.call(start, seconds=STATE_SECONDS)
         except (OSError, EngineStateError) as error:
-            if str(error) != self.held_because:
+            if str(error) != self.v3_held_reason:
                 log.error("SNMPv3 is held back: %s", error)  # noqa: TRY400 - no bug of the agent's
-            self.held_because = str(error)
+            self.v3_held_reason = str(error)
             return held_engine(engine_id=engine_id, now=now)
 
     async def _release_engine(self) -> None:
-        """Try on until the engine's boots are stored; then whatever speaks SNMPv3 begins."""
+        """Retry until the engine's boots are stored; then start SNMPv3 in the responder and the sinks."""
         while self.engine.is_held:
-            await asyncio.sleep(HELD_SECONDS)
+            await asyncio.sleep(ENGINE_RETRY_SECONDS)
             engine = await self._make_engine(self.engine.started)
             if engine.is_held:
                 continue
-            self.engine, self.held_because = engine, ""
+            self.engine, self.v3_held_reason = engine, ""
             if self.responder is not None:
                 await self.responder.adopt(engine)
             await self.sinks.renew_v3(self.sink_context(self.loaded.config))
@@ -145,19 +144,19 @@ class Agent:
 
     @property
     def speaks_v3(self) -> bool:
-        """Whether anybody is to speak SNMPv3."""
+        """Whether the configuration has an SNMPv3 user."""
         config = self.loaded.config
         users = config.serve.snmp.users if config.serve.snmp is not None else ()
         return bool(users) or any(isinstance(sink, SnmpSinkSettings) and sink.user for sink in config.deliver)
 
     @property
     def state_problem(self) -> str:
-        """Why something of the state directory can't be used; empty while all of it can."""
+        """Why a part of the state directory can't be used; empty if all of it can."""
         rows = self.responder.problem if self.responder is not None else ""
         return self.spool.stats().reason or rows or self.control_problem
 
-    async def _tell_damage(self) -> None:
-        """Say what was found damaged at the start, and let go of it: once is enough."""
+    async def _announce_damage(self) -> None:
+        """Announce what was found damaged at the start, once, and delete unreadable rows."""
         found = [self.spool.recovered, self.responder.recovered if self.responder is not None else ""]
         if self._unreadable:
             log.error("rows of the state can't be read and are left out: %s", " ".join(self._unreadable)[:2000])
@@ -183,7 +182,7 @@ class Agent:
         return server
 
     def snapshot(self) -> Snapshot:
-        """The present, for the servers and the command line."""
+        """The present state, for the servers and the command line."""
         return snapshot(
             self.store,
             spool=self.spool.stats(),
@@ -193,14 +192,14 @@ class Agent:
         )
 
     def unready(self) -> list[str]:
-        """What start-up still waits for, and what keeps the agent from its work."""
+        """What start-up still waits for, and what stops the agent from working."""
         stats = self.spool.stats()
         waiting = missing(self.store, [source.name for source in self.loaded.config.sources])
         stalled = self.stalled()
         return [*waiting, *([f"spool: {stats.reason}"] if stats.failed else []), *([stalled] if stalled else [])]
 
     def stalled(self) -> str:
-        """Since when nothing was judged, if that is too long; else empty."""
+        """How long nothing was evaluated, if too long; else empty."""
         age = self.pipeline.age_seconds
         return f"pipeline: nothing was judged for {age:.0f} s" if age >= STALLED_SECONDS else ""
 
@@ -212,13 +211,13 @@ class Agent:
             self.store,
             self.engine,
             state_directory=config.agent.state_directory,
-            on_authentication_failure=self._note_stranger,
+            on_authentication_failure=self._note_auth_failure,
         )
         await responder.start()
         return responder
 
     async def start(self) -> None:
-        """Start to tell what is still untold and to poll; what left the configuration since the last run clears."""
+        """Start sinks, sources and servers; clear the alarms of objects that left the configuration."""
         config = self.loaded.config
         self.store.sources[AGENT_SOURCE] = own_status(0.0)
         await self.sinks.replace(
@@ -226,16 +225,16 @@ class Agent:
         )
         await self.withdraw(config, self.pipeline.rules)
         await self.sources.replace(self.sources.build(config.sources))
-        await self._tell_damage()
-        self.crew.start("cold start", self.sinks.notify(COLD_START))
-        self.crew.start("snmp engine", self._release_engine())
-        self.crew.start("strangers", self._report_strangers())
+        await self._announce_damage()
+        self.tasks.start("cold start", self.sinks.notify(COLD_START))
+        self.tasks.start("snmp engine", self._release_engine())
+        self.tasks.start("authentication failures", self._report_auth_failures())
         if self.responder is not None:
-            self.crew.start("snmp", self.responder.run())
+            self.tasks.start("snmp", self.responder.run())
         log.info("hsm-agent %s watches %s", VERSION, counted(len(self.sources.running), "sources"))
 
     async def stop(self, end: float) -> None:
-        """Stop polling, and deliver what can be delivered until `end` on the monotonic clock."""
+        """Stop polling, and drain the queues until `end` on the monotonic clock."""
         log.info("stopping: polls end, what can be delivered is")
         await self.sources.stop()
         for name, queued in (await self.sinks.stop(drain_seconds=max(0.0, end - time.monotonic()))).items():
@@ -255,21 +254,21 @@ class Agent:
             log.info("stopped")
 
     async def withdraw(self, config: Config, rules: Ruleset) -> None:
-        """Go on with these rules; alarms of what is not in the configuration clear."""
+        """Replace the rules; clear the alarms of objects that are not in the configuration."""
         await self.pipeline.withdraw(config.keeper(), rules, Hsms(config.hsms))
 
-    def _note_stranger(self, address: str) -> None:
+    def _note_auth_failure(self, address: str) -> None:
         log.warning("snmp: a request from %s failed authentication", address)
-        self._strangers.set()
+        self._auth_failures.set()
 
-    async def _report_strangers(self) -> None:
+    async def _report_auth_failures(self) -> None:
         while True:
-            await self._strangers.wait()
-            self._strangers.clear()
+            await self._auth_failures.wait()
+            self._auth_failures.clear()
             await self.sinks.notify(AUTHENTICATION_FAILURE)
 
     async def announce(self, text: str) -> None:
-        """Tell every sink what the agent or an operator did."""
+        """Send every sink a NOTICE of what the agent or an operator did."""
         if self.sinks.running:
             await self.pipeline.tell([self.event(EventKind.NOTICE, text)])
 
@@ -295,11 +294,11 @@ class Agent:
             labels=self.store.labels.get(AGENT_SOURCE, ()),
         )
 
-    def show_gone(self, sources: Collection[str]) -> None:
-        """Take sources that left the configuration out of what SNMP shows."""
+    def hide_removed(self, sources: Collection[str]) -> None:
+        """Remove the rows of sources that left the configuration."""
         if self.responder is not None and sources:
             self.responder.changed(sources, alarms=False)
 
-    async def _show_changes(self, sources: Collection[str], *, alarms: bool) -> None:
+    async def _update_responder(self, sources: Collection[str], *, alarms: bool) -> None:
         if self.responder is not None:
             self.responder.changed(sources, alarms=alarms)

@@ -1,11 +1,11 @@
-"""The sources and the sinks that run, and how one set gives way to another while the rest goes on."""
+"""The running tasks, sources and sinks, and how a new set replaces the old one while unchanged ones go on."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from hsm_agent.collect.base import Collector, CollectorContext, HasKeepers
 from hsm_agent.collect.runner import Runner
@@ -16,10 +16,10 @@ from hsm_agent.spool import SinkSpec
 from hsm_agent.wire.snmp.notification import AUTHENTICATION_FAILURE, COLD_START
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
     from pathlib import Path
+    from types import TracebackType
 
-    from hsm_agent.agent.tasks import Crew
     from hsm_agent.collect import AnySource
     from hsm_agent.deliver import AnySink
     from hsm_agent.deliver.base import SinkContext
@@ -30,31 +30,90 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CANCEL_SECONDS = 2.0
 STOP_SECONDS = 2.0
 _NAMES = {COLD_START: "coldStart", AUTHENTICATION_FAILURE: "authenticationFailure"}
-CUT_SECONDS = 0.5  # for a goodbye at the end of the agent, when the time to drain is over
+CLOSE_SECONDS = 0.5
+"""How long a sink may take to close when the time to drain is over."""
+
+
+class TaskSupervisor:
+    """A task group whose tasks have names: started and stopped while the agent runs, as a new configuration asks.
+
+    A task that ends with an error ends the whole group.
+    """
+
+    def __init__(self, *, cancel_seconds: float = CANCEL_SECONDS) -> None:
+        """`cancel_seconds`: how long the tasks that still run at the end may take to clean up."""
+        self._group = asyncio.TaskGroup()
+        self._cancel_seconds = cancel_seconds
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop(list(self._tasks), within=self._cancel_seconds)
+        for task in self._late:
+            task.cancel()  # second cancel: aborts a clean-up that is still waiting
+        await self._group.__aexit__(kind, error, trace)
+
+    def start(self, name: str, work: Coroutine[object, object, None]) -> None:
+        """Start a task. Raises ValueError if a task of that name runs."""
+        if name in self._tasks:
+            work.close()
+            raise ValueError(f"a task called {name} is running")
+        task = self._group.create_task(work, name=name)
+        self._tasks[name] = task
+        task.add_done_callback(self._forget)
+
+    async def stop(self, names: Iterable[str], *, within: float) -> None:
+        """Cancel tasks and wait at most `within` seconds until they have cleaned up.
+
+        Then their names are free, also of tasks that are still cleaning up: their successors need not wait for them.
+        """
+        ending = [self._tasks[name] for name in names if name in self._tasks]
+        for task in ending:
+            task.cancel()
+        if ending:
+            _, late = await asyncio.wait(ending, timeout=within)
+            for task in late:
+                log.warning("%s has not ended within %g s; going on without it", task.get_name(), within)
+                self._forget(task)
+                self._late.add(task)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._late.discard(task)
+        if self._tasks.get(task.get_name()) is task:
+            del self._tasks[task.get_name()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningSource:
-    """A source that is polled, and the settings it was built from."""
+    """A source with a running poll task, and the settings it was built from."""
 
     settings: AnySource
     runner: Runner
 
 
 class Sources:
-    """Every source that is polled, by name."""
+    """The running sources by name."""
 
-    def __init__(self, crew: Crew, pipeline: Pipeline, *, state_directory: Path, on_poll: Callable[[], None]) -> None:
-        self._crew = crew
+    def __init__(
+        self, tasks: TaskSupervisor, pipeline: Pipeline, *, state_directory: Path, on_poll: Callable[[], None]
+    ) -> None:
+        self._tasks = tasks
         self._pipeline = pipeline
         self._context = CollectorContext(state_directory=state_directory)
         self._on_poll = on_poll
         self.running: dict[str, RunningSource] = {}
 
     def build(self, wanted: Iterable[AnySource]) -> dict[str, tuple[AnySource, Collector | None]]:
-        """Collectors for what is new or changed; None for what goes on as it is. Starts nothing."""
+        """Collectors for new and changed sources; None for a source that goes on unchanged. Starts nothing."""
         built: dict[str, tuple[AnySource, Collector | None]] = {}
         for settings in wanted:
             before = self.running.get(settings.name)
@@ -63,35 +122,35 @@ class Sources:
         return built
 
     async def replace(self, built: Mapping[str, tuple[AnySource, Collector | None]]) -> list[str]:
-        """Stop what is gone or changed, start what is new; returns the names of what was stopped."""
+        """Stop removed and changed sources, start new and changed ones. Returns the names of the stopped ones."""
         ending = [name for name in self.running if name not in built or built[name][1] is not None]
-        await self._crew.stop([f"source {name}" for name in ending], within=STOP_SECONDS)
+        await self._tasks.stop([f"source {name}" for name in ending], within=STOP_SECONDS)
         for name in ending:
             del self.running[name]
         for name, (settings, collector) in built.items():
             if collector is not None:
                 runner = Runner(collector, self._pipeline.take, on_poll=self._on_poll, timeout_seconds=settings.timeout)
                 self.running[name] = RunningSource(settings=settings, runner=runner)
-                self._crew.start(f"source {name}", runner.run())
+                self._tasks.start(f"source {name}", runner.run())
         return ending
 
     def pids(self) -> dict[str, tuple[int, ...]]:
-        """Processes that run for each source."""
+        """Process ids of the workers by source."""
         return {name: source.runner.collector.pids() for name, source in self.running.items()}
 
     def usages(self) -> dict[int, Usage]:
-        """What their keepers saw of them, by pid."""
+        """CPU and memory of the workers as their supervisors saw them, by process id."""
         collectors = [source.runner.collector for source in self.running.values()]
         return {pid: use for one in collectors if isinstance(one, HasKeepers) for pid, use in one.usages().items()}
 
     async def stop(self) -> None:
-        """Stop polling, and end every worker."""
-        await self._crew.stop([f"source {name}" for name in self.running], within=STOP_SECONDS)
+        """Stop every poll task; each ends its worker."""
+        await self._tasks.stop([f"source {name}" for name in self.running], within=STOP_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningSink:
-    """A sink that is told, and the settings it was built from."""
+    """A sink with a running pump, and the settings it was built from."""
 
     settings: AnySink
     sink: Sink
@@ -99,10 +158,12 @@ class RunningSink:
 
 
 class Sinks:
-    """Every sink that is told, by name."""
+    """The running sinks by name."""
 
-    def __init__(self, crew: Crew, spool: Spool, store: Store, *, make_heartbeat: Callable[[], Event]) -> None:
-        self._crew = crew
+    def __init__(
+        self, tasks: TaskSupervisor, spool: Spool, store: Store, *, make_heartbeat: Callable[[], Event]
+    ) -> None:
+        self._tasks = tasks
         self._spool = spool
         self._store = store
         self._make_heartbeat = make_heartbeat
@@ -111,7 +172,7 @@ class Sinks:
     def build(
         self, wanted: Iterable[AnySink], context: SinkContext, *, anew: bool
     ) -> dict[str, tuple[AnySink, Sink | None]]:
-        """Sinks for what is new or changed (or `anew`, all); None for what goes on as it is. Connects nowhere."""
+        """Sinks that are new or changed (all with `anew`); None for a sink that goes on unchanged. Opens no socket."""
         built: dict[str, tuple[AnySink, Sink | None]] = {}
         for settings in wanted:
             before = self.running.get(settings.name)
@@ -120,7 +181,7 @@ class Sinks:
         return built
 
     async def renew_v3(self, context: SinkContext) -> None:
-        """Build anew what speaks SNMPv3, as another engine; the rest goes on undisturbed."""
+        """Rebuild the sinks that speak SNMPv3 with another engine; the others go on."""
         built: dict[str, tuple[AnySink, Sink | None]] = {}
         for name, running in self.running.items():
             settings = running.settings
@@ -129,9 +190,9 @@ class Sinks:
         await self.replace(built, [])
 
     async def replace(self, built: Mapping[str, tuple[AnySink, Sink | None]], active: list[Event]) -> None:
-        """Stop what is gone or changed, tell new sinks what is raised, start what is new."""
+        """Stop removed and changed sinks, queue the `active` events for new ones, start new and changed ones."""
         ending = [name for name in self.running if name not in built or built[name][1] is not None]
-        await self._crew.stop([f"sink {name}" for name in ending], within=STOP_SECONDS)
+        await self._tasks.stop([f"sink {name}" for name in ending], within=STOP_SECONDS)
         for name in ending:
             del self.running[name]
         specs = [
@@ -157,24 +218,24 @@ class Sinks:
             patience_seconds=settings.patience_seconds,
         )
         self.running[settings.name] = RunningSink(settings=settings, sink=sink, pump=pump)
-        self._crew.start(f"sink {settings.name}", pump.run())
+        self._tasks.start(f"sink {settings.name}", pump.run())
 
     def _note(self, status: SinkStatus) -> None:
         self._store.sinks[status.name] = status
 
     async def notify(self, oid: tuple[int, ...]) -> None:
-        """Send one of SNMP's own notifications to the sinks that speak it: at once, once, not spooled."""
+        """Send a standard SNMP notification (RFC 3418) to every SNMP sink: once, at once, without the spool."""
         sinks = [running.sink for running in self.running.values()]
         await asyncio.gather(*(_announce(sink.name, sink, oid) for sink in sinks if isinstance(sink, Announcer)))
 
     async def stop(self, *, drain_seconds: float) -> dict[str, int]:
-        """Deliver for so long what can be delivered, then stop; returns how much each sink was still to be told."""
+        """Drain the queues for at most `drain_seconds`, then stop. Returns the number of queued events by sink."""
         await asyncio.gather(*(running.pump.drain(drain_seconds) for running in self.running.values()))
-        await self._crew.stop([f"sink {name}" for name in self.running], within=CUT_SECONDS)
-        return self.waiting()
+        await self._tasks.stop([f"sink {name}" for name in self.running], within=CLOSE_SECONDS)
+        return self.queued()
 
-    def waiting(self) -> dict[str, int]:
-        """How many events each sink is still to be told."""
+    def queued(self) -> dict[str, int]:
+        """The number of undelivered events by sink."""
         sinks = self._spool.stats().sinks
         return {name: sinks[name].queued for name in self.running if name in sinks}
 

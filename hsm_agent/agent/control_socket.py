@@ -1,8 +1,8 @@
 """The control socket: how the other verbs of the command line talk to the running agent.
 
 One request a connection: a JSON object `{"verb": …, …}` on one line, answered by one JSON object on one line,
-`{"ok": true, …}` or `{"ok": false, "error": …}`. Reading is for whoever may open the socket (0660: its group);
-acting needs the agent's uid or root, checked by the kernel's word (SO_PEERCRED), never by the client's.
+`{"ok": true, …}` or `{"ok": false, "error": …}`. Everybody who may open
+the socket (0660: its group) may read; changes need the agent's uid or root, as the kernel reports it (SO_PEERCRED).
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class ControlError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A verb of the socket: what carries it out, whether it acts or only reads, and how long it may take."""
+    """A verb of the socket: its handler, whether it changes anything, and how many seconds it may take."""
 
     handle: Callable[[Mapping[str, Any], int], Coroutine[Any, Any, dict[str, Any]]]
-    acts: bool
+    changes_state: bool
     seconds: float = 20.0
 
 
@@ -72,7 +72,7 @@ class ControlServer:
         self._serving: set[asyncio.Task[None]] = set()
         self._clients: Counter[int] = Counter()
         self._own = frozenset((0, os.geteuid()))
-        # Answers of reading verbs can be large: there are only so many at a time, of the operators' and of others.
+        # Answers of reading verbs can be large: bound how many are in memory, operators' and others' apart.
         self._large = {own: asyncio.Semaphore(_LARGE_ANSWERS) for own in (True, False)}
         self._writing = Lane("control socket: writing an answer")
         self._disk = Lane(f"agent.control_socket: {path}")
@@ -88,7 +88,7 @@ class ControlServer:
         self._listener = await self._disk.call(self._bind, seconds=_DISK_SECONDS)
         self._listener.setblocking(False)
         self._listener.listen(_QUEUE)
-        self._hear(self._listener)
+        self._listen(self._listener)
 
     async def close(self) -> None:
         """Stop listening and remove the socket."""
@@ -115,22 +115,22 @@ class ControlServer:
             raise OSError(f"agent.control_socket: {self._path}: {error.strerror}") from error
         return listener
 
-    def _hear(self, listener: socket.socket) -> None:
+    def _listen(self, listener: socket.socket) -> None:
         if listener is self._listener:  # not closed meanwhile
             asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
     def _accept(self, listener: socket.socket) -> None:
-        """Take in who waits. Refusing must cost next to nothing, else who connects without end keeps the queue full."""
+        """Accept waiting connections. A refusal must be cheap, or a client that connects in a loop fills the queue."""
         for _ in range(_ACCEPTS_A_TURN):
             try:
                 client, _ = listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
-            except OSError as error:  # no descriptor is left: it would be heard of again at once
+            except OSError as error:  # no descriptor is left: the socket stays readable, so accept must pause
                 log.warning("the control socket accepts nobody for a moment: %s", error.strerror)
                 loop = asyncio.get_running_loop()
                 loop.remove_reader(listener)
-                loop.call_later(_REST_SECONDS, self._hear, listener)
+                loop.call_later(_REST_SECONDS, self._listen, listener)
                 return
             uid = _peer_uid(client)
             if self._has_room(uid):
@@ -151,15 +151,15 @@ class ControlServer:
         try:
             client.setblocking(False)
             reader, writer = await asyncio.open_unix_connection(sock=client, limit=LONGEST_REQUEST)
-            await self._converse(reader, writer, uid)
+            await self._serve_connection(reader, writer, uid)
         finally:
             self._clients[uid] -= 1
             self._clients += Counter()  # forgets those that have none
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, uid: int) -> None:
+    async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, uid: int) -> None:
         writer.transport.set_write_buffer_limits(high=0)  # drained means: all of it is with the kernel
         try:
-            await self._attend(reader, writer, uid)
+            await self._answer_request(reader, writer, uid)
         except (OSError, TimeoutError):
             log.debug("a client of the control socket went away")
             writer.transport.abort()  # closing would wait for ever for one that does not read
@@ -167,13 +167,13 @@ class ControlServer:
             writer.close()
 
     def _has_room(self, uid: int) -> bool:
-        """Whoever may only read must use up neither the agent's descriptors nor the places of those who act."""
+        """Bound connections by uid: clients that may only read must not use up descriptors or operators' places."""
         if uid in self._own:
             return sum(self._clients[each] for each in self._own) < MOST_CLIENTS
         others = sum(count for each, count in self._clients.items() if each not in self._own)
         return others < MOST_CLIENTS and self._clients[uid] < MOST_CLIENTS_OF_A_UID
 
-    async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, uid: int) -> None:
+    async def _answer_request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, uid: int) -> None:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 request = json.loads(await reader.readline())
@@ -183,17 +183,17 @@ class ControlServer:
         verb = self._verbs.get(str(request.get("verb"))) if isinstance(request, dict) else None
         if verb is None:
             await self._send(writer, _error("unknown verb; is the running agent of another version?"))
-        elif verb.acts and uid not in self._own:
+        elif verb.changes_state and uid not in self._own:
             self._refusals.warning("refused %s to uid %d", request["verb"], uid, peer=str(uid))
             await self._send(writer, _error(f"refused: {request['verb']} needs root or uid {os.geteuid()}"))
-        elif verb.acts:
+        elif verb.changes_state:
             await self._send(writer, await self._answer(verb, request, uid))
         else:
             async with self._large[uid in self._own]:
                 await self._send(writer, await self._answer(verb, request, uid))
 
     async def _send(self, writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
-        # In a thread: the status of a thousand tokens takes longer to write than the loop may be held up.
+        # On a thread: encoding the status of a thousand tokens takes longer than the event loop may be blocked.
         whole = memoryview(await self._writing.call(partial(octets, answer), seconds=ANSWER_SECONDS))
         async with asyncio.timeout(REQUEST_SECONDS):
             for begin in range(0, len(whole), _PIECE):  # a transport copies what it is given
@@ -203,7 +203,7 @@ class ControlServer:
             await writer.drain()
 
     async def _answer(self, verb: Verb, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
-        """What the verb says within its time. It is not waited for longer, whatever it does with a cancellation."""
+        """Run the handler within its time. A handler that ignores its cancellation is left to itself."""
         task = asyncio.ensure_future(verb.handle(request, uid))
         try:
             await asyncio.wait((task,), timeout=verb.seconds)
@@ -214,7 +214,9 @@ class ControlServer:
                 task.add_done_callback(self._forget)
         if not task.done():
             log.warning("no result of %s within %g s", request["verb"], verb.seconds)
-            return _error(f"no result within {verb.seconds:g} s{'; it may still take effect' if verb.acts else ''}")
+            return _error(
+                f"no result within {verb.seconds:g} s{'; it may still take effect' if verb.changes_state else ''}"
+            )
         try:
             return {"ok": True, **task.result()}
         except (ControlError, StuckError) as error:
@@ -262,9 +264,10 @@ def ask(
 
 
 def _connect(client: socket.socket, path: Path, timeout_seconds: float) -> None:
-    """Connect, however many others do at the same time: where the queue is full the kernel refuses, and has no turns.
+    """Connect although many others do at the same time.
 
-    One who waits in the kernel is overtaken by those who come after him; one who asks again often enough is not.
+    A full queue refuses a connection (EAGAIN), and the kernel keeps no order among those that wait: retrying often
+    gets a place sooner than blocking.
     """
     client.settimeout(timeout_seconds)
     given_up = time.monotonic() + timeout_seconds

@@ -1,6 +1,6 @@
-"""What the command line asks of the running agent: a handler for each verb of the control socket.
+"""Handlers of the verbs of the control socket.
 
-Whatever acts is logged with the uid that asked, and told as an event of the agent.
+A verb that changes anything is logged with the caller's uid and announced as an event of the agent.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MOST_ELSEWHERE = 50
 _LOOK_AGAIN_SECONDS = 0.1
 
 
-class Acts:
+class OperatorCommands:
     """The verbs of one agent."""
 
     def __init__(self, agent: Agent) -> None:
@@ -54,24 +54,24 @@ class Acts:
     def verbs(self) -> dict[str, Verb]:
         """All verbs by name."""
         return {
-            "status": Verb(self.status, acts=False, seconds=STATUS_SECONDS),
-            "reading": Verb(self.reading, acts=False),
-            "spool-list": Verb(self.spool_list, acts=False),
-            "spool-show": Verb(self.spool_show, acts=False),
-            "spool-drop": Verb(self.spool_drop, acts=True),
-            "test-notification": Verb(self.test_notification, acts=True, seconds=ANSWER_SECONDS),
-            "forget": Verb(self.forget, acts=True),
-            "silence": Verb(self.silence, acts=True),
-            "silence-end": Verb(self.end_silence, acts=True),
-            "resend": Verb(self.resend, acts=True),
+            "status": Verb(self.status, changes_state=False, seconds=STATUS_SECONDS),
+            "reading": Verb(self.reading, changes_state=False),
+            "spool-list": Verb(self.spool_list, changes_state=False),
+            "spool-show": Verb(self.spool_show, changes_state=False),
+            "spool-drop": Verb(self.spool_drop, changes_state=True),
+            "test-notification": Verb(self.test_notification, changes_state=True, seconds=ANSWER_SECONDS),
+            "forget": Verb(self.forget, changes_state=True),
+            "silence": Verb(self.silence, changes_state=True),
+            "silence-end": Verb(self.end_silence, changes_state=True),
+            "resend": Verb(self.resend, changes_state=True),
         }
 
     async def status(self, _request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
-        """Everything that is known now."""
+        """The status document."""
         return await self._writing.call(partial(status, self._agent.snapshot()), seconds=STATUS_SECONDS)
 
     async def reading(self, request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
-        """The readings that are meant, infinity as the text `inf`; names of other metrics where there are none."""
+        """The selected readings, infinity as the text `inf`; without any, where else it is and similar names."""
         metric = str(request.get("metric"))
         globs = {key: _glob(request, key) for key in ("source", "resource")}
         given = request.get("labels") or {}
@@ -88,7 +88,7 @@ class Acts:
         }
 
     async def spool_list(self, request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
-        """What is still to be delivered, a page at a time: `next` is the `after` of the next one, if there is one."""
+        """A page of undelivered events; `next`, if there is one, is the `after` of the following page."""
         after = request.get("after", 0)
         if not isinstance(after, int):
             raise ControlError("`after` is the number that the page before said")
@@ -111,18 +111,18 @@ class Acts:
         event_id = str(request.get("event_id"))
         if not await self._agent.spool.drop(event_id):
             raise ControlError(f"the spool has no event {event_id}")
-        await self._told(f"Event {event_id} dropped from the spool by uid {uid}")
+        await self._log_and_announce(f"Event {event_id} dropped from the spool by uid {uid}")
         return {"text": f"{event_id} dropped"}
 
     async def test_notification(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
-        """Send a TEST and wait until each sink took it, or until it is clear that it did not."""
+        """Send a TEST event and wait until each sink has accepted it, has refused it or is failing."""
         sinks = self._sinks_named(request.get("sink"))
         event = self._agent.event(
             EventKind.TEST, f"TEST notification asked for by uid {uid}: no alarm, no action needed"
         )
         log.info("test notification %s to %s asked for by uid %d", event.event_id, ", ".join(sinks), uid)
         await self._agent.pipeline.tell([event], only_sink=sinks[0] if request.get("sink") else None)
-        waiting = await self._wait_for(event.event_id, sinks)
+        waiting = await self._wait_for_delivery(event.event_id, sinks)
         results = {}
         for name in sinks:
             state = self._agent.store.sinks.get(name)
@@ -130,8 +130,8 @@ class Acts:
             results[name] = f"{waiting[name]}{problem}" if name in waiting else "accepted"
         return {"accepted": not waiting, "event_id": event.event_id, "sinks": results}
 
-    async def _wait_for(self, event_id: str, sinks: list[str]) -> dict[str, str]:
-        """Sinks that did not take an event in time, and what became of it."""
+    async def _wait_for_delivery(self, event_id: str, sinks: list[str]) -> dict[str, str]:
+        """Sinks that have not accepted the event after TEST_SECONDS, each with the reason."""
         end = time.monotonic() + TEST_SECONDS
         while True:
             entry = await self._agent.spool.show(event_id)
@@ -158,7 +158,7 @@ class Acts:
         return {"text": f"{alarm_id} forgotten"}
 
     async def _forget_object(self, series: Series, uid: int) -> None:
-        """Stop missing what an alarm was about. Of a token that is gone nothing stays behind, other alarms included."""
+        """Forget the alarm's object. If it is an absent token, clear its other alarms and readings too."""
         name, resource, _, _ = series
         presence = self._agent.store.reading(name, resource, PRESENCE)
         self._agent.store.forget(series)
@@ -170,7 +170,7 @@ class Acts:
             await self._agent.pipeline.drop(name, resource, f"forgotten with its token by uid {uid}")
 
     async def silence(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
-        """Hold back raises and changes for a while."""
+        """Add a silence: raises and changes are held back until it ends."""
         seconds, reason = request.get("seconds"), one_line(str(request.get("reason", ""))).strip()
         if not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_SILENCE_SECONDS:
             raise ControlError("a silence lasts more than nothing and a year at the most")
@@ -189,11 +189,13 @@ class Acts:
         )
         await self._agent.pipeline.silence(wanted)
         log.info("silence %s (%s) by uid %d: %s", wanted.silence_id, wanted.scope, uid, wanted.reason)
-        warnings = matching_nothing(wanted, self._places(), [rule.name for rule in self._agent.pipeline.rules.rules])
+        warnings = matching_nothing(
+            wanted, self._known_resources(), [rule.name for rule in self._agent.pipeline.rules.rules]
+        )
         return {"id": wanted.silence_id, "until": wanted.until, "warnings": warnings}
 
-    def _places(self) -> set[tuple[str, str]]:
-        """Sources and resources that are configured, read or alarmed."""
+    def _known_resources(self) -> set[tuple[str, str]]:
+        """Every (source, resource) that is configured, has a reading or has an alarm."""
         configured = {(source.name, "") for source in self._agent.loaded.config.sources}
         read = {(reading.source, reading.resource) for reading in self._agent.store.readings()}
         return {(AGENT_SOURCE, ""), *configured, *read, *(key[1][:2] for key in self._agent.store.alarms)}
@@ -209,13 +211,13 @@ class Acts:
         return {"text": f"{silence_id} ended"}
 
     async def resend(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
-        """Tell one sink again what is raised now."""
+        """Send the raised alarms to one sink again."""
         (sink,) = self._sinks_named(request.get("sink") or "")
         events = self._agent.raised_events()
         silenced = sum(alarm.silenced for alarm in self._agent.store.alarms.values())
         await self._agent.pipeline.tell(events, only_sink=sink)
         held = f"; {counted(silenced, 'alarms')} more silenced" if silenced else ""
-        await self._told(f"{counted(len(events), 'alarms')} sent again to sink {sink} by uid {uid}{held}")
+        await self._log_and_announce(f"{counted(len(events), 'alarms')} sent again to sink {sink} by uid {uid}{held}")
         return {"count": len(events), "silenced": silenced}
 
     def _sinks_named(self, name: object) -> list[str]:
@@ -228,7 +230,7 @@ class Acts:
             raise ControlError(f"there is no sink {name!r}; there are: {', '.join(sinks) or 'none'}")
         return [str(name)]
 
-    async def _told(self, text: str) -> None:
+    async def _log_and_announce(self, text: str) -> None:
         log.info("%s", text)
         await self._agent.announce(text)
 
@@ -255,7 +257,7 @@ def _delivery(entry: SpoolEntry) -> dict[str, Any]:
 
 
 def _glob(request: Mapping[str, Any], key: str) -> str:
-    """A glob of a request; everything where it is not said."""
+    """A glob of a request; `*` where it is left out."""
     try:
         return checked_glob(str(request.get(key, "*")))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What the agent does by the clock beside polling: let time pass, account for itself, reassure systemd."""
+"""Periodic jobs beside polling: ticks, readings of the agent itself, the pipeline check, systemd's watchdog."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ PARSE_SECONDS = 60.0
 LAG_SECONDS = 0.1
 
 
-def held_certificates(sinks: Iterable[AnySink]) -> dict[str, bytes]:
-    """What the sinks' TLS shows and trusts, as it was loaded: PEM by resource."""
+def loaded_certificates(sinks: Iterable[AnySink]) -> dict[str, bytes]:
+    """Certificates that the sinks' TLS presents and trusts, as loaded: PEM by resource."""
     held: dict[str, bytes] = {}
     for sink in sinks:
         tls = sink.tls if isinstance(sink, SyslogSinkSettings) else None
@@ -59,7 +59,7 @@ def held_certificates(sinks: Iterable[AnySink]) -> dict[str, bytes]:
 
 
 def revocation_readings(sinks: Iterable[AnySink], now: float) -> Iterator[Reading]:
-    """How long the revocation lists of the sinks' TLS hold; one that names no end says nothing."""
+    """Seconds until the sinks' revocation lists expire; a list without nextUpdate has no reading."""
     for sink in sinks:
         tls = sink.tls if isinstance(sink, SyslogSinkSettings) else None
         if tls is not None and tls.crl_ends is not None and isfinite(tls.crl_ends):
@@ -67,11 +67,11 @@ def revocation_readings(sinks: Iterable[AnySink], now: float) -> Iterator[Readin
             yield Reading(source=AGENT_SOURCE, resource=sink.name, metric="crl_seconds_left", value=left, time=now)
 
 
-class Rounds:
-    """The agent's own loops."""
+class PeriodicJobs:
+    """The periodic jobs of one agent; each is a task that runs until it is cancelled."""
 
     def __init__(self, agent: Agent, *, pipeline_seconds: float = PIPELINE_SECONDS) -> None:
-        """`pipeline_seconds`: how often it is looked whether something was judged."""
+        """`pipeline_seconds`: interval of the check that readings are evaluated."""
         self._agent = agent
         self._pipeline_seconds = pipeline_seconds
         self._lag = 0.0
@@ -84,31 +84,31 @@ class Rounds:
         self._sparing = SparingLog(log)
 
     async def tick(self) -> None:
-        """Let time pass for holds, repeats, silences and readings that stay away."""
+        """Advance the clock of hold times, repeats, silences and stale readings."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
             await self._agent.pipeline.tick()
 
-    async def watch_itself(self) -> None:
+    async def monitor_itself(self) -> None:
         """Readings of the source `agent`, and the age of every source, whether it is polled or hangs."""
         while True:
             began = time.monotonic()
-            readings = await self._account()
+            readings = await self._own_readings()
             refused = await self.renew_lists(self._sinks())
             certificates, gone = await self._own_certificates()
             status = own_status(time.monotonic() - began, refused)
             await self._agent.pipeline.take(status, [*readings, *certificates], gone=gone)
             await asyncio.sleep(SELF_SECONDS)
 
-    async def _account(self) -> list[Reading]:
+    async def _own_readings(self) -> list[Reading]:
         agent, now = self._agent, time.time()
         pids = agent.sources.pids()
         processes = await self._look(pids, agent.sources.usages(), now)
-        await agent.pipeline.tick()  # a process that was stopped as a whole is late, and not stalled
+        await agent.pipeline.tick()  # after SIGSTOP and SIGCONT the last tick is old although nothing is stalled
         lag, self._lag = self._lag, 0.0
         return [
             *spool_readings(agent.spool.stats(), now, agent.state_problem),
-            held_reading(agent.held_because if agent.speaks_v3 else "", now),
+            held_reading(agent.v3_held_reason if agent.speaks_v3 else "", now),
             *sink_readings(agent.store.sinks, now, time.monotonic()),
             *processes,
             *revocation_readings(self._sinks(), now),
@@ -129,30 +129,30 @@ class Rounds:
             return []
 
     async def watch_pipeline(self) -> None:
-        """Have it told that nothing is judged any more, past whatever holds the judging up."""
+        """Raise the alarm that no reading is evaluated, past the lock that the stalled evaluation holds."""
         pipeline, was_late = self._agent.pipeline, False
         while True:
             await asyncio.sleep(self._pipeline_seconds)
             age = pipeline.age_seconds
-            # Late twice: whoever stopped the whole process for a while has not stopped the judging alone.
+            # Twice in a row: once may be a process that was stopped as a whole and has just been resumed.
             is_late = age >= self._pipeline_seconds
             if is_late and was_late:
-                await self._tell_late(age)
+                await self._report_stalled(age)
             was_late = is_late
 
-    async def _tell_late(self, age: float) -> None:
+    async def _report_stalled(self, age: float) -> None:
         if age >= STALLED_SECONDS:
             self._sparing.warning("nothing was judged for %.0f s: readings come and no alarm does", age)
-        with suppress(TimeoutError):  # the disk hangs too: the next try comes soon
+        with suppress(TimeoutError):  # the disk hangs too; the next check retries
             async with asyncio.timeout(PIPELINE_SECONDS):
                 await self._agent.pipeline.judge_aside(pipeline_reading(age, time.time()))
 
     def _sinks(self) -> list[AnySink]:
-        """What those that run were built from: a reload builds only those anew that have changed."""
+        """Settings of the running sinks: after a reload unchanged sinks still use their old objects."""
         return [sink.settings for sink in self._agent.sinks.running.values()]
 
     async def renew_lists(self, sinks: Iterable[AnySink]) -> str:
-        """Take up revocation lists that were renewed on disk; which could not be read, so that the old ones stay."""
+        """Reload revocation lists that changed on disk. Returns why some were refused, so that the old ones stay."""
         held = {sink.name: sink.tls for sink in sinks if isinstance(sink, SyslogSinkSettings) and sink.tls}
         self._refused = {name: text for name, text in self._refused.items() if name in held}
         await asyncio.gather(*(self._renew_list(name, tls) for name, tls in held.items() if tls.crl is not None))
@@ -172,9 +172,9 @@ class Rounds:
                 log.info("sink %s: %s has changed and was read anew", sink, tls.crl)
 
     async def _own_certificates(self) -> tuple[Sequence[Reading], list[str]]:
-        """What of the agent's own TLS is due, and which certificates are no more."""
+        """Readings of the agent's own certificates when they are due, and the resources that are gone."""
         agent, monotonic = self._agent, time.monotonic()
-        held = held_certificates(self._sinks())
+        held = loaded_certificates(self._sinks())
         if agent.http is not None and (shown := await agent.http.certificates()):
             held[HTTP_CERTIFICATE] = shown
         if not self._certificates.due(held, monotonic):
@@ -186,21 +186,21 @@ class Rounds:
             self._sparing.warning("the agent's own certificates are not looked at: %s", error)
             return (), []
         names = {sink.name for sink in agent.loaded.config.deliver}
-        for resource in names.intersection(gone):  # the sink itself is still there, with other readings
+        for resource in names.intersection(gone):  # the sink still exists and has other readings
             for metric in (LEFT, INFO):
                 agent.store.forget((AGENT_SOURCE, resource, metric, ()))
         return readings, [resource for resource in gone if resource not in names]
 
     async def measure_lag(self) -> None:
-        """Note by how much the event loop wakes too late."""
+        """Measure how late the event loop wakes."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + LAG_SECONDS
             await asyncio.sleep(LAG_SECONDS)
             self._lag = max(self._lag, loop.time() - due)
 
-    async def reassure_systemd(self) -> None:
-        """A sign of life for the watchdog, only while polls advance and are judged: one that only answers is ill."""
+    async def notify_watchdog(self) -> None:
+        """Notify systemd's watchdog while polls advance and are evaluated, not merely while the loop runs."""
         interval = systemd.watchdog_seconds()
         if interval is None:
             return
@@ -209,11 +209,11 @@ class Rounds:
             await asyncio.sleep(interval)
             if self._agent.store.polls != seen or not self._agent.sources.running:
                 seen, since = self._agent.store.polls, time.monotonic()
-            polls = time.monotonic() - since <= self.patience()
+            polls = time.monotonic() - since <= self.poll_limit_seconds()
             if polls and not self._agent.stalled():
                 systemd.notify("WATCHDOG=1")
 
-    def patience(self) -> float:
-        """The longest time in which a poll of some source must have ended."""
+    def poll_limit_seconds(self) -> float:
+        """Seconds within which a poll of some source must have ended."""
         intervals = [source.settings.every + source.settings.timeout for source in self._agent.sources.running.values()]
         return 2 * min(intervals, default=0.0) + 5.0

@@ -111,8 +111,8 @@ async def _swap(agent: Agent, new: Loaded) -> None:
     for name in ended:
         agent.store.forget_source(name)
     await agent.withdraw(config, rules)
-    # What goes on under the same name is shown anew by its next poll.
-    agent.show_gone([name for name in ended if name not in sources])
+    # A changed source keeps its rows until its next poll.
+    agent.hide_removed([name for name in ended if name not in sources])
 
 
 async def _swap_servers(agent: Agent, config: Config) -> None:

@@ -1,4 +1,4 @@
-"""The agent's account of itself: ordinary readings of the source `agent`, judged by ordinary rules."""
+"""Readings of the agent itself: ordinary readings of the source `agent`, evaluated by ordinary rules."""
 
 from __future__ import annotations
 
@@ -61,17 +61,17 @@ def _reading(
 
 
 def log_reading(dropped_total: int, now: float) -> Reading:
-    """What of the log was never written."""
+    """Log lines that were dropped."""
     return _reading("log_dropped_total", dropped_total, now)
 
 
 def pipeline_reading(age_seconds: float, now: float) -> Reading:
-    """How long ago something was judged last."""
+    """Seconds since a reading was evaluated."""
     return _reading("pipeline_age_seconds", age_seconds, now)
 
 
 def spool_readings(stats: SpoolStats, now: float, problem: str = "") -> Iterable[Reading]:
-    """How full the spool is, what it dropped, whether it can write; `problem` is why anything of the state can't be."""
+    """Fill, drops and failure of the spool; `problem` is why a part of the state directory can't be used."""
     yield _reading("spool_entries", stats.entries, now)
     yield _reading("spool_used_percent", stats.used_percent, now)
     yield _reading("spool_dropped_total", stats.dropped_total, now)
@@ -79,7 +79,7 @@ def spool_readings(stats: SpoolStats, now: float, problem: str = "") -> Iterable
 
 
 def held_reading(because: str, now: float) -> Reading:
-    """Whether SNMPv3 is held back, and why."""
+    """Whether SNMPv3 is held back; the note says why."""
     return replace(_reading("snmp_engine_held", int(bool(because)), now), note=because)
 
 
@@ -87,7 +87,7 @@ def sink_readings(sinks: Mapping[str, SinkStatus], now: float, monotonic: float)
     """How each sink is; the resource is its name."""
     for name, sink in sinks.items():
         if sink.state is not SinkState.IDLE or not sink.queued:
-            # Not before it was tried: a sink that was down when the agent stopped is not well because it started.
+            # Only after a first attempt: a restart says nothing about a sink that was down before.
             yield _reading("sink_up", int(sink.failing_since is None), now, name)
             down = 0.0 if sink.failing_since is None else monotonic - sink.failing_since
             yield _reading("sink_down_seconds", down, now, name)
@@ -107,20 +107,20 @@ class OwnCertificates:
         self._known: Mapping[str, frozenset[str]] = {}
 
     def due(self, held: Mapping[str, bytes], monotonic: float) -> bool:
-        """Whether there is something to read: `held` is PEM by resource."""
+        """Whether the certificates are to be read (again): `held` is PEM by resource."""
         return held != self._seen or (bool(held) and monotonic - self._read_at >= CERTIFICATES_SECONDS)
 
     def read(self, held: Mapping[str, bytes], now: float, monotonic: float) -> tuple[tuple[Reading, ...], list[str]]:
-        """Readings, and the resources that are no more. Blocks: call it on a thread.
+        """Readings, and the resources that are gone. Blocks: call it on a thread.
 
-        Of what is shown there is the leaf, and of its chain what ends first; of what is trusted each certificate,
-        but for a public bundle, of which something always ends.
+        Of a presented chain: the leaf, and the certificate that expires first. Of trusted certificates: each, unless
+        there are more than ten (a public bundle, in which some certificate always expires soon).
         """
         looks = []
         for resource, pem in held.items():
             trusted = resource.endswith(AUTHORITIES)
             parsed = parse(pem)
-            # Where one of a chain cannot be parsed, nobody knows that the first of the rest is the leaf.
+            # If one certificate of a chain can't be parsed, the first of the others need not be the leaf.
             found = parsed.certificates if trusted or not parsed.errors else ()
             if not trusted or len(found) <= _MOST_AUTHORITIES:
                 looks.append(Look(resource=resource, certificates=found, is_endpoint=not trusted))
@@ -135,8 +135,7 @@ def process_readings(
 ) -> Iterable[Reading]:
     """CPU and memory of the agent and of each source's workers (the resource is the source's name).
 
-    A worker lets nobody look into it, and a guarded /proc does not even show it: `usages` are what those saw who began
-    to look before, by pid.
+    A worker is not dumpable, so /proc may hide it: `usages` are what its supervisor measured, by process id.
     """
     yield from _process(os.getpid(), "", now, None)
     yield _reading("process_open_fds", _open_descriptors(), now)
@@ -148,7 +147,7 @@ def process_readings(
 def _open_descriptors() -> int | None:
     try:
         return sum(1 for _ in Path("/proc/self/fd").iterdir())
-    except OSError:  # none is left to look with
+    except OSError:  # no descriptor is left to read it with
         return None
 
 
@@ -161,7 +160,7 @@ def _process(pid: int, resource: str, now: float, usage: Usage | None) -> Iterab
         usage = Usage((int(fields[11]) + int(fields[12])) / _TICKS, int(fields[21]) * _PAGE)
     except OSError as error:
         if not _lives(pid):
-            return  # it ended between the question and the look
+            return  # it ended meanwhile
         hidden = isinstance(error, FileNotFoundError)
         reason = "/proc hides the process from the agent" if hidden else f"/proc: {error.strerror}"
     cpu, resident = (None, None) if usage is None else (usage.cpu_seconds, usage.resident_bytes)

@@ -1,4 +1,4 @@
-"""The agent as a service: what it does on signals, by the clock, on request; and how it starts and ends."""
+"""The agent as a process: signals, start, reload and end."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hsm_agent import log as logs
 from hsm_agent.agent import systemd
 from hsm_agent.agent.agent import Agent
 from hsm_agent.agent.control_socket import LONGEST_PATH, ControlServer
-from hsm_agent.agent.operator_commands import Acts
-from hsm_agent.agent.periodic import Rounds
+from hsm_agent.agent.operator_commands import OperatorCommands
+from hsm_agent.agent.periodic import PeriodicJobs
 from hsm_agent.agent.reload import reload
 from hsm_agent.serve.http.server import HttpError
 from hsm_agent.serve.snmp.responder import SnmpServerError
@@ -44,21 +44,18 @@ async def main(loaded: Loaded) -> None:
     logs.set_up(settings.log.level, settings.log.format)
     logs.catch_stray_errors()
     service = Service(loaded)
-    service.heed_signals()
+    service.handle_signals()
     try:
         await service.open()
     except (SpoolError, EngineStateError, SnmpServerError, HttpError, OSError) as error:
         await service.close()
         raise StartError(str(error)) from error
-    _spare_the_loop()
+    _limit_garbage_collection()
     await service.run()
 
 
-def _spare_the_loop() -> None:
-    """Have garbage looked for among what is young; a search through all there is would hold the loop up for 50 ms.
-
-    Nothing here makes cycles that last, and what is there by now stays.
-    """
+def _limit_garbage_collection() -> None:
+    """Freeze start-up objects and raise the generation-2 threshold: a full collection blocks the loop for 50 ms."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 1000)
@@ -69,15 +66,15 @@ class Service:
 
     def __init__(self, loaded: Loaded) -> None:
         self._agent = Agent(loaded)
-        self._control = ControlServer(loaded.config.agent.control_path, Acts(self._agent).verbs())
+        self._control = ControlServer(loaded.config.agent.control_path, OperatorCommands(self._agent).verbs())
         self._stopping = asyncio.Event()
         self._reloads = asyncio.Event()
         path = loaded.config.agent.control_path
         fits = len(os.fsencode(path)) <= LONGEST_PATH
         self._control_is_in_the_state = fits and path.is_relative_to(loaded.config.agent.state_directory)
 
-    def heed_signals(self) -> None:
-        """From now on a signal asks for something, and ends nothing by itself; also while the agent still opens."""
+    def handle_signals(self) -> None:
+        """Handle SIGTERM, SIGINT and SIGHUP from now on, also while the agent opens."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -95,37 +92,37 @@ class Service:
             log.error("the control socket waits for the disk: %s", error)  # noqa: TRY400 - no bug of the agent's
 
     async def _open_control(self) -> None:
-        """The socket stands in the state directory: it comes when the disk does."""
+        """Retry: the socket stands in the state directory, whose disk may not be there yet."""
         while self._agent.control_problem:
             await asyncio.sleep(CONTROL_SECONDS)
-            with suppress(OSError):  # told when it failed first
+            with suppress(OSError):  # logged at the first failure
                 await self._control.start()
                 self._agent.control_problem = ""
 
     async def run(self) -> None:
-        """Poll, judge and deliver until told to stop; then drain and close."""
-        agent, rounds = self._agent, Rounds(self._agent)
+        """Poll, evaluate and deliver until a signal asks to stop; then drain and close."""
+        agent, jobs = self._agent, PeriodicJobs(self._agent)
         try:
-            async with agent.crew as crew:
+            async with agent.tasks as tasks:
                 await agent.start()
-                crew.start(RELOAD, self._reload_when_asked())
-                crew.start("control socket", self._open_control())
+                tasks.start(RELOAD, self._reload_when_asked())
+                tasks.start("control socket", self._open_control())
                 for work in (
-                    rounds.tick,
-                    rounds.watch_itself,
-                    rounds.watch_pipeline,
-                    rounds.measure_lag,
-                    rounds.reassure_systemd,
+                    jobs.tick,
+                    jobs.monitor_itself,
+                    jobs.watch_pipeline,
+                    jobs.measure_lag,
+                    jobs.notify_watchdog,
                 ):
-                    crew.start(work.__name__, work())
-                # What the start made stays: full collections over it would hold the event loop up for nothing.
+                    tasks.start(work.__name__, work())
+                # Objects of the start live as long as the process: keep collections from scanning them.
                 gc.collect()
                 gc.freeze()
                 systemd.notify("READY=1", f"STATUS=watching {len(agent.sources.running)} sources")
                 await self._stopping.wait()
                 end = time.monotonic() + STOP_SECONDS
                 systemd.notify("STOPPING=1", "STATUS=draining")
-                await crew.stop([RELOAD], within=RELOAD_SECONDS)  # it would start again what is stopped next
+                await tasks.stop([RELOAD], within=RELOAD_SECONDS)  # it would start again what is stopped next
                 await agent.stop(end)
         finally:
             await self.close()

@@ -34,7 +34,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "agent/operator_commands.py": "tests/system/test_operate.py: every verb at the running agent",
     "agent/agent.py": "tests/system: it joins what has tests of its own",
     "agent/service.py": "tests/system/test_stop.py, test_reload.py and test_operate.py: it is what a process does",
-    "agent/components.py": "tests/system/test_operate.py: sources and sinks that come, change and go",
     "agent/control_socket.py": "tests/loopback/test_control.py: it is nothing without a socket",
     "collect/traps/listener.py": "tests/loopback/test_snmp_trap_listener.py: it is nothing without a socket",
     "collect/child_process.py": "tests/integration/test_pkcs11_process.py and test_canary_process.py: it is nothing without a process",

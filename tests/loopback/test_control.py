@@ -31,7 +31,12 @@ async def _impossible(request: Mapping[str, Any], uid: int) -> dict[str, Any]:
 async def path(tmp_path: Path) -> AsyncIterator[Path]:
     place = tmp_path / "run" / "control"
     server = ControlServer(
-        place, {"echo": Verb(_echo, acts=False), "act": Verb(_echo, acts=True), "no": Verb(_impossible, acts=True)}
+        place,
+        {
+            "echo": Verb(_echo, changes_state=False),
+            "act": Verb(_echo, changes_state=True),
+            "no": Verb(_impossible, changes_state=True),
+        },
     )
     await server.start()
     yield place
@@ -134,7 +139,7 @@ async def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path, monkeypatc
     async def much(_request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
         return {"much": "x" * 5_000_000}
 
-    server = ControlServer(tmp_path / "control", {"much": Verb(much, acts=False)})
+    server = ControlServer(tmp_path / "control", {"much": Verb(much, changes_state=False)})
     await server.start()
     reader, writer = await asyncio.open_unix_connection(str(tmp_path / "control"), limit=1024)
     writer.write(b'{"verb": "much"}\n')

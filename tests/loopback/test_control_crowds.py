@@ -17,7 +17,7 @@ import yaml
 from click.testing import CliRunner
 
 from hsm_agent.agent.control_socket import MOST_CLIENTS, MOST_CLIENTS_OF_A_UID, ControlError, ControlServer, Verb, ask
-from hsm_agent.agent.operator_commands import ENTRIES_A_PAGE, Acts
+from hsm_agent.agent.operator_commands import ENTRIES_A_PAGE, OperatorCommands
 from hsm_agent.cli.main import cli
 from hsm_agent.spool import SinkSpec, Spool
 from tests.fakes.events import plain
@@ -107,7 +107,10 @@ async def _hurry(place: Path, uid: int) -> AsyncIterator[None]:
 
 @needs_root
 async def test_readers_who_never_stop_connecting_do_not_keep_root_from_being_heard(tmp_path: Path) -> None:
-    async with _served(tmp_path / "control", {"echo": Verb(_echo, acts=False)}) as place, AsyncExitStack() as crowds:
+    async with (
+        _served(tmp_path / "control", {"echo": Verb(_echo, changes_state=False)}) as place,
+        AsyncExitStack() as crowds,
+    ):
         for each in range(4):
             await crowds.enter_async_context(_hurry(place, NOBODY - each))
         said = [await asyncio.to_thread(ask, place, "echo", word=word) for word in range(5)]
@@ -132,7 +135,7 @@ def test_a_socket_whose_queue_is_full_is_given_up_in_time(tmp_path: Path) -> Non
 async def test_silent_connections_of_a_reader_lock_neither_root_nor_other_readers_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    verbs = {"echo": Verb(_echo, acts=False)}
+    verbs = {"echo": Verb(_echo, changes_state=False)}
     async with _served(tmp_path / "control", verbs) as place, _crowd(place, NOBODY, 100) as refused:
         assert refused == 100 - MOST_CLIENTS_OF_A_UID
         assert (await asyncio.to_thread(ask, place, "echo", word="root"))["said"] == "root"
@@ -146,7 +149,10 @@ async def test_silent_connections_of_a_reader_lock_neither_root_nor_other_reader
 
 @needs_root
 async def test_many_users_together_leave_the_places_of_root(tmp_path: Path) -> None:
-    async with _served(tmp_path / "control", {"echo": Verb(_echo, acts=False)}) as place, AsyncExitStack() as stack:
+    async with (
+        _served(tmp_path / "control", {"echo": Verb(_echo, changes_state=False)}) as place,
+        AsyncExitStack() as stack,
+    ):
         crowds = [_crowd(place, NOBODY - number, MOST_CLIENTS_OF_A_UID) for number in range(5)]
         refused = await asyncio.gather(*(stack.enter_async_context(each) for each in crowds))
         assert sum(refused) == 5 * MOST_CLIENTS_OF_A_UID - MOST_CLIENTS
@@ -167,7 +173,7 @@ async def test_an_act_that_does_not_end_is_answered_in_time_and_says_that_it_may
             raise
         return {}
 
-    verbs = {"act": Verb(stubborn, acts=True, seconds=0.1), "echo": Verb(_echo, acts=False)}
+    verbs = {"act": Verb(stubborn, changes_state=True, seconds=0.1), "echo": Verb(_echo, changes_state=False)}
     async with _served(tmp_path / "control", verbs) as place:
         began = time.monotonic()
         with pytest.raises(ControlError, match=r"no result within 0\.1 s; it may still take effect"):
@@ -185,7 +191,7 @@ async def test_thirty_large_answers_that_nobody_reads_are_not_in_memory_at_a_tim
         made += 1
         return {"much": "x" * 20_000_000}
 
-    async with _served(tmp_path / "control", {"much": Verb(much, acts=False)}) as place:
+    async with _served(tmp_path / "control", {"much": Verb(much, changes_state=False)}) as place:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         clients = [await asyncio.open_unix_connection(str(place), limit=1024) for _ in range(30)]
         for _, writer in clients:
@@ -215,7 +221,7 @@ async def test_a_long_spool_is_listed_in_pages_and_the_command_line_shows_it_who
         def __init__(self) -> None:
             self.spool = spool
 
-    verbs = {"spool-list": Acts(_Agent()).verbs()["spool-list"]}  # type: ignore[arg-type]  # a fake at the border
+    verbs = {"spool-list": OperatorCommands(_Agent()).verbs()["spool-list"]}  # type: ignore[arg-type]  # a fake at the border
     async with _served(place, verbs):
         first = await asyncio.to_thread(ask, place, "spool-list")
         assert len(first["entries"]) == ENTRIES_A_PAGE

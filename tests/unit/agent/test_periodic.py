@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.agent.periodic import Rounds, held_certificates, revocation_readings
+from hsm_agent.agent.periodic import PeriodicJobs, loaded_certificates, revocation_readings
 from hsm_agent.deliver.syslog.settings import SyslogSinkSettings
 from tests.peers import pki
 
@@ -28,8 +28,8 @@ def _agent(*intervals: tuple[float, float]) -> Any:
 
 
 def test_the_watchdog_is_patient_for_two_rounds_of_the_quickest_source() -> None:
-    assert Rounds(_agent((60.0, 10.0), (15.0, 5.0))).patience() == 45.0
-    assert Rounds(_agent()).patience() == 5.0
+    assert PeriodicJobs(_agent((60.0, 10.0), (15.0, 5.0))).poll_limit_seconds() == 45.0
+    assert PeriodicJobs(_agent()).poll_limit_seconds() == 5.0
 
 
 def test_what_a_sinks_tls_has_loaded_is_held_without_its_key(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_what_a_sinks_tls_has_loaded_is_held_without_its_key(tmp_path: Path) -> 
     sinks = [SyslogSinkSettings.model_validate(each) for each in (sink, plain)]
     made.agent.certificate.unlink()
 
-    held = held_certificates(sinks)
+    held = loaded_certificates(sinks)
 
     assert set(held) == {"siem", "siem/ca"}
     assert b"BEGIN CERTIFICATE" in held["siem"]
@@ -86,21 +86,21 @@ async def test_a_revocation_list_that_was_renewed_is_taken_up_or_told(
     sink, crl, newer = listed
     bare = SyslogSinkSettings.model_validate({"name": "plain", "kind": "syslog", "to": "udp:127.0.0.1:514"})
     assert sink.tls is not None
-    rounds, ends = Rounds(_agent()), sink.tls.crl_ends
+    jobs, ends = PeriodicJobs(_agent()), sink.tls.crl_ends
 
-    assert await rounds.renew_lists([sink, bare]) == ""
+    assert await jobs.renew_lists([sink, bare]) == ""
     crl.write_bytes(b"cut short")
     told = f"sink siem: the new revocation list is refused, the old one stays: crl: {crl}: not a certificate"
     for _ in range(2):
-        assert (await rounds.renew_lists([sink, bare])).startswith(told)
+        assert (await jobs.renew_lists([sink, bare])).startswith(told)
     assert sink.tls.crl_ends == ends
     assert caplog.text.count(told) == 1
     crl.write_bytes(newer)
-    assert await rounds.renew_lists([sink, bare]) == ""
+    assert await jobs.renew_lists([sink, bare]) == ""
     assert sink.tls.crl_ends != ends
     crl.write_bytes(b"cut short")
-    assert await rounds.renew_lists([sink]) != ""
-    assert await rounds.renew_lists([]) == "", "nobody's list any more"
+    assert await jobs.renew_lists([sink]) != ""
+    assert await jobs.renew_lists([]) == "", "nobody's list any more"
 
 
 class _Pipeline:
@@ -120,7 +120,7 @@ async def test_that_nothing_is_judged_is_itself_judged_past_what_holds_it_up(cap
     agent = _agent()
     agent.pipeline = pipeline = _Pipeline()
     pipeline.age_seconds = 61.0
-    task = asyncio.create_task(Rounds(agent, pipeline_seconds=0.001).watch_pipeline())
+    task = asyncio.create_task(PeriodicJobs(agent, pipeline_seconds=0.001).watch_pipeline())
     async with asyncio.timeout(5):
         for _ in range(5):
             await pipeline.judged.wait()
@@ -150,7 +150,7 @@ async def test_a_process_that_was_stopped_as_a_whole_has_not_stopped_judging() -
             return 120.0 if self.looks % 2 else 0.5e-3
 
     agent.pipeline = pipeline = Resumed()
-    task = asyncio.create_task(Rounds(agent, pipeline_seconds=0.001).watch_pipeline())
+    task = asyncio.create_task(PeriodicJobs(agent, pipeline_seconds=0.001).watch_pipeline())
     async with asyncio.timeout(5):
         await looks.wait()
     task.cancel()
@@ -175,7 +175,7 @@ async def test_the_watchdog_is_told_of_life_only_while_what_is_read_is_judged(
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "2000")
         monkeypatch.delenv("WATCHDOG_PID", raising=False)
-        task = asyncio.create_task(Rounds(agent).reassure_systemd())
+        task = asyncio.create_task(PeriodicJobs(agent).notify_watchdog())
         async with asyncio.timeout(5):
             for _ in range(3):
                 await asked.wait()
