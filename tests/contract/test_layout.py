@@ -1,4 +1,4 @@
-"""The house as drawn: imports go down only, every module has its test, files stay small, and nothing is left undone."""
+"""The house as drawn: imports go down only, no exception is swallowed, and nothing is left undone."""
 
 from __future__ import annotations
 
@@ -13,85 +13,34 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "hsm_agent"
-UNIT_TESTS = ROOT / "tests" / "unit"
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 SOURCES = sorted(
     path for folder in ("hsm_agent", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py") if path.is_file()
 )
 
-# Modules without a unit test of their own, each with what tests it instead.
-TESTED_ELSEWHERE: dict[str, str] = {
-    "__main__.py": "tests/system starts the agent by it",
-    "workers/pkcs11/__main__.py": "tests/unit/workers/pkcs11/test_main.py starts it",
-    "serve/http/listener.py": "tests/loopback/test_connections.py: it is nothing but sockets",
-    "deliver/syslog/tcp.py": "tests/loopback/test_syslog_tcp.py and test_syslog_tls.py: it is nothing without a socket",
-    "deliver/syslog/udp.py": "tests/loopback/test_syslog_udp.py: it is nothing without a socket",
-    "net/udp_server.py": "tests/loopback/test_snmp_socket.py: it is nothing without a socket",
-    "wire/snmp/dialogue.py": "tests/unit/wire/test_snmp_originator.py and test_snmp_manager.py: what both have in common",
-    "collect/snmp/client.py": "tests/loopback/test_snmp_client.py: it is nothing without a socket",
-    "net/udp_client.py": "tests/loopback/test_snmp_sink.py: it is nothing but a socket",
-    "agent/operator_commands.py": "tests/system/test_operate.py: every verb at the running agent",
-    "agent/agent.py": "tests/system: it joins what has tests of its own",
-    "agent/service.py": "tests/system/test_stop.py, test_reload.py and test_operate.py: it is what a process does",
-    "agent/control_socket.py": "tests/loopback/test_control.py: it is nothing without a socket",
-    "collect/traps/listener.py": "tests/loopback/test_snmp_trap_listener.py: it is nothing without a socket",
-    "collect/child_process.py": "tests/integration/test_pkcs11_process.py and test_canary_process.py: it is nothing without a process",
-    "workers/supervisor/start.py": "tests/unit/workers/pkcs11/test_main.py and workers/canary/test_main.py: it is how both start",
-    "deliver/base.py": "declarations only; each sink's tests hold it",
-    "evaluate/defaults/tokens.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",
-    "evaluate/defaults/modules.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",
-    "evaluate/defaults/command.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",
-    "evaluate/defaults/appliances.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",
-    "evaluate/defaults/own.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",
-    "evaluate/defaults/vendor.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",
-    "metrics/base.py": "declarations only; tests/unit/test_metrics.py holds the whole table",
-    "metrics/tokens.py": "tests/unit/test_metrics.py holds the whole table",
-    "metrics/hsm.py": "tests/unit/test_metrics.py holds the whole table",
-    "metrics/appliances.py": "tests/unit/test_metrics.py holds the whole table",
-    "metrics/command.py": "tests/unit/test_metrics.py holds the whole table",
-    "workers/canary/__main__.py": "tests/unit/workers/canary/test_main.py starts it",
-    "workers/canary/signing.py": "tests/integration/test_canary_softhsm.py: it is nothing without a token",
-    "collect/certificate/fetch.py": "tests/loopback/test_certificate_endpoint.py: it is nothing without a socket",
-    "evaluate/defaults/checks.py": "tests/unit/evaluate/test_defaults.py: every default rule on a recorded series",
-    "metrics/checks.py": "tests/unit/test_metrics.py holds the whole table",
-    "metrics/traps.py": "tests/unit/test_metrics.py holds the whole table",
-    "metrics/agent.py": "tests/unit/test_metrics.py holds the whole table",
-    "cli/agent_verbs.py": "tests/system/test_operate.py runs each verb",
-    "version.py": "tests/contract/test_layout.py reads it",
+MOST_FUNCTION_LINES = 40
+# Functions that are longer, each with the reason why it is not two.
+LONGER_FUNCTIONS: dict[str, str] = {
+    "cli/check_arguments.py: _answer": "not yet cut",
+    "collect/snmp/parse.py: parse": "not yet cut",
 }
-
-MAX_LINES = 400
-# Files over it, each with the reason why it is not two.
-LONGER: dict[str, str] = {}
 
 
 def _name(path: Path) -> str:
     return path.relative_to(PACKAGE).as_posix()
 
 
-def test_each_module_has_its_mirror_test() -> None:
-    without = {_name(module) for module in MODULES if not _mirror(module).is_file()}
+def test_functions_stay_short() -> None:
+    longer = {
+        f"{_name(module)}: {node.name}"
+        for module in MODULES
+        for node in ast.walk(ast.parse(_text(module)))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or node.lineno) - node.lineno >= MOST_FUNCTION_LINES
+    }
 
-    assert without == set(TESTED_ELSEWHERE)
-
-
-def _mirror(module: Path) -> Path:
-    return UNIT_TESTS / module.relative_to(PACKAGE).parent / f"test_{module.name}"
-
-
-def test_the_reasons_name_modules_that_exist() -> None:
-    names = {_name(module) for module in MODULES}
-    sources = {path.relative_to(ROOT).as_posix() for path in SOURCES}
-
-    assert set(TESTED_ELSEWHERE) <= names
-    assert set(LONGER) <= sources
-
-
-def test_files_stay_small() -> None:
-    longer = {path.relative_to(ROOT).as_posix(): len(_text(path).splitlines()) for path in SOURCES}
-
-    assert {name for name, lines in longer.items() if lines > MAX_LINES} == set(LONGER)
+    assert longer == set(LONGER_FUNCTIONS)
 
 
 def test_imports_only_go_down() -> None:

@@ -1,0 +1,203 @@
+"""The vocabulary of the package: a public type's name means one thing, and some words are not used in names."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(__file__).resolve().parents[2] / "hsm_agent"
+
+# Type names that stand for two things for a reason that stays.
+DOUBLE_FOR_A_REASON: dict[str, str] = {}
+
+# Type names that still stand for more than one thing.
+STILL_DOUBLE: set[str] = {
+    "Address",
+    "Answer",
+    "Answered",
+    "Answers",
+    "Book",
+    "Changes",
+    "Client",
+    "Dropped",
+    "Duration",
+    "Entry",
+    "Fact",
+    "Fetched",
+    "Group",
+    "Growth",
+    "Guest",
+    "Heard",
+    "Identity",
+    "Key",
+    "Known",
+    "Level",
+    "Link",
+    "Loaded",
+    "Memory",
+    "Moment",
+    "Named",
+    "Oid",
+    "Origin",
+    "Outcome",
+    "Parsed",
+    "Place",
+    "Plan",
+    "Raw",
+    "Result",
+    "Row",
+    "Runner",
+    "Sender",
+    "Series",
+    "Sheet",
+    "Shown",
+    "Standing",
+    "State",
+    "Table",
+    "TokenMemory",
+    "Value",
+    "Verdict",
+    "Waiting",
+    "Watch",
+}
+
+FORBIDDEN = {"acts", "book", "crew", "guest", "haul", "heard", "keeper", "ledger", "parts", "rounds", "said"}
+
+# Forbidden words, each with the folders where they are still part of a name.
+STILL_USED: dict[str, set[str]] = {
+    "acts": {
+        ".",
+        "agent",
+    },
+    "book": {
+        ".",
+        "agent",
+        "collect/command",
+        "collect/pkcs11",
+        "collect/pkcs11/luna",
+        "evaluate",
+    },
+    "crew": {
+        "agent",
+    },
+    "guest": {
+        "serve/http",
+    },
+    "haul": {
+        "collect/snmp",
+    },
+    "heard": {
+        "collect/snmp",
+        "collect/traps",
+        "evaluate",
+        "wire/snmp",
+    },
+    "keeper": {
+        "agent",
+        "collect",
+        "collect/canary",
+        "collect/command",
+        "collect/pkcs11",
+        "config",
+        "workers/supervisor",
+    },
+    "ledger": {
+        "spool",
+    },
+    "parts": {
+        "collect/pkcs11",
+        "collect/pkcs11/luna",
+        "collect/snmp",
+        "collect/traps",
+        "evaluate",
+        "serve/http",
+        "settings",
+        "workers/pkcs11",
+    },
+    "rounds": {
+        "agent",
+    },
+    "said": {
+        ".",
+        "cli",
+        "collect/command",
+        "collect/command/parsers",
+        "collect/pkcs11",
+        "collect/pkcs11/luna",
+        "collect/snmp",
+        "collect/traps",
+        "config",
+        "evaluate",
+        "serve/http",
+        "settings",
+    },
+}
+
+
+def folder(path: Path) -> str:
+    return path.relative_to(PACKAGE).parent.as_posix()
+
+
+@cache
+def modules() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def public_types(tree: ast.Module) -> Iterator[str]:
+    """Names of the classes and type aliases that a module defines at its top level."""
+    for node in tree.body:
+        match node:
+            case ast.ClassDef(name=name):
+                names = [name]
+            case ast.Assign(targets=targets):
+                names = [target.id for target in targets if isinstance(target, ast.Name)]
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                names = [name]
+            case _:
+                names = []
+        yield from (name for name in names if re.fullmatch(r"[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*", name))
+
+
+def identifiers(path: Path, tree: ast.Module) -> Iterator[str]:
+    """Every name in a module, and the names of its file and folder."""
+    yield path.stem
+    yield path.parent.name
+    for node in ast.walk(tree):
+        for field in ("id", "attr", "name", "arg", "asname"):
+            name = getattr(node, field, None)
+            if isinstance(name, str):
+                yield name
+
+
+def words(identifier: str) -> set[str]:
+    """`HTTPServer_of`: http, server, of."""
+    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", identifier)}
+
+
+def test_a_types_name_means_one_thing() -> None:
+    places: dict[str, set[Path]] = defaultdict(set)
+    for path, tree in modules().items():
+        for name in public_types(tree):
+            places[name].add(path)
+
+    assert {name for name, where in places.items() if len(where) > 1} == STILL_DOUBLE | set(DOUBLE_FOR_A_REASON)
+
+
+def test_a_double_name_has_one_excuse() -> None:
+    assert not STILL_DOUBLE & set(DOUBLE_FOR_A_REASON)
+
+
+def test_forbidden_words_are_not_used_in_names() -> None:
+    found: dict[str, set[str]] = defaultdict(set)
+    for path, tree in modules().items():
+        for word in {word for name in identifiers(path, tree) for word in words(name)} & FORBIDDEN:
+            found[word].add(folder(path))
+
+    assert found == STILL_USED
