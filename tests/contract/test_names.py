@@ -187,7 +187,7 @@ def test_a_types_name_means_one_thing() -> None:
         for name in public_types(tree):
             places[name].add(path)
 
-    assert {name for name, where in places.items() if len(where) > 1} == STILL_DOUBLE | set(DOUBLE_FOR_A_REASON)
+    assert {name for name, where in places.items() if len(where) > 1} <= STILL_DOUBLE | set(DOUBLE_FOR_A_REASON)
 
 
 def test_a_double_name_has_one_excuse() -> None:
@@ -200,4 +200,4 @@ def test_forbidden_words_are_not_used_in_names() -> None:
         for word in {word for name in identifiers(path, tree) for word in words(name)} & FORBIDDEN:
             found[word].add(folder(path))
 
-    assert found == STILL_USED
+    assert [(word, where) for word, where in found.items() if where - STILL_USED.get(word, set())] == []
