@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import appliances, crowd, delay, footprint, machine, snmp, spool, sweep
+from benchmarks import appliances, codebase, crowd, delay, footprint, machine, snmp, spool, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -23,6 +23,7 @@ _FIGURES: dict[str, Callable[..., Coroutine[object, object, None]]] = {
     "footprint": footprint.run,
     "crowd": crowd.run,
     "appliances": appliances.run,
+    "codebase": codebase.run,
 }
 _VAR = Path(__file__).resolve().parents[1] / "var"
 """Not /tmp: a file system in memory would make every fsync free."""

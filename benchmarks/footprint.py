@@ -56,8 +56,8 @@ async def run(directory: Path, *, quick: bool) -> None:
     folder = directory / "rsyslog"
     folder.mkdir()
     async with Rsyslog(program=require("rsyslogd"), folder=folder) as rsyslog:
-        one = _agent(directory / "one", softhsm.module, softhsm.environment, rsyslog)
-        many = _agent(directory / "many", invented.module, invented.environment, rsyslog)
+        one = agent_at_defaults(directory / "one", softhsm.module, softhsm.environment, rsyslog)
+        many = agent_at_defaults(directory / "many", invented.module, invented.environment, rsyslog)
         async with one, many:
             agents = [
                 _Watched(what="1 SoftHSM token", agent=one),
@@ -67,8 +67,18 @@ async def run(directory: Path, *, quick: bool) -> None:
     await _a_worker_life(softhsm.module, softhsm.environment)
 
 
-def _agent(directory: Path, module: Path, environment: Mapping[str, str], rsyslog: Rsyslog | None) -> AgentProcess:
-    """Everything at its default but ports: both SNMP versions, HTTP, and two sinks."""
+def agent_at_defaults(
+    directory: Path,
+    module: Path,
+    environment: Mapping[str, str],
+    rsyslog: Rsyslog | None,
+    *,
+    own_environment: Mapping[str, str] | None = None,
+) -> AgentProcess:
+    """Everything at its default but ports: both SNMP versions, HTTP, and two sinks.
+
+    `environment` is the module's, `own_environment` is added to the agent's.
+    """
     directory.mkdir()
     sinks: list[dict[str, Any]] = []
     if rsyslog is not None:
@@ -78,7 +88,7 @@ def _agent(directory: Path, module: Path, environment: Mapping[str, str], rsyslo
             {"name": "siem", "kind": "syslog", "to": f"relp:127.0.0.1:{rsyslog.ports['relp']}"},
         ]  # fmt: skip
     source = {"name": "bench", "kind": "pkcs11", "module": str(module), "environment": dict(environment)}
-    agent = AgentProcess(directory, sources=[source], deliver=sinks)
+    agent = AgentProcess(directory, sources=[source], deliver=sinks, environment=own_environment)
     agent.settings["serve"]["snmp"] |= credentials(directory)
     agent.configure()
     return agent
@@ -87,12 +97,12 @@ def _agent(directory: Path, module: Path, environment: Mapping[str, str], rsyslo
 async def _starts(directory: Path, softhsm: SoftHsm, *, starts: int) -> None:
     answers, tokens, peers, interpreters = [], [], [], []
     for turn in range(starts):
-        agent = _agent(directory / f"start-{turn}", softhsm.module, softhsm.environment, None)
+        agent = agent_at_defaults(directory / f"start-{turn}", softhsm.module, softhsm.environment, None)
         began = time.perf_counter()
         await agent.start(wait=False)
         try:
-            answers.append(await _first_answer(agent.snmp_port, began))
-            tokens.append(await _first_token(agent.snmp_port, began))
+            answers.append(await first_answer(agent.snmp_port, began))
+            tokens.append(await first_token(agent.snmp_port, began))
         finally:
             await agent.kill()
         place = directory / f"snmpd-{turn}"
@@ -101,7 +111,7 @@ async def _starts(directory: Path, softhsm: SoftHsm, *, starts: int) -> None:
         began = time.perf_counter()
         starting = asyncio.create_task(snmpd.start())
         await asyncio.sleep(0)
-        peers.append(await _first_answer(snmpd.port, began))
+        peers.append(await first_answer(snmpd.port, began))
         await starting
         await snmpd.stop()
         interpreters.append(await _interpreter())
@@ -125,7 +135,7 @@ async def _interpreter() -> float:
     return (time.perf_counter() - began) * 1e3
 
 
-async def _first_answer(port: int, began: float) -> float:
+async def first_answer(port: int, began: float) -> float:
     """Milliseconds until a GET is answered."""
     asker = Asker.meet(port, Version.V2C)
     request = asker.get(_SYS_UP_TIME)
@@ -146,7 +156,7 @@ async def _first_answer(port: int, began: float) -> float:
         return (time.perf_counter() - began) * 1e3
 
 
-async def _first_token(port: int, began: float) -> float:
+async def first_token(port: int, began: float) -> float:
     """Milliseconds until the table has a token."""
     asker = Asker.meet(port, Version.V2C)
 

@@ -23,6 +23,14 @@ def rss_mib(pid: int) -> float:
     return _status_kib(pid, "VmRSS") / 1024
 
 
+def peak_rss_mib(pid: int) -> float:
+    """The most memory it ever held since it was executed; 0 once it has ended."""
+    try:
+        return _status_kib(pid, "VmHWM") / 1024
+    except (OSError, LookupError):
+        return 0.0
+
+
 def private_mib(pid: int) -> float:
     """Resident memory that no file backs: what the process costs a machine that runs it twice."""
     return _status_kib(pid, "RssAnon") / 1024
