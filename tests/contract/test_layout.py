@@ -155,9 +155,11 @@ def test_requirements_are_pinned_by_hash_and_name_no_index() -> None:
 
 def test_what_is_declared_is_what_is_installed() -> None:
     project = tomllib.loads(_text(ROOT / "pyproject.toml"))["project"]
-    wanted = {line for line in _text(ROOT / "requirements" / "run.in").splitlines() if line}
+    extras = project["optional-dependencies"]
+    declared = {"run": project["dependencies"], **extras}
 
-    assert set(project["dependencies"]) == wanted
+    for name, packages in declared.items():
+        assert _text(ROOT / "requirements" / f"{name}.in").splitlines() == packages, name
 
 
 def test_the_version_is_one_of_semantic_versioning() -> None:

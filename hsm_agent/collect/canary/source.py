@@ -6,10 +6,11 @@ It must not try a wrong PIN twice (canary_pin), nor load a module into this proc
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import time
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceSettings
 from hsm_agent.collect.canary.pin_record import PinNotes
@@ -74,6 +75,14 @@ class CanarySettings(SourceSettings):
     mechanism: MechanismName
     pin: Secret
     worker_memory: WorkerMemory = MEMORY_BYTES
+
+    @field_validator("kind")
+    @classmethod
+    def _is_installed(cls, kind: str) -> str:
+        # Looked for, not imported: only the canary's own process loads it.
+        if importlib.util.find_spec("pkcs11") is None:
+            raise ValueError("needs the package python-pkcs11, which is not installed: pip install hsm-agent[canary]")
+        return kind
 
     def build(self, context: CollectorContext) -> Collector:
         """The collector of this source."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from hsm_agent.collect import AnySource
 from hsm_agent.collect.base import CollectorContext
 from hsm_agent.collect.canary.source import CanarySettings
+from hsm_agent.config.errors import ConfigError
+from hsm_agent.config.load import load
+from tests.peers.trusted import trusting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,3 +83,25 @@ def test_another_pin_is_another_source_to_a_reload(tmp_path: Path) -> None:
 
     assert before == same
     assert before != after
+
+
+def test_a_canary_is_refused_at_its_place_where_its_package_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pkcs11", None)
+    secret = tmp_path / "pin"
+    secret.touch(mode=0o600)
+    secret.write_text("12345678\n")
+    source = {
+        "name": "c", "kind": "canary", "module": "/lib/m.so", "token": "t", "key": {"label": "k"}, "mechanism": "ECDSA",
+        "pin": {"file": str(secret)},
+    }  # fmt: skip
+    file = tmp_path / "agent.yaml"
+    file.write_text(yaml.safe_dump({"sources": [source]}), encoding="utf-8")
+
+    with pytest.raises(ConfigError) as refused:
+        load(file, trusting())
+
+    (line,) = refused.value.lines
+    assert ": sources.0.kind: " in line
+    assert "pip install hsm-agent[canary]" in line
