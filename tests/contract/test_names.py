@@ -74,7 +74,6 @@ FORBIDDEN = {"acts", "book", "crew", "guest", "haul", "heard", "keeper", "ledger
 STILL_USED: dict[str, set[str]] = {
     "acts": {
         ".",
-        "agent",
     },
     "book": {
         ".",
@@ -83,9 +82,6 @@ STILL_USED: dict[str, set[str]] = {
         "collect/pkcs11",
         "collect/pkcs11/luna",
         "evaluate",
-    },
-    "crew": {
-        "agent",
     },
     "guest": {
         "serve/http",
@@ -115,14 +111,10 @@ STILL_USED: dict[str, set[str]] = {
         "collect/pkcs11",
         "collect/pkcs11/luna",
         "collect/snmp",
-        "collect/traps",
         "evaluate",
         "serve/http",
         "settings",
         "workers/pkcs11",
-    },
-    "rounds": {
-        "agent",
     },
     "said": {
         ".",
@@ -132,7 +124,6 @@ STILL_USED: dict[str, set[str]] = {
         "collect/pkcs11",
         "collect/pkcs11/luna",
         "collect/snmp",
-        "collect/traps",
         "config",
         "evaluate",
         "serve/http",

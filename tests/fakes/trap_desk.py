@@ -5,10 +5,9 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from hsm_agent.collect.traps.duplicates import Progress
 from hsm_agent.collect.traps.intake import Intake
-from hsm_agent.collect.traps.parsed_text import Place
-from hsm_agent.collect.traps.trap_maps import Maps
-from hsm_agent.collect.traps.vendor_maps import LUNA
+from hsm_agent.collect.traps.trap_maps import LUNA, TrapTable
 from hsm_agent.wire.snmp.trap_receiver import SendingUser, TrapReceiver
 from tests.fakes.snmp_messages import AUTH_USER, NOW, engine
 from tests.fakes.traps import COMMUNITY, SENDER_ENGINE
@@ -32,7 +31,7 @@ class Desk:
             receiver=TrapReceiver(
                 engine=engine(), communities=(COMMUNITY,), users=(SendingUser(AUTH_USER, (SENDER_ENGINE,)),)
             ),
-            maps=Maps(LUNA),
+            maps=TrapTable(LUNA),
             networks=networks,
             wake=self.wake,
             monotonic=lambda: self.now,
@@ -51,12 +50,12 @@ class Desk:
 
     def store(self) -> None:
         """Fetch all that waits, put it on disk, and acknowledge it."""
-        heard = self.intake.heard
-        for notice in [self.intake.waiting.leave(one.sender) for one in list(self.intake.waiting)]:
-            notice.note(WALL, Place.TAKEN)
-            heard.store(heard.kept(WALL, ()))
-            if notice.acknowledge is not None:
-                notice.acknowledge()
+        duplicates = self.intake.duplicates
+        for pending in [self.intake.pending.pop(one.sender) for one in list(self.intake.pending)]:
+            pending.record(WALL, Progress.APPLIED)
+            duplicates.mark_stored(duplicates.to_store(WALL, ()))
+            if pending.acknowledge is not None:
+                pending.acknowledge()
 
     @property
     def dropped(self) -> dict[str, int]:

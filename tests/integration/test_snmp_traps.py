@@ -76,9 +76,9 @@ def texts(notifications: list[Notification]) -> list[str]:
 
 async def told(sink: SnmpSink, count: int, *, first: int = 0) -> None:
     """Deliver that many events; all must be accepted."""
-    heard, sent = Told(), numbered(count, first=first)
-    await sink.deliver(sent, heard)
-    assert heard.ids == ids(sent)
+    duplicates, sent = Told(), numbered(count, first=first)
+    await sink.deliver(sent, duplicates)
+    assert duplicates.ids == ids(sent)
 
 
 @pytest.mark.parametrize("kind", ["trap", "inform"])

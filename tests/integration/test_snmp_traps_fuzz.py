@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.traps.held_alarms import MOST_ALARMS, Alarms
-from hsm_agent.collect.traps.intake import MOST_SENDERS, Intake
-from hsm_agent.collect.traps.parsed_text import Place
-from hsm_agent.collect.traps.trap_maps import MAX_NOTE_OCTETS, Maps
-from hsm_agent.collect.traps.vendor_maps import VENDORS
-from hsm_agent.collect.traps.waiting import MOST_WAITING
+from hsm_agent.collect.traps.duplicates import Progress
+from hsm_agent.collect.traps.held_alarms import MOST_ALARMS, TrapAlarms
+from hsm_agent.collect.traps.intake import MOST_PENDING, MOST_SENDERS, Intake
+from hsm_agent.collect.traps.trap_maps import MAX_NOTE_OCTETS, VENDORS, TrapTable
 from hsm_agent.wire.snmp import pdu as snmp
 from hsm_agent.wire.snmp.pdu import Version
 from hsm_agent.wire.snmp.trap_receiver import SendingUser, TrapReceiver
@@ -44,7 +42,7 @@ def intake() -> Intake:
     return Intake(
         "traps",
         receiver=TrapReceiver(engine=engine(), communities=(COMMUNITY,), users=users),
-        maps=Maps([entry for entries in VENDORS.values() for entry in entries]),
+        maps=TrapTable([entry for entries in VENDORS.values() for entry in entries]),
         networks=(ip_network("127.0.0.0/8"),),
         wake=lambda: None,
         monotonic=lambda: NOW,
@@ -57,7 +55,7 @@ class Fed:
 
     def __init__(self) -> None:
         self.intake = intake()
-        self.alarms = Alarms({}, clear_after=60.0, devices={})
+        self.alarms = TrapAlarms({}, clear_after=60.0, devices={})
         self.seen: Counter[str] = Counter()
         self.answered = 0
 
@@ -71,25 +69,25 @@ class Fed:
         received, dropped = one.received, sum(one.dropped.values())
         one.handle(packet.datagram, f"127.0.{number % 7}.{number % 251}", self.answer)
         answered, self.answered = self.answered, 0
-        heard, lost = one.received - received, sum(one.dropped.values()) - dropped
-        self.seen["heard" if heard else "dropped" if lost else "getting acquainted"] += 1
-        assert heard or lost or answered, "a datagram vanished without being counted"
-        if heard and snmp.open_message(packet.datagram)[0] == Version.V3:
+        duplicates, lost = one.received - received, sum(one.dropped.values()) - dropped
+        self.seen["duplicates" if duplicates else "dropped" if lost else "getting acquainted"] += 1
+        assert duplicates or lost or answered, "a datagram vanished without being counted"
+        if duplicates and snmp.open_message(packet.datagram)[0] == Version.V3:
             assert packet.signed, "a v3 message was believed that nobody signed"
-        assert len(one.waiting) <= MOST_WAITING
+        assert len(one.pending) <= MOST_PENDING
         if number % 500 == 0:
             self.empty()
 
     def empty(self) -> None:
-        for notice in [self.intake.waiting.leave(one.sender) for one in list(self.intake.waiting)]:
-            notice.note(1_700_000_000.0, Place.TAKEN)
-            if notice.acknowledge is not None:
-                notice.acknowledge()
-            for happening in notice.happenings:
-                assert len(happening.change.note.encode()) <= MAX_NOTE_OCTETS
-                assert happening.change.note.isprintable()
-                assert happening.change.component.isprintable()
-                self.alarms.apply(happening)
+        for pending in [self.intake.pending.pop(one.sender) for one in list(self.intake.pending)]:
+            pending.record(1_700_000_000.0, Progress.APPLIED)
+            if pending.acknowledge is not None:
+                pending.acknowledge()
+            for event in pending.events:
+                assert len(event.change.note.encode()) <= MAX_NOTE_OCTETS
+                assert event.change.note.isprintable()
+                assert event.change.component.isprintable()
+                self.alarms.apply(event)
 
 
 @pytest.mark.timeout(180)
@@ -108,7 +106,7 @@ def test_spoiled_notifications_raise_nothing_and_leave_nothing(caplog: pytest.Lo
     assert len(fed.alarms.known) <= MOST_ALARMS
     assert len(caplog.records) <= MOST_SENDERS
     # The mutator reaches every kind of end; a change that makes it blunt is seen here.
-    assert all(fed.seen[kind] > PACKETS // 1000 for kind in ("heard", "dropped", "getting acquainted", "answered"))
+    assert all(fed.seen[kind] > PACKETS // 1000 for kind in ("duplicates", "dropped", "getting acquainted", "answered"))
     reasons = {drop.value for drop, count in fed.intake.dropped.items() if count}
     of_auth = {f"auth-{what}" for what in ("community", "user", "digest", "level", "engine", "privacy")}
     assert reasons >= {"malformed", "pdu", "version", *of_auth}

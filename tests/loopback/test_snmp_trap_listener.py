@@ -10,7 +10,7 @@ import pytest
 
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.traps.held_alarms import MOST_ALARMS_EACH
-from hsm_agent.collect.traps.waiting import MOST_WAITING_EACH
+from hsm_agent.collect.traps.intake import MOST_PENDING_EACH
 from tests.fakes.trap_listener import CLEAR, DISK, INFORM, RAISE, counted, levels, listener, secrets, send, sender
 from tests.fakes.traps import notification_pdu, text, v2c
 
@@ -34,7 +34,7 @@ async def invent(one: TrapListener, count: int) -> Poll:
         psus = range(start, min(start + 20, count))
         send(one, *[v2c(notification_pdu((*OWN, 1), text((*OWN, 9), str(number)))) for number in psus])
         async with asyncio.timeout(10):
-            while counted(poll).get("received", 0) < psus.stop or (one._intake is not None and one._intake.waiting):
+            while counted(poll).get("received", 0) < psus.stop or (one._intake is not None and one._intake.pending):
                 poll = await one.poll()
     return poll
 
@@ -140,8 +140,8 @@ async def test_a_critical_alarm_gets_through_whatever_its_address_invented(tmp_p
 
     assert levels(poll)["luna-a disk"] == 2
     assert levels(poll)["luna-a/0 psu"] == 0
-    (pushed_out,) = [reading for reading in poll.readings if reading.value is None]
-    assert pushed_out.resource == "luna-a/0"
+    (evicted,) = [reading for reading in poll.readings if reading.value is None]
+    assert evicted.resource == "luna-a/0"
     assert not poll.complete, "what was pushed out has not left the configuration"
     await one.close()
 
@@ -244,9 +244,9 @@ async def test_a_flood_is_bounded_counted_and_survived(tmp_path: Path) -> None:
 
     told = counted(poll)
     assert told["received"] > 1000
-    assert told["queue-full"] == told["received"] - MOST_WAITING_EACH
+    assert told["queue-full"] == told["received"] - MOST_PENDING_EACH
     async with asyncio.timeout(20):
-        while one._intake is not None and one._intake.waiting:
+        while one._intake is not None and one._intake.pending:
             poll = await one.poll()
     send(one, RAISE)
     assert levels(await one.poll()) == {"luna-a fan": 1}

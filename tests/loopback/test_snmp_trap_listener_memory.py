@@ -281,7 +281,7 @@ async def test_an_inform_whose_answer_had_to_wait_too_long_is_acknowledged_when_
         own.connect(one.addresses[0])
         await loop.sock_sendall(own, INFORM)
         await one.poll()
-        one._owed.clear()  # as a thousand others behind it would do
+        one._unacknowledged.clear()  # as a thousand others behind it would do
         (tmp_path / "traps-traps" / "alarms.new").rmdir()
         await one.poll()
         with pytest.raises(BlockingIOError):

@@ -1,7 +1,7 @@
-"""The alarms that traps have raised and cleared: what stands now, and when what has no end of its own ends. Pure.
+"""The alarms that traps have raised and cleared, and when those that no trap clears end. Pure.
 
-There is room for so many, and for so many of one sender. What has no room is refused, and its sender not told that
-it was taken; what matters more takes the place of what matters less.
+Their number is bounded, in all and for each sender. A change without room is refused and its inform not acknowledged; a
+more important alarm evicts a less important one.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from hsm_agent.collect.traps.trap_maps import Level
+from hsm_agent.collect.traps.trap_maps import AlarmLevel
 from hsm_agent.model import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from hsm_agent.collect.traps.trap_maps import Change
+    from hsm_agent.collect.traps.trap_maps import AlarmChange
 
 MOST_ALARMS = 1000
 MOST_ALARMS_EACH = 250
 """Of one sender: one that invents components must not fill memory and tables, nor take the room of others."""
 
 
-class Taken(Enum):
-    """What became of a change."""
+class ApplyResult(Enum):
+    """The result of applying a change."""
 
-    IN = "taken in"
+    APPLIED = "applied"
     FULL = "no room for it"
-    OLD = "its sender has said something newer"
+    OUTDATED = "its sender has sent a newer one"
 
 
-class Sent(NamedTuple):
+class SentAt(NamedTuple):
     """The time of the sender's engine, which orders what it sent whatever order it comes in."""
 
     engine_id: str
@@ -40,7 +40,7 @@ class Sent(NamedTuple):
     time: int
 
 
-class Key(NamedTuple):
+class AlarmKey(NamedTuple):
     """Which alarm: the address it comes from, the device's component (empty for the whole), the alarm's name."""
 
     address: str
@@ -49,190 +49,192 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """What is known of an alarm. Times are UTC seconds; `ends_at` is None for one whose sender tells of the end.
+class AlarmRecord:
+    """An alarm's last change. Times are UTC seconds; `ends_at` is None where a trap clears the alarm.
 
-    `authentic`: said by SNMPv3. `sent` is known of v3 traps alone.
+    `authentic`: received by SNMPv3. `sent` is known of v3 traps only.
     """
 
-    level: Level
+    level: AlarmLevel
     note: str
     last: float
     ends_at: float | None = None
     authentic: bool = False
-    sent: Sent | None = None
+    sent: SentAt | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Happening:
-    """What a trap said, where it came from and when (UTC seconds)."""
+class TrapEvent:
+    """A change of an alarm: its sender's address, and when it was received (UTC seconds)."""
 
     address: str
-    change: Change
+    change: AlarmChange
     time: float
     authentic: bool = False
-    sent: Sent | None = None
+    sent: SentAt | None = None
 
 
-class Alarms:
-    """All alarms that are known, raised or cleared, and those of which nothing is known any more."""
+class TrapAlarms:
+    """All known alarms, raised or cleared, and the evicted ones, whose state is unknown."""
 
     def __init__(
         self,
-        known: Mapping[Key, Standing],
+        known: Mapping[AlarmKey, AlarmRecord],
         *,
         clear_after: float,
         devices: Mapping[str, str],
-        pushed_out: Iterable[Key] = (),
+        evicted: Iterable[AlarmKey] = (),
     ) -> None:
-        """`clear_after` is for changes without one of their own; `devices` are names by address."""
+        """`clear_after` (seconds) is for changes without one of their own; `devices` are names by address."""
         self._clear_after = clear_after
         self._devices = dict(devices)
-        self.recall(known, pushed_out)
+        self.restore(known, evicted)
 
-    def recall(self, known: Mapping[Key, Standing], pushed_out: Iterable[Key]) -> None:
-        """Go on from what was kept."""
+    def restore(self, known: Mapping[AlarmKey, AlarmRecord], evicted: Iterable[AlarmKey]) -> None:
+        """Replace all alarms by stored ones."""
         self.known = dict(known)
-        self.pushed_out = dict.fromkeys(pushed_out)
-        """Alarms that were raised and gave way to others: whether they still stand is not known."""
+        self.evicted = dict.fromkeys(evicted)
+        """Raised alarms that were evicted: whether they are still raised is not known."""
         self._counts = Counter(key.address for key in self.known)
         self._left: set[str] = set()
 
-    def resource(self, key: Key) -> str:
+    def resource(self, key: AlarmKey) -> str:
         """The resource of an alarm's readings."""
         device = self._devices.get(key.address, key.address)
         return f"{device}/{key.component}" if key.component else device
 
-    def turned(self, happening: Happening) -> frozenset[Key]:
-        """The alarms whose level this would change, so that people are to be told."""
-        level = happening.change.level
-        return frozenset(key for key in self._keys(happening) if self._level(key) is not level)
+    def changed_by(self, event: TrapEvent) -> frozenset[AlarmKey]:
+        """The alarms whose level this event would change."""
+        level = event.change.level
+        return frozenset(key for key in self._keys(event) if self._level(key) is not level)
 
-    def _level(self, key: Key) -> Level:
-        standing = self.known.get(key)
-        return Level.CLEARED if standing is None else standing.level
+    def _level(self, key: AlarmKey) -> AlarmLevel:
+        record = self.known.get(key)
+        return AlarmLevel.CLEARED if record is None else record.level
 
-    def _keys(self, happening: Happening) -> list[Key]:
-        """The alarm that is meant; an end that names no component is one of all of the device's."""
-        address, change = happening.address, happening.change
-        key = Key(address, change.component, change.alarm)
-        if change.level is Level.CLEARED and not change.component:
+    def _keys(self, event: TrapEvent) -> list[AlarmKey]:
+        """The alarm of the event. A clear that names no component is one of all components of the device."""
+        address, change = event.address, event.change
+        key = AlarmKey(address, change.component, change.alarm)
+        if change.level is AlarmLevel.CLEARED and not change.component:
             others = [one for one in self.known if (one.address, one.alarm) == (address, change.alarm) and one != key]
             return [*([key] if key in self.known or not others else []), *others]
         return [key]
 
-    def apply(self, happening: Happening) -> Taken:
-        """Take it in. A part for which there is no room is lost; the rest of it is taken."""
-        change, found = happening.change, set[Taken]()
+    def apply(self, event: TrapEvent) -> ApplyResult:
+        """Apply the event. Of several alarms, those without room are refused and the others applied."""
+        change, found = event.change, set[ApplyResult]()
         ends_at = None
         if change.ends:
-            ends_at = happening.time + (self._clear_after if change.clear_after is None else change.clear_after)
-        standing = Standing(
+            ends_at = event.time + (self._clear_after if change.clear_after is None else change.clear_after)
+        record = AlarmRecord(
             level=change.level,
             note=change.note,
-            last=happening.time,
+            last=event.time,
             ends_at=ends_at,
-            authentic=happening.authentic,
-            sent=happening.sent,
+            authentic=event.authentic,
+            sent=event.sent,
         )
-        for key in self._keys(happening):
-            found.add(self._put(key, standing))
-        return next(one for one in (Taken.FULL, Taken.IN, Taken.OLD) if one in found)
+        for key in self._keys(event):
+            found.add(self._put(key, record))
+        return next(one for one in (ApplyResult.FULL, ApplyResult.APPLIED, ApplyResult.OUTDATED) if one in found)
 
-    def _put(self, key: Key, standing: Standing) -> Taken:
+    def _put(self, key: AlarmKey, record: AlarmRecord) -> ApplyResult:
         before = self.known.get(key)
         if before is None:
-            if not self._make_room(key, standing):
-                # The end of what was never raised needs no room: nothing is lost with it.
-                missed = standing.level is not Level.CLEARED or key in self.pushed_out
-                return Taken.FULL if missed else Taken.IN
+            if not self._make_room(key, record):
+                # A clear of an alarm that was never raised needs no room.
+                missed = record.level is not AlarmLevel.CLEARED or key in self.evicted
+                return ApplyResult.FULL if missed else ApplyResult.APPLIED
             self._counts[key.address] += 1
-            self.pushed_out.pop(key, None)
-        elif _is_older(standing.sent, before.sent):
-            return Taken.OLD
-        self.known[key] = standing
-        return Taken.IN
+            self.evicted.pop(key, None)
+        elif _is_older(record.sent, before.sent):
+            return ApplyResult.OUTDATED
+        self.known[key] = record
+        return ApplyResult.APPLIED
 
-    def _make_room(self, key: Key, standing: Standing) -> bool:
-        """Room for another alarm, if need be in place of one that is over or means less."""
+    def _make_room(self, key: AlarmKey, record: AlarmRecord) -> bool:
+        """Make room for an alarm, if need be by dropping a cleared one or evicting a less important one."""
         own = self._counts[key.address] >= MOST_ALARMS_EACH
         if not own and len(self.known) < MOST_ALARMS:
             return True
         candidates = [one for one in self.known.items() if not own or one[0].address == key.address]
-        over = [(one.last, at) for at, one in candidates if one.level is Level.CLEARED]
+        over = [(one.last, at) for at, one in candidates if one.level is AlarmLevel.CLEARED]
         if over:
             at = min(over)[1]
             self._drop(at)
             self._left.add(self.resource(at))
             return True
-        less = [(self._worth(at, one), at) for at, one in candidates if self._means_less(at, one, key, standing)]
-        if not less or standing.level is Level.CLEARED:
+        less = [
+            (self._eviction_order(at, one), at) for at, one in candidates if self._may_be_evicted(at, one, key, record)
+        ]
+        if not less or record.level is AlarmLevel.CLEARED:
             return False
         victim = min(less)[1]
         self._drop(victim)
-        self.pushed_out[victim] = None
-        while len(self.pushed_out) > MOST_ALARMS:
-            del self.pushed_out[next(iter(self.pushed_out))]
+        self.evicted[victim] = None
+        while len(self.evicted) > MOST_ALARMS:
+            del self.evicted[next(iter(self.evicted))]
         return True
 
-    def _means_less(self, at: Key, one: Standing, key: Key, standing: Standing) -> bool:
-        """Whether an alarm may be pushed out by a new one: a lesser one, or one of a sender that has more of them."""
-        if one.level is not standing.level:
-            return one.level < standing.level
-        if one.authentic is not standing.authentic:
-            return standing.authentic
+    def _may_be_evicted(self, at: AlarmKey, one: AlarmRecord, key: AlarmKey, record: AlarmRecord) -> bool:
+        """Whether a new alarm may evict this one: a lower level, or a sender with more alarms."""
+        if one.level is not record.level:
+            return one.level < record.level
+        if one.authentic is not record.authentic:
+            return record.authentic
         return self._counts[at.address] > self._counts[key.address] + 1
 
-    def _worth(self, at: Key, one: Standing) -> tuple[bool, Level, int, float]:
-        """The least goes first: what anybody may have said, warnings, those of the noisiest sender, old ones."""
+    def _eviction_order(self, at: AlarmKey, one: AlarmRecord) -> tuple[bool, AlarmLevel, int, float]:
+        """Order of eviction: unauthenticated alarms, warnings, those of the noisiest sender, old ones."""
         return one.authentic, one.level, -self._counts[at.address], one.last
 
-    def _drop(self, key: Key) -> None:
+    def _drop(self, key: AlarmKey) -> None:
         del self.known[key]
         self._counts[key.address] -= 1
         if not self._counts[key.address]:
             del self._counts[key.address]
 
     def expire(self, now: float) -> bool:
-        """End what has stood long enough and has no end of its own. Whether there was any."""
+        """Clear the alarms whose `ends_at` has come. Returns whether there was any."""
         over = [key for key, one in self.known.items() if one.ends_at is not None and one.ends_at <= now]
         for key in over:
-            self.known[key] = replace(self.known[key], level=Level.CLEARED, note="no further trap", ends_at=None)
+            self.known[key] = replace(self.known[key], level=AlarmLevel.CLEARED, note="no further trap", ends_at=None)
         return bool(over)
 
     def gone(self) -> tuple[str, ...]:
-        """Resources of which nothing is remembered any more, since alarms that were over gave way; each is told once.
+        """Resources whose last alarm was cleared and dropped, each once.
 
-        One that was pushed out while it stood is not among them: whether it still does is not known.
+        A resource with an evicted alarm is not among them: the alarm may still be raised.
         """
         left, self._left = self._left, set()
         if not left:
             return ()
-        return tuple(sorted(left.difference(map(self.resource, (*self.known, *self.pushed_out)))))
+        return tuple(sorted(left.difference(map(self.resource, (*self.known, *self.evicted)))))
 
     def next_end(self) -> float | None:
-        """When the next alarm ends by itself."""
+        """The next `ends_at` (UTC seconds); None without any."""
         return min((one.ends_at for one in self.known.values() if one.ends_at is not None), default=None)
 
     def end(self, resource: str, alarm: str) -> bool:
-        """Take an alarm for over, because an operator says so; whether it is known."""
+        """Clear an alarm for an operator. Returns whether it is known."""
         ended = [key for key in self.known if key.alarm == alarm and self.resource(key) == resource]
         for key in ended:
             note = "ended by an operator"
-            self.known[key] = replace(self.known[key], level=Level.CLEARED, note=note, ends_at=None)
+            self.known[key] = replace(self.known[key], level=AlarmLevel.CLEARED, note=note, ends_at=None)
         return bool(ended)
 
-    def keep_only(self, wanted: Callable[[Key], bool]) -> bool:
-        """Drop what is not wanted any more; whether there was any."""
-        before = len(self.known) + len(self.pushed_out)
-        known = {key: standing for key, standing in self.known.items() if wanted(key)}
-        self.recall(known, [key for key in self.pushed_out if wanted(key)])
-        return len(self.known) + len(self.pushed_out) < before
+    def keep_only(self, wanted: Callable[[AlarmKey], bool]) -> bool:
+        """Drop the alarms that are not wanted. Returns whether there was any."""
+        before = len(self.known) + len(self.evicted)
+        known = {key: record for key, record in self.known.items() if wanted(key)}
+        self.restore(known, [key for key in self.evicted if wanted(key)])
+        return len(self.known) + len(self.evicted) < before
 
     def readings(self, source: str, now: float) -> list[Reading]:
-        """State and age of every alarm; of those that were pushed out, that nothing is known."""
+        """State and age of every alarm; an evicted one is unavailable."""
         found = []
-        for key in self.pushed_out:
+        for key in self.evicted:
             unknown = Reading(
                 source=source,
                 resource=self.resource(key),
@@ -243,24 +245,24 @@ class Alarms:
                 labels=(("alarm", key.alarm),),
             )
             found.append(unknown)
-        for key, standing in self.known.items():
+        for key, record in self.known.items():
             labels = (("alarm", key.alarm),)
             state = Reading(
                 source=source,
                 resource=self.resource(key),
                 metric="vendor_alarm",
-                value=int(standing.level),
+                value=int(record.level),
                 time=now,
                 labels=labels,
-                note=f"{key.alarm}: {standing.note}" if standing.note else key.alarm,
+                note=f"{key.alarm}: {record.note}" if record.note else key.alarm,
             )
-            age = max(0.0, now - standing.last)
+            age = max(0.0, now - record.last)
             found += [state, replace(state, metric="vendor_alarm_age_seconds", value=age, note="")]
         return found
 
 
-def _is_older(sent: Sent | None, known: Sent | None) -> bool:
-    """Whether something was sent before what is known already, by the time of the engine that sent both."""
+def _is_older(sent: SentAt | None, known: SentAt | None) -> bool:
+    """Whether an event was sent before the last one, by the clock of the engine that sent both."""
     if sent is None or known is None or sent.engine_id != known.engine_id:
         return False
     return (sent.boots, sent.time) < (known.boots, known.time)

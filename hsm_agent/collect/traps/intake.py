@@ -1,33 +1,32 @@
-"""Where datagrams come in: who may speak, what is believed, what waits to be judged; everything else is counted.
+"""Receives datagrams: checks the sender, verifies, maps and queues notifications; counts everything that is dropped.
 
-Called by the socket for each datagram; raises nothing, whatever comes, and bounds everything that a sender can make
-grow: the queue, the log, what is remembered of senders. An inform is acknowledged by whoever fetched what it said,
-once that is safe; until then its repetitions are left unanswered, and they are never taken for news. What a sender
-says waits in a queue of its own: one that says much holds up nobody else.
+Called by the socket for each datagram; raises nothing, and bounds everything that a sender can make grow: queues, log
+lines, records of senders. An inform is acknowledged by the consumer of the queue when its change is on disk; until then
+its repetitions are neither answered nor applied again. Each sender has a queue of its own, so that none delays another.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv6Address, ip_address
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.traps.held_alarms import Happening, Sent
-from hsm_agent.collect.traps.parsed_text import Heard, Place
+from hsm_agent.collect.traps.duplicates import DuplicateFilter, Progress
+from hsm_agent.collect.traps.held_alarms import SentAt, TrapEvent
 from hsm_agent.collect.traps.trap_maps import damage
-from hsm_agent.collect.traps.waiting import Notice, WaitingRoom
 from hsm_agent.model import Reading
 from hsm_agent.wire.snmp import trap_receiver as receiving
 from hsm_agent.wire.snmp.trap import Drop
 from hsm_agent.wire.snmp.trap_receiver import Dropped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from hsm_agent.collect.traps.trap_maps import Maps
+    from hsm_agent.collect.traps.trap_maps import TrapTable
     from hsm_agent.model import Labels
     from hsm_agent.settings.snmp import Network
     from hsm_agent.wire.snmp.trap import Trap
@@ -38,52 +37,127 @@ log = logging.getLogger(__name__)
 OTHER_SENDERS = "other"
 """All senders named neither in `devices` nor, by their own address, in `from`.
 
-Their addresses may be forged, and a counter for each would have no end.
+Their addresses may be forged, so a counter for each would be unbounded.
 """
 QUIET_SECONDS = 60.0
 MOST_SENDERS = 64
-"""Senders that are spoken of in a minute: addresses of datagrams can be forged."""
+"""Senders with a log line in a minute: addresses of datagrams can be forged."""
 _REMEMBERED_ADDRESSES = 1024
 _REFUSED = tuple(why for why in Drop if why.value.startswith("auth-"))
 _LOST = (Drop.QUEUE, Drop.ALARMS)
 _DAMAGED = frozenset({Drop.MALFORMED, Drop.TOO_LONG})
 """A notification may have been lost in it."""
 
+MOST_PENDING = 1000
+"""Queued changes in all. More are dropped, and their informs not acknowledged: the sender repeats them."""
+MOST_PENDING_EACH = 250
+"""Of one sender."""
+
 Send = Callable[[bytes], None]
 
 
+class PendingNotification:
+    """The alarm changes of one notification, and the acknowledgement of its inform."""
+
+    def __init__(self, sender: str, trap: Trap, events: tuple[TrapEvent, ...], duplicates: DuplicateFilter) -> None:
+        self.sender = sender
+        self.events = events
+        self.acknowledge: Callable[[], None] | None = None
+        """To be called when the changes are on disk; None for a trap."""
+        self._trap = trap
+        self._duplicates = duplicates
+
+    def record(self, now: float, progress: Progress) -> None:
+        """Record the notification's progress, to recognise its duplicates."""
+        self._duplicates.record(self.sender, self._trap, now, progress)
+
+    def refuse(self) -> None:
+        """It was not applied: a repetition is not a duplicate."""
+        self._duplicates.forget(self.sender, self._trap)
+
+
+class PendingQueue:
+    """A bounded queue of notifications for each sender."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, deque[PendingNotification]] = {}
+        self._changes: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._queues.values()))
+
+    def __iter__(self) -> Iterator[PendingNotification]:
+        return (one for queue in self._queues.values() for one in queue)
+
+    def senders(self) -> list[str]:
+        """Senders with queued notifications, the longest waiting first."""
+        return list(self._queues)
+
+    def first(self, sender: str) -> PendingNotification | None:
+        """The oldest notification of a sender; None without any."""
+        queue = self._queues.get(sender)
+        return queue[0] if queue else None
+
+    def pop(self, sender: str) -> PendingNotification:
+        """Remove and return the oldest notification of a sender."""
+        return self._out(sender, last=False)
+
+    def add(self, pending: PendingNotification) -> PendingNotification | None:
+        """Queue it. Returns what found no room: this one, or the newest of the sender with the most changes."""
+        own, size = self._changes.get(pending.sender, 0), len(pending.events)
+        if own + size > MOST_PENDING_EACH:
+            return pending
+        evicted = None
+        if sum(self._changes.values()) + size > MOST_PENDING:
+            noisiest = max(self._changes, key=self._changes.__getitem__)
+            if self._changes[noisiest] <= own + size:
+                return pending
+            evicted = self._out(noisiest, last=True)
+        self._queues.setdefault(pending.sender, deque()).append(pending)
+        self._changes[pending.sender] = own + size
+        return evicted
+
+    def _out(self, sender: str, *, last: bool) -> PendingNotification:
+        queue = self._queues[sender]
+        pending = queue.pop() if last else queue.popleft()
+        self._changes[sender] -= len(pending.events)
+        if not queue:
+            del self._queues[sender], self._changes[sender]
+        return pending
+
+
 class Intake:
-    """Takes datagrams and keeps what they said until it is fetched."""
+    """Turns datagrams into pending notifications."""
 
     def __init__(
         self,
         source: str,
         *,
         receiver: TrapReceiver,
-        maps: Maps,
+        maps: TrapTable,
         networks: Sequence[Network],
         wake: Callable[[], None],
         monotonic: Callable[[], float],
         wall: Callable[[], float],
         devices: Mapping[str, str] | None = None,
-        heard: Heard | None = None,
+        duplicates: DuplicateFilter | None = None,
     ) -> None:
-        """`wake` is called when there is something to fetch; `devices` are names by address."""
+        """`wake` is called when a notification was queued; `devices` are names by address."""
         self.receiver = receiver
-        self.waiting = WaitingRoom()
-        self.heard = heard or Heard()
+        self.pending = PendingQueue()
+        self.duplicates = duplicates or DuplicateFilter()
         self.received = 0
         self.unmapped = 0
         self.dropped = dict.fromkeys(Drop, 0)
         self._devices = {**_alone(networks), **(devices or {})}
         senders = (*sorted(set(self._devices.values())), OTHER_SENDERS)
         self.refused = dict.fromkeys(((sender, why) for sender in senders for why in _REFUSED), 0)
-        """By device: what strangers send hides nothing that a device is refused for."""
+        """By device, so that other senders' failures do not hide a device's."""
         self.lost = dict.fromkeys(((sender, why) for sender in senders for why in _LOST), 0)
         self.lost[OTHER_SENDERS, Drop.SOCKET] = 0
-        """By device, but for what the kernel dropped: whose that was nobody knows."""
+        """By device; whose datagrams the kernel dropped is not known."""
         self.malformed = dict.fromkeys(((sender, authentic) for sender in senders for authentic in (True, False)), 0)
-        """By device and authenticity: nobody can hide what a device really sent behind garbage in its name."""
+        """By device and authenticity, so that forged garbage does not hide what a device really sent."""
         self._source = source
         self._maps = maps
         self._networks = tuple(networks)
@@ -95,7 +169,7 @@ class Intake:
         self._unread = 0
 
     def handle(self, datagram: bytes, address: str, send: Send) -> None:
-        """Take a datagram; `send` answers it, at once or later."""
+        """Process a datagram; `send` sends the answer, at once or later."""
         sender = self._sender(address)
         if sender is None:
             self.drop(Drop.SENDER, address)
@@ -103,7 +177,7 @@ class Intake:
         outcome = self.receiver.receive(datagram, address, self._monotonic())
         if isinstance(outcome, receiving.Heard):
             self.received += 1
-            self._hear(outcome, sender, send)
+            self._accept(outcome, sender, send)
             return
         if isinstance(outcome, Dropped):
             self.drop(outcome.why, sender, outcome.detail)
@@ -112,14 +186,14 @@ class Intake:
         if outcome.answer is not None:
             send(outcome.answer)
 
-    def _hear(self, heard: receiving.Heard, sender: str, send: Send) -> None:
-        trap, answer = heard
+    def _accept(self, accepted: receiving.Heard, sender: str, send: Send) -> None:
+        trap, answer = accepted
         now = self._wall()
-        if trap.inform and (place := self.heard.inform(sender, trap, now)) is not None:
-            if place is Place.STORED and answer is not None:  # the acknowledgement was lost on its way
+        if trap.inform and (place := self.duplicates.inform_progress(sender, trap, now)) is not None:
+            if place is Progress.STORED and answer is not None:  # the acknowledgement was lost on its way
                 send(answer)
             return
-        if trap.origin is not None and self.heard.message(trap.origin):
+        if trap.origin is not None and self.duplicates.has_message(trap.origin):
             self.drop(Drop.REPEATED, sender)
             return
         changes = self._maps.read(trap)
@@ -136,24 +210,24 @@ class Intake:
             return
         sent = _sent(trap)
         authentic = trap.origin is not None
-        happenings = tuple(
-            Happening(address=sender, change=change, time=now, authentic=authentic, sent=sent) for change in changes
+        events = tuple(
+            TrapEvent(address=sender, change=change, time=now, authentic=authentic, sent=sent) for change in changes
         )
-        self._let_wait(Notice(sender, trap, happenings, self.heard), answer, send)
+        self._let_wait(PendingNotification(sender, trap, events, self.duplicates), answer, send)
 
-    def _let_wait(self, notice: Notice, answer: bytes | None, send: Send) -> None:
+    def _let_wait(self, pending: PendingNotification, answer: bytes | None, send: Send) -> None:
         if answer is not None:
-            notice.acknowledge = partial(send, answer)
-        pushed = self.waiting.enter(notice)
-        if pushed is not notice:
-            notice.note(self._wall(), Place.WAITING)
+            pending.acknowledge = partial(send, answer)
+        evicted = self.pending.add(pending)
+        if evicted is not pending:
+            pending.record(self._wall(), Progress.PENDING)
             self._wake()
-        if pushed is not None:
-            pushed.refuse()
-            self.drop(Drop.QUEUE, pushed.sender)
+        if evicted is not None:
+            evicted.refuse()
+            self.drop(Drop.QUEUE, evicted.sender)
 
     def note_unread(self, counts: Sequence[int]) -> None:
-        """Datagrams that the kernel dropped unread, by socket, since each was bound: nobody knows what they said."""
+        """Datagrams that the kernel dropped unread, by socket, since each was bound."""
         unread = sum(counts)
         if unread > self._unread:
             self.dropped[Drop.SOCKET] += unread - self._unread
@@ -165,7 +239,7 @@ class Intake:
         self.malformed[self._devices.get(sender, OTHER_SENDERS), authentic] += 1
 
     def drop(self, why: Drop, address: str, detail: str = "") -> None:
-        """Count what came to nothing, and say so."""
+        """Count a dropped datagram, and log it sparingly."""
         self.dropped[why] += 1
         if why in _REFUSED:
             self.refused[self._devices.get(address, OTHER_SENDERS), why] += 1
@@ -174,7 +248,7 @@ class Intake:
         self._say(address, f"a datagram was dropped: {why.value}{f' ({detail})' if detail else ''}")
 
     def _say(self, address: str, what: str) -> None:
-        """One line a minute and sender; the counters know the rest. Forged senders silence none that has a name."""
+        """One line a minute and sender. Forged addresses use up no configured device's line."""
         now = self._monotonic()
         if now - self._spoken.get(address, -QUIET_SECONDS) < QUIET_SECONDS:
             return
@@ -214,13 +288,13 @@ class Intake:
 
 
 def _alone(networks: Iterable[Network]) -> dict[str, str]:
-    """Senders that `from` names by their own address are known by it, but for a limit: each costs counters."""
+    """Senders that `from` names by a single address, as names by address; bounded, because each costs counters."""
     named = (str(one.network_address) for one in networks if one.num_addresses == 1)
     return {address: address for address in islice(named, MOST_SENDERS)}
 
 
 def permitted(address: str, networks: Iterable[Network]) -> str | None:
-    """A sender's address in its one spelling; None for one that may not speak."""
+    """The canonical address of a permitted sender; None for any other."""
     try:
         sender = ip_address(address.partition("%")[0])
     except ValueError:
@@ -230,7 +304,7 @@ def permitted(address: str, networks: Iterable[Network]) -> str | None:
     return str(sender) if any(sender in network for network in networks) else None
 
 
-def _sent(trap: Trap) -> Sent | None:
-    """When a v3 trap was sent. An inform bears what its sender takes for our time, which may go back a little."""
+def _sent(trap: Trap) -> SentAt | None:
+    """When a v3 trap was sent. An inform carries the sender's estimate of our time, which may go back a little."""
     origin = trap.origin
-    return None if origin is None or trap.inform else Sent(origin.engine_id.hex(), origin.boots, origin.time)
+    return None if origin is None or trap.inform else SentAt(origin.engine_id.hex(), origin.boots, origin.time)

@@ -1,7 +1,7 @@
 """Listens for traps and informs, and reads them as alarms.
 
-It is spoken to and does not ask: a poll returns as soon as a trap has come, or else after `every`. It must not judge:
-a trap becomes the reading `vendor_alarm`, and rules decide.
+A poll returns as soon as a trap has come, or else after `every`. Severity is not decided here: a trap becomes the
+reading `vendor_alarm`, which rules evaluate.
 """
 
 from __future__ import annotations
@@ -16,12 +16,18 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from hsm_agent.collect.base import Poll, SourceFailure
-from hsm_agent.collect.traps.held_alarms import Alarms, Key, Taken
-from hsm_agent.collect.traps.intake import Intake, permitted
-from hsm_agent.collect.traps.parsed_text import Heard, Kept, Place
+from hsm_agent.collect.traps.duplicates import DuplicateFilter, KnownNotifications, Progress
+from hsm_agent.collect.traps.held_alarms import AlarmKey, ApplyResult, TrapAlarms
+from hsm_agent.collect.traps.intake import MOST_PENDING, Intake, permitted
 from hsm_agent.collect.traps.settings import combined
-from hsm_agent.collect.traps.state_file import Clocks, MemoryUnreadableError, Remembered, TrapMemory, revived, stored
-from hsm_agent.collect.traps.waiting import MOST_WAITING
+from hsm_agent.collect.traps.state_file import (
+    Clocks,
+    ListenerState,
+    ListenerStateFile,
+    StateUnreadableError,
+    restored_clocks,
+    stored_clocks,
+)
 from hsm_agent.net.udp_server import Listener
 from hsm_agent.settings.snmp import listen_address
 from hsm_agent.state.snmp_engine import EngineStateError, held_engine, start_engine
@@ -33,21 +39,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hsm_agent.collect.base import CollectorContext
+    from hsm_agent.collect.traps.intake import PendingNotification
     from hsm_agent.collect.traps.settings import ListenerSettings
-    from hsm_agent.collect.traps.waiting import Notice
     from hsm_agent.model import Series
     from hsm_agent.wire.snmp.engine import Engine
 
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 250
-"""Notifications that one poll takes in; the next poll comes at once."""
-NOTICES_A_TURN = 16
-"""Then others have theirs: to look for room in a full table takes half a millisecond."""
+"""Notifications that one poll applies; the next poll comes at once."""
+APPLIED_BETWEEN_YIELDS = 16
+"""Notifications between two yields to the event loop: finding room in a full table takes half a millisecond."""
 
 
 class TrapListener:
-    """Listens from its first poll on. Between polls nothing is lost: what comes waits in the intake."""
+    """Listens from its first poll on. Between polls notifications wait in the intake."""
 
     kind = "snmp_trap_listener"
 
@@ -61,19 +67,19 @@ class TrapListener:
     ) -> None:
         self._settings = settings
         self._directory = context.state_directory / f"traps-{quote(settings.name, safe='')}"
-        self._memory = TrapMemory(self._directory)
+        self._state_file = ListenerStateFile(self._directory)
         self._thread = Lane(str(self._directory))
         self._monotonic = monotonic
         self._wall = wall
-        self._maps = combined(settings.maps, settings.vendors)
-        self._alarms = Alarms({}, clear_after=settings.clear_after, devices=settings.devices)
+        self._table = combined(settings.maps, settings.vendors)
+        self._alarms = TrapAlarms({}, clear_after=settings.clear_after, devices=settings.devices)
         self._intake: Intake | None = None
         self._listeners: list[Listener] = []
         self._woken = asyncio.Event()
-        self._remembers_all = False
-        self._unsaved = False
-        self._owed: deque[Callable[[], None]] = deque(maxlen=MOST_WAITING)
-        """Acknowledgements of what is taken in and not on disk yet; one that falls out is given when it is repeated."""
+        self._knows_all_alarms = False
+        self._is_unsaved = False
+        self._unacknowledged: deque[Callable[[], None]] = deque(maxlen=MOST_PENDING)
+        """Acknowledgements of applied informs not yet on disk; a dropped one is sent at the next repetition."""
         self._problem = ""
         self._held = ""
 
@@ -89,11 +95,11 @@ class TrapListener:
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
-        """Where it listens, with the ports the kernel chose."""
+        """The addresses it listens at, with the ports the kernel chose."""
         return tuple(listener.address for listener in self._listeners)
 
     async def poll(self) -> Poll:
-        """Wait for traps, take in what came, and say how all alarms stand. The first one opens the sockets."""
+        """Wait for traps, apply them, and return the state of all alarms. The first poll opens the sockets."""
         began = self._monotonic()
         waited = 0.0
         if self._intake is None:
@@ -103,8 +109,8 @@ class TrapListener:
             waited = self._monotonic() - began
         intake = self._intake
         intake.note_unread([listener.dropped() for listener in self._listeners])
-        await self._take(intake)
-        if self._unsaved:
+        await self._apply_pending(intake)
+        if self._is_unsaved:
             await self._save(intake)
         if self._held:
             await self._release(intake)
@@ -113,7 +119,7 @@ class TrapListener:
             readings=(*self._alarms.readings(self.name, now), *intake.readings(self.name, now)),
             next_in=0.0,
             errors=tuple(problem for problem in (self._problem, self._held) if problem),
-            complete=self._remembers_all and not self._alarms.pushed_out,
+            complete=self._knows_all_alarms and not self._alarms.evicted,
             gone=self._alarms.gone(),
             waited_seconds=waited,
         )
@@ -156,39 +162,39 @@ class TrapListener:
         return listener
 
     async def _prepare(self) -> Intake:
-        """Everything that must be known before the first datagram: boots, alarms, clocks, keys."""
+        """Load everything that is needed before the first datagram: boots, alarms, clocks, keys."""
         seconds = self._settings.timeout
         engine = await self._thread.call(self._start_engine, seconds=seconds)
         clocks: Clocks = {}
         try:
-            found = await self._memory.load()
-        except MemoryUnreadableError as error:
+            found = await self._state_file.load()
+        except StateUnreadableError as error:
             log.warning("source %s: alarms from before the start are not known: %s", self.name, error)
             found = None
-        self._unsaved = found is None
-        # Only who knows all that was raised may say that nothing else is.
-        self._remembers_all = found is not None and not self._memory.damaged
+        self._is_unsaved = found is None
+        # Without the stored alarms a missing alarm must not be reported as cleared.
+        self._knows_all_alarms = found is not None and not self._state_file.damaged
         if found is not None:
             clocks = found.clocks
-            self._alarms.recall(found.alarms, found.pushed_out)
-            self._unsaved = self._alarms.keep_only(self._is_wanted) or bool(self._memory.damaged)
+            self._alarms.restore(found.alarms, found.evicted)
+            self._is_unsaved = self._alarms.keep_only(self._is_wanted) or bool(self._state_file.damaged)
         return Intake(
             self.name,
             receiver=await self._thread.call(partial(self._receiver, engine, clocks), seconds=seconds),
-            maps=self._maps,
+            maps=self._table,
             networks=self._settings.networks,
             wake=self._woken.set,
             monotonic=self._monotonic,
             wall=self._wall,
             devices=self._settings.devices,
-            heard=Heard(found.heard if found is not None else Kept()),
+            duplicates=DuplicateFilter(found.duplicates if found is not None else KnownNotifications()),
         )
 
-    def _is_wanted(self, key: Key) -> bool:
-        return key.alarm in self._maps.alarms and permitted(key.address, self._settings.networks) is not None
+    def _is_wanted(self, key: AlarmKey) -> bool:
+        return key.alarm in self._table.alarms and permitted(key.address, self._settings.networks) is not None
 
     def _start_engine(self) -> Engine:
-        """The engine of which v3 informs are asked; held while its boots can't be stored, and the rest is heard."""
+        """The engine for v3 informs (their receiver is authoritative); held while its boots can't be stored."""
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             engine = start_engine(self._directory, engine_id=None, now=self._monotonic())
@@ -199,12 +205,12 @@ class TrapListener:
         return engine
 
     async def _release(self, intake: Intake) -> None:
-        """Begin with informs of SNMPv3 if that can be done now."""
+        """Accept informs of SNMPv3 if the engine can start now."""
         seconds = self._settings.timeout
         try:
             engine = await self._thread.call(self._start_engine, seconds=seconds)
             if not engine.is_held:
-                clocks = stored(intake.receiver.clocks, wall=self._wall(), monotonic=self._monotonic())
+                clocks = stored_clocks(intake.receiver.clocks, wall=self._wall(), monotonic=self._monotonic())
                 intake.receiver = await self._thread.call(partial(self._receiver, engine, clocks), seconds=seconds)
         except StuckError as error:
             self._held = f"informs of SNMPv3 are held back: {error}"
@@ -215,12 +221,12 @@ class TrapListener:
             engine=engine,
             communities=[community.name.reveal().encode() for community in settings.communities],
             users=[SendingUser(user.user(), user.engine_ids) for user in settings.users],
-            clocks=revived(clocks, wall=self._wall(), monotonic=self._monotonic()),
+            clocks=restored_clocks(clocks, wall=self._wall(), monotonic=self._monotonic()),
         )
 
     async def _wait(self, intake: Intake) -> None:
-        """Until something waits to be taken in, an alarm is to end, or `every` is over."""
-        if intake.waiting:
+        """Wait until a notification is queued, an alarm is due to end, or `every` has passed."""
+        if intake.pending:
             return
         end = self._alarms.next_end()
         seconds = self.every if end is None else min(self.every, max(0.0, end - self._wall()))
@@ -228,81 +234,81 @@ class TrapListener:
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
 
-    async def _take(self, intake: Intake, *, everything: bool = False) -> None:
-        """Take in what waits, of each sender up to the second turn of one alarm.
+    async def _apply_pending(self, intake: Intake, *, everything: bool = False) -> None:
+        """Apply queued notifications, of each sender up to the second change of one alarm.
 
-        Each turn is judged, however fast they come, and who sends many of them holds up nobody but himself.
+        So each change of level is evaluated, however fast they come, and a sender of many delays only itself.
         """
         if self._alarms.expire(self._wall()):
-            self._unsaved = True
-        left = MOST_WAITING if everything else MOST_AT_ONCE
-        for sender in intake.waiting.senders():
-            turned: set[Key] = set()
-            while left > 0 and (notice := intake.waiting.first(sender)) is not None:
-                turns = {key for happening in notice.happenings for key in self._alarms.turned(happening)}
-                if turns & turned and not everything:
+            self._is_unsaved = True
+        left = MOST_PENDING if everything else MOST_AT_ONCE
+        for sender in intake.pending.senders():
+            changed: set[AlarmKey] = set()
+            while left > 0 and (pending := intake.pending.first(sender)) is not None:
+                changes = {key for event in pending.events for key in self._alarms.changed_by(event)}
+                if changes & changed and not everything:
                     break
-                turned |= turns
+                changed |= changes
                 left -= 1
-                self._judge(intake, intake.waiting.leave(sender))
-                if left % NOTICES_A_TURN == 0:
+                self._apply(intake, intake.pending.pop(sender))
+                if left % APPLIED_BETWEEN_YIELDS == 0:
                     await asyncio.sleep(0)
-        self._woken.clear()  # what still waits is not waited for
+        self._woken.clear()  # what is still queued is seen by the next poll without an event
 
-    def _judge(self, intake: Intake, notice: Notice) -> None:
-        """Take in what one notification said; what was not taken as a whole is not acknowledged."""
-        self._unsaved = True
-        found = {self._alarms.apply(happening) for happening in notice.happenings}
-        if Taken.FULL in found:
-            intake.drop(Drop.ALARMS, notice.sender)
-            notice.refuse()
+    def _apply(self, intake: Intake, pending: PendingNotification) -> None:
+        """Apply one notification; one that was not applied as a whole is not acknowledged."""
+        self._is_unsaved = True
+        found = {self._alarms.apply(event) for event in pending.events}
+        if ApplyResult.FULL in found:
+            intake.drop(Drop.ALARMS, pending.sender)
+            pending.refuse()
             return
-        if found == {Taken.OLD}:
-            intake.drop(Drop.OUTDATED, notice.sender)
-        notice.note(self._wall(), Place.TAKEN)
-        if notice.acknowledge is not None:
-            self._owed.append(notice.acknowledge)
+        if found == {ApplyResult.OUTDATED}:
+            intake.drop(Drop.OUTDATED, pending.sender)
+        pending.record(self._wall(), Progress.APPLIED)
+        if pending.acknowledge is not None:
+            self._unacknowledged.append(pending.acknowledge)
 
     async def _save(self, intake: Intake) -> None:
         wall = self._wall()
         receiver = intake.receiver
-        remembered = Remembered(
+        state = ListenerState(
             self._alarms.known,
-            stored(receiver.clocks, wall=wall, monotonic=self._monotonic()),
-            intake.heard.kept(wall, receiver.clocks),
-            tuple(self._alarms.pushed_out),
+            stored_clocks(receiver.clocks, wall=wall, monotonic=self._monotonic()),
+            intake.duplicates.to_store(wall, receiver.clocks),
+            tuple(self._alarms.evicted),
         )
-        owed = len(self._owed)
+        count = len(self._unacknowledged)
         try:
-            await self._memory.keep(remembered)
+            await self._state_file.save(state)
         except OSError as error:
             self._problem = f"{self._directory}: cannot be written, a restart would forget alarms: {error.strerror}"
             return
-        self._unsaved, self._problem = False, ""
-        intake.heard.store(remembered.heard)
-        for _ in range(owed):
-            self._owed.popleft()()
+        self._is_unsaved, self._problem = False, ""
+        intake.duplicates.mark_stored(state.duplicates)
+        for _ in range(count):
+            self._unacknowledged.popleft()()
 
     async def close(self) -> None:
-        """Close the sockets; what came and was not judged yet is on disk for the next start."""
+        """Apply and store what is queued, then close the sockets."""
         if self._intake is not None:
-            await self._take(self._intake, everything=True)
-            if self._unsaved:
+            await self._apply_pending(self._intake, everything=True)
+            if self._is_unsaved:
                 await self._save(self._intake)
         self._unbind()
         self._intake = None
 
     async def forget(self, resource: str) -> bool:
-        """Never: nobody is missed here."""
+        """Nothing: a listener misses no object."""
         del resource
         return False
 
     async def end_alarm(self, series: Series) -> bool:
-        """Read an alarm as cleared from now on; on disk with the next poll, which comes at once."""
+        """Clear an alarm; the next poll, which comes at once, stores it."""
         _, resource, _, labels = series
         if not self._alarms.end(resource, dict(labels).get("alarm", "")):
             return False
-        self._unsaved = True
+        self._is_unsaved = True
         self._woken.set()
         return True
 

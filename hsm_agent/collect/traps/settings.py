@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hsm_agent.collect.base import SourceSettings
-from hsm_agent.collect.traps.trap_maps import MAX_COMPONENT_OCTETS, Entry, Level, Maps, clean
-from hsm_agent.collect.traps.vendor_maps import VENDORS
+from hsm_agent.collect.traps.trap_maps import MAX_COMPONENT_OCTETS, VENDORS, AlarmLevel, TrapEntry, TrapTable, clean
 from hsm_agent.settings.regex import compile_pattern
 from hsm_agent.settings.secret import Secret
 from hsm_agent.settings.snmp import LOOPBACK, EngineId, Networks, Place, SnmpUser, listen_address, refuse_twins
@@ -72,7 +71,7 @@ class TrapUser(SnmpUser):
     engine_ids: tuple[EngineId, ...] = ()
 
 
-class TrapMap(Strict):
+class TrapMapSettings(Strict):
     """What a trap means that the built-in tables do not know, or mean otherwise."""
 
     trap: OidText
@@ -93,7 +92,7 @@ class TrapMap(Strict):
         return self
 
 
-def refuse_too_much(maps: tuple[TrapMap, ...]) -> None:
+def refuse_too_much(maps: tuple[TrapMapSettings, ...]) -> None:
     """Refuse maps that could hold up the listener: their patterns are looked for one after the other."""
     if len(maps) > MOST_MAPS:
         raise ValueError(f"maps: {MOST_MAPS} at most; these are {len(maps)}")
@@ -102,7 +101,7 @@ def refuse_too_much(maps: tuple[TrapMap, ...]) -> None:
         raise ValueError(f"maps: the patterns together repeat too much (size {size}; at most {MOST_INSTRUCTIONS})")
 
 
-def refuse_ends_without_beginning(maps: tuple[TrapMap, ...], vendors: Iterable[str]) -> None:
+def refuse_ends_without_beginning(maps: tuple[TrapMapSettings, ...], vendors: Iterable[str]) -> None:
     """Refuse a map that clears what nothing raises: with a misspelt name an alarm would stand for ever."""
     raised = {one.alarm for one in maps if one.does == "raise"}
     raised |= {entry.alarm for vendor in vendors for entry in VENDORS[vendor]}
@@ -111,21 +110,21 @@ def refuse_ends_without_beginning(maps: tuple[TrapMap, ...], vendors: Iterable[s
             raise ValueError(f"maps.{index}.alarm: nothing raises {one.alarm!r}")
 
 
-def combined(maps: tuple[TrapMap, ...], vendors: Iterable[str]) -> Maps:
+def combined(maps: tuple[TrapMapSettings, ...], vendors: Iterable[str]) -> TrapTable:
     """What traps mean: an own map of a trap stands instead of the built-in ones."""
     own = tuple(_entry(one, maps) for one in maps)
     mapped = {entry.trap for entry in own}
     built_in = [entry for vendor in vendors for entry in VENDORS[vendor] if entry.trap not in mapped]
-    return Maps((*own, *built_in))
+    return TrapTable((*own, *built_in))
 
 
-def _entry(one: TrapMap, maps: tuple[TrapMap, ...]) -> Entry:
+def _entry(one: TrapMapSettings, maps: tuple[TrapMapSettings, ...]) -> TrapEntry:
     cleared = any(other.alarm == one.alarm and other.does == "clear" for other in maps)
-    level = Level.CRITICAL if one.severity == "critical" else Level.WARNING
-    return Entry(
+    level = AlarmLevel.CRITICAL if one.severity == "critical" else AlarmLevel.WARNING
+    return TrapEntry(
         trap=one.trap,
         alarm=one.alarm,
-        level=Level.CLEARED if one.does == "clear" else level,
+        level=AlarmLevel.CLEARED if one.does == "clear" else level,
         component=(one.resource,) if one.resource else (),
         note=one.text,
         pattern=compile_pattern(one.pattern) if one.pattern is not None else None,
@@ -148,7 +147,7 @@ class ListenerSettings(SourceSettings):
     users: tuple[TrapUser, ...] = ()
     devices: dict[Address, DeviceName] = Field(default_factory=dict)
     vendors: tuple[Literal["luna", "utimaco"], ...] = ("luna", "utimaco")
-    maps: tuple[TrapMap, ...] = ()
+    maps: tuple[TrapMapSettings, ...] = ()
     clear_after: Interval = 86400.0
 
     @model_validator(mode="after")

@@ -24,11 +24,11 @@ class SnmpTrapListenerSettings(ListenerSettings):
         return TrapListener(self, context)
 
     def brings(self) -> Mapping[str, str]:
-        """Alarms of appliances, and what became of the datagrams."""
+        """TrapAlarms of appliances, and what became of the datagrams."""
         return dict.fromkeys((metric.name for metric in traps.METRICS), "")
 
     def about(self) -> Iterator[str]:
-        """Where it listens, who is heard, which traps are understood."""
+        """Listening addresses, permitted senders, known traps."""
         yield ", ".join(self.listen)
         yield f"from {', '.join(map(str, self.networks))}"
         users = ", ".join(user.name for user in self.users) or "none"

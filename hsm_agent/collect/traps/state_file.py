@@ -1,8 +1,7 @@
-"""The alarms of a listener, the clocks of its senders' engines and what was heard of them on disk: a restart forgets
-none of it.
+"""Stores a listener's alarms, the clocks of its senders' engines and the notifications it has applied.
 
-An alarm that was asserted is still asserted after a restart, and its end ends it. A notification that was heard before
-the restart is not judged again after it.
+An alarm that was raised is still raised after a restart. A notification that was applied before the restart is
+recognised as a duplicate after it.
 """
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from hsm_agent.collect.traps import parsed_text as heard
-from hsm_agent.collect.traps.held_alarms import Key, Sent, Standing
-from hsm_agent.collect.traps.parsed_text import InformKey, MessageKey
-from hsm_agent.collect.traps.trap_maps import Level
+from hsm_agent.collect.traps.duplicates import InformKey, KnownNotifications, MessageKey
+from hsm_agent.collect.traps.held_alarms import AlarmKey, AlarmRecord, SentAt
+from hsm_agent.collect.traps.trap_maps import AlarmLevel
 from hsm_agent.state import files as state_file
 from hsm_agent.threads import Lane, StuckError
 from hsm_agent.wire.snmp.clock import RemoteClock
@@ -31,83 +29,83 @@ T = TypeVar("T")
 FILE_NAME = "alarms.json"
 _DISK_SECONDS = 5.0
 Clocks = dict[bytes, tuple[int, int, float]]
-"""By engine ID: boots and time as heard last, and when that was, in UTC seconds."""
+"""By engine ID: the last boots and time, and when they were received (UTC seconds)."""
 
 
-class Remembered(NamedTuple):
-    """What a listener must know again after a restart. `pushed_out` are alarms that gave way to others."""
+class ListenerState(NamedTuple):
+    """The stored state of a listener. `evicted` are alarms whose state is unknown."""
 
-    alarms: Mapping[Key, Standing]
+    alarms: Mapping[AlarmKey, AlarmRecord]
     clocks: Clocks
-    heard: heard.Kept = heard.Kept()
-    pushed_out: tuple[Key, ...] = ()
+    duplicates: KnownNotifications = KnownNotifications()
+    evicted: tuple[AlarmKey, ...] = ()
 
 
-class MemoryUnreadableError(Exception):
-    """The file is there and can't be used; the text is one line."""
+class StateUnreadableError(Exception):
+    """The file exists and can't be used; the text is one line."""
 
 
-class TrapMemory:
+class ListenerStateFile:
     """One small file in the listener's own directory."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE_NAME
-        # A poll that is cancelled leaves its thread writing while the closing writes again.
+        # A cancelled save leaves its thread writing while close() writes again.
         self._turn = threading.Lock()
         self._disk = Lane(str(self._path))
         self.damaged = 0
-        """Entries that could not be read: not all that was raised is known then."""
+        """Entries that could not be read: with any, not all raised alarms are known."""
 
-    async def load(self) -> Remembered | None:
-        """What was kept; None if nothing ever was. Raises MemoryUnreadableError."""
+    async def load(self) -> ListenerState | None:
+        """The stored state; None without any. Raises StateUnreadableError."""
         try:
             return await self._disk.call(self._read, seconds=_DISK_SECONDS)
         except StuckError as error:
-            raise MemoryUnreadableError(str(error)) from error
+            raise StateUnreadableError(str(error)) from error
 
-    async def keep(self, remembered: Remembered) -> None:
-        """Replace what was kept; on disk when it returns. Raises OSError."""
-        kept = remembered._replace(alarms=dict(remembered.alarms))
-        await self._disk.call(partial(self._write, kept), seconds=_DISK_SECONDS)
+    async def save(self, state: ListenerState) -> None:
+        """Replace the stored state; it is on disk when this returns. Raises OSError."""
+        frozen = state._replace(alarms=dict(state.alarms))  # the thread must not see later changes
+        await self._disk.call(partial(self._write, frozen), seconds=_DISK_SECONDS)
 
-    def _read(self) -> Remembered | None:
+    def _read(self) -> ListenerState | None:
         try:
             found = state_file.read_json(self._path)
             if found is None:
                 return None
-            remembered = Remembered(
-                dict(self._sound(_standing, found["alarms"])),
+            state = ListenerState(
+                dict(self._sound(_record, found["alarms"])),
                 dict(self._sound(_clock, found["engines"].items())),
-                # What an older version wrote has neither of the following.
-                _heard(found.get("heard", {})),
+                # Files of older versions lack the following two.
+                _notifications(found.get("heard", {})),
                 tuple(self._sound(_key, found.get("pushed_out", ()))),
             )
         except OSError as error:
-            raise MemoryUnreadableError(f"{self._path} is not usable: {error}") from error
+            raise StateUnreadableError(f"{self._path} is not usable: {error}") from error
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
-            raise MemoryUnreadableError(f"{self._path} is not usable, {self._set_aside()}: {error}") from error
+            raise StateUnreadableError(f"{self._path} is not usable, {self._set_aside()}: {error}") from error
         if self.damaged:
             log.warning("%s: %d entries are damaged and left out, %s", self._path, self.damaged, self._set_aside())
-        return remembered
+        return state
 
     def _sound(self, parse: Callable[[Any], T], found: Iterable[Any]) -> Iterator[T]:
-        """Each entry that can be read; the others are counted."""
+        """Each entry that can be parsed; the others are counted."""
         for one in found:
             try:
                 yield parse(one)
             except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
                 self.damaged += 1
 
-    def _write(self, remembered: Remembered) -> None:
-        messages, informs = remembered.heard
+    def _write(self, state: ListenerState) -> None:
+        messages, informs = state.duplicates
         document = {
-            "alarms": [_row(key, standing) for key, standing in remembered.alarms.items()],
-            "engines": {engine_id.hex(): list(clock) for engine_id, clock in remembered.clocks.items()},
+            "alarms": [_row(key, record) for key, record in state.alarms.items()],
+            "engines": {engine_id.hex(): list(clock) for engine_id, clock in state.clocks.items()},
             "heard": {
                 "messages": [[one.engine_id.hex(), one.boots, one.time, one.digest.hex()] for one in messages],
                 "informs": [[one.sender, one.request_id, one.content.hex(), at] for one, at in informs],
             },
-            "pushed_out": [key._asdict() for key in remembered.pushed_out],
+            "pushed_out": [key._asdict() for key in state.evicted],
         }
         with self._turn:
             state_file.write_json(self._path, document)
@@ -119,20 +117,20 @@ class TrapMemory:
             return f"and cannot be set aside ({error.strerror})"
 
 
-def _row(key: Key, standing: Standing) -> dict[str, Any]:
+def _row(key: AlarmKey, record: AlarmRecord) -> dict[str, Any]:
     return {
         **key._asdict(),
-        "level": int(standing.level),
-        "note": standing.note,
-        "last": standing.last,
-        "ends_at": standing.ends_at,
-        "authentic": standing.authentic,
-        "sent": standing.sent,
+        "level": int(record.level),
+        "note": record.note,
+        "last": record.last,
+        "ends_at": record.ends_at,
+        "authentic": record.authentic,
+        "sent": record.sent,
     }
 
 
-def _key(one: Mapping[str, Any]) -> Key:
-    return Key(str(one["address"]), str(one["component"]), str(one["alarm"]))
+def _key(one: Mapping[str, Any]) -> AlarmKey:
+    return AlarmKey(str(one["address"]), str(one["component"]), str(one["alarm"]))
 
 
 def _clock(one: tuple[str, Any]) -> tuple[bytes, tuple[int, int, float]]:
@@ -140,20 +138,20 @@ def _clock(one: tuple[str, Any]) -> tuple[bytes, tuple[int, int, float]]:
     return bytes.fromhex(engine_id), (int(boots), int(time), float(at))
 
 
-def _standing(one: Mapping[str, Any]) -> tuple[Key, Standing]:
+def _record(one: Mapping[str, Any]) -> tuple[AlarmKey, AlarmRecord]:
     ends_at, sent = one["ends_at"], one.get("sent")
-    return _key(one), Standing(
-        level=Level(one["level"]),
+    return _key(one), AlarmRecord(
+        level=AlarmLevel(one["level"]),
         note=str(one["note"]),
         last=float(one["last"]),
         ends_at=None if ends_at is None else float(ends_at),
         authentic=bool(one.get("authentic", False)),
-        sent=None if sent is None else Sent(str(sent[0]), int(sent[1]), int(sent[2])),
+        sent=None if sent is None else SentAt(str(sent[0]), int(sent[1]), int(sent[2])),
     )
 
 
-def _heard(found: Mapping[str, Any]) -> heard.Kept:
-    return heard.Kept(
+def _notifications(found: Mapping[str, Any]) -> KnownNotifications:
+    return KnownNotifications(
         tuple(
             MessageKey(bytes.fromhex(engine_id), int(boots), int(time), bytes.fromhex(digest))
             for engine_id, boots, time, digest in found.get("messages", ())
@@ -165,8 +163,8 @@ def _heard(found: Mapping[str, Any]) -> heard.Kept:
     )
 
 
-def revived(clocks: Clocks, *, wall: float, monotonic: float) -> dict[bytes, RemoteClock]:
-    """The clocks as they go on in this process."""
+def restored_clocks(clocks: Clocks, *, wall: float, monotonic: float) -> dict[bytes, RemoteClock]:
+    """Stored clocks as clocks of this process."""
     return {
         engine_id: RemoteClock(
             boots=boots, time=time, latest_received=time, learnt=monotonic - max(0.0, wall - at), authentic=True
@@ -175,8 +173,8 @@ def revived(clocks: Clocks, *, wall: float, monotonic: float) -> dict[bytes, Rem
     }
 
 
-def stored(clocks: Mapping[bytes, RemoteClock], *, wall: float, monotonic: float) -> Clocks:
-    """The clocks as they are kept."""
+def stored_clocks(clocks: Mapping[bytes, RemoteClock], *, wall: float, monotonic: float) -> Clocks:
+    """Clocks of this process as they are stored."""
     return {
         engine_id: (clock.boots, clock.latest_received, wall - (monotonic - clock.learnt))
         for engine_id, clock in clocks.items()

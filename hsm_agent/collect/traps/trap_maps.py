@@ -1,7 +1,15 @@
-"""What a trap means: which alarm it raises or clears, on which component, in which words. Pure; tables are data."""
+"""What a trap means: which alarm it raises or clears, on which component, with which note. Pure; tables are data.
+
+The built-in tables, with numbers and meanings in our own words:
+
+Luna: one varbind, the reference of a log line; its last field says whether the event was asserted or de-asserted.
+Utimaco CryptoServer LAN: a trap for each event, some with another one for its end.
+nShield: the numbers of its notifications are not public knowledge; map them in the configuration.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -24,7 +32,7 @@ _MAX_LOOKED_AT = 1024
 """A text is looked at so far, by patterns too, however long a sender made it."""
 
 
-class Level(IntEnum):
+class AlarmLevel(IntEnum):
     """What `vendor_alarm` reads."""
 
     CLEARED = 0
@@ -33,15 +41,15 @@ class Level(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """What the text of a trap says by itself: whether the alarm is over (None: not said), and in which words."""
+class ParsedText:
+    """What the text of a trap says by itself: whether the alarm is over (None: not parsed), and in which words."""
 
     over: bool | None
     note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class TrapEntry:
     """What one trap means. Varbinds are named by their object, with or without an instance.
 
     `component` are objects that tell the alarms of one device apart; those a trap has are taken together. `note` is
@@ -51,39 +59,39 @@ class Entry:
 
     trap: Oid
     alarm: str
-    level: Level
+    level: AlarmLevel
     component: tuple[Oid, ...] = ()
     note: Oid | None = None
     objects: Mapping[Oid, str] = field(default_factory=dict)
     pattern: Pattern | None = None
-    reads: Callable[[str], Said] | None = None
+    reads: Callable[[str], ParsedText] | None = None
     clear_after: float | None = None
     clears_itself: bool = True
     """Whether the vendor tells of the end; if not, it ends after `clear_after` or the source's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class AlarmChange:
     """What a trap says of one alarm. `ends` says that nothing else will end it, `clear_after` after which time."""
 
     alarm: str
     component: str
-    level: Level
+    level: AlarmLevel
     note: str
     ends: bool = False
     clear_after: float | None = None
 
 
-class Maps:
+class TrapTable:
     """Entries by trap."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
-        self._entries: dict[Oid, list[Entry]] = defaultdict(list)
+    def __init__(self, entries: Iterable[TrapEntry]) -> None:
+        self._entries: dict[Oid, list[TrapEntry]] = defaultdict(list)
         for entry in entries:
             self._entries[entry.trap].append(entry)
         self.alarms = frozenset(entry.alarm for entry in entries)
 
-    def read(self, trap: Trap) -> tuple[Change, ...]:
+    def read(self, trap: Trap) -> tuple[AlarmChange, ...]:
         """What the trap says, one change for each entry that applies; nothing if no entry knows it."""
         entries = self._entries.get(trap.oid) or self._entries.get(trap.plain_oid) or ()
         found = (_change(entry, trap) for entry in entries)
@@ -96,7 +104,7 @@ def damage(trap: Trap) -> str:
     return next(found, "")
 
 
-def _change(entry: Entry, trap: Trap) -> Change | None:
+def _change(entry: TrapEntry, trap: Trap) -> AlarmChange | None:
     """What an entry makes of the trap. One that is damaged ends nothing but what it surely names."""
     text = _note(entry, trap)
     if entry.pattern is not None and (_is_damaged(entry.note, trap) or not entry.pattern.fits(text)):
@@ -104,25 +112,25 @@ def _change(entry: Entry, trap: Trap) -> Change | None:
     unsure = any(_is_damaged(oid, trap) for oid in entry.component)
     level, note, ends = entry.level, text, not entry.clears_itself
     if entry.reads is not None:
-        said = entry.reads(text)
-        level = Level.CLEARED if said.over else entry.level
-        note, ends = said.note, ends or said.over is None
-    if unsure and level is Level.CLEARED:
+        parsed = entry.reads(text)
+        level = AlarmLevel.CLEARED if parsed.over else entry.level
+        note, ends = parsed.note, ends or parsed.over is None
+    if unsure and level is AlarmLevel.CLEARED:
         return None
     found = [value for oid in entry.component if (value := _value(trap, oid)) is not None]
-    parts = [shown(one, MAX_COMPONENT_OCTETS) for one in found if not isinstance(one.value, Undecodable)]
-    return Change(
+    components = [shown(one, MAX_COMPONENT_OCTETS) for one in found if not isinstance(one.value, Undecodable)]
+    return AlarmChange(
         alarm=entry.alarm,
-        component=cut(" ".join(part for part in parts if part), MAX_COMPONENT_OCTETS),
+        component=cut(" ".join(one for one in components if one), MAX_COMPONENT_OCTETS),
         level=level,
         note=cut(note, MAX_NOTE_OCTETS),
         # Raised of something that was not understood, it may never be ended by its name.
-        ends=(ends or unsure) and level is not Level.CLEARED,
+        ends=(ends or unsure) and level is not AlarmLevel.CLEARED,
         clear_after=entry.clear_after,
     )
 
 
-def _note(entry: Entry, trap: Trap) -> str:
+def _note(entry: TrapEntry, trap: Trap) -> str:
     if entry.note is not None:
         varbind = _value(trap, entry.note)
         return shown(varbind, _MAX_LOOKED_AT) if varbind else ""
@@ -165,3 +173,109 @@ def cut(text: str, octets: int) -> str:
     if len(raw) <= octets:
         return text
     return raw[: octets - 3].decode(errors="ignore") + "…"
+
+
+_LUNA: Oid = (1, 3, 6, 1, 4, 1, 23629, 1, 5, 2, 2)
+_LUNA_REFERENCE: Oid = (*_LUNA, 1)
+_LUNA_FIELDS = 5
+_DATE = re.compile(r"\d{4} [A-Z][a-z]{2} \d{1,2} \d{2}:\d{2}:\d{2}")
+
+
+def read_luna_reference(text: str) -> ParsedText:
+    """The reference of a log line: `host:ip / logfile / date / process / 1`, in brackets or not.
+
+    Logfile and date come in either order. 1 is asserted, 0 de-asserted. What has another form says nothing of an end,
+    so that an alarm is raised rather than lost.
+    """
+    inner = text.strip().removeprefix("[").removesuffix("]")
+    fields = [" ".join(field.split()) for field in re.split(r"\s+/\s*|/\s+", inner)]
+    if len(fields) != _LUNA_FIELDS or fields[-1] not in {"0", "1"}:
+        return ParsedText(over=None, note=text)
+    host, first, second, process, bit = fields
+    date, logfile = (first, second) if _DATE.fullmatch(first) else (second, first)
+    return ParsedText(over=bit == "0", note=f"{process} in {logfile} of {host}, {date}")
+
+
+def _luna(number: int, alarm: str, level: AlarmLevel, *, clears_itself: bool) -> TrapEntry:
+    return TrapEntry(
+        trap=(*_LUNA, number),
+        alarm=alarm,
+        level=level,
+        note=_LUNA_REFERENCE,
+        reads=read_luna_reference,
+        clears_itself=clears_itself,
+    )
+
+
+LUNA = (
+    _luna(2, "fan", AlarmLevel.WARNING, clears_itself=True),
+    _luna(3, "power-supply", AlarmLevel.WARNING, clears_itself=True),
+    _luna(4, "motherboard", AlarmLevel.CRITICAL, clears_itself=True),
+    _luna(5, "disk", AlarmLevel.CRITICAL, clears_itself=False),
+    _luna(6, "ntls", AlarmLevel.WARNING, clears_itself=False),
+    _luna(7, "crypto", AlarmLevel.CRITICAL, clears_itself=False),
+)
+"""Only what the management controller watches (IPMI) has an end of its own."""
+
+_UTIMACO: Oid = (1, 3, 6, 1, 4, 1, 3159, 1, 3)
+_DEVICE: Oid = (*_UTIMACO, 1, 1)
+_FAN: Oid = (*_UTIMACO, 1, 9)
+_UTIMACO_OBJECTS: dict[Oid, str] = {
+    (*_UTIMACO, 1, 1): "device",
+    (*_UTIMACO, 1, 2): "error code",
+    (*_UTIMACO, 1, 3): "old mode",
+    (*_UTIMACO, 1, 4): "new mode",
+    (*_UTIMACO, 1, 5): "temperature",
+    (*_UTIMACO, 1, 7): "load",
+    (*_UTIMACO, 1, 8): "clients",
+    (*_UTIMACO, 1, 9): "fan",
+    (*_UTIMACO, 1, 10): "fan speed",
+}
+
+
+def _utimaco(number: int, alarm: str, level: AlarmLevel, *, clears_itself: bool = False) -> TrapEntry:
+    return TrapEntry(
+        trap=(*_UTIMACO, 0, number),
+        alarm=alarm,
+        level=level,
+        component=(_DEVICE, _FAN),
+        objects=_UTIMACO_OBJECTS,
+        clears_itself=clears_itself,
+    )
+
+
+def _pair(number: int, alarm: str, level: AlarmLevel) -> tuple[TrapEntry, TrapEntry]:
+    """An event, and the notification behind it that it is over."""
+    return (
+        _utimaco(number, alarm, level, clears_itself=True),
+        _utimaco(number + 1, alarm, AlarmLevel.CLEARED, clears_itself=True),
+    )
+
+
+UTIMACO = (
+    _utimaco(1, "error", AlarmLevel.WARNING),
+    _utimaco(2, "mode-change", AlarmLevel.WARNING),
+    _utimaco(3, "alarm-temperature-low", AlarmLevel.CRITICAL),
+    _utimaco(4, "alarm-temperature-high", AlarmLevel.CRITICAL),
+    _utimaco(5, "alarm-inner-foil", AlarmLevel.CRITICAL),
+    _utimaco(6, "alarm-outer-foil", AlarmLevel.CRITICAL),
+    _utimaco(7, "alarm-power-failed", AlarmLevel.CRITICAL),
+    _utimaco(8, "alarm-power-low", AlarmLevel.CRITICAL),
+    _utimaco(9, "alarm-power-high", AlarmLevel.CRITICAL),
+    _utimaco(10, "alarm-invalid-master-key", AlarmLevel.CRITICAL),
+    _utimaco(11, "alarm-external-erase", AlarmLevel.CRITICAL),
+    *_pair(12, "temperature-high", AlarmLevel.WARNING),
+    *_pair(14, "temperature-low", AlarmLevel.WARNING),
+    _utimaco(16, "battery-low", AlarmLevel.WARNING),
+    _utimaco(17, "lan-battery-low", AlarmLevel.WARNING),
+    *_pair(18, "load-high", AlarmLevel.WARNING),
+    *_pair(20, "clients-high", AlarmLevel.WARNING),
+    _utimaco(22, "boot", AlarmLevel.WARNING),
+    _utimaco(22, "shut-down", AlarmLevel.CLEARED, clears_itself=True),
+    _utimaco(23, "shut-down", AlarmLevel.CRITICAL, clears_itself=True),
+    *_pair(24, "fan-speed-low", AlarmLevel.WARNING),
+    _utimaco(26, "power-supply", AlarmLevel.WARNING),
+)
+
+VENDORS: dict[str, tuple[TrapEntry, ...]] = {"luna": LUNA, "utimaco": UTIMACO}
+"""By the name in the configuration."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.traps.held_alarms import MOST_ALARMS_EACH, Alarms, Happening
-from hsm_agent.collect.traps.trap_maps import Change, Level
+from hsm_agent.collect.traps.held_alarms import MOST_ALARMS_EACH, TrapAlarms, TrapEvent
+from hsm_agent.collect.traps.trap_maps import AlarmChange, AlarmLevel
 from hsm_agent.evaluate.alarms import Context
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
 from hsm_agent.evaluate.operations import withdraw
@@ -21,19 +21,19 @@ NOW = 1_700_000_000.0
 INVENTOR, APPLIANCE = "192.0.2.66", "192.0.2.1"
 
 
-def said(address: str, component: str, level: Level, at: float) -> Happening:
-    change = Change(alarm="fan", component=component, level=level, note="")
-    return Happening(address=address, change=change, time=at)
+def said(address: str, component: str, level: AlarmLevel, at: float) -> TrapEvent:
+    change = AlarmChange(alarm="fan", component=component, level=level, note="")
+    return TrapEvent(address=address, change=change, time=at)
 
 
-def alarms() -> Alarms:
-    return Alarms({}, clear_after=3600.0, devices={APPLIANCE: "luna-a"})
+def alarms() -> TrapAlarms:
+    return TrapAlarms({}, clear_after=3600.0, devices={APPLIANCE: "luna-a"})
 
 
 def test_what_was_invented_and_cleared_is_gone_once_it_gave_way_and_told_once() -> None:
     one = alarms()
     for number in range(MOST_ALARMS_EACH + 2):
-        for level in (Level.WARNING, Level.CLEARED):
+        for level in (AlarmLevel.WARNING, AlarmLevel.CLEARED):
             one.apply(said(INVENTOR, f"fan {number}", level, NOW + number))
 
     assert one.gone() == (f"{INVENTOR}/fan 0", f"{INVENTOR}/fan 1")
@@ -43,26 +43,26 @@ def test_what_was_invented_and_cleared_is_gone_once_it_gave_way_and_told_once() 
 def test_what_is_known_again_or_was_pushed_out_while_it_stood_is_not_gone() -> None:
     one = alarms()
     for number in range(MOST_ALARMS_EACH + 1):
-        for level in (Level.WARNING, Level.CLEARED):
+        for level in (AlarmLevel.WARNING, AlarmLevel.CLEARED):
             one.apply(said(INVENTOR, f"fan {number}", level, NOW + number))
-    one.apply(said(INVENTOR, "fan 0", Level.WARNING, NOW + 999))
+    one.apply(said(INVENTOR, "fan 0", AlarmLevel.WARNING, NOW + 999))
     assert one.gone() == (f"{INVENTOR}/fan 1",)
 
     for number in range(MOST_ALARMS_EACH):
-        one.apply(said(INVENTOR, f"psu {number}", Level.WARNING, NOW + 1000))
-    one.apply(said(INVENTOR, "psu critical", Level.CRITICAL, NOW + 1001))
-    assert len(one.pushed_out) > 0
-    assert not {f"{INVENTOR}/{key.component}" for key in one.pushed_out} & {*one.gone()}
+        one.apply(said(INVENTOR, f"psu {number}", AlarmLevel.WARNING, NOW + 1000))
+    one.apply(said(INVENTOR, "psu critical", AlarmLevel.CRITICAL, NOW + 1001))
+    assert len(one.evicted) > 0
+    assert not {f"{INVENTOR}/{key.component}" for key in one.evicted} & {*one.gone()}
 
 
 def test_the_book_of_alarms_does_not_grow_with_what_is_gone_and_keeps_what_is_raised() -> None:
     book, rules, one = Book(), Ruleset(DEFAULT_RULES, {}), alarms()
-    one.apply(said(APPLIANCE, "PSU 1", Level.CRITICAL, NOW))
+    one.apply(said(APPLIANCE, "PSU 1", AlarmLevel.CRITICAL, NOW))
     sizes, ids = [], count()
     for turn in range(6):
         now = NOW + 60 * turn
         context = Context(now=now, agent="agent", rules=rules, new_id=lambda: f"alarm {next(ids)}")
-        for level in (Level.WARNING, Level.CLEARED):
+        for level in (AlarmLevel.WARNING, AlarmLevel.CLEARED):
             for number in range(MOST_ALARMS_EACH):
                 one.apply(said(INVENTOR, f"fan {turn}.{number}", level, now))
             book.apply(step(book, one.readings("traps", now), context))

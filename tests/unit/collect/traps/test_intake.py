@@ -6,11 +6,10 @@ from ipaddress import ip_network
 
 import pytest
 
-from hsm_agent.collect.traps.held_alarms import Happening, Sent
-from hsm_agent.collect.traps.intake import MOST_SENDERS, permitted
-from hsm_agent.collect.traps.parsed_text import MOST_INFORMS_EACH
-from hsm_agent.collect.traps.trap_maps import Change, Level
-from hsm_agent.collect.traps.waiting import MOST_WAITING_EACH
+from hsm_agent.collect.traps.duplicates import MOST_INFORMS_EACH
+from hsm_agent.collect.traps.held_alarms import SentAt, TrapEvent
+from hsm_agent.collect.traps.intake import MOST_PENDING_EACH, MOST_SENDERS, permitted
+from hsm_agent.collect.traps.trap_maps import AlarmChange, AlarmLevel
 from hsm_agent.wire.snmp import ber
 from hsm_agent.wire.snmp.pdu import PduType
 from hsm_agent.wire.snmp.trap import MAX_OCTETS, Drop
@@ -29,10 +28,10 @@ def test_a_trap_waits_with_its_sender_and_its_time() -> None:
     desk = Desk()
 
     assert desk.handle(v2c()) is None
-    change = Change(alarm="fan", component="", level=Level.WARNING, note=NOTE)
-    (notice,) = desk.intake.waiting
-    assert notice.happenings == (Happening(address="192.0.2.1", change=change, time=WALL),)
-    assert notice.acknowledge is None
+    change = AlarmChange(alarm="fan", component="", level=AlarmLevel.WARNING, note=NOTE)
+    (pending,) = desk.intake.pending
+    assert pending.events == (TrapEvent(address="192.0.2.1", change=change, time=WALL),)
+    assert pending.acknowledge is None
     assert (desk.woken, desk.intake.received, desk.dropped) == (1, 1, {})
 
 
@@ -53,7 +52,7 @@ def test_a_repeated_inform_is_no_news_and_acknowledged_once_the_first_one_is() -
     desk.store()
 
     assert desk.handle(INFORM) == desk.sent[0]
-    assert len(desk.intake.waiting) == 0
+    assert len(desk.intake.pending) == 0
     assert desk.intake.received == 3
 
 
@@ -65,7 +64,7 @@ def test_the_same_words_in_another_inform_of_another_sender_or_in_a_trap_are_new
     desk.handle(v2c())
     desk.handle(v2c())
 
-    assert len(desk.intake.waiting) == 5
+    assert len(desk.intake.pending) == 5
 
 
 def test_what_is_remembered_of_informs_is_bounded() -> None:
@@ -74,16 +73,16 @@ def test_what_is_remembered_of_informs_is_bounded() -> None:
         desk.handle(v2c(notification_pdu(kind=PduType.INFORM, request_id=number)))
         desk.store()
 
-    assert len(desk.intake.heard.kept(WALL, ()).informs) == MOST_INFORMS_EACH
+    assert len(desk.intake.duplicates.to_store(WALL, ()).informs) == MOST_INFORMS_EACH
 
 
 def test_an_inform_whose_words_were_not_taken_is_news_when_it_is_repeated() -> None:
     desk = Desk()
     desk.handle(INFORM)
-    desk.intake.waiting.leave("192.0.2.1").refuse()
+    desk.intake.pending.pop("192.0.2.1").refuse()
 
     assert desk.handle(INFORM) is None
-    assert len(desk.intake.waiting) == 1
+    assert len(desk.intake.pending) == 1
 
 
 def test_a_copy_of_a_v3_trap_is_no_news_whatever_address_it_comes_from() -> None:
@@ -96,10 +95,10 @@ def test_a_copy_of_a_v3_trap_is_no_news_whatever_address_it_comes_from() -> None
     desk.handle(v3_trap(keys=THERE, message_id=9).encode())
 
     assert desk.dropped == {"repeated": 2}
-    assert len(desk.intake.waiting) == 1
-    (notice,) = desk.intake.waiting
-    assert notice.happenings[0].sent == Sent(SENDER_ENGINE.hex(), 3, 1000)
-    assert notice.happenings[0].authentic
+    assert len(desk.intake.pending) == 1
+    (pending,) = desk.intake.pending
+    assert pending.events[0].sent == SentAt(SENDER_ENGINE.hex(), 3, 1000)
+    assert pending.events[0].authentic
 
 
 def test_a_copy_of_a_v3_inform_from_another_address_is_no_news() -> None:
@@ -151,20 +150,20 @@ def test_a_trap_that_means_nothing_is_acknowledged_counted_and_named(caplog: pyt
 
 def test_a_flood_of_one_sender_is_bounded_and_its_informs_are_not_acknowledged() -> None:
     desk = Desk()
-    for _ in range(MOST_WAITING_EACH):
+    for _ in range(MOST_PENDING_EACH):
         desk.handle(v2c())
 
     desk.handle(INFORM)
     desk.handle(v2c())
     assert desk.sent == []
-    assert len(desk.intake.waiting) == MOST_WAITING_EACH
+    assert len(desk.intake.pending) == MOST_PENDING_EACH
     desk.handle(v2c(), "192.0.2.2")
-    assert len(desk.intake.waiting) == MOST_WAITING_EACH + 1, "another sender has its own queue"
+    assert len(desk.intake.pending) == MOST_PENDING_EACH + 1, "another sender has its own queue"
     desk.store()
     desk.handle(INFORM)
-    assert len(desk.intake.waiting) == 1, "what was dropped is news when it is repeated"
+    assert len(desk.intake.pending) == 1, "what was dropped is news when it is repeated"
     assert desk.dropped == {"queue-full": 2}
-    assert desk.intake.received == MOST_WAITING_EACH + 4
+    assert desk.intake.received == MOST_PENDING_EACH + 4
 
 
 def test_damage_is_counted_by_device_and_by_who_can_have_sent_it() -> None:
@@ -205,9 +204,9 @@ def test_what_is_refused_is_counted_by_device_and_reason() -> None:
 
 def test_what_is_lost_for_want_of_room_is_counted_by_device_but_for_what_the_kernel_dropped() -> None:
     desk = Desk()
-    for _ in range(MOST_WAITING_EACH + 3):
+    for _ in range(MOST_PENDING_EACH + 3):
         desk.handle(v2c(), "192.0.2.77")
-    for _ in range(MOST_WAITING_EACH + 1):
+    for _ in range(MOST_PENDING_EACH + 1):
         desk.handle(v2c())
     desk.intake.drop(Drop.ALARMS, "192.0.2.1")
     desk.intake.note_unread([4])
@@ -240,8 +239,8 @@ def test_a_trap_with_a_damaged_value_is_judged_by_the_others_and_counted(caplog:
     desk.handle(v2c(notification_pdu(FAN, broken, text(REFERENCE, ASSERTED))))
     desk.handle(v2c(notification_pdu(UNKNOWN, broken)))
 
-    (notice,) = desk.intake.waiting
-    assert notice.happenings[0].change.note == NOTE
+    (pending,) = desk.intake.pending
+    assert pending.events[0].change.note == NOTE
     assert (desk.intake.received, desk.intake.unmapped, desk.dropped) == (2, 0, {})
     assert desk.intake.malformed["luna-a", True] == 2
     assert f"a value of trap {'.'.join(map(str, FAN))} cannot be decoded: INTEGER of 9 octets" in caplog.text

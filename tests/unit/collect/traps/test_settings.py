@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.collect.traps.settings import TrapMap, combined
-from hsm_agent.collect.traps.trap_maps import Change, Level
+from hsm_agent.collect.traps.settings import TrapMapSettings, combined
+from hsm_agent.collect.traps.trap_maps import AlarmChange, AlarmLevel
 from tests.fakes.traps import FAN, LUNA, trap
 
 OWN = "1.3.6.1.4.1.32473.7"
 TRAP = (1, 3, 6, 1, 4, 1, 32473, 7, 0, 1)
 
 
-def mapped(**keys: Any) -> TrapMap:
-    return TrapMap.model_validate({"trap": f"{OWN}.0.1", "alarm": "memory", **keys})
+def mapped(**keys: Any) -> TrapMapSettings:
+    return TrapMapSettings.model_validate({"trap": f"{OWN}.0.1", "alarm": "memory", **keys})
 
 
 def test_a_map_raises_with_resource_and_text_of_varbinds() -> None:
@@ -25,7 +25,7 @@ def test_a_map_raises_with_resource_and_text_of_varbinds() -> None:
     found = maps.read(trap(TRAP, o1_3_6_1_4_1_32473_7_1_0="module 1", o1_3_6_1_4_1_32473_7_2_0="memory is high"))
 
     assert found == (
-        Change(alarm="memory", component="module 1", level=Level.CRITICAL, note="memory is high", ends=True),
+        AlarmChange(alarm="memory", component="module 1", level=AlarmLevel.CRITICAL, note="memory is high", ends=True),
     )
     assert maps.read(trap(TRAP, o1_3_6_1_4_1_32473_7_2_0="memory is low")) == ()
 
@@ -33,22 +33,24 @@ def test_a_map_raises_with_resource_and_text_of_varbinds() -> None:
 def test_an_alarm_that_another_map_clears_has_an_end_unless_a_time_is_given() -> None:
     clear = mapped(trap=f"{OWN}.0.2", does="clear")
 
-    def ends(one: TrapMap) -> tuple[bool, float | None]:
+    def ends(one: TrapMapSettings) -> tuple[bool, float | None]:
         (change,) = combined((one, clear), ()).read(trap(TRAP))
         return change.ends, change.clear_after
 
     assert ends(mapped()) == (False, None)
     assert ends(mapped(clear_after="1h")) == (True, 3600.0)
     (over,) = combined((mapped(), clear), ()).read(trap((*TRAP[:-1], 2)))
-    assert (over.alarm, over.level, over.ends) == ("memory", Level.CLEARED, False)
+    assert (over.alarm, over.level, over.ends) == ("memory", AlarmLevel.CLEARED, False)
 
 
 def test_a_map_of_a_built_in_trap_stands_instead_of_it() -> None:
     own = mapped(trap=".".join(map(str, FAN)), alarm="fan", severity="critical")
     reference = {"o1_3_6_1_4_1_23629_1_5_2_2_1": "[h / messages / 2014 Apr 3 15:47:30 / ipmievd / 0]"}
 
-    assert [one.level for one in combined((own,), ("luna",)).read(trap(FAN, **reference))] == [Level.CRITICAL]
-    assert [one.level for one in combined((own,), ("luna",)).read(trap((*LUNA, 3), **reference))] == [Level.CLEARED]
+    assert [one.level for one in combined((own,), ("luna",)).read(trap(FAN, **reference))] == [AlarmLevel.CRITICAL]
+    assert [one.level for one in combined((own,), ("luna",)).read(trap((*LUNA, 3), **reference))] == [
+        AlarmLevel.CLEARED
+    ]
     assert combined((), ()).read(trap(FAN, **reference)) == ()
 
 

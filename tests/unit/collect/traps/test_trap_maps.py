@@ -6,11 +6,11 @@ import pytest
 
 from hsm_agent.collect.traps.trap_maps import (
     MAX_NOTE_OCTETS,
-    Change,
-    Entry,
-    Level,
-    Maps,
-    Said,
+    AlarmChange,
+    AlarmLevel,
+    ParsedText,
+    TrapEntry,
+    TrapTable,
     clean,
     cut,
     damage,
@@ -27,73 +27,80 @@ TRAP = (*OWN, 0, 1)
 
 
 def test_an_entry_says_which_alarm_of_which_component_in_which_words() -> None:
-    entry = Entry(trap=TRAP, alarm="psu", level=Level.CRITICAL, component=((*OWN, 1), (*OWN, 2)), note=(*OWN, 3))
+    entry = TrapEntry(
+        trap=TRAP, alarm="psu", level=AlarmLevel.CRITICAL, component=((*OWN, 1), (*OWN, 2)), note=(*OWN, 3)
+    )
 
-    changes = Maps([entry]).read(trap(TRAP, o1_3_6_1_4_1_32473_7_1_4="PSU", o1_3_6_1_4_1_32473_7_2_0=2, o1_3_6_1_4_1_32473_7_3_0="failed\n"))  # fmt: skip
+    changes = TrapTable([entry]).read(trap(TRAP, o1_3_6_1_4_1_32473_7_1_4="PSU", o1_3_6_1_4_1_32473_7_2_0=2, o1_3_6_1_4_1_32473_7_3_0="failed\n"))  # fmt: skip
 
-    assert changes == (Change(alarm="psu", component="PSU 2", level=Level.CRITICAL, note="failed"),)
+    assert changes == (AlarmChange(alarm="psu", component="PSU 2", level=AlarmLevel.CRITICAL, note="failed"),)
 
 
 def test_what_a_trap_does_not_bring_is_left_out() -> None:
-    entry = Entry(trap=TRAP, alarm="psu", level=Level.WARNING, component=((*OWN, 1),), note=(*OWN, 3))
+    entry = TrapEntry(trap=TRAP, alarm="psu", level=AlarmLevel.WARNING, component=((*OWN, 1),), note=(*OWN, 3))
 
-    assert Maps([entry]).read(trap(TRAP)) == (Change(alarm="psu", component="", level=Level.WARNING, note=""),)
+    assert TrapTable([entry]).read(trap(TRAP)) == (
+        AlarmChange(alarm="psu", component="", level=AlarmLevel.WARNING, note=""),
+    )
 
 
 def test_the_objects_of_an_entry_are_shown_by_name() -> None:
-    entry = Entry(
-        trap=TRAP, alarm="load", level=Level.WARNING, objects={(*OWN, 1): "load", (*OWN, 2): "limit", (*OWN, 9): "mode"}
+    entry = TrapEntry(
+        trap=TRAP,
+        alarm="load",
+        level=AlarmLevel.WARNING,
+        objects={(*OWN, 1): "load", (*OWN, 2): "limit", (*OWN, 9): "mode"},
     )
 
-    (change,) = Maps([entry]).read(trap(TRAP, o1_3_6_1_4_1_32473_7_1=97, o1_3_6_1_4_1_32473_7_2=(1, 3)))
+    (change,) = TrapTable([entry]).read(trap(TRAP, o1_3_6_1_4_1_32473_7_1=97, o1_3_6_1_4_1_32473_7_2=(1, 3)))
 
     assert change.note == "load 97, limit 1.3"
 
 
 def test_every_entry_that_applies_speaks_and_a_pattern_must_be_found() -> None:
     entries = [
-        Entry(trap=TRAP, alarm="psu", level=Level.WARNING, note=(*OWN, 3), pattern=compile_pattern("fail")),
-        Entry(trap=TRAP, alarm="psu", level=Level.CLEARED, note=(*OWN, 3), pattern=compile_pattern("^ok")),
-        Entry(trap=TRAP, alarm="seen", level=Level.WARNING),
+        TrapEntry(trap=TRAP, alarm="psu", level=AlarmLevel.WARNING, note=(*OWN, 3), pattern=compile_pattern("fail")),
+        TrapEntry(trap=TRAP, alarm="psu", level=AlarmLevel.CLEARED, note=(*OWN, 3), pattern=compile_pattern("^ok")),
+        TrapEntry(trap=TRAP, alarm="seen", level=AlarmLevel.WARNING),
     ]
 
-    def read(text: str) -> list[tuple[str, Level]]:
-        return [(one.alarm, one.level) for one in Maps(entries).read(trap(TRAP, o1_3_6_1_4_1_32473_7_3=text))]
+    def read(text: str) -> list[tuple[str, AlarmLevel]]:
+        return [(one.alarm, one.level) for one in TrapTable(entries).read(trap(TRAP, o1_3_6_1_4_1_32473_7_3=text))]
 
-    assert read("it failed") == [("psu", Level.WARNING), ("seen", Level.WARNING)]
-    assert read("ok again") == [("psu", Level.CLEARED), ("seen", Level.WARNING)]
+    assert read("it failed") == [("psu", AlarmLevel.WARNING), ("seen", AlarmLevel.WARNING)]
+    assert read("ok again") == [("psu", AlarmLevel.CLEARED), ("seen", AlarmLevel.WARNING)]
 
 
 def test_a_trap_that_no_entry_knows_says_nothing() -> None:
-    assert Maps([]).read(trap(TRAP)) == ()
+    assert TrapTable([]).read(trap(TRAP)) == ()
 
 
 def test_a_v1_trap_finds_the_entry_by_the_oid_without_the_zero() -> None:
-    entry = Entry(trap=(*OWN, 1), alarm="fan", level=Level.WARNING)
+    entry = TrapEntry(trap=(*OWN, 1), alarm="fan", level=AlarmLevel.WARNING)
     v1 = Trap((*OWN, 0, 1), (*OWN, 1), (), Version.V1, False)
 
-    assert [one.alarm for one in Maps([entry]).read(v1)] == ["fan"]
+    assert [one.alarm for one in TrapTable([entry]).read(v1)] == ["fan"]
 
 
 @pytest.mark.parametrize(
     ("over", "clears_itself", "level", "ends"),
-    [(True, True, Level.CLEARED, False), (False, True, Level.WARNING, False), (None, True, Level.WARNING, True),
-     (False, False, Level.WARNING, True), (True, False, Level.CLEARED, False)],
+    [(True, True, AlarmLevel.CLEARED, False), (False, True, AlarmLevel.WARNING, False), (None, True, AlarmLevel.WARNING, True),
+     (False, False, AlarmLevel.WARNING, True), (True, False, AlarmLevel.CLEARED, False)],
 )  # fmt: skip
 def test_a_text_may_say_that_it_is_over_and_what_says_nothing_of_an_end_has_to_be_ended(
-    over: bool | None, clears_itself: bool, level: Level, ends: bool
+    over: bool | None, clears_itself: bool, level: AlarmLevel, ends: bool
 ) -> None:
-    entry = Entry(
+    entry = TrapEntry(
         trap=TRAP,
         alarm="fan",
-        level=Level.WARNING,
-        reads=lambda text: Said(over=over, note=f"read {text}"),
+        level=AlarmLevel.WARNING,
+        reads=lambda text: ParsedText(over=over, note=f"read {text}"),
         clears_itself=clears_itself,
         clear_after=60.0,
     )
 
-    assert Maps([entry]).read(trap(TRAP)) == (
-        Change(alarm="fan", component="", level=level, note="read ", ends=ends, clear_after=60.0),
+    assert TrapTable([entry]).read(trap(TRAP)) == (
+        AlarmChange(alarm="fan", component="", level=level, note="read ", ends=ends, clear_after=60.0),
     )
 
 
@@ -121,9 +128,9 @@ def test_text_is_cut_between_letters_and_says_so() -> None:
 
 
 def test_a_note_is_cut_whatever_a_sender_writes() -> None:
-    entry = Entry(trap=TRAP, alarm="psu", level=Level.WARNING, component=((*OWN, 1),), note=(*OWN, 1))
+    entry = TrapEntry(trap=TRAP, alarm="psu", level=AlarmLevel.WARNING, component=((*OWN, 1),), note=(*OWN, 1))
 
-    (change,) = Maps([entry]).read(trap(TRAP, o1_3_6_1_4_1_32473_7_1="ü" * 5000))
+    (change,) = TrapTable([entry]).read(trap(TRAP, o1_3_6_1_4_1_32473_7_1="ü" * 5000))
 
     assert len(change.note.encode()) <= MAX_NOTE_OCTETS
     assert len(change.component.encode()) <= 64
@@ -137,38 +144,42 @@ def damaged(*varbinds: ber.VarBind) -> Trap:
 
 
 def test_a_damaged_value_leaves_the_others_as_they_are() -> None:
-    entry = Entry(trap=TRAP, alarm="psu", level=Level.WARNING, component=((*OWN, 1),), note=(*OWN, 3))
+    entry = TrapEntry(trap=TRAP, alarm="psu", level=AlarmLevel.WARNING, component=((*OWN, 1),), note=(*OWN, 3))
     one = damaged(
         ber.VarBind((*OWN, 2), ber.INTEGER, BROKEN),
         ber.VarBind((*OWN, 1), ber.INTEGER, 7),
         ber.VarBind((*OWN, 3), ber.OCTET_STRING, b"failed"),
     )
 
-    assert Maps([entry]).read(one) == (Change(alarm="psu", component="7", level=Level.WARNING, note="failed"),)
+    assert TrapTable([entry]).read(one) == (
+        AlarmChange(alarm="psu", component="7", level=AlarmLevel.WARNING, note="failed"),
+    )
     assert damage(one) == BROKEN.reason
     assert damage(trap(TRAP)) == ""
 
 
 def test_a_clear_that_does_not_surely_name_what_it_ends_ends_nothing() -> None:
-    entry = Entry(trap=TRAP, alarm="psu", level=Level.CLEARED, component=((*OWN, 1), (*OWN, 2)))
+    entry = TrapEntry(trap=TRAP, alarm="psu", level=AlarmLevel.CLEARED, component=((*OWN, 1), (*OWN, 2)))
     device = ber.VarBind((*OWN, 1), ber.INTEGER, 7)
 
-    assert Maps([entry]).read(damaged(device, ber.VarBind((*OWN, 2), ber.INTEGER, BROKEN))) == ()
-    assert Maps([entry]).read(damaged(device, ber.VarBind((), ber.INTEGER, BROKEN))) == ()
-    assert Maps([entry]).read(damaged(device)) == (Change(alarm="psu", component="7", level=Level.CLEARED, note=""),)
+    assert TrapTable([entry]).read(damaged(device, ber.VarBind((*OWN, 2), ber.INTEGER, BROKEN))) == ()
+    assert TrapTable([entry]).read(damaged(device, ber.VarBind((), ber.INTEGER, BROKEN))) == ()
+    assert TrapTable([entry]).read(damaged(device)) == (
+        AlarmChange(alarm="psu", component="7", level=AlarmLevel.CLEARED, note=""),
+    )
 
 
 def test_a_raise_of_something_that_was_not_understood_is_told_and_ends_by_time() -> None:
-    entry = Entry(trap=TRAP, alarm="psu", level=Level.CRITICAL, component=((*OWN, 1),))
+    entry = TrapEntry(trap=TRAP, alarm="psu", level=AlarmLevel.CRITICAL, component=((*OWN, 1),))
 
-    (change,) = Maps([entry]).read(damaged(ber.VarBind((*OWN, 1), ber.INTEGER, BROKEN)))
+    (change,) = TrapTable([entry]).read(damaged(ber.VarBind((*OWN, 1), ber.INTEGER, BROKEN)))
 
-    assert change == Change(alarm="psu", component="", level=Level.CRITICAL, note="", ends=True)
+    assert change == AlarmChange(alarm="psu", component="", level=AlarmLevel.CRITICAL, note="", ends=True)
 
 
 def test_a_pattern_is_found_in_no_damaged_text() -> None:
-    entry = Entry(
-        trap=TRAP, alarm="psu", level=Level.WARNING, note=(*OWN, 3), pattern=compile_pattern("decoded|octets")
+    entry = TrapEntry(
+        trap=TRAP, alarm="psu", level=AlarmLevel.WARNING, note=(*OWN, 3), pattern=compile_pattern("decoded|octets")
     )
 
-    assert Maps([entry]).read(damaged(ber.VarBind((*OWN, 3), ber.OCTET_STRING, BROKEN))) == ()
+    assert TrapTable([entry]).read(damaged(ber.VarBind((*OWN, 3), ber.OCTET_STRING, BROKEN))) == ()

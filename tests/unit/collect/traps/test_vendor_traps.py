@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.traps.trap_maps import Change, Level, Maps, Said
-from hsm_agent.collect.traps.vendor_maps import LUNA, UTIMACO, VENDORS, read_luna_reference
+from hsm_agent.collect.traps.trap_maps import (
+    LUNA,
+    UTIMACO,
+    VENDORS,
+    AlarmChange,
+    AlarmLevel,
+    ParsedText,
+    TrapTable,
+    read_luna_reference,
+)
 from tests.fakes.traps import ASSERTED, DEASSERTED, FAN, trap
 from tests.fakes.traps import LUNA as LUNA_TRAPS
 from tests.fakes.traps import UTIMACO as UTIMACO_TRAPS
@@ -24,7 +32,7 @@ NOTE = "ipmievd[812] in messages of luna-a:172.20.11.40, 2014 Apr 3 15:47:30"
     ],
 )
 def test_a_reference_is_read_in_every_form(text: str) -> None:
-    assert read_luna_reference(text) == Said(over=False, note=NOTE)
+    assert read_luna_reference(text) == ParsedText(over=False, note=NOTE)
 
 
 def test_the_last_field_says_that_it_is_over() -> None:
@@ -36,41 +44,41 @@ def test_the_last_field_says_that_it_is_over() -> None:
     "text", ["", "1", "[a / b / c / d / 2]", "[a / b / c / 1]", "[a / b / c / d / e / 1]", "***TEST"]
 )
 def test_what_has_another_form_is_shown_as_it_is_and_says_nothing_of_an_end(text: str) -> None:
-    assert read_luna_reference(text) == Said(over=None, note=text)
+    assert read_luna_reference(text) == ParsedText(over=None, note=text)
 
 
-def luna(number: int, text: str) -> Change:
-    (change,) = Maps(LUNA).read(trap((*LUNA_TRAPS, number), o1_3_6_1_4_1_23629_1_5_2_2_1_0=text))
+def luna(number: int, text: str) -> AlarmChange:
+    (change,) = TrapTable(LUNA).read(trap((*LUNA_TRAPS, number), o1_3_6_1_4_1_23629_1_5_2_2_1_0=text))
     return change
 
 
 @pytest.mark.parametrize(
     ("number", "alarm", "level", "ends"),
     [
-        (2, "fan", Level.WARNING, False),
-        (3, "power-supply", Level.WARNING, False),
-        (4, "motherboard", Level.CRITICAL, False),
-        (5, "disk", Level.CRITICAL, True),
-        (6, "ntls", Level.WARNING, True),
-        (7, "crypto", Level.CRITICAL, True),
+        (2, "fan", AlarmLevel.WARNING, False),
+        (3, "power-supply", AlarmLevel.WARNING, False),
+        (4, "motherboard", AlarmLevel.CRITICAL, False),
+        (5, "disk", AlarmLevel.CRITICAL, True),
+        (6, "ntls", AlarmLevel.WARNING, True),
+        (7, "crypto", AlarmLevel.CRITICAL, True),
     ],
 )
-def test_lunas_notifications(number: int, alarm: str, level: Level, ends: bool) -> None:
-    assert luna(number, ASSERTED) == Change(alarm=alarm, component="", level=level, note=NOTE, ends=ends)
+def test_lunas_notifications(number: int, alarm: str, level: AlarmLevel, ends: bool) -> None:
+    assert luna(number, ASSERTED) == AlarmChange(alarm=alarm, component="", level=level, note=NOTE, ends=ends)
 
 
 def test_a_deasserted_luna_trap_clears() -> None:
-    assert luna(2, DEASSERTED).level is Level.CLEARED
+    assert luna(2, DEASSERTED).level is AlarmLevel.CLEARED
 
 
 def test_a_luna_trap_that_cannot_be_read_is_raised_and_ends_by_itself() -> None:
     change = luna(2, "something new")
 
-    assert (change.level, change.note, change.ends) == (Level.WARNING, "something new", True)
+    assert (change.level, change.note, change.ends) == (AlarmLevel.WARNING, "something new", True)
 
 
-def utimaco(number: int, **values: object) -> tuple[Change, ...]:
-    return Maps(UTIMACO).read(trap((*UTIMACO_TRAPS, 0, number), **values))
+def utimaco(number: int, **values: object) -> tuple[AlarmChange, ...]:
+    return TrapTable(UTIMACO).read(trap((*UTIMACO_TRAPS, 0, number), **values))
 
 
 @pytest.mark.parametrize(
@@ -88,8 +96,8 @@ def test_utimacos_pairs_raise_and_clear_the_same_alarm(raises: int, clears: int,
     (begin,), (end,) = utimaco(raises, **fan), utimaco(clears, **fan)
 
     assert (begin.alarm, begin.component, begin.ends) == (alarm, "2", False)
-    assert begin.level is Level.WARNING
-    assert (end.alarm, end.component, end.level) == (alarm, "2", Level.CLEARED)
+    assert begin.level is AlarmLevel.WARNING
+    assert (end.alarm, end.component, end.level) == (alarm, "2", AlarmLevel.CLEARED)
 
 
 def test_utimacos_objects_are_told() -> None:
@@ -101,16 +109,16 @@ def test_utimacos_objects_are_told() -> None:
 def test_a_boot_is_told_and_ends_the_shut_down() -> None:
     (down,) = utimaco(23)
 
-    assert (down.alarm, down.level, down.ends) == ("shut-down", Level.CRITICAL, False)
+    assert (down.alarm, down.level, down.ends) == ("shut-down", AlarmLevel.CRITICAL, False)
     assert {(one.alarm, one.level, one.ends) for one in utimaco(22)} == {
-        ("boot", Level.WARNING, True),
-        ("shut-down", Level.CLEARED, False),
+        ("boot", AlarmLevel.WARNING, True),
+        ("shut-down", AlarmLevel.CLEARED, False),
     }
 
 
 def test_each_of_utimacos_26_notifications_means_something_and_what_has_no_end_is_ended() -> None:
     assert {entry.trap for entry in UTIMACO} == {(*UTIMACO_TRAPS, 0, number) for number in range(1, 27)}
-    cleared = {entry.alarm for entry in UTIMACO if entry.level is Level.CLEARED}
+    cleared = {entry.alarm for entry in UTIMACO if entry.level is AlarmLevel.CLEARED}
     assert {entry.alarm for entry in UTIMACO if entry.clears_itself} == cleared
 
 
