@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 @format_option
 def status(config: Path | None, form: str) -> None:
     """Ask the running agent how everything is."""
-    from hsm_agent.cli import tables as show
+    from hsm_agent.cli import tables
 
     answer = ask_agent(config, "status")
     if form == "json":
         answer.pop("ok")
         print_json(answer)
     else:
-        show.status(answer)
+        tables.status(answer)
 
 
 @click.command("test-notification")
@@ -49,10 +49,10 @@ def alarms() -> None:
 @format_option
 def alarms_list(config: Path | None, form: str) -> None:
     """List what is raised now."""
-    from hsm_agent.cli import tables as show
+    from hsm_agent.cli import tables
 
     entries = ask_agent(config, "status")["alarms"]
-    print_json(entries) if form == "json" else show.alarms(entries)
+    print_json(entries) if form == "json" else tables.alarms(entries)
 
 
 @alarms.command("forget")
@@ -76,14 +76,14 @@ def silence(
     reason: str | None,
 ) -> None:  # fmt: skip
     """Hold back raises and changes, never clears."""
-    from hsm_agent.cli import tables as show
+    from hsm_agent.cli import tables
 
     if context.invoked_subcommand is not None:
         return
     if seconds is None or not reason:
         raise click.UsageError("--for and --reason are required")
     answer = ask_agent(config, "silence", source=source, resource=resource, rule=rule, seconds=seconds, reason=reason)
-    click.echo(f"{answer['id']} until {show.when(answer['until'])}")
+    click.echo(f"{answer['id']} until {tables.when(answer['until'])}")
     for warning in answer["warnings"]:
         click.echo(f"hsm-agent: warning: {warning}", err=True)
 
@@ -93,10 +93,10 @@ def silence(
 @format_option
 def silence_list(config: Path | None, form: str) -> None:
     """List the silences in force."""
-    from hsm_agent.cli import tables as show
+    from hsm_agent.cli import tables
 
     entries = ask_agent(config, "status")["silences"]
-    print_json(entries) if form == "json" else show.silences(entries)
+    print_json(entries) if form == "json" else tables.silences(entries)
 
 
 @silence.command("end")
@@ -131,7 +131,7 @@ def spool() -> None:
 @format_option
 def spool_list(config: Path | None, form: str) -> None:
     """List the entries."""
-    from hsm_agent.cli import tables as show
+    from hsm_agent.cli import tables
 
     entries: list[dict[str, Any]] = []
     after: int | None = 0
@@ -142,7 +142,7 @@ def spool_list(config: Path | None, form: str) -> None:
     if form == "json":
         print_json(entries)
     else:
-        show.spool(entries)
+        tables.spool(entries)
 
 
 @spool.command("show")

@@ -1,4 +1,4 @@
-"""The verbs of the command line. No logic: each verb reads its words, calls one room, and prints."""
+"""The verbs of the command line. No logic: each verb parses its arguments, calls one module and prints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hsm_agent.cli import agent_verbs as running
+from hsm_agent.cli.agent_verbs import alarms, resend, silence, spool, status, test_notification
 from hsm_agent.cli.options import FAILED, config_option, fail, format_option, load_or_exit, unused_config_option
 from hsm_agent.version import VERSION
 
@@ -31,7 +31,7 @@ def run(config: Path | None) -> None:
     from hsm_agent.agent.service import main as run_agent
     from hsm_agent.log import say
 
-    loaded = load_or_exit(config, say=say)  # whoever reads standard error may sleep
+    loaded = load_or_exit(config, say=say)  # a full pipe on standard error must not block the start
     try:
         asyncio.run(run_agent(loaded))
     except StartError as error:
@@ -57,7 +57,7 @@ def check_config(config: Path | None) -> None:
 @click.option("--record", type=click.Path(path_type=Path, file_okay=False), help="Write raw results, masked, to DIR.")
 def poll(config: Path | None, form: str, record: Path | None, *, explain: bool) -> None:
     """Read every source once and print the readings; nothing is sent."""
-    from hsm_agent.cli import tables as show
+    from hsm_agent.cli import tables
     from hsm_agent.cli.poll import as_json, poll_all
     from hsm_agent.cli.poll import record as write
 
@@ -69,9 +69,9 @@ def poll(config: Path | None, form: str, record: Path | None, *, explain: bool) 
     if form == "json":
         click.echo(as_json(results, explain=explain))
     else:
-        show.polled(results)
+        tables.polled(results)
         if explain:
-            show.explained(results)
+            tables.explained(results)
     for result in results:
         for failure in result.failures:
             click.echo(f"hsm-agent: source {result.source}: {failure}", err=True)
@@ -83,7 +83,7 @@ def poll(config: Path | None, form: str, record: Path | None, *, explain: bool) 
 @unused_config_option
 def mib(base: str | None) -> None:
     """Print the MIB."""
-    from hsm_agent.cli.mib import mib_text
+    from hsm_agent.cli.checkout_files import mib_text
 
     try:
         click.echo(mib_text(base), nl=False)
@@ -97,8 +97,7 @@ def mib(base: str | None) -> None:
 @unused_config_option
 def demo() -> None:
     """Show the whole chain on three tokens, a trap receiver and a syslog server. Needs the source checkout."""
-    from hsm_agent.cli.demo import DemoError
-    from hsm_agent.cli.demo import run as run_demo
+    from hsm_agent.cli.checkout_files import DemoError, run_demo
 
     try:
         run_demo()
@@ -118,7 +117,7 @@ def check(words: tuple[str, ...]) -> None:
     sys.exit(answer(words))
 
 
-for verb in (running.status, running.test_notification, running.alarms, running.silence, running.resend, running.spool):
+for verb in (status, test_notification, alarms, silence, resend, spool):
     cli.add_command(verb)
 
 

@@ -1,4 +1,4 @@
-"""What the verbs share: options, errors in one line, the configuration, the running agent's ear."""
+"""What the verbs share: options, one-line errors, loading the configuration, asking the running agent."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _say(text: str) -> None:
 
 
 def load_or_exit(path: Path | None, *, say: Callable[[str], None] = _say) -> Loaded:
-    """The configuration; where it is refused, the end, with a line on standard error for each reason."""
+    """The configuration. If it is refused: a line on standard error for each reason, and exit 2."""
     from hsm_agent.config.document import find
     from hsm_agent.config.load import load
 

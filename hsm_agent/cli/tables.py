@@ -37,7 +37,7 @@ def console() -> Console:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """One table; says so where it has no rows."""
+    """One table; a line that says `none` without rows."""
     filled = [[_cell(value) for value in row] for row in rows]
     if not filled:
         console().print(f"{escape(title)}: none")
@@ -51,13 +51,13 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     for row in filled:
         drawn.add_row(*row)
     out = console()
-    # On a narrow terminal the long texts are broken; of names and numbers nothing is ever cut.
+    # On a narrow terminal long texts are wrapped; names and numbers are never cut.
     out.width = max(out.width, wanted)
     out.print(drawn)
 
 
 def blocks(title: str, entries: Sequence[tuple[Sequence[object], Mapping[str, object]]]) -> None:
-    """Things that people act on: of each a line, and below it what belongs to it. IDs stand whole, to be copied."""
+    """A line for each entry, its details indented below. IDs are never cut, so that they can be copied."""
     out = console()
     out.print(f"{escape(title)}: {len(entries) or 'none'}")
     for head, details in entries:
@@ -68,8 +68,8 @@ def blocks(title: str, entries: Sequence[tuple[Sequence[object], Mapping[str, ob
 
 
 def _cell(value: object) -> str:
-    said = number_text(value) if isinstance(value, float) else "" if value is None else str(value)
-    text = escape(one_line(said))  # what others wrote must not steer the terminal
+    plain = number_text(value) if isinstance(value, float) else "" if value is None else str(value)
+    text = escape(one_line(plain))  # text from outside must not control the terminal
     colour = _COLOURS.get(text)
     return f"[{colour}]{text}[/]" if colour else text
 
