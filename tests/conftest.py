@@ -21,15 +21,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Generator, Iterator
 
-# Where a call that blocks may be made while the event loop runs, each with its reason.
-_MAY_BLOCK: tuple[tuple[str, str, str], ...] = (
-    ("hsm_agent/agent/control_socket.py", "start", "makes the socket's folder once, before the agent serves anything"),
-    ("hsm_agent/agent/control_socket.py", "close", "removes the socket once, when the agent has stopped"),
-    ("hsm_agent/state/row_indexes.py", "load", "reads the file once, before anything is answered"),
-    ("hsm_agent/state/snmp_engine.py", "load", "reads the file once, before anything is answered"),
-    ("coverage/collector.py", "lock_data", "the measuring of coverage itself, when another thread is in it"),
-)
-
 _CHILD_GRACE_SECONDS = 2.0
 
 os.environ.update(trusting())
@@ -58,12 +49,11 @@ def _reason(report: pytest.TestReport) -> str:
     return text.removeprefix("Skipped: ")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _event_loop_never_blocks() -> Iterator[None]:
     with blockbuster_ctx("hsm_agent") as watch:
-        for file, function, _reason in _MAY_BLOCK:
-            for blocking in watch.functions.values():
-                blocking.can_block_in(file, function)
+        for blocking in watch.functions.values():  # coverage waits for its own lock when another thread is in it
+            blocking.can_block_in("coverage/collector.py", "lock_data")
         yield
 
 
@@ -84,9 +74,9 @@ def _no_child_is_left() -> Iterator[None]:
 def _children() -> set[int]:
     """The living children of this process, those of its other threads included."""
     pids: set[int] = set()
-    for path in Path("/proc/self/task").glob("*/children"):
+    for thread in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):  # a thread that has ended meanwhile
-            pids.update(map(int, path.read_text(encoding="ascii").split()))
+            pids.update(map(int, (thread / "children").read_bytes().split()))
     return {pid for pid in pids if _command(pid)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from hsm_agent.serve.snmp.scalars import engine_groups, system_group
@@ -27,7 +28,7 @@ SINK_QUEUED = (1, 7, 1, 6)
 
 
 async def tables(directory: Path, present: Store, *scopes: Scope, base: Oid = BASE, refresh: bool = True) -> Tables:
-    made = Tables(store=present, base=base, indexes=Indexes.load(directory))
+    made = Tables(store=present, base=base, indexes=await asyncio.to_thread(Indexes.load, directory))
     engine = Engine(engine_id=ENGINE_ID, boots=1, started=0.0)
     system = system_group(base=base, engine=engine, name="x", contact="", location="")
     await made.arrange(scopes or (EVERYTHING,), {**system, **engine_groups(engine, Counters())})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +17,13 @@ B = ("hsmToken", ("luna", "b"))
 READING = ("hsmReading", ("luna", "a", "token_sessions"))
 
 
+async def load(directory: Path) -> Indexes:
+    """As the agent does it: on a thread, because it reads a file."""
+    return await asyncio.to_thread(Indexes.load, directory)
+
+
 async def test_indexes_count_up_within_their_table(tmp_path: Path) -> None:
-    indexes = Indexes.load(tmp_path)
+    indexes = await load(tmp_path)
 
     await indexes.allocate([A, READING, B, A])
 
@@ -25,21 +31,21 @@ async def test_indexes_count_up_within_their_table(tmp_path: Path) -> None:
 
 
 async def test_restart_keeps_every_index(tmp_path: Path) -> None:
-    await Indexes.load(tmp_path).allocate([A])
-    again = Indexes.load(tmp_path)
+    await (await load(tmp_path)).allocate([A])
+    again = await load(tmp_path)
     await again.allocate([B, A])
 
-    third = Indexes.load(tmp_path)
+    third = await load(tmp_path)
 
     assert [third.find(*wanted) for wanted in (A, B)] == [1, 2]
 
 
 async def test_what_was_not_allocated_is_not_found(tmp_path: Path) -> None:
-    assert Indexes.load(tmp_path).find(*A) is None
+    assert (await load(tmp_path)).find(*A) is None
 
 
 async def test_nothing_is_written_for_what_is_known(tmp_path: Path) -> None:
-    indexes = Indexes.load(tmp_path)
+    indexes = await load(tmp_path)
     await indexes.allocate([A])
     before = (tmp_path / FILE_NAME).stat().st_mtime_ns
 
@@ -49,13 +55,13 @@ async def test_nothing_is_written_for_what_is_known(tmp_path: Path) -> None:
 
 
 async def test_file_is_private(tmp_path: Path) -> None:
-    await Indexes.load(tmp_path).allocate([A])
+    await (await load(tmp_path)).allocate([A])
 
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
 
 
 async def test_a_disk_that_refuses_gives_numbers_apart_which_are_stored_later(tmp_path: Path) -> None:
-    indexes = Indexes.load(tmp_path)
+    indexes = await load(tmp_path)
     (tmp_path / FILE_NAME).mkdir()
 
     await indexes.allocate([A])
@@ -67,13 +73,13 @@ async def test_a_disk_that_refuses_gives_numbers_apart_which_are_stored_later(tm
     (tmp_path / FILE_NAME).rmdir()
     await indexes.allocate([A, B])
     assert indexes.problem == ""
-    again = Indexes.load(tmp_path)
+    again = await load(tmp_path)
     assert [again.find(*wanted) for wanted in (A, B)] == [given, 1]
 
 
 async def test_numbers_that_were_never_stored_are_given_to_nothing_else(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).mkdir()
-    first, second = Indexes.load(tmp_path), Indexes.load(tmp_path)
+    first, second = await load(tmp_path), await load(tmp_path)
 
     await first.allocate([A])
     await second.allocate([B])
@@ -82,36 +88,36 @@ async def test_numbers_that_were_never_stored_are_given_to_nothing_else(tmp_path
 
 
 async def test_a_file_that_is_removed_behind_our_back_is_written_whole(tmp_path: Path) -> None:
-    indexes = Indexes.load(tmp_path)
+    indexes = await load(tmp_path)
     await indexes.allocate([A])
     (tmp_path / FILE_NAME).unlink()
 
     await indexes.allocate([B])
 
-    again = Indexes.load(tmp_path)
+    again = await load(tmp_path)
     assert [again.find(*wanted) for wanted in (A, B)] == [1, 2]
 
 
 async def test_a_torn_last_line_is_dropped_and_overwritten(tmp_path: Path) -> None:
-    await Indexes.load(tmp_path).allocate([A])
+    await (await load(tmp_path)).allocate([A])
     with (tmp_path / FILE_NAME).open("ab") as file:
         file.write(b'["hsmToken", 2, ["luna", "to')
-    indexes = Indexes.load(tmp_path)
+    indexes = await load(tmp_path)
 
     await indexes.allocate([B])
 
-    assert Indexes.load(tmp_path).find(*B) == 2
+    assert (await load(tmp_path)).find(*B) == 2
 
 
 async def test_zeros_left_by_a_power_cut_are_dropped(tmp_path: Path) -> None:
-    await Indexes.load(tmp_path).allocate([A])
+    await (await load(tmp_path)).allocate([A])
     with (tmp_path / FILE_NAME).open("ab") as file:
         file.write(bytes(40) + b"\n" + bytes(10))
-    indexes = Indexes.load(tmp_path)
+    indexes = await load(tmp_path)
 
     await indexes.allocate([B])
 
-    again = Indexes.load(tmp_path)
+    again = await load(tmp_path)
     assert [again.find(*wanted) for wanted in (A, B)] == [1, 2]
 
 
@@ -138,12 +144,12 @@ async def test_a_damaged_line_is_left_out_and_its_number_given_to_nothing(
         lines = [sound, damaged, '["hsmReading", 1, ["x"]]']
     (tmp_path / FILE_NAME).write_text("\n".join(lines) + "\n")
 
-    indexes = Indexes.load(tmp_path)
+    indexes = await load(tmp_path)
     await indexes.allocate([A, READING])
 
     assert indexes.damage == f"{FILE_NAME}: 1 lines were damaged and are left out; their rows get new indexes"
     assert [indexes.find(*wanted) for wanted in (B, A)] == [2, 4]
-    again = Indexes.load(tmp_path)
+    again = await load(tmp_path)
     assert (again.damage, again.find(*A), again.find(*B)) == ("", 4, 2)
     assert len(list(tmp_path.glob(f"{FILE_NAME}.damaged-*"))) == 1
 
@@ -151,16 +157,16 @@ async def test_a_damaged_line_is_left_out_and_its_number_given_to_nothing(
 async def test_a_file_of_nothing_but_damage_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"\xff\xfe\n" * 7)
 
-    indexes = Indexes.load(tmp_path)
+    indexes = await load(tmp_path)
     await indexes.allocate([A])
 
     assert indexes.find(*A) == 8
-    assert Indexes.load(tmp_path).find(*A) == 8
+    assert (await load(tmp_path)).find(*A) == 8
 
 
 async def test_a_table_that_gave_all_its_indexes_says_so(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text(f'["hsmToken", {FIRST_PROVISIONAL - 1}, ["a"]]\n')
-    indexes = Indexes.load(tmp_path)
+    indexes = await load(tmp_path)
 
     await indexes.allocate([B])
 
@@ -172,7 +178,7 @@ async def test_a_file_that_cannot_be_read_is_done_without_and_left_alone(tmp_pat
     (tmp_path / "elsewhere").write_text('["hsmToken", 1, ["luna", "b"]]\n')
     (tmp_path / FILE_NAME).symlink_to(tmp_path / "elsewhere")
 
-    indexes = Indexes.load(tmp_path)
+    indexes = await load(tmp_path)
     await indexes.allocate([A])
 
     assert "symbolic links" in indexes.problem
