@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from hsm_agent.collect import AnySource
+    from hsm_agent.collect.kinds import AnySource
     from hsm_agent.deliver import AnySink
     from hsm_agent.deliver.base import SinkContext
     from hsm_agent.model import Event, SinkStatus, Usage

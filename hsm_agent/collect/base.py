@@ -123,9 +123,10 @@ def patience_seconds(every: float) -> float:
 
 
 class SourceSettings(Strict, ABC):
-    """What the settings of every kind of source have. A kind adds `kind: Literal[...]`, its own keys and `build`."""
+    """What the settings of every kind of source have. A kind narrows `kind` and adds its own keys."""
 
     name: Annotated[str, Field(min_length=1)]
+    kind: str
     every: Interval = 60.0
     timeout: Annotated[Deadline, Field(le=LONGEST_TIMEOUT_SECONDS)] = 10.0
     labels: dict[str, str] = Field(default_factory=dict)
@@ -140,6 +141,10 @@ class SourceSettings(Strict, ABC):
                 f"{patience - self.every:g} s"
             )
         return self
+
+    @abstractmethod
+    def build(self, context: CollectorContext) -> Collector:
+        """The collector of this source."""
 
     @abstractmethod
     def about(self) -> Iterator[str]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from hsm_agent.settings.by_kind import ByKind
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -129,7 +131,9 @@ def _is_internal(step: str) -> bool:
 def _unfold(annotation: Any) -> list[Any]:
     origin = get_origin(annotation)
     if origin is Annotated:
-        return _unfold(get_args(annotation)[0])
+        inner, *marks = get_args(annotation)
+        kinds = [found for mark in marks if isinstance(mark, ByKind) for found in mark.classes()]
+        return kinds or _unfold(inner)
     if origin in (Union, types.UnionType):
         return [inner for member in get_args(annotation) for inner in _unfold(member)]
     return [annotation]

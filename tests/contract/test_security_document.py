@@ -7,7 +7,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, get_args
 
-from hsm_agent.collect import AnySource
+from hsm_agent.collect.kinds import KINDS
 from hsm_agent.deliver import AnySink
 from tests.fakes.sample_configuration import ROOT, every_option
 
@@ -140,8 +140,8 @@ def test_the_default_addresses_are_the_ones_listed() -> None:
 def test_every_kind_of_source_and_sink_has_its_row() -> None:
     kinds = {
         f"{what} `{get_args(settings.model_fields['kind'].annotation)[0]}`"
-        for what, union in (("source", AnySource), ("sink", AnySink))
-        for settings in get_args(get_args(union)[0])
+        for what, classes in (("source", KINDS.classes()), ("sink", get_args(get_args(AnySink)[0])))
+        for settings in classes
     }
 
     assert sorted(cells("What it connects to", 0)) == sorted(kinds)

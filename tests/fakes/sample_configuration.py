@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from hsm_agent.config.tree import Config
+from hsm_agent.settings.by_kind import ByKind
 from hsm_agent.settings.secret import Secret
 
 if TYPE_CHECKING:
@@ -59,7 +60,10 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
         if issubclass(annotation, BaseModel):
             yield annotation
         return
-    for argument in get_args(annotation):
+    arguments = get_args(annotation)
+    kinds = [model for mark in arguments if isinstance(mark, ByKind) for model in mark.classes()]
+    yield from kinds
+    for argument in () if kinds else arguments:
         yield from _models(argument)
 
 

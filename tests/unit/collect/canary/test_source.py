@@ -9,9 +9,9 @@ import pytest
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from hsm_agent.collect import AnySource
 from hsm_agent.collect.base import CollectorContext
 from hsm_agent.collect.canary.source import CanarySettings
+from hsm_agent.collect.kinds import AnySource
 from hsm_agent.config.errors import ConfigError
 from hsm_agent.config.load import load
 from tests.peers.trusted import trusting
