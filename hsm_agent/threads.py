@@ -1,14 +1,16 @@
-"""Calls that may hang, off the event loop: each on a daemon thread of its own, with a deadline.
+"""Blocking calls off the event loop, on daemon threads: each on a thread of its own with a deadline, or all on one.
 
-A thread in a system call can't be stopped. On a shared executor a few of them would hold up everything else, and the
-end of the process with it. So each path, or each source, has a lane: one call at a time, and while one is stuck the
-next is refused at once. Nothing here may take a lock that anybody waits for without a deadline.
+A thread in a system call can't be stopped. On a shared executor a few of them would block every other call, and the
+exit of the process. So each path, or each source, has a `Lane`: one call at a time, and while one is stuck the next is
+refused at once. What one thread only may use, such as an SQLite connection, has a `ThreadOf`. Nothing here may take a
+lock that another thread waits for without a deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import queue
 import threading
 import time
 from contextlib import suppress
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
 T = TypeVar("T")
+Resource = TypeVar("Resource")
+
+_IDLE_SECONDS = 2.0
 
 
 class StuckError(OSError):
@@ -34,22 +39,18 @@ class StuckError(OSError):
 
 
 class _Call(Generic[T]):
-    """One call on its thread. What it returned or raised is handed over on the loop that asked."""
+    """One call. What it returned or raised is handed over on the loop of the caller."""
 
-    def __init__(self, what: str, work: Callable[[], T], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, work: Callable[[], T], loop: asyncio.AbstractEventLoop) -> None:
         self.over = False
         self.given_up = False
         self.began = time.time()
         self.done: asyncio.Future[T] = loop.create_future()
         self._work = work
         self._loop = loop
-        try:
-            threading.Thread(target=self._run, name=what, daemon=True).start()
-        except RuntimeError as error:  # the host has no thread left
-            self.over = True
-            raise StuckError(f"{what}: no thread can be started for it") from error
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Make the call, on the thread that it is for."""
         try:
             result = self._work()
         except BaseException as error:  # noqa: BLE001 - it is raised again where the call was made
@@ -59,13 +60,21 @@ class _Call(Generic[T]):
 
     def _hand_over(self, settle: Callable[[], None]) -> None:
         self.over = True
-        with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits any more
+        with suppress(RuntimeError):  # the loop has ended meanwhile: nothing waits for the result any more
             self._loop.call_soon_threadsafe(self._settle, settle)
 
     def _settle(self, settle: Callable[[], None]) -> None:
         if not self.done.done():
             settle()
-            self.done.exception()  # looked at: whoever asked may have given up
+            self.done.exception()  # marks it as retrieved: the caller may have given up
+
+
+def _start(name: str, call: _Call[T]) -> None:
+    try:
+        threading.Thread(target=call.run, name=name, daemon=True).start()
+    except RuntimeError as error:  # the host has no thread left
+        call.over = True
+        raise StuckError(f"{name}: no thread can be started for it") from error
 
 
 class Lane:
@@ -97,7 +106,9 @@ class Lane:
                 if self._last is not None and not self._last.over:  # whoever asked for it was cancelled
                     await asyncio.wait((self._last.done,))
                 self._refuse_behind_a_stuck_one()
-                call = self._last = _Call(self._what, work, asyncio.get_running_loop())
+                call = _Call(work, asyncio.get_running_loop())
+                _start(self._what, call)
+                self._last = call
                 await asyncio.wait((call.done,))
         except TimeoutError:
             if call is None or not call.done.done():
@@ -131,3 +142,40 @@ class Lanes:
         finally:
             for other in [known for known, each in self._lanes.items() if each.is_free]:
                 del self._lanes[other]
+
+
+class ThreadOf(Generic[Resource]):
+    """One daemon thread, the only one that uses a resource: what it is asked for is done in that order.
+
+    `tidy` is called there after each pause of two seconds behind a call; true asks for another one.
+    """
+
+    def __init__(self, name: str, resource: Resource, *, tidy: Callable[[Resource], bool]) -> None:
+        self._resource = resource
+        self._tidy = tidy
+        self._calls: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()
+        # A daemon: a call that hangs must not keep the process from ending.
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    async def run(self, work: Callable[[Resource], T]) -> T:
+        """What `work` returns or raises. Waits without a deadline; work is done even if its caller is cancelled."""
+        call = _Call(partial(work, self._resource), asyncio.get_running_loop())
+        self._calls.put(call)
+        return await call.done
+
+    def stop(self) -> None:
+        """End the thread after all that was asked for before."""
+        self._calls.put(None)
+
+    def _run(self) -> None:
+        is_untidy = False
+        while True:
+            try:
+                call = self._calls.get(timeout=_IDLE_SECONDS if is_untidy else None)
+            except queue.Empty:
+                is_untidy = self._tidy(self._resource)
+                continue
+            if call is None:
+                return
+            call.run()
+            is_untidy = True

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.deliver.base import Sink
     from hsm_agent.model import Event, SinkStatus
-    from hsm_agent.spool import Entry, Spool
+    from hsm_agent.spool import PendingEvent, Spool
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ class Pump:
             return True
         return await self._send(entries)
 
-    async def _next(self) -> list[Entry] | None:
+    async def _next(self) -> list[PendingEvent] | None:
         """The next batch, as soon as there is one; empty: something else is due; None: drained."""
         arrived = self._spool.arrived(self._sink.name)
         while True:
@@ -172,7 +172,7 @@ class Pump:
             return 0.0
         return self._last_beat + self._heartbeat - self._clock()
 
-    async def _send(self, entries: Sequence[Entry]) -> bool:
+    async def _send(self, entries: Sequence[PendingEvent]) -> bool:
         accepted: list[Event] = []
         try:
             failure = await self._attempt([entry.event for entry in entries], accepted)
@@ -205,10 +205,10 @@ class Pump:
         self._health.refused(failure.reason, failing=self._suspicion.in_doubt)
         return await self._pause() if self._suspicion.in_doubt else True
 
-    async def _record(self, entries: Sequence[Entry], accepted: Sequence[Event]) -> list[Entry]:
+    async def _record(self, entries: Sequence[PendingEvent], accepted: Sequence[Event]) -> list[PendingEvent]:
         """Tell the spool what was accepted; returns the rest."""
         ids = [event.event_id for event in accepted]
-        left: list[Entry] = []
+        left: list[PendingEvent] = []
         seqs: list[int] = []
         for entry in entries:
             if entry.event.event_id in ids:
@@ -258,7 +258,7 @@ class Pump:
         return True
 
     async def _bury(self, seq: int, reason: str) -> None:
-        await self._spool.bury(self._sink.name, seq, reason)
+        await self._spool.dead_letter(self._sink.name, seq, reason)
         self._suspicion.forget(seq)
         self._health.gave_up(reason)
 

@@ -1,27 +1,27 @@
-"""What is still to be told (disk): events and the alarm states that caused them, in one transaction."""
+"""Events to be delivered and the alarm states that caused them, committed together: memory first, SQLite follows."""
 
 from hsm_agent.spool.records import (
     DeadLetter,
-    Entry,
+    PendingEvent,
     Registered,
-    SinkQueue,
+    SinkQueueStats,
     SinkSpec,
     SpoolEntry,
     SpoolError,
     SpoolStats,
-    Waiting,
+    WaitingSink,
 )
 from hsm_agent.spool.spool import Spool
 
 __all__ = [
     "DeadLetter",
-    "Entry",
+    "PendingEvent",
     "Registered",
-    "SinkQueue",
+    "SinkQueueStats",
     "SinkSpec",
     "Spool",
     "SpoolEntry",
     "SpoolError",
     "SpoolStats",
-    "Waiting",
+    "WaitingSink",
 ]

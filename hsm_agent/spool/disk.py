@@ -1,36 +1,41 @@
-"""The spool's file: opened, checked, written, put right. Blocking; only the spool's own thread may call it."""
+"""The spool's file, and what stands beside it in the state directory: the lock and the reserve of disk space.
+
+Blocking; only the spool's own thread may call `Disk`. Memory is the truth: what the file refuses stays there.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
 import sqlite3
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hsm_agent.spool import reading, schema
-from hsm_agent.spool.ballast import SIZE as RESERVE
-from hsm_agent.spool.ballast import Ballast, free_bytes
-from hsm_agent.spool.changes import text_bytes
-from hsm_agent.spool.lock import DirectoryLock
+from hsm_agent.spool import tables
 from hsm_agent.spool.records import SpoolError
 from hsm_agent.state.files import open_private, set_aside
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hsm_agent.spool.changes import Changes, Key, Rows, Table
+    from hsm_agent.spool.tables import RowChanges, RowKey, StoredRows, TableName
+
+RESERVE_BYTES = 1024 * 1024
 
 _FULL = 13  # sqlite3.SQLITE_FULL
 _DAMAGE = {1, 11, 17, 20, 24, 26}
 """SQLITE_ERROR (a table is not there), CORRUPT, SCHEMA, MISMATCH, FORMAT, NOTADB: the file is not what it should be."""
+_NOT_OPEN = "the spool's file is not open"
 _NO_FILE = {errno.EISDIR, errno.EINVAL}
 _MOST_LIKELY_VERSION = 1000
 _REFUSALS = (sqlite3.Error, OSError, UnicodeDecodeError)
-"""What a disk's call may raise; the last where SQLite quotes what is damaged in what it says of it."""
+"""What a call on the file may raise; the last where SQLite quotes damaged text in its error message."""
 _LOGS = ("-wal", "-shm")
 _VACUUM_PAGES, _CAUTIOUS_PAGES = 256, 64
-_RELEASED: tuple[Table, ...] = ("entry", "waiting", "dead")
+_RELEASED: tuple[TableName, ...] = ("entry", "waiting", "dead")
 _RELEASED_AT_ONCE = 50
 
 
@@ -38,24 +43,112 @@ class DiskTrouble(Exception):
     """The disk refuses; the text is one line for people."""
 
 
-class Damaged(Exception):
+class DamagedSpoolError(Exception):
     """The file can't be read as what it should be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class StoredSpool:
     """What was on disk. `damage` says what was wrong with it; the file was then set aside, rows of `torn` are missing.
 
     `fresh`: the file is a new one, so none of the rows is on disk now. Only then are states among the rows.
     `same`: it is the very file that was open before. `trouble`: why nothing may be written yet all the same.
     """
 
-    rows: Rows = field(default_factory=dict)
+    rows: StoredRows = field(default_factory=dict)
     damage: str = ""
-    torn: frozenset[Table] = frozenset()
+    torn: frozenset[TableName] = frozenset()
     fresh: bool = False
     same: bool = False
     trouble: str = ""
+
+
+class DirectoryLock:
+    """Holds `lock` in the state directory until closed: one agent at a time uses it.
+
+    Kept by flock: the kernel frees it when the process dies.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Make the directory, private, if need be and lock it.
+
+        SpoolError if another agent has it, OSError if it can't be used.
+        """
+        try:
+            _make_private(directory)
+        except OSError as error:
+            raise OSError(error.errno, f"state directory {directory}: {error.strerror}") from error
+        self._descriptor = open_private(directory / "lock")
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            pid = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            self.close()
+            raise SpoolError(f"another hsm-agent uses this state directory (pid {pid}): {directory}") from error
+        with contextlib.suppress(OSError):  # the lock holds on a full disk too; only its owner's pid is not named then
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def close(self) -> None:
+        """Let the next agent in."""
+        os.close(self._descriptor)
+
+
+def _make_private(directory: Path) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = directory.stat()
+    if stat.S_IMODE(found.st_mode) & 0o077 and found.st_uid == os.geteuid():
+        directory.chmod(0o700)
+
+
+class Ballast:
+    """A file of RESERVE_BYTES, really allocated, that only takes up room.
+
+    SQLite needs room even to delete. Freeing this file lets acknowledgements still be recorded on a full disk, so that
+    a receiver is not sent again what it has, and the rows it accepted make room for new ones.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def is_held(self) -> bool:
+        """Whether the room is reserved."""
+        try:
+            return self._path.stat().st_blocks * 512 >= RESERVE_BYTES
+        except OSError:
+            return False
+
+    def free(self) -> None:
+        """Give the room back to the disk, if that lets it."""
+        with contextlib.suppress(OSError):  # a read-only disk has nothing to give; its own error is already reported
+            self._path.unlink(missing_ok=True)
+
+    def restore(self) -> bool:
+        """Reserve the room again if the disk has it twice; whether it is reserved now."""
+        if self.is_held():
+            return True
+        if free_bytes(self._path.parent) < 2 * RESERVE_BYTES:
+            return False
+        try:
+            descriptor = open_private(self._path)
+        except OSError:  # a folder or a link in its place is no reason to do without the spool
+            set_aside(self._path)
+            descriptor = open_private(self._path)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+        except OSError:
+            self.free()
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+
+def free_bytes(directory: Path) -> int:
+    """What the file system still gives to this user."""
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize
 
 
 class Disk:
@@ -67,6 +160,8 @@ class Disk:
         self._path = directory / "spool.db"
         self._ballast = Ballast(directory / "spool.ballast")
         self._connection: sqlite3.Connection | None = None
+        self._closed_because = _NOT_OPEN
+        self._refuses = False
         self._inode = 0
         self._synchronous = ""
 
@@ -75,49 +170,55 @@ class Disk:
         """Whether there is a file to write to."""
         return self._connection is not None
 
-    def open(self) -> Loaded:
+    def open(self) -> StoredSpool:
         """Open the file and read all but the states. A damaged file is set aside and what is readable returned."""
         self._disconnect()
         try:
+            # Locked before the file is looked at: another agent may be writing to it.
             if self._lock is None:
                 self._lock = DirectoryLock(self._directory)
-            return self._open()
-        except (*_REFUSALS, Damaged) as error:
+            stored = self._open()
+        except (*_REFUSALS, DamagedSpoolError) as error:
             raise self._trouble(error) from error
         except (DiskTrouble, SpoolError):
             self._disconnect()
             raise
+        self._refuses = bool(stored.trouble)
+        return stored
 
-    def apply(self, changes: Changes, *, durable: bool) -> None:
+    def apply(self, changes: RowChanges, *, durable: bool) -> None:
         """All of it or nothing. When this returns and `durable`, it has reached the disk."""
         try:
             self._transaction(changes, durable=durable)
         except _REFUSALS as error:
             raise self._trouble(error) from error
+        self._refuses = False
 
-    def apply_releases(self, changes: Changes) -> Changes:
+    def apply_releases(self, changes: RowChanges) -> RowChanges:
         """Let go of entries that were accepted or given up, out of the reserve if need be; what is left to do.
 
-        Only of entries: a state that is erased must not go before the event that is to be told of it.
+        Only of entries: the erasure of a state must not be on disk before the event that its alarm's end caused.
         """
-        released: list[tuple[Table, Key]] = [key for key, row in changes.items() if row is None and key[0] in _RELEASED]
+        released: list[tuple[TableName, RowKey]] = [
+            key for key, row in changes.items() if row is None and key[0] in _RELEASED
+        ]
         for first in range(0, len(released), _RELEASED_AT_ONCE):
             # A few at a time: the log of one large transaction would not fit into the reserve.
             self.apply(dict.fromkeys(released[first : first + _RELEASED_AT_ONCE]), durable=True)
         done = set(released)
         return {key: row for key, row in changes.items() if key not in done}
 
-    def require_room(self, changes: Changes) -> None:
+    def require_room(self, changes: RowChanges) -> None:
         """Have the reserve in place, which only releases may use; DiskTrouble unless these fit in beside it."""
-        # Twice: once in the log, once in the file. What of the file's free pages they will fit into, nobody knows.
-        needed = RESERVE + 2 * text_bytes(changes)
+        # Twice: once in the log, once in the file. How much fits into the file's free pages can't be known before.
+        needed = RESERVE_BYTES + 2 * tables.text_bytes(changes)
         try:
             # In small steps, each flushed: a large one would need more room in the log than there is.
             while self._shrink(_CAUTIOUS_PAGES):
                 pass
             free = free_bytes(self._directory)
             if not self._ballast.is_held():
-                needed += RESERVE
+                needed += RESERVE_BYTES
             if free < needed or not self._ballast.restore():
                 raise DiskTrouble(f"disk full: {free // 1024} KiB free, {needed // 1024} KiB needed")
         except _REFUSALS as error:
@@ -126,24 +227,26 @@ class Disk:
     def states(self, prefix: str) -> dict[str, str]:
         """Stored states whose key begins so."""
         if self._connection is None:
-            raise DiskTrouble("the spool's file is not open")
+            raise DiskTrouble(self._closed_because)
         try:
-            return dict(map(reading.state, self._connection.execute(schema.STATES, (len(prefix), prefix))))
+            return tables.read_states(self._connection, prefix)
         except _REFUSALS as error:
             raise self._trouble(error) from error
 
     def tidy(self) -> bool:
         """In a quiet moment: empty the log, give freed pages back, have the reserve in place; whether there is more.
 
-        A little at a time, so that an event which arrives meanwhile does not wait for it.
+        A little at a time, so that an event which arrives meanwhile does not wait for it. Not while the disk refuses:
+        the room is for acknowledgements then. What fails here is met, and reported, by the next write.
         """
-        if self._connection is None:
+        if self._connection is None or self._refuses:
             return False
         try:
             more = self._shrink(_VACUUM_PAGES)
             self._ballast.restore()
         except _REFUSALS as error:
-            raise self._trouble(error) from error
+            self._closed_because = str(self._trouble(error))
+            return False
         return more
 
     def close(self) -> None:
@@ -153,22 +256,23 @@ class Disk:
             self._lock.close()
             self._lock = None
 
-    def _open(self) -> Loaded:
+    def _open(self) -> StoredSpool:
         damage, before = "", self._inode
-        torn: frozenset[Table] = frozenset()
+        torn: frozenset[TableName] = frozenset()
         try:
             fresh = self._connect()
             self._check()
-            rows = reading.read(self._writable(), states=False)
-        except (Damaged, sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            rows = tables.read_rows(self._writable())
+        except (DamagedSpoolError, sqlite3.DatabaseError, UnicodeDecodeError) as error:
             if not _is_damage(error):
                 raise
             damage = _line(error)
-            rows, torn = reading.salvage(self._connection)
+            # Read before it is closed and moved: a second look at a damaged file may find less.
+            rows, torn = tables.salvage(self._connection)
             self._disconnect()
             set_aside(self._path, *_LOGS)
             fresh = self._connect()
-        return Loaded(
+        return StoredSpool(
             rows=rows,
             damage=damage,
             torn=torn,
@@ -188,43 +292,44 @@ class Disk:
             descriptor = open_private(self._path)
         except OSError as error:
             if error.errno in _NO_FILE:
-                raise Damaged(f"{error.strerror}: {self._path}") from error
+                raise DamagedSpoolError(f"{error.strerror}: {self._path}") from error
             raise
         os.fchmod(descriptor, 0o600)
         os.close(descriptor)
         self._connection = sqlite3.connect(self._path, timeout=2.0, isolation_level=None)
-        self._connection.text_factory = reading.text
+        self._connection.text_factory = tables.decode_text
         self._inode = self._path.stat().st_ino
         self._synchronous = ""
-        for pragma in schema.PRAGMAS:
+        for pragma in tables.PRAGMAS:
             self._connection.execute(pragma)
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if not 0 <= version <= _MOST_LIKELY_VERSION:
-            raise Damaged(f"schema {version}")
-        if version > schema.VERSION:
+            raise DamagedSpoolError(f"schema {version}")
+        if version > tables.VERSION:
             raise DiskTrouble(f"{self._path} was written by a newer hsm-agent (schema {version})")
         if version == 0:
-            for pragma in schema.CREATE_PRAGMAS:
+            for pragma in tables.CREATE_PRAGMAS:
                 self._connection.execute(pragma)
-            self._connection.executescript("BEGIN IMMEDIATE;" + schema.CREATE + "COMMIT;")
+            self._connection.executescript("BEGIN IMMEDIATE;" + tables.CREATE + "COMMIT;")
         return bool(version == 0)
 
     def _check(self) -> None:
         assert self._connection is not None
         (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
-            raise Damaged(str(verdict))
+            raise DamagedSpoolError(str(verdict))
 
-    def _transaction(self, changes: Changes, *, durable: bool) -> None:
+    def _transaction(self, changes: RowChanges, *, durable: bool) -> None:
         connection = self._writable()
-        # Without fsync an acknowledgement can be lost in a power failure: its event is then sent again, as promised.
+        # FULL: the log is flushed at each COMMIT. Without that an acknowledgement can be lost in a power failure: its
+        # event is then sent again, which at-least-once allows. An event or a state is never written without it.
         synchronous = "FULL" if durable else "NORMAL"
         if synchronous != self._synchronous:
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             self._synchronous = synchronous
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for statement, rows in schema.statements(changes).items():
+            for statement, rows in tables.statements(changes).items():
                 connection.executemany(statement, rows)
             connection.execute("COMMIT")
         except sqlite3.Error:
@@ -235,8 +340,8 @@ class Disk:
 
     def _writable(self) -> sqlite3.Connection:
         if self._connection is None:
-            raise DiskTrouble("the spool's file is not open")
-        # Writing on into a file that was removed would look well and keep nothing.
+            raise DiskTrouble(self._closed_because)
+        # Writing on into a file that was removed would succeed and keep nothing.
         try:
             removed = self._path.stat().st_ino != self._inode
         except FileNotFoundError:
@@ -249,7 +354,7 @@ class Disk:
     def _shrink(self, pages: int) -> bool:
         """Empty the log and give some freed pages back; whether there are more."""
         if self._connection is None:
-            raise DiskTrouble("the spool's file is not open")
+            raise DiskTrouble(self._closed_because)
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         (before,) = self._connection.execute("PRAGMA freelist_count").fetchone()
         if before < pages:
@@ -261,10 +366,12 @@ class Disk:
         return bool(pages <= after < before)
 
     def _trouble(self, error: Exception) -> DiskTrouble:
+        self._refuses = True
         if _code(error) == _FULL:
+            # For the erasures of `apply_releases`, which need room in the log.
             self._ballast.free()
         else:
-            # Whatever else it is, a file opened anew tells more than this one.
+            # Whatever else it is, opening the file anew checks it and shows whether it can be used.
             self._disconnect()
         return DiskTrouble(_line(error))
 
@@ -272,6 +379,7 @@ class Disk:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        self._closed_because = _NOT_OPEN
 
 
 def _code(error: Exception) -> int:
@@ -279,7 +387,7 @@ def _code(error: Exception) -> int:
 
 
 def _is_damage(error: Exception) -> bool:
-    return isinstance(error, Damaged | UnicodeDecodeError) or _code(error) in _DAMAGE
+    return isinstance(error, DamagedSpoolError | UnicodeDecodeError) or _code(error) in _DAMAGE
 
 
 def _line(error: Exception) -> str:

@@ -17,14 +17,14 @@ class SpoolError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkSpec:
-    """A sink as the spool needs to know it. `minimum_severity` None: it is told everything."""
+    """A sink as the spool needs to know it. `minimum_severity` None: it gets every event."""
 
     name: str
     minimum_severity: Severity | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class PendingEvent:
     """One event to send to one sink. `attempts`: sessions it was sent on without being accepted."""
 
     seq: int
@@ -33,7 +33,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class WaitingSink:
     """A sink that has not accepted an entry yet."""
 
     sink: str
@@ -56,7 +56,7 @@ class SpoolEntry:
     seq: int
     event: Event
     bytes: int
-    waiting: tuple[Waiting, ...]
+    waiting: tuple[WaitingSink, ...]
     dead: tuple[DeadLetter, ...]
 
 
@@ -70,8 +70,8 @@ class Registered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dropped:
-    """Events that one sink will not be told of, because the spool was full."""
+class DroppedEvents:
+    """Events that one sink will not get, because the spool was full."""
 
     sink: str
     event_ids: tuple[str, ...]
@@ -79,7 +79,7 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SinkQueue:
+class SinkQueueStats:
     """Numbers of one sink. The totals survive restarts."""
 
     queued: int
@@ -90,7 +90,7 @@ class SinkQueue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpoolStats:
-    """The spool in numbers. `dropped_total` counts an event once for each sink that will not be told of it.
+    """The spool in numbers. `dropped_total` counts an event once for each sink that will not get it.
 
     `reason` is empty as long as the disk takes what is written to it.
     """
@@ -100,7 +100,7 @@ class SpoolStats:
     used_percent: float
     dropped_total: int
     reason: str
-    sinks: Mapping[str, SinkQueue] = field(default_factory=dict)
+    sinks: Mapping[str, SinkQueueStats] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:

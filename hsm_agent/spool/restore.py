@@ -1,4 +1,4 @@
-"""From stored rows back to a ledger. Rows that contradict each other are put right, not trusted; pure."""
+"""From stored rows back to the queue in memory. Rows that contradict each other are put right, not trusted. Pure."""
 
 from __future__ import annotations
 
@@ -10,95 +10,96 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hsm_agent.model import Severity
 from hsm_agent.spool.event_codec import decode
-from hsm_agent.spool.queue import Ledger
+from hsm_agent.spool.queue import Queue
 from hsm_agent.spool.records import DeadLetter
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from hsm_agent.model import Event, EventKind
-    from hsm_agent.spool.changes import Key, Rows, Table
+    from hsm_agent.spool.tables import RowKey, StoredRows, TableName
 
 
 _Pair = tuple[str, int]
 _Kind = tuple["EventKind", str]
-"""What a cursor needs to know of an entry: the kind of its event, and the alarm."""
+"""What a sink's queue needs to know of an entry: the kind of its event, and the alarm."""
 _MINIMA = {"", *(severity.value for severity in Severity)}
 _MOST = 2**53
-"""Numbers rise by one with each event, or begin at the time in milliseconds: more is damage."""
+"""Numbers rise by one with each event, or begin at the time in milliseconds: a greater one is damage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A ledger from disk, how many of its rows could not be read, and how many of those were events."""
+    """A queue from disk, how many of its rows could not be read, and how many of those were events."""
 
-    ledger: Ledger
+    queue: Queue
     unreadable: int
     events_lost: int
 
 
-def restore(rows: Rows, *, entries: int, size: int, torn: Collection[Table] = ()) -> Restored:
-    """The ledger that left these rows. What it puts right is in its `changes`.
+def restore(rows: StoredRows, *, entries: int, size: int, torn: Collection[TableName] = ()) -> Restored:
+    """The queue that left these rows. What was put right is in its `changes`.
 
     `torn` are tables of which rows are missing.
     """
-    return _Restoration(Ledger(entries=entries, size=size), torn).run(rows)
+    return _Restoration(Queue(entries=entries, size=size), torn).run(rows)
 
 
 class _Restoration:
-    """Takes in what is sound of each table, and leaves out the rest. Nothing that is stored is trusted."""
+    """Adds what is sound of each table, and leaves out the rest. Nothing that is stored is trusted."""
 
-    def __init__(self, ledger: Ledger, torn: Collection[Table]) -> None:
-        self._ledger = ledger
+    def __init__(self, queue: Queue, torn: Collection[TableName]) -> None:
+        self._queue = queue
         self._torn = torn
         self._unreadable = 0
         self._entries: dict[int, _Kind] = {}
         self._lost: set[object] = set()
-        self._buried: set[_Pair] = set()
+        self._dead_letters: set[_Pair] = set()
 
-    def run(self, rows: Rows) -> Restored:
-        ledger = self._ledger
+    def run(self, rows: StoredRows) -> Restored:
+        queue = self._queue
         self._read_entries(rows)
         self._sinks(rows)
         self._dead(rows)
         self._waiting(rows)
         for seq in self._entries:
-            ledger.discard_if_unheld(seq)
-        for cursor in ledger.cursors.values():
-            cursor.settle_all()
+            queue.discard_if_unreferenced(seq)
+        for sink_queue in queue.sinks.values():
+            sink_queue.close_all()
         for (name,), (value,) in _of(rows, "tally"):
             if name == "dropped" and _is_count(value):
-                ledger.dropped_total = value
+                queue.dropped_total = value
             else:
                 self._leave_out("tally", (name,))
-        return Restored(ledger, self._unreadable, len(self._lost))
+        return Restored(queue, self._unreadable, len(self._lost))
 
-    def _sinks(self, rows: Rows) -> None:
-        ledger = self._ledger
-        for (name,), (minimum, dropped, buried) in _of(rows, "sink"):
+    def _sinks(self, rows: StoredRows) -> None:
+        queue = self._queue
+        for (name,), (minimum, dropped, dead_letters_total) in _of(rows, "sink"):
             if not isinstance(name, str):
                 self._leave_out("sink", (name,))
                 continue
-            if minimum in _MINIMA and _is_count(dropped) and _is_count(buried):
-                ledger.add_sink(name, Severity(minimum) if minimum else None, dropped=dropped, buried=buried)
+            if minimum in _MINIMA and _is_count(dropped) and _is_count(dead_letters_total):
+                severity = Severity(minimum) if minimum else None
+                queue.add_sink(name, severity, dropped=dropped, dead_letters_total=dead_letters_total)
                 continue
-            # Its queue is as good as before: a minimum is set by the next configuration, a number is lost.
+            # Its entries are as good as before: the configuration sets the minimum anew, and a number is lost.
             self._unreadable += 1
-            totals = {"dropped": dropped, "buried": buried}
+            totals = {"dropped": dropped, "dead_letters_total": dead_letters_total}
             sound = {total: value for total, value in totals.items() if _is_count(value)}
-            ledger.add_sink(name, None, **sound).store()
-        # Whoever is waited for was a sink; if it is none any more, the configuration will say so.
-        for name in {name for (name, _), _ in _of(rows, "waiting") if isinstance(name, str)} - ledger.cursors.keys():
+            queue.add_sink(name, None, **sound).store()
+        # An entry waits for a sink whose own row is lost; if it is none any more, the next configuration removes it.
+        for name in {name for (name, _), _ in _of(rows, "waiting") if isinstance(name, str)} - queue.sinks.keys():
             self._unreadable += 1
-            ledger.add_sink(name, None).store()
+            queue.add_sink(name, None).store()
         for (name, alarm_id), (told, is_open) in _of(rows, "run"):
-            if name in ledger.cursors and isinstance(alarm_id, str):
-                # Where it is not known, it is taken for told and on: then its clear is told, and too much at worst.
-                ledger.cursors[name].restore_run(alarm_id, told=told != 0, is_open=is_open != 0)
+            if name in queue.sinks and isinstance(alarm_id, str):
+                # A damaged value is taken for notified and open: then the clear is sent, at worst needlessly.
+                queue.sinks[name].restore_sequence(alarm_id, notified=told != 0, is_open=is_open != 0)
             else:
                 self._leave_out("run", (name, alarm_id), is_damage=not isinstance(alarm_id, str))
 
-    def _read_entries(self, rows: Rows) -> None:
+    def _read_entries(self, rows: StoredRows) -> None:
         for (seq,), (payload,) in _of(rows, "entry"):
             event = _event(payload) if _is_count(seq) and seq <= _MOST else None
             if event is None:
@@ -106,16 +107,16 @@ class _Restoration:
                 self._leave_out("entry", (seq,))
             else:
                 self._entries[seq] = (event.kind, event.alarm_id)
-                self._ledger.add_entry(seq, event.event_id, payload)
+                self._queue.add_entry(seq, event.event_id, payload)
 
-    def _waiting(self, rows: Rows) -> None:
-        """Who waits for what. Where that is not known any more, whoever may is told: twice is better than never."""
+    def _waiting(self, rows: StoredRows) -> None:
+        """Which sink waits for which entry. Where that is lost, each sink that may gets it: better twice than never."""
         rows_of = Counter(name for (name, _), _ in _of(rows, "waiting"))
         stored = {name for (name,), _ in _of(rows, "sink")}
         found: dict[_Pair, int] = {}
         doubtful: set[_Pair] = self._pairs() if "waiting" in self._torn else set()
         for (name, seq), (attempts,) in _of(rows, "waiting"):
-            if name in self._ledger.cursors and seq in self._entries:
+            if name in self._queue.sinks and seq in self._entries:
                 found[name, seq] = attempts if _is_count(attempts) else 0
                 self._unreadable += not _is_count(attempts)
                 if name not in stored and rows_of[name] == 1:  # a damaged name rather than a lost sink
@@ -124,32 +125,32 @@ class _Restoration:
             is_lost = seq in self._lost or "entry" in self._torn
             self._leave_out("waiting", (name, seq), is_damage=not is_lost)
             doubtful |= set() if is_lost else self._pairs(name, seq)
-        for pair in doubtful - self._buried:
+        for pair in doubtful - self._dead_letters:
             found.setdefault(pair, 0)
         for name, seq in sorted(found, key=lambda pair: pair[1]):
-            self._ledger.add_waiting(name, seq, *self._entries[seq], found[name, seq])
+            self._queue.add_waiting(name, seq, *self._entries[seq], found[name, seq])
             if (name, seq) in doubtful:
-                self._ledger.cursors[name].store_place(seq)
+                self._queue.sinks[name].store_entry(seq)
 
     def _pairs(self, name: object = None, seq: object = None) -> set[_Pair]:
-        """Who may wait for what, going by a name and a number that may be damaged."""
-        names = [each for each in self._ledger.cursors if name not in self._ledger.cursors or each == name]
+        """Which sinks may wait for which entries, going by a name and a number that may be damaged."""
+        names = [each for each in self._queue.sinks if name not in self._queue.sinks or each == name]
         seqs = [each for each in self._entries if seq not in self._entries or each == seq]
         return set(product(names, seqs))
 
-    def _dead(self, rows: Rows) -> None:
+    def _dead(self, rows: StoredRows) -> None:
         for (name, seq), (reason, time) in _of(rows, "dead"):
-            if name in self._ledger.cursors and seq in self._entries:
+            if name in self._queue.sinks and seq in self._entries:
                 sound = isinstance(reason, str) and isinstance(time, float | int) and isfinite(time)
                 self._unreadable += not sound
-                self._buried.add((name, seq))
-                self._ledger.add_dead(seq, DeadLetter(sink=name, reason=str(reason), time=time if sound else 0.0))
+                self._dead_letters.add((name, seq))
+                self._queue.add_dead(seq, DeadLetter(sink=name, reason=str(reason), time=time if sound else 0.0))
             else:
                 self._leave_out("dead", (name, seq), is_damage=not isinstance(seq, int))
 
-    def _leave_out(self, table: Table, key: Key, *, is_damage: bool = True) -> None:
+    def _leave_out(self, table: TableName, key: RowKey, *, is_damage: bool = True) -> None:
         self._unreadable += is_damage
-        self._ledger.changes.erase(table, key)
+        self._queue.changes.erase(table, key)
 
 
 def _event(payload: object) -> Event | None:
@@ -163,5 +164,5 @@ def _is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and value >= 0
 
 
-def _of(rows: Rows, table: Table) -> Iterator[tuple[Any, Any]]:
+def _of(rows: StoredRows, table: TableName) -> Iterator[tuple[Any, Any]]:
     return ((key, row) for (of_table, key), row in rows.items() if of_table == table)

@@ -1,6 +1,6 @@
-"""Where one sink stands: what waits for it, in order, and of which alarms it was told.
+"""The queue of one sink: the entries that wait for it, in order, and the alarms it was notified of.
 
-Pure memory: no I/O, no clock. A *run* is what one sink is to be told of one alarm, from raise to clear.
+Pure memory: no I/O, no clock.
 """
 
 from __future__ import annotations
@@ -16,58 +16,66 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from hsm_agent.model import Event, Severity
-    from hsm_agent.spool.changes import NewRow, Pending, Row
+    from hsm_agent.spool.tables import PendingChanges, RowValues, StoredRow
 
 _TRANSITIONS = {EventKind.RAISED, EventKind.CHANGED, EventKind.CLEARED}
 
 
 @dataclass(slots=True)
-class Run:
-    """One alarm as one sink hears of it.
+class AlarmSequence:
+    """The events of one alarm for one sink, from raise to clear.
 
-    `told`: the sink accepted an event of it, or may have: one was sent to it and the answer got lost.
-    `open`: no clear is queued or told yet. `seqs`: what waits, in order.
+    `notified`: the sink accepted one of them, or may have: one was sent and the answer got lost. `open`: no clear is
+    queued or accepted yet. `seqs`: the entries that wait, in order.
     """
 
     alarm_id: str
-    told: bool = False
+    notified: bool = False
     open: bool = True
     seqs: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class Place:
-    """One entry's place in the queue of one sink."""
+class QueueEntry:
+    """An entry that waits for one sink; `sequence` is None for an event of no alarm."""
 
-    run: Run | None
+    sequence: AlarmSequence | None
     attempts: int = 0
 
 
-class Cursor:
-    """The queue of one sink. Sequence numbers only ever rise, so insertion order is sending order."""
+class SinkQueue:
+    """Entries by sequence number. The numbers only ever rise, so insertion order is sending order."""
 
-    def __init__(self, name: str, minimum: Severity | None, changes: Pending, *, dropped: int, buried: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        minimum: Severity | None,
+        changes: PendingChanges,
+        *,
+        dropped: int = 0,
+        dead_letters_total: int = 0,
+    ) -> None:
         self.name = name
         self.minimum = minimum
         self.dropped = dropped
-        self.buried = buried
-        self.waiting: OrderedDict[int, Place] = OrderedDict()
-        self.runs: dict[str, Run] = {}
+        self.dead_letters_total = dead_letters_total
+        self.waiting: OrderedDict[int, QueueEntry] = OrderedDict()
+        self.sequences: dict[str, AlarmSequence] = {}
         self.in_flight: frozenset[int] = frozenset()
         self._changes = changes
         # What may be dropped when the spool is full, each in the order in which it became droppable.
-        self._closed: OrderedDict[str, Run] = OrderedDict()
+        self._closed: OrderedDict[str, AlarmSequence] = OrderedDict()
         self._superseded: OrderedDict[int, None] = OrderedDict()
-        self._loose: OrderedDict[int, None] = OrderedDict()
+        self._standalone: OrderedDict[int, None] = OrderedDict()
 
     def wants(self, event: Event) -> bool:
-        """Whether this sink is to be told: the event, or one it was told of the same alarm, reaches its minimum.
+        """Whether the event, or an earlier one of its alarm, reaches the sink's minimum severity.
 
-        Clears follow their raise; what is no transition of an alarm (a test, a notice) always goes.
+        A clear goes to the sinks that its raise went to; an event of no alarm (a test, a notice) to every sink.
         """
         if event.kind not in _TRANSITIONS:
             return True
-        if event.alarm_id in self.runs:
+        if event.alarm_id in self.sequences:
             return True
         if event.kind is EventKind.CLEARED:
             return False
@@ -75,150 +83,157 @@ class Cursor:
 
     def append(self, seq: int, kind: EventKind, alarm_id: str, *, attempts: int = 0) -> None:
         """Queue an entry at the end."""
-        run = self.runs.setdefault(alarm_id, Run(alarm_id)) if alarm_id and kind in _TRANSITIONS else None
-        self.waiting[seq] = Place(run, attempts)
-        if run is None:
-            self._loose[seq] = None
+        sequence = (
+            self.sequences.setdefault(alarm_id, AlarmSequence(alarm_id)) if alarm_id and kind in _TRANSITIONS else None
+        )
+        self.waiting[seq] = QueueEntry(sequence, attempts)
+        if sequence is None:
+            self._standalone[seq] = None
             return
-        # The first event of an alarm the sink knows nothing of is its raise: nothing later stands for it.
-        if run.seqs and (run.told or len(run.seqs) > 1):
-            self._superseded[run.seqs[-1]] = None
-        run.seqs.append(seq)
-        run.open = kind is not EventKind.CLEARED
-        self._place(run)
+        # Not the first event of a sequence the sink was not notified of: that is the raise, and no later event stands
+        # for it.
+        if sequence.seqs and (sequence.notified or len(sequence.seqs) > 1):
+            self._superseded[sequence.seqs[-1]] = None
+        sequence.seqs.append(seq)
+        sequence.open = kind is not EventKind.CLEARED
+        self._sort(sequence)
 
     def queue(self, seq: int, event: Event) -> None:
-        """Queue a new entry at the end, and have that stored."""
+        """Queue a new entry at the end, and note it for the disk."""
         self.append(seq, event.kind, event.alarm_id)
-        self.store_place(seq)
-        run = self.waiting[seq].run
-        if run is not None:
-            self.store_run(run)
+        self.store_entry(seq)
+        sequence = self.waiting[seq].sequence
+        if sequence is not None:
+            self.store_sequence(sequence)
 
     def take(self, limit: int, upto: int, aside: Collection[int] = ()) -> list[tuple[int, int]]:
         """The first entries up to a sequence number, as (seq, attempts); they are in flight until given back.
 
-        Those set aside are passed over, and with each what comes after it of the same alarm: its events keep their
-        order.
+        Those set aside are passed over, and with each what comes after it of the same alarm: the receiver must not
+        see a clear before its raise.
         """
         free = (seq for seq in self.waiting if seq <= upto)
         if aside:
             held = {seq for each in aside for seq in self._from(each)}
             free = (seq for seq in self.waiting if seq <= upto and seq not in held)
-        return self._fly(islice(free, limit))
+        return self._take(islice(free, limit))
 
     def take_one(self, seq: int) -> list[tuple[int, int]]:
         """One entry, wherever it stands; nothing if it is gone."""
-        return self._fly([seq] if seq in self.waiting else [])
+        return self._take([seq] if seq in self.waiting else [])
 
-    def _fly(self, seqs: Iterable[int]) -> list[tuple[int, int]]:
+    def _take(self, seqs: Iterable[int]) -> list[tuple[int, int]]:
         taken = [(seq, self.waiting[seq].attempts) for seq in seqs]
         self.in_flight = frozenset(seq for seq, _ in taken)
         return taken
 
     def _from(self, seq: int) -> Iterable[int]:
         """An entry, and what waits behind it of the same alarm."""
-        place = self.waiting.get(seq)
-        if place is None or place.run is None:
+        entry = self.waiting.get(seq)
+        if entry is None or entry.sequence is None:
             return (seq,)
-        return (each for each in place.run.seqs if each >= seq)
+        return (each for each in entry.sequence.seqs if each >= seq)
 
     def give_back(self, seqs: Iterable[int], *, sent: bool) -> None:
         """Entries come back unaccepted. If they were sent, the receiver may have them all the same."""
         self.in_flight = frozenset()
         for seq in seqs:
-            place = self.waiting.get(seq)
-            if place is None or not sent:
+            entry = self.waiting.get(seq)
+            if entry is None or not sent:
                 continue
-            place.attempts += 1
-            self.store_place(seq)
-            if place.run is not None:
-                self._tell(place.run)
+            entry.attempts += 1
+            self.store_entry(seq)
+            if entry.sequence is not None:
+                # Taken for notified: a clear that the receiver does not need is better than an alarm that stays on.
+                self._mark_notified(entry.sequence)
 
-    def remove(self, seq: int, *, told: bool) -> bool:
-        """An entry leaves the queue: accepted (`told`), or given up. False if it was not there."""
-        place = self.waiting.pop(seq, None)
-        if place is None:
+    def remove(self, seq: int, *, notified: bool) -> bool:
+        """An entry leaves the queue: accepted (`notified`), dropped, or a dead letter. False if it was not there."""
+        entry = self.waiting.pop(seq, None)
+        if entry is None:
             return False
         self.in_flight -= {seq}
         self._superseded.pop(seq, None)
-        self._loose.pop(seq, None)
+        self._standalone.pop(seq, None)
         self._changes.erase("waiting", (self.name, seq))
-        if place.run is not None:
-            place.run.seqs.remove(seq)
-            if told:
-                self._tell(place.run)
-            self._settle(place.run)
+        if entry.sequence is not None:
+            entry.sequence.seqs.remove(seq)
+            if notified:
+                self._mark_notified(entry.sequence)
+            self._close(entry.sequence)
         return True
 
-    def restore_run(self, alarm_id: str, *, told: bool, is_open: bool) -> None:
-        """Take in a stored run, before its entries."""
-        self.runs[alarm_id] = Run(alarm_id, told, is_open)
+    def restore_sequence(self, alarm_id: str, *, notified: bool, is_open: bool) -> None:
+        """Add a stored sequence, before its entries."""
+        self.sequences[alarm_id] = AlarmSequence(alarm_id, notified, is_open)
 
-    def settle_all(self) -> None:
-        """After taking in what was stored: forget runs that are over."""
-        for run in list(self.runs.values()):
-            self._settle(run)
+    def close_all(self) -> None:
+        """After a restore: forget sequences that are over."""
+        for sequence in list(self.sequences.values()):
+            self._close(sequence)
 
-    def untold_runs(self) -> Iterator[list[int]]:
-        """Entries of each alarm that came and went without a word to this sink, oldest first."""
-        for run in self._closed.values():
-            if self.in_flight.isdisjoint(run.seqs):
-                yield run.seqs
+    def unnotified(self) -> Iterator[list[int]]:
+        """The entries of each closed sequence that this sink was never notified of, oldest first.
+
+        Dropped together they leave nothing behind: the sink neither misses a clear nor gets one without a raise.
+        """
+        for sequence in self._closed.values():
+            if self.in_flight.isdisjoint(sequence.seqs):
+                yield sequence.seqs
 
     def superseded(self) -> Iterator[list[int]]:
-        """Each entry that a later one of the same alarm makes obsolete, oldest first."""
+        """Each entry that a later one of the same alarm supersedes, oldest first."""
         return ([seq] for seq in self._superseded if seq not in self.in_flight)
 
-    def loose(self) -> Iterator[list[int]]:
+    def standalone(self) -> Iterator[list[int]]:
         """Each entry that belongs to no alarm, oldest first."""
-        return ([seq] for seq in self._loose if seq not in self.in_flight)
+        return ([seq] for seq in self._standalone if seq not in self.in_flight)
 
     def store(self) -> None:
-        """Have the sink itself stored."""
+        """Note the sink's own row for the disk."""
         self._changes.put("sink", (self.name,), self._row())
 
-    def store_place(self, seq: int) -> None:
-        """Have the place of one entry stored."""
+    def store_entry(self, seq: int) -> None:
+        """Note one entry for the disk."""
         self._changes.put("waiting", (self.name, seq), (self.waiting[seq].attempts,))
 
-    def store_run(self, run: Run) -> None:
-        """Have one run stored."""
-        self._changes.put("run", (self.name, run.alarm_id), (int(run.told), int(run.open)))
+    def store_sequence(self, sequence: AlarmSequence) -> None:
+        """Note one sequence for the disk."""
+        self._changes.put("run", (self.name, sequence.alarm_id), (int(sequence.notified), int(sequence.open)))
 
-    def rows(self) -> Iterator[NewRow]:
-        """Every row of this sink. What changes while this goes on is left to whoever stores changes."""
+    def rows(self) -> Iterator[StoredRow]:
+        """Every row of this sink. What changes between two of them is noted as a change."""
         yield ("sink", (self.name,)), self._row()
         for seq in list(self.waiting):
-            if (place := self.waiting.get(seq)) is not None:
-                yield ("waiting", (self.name, seq)), (place.attempts,)
-        for alarm_id in list(self.runs):
-            if (run := self.runs.get(alarm_id)) is not None:
-                yield ("run", (self.name, alarm_id)), (int(run.told), int(run.open))
+            if (entry := self.waiting.get(seq)) is not None:
+                yield ("waiting", (self.name, seq)), (entry.attempts,)
+        for alarm_id in list(self.sequences):
+            if (sequence := self.sequences.get(alarm_id)) is not None:
+                yield ("run", (self.name, alarm_id)), (int(sequence.notified), int(sequence.open))
 
     def erase(self) -> None:
-        """The sink is gone: its row and its runs are too. The entries are the ledger's to release."""
-        for alarm_id in self.runs:
+        """The sink is gone, with its sequences. Its entries are released by `Queue`, which counts references."""
+        for alarm_id in self.sequences:
             self._changes.erase("run", (self.name, alarm_id))
         self._changes.erase("sink", (self.name,))
 
-    def _row(self) -> Row:
-        return (self.minimum.value if self.minimum else "", self.dropped, self.buried)
+    def _row(self) -> RowValues:
+        return (self.minimum.value if self.minimum else "", self.dropped, self.dead_letters_total)
 
-    def _tell(self, run: Run) -> None:
-        if not run.told:
-            run.told = True
-            self.store_run(run)
-            self._place(run)
+    def _mark_notified(self, sequence: AlarmSequence) -> None:
+        if not sequence.notified:
+            sequence.notified = True
+            self.store_sequence(sequence)
+            self._sort(sequence)
 
-    def _place(self, run: Run) -> None:
-        if run.open or run.told:
-            self._closed.pop(run.alarm_id, None)
+    def _sort(self, sequence: AlarmSequence) -> None:
+        if sequence.open or sequence.notified:
+            self._closed.pop(sequence.alarm_id, None)
         else:
-            self._closed[run.alarm_id] = run
+            self._closed[sequence.alarm_id] = sequence
 
-    def _settle(self, run: Run) -> None:
-        if not run.open and not run.seqs:
-            self.runs.pop(run.alarm_id, None)
-            self._closed.pop(run.alarm_id, None)
-            self._changes.erase("run", (self.name, run.alarm_id))
+    def _close(self, sequence: AlarmSequence) -> None:
+        if not sequence.open and not sequence.seqs:
+            self.sequences.pop(sequence.alarm_id, None)
+            self._closed.pop(sequence.alarm_id, None)
+            self._changes.erase("run", (self.name, sequence.alarm_id))

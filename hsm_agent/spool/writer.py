@@ -1,204 +1,204 @@
-"""Carries changes to the disk, and remembers those that did not get there.
+"""Writes changes to the disk, and keeps those that it did not take.
 
-All of it runs in the event loop's thread. While the disk refuses, or does not answer, changes gather here row by row
-and the spool lives on from memory; when the disk is back they are written first.
+While the disk refuses, or does not answer, changes gather in memory row by row and the spool lives on from there; when
+the disk is back they are written first. All methods are for the event loop's thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from hsm_agent.spool.disk import Loaded
+from hsm_agent.spool.disk import Disk, DiskTrouble
+from hsm_agent.spool.records import SpoolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hsm_agent.spool.changes import Changes, NewRow
-    from hsm_agent.spool.disk import DiskTrouble
-    from hsm_agent.spool.disk_thread import DiskThread
-    from hsm_agent.spool.records import SpoolError
+    from hsm_agent.spool.disk import StoredSpool
+    from hsm_agent.spool.tables import RowChanges, StoredRow
+    from hsm_agent.threads import ThreadOf
 
 log = logging.getLogger(__name__)
 
+_GROUP = 512
 _ROWS_A_TURN = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class _Unconfirmed:
-    changes: Changes
+class _Commit:
+    """Changes of one call. `upto`: the last entry that may be sent once they are on disk."""
+
+    changes: RowChanges
+    durable: bool
     upto: int
-    future: asyncio.Future[None]
+    done: asyncio.Future[None]
 
 
-class Saver:
+class Writer:
     """One spool's changes on their way to the disk.
 
-    `take_in(loaded)` is called when the file was opened anew and returns every row that should be in it, or None if
+    `reconcile(stored)` is called when the file was opened anew and returns every row that should be in it, or None if
     it is as it was left; `release(upto)` when the entries up to a sequence number may be sent.
     """
 
     def __init__(
         self,
-        thread: DiskThread,
+        disk: ThreadOf[Disk],
         *,
         patience_seconds: float,
         retry_seconds: float,
-        take_in: Callable[[Loaded], Iterator[NewRow] | None],
+        reconcile: Callable[[StoredSpool], Iterator[StoredRow] | None],
         release: Callable[[int], None],
     ) -> None:
         self.reason = ""
-        self._thread = thread
+        """Why the disk refuses; empty as long as it does not."""
+        self._disk = disk
         self._patience_seconds = patience_seconds
         self._retry_seconds = retry_seconds
-        self._take_in = take_in
+        self._reconcile = reconcile
         self._release = release
-        self._unconfirmed: deque[_Unconfirmed] = deque()
-        self._unsaved: Changes = {}
-        self._recovering: Changes = {}
-        self._epoch = 0
+        self._queue: list[_Commit] = []
+        self._in_flight: list[_Commit] = []
+        self._unsaved: RowChanges = {}
+        self._recovering: RowChanges = {}
         self._upto = 0
-        self._file_open = True
-        self._timer: asyncio.TimerHandle | None = None
-        self._recovered = asyncio.Event()
+        self._must_open = False
+        self._task: asyncio.Task[None] | None = None
 
     @property
     def unsaved_states(self) -> dict[str, str | None]:
-        """States that are newer than those on disk; None: gone."""
-        waiting = [*(item.changes for item in self._unconfirmed), self._recovering, self._unsaved]
+        """States that are newer than those on disk; None: erased."""
         return {
-            str(key[0]): row[0] if row else None
-            for changes in waiting
-            for (table, key), row in changes.items()
-            if table == "state"
+            str(key[0]): row[0] if row else None for (table, key), row in self._unwritten().items() if table == "state"
         }
 
-    async def save(self, changes: Changes, *, durable: bool, upto: int) -> None:
+    async def save(self, changes: RowChanges, *, durable: bool, upto: int) -> None:
         """Return when the disk has them, or has refused; never raises for that."""
         self._upto = max(self._upto, upto)
         if self.reason:
             self._unsaved.update(changes)
             self._release(self._upto)
             return
-        item = self._submit(changes, durable=durable, upto=upto)
+        commit = _Commit(changes, durable, upto, asyncio.get_running_loop().create_future())
+        self._queue.append(commit)
+        self._start()
         try:
             async with asyncio.timeout(self._patience_seconds):
-                await item.future
+                # Changes are written also if this caller is cancelled: memory has them already.
+                await asyncio.wait((commit.done,))
         except TimeoutError:
-            if item in self._unconfirmed:
-                self.fail(f"the disk has not answered for {self._patience_seconds:g} s", file_open=True)
+            if not commit.done.done():
+                self.fail(f"the disk has not answered for {self._patience_seconds:g} s")
 
-    def fail(self, reason: str, *, file_open: bool) -> None:
-        """From now on live from memory."""
+    def fail(self, reason: str, *, must_open: bool = False) -> None:
+        """From now on live from memory. `must_open`: the file was never opened, or what it held was not taken in."""
         if self.reason:
             return
         log.error("spool: the disk refuses, events go out from memory: %s", reason)
         self.reason = reason
-        self._file_open = file_open
-        self._recovered.clear()
-        # Answers to what is still under way come too late to count: it is all written once more.
-        self._epoch += 1
-        for item in self._unconfirmed:
-            self._unsaved.update(item.changes)
-            if not item.future.done():
-                item.future.set_result(None)
-        self._unconfirmed.clear()
+        self._must_open = must_open
+        # Those on their way too, in their order: the answer comes too late to count, and twice does no harm.
+        for commit in (*self._in_flight, *self._queue):
+            self._unsaved.update(commit.changes)
+            commit.done.set_result(None)
+        self._in_flight, self._queue = [], []
         self._release(self._upto)
         # At once: acknowledgements may go into the reserve that the failure has just freed.
-        self._retry()
+        self._start()
 
-    async def flush(self, seconds: float) -> int:
-        """Wait a little for the disk to take what is unsaved; how many rows it did not."""
-        if self.reason:
+    async def close(self, seconds: float) -> int:
+        """Wait for the disk to take the rest, at most so long; how many rows it did not."""
+        if self._task is not None:
+            await asyncio.wait((self._task,), timeout=seconds)
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+        return len(self._unwritten())
+
+    def _unwritten(self) -> RowChanges:
+        """What may not be on disk. Without a failure the last two are empty, with one the first two."""
+        stages = [*(commit.changes for commit in (*self._in_flight, *self._queue)), self._recovering, self._unsaved]
+        return {key: row for changes in stages for key, row in changes.items()}
+
+    def _start(self) -> None:
+        """Have the task run that alone writes: so nothing is ever written out of order."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._work())
+            self._task.add_done_callback(lambda task: task.cancelled() or task.result())  # a bug is logged at once
+
+    async def _work(self) -> None:
+        while self._queue or self.reason:
+            if self.reason:
+                await self._recover()
+            else:
+                await self._write()
+
+    async def _write(self) -> None:
+        """Group commit: what has queued up while one transaction was on its way goes into the next one together."""
+        group, self._queue = self._queue[:_GROUP], self._queue[_GROUP:]
+        self._in_flight = group
+        together: RowChanges = {}
+        for commit in group:
+            together.update(commit.changes)
+        durable = any(commit.durable for commit in group)
+        try:
+            await self._disk.run(lambda disk: disk.apply(together, durable=durable))
+        except DiskTrouble as error:
+            self.fail(str(error))
+        if self.reason:  # also if it was silent for too long before it answered: all of it is written once more
+            return
+        self._in_flight = []
+        for commit in group:
+            self._release(commit.upto)
+            commit.done.set_result(None)
+
+    async def _recover(self) -> None:
+        """Try until the disk has taken all that it missed."""
+        while True:
             try:
-                async with asyncio.timeout(seconds):
-                    await self._recovered.wait()
-            except TimeoutError:
-                return len(self._recovering | self._unsaved)
-        return 0
-
-    def close(self) -> None:
-        """Stop trying."""
-        self._epoch += 1
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _submit(self, changes: Changes, *, durable: bool, upto: int) -> _Unconfirmed:
-        item = _Unconfirmed(changes, upto, asyncio.get_running_loop().create_future())
-        self._unconfirmed.append(item)
-        epoch = self._epoch
-        self._thread.write(changes, durable=durable, done=lambda *answer: self._written(epoch, *answer))
-        return item
-
-    def _written(self, epoch: int, trouble: str, file_open: bool) -> None:  # noqa: FBT001 - a callback
-        if epoch != self._epoch:
-            return
-        if trouble:
-            self.fail(trouble, file_open=file_open)
-            return
-        item = self._unconfirmed.popleft()
-        self._release(item.upto)
-        if not item.future.done():
-            item.future.set_result(None)
-
-    def _retry(self) -> None:
-        self._timer = None
-        epoch = self._epoch
-        if not self._file_open:
-            self._thread.open(lambda loaded: self._opened(epoch, loaded))
-            return
-        self._recovering, self._unsaved = self._unsaved, {}
-        self._thread.recover(self._recovering, done=lambda *answer: self._recovered_or_not(epoch, *answer))
-
-    def _opened(self, epoch: int, loaded: Loaded | DiskTrouble | SpoolError) -> None:
-        if epoch != self._epoch:
-            return
-        if not isinstance(loaded, Loaded):
-            self._still_failing(str(loaded))
-            return
-        if loaded.damage:
-            log.error("spool: its file was damaged and is set aside: %s", loaded.damage)
-        self._file_open = True
-        rows = self._take_in(loaded)
-        if rows is None:
-            self._retry()
-        else:
-            self._rebuild(epoch, loaded, rows)
-
-    def _rebuild(self, epoch: int, loaded: Loaded, rows: Iterator[NewRow]) -> None:
-        """The file is not what it was: gather every row for it, a few a turn of the loop."""
-        if epoch != self._epoch:
-            return
-        some = list(islice(rows, _ROWS_A_TURN))
-        for key, row in some:
-            self._unsaved.setdefault(key, row)
-        if some:
-            asyncio.get_running_loop().call_soon(self._rebuild, epoch, loaded, rows)
-            return
-        for key, row in loaded.rows.items():
-            # States are among them only if they are gone from the disk; all else is as the ledger has it, or gone.
-            self._unsaved.setdefault(key, row if key[0] == "state" else None)
-        self._retry()
-
-    def _recovered_or_not(self, epoch: int, trouble: str, left: Changes, file_open: bool) -> None:  # noqa: FBT001 - a callback
-        if epoch != self._epoch:
-            return
-        self._unsaved, self._recovering = left | self._unsaved, {}
-        self._file_open = file_open
-        if trouble:
-            self._still_failing(trouble)
-            return
+                if self._must_open or not await self._disk.run(lambda disk: disk.is_open):
+                    await self._reopen()
+                await self._write_unsaved()
+            except (DiskTrouble, SpoolError) as error:
+                self.reason = str(error)
+                await asyncio.sleep(self._retry_seconds)
+            else:
+                break
         log.warning("spool: the disk takes writes again, nothing is left in memory alone")
         self.reason = ""
-        self._recovered.set()
-        if self._unsaved:
+        if self._unsaved:  # what came during the last try
             changes, self._unsaved = self._unsaved, {}
-            self._submit(changes, durable=True, upto=self._upto)
+            self._queue.append(_Commit(changes, True, self._upto, asyncio.get_running_loop().create_future()))
 
-    def _still_failing(self, reason: str) -> None:
-        self.reason = reason
-        self._timer = asyncio.get_running_loop().call_later(self._retry_seconds, self._retry)
+    async def _write_unsaved(self) -> None:
+        self._recovering = missed = self._unsaved
+        self._unsaved = {}
+        try:
+            # Erasures first, which may use the reserve; the rest only if the reserve can stand beside it again.
+            self._recovering = left = await self._disk.run(lambda disk: disk.apply_releases(missed))
+            await self._disk.run(lambda disk: disk.require_room(left))
+            await self._disk.run(lambda disk: disk.apply(left, durable=True))
+            self._recovering = {}
+        finally:
+            self._unsaved = self._recovering | self._unsaved
+            self._recovering = {}
+
+    async def _reopen(self) -> None:
+        """Open the file anew; if it is not what it was, gather every row for it, a few a turn of the loop."""
+        stored = await self._disk.run(lambda disk: disk.open())
+        self._must_open = False
+        if stored.damage:
+            log.error("spool: its file was damaged and is set aside: %s", stored.damage)
+        rows = self._reconcile(stored)
+        if rows is None:
+            return
+        while some := list(islice(rows, _ROWS_A_TURN)):
+            for key, row in some:
+                self._unsaved.setdefault(key, row)  # what is there came later
+            await asyncio.sleep(0)
+        for key, row in stored.rows.items():
+            # States are among them only if they are gone from the disk; all else is as the queue has it, or gone.
+            self._unsaved.setdefault(key, row if key[0] == "state" else None)

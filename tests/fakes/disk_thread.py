@@ -2,47 +2,93 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from hsm_agent.spool.disk_thread import DiskThread
+from hsm_agent.spool.disk import Disk, DiskTrouble, StoredSpool
+from hsm_agent.threads import ThreadOf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hsm_agent.spool.changes import Changes
-    from hsm_agent.spool.disk import DiskTrouble, Loaded
-    from hsm_agent.spool.records import SpoolError
+    from hsm_agent.spool.tables import RowChanges
+
+T = TypeVar("T")
+_TURNS = 20
 
 
-class ScriptedThread(DiskThread):
-    """Keeps each question until `answer_*` is called; applies what succeeds to `rows`."""
+class ScriptedDisk:
+    """The last thing it was asked; applies what succeeds to `rows`."""
 
     def __init__(self) -> None:
-        self.rows: Changes = {}
-        self.writes: list[tuple[Changes, bool, Callable[[str, bool], None]]] = []
-        self.recoveries: list[tuple[Changes, Callable[[str, Changes, bool], None]]] = []
-        self.opens: list[Callable[[Loaded | DiskTrouble | SpoolError], None]] = []
+        self.rows: RowChanges = {}
+        self.is_open = True
+        self.trouble = ""
+        self.stored: StoredSpool | None = None
+        self.asked: list[str] = []
 
-    def write(self, changes: Changes, *, durable: bool, done: Callable[[str, bool], None]) -> None:
-        self.writes.append((changes, durable, done))
+    def open(self) -> StoredSpool:
+        self._ask("open")
+        assert self.stored is not None
+        self.is_open = True
+        return self.stored
 
-    def recover(self, changes: Changes, *, done: Callable[[str, Changes, bool], None]) -> None:
-        self.recoveries.append((changes, done))
+    def apply(self, changes: RowChanges, *, durable: bool) -> None:
+        self._ask("apply durably" if durable else "apply")
+        self.rows.update(changes)
 
-    def open(self, done: Callable[[Loaded | DiskTrouble | SpoolError], None]) -> None:
-        self.opens.append(done)
+    def apply_releases(self, changes: RowChanges) -> RowChanges:
+        self.rows.update({key: row for key, row in changes.items() if row is None})
+        return {key: row for key, row in changes.items() if row is not None}
 
-    def answer_write(self, trouble: str = "", *, file_open: bool = True) -> None:
-        changes, _, done = self.writes.pop(0)
+    def require_room(self, _: RowChanges) -> None:
+        self._ask("require room")
+
+    def _ask(self, what: str) -> None:
+        self.asked.append(what)
+        if self.trouble:
+            raise DiskTrouble(self.trouble)
+
+
+class ScriptedThread(ThreadOf[Disk]):
+    """Keeps each call until `answer` is called, but those that cost no disk access."""
+
+    def __init__(self) -> None:
+        self.disk = ScriptedDisk()
+        self._waiting: list[tuple[Callable[[Disk], Any], asyncio.Future[Any]]] = []
+
+    async def run(self, work: Callable[[Disk], T]) -> T:
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((work, done))
+        return await done
+
+    async def answer(self, trouble: str = "", *, is_open: bool = True, stored: StoredSpool | None = None) -> None:
+        """Have the disk do what it was asked up to the next access to it; then let the caller go on."""
+        self.disk.trouble, self.disk.stored = trouble, stored
+        before = len(self.disk.asked)
+        while len(self.disk.asked) == before:
+            await turns(until=self._waiting)
+            work, done = self._waiting.pop(0)
+            try:
+                result = work(cast("Disk", self.disk))
+            except DiskTrouble as error:
+                self.disk.is_open = is_open
+                done.set_exception(error)
+            else:
+                done.set_result(result)
+        await turns()
+
+    async def recover(self, trouble: str = "") -> None:
+        """Have a recovery find room and write, or be refused the room."""
+        await self.answer(trouble)
         if not trouble:
-            self.rows.update(changes)
-        done(trouble, file_open)
+            await self.answer()
 
-    def answer_recovery(self, trouble: str = "", *, file_open: bool = True) -> None:
-        changes, done = self.recoveries.pop(0)
-        left: Changes = {key: row for key, row in changes.items() if trouble and row is not None}
-        self.rows.update({key: row for key, row in changes.items() if key not in left})
-        done(trouble, left, file_open)
 
-    def answer_open(self, loaded: Loaded | DiskTrouble) -> None:
-        self.opens.pop(0)(loaded)
+async def turns(*, until: list[Any] | None = None) -> None:
+    """Let the loop go round until something is asked, or a few times."""
+    for _ in range(_TURNS):
+        if until:
+            return
+        await asyncio.sleep(0)
+    assert until is None, "the disk is asked for nothing"

@@ -19,7 +19,7 @@ from hsm_agent.model import (
     SourceStatus,
 )
 from hsm_agent.serve.snapshot import Snapshot, snapshot
-from hsm_agent.spool.records import SinkQueue, SpoolStats
+from hsm_agent.spool.records import SinkQueueStats, SpoolStats
 from hsm_agent.store import Store
 
 STARTED = 1_700_000_000.0
@@ -144,7 +144,7 @@ SPOOL = SpoolStats(
     used_percent=0.5,
     dropped_total=0,
     reason="",
-    sinks={"noc": SinkQueue(queued=2, dead_letters=1, dead_letters_total=1, dropped_total=0)},
+    sinks={"noc": SinkQueueStats(queued=2, dead_letters=1, dead_letters_total=1, dropped_total=0)},
 )
 SILENCE = Silence(
     silence_id="s1", until=NOW + 7200, reason="firmware update", by_uid=0, created=NOW - 100, source="soft"

@@ -6,10 +6,14 @@ import asyncio
 import errno
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.threads import Lane, Lanes, StuckError
+from hsm_agent.threads import Lane, Lanes, StuckError, ThreadOf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Stuck:
@@ -152,3 +156,60 @@ async def test_of_many_keys_one_that_is_stuck_holds_up_no_other_and_the_rest_are
     stuck.let_go.set()
     assert stuck.ended.wait(5)
     assert stuck.begun == 1
+
+
+async def test_one_thread_alone_uses_a_resource_in_the_order_it_was_asked() -> None:
+    thread: ThreadOf[list[int]] = ThreadOf("owner", [], tidy=lambda _: False)
+
+    def note(number: int) -> Callable[[list[int]], int]:
+        def work(noted: list[int]) -> int:
+            noted.append(number)
+            return threading.get_ident()
+
+        return work
+
+    idents = await asyncio.gather(*(thread.run(note(number)) for number in range(50)))
+
+    assert len(set(idents)) == 1
+    assert threading.get_ident() not in idents
+    assert await thread.run(list) == list(range(50))
+    thread.stop()
+
+
+async def test_what_a_call_to_the_owner_raises_is_raised_to_its_caller_and_ends_nothing() -> None:
+    thread: ThreadOf[dict[str, int]] = ThreadOf("owner", {"a": 1}, tidy=lambda _: False)
+
+    with pytest.raises(KeyError):
+        await thread.run(lambda found: found["b"])
+
+    assert await thread.run(lambda found: found["a"]) == 1
+    thread.stop()
+
+
+async def test_a_call_to_the_owner_is_made_even_if_its_caller_has_gone() -> None:
+    let_go, made = threading.Event(), threading.Event()
+    thread: ThreadOf[None] = ThreadOf("owner", None, tidy=lambda _: False)
+    first = asyncio.ensure_future(thread.run(lambda _: let_go.wait(20)))
+    second = asyncio.ensure_future(thread.run(lambda _: made.set()))
+    await asyncio.sleep(0)
+
+    second.cancel()
+    let_go.set()
+
+    assert await first
+    await thread.run(lambda _: None)
+    assert made.is_set()
+    thread.stop()
+
+
+async def test_the_owner_ends_after_what_it_was_asked_before() -> None:
+    thread: ThreadOf[None] = ThreadOf("owner that ends", None, tidy=lambda _: False)
+    answer = asyncio.ensure_future(thread.run(lambda _: threading.current_thread()))
+    await asyncio.sleep(0)
+
+    thread.stop()
+
+    owner = await answer
+    owner.join(5)
+    assert not owner.is_alive()
+    assert owner.daemon

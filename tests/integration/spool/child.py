@@ -1,6 +1,6 @@
 """Programs that use a spool in a process of their own, so that the test can kill it or fill its disk.
 
-Run as `python -m tests.integration.spool.child PROGRAM DIRECTORY`; talks JSON, a line each, on stdin and stdout.
+AlarmSequence as `python -m tests.integration.spool.child PROGRAM DIRECTORY`; talks JSON, a line each, on stdin and stdout.
 """
 
 from __future__ import annotations

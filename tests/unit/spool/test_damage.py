@@ -14,13 +14,13 @@ import pytest
 
 from hsm_agent.model import Severity
 from hsm_agent.spool import SinkSpec, Spool
-from hsm_agent.spool.changes import COLUMNS
+from hsm_agent.spool.tables import COLUMNS
 from tests.fakes.events import cleared, raised
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hsm_agent.spool.changes import Table
+    from hsm_agent.spool.tables import TableName
 
 SINKS = [SinkSpec(name="noc"), SinkSpec(name="siem", minimum_severity=Severity.CRITICAL)]
 EVENTS = [f"e{number:02}" for number in range(12)]
@@ -53,7 +53,7 @@ async def _fill(folder: Path) -> None:
     for number, event_id in enumerate(EVENTS):
         await spool.commit([raised(event_id, f"a{number}", Severity.CRITICAL)], {f"state {number}": "{}"})
     (first, *_) = await spool.pending("siem", 1)
-    await spool.bury("siem", first.seq, "refused")
+    await spool.dead_letter("siem", first.seq, "refused")
     await spool.commit([cleared("c11", "a11")], {})
     await spool.close()
 
@@ -84,7 +84,7 @@ async def _works(spool: Spool) -> None:
 )
 @pytest.mark.parametrize("cell", CELLS)
 async def test_one_damaged_cell_costs_its_row_at_most(
-    tmp_path: Path, made: Path, table: Table, column: str, cell: str
+    tmp_path: Path, made: Path, table: TableName, column: str, cell: str
 ) -> None:
     folder = tmp_path / "state"
     shutil.copytree(made, folder)

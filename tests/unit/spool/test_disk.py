@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.spool.ballast import SIZE
-from hsm_agent.spool.changes import COLUMNS
-from hsm_agent.spool.disk import Disk, DiskTrouble, Loaded
+from hsm_agent.spool.disk import RESERVE_BYTES, Disk, DiskTrouble, StoredSpool
+from hsm_agent.spool.tables import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hsm_agent.spool.changes import Changes, Rows
+    from hsm_agent.spool.tables import RowChanges, StoredRows
 
-ROWS: Rows = {
+ROWS: StoredRows = {
     ("sink", ("noc",)): ("", 0, 0),
     ("entry", (1,)): (b"{}",),
     ("waiting", ("noc", 1)): (0,),
@@ -27,18 +26,18 @@ ROWS: Rows = {
     ("dead", ("noc", 1)): ("refused", 5.5),
     ("tally", ("dropped",)): (3,),
 }
-STATE: Rows = {("state", ("alarm/1",)): ("raised",)}
+STATE: StoredRows = {("state", ("alarm/1",)): ("raised",)}
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
     disk = Disk(tmp_path / "state")
-    assert disk.open() == Loaded(fresh=True)
+    assert disk.open() == StoredSpool(fresh=True)
     yield disk
     disk.close()
 
 
-def _reopened(disk: Disk) -> Loaded:
+def _reopened(disk: Disk) -> StoredSpool:
     disk.close()
     return disk.open()
 
@@ -46,7 +45,7 @@ def _reopened(disk: Disk) -> Loaded:
 def test_what_is_written_is_read_back(disk: Disk) -> None:
     disk.apply({**ROWS, **STATE}, durable=True)
 
-    assert _reopened(disk) == Loaded(rows=ROWS, same=True)
+    assert _reopened(disk) == StoredSpool(rows=ROWS, same=True)
     assert disk.states("alarm/") == {"alarm/1": "raised"}
     assert disk.states("") == {"alarm/1": "raised"}
 
@@ -60,7 +59,7 @@ def test_none_erases(disk: Disk) -> None:
 
 
 def test_entries_are_let_go_before_the_rest(disk: Disk) -> None:
-    many: Rows = {("entry", (seq,)): (b"{}",) for seq in range(200)}
+    many: StoredRows = {("entry", (seq,)): (b"{}",) for seq in range(200)}
     disk.apply({**many, **STATE}, durable=True)
 
     left = disk.apply_releases({**dict.fromkeys(many), **dict.fromkeys(STATE), ("tally", ("dropped",)): (4,)})
@@ -71,7 +70,7 @@ def test_entries_are_let_go_before_the_rest(disk: Disk) -> None:
 
 
 def test_all_of_it_or_nothing(disk: Disk) -> None:
-    bad: Changes = {("tally", ("dropped",)): (4,), ("entry", (1,)): (None,)}
+    bad: RowChanges = {("tally", ("dropped",)): (4,), ("entry", (1,)): (None,)}
 
     with pytest.raises(DiskTrouble, match="NOT NULL"):
         disk.apply(bad, durable=True)
@@ -104,7 +103,7 @@ def test_a_file_that_is_no_database_is_set_aside(tmp_path: Path, garbage: bytes)
 
     loaded = disk.open()
 
-    assert loaded == Loaded(damage="file is not a database (SQLITE_NOTADB)", torn=frozenset(COLUMNS), fresh=True)
+    assert loaded == StoredSpool(damage="file is not a database (SQLITE_NOTADB)", torn=frozenset(COLUMNS), fresh=True)
     (aside,) = tmp_path.glob("spool.db.damaged-*")
     assert aside.read_bytes() == garbage
     disk.apply(dict(ROWS), durable=True)
@@ -113,7 +112,7 @@ def test_a_file_that_is_no_database_is_set_aside(tmp_path: Path, garbage: bytes)
 
 
 def test_what_is_readable_of_a_damaged_file_is_kept(disk: Disk, tmp_path: Path) -> None:
-    big: Rows = {("entry", (seq,)): (b"x" * 3000,) for seq in range(1, 100)}
+    big: StoredRows = {("entry", (seq,)): (b"x" * 3000,) for seq in range(1, 100)}
     disk.apply({**big, **ROWS, **STATE}, durable=True)
     disk.close()
     with closing(sqlite3.connect(tmp_path / "state" / "spool.db")) as connection:
@@ -162,12 +161,12 @@ def test_a_file_that_was_removed_is_not_written_into_the_void(disk: Disk, tmp_pa
         disk.apply(dict(ROWS), durable=True)
 
     assert not disk.is_open
-    assert disk.open() == Loaded(fresh=True)
+    assert disk.open() == StoredSpool(fresh=True)
     disk.apply(dict(ROWS), durable=True)
 
 
 def test_freed_pages_go_back_to_the_file_system(disk: Disk, tmp_path: Path) -> None:
-    big: Rows = {("entry", (seq,)): (b"x" * 4000,) for seq in range(600)}
+    big: StoredRows = {("entry", (seq,)): (b"x" * 4000,) for seq in range(600)}
     disk.apply(dict(big), durable=True)
     disk.tidy()
     file, wal = tmp_path / "state" / "spool.db", tmp_path / "state" / "spool.db-wal"
@@ -184,12 +183,12 @@ def test_freed_pages_go_back_to_the_file_system(disk: Disk, tmp_path: Path) -> N
 
 def test_the_reserve_is_there_from_the_start_and_comes_back(disk: Disk, tmp_path: Path) -> None:
     ballast = tmp_path / "state" / "spool.ballast"
-    assert ballast.stat().st_size == SIZE
+    assert ballast.stat().st_size == RESERVE_BYTES
     ballast.unlink()
 
     disk.tidy()
 
-    assert ballast.stat().st_size == SIZE
+    assert ballast.stat().st_size == RESERVE_BYTES
 
 
 def test_a_full_file_frees_the_reserve_and_changes_nothing(disk: Disk, tmp_path: Path) -> None:
@@ -205,10 +204,10 @@ def test_a_full_file_frees_the_reserve_and_changes_nothing(disk: Disk, tmp_path:
 
 
 def test_the_reserve_is_for_letting_go(disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    changes: Changes = {("entry", (1,)): (b"x" * 10**6,), ("waiting", ("noc", 1)): None}
+    changes: RowChanges = {("entry", (1,)): (b"x" * 10**6,), ("waiting", ("noc", 1)): None}
     (tmp_path / "state" / "spool.ballast").unlink()
     disk.require_room(changes)
-    assert (tmp_path / "state" / "spool.ballast").stat().st_size == SIZE
+    assert (tmp_path / "state" / "spool.ballast").stat().st_size == RESERVE_BYTES
     (tmp_path / "state" / "spool.ballast").unlink()
     monkeypatch.setattr("os.statvfs", lambda _: type("Full", (), {"f_bavail": 256, "f_frsize": 4096}))
 

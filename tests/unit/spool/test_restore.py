@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from hsm_agent.model import Event, EventKind, Severity
 from hsm_agent.spool.event_codec import encode
-from hsm_agent.spool.queue import Ledger
+from hsm_agent.spool.queue import Queue
 from hsm_agent.spool.records import SinkSpec
 from hsm_agent.spool.restore import restore
 from tests.fakes.events import changed, cleared, plain, raised
 
 if TYPE_CHECKING:
-    from hsm_agent.spool.changes import Changes, Rows
+    from hsm_agent.spool.tables import RowChanges, StoredRows
 
 SINKS = [
     SinkSpec(name="all"),
@@ -26,31 +26,31 @@ SINKS = [
 ]
 
 
-def test_every_part_of_a_ledger_comes_back() -> None:
-    ledger = Ledger(entries=3, size=10**9)
-    ledger.register(SINKS, ())
+def test_every_part_of_a_queue_comes_back() -> None:
+    queue = Queue(entries=3, size=10**9)
+    queue.register(SINKS, ())
     for number in range(4):
-        ledger.enqueue(raised(f"e{number}", f"a{number}"))
-        ledger.enqueue(cleared(f"c{number}", f"a{number}"))
-    ledger.enqueue(changed("u", "open", Severity.CRITICAL))
-    ledger.fit()
-    ledger.pending("all", 1, upto=99)
-    ledger.give_back("all", [ledger.last_seq], sent=True)
-    ledger.bury("critical", ledger.last_seq, "refused", 7.0)
+        queue.enqueue(raised(f"e{number}", f"a{number}"))
+        queue.enqueue(cleared(f"c{number}", f"a{number}"))
+    queue.enqueue(changed("u", "open", Severity.CRITICAL))
+    queue.enforce_limits()
+    queue.pending("all", 1, upto=99)
+    queue.give_back("all", [queue.last_seq], sent=True)
+    queue.dead_letter("critical", queue.last_seq, "refused", 7.0)
 
-    back = restore(dict(ledger.rows()), entries=3, size=10**9)
+    back = restore(dict(queue.rows()), entries=3, size=10**9)
 
     assert back.unreadable == 0
-    assert dict(back.ledger.rows()) == dict(ledger.rows())
-    assert back.ledger.stats("") == ledger.stats("")
-    assert list(back.ledger.listing()) == list(ledger.listing())
-    assert back.ledger.changes.take() == {}
-    assert back.ledger.dropped_total > 0
+    assert dict(back.queue.rows()) == dict(queue.rows())
+    assert back.queue.stats("") == queue.stats("")
+    assert list(back.queue.listing()) == list(queue.listing())
+    assert back.queue.changes.take() == {}
+    assert back.queue.dropped_total > 0
 
 
 def test_rows_that_contradict_each_other_are_put_right() -> None:
     event = encode(raised("e", "a"))
-    rows: Rows = {
+    rows: StoredRows = {
         ("sink", ("noc",)): ("", 0, 0),
         ("entry", (1,)): (event,),
         ("entry", (2,)): (b"garbage",),
@@ -66,15 +66,15 @@ def test_rows_that_contradict_each_other_are_put_right() -> None:
 
     back = restore(rows, entries=10, size=10**9)
 
-    # Row 2 is no event, row 9 waits for none, and nobody knows who was to have row 3.
+    # RowValues 2 is no event, row 9 waits for none, and nobody knows who was to have row 3.
     assert (back.unreadable, back.events_lost) == (3, 1)
-    assert [entry.seq for entry in back.ledger.pending("noc", 10, upto=99)] == [1, 3]
-    assert [entry.seq for entry in back.ledger.pending("nobody", 10, upto=99)] == [1]
-    applied = _applied(rows, back.ledger.changes.take()).keys()
-    assert applied <= {*dict(back.ledger.rows()), ("run", ("noc", "a")), ("run", ("nobody", "a"))}
+    assert [entry.seq for entry in back.queue.pending("noc", 10, upto=99)] == [1, 3]
+    assert [entry.seq for entry in back.queue.pending("nobody", 10, upto=99)] == [1]
+    applied = _applied(rows, back.queue.changes.take()).keys()
+    assert applied <= {*dict(back.queue.rows()), ("run", ("noc", "a")), ("run", ("nobody", "a"))}
 
 
-def _applied(rows: Rows, changes: Changes) -> Rows:
+def _applied(rows: StoredRows, changes: RowChanges) -> StoredRows:
     merged = {**rows, **changes}
     return {key: row for key, row in merged.items() if row is not None}
 
@@ -103,26 +103,26 @@ _STEPS = st.lists(
 
 
 class _History:
-    """Plays steps against a ledger, with a disk that follows it, and an oracle that follows the sentences."""
+    """Plays steps against a queue, with a disk that follows it, and an oracle that follows the sentences."""
 
     def __init__(self) -> None:
-        self.ledger = Ledger(entries=10**6, size=10**9)
-        self.ledger.register(SINKS, ())
-        self.disk = dict(self.ledger.rows())
+        self.queue = Queue(entries=10**6, size=10**9)
+        self.queue.register(SINKS, ())
+        self.disk = dict(self.queue.rows())
         self.receivers = {spec.name: _Receiver() for spec in SINKS}
-        self._told: set[tuple[str, str]] = set()
+        self._notified: set[tuple[str, str]] = set()
         self._ids = count()
 
     def play(self, what: str, which: int, detail: object) -> None:
         if what in {"raise", "change", "clear", "test"}:
             self._tell(self._event(what, f"alarm {which}", detail))
         elif what == "restart":
-            self.ledger = restore(self.disk, entries=10**6, size=10**9).ledger
+            self.queue = restore(self.disk, entries=10**6, size=10**9).queue
         else:
             assert isinstance(detail, int)
             self._send(SINKS[which].name, detail, answered=what == "accept")
-        self.disk = _applied(self.disk, self.ledger.changes.take())
-        assert self.disk == dict(self.ledger.rows())
+        self.disk = _applied(self.disk, self.queue.changes.take())
+        assert self.disk == dict(self.queue.rows())
 
     def _event(self, what: str, alarm_id: str, severity: object) -> Event:
         event_id = f"e{next(self._ids)}"
@@ -134,30 +134,30 @@ class _History:
         return (raised if what == "raise" else changed)(event_id, alarm_id, severity)
 
     def _tell(self, event: Event) -> None:
-        self.ledger.enqueue(event)
+        self.queue.enqueue(event)
         for spec in SINKS:
-            told = (spec.name, event.alarm_id) in self._told
+            notified = (spec.name, event.alarm_id) in self._notified
             reaches = spec.minimum_severity is None or event.severity.rank >= spec.minimum_severity.rank
-            if event.kind is EventKind.TEST or told or (reaches and event.kind is not EventKind.CLEARED):
+            if event.kind is EventKind.TEST or notified or (reaches and event.kind is not EventKind.CLEARED):
                 self.receivers[spec.name].wanted.append(event.event_id)
-                self._told.add((spec.name, event.alarm_id))
+                self._notified.add((spec.name, event.alarm_id))
             if event.kind is EventKind.CLEARED and not self._waits(spec.name, event.alarm_id):
-                self._told.discard((spec.name, event.alarm_id))
+                self._notified.discard((spec.name, event.alarm_id))
 
     def _waits(self, sink: str, alarm_id: str) -> bool:
-        return alarm_id in self.ledger.cursors[sink].runs
+        return alarm_id in self.queue.sinks[sink].sequences
 
     def _send(self, sink: str, number: int, *, answered: bool) -> None:
-        entries = self.ledger.pending(sink, number, upto=self.ledger.last_seq)
+        entries = self.queue.pending(sink, number, upto=self.queue.last_seq)
         self.receivers[sink].seen += [entry.event.event_id for entry in entries]
         seqs = [entry.seq for entry in entries]
         if answered:
-            self.ledger.accept(sink, seqs)
+            self.queue.accept(sink, seqs)
         else:
-            self.ledger.give_back(sink, seqs, sent=True)
-        for name, alarm_id in list(self._told):
+            self.queue.give_back(sink, seqs, sent=True)
+        for name, alarm_id in list(self._notified):
             if name == sink and not self._waits(name, alarm_id):
-                self._told.discard((name, alarm_id))
+                self._notified.discard((name, alarm_id))
 
 
 @settings(max_examples=150, deadline=None)
@@ -172,7 +172,7 @@ def test_each_sink_sees_each_wanted_event_at_least_once_and_in_order(steps: list
         receiver = history.receivers[spec.name]
         first_seen = list(dict.fromkeys(receiver.seen))
         assert first_seen == receiver.wanted
-    assert history.ledger.stats("").entries == 0
+    assert history.queue.stats("").entries == 0
 
 
 @settings(max_examples=150, deadline=None)
@@ -186,11 +186,11 @@ def test_a_full_spool_leaves_no_receiver_with_an_alarm_that_never_clears(
     events: dict[str, Event] = {}
     for step in [*steps, *(("clear", alarm, None) for alarm in range(4))]:
         history.play(*step)
-        events |= {entry.event.event_id: entry.event for entry in history.ledger.listing()}
-        history.ledger.entries_limit = entries
-        for drop in history.ledger.fit():
+        events |= {entry.event.event_id: entry.event for entry in history.queue.listing()}
+        history.queue.entries_limit = entries
+        for drop in history.queue.enforce_limits():
             dropped[drop.sink] += len(drop.event_ids)
-        history.disk = _applied(history.disk, history.ledger.changes.take())
+        history.disk = _applied(history.disk, history.queue.changes.take())
 
     for number, spec in enumerate(SINKS):
         history.play("accept", number, 10**6)
@@ -201,5 +201,5 @@ def test_a_full_spool_leaves_no_receiver_with_an_alarm_that_never_clears(
             elif event.alarm_id:
                 raised_at[spec.name].add(event.alarm_id)
         assert raised_at[spec.name] == set()
-        assert history.ledger.stats("").sinks[spec.name].dropped_total == dropped[spec.name]
-    assert history.ledger.dropped_total == dropped.total()
+        assert history.queue.stats("").sinks[spec.name].dropped_total == dropped[spec.name]
+    assert history.queue.dropped_total == dropped.total()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hsm_agent.model import Severity
-from hsm_agent.spool import Registered, SinkSpec, Spool, SpoolError
+from hsm_agent.spool import Registered, SinkSpec, Spool, SpoolError, SpoolStats
 from tests.fakes.events import changed, cleared, plain, raised
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ async def test_a_dead_letter_is_listed_shown_and_dropped(tmp_path: Path, caplog:
     spool = await _open(tmp_path)
     await spool.commit([raised("r", "a"), raised("s", "b")], {})
 
-    await spool.bury("noc", 1, "500 not wanted")
+    await spool.dead_letter("noc", 1, "500 not wanted")
 
     assert caplog.messages == ["spool: event r is a dead letter of sink noc: 500 not wanted"]
     assert await _ids(spool) == ["s"]
@@ -179,3 +180,9 @@ async def test_commits_at_the_same_time_are_all_there_in_the_order_they_were_ask
     assert await _ids(spool) == [f"r{n}" for n in range(90)]
     assert len(await spool.states("alarm/")) == 90
     await spool.close()
+
+
+def test_a_spool_with_a_reason_has_failed() -> None:
+    well = SpoolStats(entries=0, bytes=0, used_percent=0.0, dropped_total=0, reason="")
+
+    assert (well.failed, dataclasses.replace(well, reason="disk full").failed) == (False, True)

@@ -1,4 +1,4 @@
-"""The state directory is private and belongs to one agent at a time."""
+"""The state directory is private and belongs to one agent at a time; a reserve in it really takes up room."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.spool.lock import DirectoryLock
+from hsm_agent.spool.disk import RESERVE_BYTES, Ballast, DirectoryLock, free_bytes
 from hsm_agent.spool.records import SpoolError
 
 if TYPE_CHECKING:
@@ -56,3 +56,32 @@ def test_a_file_in_the_place_of_the_directory_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match=r"state directory .*/state: File exists"):
         DirectoryLock(tmp_path / "state")
+
+
+def test_the_room_is_really_allocated_and_given_back(tmp_path: Path) -> None:
+    ballast = Ballast(tmp_path / "ballast")
+    assert not ballast.is_held()
+
+    assert ballast.restore()
+    assert ballast.is_held()
+    assert (tmp_path / "ballast").stat().st_blocks * 512 >= RESERVE_BYTES
+    assert (tmp_path / "ballast").stat().st_mode & 0o777 == 0o600
+
+    ballast.free()
+    ballast.free()
+    assert not ballast.is_held()
+
+
+def test_a_file_of_the_right_length_without_blocks_is_no_reserve(tmp_path: Path) -> None:
+    with (tmp_path / "ballast").open("wb") as sparse:
+        sparse.truncate(RESERVE_BYTES)
+    ballast = Ballast(tmp_path / "ballast")
+    assert not ballast.is_held()
+
+    assert ballast.restore()
+
+    assert ballast.is_held()
+
+
+def test_free_bytes_are_those_of_the_file_system(tmp_path: Path) -> None:
+    assert free_bytes(tmp_path) > 0
