@@ -22,7 +22,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.log import SparingLog
-from hsm_agent.serve.json_document import octets
+from hsm_agent.serve.status import json_bytes
 from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class ControlServer:
 
     async def _send(self, writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
         # On a thread: encoding the status of a thousand tokens takes longer than the event loop may be blocked.
-        whole = memoryview(await self._writing.call(partial(octets, answer), seconds=ANSWER_SECONDS))
+        whole = memoryview(await self._writing.call(partial(json_bytes, answer), seconds=ANSWER_SECONDS))
         async with asyncio.timeout(REQUEST_SECONDS):
             for begin in range(0, len(whole), _PIECE):  # a transport copies what it is given
                 writer.write(whole[begin : begin + _PIECE])

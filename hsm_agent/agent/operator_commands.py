@@ -20,7 +20,7 @@ from hsm_agent.evaluate.rules import PRESENCE
 from hsm_agent.evaluate.silences import Silence, matching_nothing
 from hsm_agent.model import AGENT_SOURCE, EventKind, number_text
 from hsm_agent.pipeline import new_id
-from hsm_agent.serve.selection import near, select
+from hsm_agent.serve.http.exposition import near, select
 from hsm_agent.serve.snapshot import value_now
 from hsm_agent.serve.status import status
 from hsm_agent.text import checked_glob, one_line

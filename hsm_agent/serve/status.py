@@ -9,6 +9,7 @@ Times are UTC seconds since the epoch; ages and durations are seconds.
 
 from __future__ import annotations
 
+import json
 import math
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from hsm_agent.text import harmless
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from hsm_agent.evaluate.silences import Silence
     from hsm_agent.model import ActiveAlarm, Labels, Reading, SinkStatus, SourceStatus
@@ -55,6 +56,28 @@ def status(present: Snapshot) -> dict[str, Json]:
         "spool": _spool(present.spool),
         "readings": [reading_row(reading, present) for reading in present.readings],
     }
+
+
+def json_bytes(document: Mapping[str, object]) -> bytes:
+    """The document as one line of strict JSON, encoded piece by piece. To be called on a thread where it may be large.
+
+    Python's encoder lets no other thread run until its call is over. The status of a thousand tokens takes it a tenth
+    of a second, whatever thread it is called on: far longer than the event loop may be held up.
+    """
+    members = (f"{json.dumps(name)}: {''.join(_json_pieces(value))}" for name, value in document.items())
+    return f"{{{', '.join(members)}}}".encode()
+
+
+def _json_pieces(value: object) -> Iterator[str]:
+    if not isinstance(value, list):
+        yield json.dumps(value, allow_nan=False)
+        return
+    yield "["
+    for position, item in enumerate(value):
+        if position:
+            yield ", "
+        yield json.dumps(item, allow_nan=False)
+    yield "]"
 
 
 def reading_row(reading: Reading, present: Snapshot) -> dict[str, Json]:

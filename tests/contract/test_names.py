@@ -33,7 +33,6 @@ STILL_DOUBLE: set[str] = {
     "Fetched",
     "Group",
     "Growth",
-    "Guest",
     "Heard",
     "Identity",
     "Key",
@@ -83,9 +82,6 @@ STILL_USED: dict[str, set[str]] = {
         "collect/pkcs11/luna",
         "evaluate",
     },
-    "guest": {
-        "serve/http",
-    },
     "haul": {
         "collect/snmp",
     },
@@ -112,7 +108,6 @@ STILL_USED: dict[str, set[str]] = {
         "collect/pkcs11/luna",
         "collect/snmp",
         "evaluate",
-        "serve/http",
         "settings",
         "workers/pkcs11",
     },
@@ -126,7 +121,6 @@ STILL_USED: dict[str, set[str]] = {
         "collect/snmp",
         "config",
         "evaluate",
-        "serve/http",
         "settings",
     },
 }

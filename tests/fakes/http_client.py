@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm_agent.serve.snapshot import Snapshot
-from hsm_agent.serve.http.connection import Patience
+from hsm_agent.serve.http.connection import HttpTimeouts
 
-USUAL = Patience()
+USUAL = HttpTimeouts()
 
 
 class Answer:
@@ -42,13 +42,13 @@ async def running(
     web_config: Path | None = None,
     missing: Sequence[str] = (),
     stalled: str = "",
-    patience: Patience = USUAL,
+    timeouts: HttpTimeouts = USUAL,
     present: Snapshot | None = None,
 ) -> AsyncIterator[HttpServer]:
     kept = present or known_snapshot()
     settings = await settings_of(listen, web_config)
     server = HttpServer(
-        settings, snapshot=lambda: kept, missing=lambda: missing, stalled=lambda: stalled, patience=patience
+        settings, snapshot=lambda: kept, missing=lambda: missing, stalled=lambda: stalled, timeouts=timeouts
     )
     await server.start()
     try:

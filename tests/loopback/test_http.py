@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.serve.http.server import PATHS, HttpError, HttpServer, HttpSettings
-from tests.fakes.http_client import get, request, running, send, settings_of
+from tests.fakes.http_client import Answer, get, request, running, send, settings_of
 from tests.fakes.present import known_snapshot, make_reading
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ async def test_the_server_says_no_more_than_its_name(server: HttpServer) -> None
         answer = await send(server, octets)
 
         assert answer.headers["server"] == "hsm-agent"
-        assert b"aiohttp" not in answer.body
+        assert b"h11" not in answer.body
         assert "ython" not in str(answer.headers)
 
 
@@ -284,12 +284,17 @@ async def test_a_large_present_does_not_hold_up_the_event_loop() -> None:
     on_the_loop = time.perf_counter() - before
 
     async with running(present=present) as server:
-        longest = 0.0
-        asking = asyncio.create_task(get(server, "/metrics"))
-        while not asking.done():
-            before = time.perf_counter()
-            await asyncio.sleep(0.001)
-            longest = max(longest, time.perf_counter() - before)
+        pauses = [await longest_pause_during(asyncio.create_task(get(server, "/metrics"))) for _ in range(3)]
 
+    # The shortest of three: a busy machine pauses any program now and then.
+    assert min(pauses) < on_the_loop / 2
+
+
+async def longest_pause_during(asking: asyncio.Task[Answer]) -> float:
+    longest = 0.0
+    while not asking.done():
+        before = time.perf_counter()
+        await asyncio.sleep(0.001)
+        longest = max(longest, time.perf_counter() - before)
     assert asking.result().body.count(b"\n") > 20_000
-    assert longest < on_the_loop / 2
+    return longest

@@ -104,7 +104,7 @@ async def test_a_certificate_that_is_given_is_verified_where_it_is_optional(tmp_
 
 async def test_handshakes_that_never_end_keep_nobody_out(tmp_path: Path, pki: Pki) -> None:
     async with running(web_config=web_config(tmp_path, pki)) as server:
-        silent = [socket.create_connection(server.address) for _ in range(http.MOST_CONNECTIONS + 20)]
+        silent = [socket.create_connection(server.address) for _ in range(http.MAX_CONNECTIONS + 20)]
         try:
             await asyncio.sleep(0.1)
             assert (await get(server, "/healthz", trusting(pki))).status == 200

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from hsm_agent.serve.snapshot import Snapshot
-from hsm_agent.serve.http.connection import Patience
+from hsm_agent.serve.http.connection import HttpTimeouts
 from hsm_agent.serve.http.exposition import exposition
 
 
@@ -70,7 +70,7 @@ async def test_a_body_nobody_asked_for_is_not_read_for_ever(server: HttpServer) 
 
 
 async def test_silent_connections_keep_nobody_out(server: HttpServer) -> None:
-    silent = [socket.create_connection(server.address) for _ in range(http.MOST_CONNECTIONS + 20)]
+    silent = [socket.create_connection(server.address) for _ in range(http.MAX_CONNECTIONS + 20)]
     try:
         for connection in silent[::2]:
             connection.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
@@ -132,7 +132,7 @@ async def test_who_asks_much_and_reads_nothing_is_not_answered_for_ever(server: 
 
 
 async def test_a_request_that_drips_is_cut() -> None:
-    async with running(patience=Patience(request_seconds=0.3)) as server:
+    async with running(timeouts=HttpTimeouts(request_seconds=0.3)) as server:
         reader, writer = await asyncio.open_connection(*server.address)
         began = time.monotonic()
         with contextlib.suppress(ConnectionError):
@@ -149,7 +149,7 @@ async def test_a_request_that_drips_is_cut() -> None:
 async def test_a_client_that_does_not_read_is_cut() -> None:
     many = [make_reading("token_objects", n, resource=f"token {n}" * 10) for n in range(40_000)]
     present = replace(known_snapshot(), readings=many)
-    async with running(present=present, patience=Patience(answer_seconds=1.5)) as server:
+    async with running(present=present, timeouts=HttpTimeouts(answer_seconds=1.5)) as server:
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(server.address)
@@ -171,7 +171,7 @@ def read_all(client: socket.socket) -> int:
 
 
 async def test_an_idle_connection_is_closed() -> None:
-    async with running(patience=Patience(idle_seconds=0.2)) as server:
+    async with running(timeouts=HttpTimeouts(idle_seconds=0.2)) as server:
         reader, writer = await asyncio.open_connection(*server.address)
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         async with asyncio.timeout(2):

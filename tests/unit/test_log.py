@@ -113,10 +113,10 @@ def test_the_level_is_the_agents_own(capfd: pytest.CaptureFixture[str], level: s
 def test_libraries_speak_from_warning_on(capfd: pytest.CaptureFixture[str]) -> None:
     log.set_up("debug", "text")
 
-    logging.getLogger("aiohttp.server").info("chatter")
-    logging.getLogger("aiohttp.server").warning("trouble")
+    logging.getLogger("library.server").info("chatter")
+    logging.getLogger("library.server").warning("trouble")
 
-    assert [line[25:] for line in _said(capfd).err.splitlines()] == ["WARN  aiohttp.server: trouble"]
+    assert [line[25:] for line in _said(capfd).err.splitlines()] == ["WARN  library.server: trouble"]
 
 
 def test_python_warnings_are_records_too(capfd: pytest.CaptureFixture[str]) -> None:

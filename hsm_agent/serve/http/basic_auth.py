@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import bcrypt
 
-from hsm_agent.serve.http.turns import TooManyWaitError, Turns, place_of
+from hsm_agent.serve.http.turns import TooManyWaitError, Turns, network_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +90,7 @@ class BasicAuth:
             return False
         lane = user if digest is not None else None
         try:
-            async with self._turns.turn(place_of(address), lane, urgent=seal in self._turned_away):
+            async with self._turns.turn(network_of(address), lane, urgent=seal in self._turned_away):
                 allowed = await self._check(password, digest or _stand_in(known)) and digest is not None
         except TooManyWaitError as error:
             self._turned_away.add(seal)
@@ -108,8 +108,8 @@ class BasicAuth:
         return await loop.run_in_executor(self._thread, bcrypt.checkpw, password[:LONGEST_PASSWORD], digest)
 
     def _seal(self, user: bytes, digest: bytes, password: bytes) -> bytes:
-        parts = b"".join(len(part).to_bytes(8, "big") + part for part in (user, digest, password))
-        return hmac.new(self._key, parts, hashlib.sha256).digest()
+        framed = b"".join(len(each).to_bytes(8, "big") + each for each in (user, digest, password))
+        return hmac.new(self._key, framed, hashlib.sha256).digest()
 
 
 def credentials(authorization: str) -> tuple[bytes, bytes] | None:

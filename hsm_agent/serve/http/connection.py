@@ -1,124 +1,264 @@
-"""One HTTP connection: aiohttp's, with our limits, and with errors that tell a stranger nothing."""
+"""One HTTP/1.1 connection: h11's grammar and state machine on asyncio's streams, with bounds on size and time.
+
+The head of a request is checked before h11 sees it: h11 joins folded lines, takes a bare line feed for the end of a
+line and has no bound on the number of fields. RFC 9112 lets a server refuse all of them (sections 2.2 and 5.2), and
+a refusal is the same to everybody on the way here, so that no second request can hide in the first (section 11.2).
+
+No resource of ours takes a body. A request that announces one gets its answer, and then the connection ends: nothing
+that stands behind its head is ever taken for a request.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
-from http import HTTPStatus
+import re
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
+from http import HTTPMethod, HTTPStatus
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
-from aiohttp import web
+import h11
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
 log = logging.getLogger(__name__)
 
-LONGEST_LINE = 8190  # octets of the request line, and of one header field; RFC 9112 section 3 asks for 8000
-MOST_HEADERS = 64
+MAX_HEAD_BYTES = 16 * 1024
+MAX_LINE_BYTES = 8190
+"""Of the request line, and of one header field; RFC 9112 section 3 asks for 8000."""
+MAX_HEADERS = 64
+READ_BYTES = 16 * 1024
 LINGER_SECONDS = 1.0
-"""How long a body nobody asked for is read, so that its sender sees the answer before the end."""
+"""How long what a client still sends is read and dropped after the last answer. To close a socket with unread input
+resets the connection, and the client may lose the answer (RFC 9112 section 9.6)."""
+
+_CLOSE = {"Connection": "close"}
+_END_OF_HEAD = b"\r\n\r\n"
+_TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_CONTROL = re.compile(rb"[^\t\r\n\x20-\x7e\x80-\xff]")
+_LENGTHS = {b"content-length", b"transfer-encoding"}
+_AT_MOST_ONCE = frozenset({b"host", *_LENGTHS})
+_VERSIONS = {b"1.0", b"1.1"}
+_WEBDAV = {"COPY", "LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "UNLOCK"}  # RFC 4918 section 9
+_METHODS = frozenset({*(method.value for method in HTTPMethod), *_WEBDAV})
+"""Known, and not allowed but for two of them; any other word is no HTTP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long a client is waited for. `idle` is longer than the usual scrape interval of a minute."""
+class HttpTimeouts:
+    """How long a client is waited for. `idle_seconds` is longer than the usual scrape interval of a minute."""
 
     request_seconds: float = 10.0
-    """For the first request to be complete, however slowly it drips."""
+    """For the first request to begin, and for any to be complete from its first octet on, however slowly it drips."""
     answer_seconds: float = 10.0
     """For an answer to be made and taken."""
     idle_seconds: float = 65.0
-    """For the next request."""
+    """For the next request to begin."""
 
 
-class Guest(web.RequestHandler):
-    """A connection that also says whether it is busy and when it is gone."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """The head of a request. Names of header fields are in lower case; `path` is decoded and has no query."""
 
-    def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop, patience: Patience) -> None:
-        super().__init__(
-            manager,
-            loop=loop,
-            logger=log,
-            access_log=None,  # type: ignore[arg-type]  # aiohttp's own way to say "none"
-            max_line_size=LONGEST_LINE,
-            max_field_size=LONGEST_LINE,
-            max_headers=MOST_HEADERS,
-            keepalive_timeout=patience.idle_seconds,
-            lingering_time=LINGER_SECONDS,
-        )
-        self.busy = False
-        self.gone = asyncio.Event()
-        self._patience = patience
-        self._deadline: asyncio.TimerHandle | None = None
+    method: str
+    path: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    peer: str = ""
 
-    def as_protocol(self) -> asyncio.Protocol:
-        """Itself, for the event loop."""
-        return self
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start to wait for the first request."""
-        super().connection_made(transport)
-        self._deadline = self._loop.call_later(self._patience.request_seconds, self.cut)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Tell the host."""
-        self._drop_deadline()
-        super().connection_lost(exc)
-        self.gone.set()
-
-    def begin(self) -> None:
-        """A request is complete and being answered."""
-        self._drop_deadline()
-        self.busy = True
-
-    def end(self) -> None:
-        """It is answered, and the answer handed to the kernel but for what its buffer did not take."""
-        self.busy = False
-
-    def cut(self) -> None:
-        """End the connection now, whatever is still unsent."""
-        if self.transport is not None:
-            self.transport.abort()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - aiohttp's signature; its words are not for strangers
-    ) -> web.StreamResponse:
-        """Answer a bad request, or a bug of ours; only the latter is worth a line in the log."""
-        if isinstance(exc, ConnectionError):
-            raise exc
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.error("http: %s failed", request.path, exc_info=exc)
-        if request.writer.output_size > 0:
-            raise ConnectionAbortedError("the answer was begun already") from exc
-        response = plain(HTTPStatus(status))
-        response.force_close()
-        return response
-
-    def _drop_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def header(self, name: bytes) -> str:
+        """The field's value; of a field in several lines all of them, with commas (RFC 9110 section 5.3)."""
+        return ", ".join(value.decode("latin-1") for key, value in self.headers if key == name)
 
 
-def respond(
-    status: HTTPStatus, body: bytes, content_type: str, headers: Mapping[str, str] | None = None
-) -> web.Response:
-    """A response that says no more of the server than its name, and is not to be kept."""
-    fixed = {
-        "Content-Type": content_type,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpResponse:
+    """Status, fields and body. Length, date and name of the server are added when it is sent."""
+
+    status: HTTPStatus
+    body: bytes
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class BadRequestError(ValueError):
+    """What came is not a request that this server takes."""
+
+
+def plain(status: HTTPStatus, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    """A response that has only the status in its body: `404 Not Found`. A stranger learns nothing from it."""
+    body = f"{status.value} {status.phrase}\n".encode()
+    return HttpResponse(status=status, body=body, content_type="text/plain; charset=utf-8", headers=headers or {})
+
+
+def take_head(received: bytearray) -> bytes | None:
+    """Cut a complete head off the front of what was received; None until there is one. Raises BadRequestError."""
+    while received.startswith(b"\r\n"):  # RFC 9112 section 2.2: empty lines in front of a request are ignored
+        del received[:2]
+    if received and received[0] not in _TOKEN:  # TLS, as a rule: its client waits for an answer to its first record
+        raise BadRequestError("does not begin with a method")
+    length = received.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+    if length < len(_END_OF_HEAD):
+        # Also while it is incomplete, or a client that ends its lines with LF would wait for the deadline.
+        if len(received) > MAX_HEAD_BYTES or received.count(b"\n") != received.count(b"\r\n"):
+            raise BadRequestError("a head that is too long, or a bare LF")
+        return None
+    head = bytes(received[:length])
+    del received[:length]
+    _check_head(head)
+    return head
+
+
+def _check_head(head: bytes) -> None:
+    """Refuse a head with too much in it, and one that h11 would repair. Raises BadRequestError."""
+    lines = head.removesuffix(_END_OF_HEAD).split(b"\r\n")
+    fields = lines[1:]
+    if len(head) > MAX_HEAD_BYTES or len(fields) > MAX_HEADERS or max(map(len, lines)) > MAX_LINE_BYTES:
+        raise BadRequestError("too long")
+    breaks = len(lines) + 1
+    if _CONTROL.search(head) or head.count(b"\r") != breaks or head.count(b"\n") != breaks:
+        raise BadRequestError("a control character, a bare CR or LF")
+    if any(line[:1] in {b" ", b"\t"} for line in fields):
+        raise BadRequestError("a folded field")
+    names = [line.partition(b":")[0].lower() for line in fields]
+    once = _AT_MOST_ONCE.intersection(names)
+    if sum(name in once for name in names) != len(once) or once >= _LENGTHS:
+        raise BadRequestError("two lengths, or two hosts")
+
+
+def read_head(parser: h11.Connection, head: bytes, peer: str = "") -> tuple[HttpRequest, bool]:
+    """The request of a head that take_head() gave, and whether a body is announced. Raises BadRequestError."""
+    parser.receive_data(head)
+    try:
+        found = parser.next_event()
+        has_body = parser.next_event() is h11.NEED_DATA
+    except h11.RemoteProtocolError as error:
+        raise BadRequestError(str(error)) from error
+    assert isinstance(found, h11.Request)
+    method = found.method.decode("ascii")
+    if found.http_version not in _VERSIONS or method not in _METHODS:
+        raise BadRequestError("an unknown version or method")
+    request = HttpRequest(
+        method=method, path=_path(found.target.decode("ascii")), headers=tuple(found.headers), peer=peer
+    )
+    return request, has_body
+
+
+def _path(target: str) -> str:
+    """The path of a request target in origin-form or absolute-form (RFC 9112 section 3.2)."""
+    if target.startswith("/"):
+        return unquote(target.partition("?")[0])
+    try:
+        found = urlsplit(target)
+    except ValueError as error:
+        raise BadRequestError("not a URL") from error
+    if found.scheme not in {"http", "https"} or not found.netloc:
+        raise BadRequestError("neither a path nor a URL")
+    return unquote(found.path) or "/"
+
+
+def write_response(parser: h11.Connection, response: HttpResponse, *, without_body: bool) -> bytes:
+    """The octets of a response. `without_body`: that of HEAD, whose fields are those of GET."""
+    headers = {
+        "Content-Type": response.content_type,
         "Server": "hsm-agent",
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
+        **response.headers,
+        "Content-Length": str(len(response.body)),
+        "Date": formatdate(usegmt=True),
     }
-    return web.Response(status=status, body=body, headers={**fixed, **(headers or {})})
+    status = response.status
+    sent = parser.send(h11.Response(status_code=status, headers=list(headers.items()), reason=status.phrase))
+    if not without_body:
+        sent += parser.send(h11.Data(data=response.body))
+    return sent + parser.send(h11.EndOfMessage())
 
 
-def plain(status: HTTPStatus, headers: Mapping[str, str] | None = None) -> web.Response:
-    """The bare words of a status: `404 Not Found`."""
-    return respond(status, f"{status.value} {status.phrase}\n".encode(), "text/plain; charset=utf-8", headers)
+class HttpConnection:
+    """Answers the requests of one client, one after the other."""
+
+    def __init__(self, answer: Callable[[HttpRequest], Awaitable[HttpResponse]], timeouts: HttpTimeouts) -> None:
+        self.is_busy = False
+        """Whether a request is complete and its answer not yet with the kernel."""
+        self._answer = answer
+        self._timeouts = timeouts
+        self._is_last = False
+        self._received = bytearray()
+
+    def close_after_answer(self) -> None:
+        """Take no further request."""
+        self._is_last = True
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Until either side ends it. Raises OSError, of which a timeout is one. The caller aborts the transport."""
+        # With no mark below which a write counts as done, drain() waits until the kernel has all of an answer: what
+        # a client does not read stays on its time.
+        writer.transport.set_write_buffer_limits(high=0)
+        parser = h11.Connection(h11.SERVER)
+        wait_seconds = self._timeouts.request_seconds
+        try:
+            while head := await self._read_head(reader, wait_seconds):
+                await self._exchange(parser, head, writer)
+                if parser.our_state is not h11.DONE:
+                    break
+                parser.start_next_cycle()
+                wait_seconds = self._timeouts.idle_seconds
+                await asyncio.sleep(0)  # none of the awaits above need ever have waited: let others have their turn
+            else:
+                return
+        except BadRequestError:
+            # What state its parser is in depends on how far it came; the answer to this is the same everywhere.
+            refusal = plain(HTTPStatus.BAD_REQUEST, _CLOSE)
+            async with asyncio.timeout(self._timeouts.answer_seconds):
+                writer.write(write_response(h11.Connection(h11.SERVER), refusal, without_body=False))
+                await writer.drain()
+        await _linger(reader, writer)
+
+    async def _read_head(self, reader: asyncio.StreamReader, wait_seconds: float) -> bytes:
+        """The next head; empty if the client ended the connection. Raises BadRequestError, OSError."""
+        async with asyncio.timeout(wait_seconds) as deadline:
+            while (head := take_head(self._received)) is None:
+                has_begun = bool(self._received)
+                octets = await reader.read(READ_BYTES)
+                if not octets:
+                    return b""
+                self._received += octets
+                if not has_begun:
+                    deadline.reschedule(asyncio.get_running_loop().time() + self._timeouts.request_seconds)
+            return head
+
+    async def _exchange(self, parser: h11.Connection, head: bytes, writer: asyncio.StreamWriter) -> None:
+        """Answer one request. Raises BadRequestError, OSError."""
+        request, has_body = read_head(parser, head, writer.get_extra_info("peername")[0])
+        self.is_busy = True
+        try:
+            async with asyncio.timeout(self._timeouts.answer_seconds):
+                response = await self._answer_or_500(request)
+                if has_body or self._is_last:
+                    response = replace(response, headers={**response.headers, **_CLOSE})
+                writer.write(write_response(parser, response, without_body=request.method == "HEAD"))
+                await writer.drain()
+        finally:
+            self.is_busy = False
+
+    async def _answer_or_500(self, request: HttpRequest) -> HttpResponse:
+        try:
+            return await self._answer(request)
+        except Exception:
+            log.exception("http: %s failed", request.path)
+            return plain(HTTPStatus.INTERNAL_SERVER_ERROR, _CLOSE)
+
+
+async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """End our half of the connection and wait for the client to end its own. Raises OSError, also in the end."""
+    async with asyncio.timeout(LINGER_SECONDS):
+        if not writer.can_write_eof():  # TLS drops what still comes in until the peer has closed as well
+            writer.close()
+            await writer.wait_closed()
+            return
+        writer.write_eof()
+        while await reader.read(READ_BYTES):
+            continue

@@ -1,13 +1,19 @@
-"""`/metrics`: a snapshot as Prometheus and OpenMetrics families, named and labelled as the contract says.
+"""`/metrics`: a snapshot as Prometheus and OpenMetrics families, named and labelled as docs/prometheus.md says.
 
-Pull style: families are made from the present at each scrape; there is no registry and no state to forget.
-It must not invent a value: what is unavailable is absent.
+Families are made from the snapshot at each scrape; there is no registry and no state to forget. No value is invented:
+what is unavailable is absent.
+
+Which of the two formats is sent, and whether as gzip, is content negotiation: media types and content codings with
+their quality (RFC 9110 sections 12.4.2 and 12.5). What can't be read in such a header counts as not given.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client import exposition as plain
 from prometheus_client.metrics_core import Metric
@@ -15,13 +21,12 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from hsm_agent.metrics import METRICS
-from hsm_agent.serve.http.negotiation import offers, preference
 from hsm_agent.serve.snapshot import value_now
-from hsm_agent.text import harmless
+from hsm_agent.text import glob_matches, harmless
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from hsm_agent.model import ActiveAlarm, Labels, Reading
     from hsm_agent.serve.snapshot import Snapshot
@@ -33,6 +38,10 @@ BUILD_HELP = "Version of the agent."
 _NOT_IN_A_LABEL_NAME = re.compile(r"[^a-zA-Z0-9_]")
 _NAMED = 3
 """How exact a media type is that was named and not matched by a wildcard."""
+_MAX_HEADER_CHARACTERS = 8190
+_MAX_OFFERS = 100
+_QUALITY = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
+_MAX_NEAR_NAMES = 3
 _Labels = dict[str, str]
 
 
@@ -108,7 +117,7 @@ def _family(name: str, text: str, samples: Iterable[tuple[_Labels, float]]) -> M
 
 def _identity(labels: _Labels) -> frozenset[tuple[str, str]]:
     # To Prometheus an empty label is no label: series that differ in nothing else are one.
-    return frozenset((name, value) for name, value in labels.items() if value)
+    return frozenset(filter(itemgetter(1), labels.items()))
 
 
 def labels_of(reading: Reading, present: Snapshot) -> _Labels:
@@ -132,6 +141,7 @@ def _merge(fixed: _Labels, own: Labels, configured: Labels) -> _Labels:
     return {name: _shown(value) for name, value in merged.items()}
 
 
+@lru_cache(maxsize=1024)
 def label_name(name: str) -> str:
     """A legal label name: other characters become `_`; names that begin with `__` are Prometheus's own."""
     legal = _NOT_IN_A_LABEL_NAME.sub("_", name)
@@ -143,3 +153,85 @@ def label_name(name: str) -> str:
 def _shown(value: str) -> str:
     """Fit to be shown, and to be encoded; the format has an escape for line breaks of its own."""
     return value if value.isprintable() else "\n".join(map(harmless, value.split("\n")))
+
+
+def select(present: Snapshot, metric: str, *, source: str, resource: str, labels: Mapping[str, str]) -> list[Reading]:
+    """The readings of a metric; source and resource are globs, labels must be as given."""
+    return [
+        reading
+        for reading in present.readings
+        if metric in {reading.metric, exposed_name(reading.metric)}
+        and glob_matches(reading.source, source)
+        and glob_matches(reading.resource, resource)
+        and labels.items() <= labels_of(reading, present).items()
+    ]
+
+
+def near(present: Snapshot, metric: str) -> list[str]:
+    """Names of metrics that have readings now and look like this one, the nearest first."""
+    known = {reading.metric for reading in present.readings}
+    return difflib.get_close_matches(metric, sorted({*known, *map(exposed_name, known)}), n=_MAX_NEAR_NAMES)
+
+
+class Offer(NamedTuple):
+    """One element of the header: in lower case, with its parameters but for `q`."""
+
+    name: str
+    parameters: dict[str, str]
+    quality: float
+
+
+def offers(header: str) -> list[Offer]:
+    """The elements of an Accept or Accept-Encoding header."""
+    found = []
+    for element in header[:_MAX_HEADER_CHARACTERS].split(",")[:_MAX_OFFERS]:
+        name, *rest = (part.strip() for part in element.split(";"))
+        quality = 1.0
+        parameters = {}
+        for part in rest:
+            key, _, value = part.partition("=")
+            key, value = key.strip().lower(), value.strip().strip('"')
+            if key != "q":
+                parameters[key] = value
+            elif _QUALITY.fullmatch(value):
+                quality = float(value)
+        if name:
+            found.append(Offer(name.lower(), parameters, quality))
+    return found
+
+
+class Preference(NamedTuple):
+    """How much a representation is wanted, and how exactly it was named: 0 not at all, 1 `*/*`, 2 `type/*`, 3, 4."""
+
+    quality: float
+    exactness: int
+
+
+def preference(found: Iterable[Offer], media_type: str, version: str) -> Preference:
+    """What the most exact element that matches says of a media type in a version; quality 0 where none does."""
+    best = Preference(0.0, 0)
+    for offer in found:
+        exactness = _exactness(offer, media_type, version)
+        if exactness > best.exactness or (exactness == best.exactness and exactness and offer.quality > best.quality):
+            best = Preference(offer.quality, exactness)
+    return best
+
+
+def _exactness(offer: Offer, media_type: str, version: str) -> int:
+    if offer.name == "*/*":
+        return 1
+    if offer.name == f"{media_type.partition('/')[0]}/*":
+        return 2
+    if offer.name != media_type:
+        return 0
+    if "version" not in offer.parameters:
+        return 3
+    return 4 if offer.parameters["version"] == version else 0
+
+
+def wants_gzip(header: str) -> bool:
+    """Whether gzip is acceptable, and not less than no coding at all."""
+    qualities = {offer.name: offer.quality for offer in offers(header)}
+    named = [qualities[name] for name in ("gzip", "x-gzip") if name in qualities]
+    gzip = max(named, default=qualities.get("*", 0.0))
+    return gzip > 0 and gzip >= qualities.get("identity", 0.0)

@@ -23,7 +23,7 @@ class TooManyWaitError(Exception):
     """There is no room to wait."""
 
 
-def place_of(address: str | None) -> str:
+def network_of(address: str | None) -> str:
     """What counts as one address: a host by IPv4, a network of 64 bits by IPv6, of which anybody has plenty."""
     try:
         found = ip_address((address or "").partition("%")[0])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.model import Severity, SinkState, SourceState
-from hsm_agent.serve.status import status
+from hsm_agent.serve.status import json_bytes, status
 from hsm_agent.version import VERSION
 from tests.fakes.present import NOW, STARTED, known_snapshot, known_store, make_alarm, make_reading, snapshot_of
 
@@ -194,3 +194,16 @@ def test_the_function_leaves_the_snapshot_alone() -> None:
     present = known_snapshot()
 
     assert status(present) == status(present)
+
+
+def test_pieces_of_json_are_one_strict_document_on_one_line() -> None:
+    document = {"ok": True, "näme": 'a "b"\n', "rows": [{"value": 1.5}, {"value": None}], "none": [], "sub": {"a": [1]}}
+
+    assert json.loads(json_bytes(document)) == document
+    assert json_bytes(document) == json.dumps(document).encode()
+    assert json_bytes({}) == b"{}"
+
+
+def test_what_json_does_not_know_is_refused() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        json_bytes({"rows": [float("nan")]})

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_pla
 
 from hsm_agent.metrics import METRICS
 from hsm_agent.model import Labels, Severity
-from hsm_agent.serve.http.exposition import exposed_name, exposition, families, label_name
+from hsm_agent.serve.http.exposition import exposed_name, exposition, families, label_name, near, select
 from hsm_agent.store import Store
 from tests.fakes.present import NOW, known_snapshot, known_store, make_alarm, make_reading, snapshot_of
 
@@ -195,3 +195,38 @@ def test_no_two_metrics_of_the_catalogue_make_one_family() -> None:
 
 def test_what_the_catalogue_calls_a_counter_is_named_so() -> None:
     assert all((metric.type == "counter") == name.endswith("_total") for name, metric in METRICS.items())
+
+
+SELECTABLE = replace(
+    known_snapshot(),
+    readings=[
+        make_reading("hsm_capability", 1, resource="pay", labels=(("capability_id", "1"),)),
+        make_reading("hsm_capability", 0, resource="pay", labels=(("capability_id", "12"),)),
+        make_reading("token_objects", 7, resource="pay"),
+        make_reading("token_objects", 9, resource="archive"),
+    ],
+)
+
+
+@pytest.mark.parametrize(
+    ("metric", "resource", "labels", "values"),
+    [
+        pytest.param("token_objects", "*", {}, [7, 9], id="a metric"),
+        pytest.param("hsm_token_objects", "pay", {}, [7], id="its Prometheus name"),
+        pytest.param("hsm_capability", "*", {"capability_id": "12"}, [0], id="a label"),
+        pytest.param("token_objects", "*", {"resource": "archive"}, [9], id="resource as a label"),
+        pytest.param("token_objects", "*", {"capability_id": "1"}, [], id="a label it does not have"),
+        pytest.param("hsm_hsm_capability", "*", {}, [], id="no name twice prefixed"),
+    ],
+)
+def test_readings_are_selected_by_metric_name_globs_and_labels(
+    metric: str, resource: str, labels: dict[str, str], values: list[float]
+) -> None:
+    found = select(SELECTABLE, metric, source="*", resource=resource, labels=labels)
+
+    assert [each.value for each in found] == values
+
+
+def test_names_that_come_near_are_of_metrics_that_have_readings() -> None:
+    assert near(SELECTABLE, "token_object") == ["token_objects", "hsm_token_objects"]
+    assert near(SELECTABLE, "sensor_celsius") == []

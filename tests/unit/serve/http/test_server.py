@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.serve.http.server import HttpServer, HttpSettings, document, listen_address
+from hsm_agent.serve.http.server import HttpServer, HttpSettings, listen_address, render
 from tests.fakes.present import known_snapshot
 
 if TYPE_CHECKING:
@@ -83,7 +83,9 @@ def test_the_document_is_strict_json() -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
-    assert json.loads(document(known_snapshot()), parse_constant=refuse)["agent"]["name"] == "hsm-monitor-1"
+    body = render("/api/v1/status", known_snapshot(), "", gzip=False).body
+
+    assert json.loads(body, parse_constant=refuse)["agent"]["name"] == "hsm-monitor-1"
 
 
 async def test_a_server_that_was_not_started_has_no_address_and_closes_well() -> None:

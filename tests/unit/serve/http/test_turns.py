@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.serve.http.turns import TooManyWaitError, Turns, place_of
+from hsm_agent.serve.http.turns import TooManyWaitError, Turns, network_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -71,7 +71,7 @@ async def test_a_lane_has_its_share_of_the_room_of_its_address() -> None:
     assert isinstance(tasks[4].exception(), TooManyWaitError)
 
 
-async def test_who_is_urgent_takes_the_place_of_the_last_who_is_not() -> None:
+async def test_who_is_urgent_takes_the_network_of_the_last_who_is_not() -> None:
     hall = Hall()
     tasks = await hall.queue(*[(f"a{n}", "a") for n in range(5)])
     tasks.append(asyncio.create_task(hall.come("urgent", "a", urgent=True)))
@@ -92,7 +92,7 @@ async def test_who_is_urgent_has_no_claim_on_others_who_are() -> None:
     assert await hall.open(tasks) == ["a0", "a1", "a2", "a3", "a4"]
 
 
-async def test_in_a_full_hall_who_comes_alone_takes_the_place_of_one_of_many() -> None:
+async def test_in_a_full_hall_who_comes_alone_takes_the_network_of_one_of_many() -> None:
     hall = Hall()
     tasks = await hall.queue(("first", "z"), *[(f"{p}{n}", p) for p in "ab" for n in range(4)], ("c1", "c"))
 
@@ -144,4 +144,4 @@ async def test_who_goes_away_when_called_passes_the_turn_on() -> None:
     ],
 )
 def test_a_place_is_a_host_or_a_network_of_hosts(address: str | None, place: str) -> None:
-    assert place_of(address) == place
+    assert network_of(address) == place

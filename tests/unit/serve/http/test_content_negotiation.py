@@ -1,11 +1,10 @@
-"""serve.negotiation: what a client says it prefers, also what it says badly."""
+"""What a client prefers, in which format and whether as gzip, also where it says so badly."""
 
 from __future__ import annotations
 
 import pytest
 
-from hsm_agent.serve.http.exposition import _wants_openmetrics
-from hsm_agent.serve.http.negotiation import Offer, offers, wants_gzip
+from hsm_agent.serve.http.exposition import Offer, _wants_openmetrics, offers, wants_gzip
 
 OPENMETRICS = "application/openmetrics-text"
 PROMETHEUS_2 = (
