@@ -14,13 +14,13 @@ import os
 import socket
 import stat
 import struct
-import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from hsm_agent.agent.control_client import ANSWER_SECONDS, ControlError
 from hsm_agent.log import SparingLog
 from hsm_agent.serve.status import json_bytes
 from hsm_agent.threads import Lane, StuckError
@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 LONGEST_REQUEST = 64 * 1024
 REQUEST_SECONDS = 5.0
-ANSWER_SECONDS = 60.0
 MOST_CLIENTS = 32
 """At a time: of root and the agent's own uid together, and as many of all others."""
 MOST_CLIENTS_OF_A_UID = 8
@@ -45,12 +44,7 @@ _REST_SECONDS = 1.0
 _TOO_MANY = b'{"ok": false, "error": "too many requests at a time; try again"}\n'
 _LARGE_ANSWERS = 2
 _PIECE = 64 * 1024
-_AGAIN_SECONDS = 0.002
 LONGEST_PATH = 107  # sun_path of unix(7), less its final NUL
-
-
-class ControlError(Exception):
-    """The request can't be carried out; the text is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,47 +230,3 @@ def _peer_uid(client: socket.socket) -> int:
     credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, _ = struct.unpack("3i", credentials)
     return int(uid)
-
-
-def ask(
-    path: Path, verb: str, *, timeout_seconds: float = ANSWER_SECONDS + REQUEST_SECONDS, **arguments: object
-) -> dict[str, Any]:
-    """Ask the running agent; blocking, for the command line. Raises ControlError with what the operator should know."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        try:
-            _connect(client, path, timeout_seconds)
-            client.sendall(json.dumps({"verb": verb, **arguments}).encode() + b"\n")
-            with client.makefile("rb") as stream:
-                line = stream.readline()
-        except PermissionError as error:
-            raise ControlError(f"{path}: no permission: run as root, or as a member of the socket's group") from error
-        except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise ControlError(f"the agent is not running (nothing listens at {path})") from error
-        except OSError as error:
-            raise ControlError(f"{path}: {error}") from error
-    try:
-        answer = json.loads(line)
-    except ValueError as error:
-        raise ControlError("the agent closed the connection without an answer; its log says why") from error
-    if not answer.get("ok"):
-        raise ControlError(str(answer.get("error", "refused without a reason")))
-    return dict(answer)
-
-
-def _connect(client: socket.socket, path: Path, timeout_seconds: float) -> None:
-    """Connect although many others do at the same time.
-
-    A full queue refuses a connection (EAGAIN), and the kernel keeps no order among those that wait: retrying often
-    gets a place sooner than blocking.
-    """
-    client.settimeout(timeout_seconds)
-    given_up = time.monotonic() + timeout_seconds
-    while True:
-        try:
-            client.connect(str(path))
-        except BlockingIOError:
-            if time.monotonic() >= given_up:
-                raise
-            time.sleep(_AGAIN_SECONDS)
-        else:
-            return

@@ -13,7 +13,8 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.agent.control_socket import ANSWER_SECONDS, ControlError, Verb
+from hsm_agent.agent.control_client import ANSWER_SECONDS, ControlError
+from hsm_agent.agent.control_socket import Verb
 from hsm_agent.collect.base import AlarmHolder
 from hsm_agent.evaluate.messages import counted
 from hsm_agent.evaluate.rules import PRESENCE

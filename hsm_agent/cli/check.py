@@ -5,18 +5,11 @@ Either one token read directly (`-p`), the way p11memmon did it, or a reading of
 
 from __future__ import annotations
 
-import asyncio
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.agent.control_socket import ControlError, ask
 from hsm_agent.cli.nagios import Range, State, judge, line, perfdata
-from hsm_agent.cli.poll import poll_all
-from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.pkcs11.recording import Library, library
-from hsm_agent.collect.pkcs11.source import Pkcs11Settings
-from hsm_agent.metrics import unit
 from hsm_agent.model import number_text
 from hsm_agent.text import glob_matches
 
@@ -24,10 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
+    from hsm_agent.collect.pkcs11.recording import Library
     from hsm_agent.model import Reading
 
 _UNITS = {"percent": "%", "bytes": "B", "seconds": "s"}
 _MOST_PLACES = 20
+_LEAST_SECONDS = 0.1
 _MEMORY = "token_memory_private_"
 
 
@@ -58,23 +53,59 @@ class TokenQuestion:
 
 def check_token(question: TokenQuestion) -> Answer:
     """Read one token without a configuration and judge its private memory."""
+    from hsm_agent.collect.pkcs11.single_sweep import SingleSweep, SweepFailed
+
+    # A plugin's caller sets up the vendor's client by its own environment; there is no file to do it.
+    environment = dict(os.environ)
+    try:
+        sweep = SingleSweep(str(question.module), environment, question.timeout_seconds)
+    except SweepFailed:
+        return _check_by_collector(question, environment, question.timeout_seconds)
+    # While the worker starts: these take as long as it does.
+    from hsm_agent.collect.pkcs11.parse import parse
+    from hsm_agent.collect.pkcs11.poll_state import Known, Watch
+    from hsm_agent.collect.pkcs11.recording import library
+
+    # What the agent makes of `memory_total`: one way of counting for both.
+    watch = Watch(source="check", memory_total={} if question.total is None else {"*": question.total})
+    try:
+        raw = sweep.read()
+        sweep.ask_to_end()
+        parsed = parse(raw, watch, Known())
+        if not parsed.well:
+            return _unknown(f"no token could be read: {parsed.errors[0]}")
+        return judge_token(question, parsed.readings, parsed.errors, library(raw))
+    except SweepFailed:
+        sweep.end()
+        return _check_by_collector(question, environment, sweep.seconds_left)
+    finally:
+        sweep.end()
+
+
+def _check_by_collector(question: TokenQuestion, environment: dict[str, str], seconds: float) -> Answer:
+    """By the agent's own collector: it takes longer to start, and gets as much as there is out of a bad module."""
+    import asyncio
+
+    from hsm_agent.cli.poll import poll_all
+    from hsm_agent.collect.base import SourceFailure
+    from hsm_agent.collect.pkcs11.recording import library
+    from hsm_agent.collect.pkcs11.source import Pkcs11Settings
+
     source = Pkcs11Settings.model_validate(
         {
             "name": "check",
             "kind": "pkcs11",
             "module": str(question.module),
-            "timeout": f"{question.timeout_seconds:g}s",
+            "timeout": f"{max(seconds, _LEAST_SECONDS):.3f}s",
             "tokens": ["*"],
             "luna": "off",
-            # What the agent makes of `memory_total`: one way of counting for both.
             "memory_total": {} if question.total is None else {"*": question.total},
-            # A plugin's caller sets up the vendor's client by its own environment; there is no file to do it.
-            "environment": dict(os.environ),
+            "environment": environment,
         },
         context={"base": "."},
     )
     try:
-        (polled,) = asyncio.run(asyncio.wait_for(poll_all([source]), question.timeout_seconds + 2))
+        (polled,) = asyncio.run(asyncio.wait_for(poll_all([source]), max(seconds, _LEAST_SECONDS) + 2))
     except TimeoutError:
         return _unknown(f"{question.module}: no answer within {question.timeout_seconds:g} s")
     except SourceFailure as failure:
@@ -168,6 +199,9 @@ class MetricQuestion:
 
 def check_metric(question: MetricQuestion) -> Answer:
     """Ask the running agent for one reading and judge it by the ranges given."""
+    from hsm_agent.agent.control_client import ControlError, ask
+    from hsm_agent.metrics import unit
+
     try:
         answer = ask(
             question.control,

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from hsm_agent.cli.nagios import Range, RangeError, State, line
-from hsm_agent.config.errors import ConfigError
-from hsm_agent.settings.types import size
+from hsm_agent.settings.quantities import size
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
@@ -128,6 +127,7 @@ def _answer(words: Sequence[str]) -> tuple[Answer, int]:
     # A check of a token must not pay for these.
     from hsm_agent.config.agent import load_agent  # noqa: PLC0415
     from hsm_agent.config.document import find  # noqa: PLC0415
+    from hsm_agent.config.errors import ConfigError  # noqa: PLC0415
 
     try:
         agent = load_agent(given.config or find(), os.environ)

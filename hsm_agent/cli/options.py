@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from hsm_agent.agent.control_socket import ControlError, ask
+from hsm_agent.agent.control_client import ControlError, ask
 from hsm_agent.config.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Duration(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        from hsm_agent.settings.types import duration
+        from hsm_agent.settings.quantities import duration
 
         try:
             return value if isinstance(value, float) else duration(value)

@@ -11,11 +11,11 @@ import logging
 import mmap
 import os
 from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from pydantic import Field
 
+from hsm_agent.collect.child_start import REAP_SECONDS, arguments, clean_environment
 from hsm_agent.model import Usage
 from hsm_agent.settings.types import Size
 from hsm_agent.workers.supervisor.page import NOTE, OWN_BYTES, SIZE, USAGE, USAGE_AT, Cause
@@ -27,21 +27,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REAP_SECONDS = 1.0
 _MIB = 1024 * 1024
 _TICKS = os.sysconf("SC_CLK_TCK")
-MEMORY_BYTES = 512 * _MIB
-"""Resident memory of a child, unless its source says otherwise."""
 WorkerMemory = Annotated[Size, Field(ge=32 * _MIB)]
 """A bound that leaves room for Python and a small library."""
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 
 P = TypeVar("P", bound="Pipes")
-
-
-def clean_environment(given: Mapping[str, str]) -> dict[str, str]:
-    """What Python and a C library need, and what the operator gave."""
-    return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", **given, "PYTHONPATH": _PACKAGE_ROOT}
 
 
 async def spawn(
@@ -52,9 +43,13 @@ async def spawn(
     try:
         os.ftruncate(descriptor, SIZE)
         page = mmap.mmap(descriptor, SIZE)
-        words = (str(number) for number in (os.getpid(), descriptor, memory_bytes))
         transport, protocol = await asyncio.get_running_loop().subprocess_exec(
-            pipes, *command, *words, env=clean_environment(environment), cwd="/", pass_fds=(descriptor,)
+            pipes,
+            *command,
+            *arguments(descriptor, memory_bytes),
+            env=clean_environment(environment),
+            cwd="/",
+            pass_fds=(descriptor,),
         )
     finally:
         os.close(descriptor)

@@ -24,7 +24,8 @@ from hsm_agent.evaluate.rules import (
     Sooner,
 )
 from hsm_agent.model import Severity
-from hsm_agent.settings.types import Duration, Glob, Interval, Strict, duration
+from hsm_agent.settings.quantities import duration
+from hsm_agent.settings.types import Duration, Glob, Interval, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.agent import control_socket as control
-from hsm_agent.agent.control_socket import MOST_CLIENTS, ControlError, ControlServer, Verb, ask
+from hsm_agent.agent.control_client import ControlError, ask
+from hsm_agent.agent.control_socket import MOST_CLIENTS, ControlServer, Verb
 from tests.peers.rights import needs_root
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from hsm_agent.agent.control_socket import MOST_CLIENTS, MOST_CLIENTS_OF_A_UID, ControlError, ControlServer, Verb, ask
+from hsm_agent.agent.control_client import ControlError, ask
+from hsm_agent.agent.control_socket import MOST_CLIENTS, MOST_CLIENTS_OF_A_UID, ControlServer, Verb
 from hsm_agent.agent.operator_commands import ENTRIES_A_PAGE, OperatorCommands
 from hsm_agent.cli.main import cli
 from hsm_agent.spool import SinkSpec, Spool

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
-from hsm_agent.agent.control_socket import ControlError, ask
+from hsm_agent.agent.control_client import ControlError, ask
 from tests.peers.ports import free_port
 from tests.peers.trusted import trusting
 

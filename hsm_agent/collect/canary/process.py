@@ -11,7 +11,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.collect.child_process import MEMORY_BYTES, REAP_SECONDS, Child, spawn
+from hsm_agent.collect.child_process import Child, spawn
+from hsm_agent.collect.child_start import MEMORY_BYTES, REAP_SECONDS
 from hsm_agent.collect.pipes import Pipes
 
 if TYPE_CHECKING:

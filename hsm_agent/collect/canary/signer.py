@@ -16,7 +16,8 @@ from hsm_agent.collect.canary import reasons as canary_reasons
 from hsm_agent.collect.canary import verify as canary_check
 from hsm_agent.collect.canary.pin_record import Note, PinNotKept, Standing
 from hsm_agent.collect.canary.process import COMMAND, CanaryLost, CanaryProcess
-from hsm_agent.collect.child_process import MEMORY_BYTES, usages
+from hsm_agent.collect.child_process import usages
+from hsm_agent.collect.child_start import MEMORY_BYTES
 from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from hsm_agent.collect.canary.pin_record import PinNotes
 from hsm_agent.collect.canary.process import COMMAND
 from hsm_agent.collect.canary.signer import Job, Outcome, Signer
 from hsm_agent.collect.canary.verify import MechanismName
-from hsm_agent.collect.child_process import MEMORY_BYTES, WorkerMemory
+from hsm_agent.collect.child_process import WorkerMemory
+from hsm_agent.collect.child_start import MEMORY_BYTES
 from hsm_agent.model import Reading, Usage
 from hsm_agent.settings.environment import Environment
 from hsm_agent.settings.secret import Secret

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.child_process import MEMORY_BYTES, usages
+from hsm_agent.collect.child_process import usages
+from hsm_agent.collect.child_start import MEMORY_BYTES
 from hsm_agent.collect.pkcs11 import reasons as pkcs11_reasons
 from hsm_agent.collect.pkcs11.worker_process import COMMAND, WorkerLost, WorkerProcess
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
-from hsm_agent.collect.child_process import MEMORY_BYTES, WorkerMemory
+from hsm_agent.collect.child_process import WorkerMemory
+from hsm_agent.collect.child_start import MEMORY_BYTES
 from hsm_agent.collect.pkcs11 import seen_tokens as pkcs11_memory
 from hsm_agent.collect.pkcs11 import steps as calls
 from hsm_agent.collect.pkcs11.fetch import Fetcher, Wish

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.agent.control_socket import ControlError
+from hsm_agent.agent.control_client import ControlError
 from hsm_agent.agent.operator_commands import LONGEST_SILENCE_SECONDS, OperatorCommands
 from hsm_agent.model import EventKind
 from tests.unit.agent.running import EXPIRED, declare, polled, running

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.settings.types import Deadline, Duration, Interval, LocalPath, Size, Strict, duration, size
+from hsm_agent.settings.quantities import duration, size
+from hsm_agent.settings.types import Deadline, Duration, Interval, LocalPath, Size, Strict
 
 
 class Sample(Strict):

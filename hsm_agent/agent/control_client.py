@@ -1,0 +1,64 @@
+"""The client of the control socket (`control_socket.py`): blocking, for the command line, without an event loop."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ANSWER_SECONDS = 60.0
+"""How long the agent may take for an answer."""
+_SENDING_SECONDS = 5.0
+_AGAIN_SECONDS = 0.002
+
+
+class ControlError(Exception):
+    """The request can't be carried out; the text is for the operator."""
+
+
+def ask(
+    path: Path, verb: str, *, timeout_seconds: float = ANSWER_SECONDS + _SENDING_SECONDS, **arguments: object
+) -> dict[str, Any]:
+    """Ask the running agent; blocking, for the command line. Raises ControlError with what the operator should know."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        try:
+            _connect(client, path, timeout_seconds)
+            client.sendall(json.dumps({"verb": verb, **arguments}).encode() + b"\n")
+            with client.makefile("rb") as stream:
+                line = stream.readline()
+        except PermissionError as error:
+            raise ControlError(f"{path}: no permission: run as root, or as a member of the socket's group") from error
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise ControlError(f"the agent is not running (nothing listens at {path})") from error
+        except OSError as error:
+            raise ControlError(f"{path}: {error}") from error
+    try:
+        answer = json.loads(line)
+    except ValueError as error:
+        raise ControlError("the agent closed the connection without an answer; its log says why") from error
+    if not answer.get("ok"):
+        raise ControlError(str(answer.get("error", "refused without a reason")))
+    return dict(answer)
+
+
+def _connect(client: socket.socket, path: Path, timeout_seconds: float) -> None:
+    """Connect although many others do at the same time.
+
+    A full queue refuses a connection (EAGAIN), and the kernel keeps no order among those that wait: retrying often
+    gets a place sooner than blocking.
+    """
+    client.settimeout(timeout_seconds)
+    given_up = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            client.connect(str(path))
+        except BlockingIOError:
+            if time.monotonic() >= given_up:
+                raise
+            time.sleep(_AGAIN_SECONDS)
+        else:
+            return

@@ -1,0 +1,208 @@
+"""One sweep of a module's tokens without an event loop, for the Nagios plugin, which lives for a tenth of a second.
+
+It asks a worker as `fetch.py` does, and recovers from nothing: where a worker is lost, lies, or a call fails, the
+caller reads the module by `fetch.py` instead. It must not import asyncio or pydantic: they take longer than the sweep.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import select
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from hsm_agent.collect.child_start import (
+    MEMORY_BYTES,
+    PKCS11_COMMAND,
+    POLITE_SECONDS,
+    REAP_SECONDS,
+    arguments,
+    clean_environment,
+)
+from hsm_agent.workers.pkcs11.return_values import ABSENT, OK
+from hsm_agent.workers.pkcs11.shared_page import NO_SLOT, PLACE, SIZE, STEP
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_READ_BYTES = 64 * 1024
+_MOST_ANSWER_BYTES = 1024 * 1024
+_ANSWER_LENGTH = 5
+_LOOK_SECONDS = 0.001
+
+
+class SweepFailed(Exception):
+    """Something went wrong that is for `fetch.py` to put right, or to name."""
+
+
+class _Hung(Exception):
+    """A call took all the time there was; the text says which."""
+
+
+class SingleSweep:
+    """A worker that is asked once. It starts at construction, so that the caller can get ready meanwhile."""
+
+    def __init__(self, module: str, environment: Mapping[str, str], timeout_seconds: float) -> None:
+        """Raises SweepFailed where no process can be started."""
+        self._module = module
+        self._deadline = time.monotonic() + timeout_seconds
+        self._received = b""
+        self._is_hung = self._has_ended = False
+        self._answers: list[Any] = []
+        descriptor = os.memfd_create("hsm-agent-child")
+        try:
+            os.ftruncate(descriptor, SIZE)
+            self._page = mmap.mmap(descriptor, SIZE)
+            os.set_inheritable(descriptor, True)
+            self._pid, self._requests, self._pipe = _spawn(descriptor, environment)
+        except OSError as error:
+            raise SweepFailed(str(error)) from error
+        finally:
+            os.close(descriptor)
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the time given."""
+        return self._deadline - time.monotonic()
+
+    def read(self) -> dict[str, Any]:
+        """The raw result, as of `fetch.py` (see `recording.py`). Raises SweepFailed."""
+        failed: list[list[Any]] = []
+        results: list[list[Any]] = []
+        self._send({"do": "load", "module": self._module, "luna": False, "reserved": None})
+        loaded = self._mapping()
+        self._send({"do": "slots"})
+        slots = self._mapping().get("slots")
+        if "stage" in loaded or not isinstance(slots, list):
+            raise SweepFailed("the module cannot be loaded or lists no slots")
+        self._send({"do": "read", "steps": [["token", slot] for slot in slots]})
+        for position, slot in enumerate(slots):
+            is_last = position == len(slots) - 1
+            try:
+                results.append(self._result(slot, self.seconds_left if is_last else self.seconds_left / 2))
+            except _Hung as hung:
+                if not is_last:  # there is time for a fresh worker to read the others
+                    raise SweepFailed(str(hung)) from hung
+                failed.append(["token", slot, str(hung)])
+        return {
+            "module": self._module,
+            "time": time.time(),
+            "ulong": loaded.get("ulong", 8),
+            "info": loaded.get("info", ""),
+            "functions": [],
+            "process": 1,
+            "slots": slots,
+            "results": results,
+            "failed": failed,
+            "fill": None,
+            "notes": [],
+        }
+
+    def _mapping(self) -> dict[str, Any]:
+        try:
+            found = self._answer(self.seconds_left)
+        except _Hung as hung:
+            raise SweepFailed(str(hung)) from hung
+        if not isinstance(found, dict):
+            raise SweepFailed("what came from the worker is no answer")
+        return found
+
+    def _result(self, slot: int, seconds: float) -> list[Any]:
+        found = self._answer(seconds)
+        if not isinstance(found, list) or len(found) != _ANSWER_LENGTH or found[:2] != ["token", slot]:
+            raise SweepFailed("what came from the worker is no answer")
+        if any(value != OK and value not in ABSENT for _, value, _ in found[3]):
+            raise SweepFailed("a call failed")
+        return found
+
+    def _send(self, request: Mapping[str, Any]) -> None:
+        try:
+            os.write(self._requests, json.dumps(request).encode() + b"\n")
+        except OSError as error:
+            raise SweepFailed(str(error)) from error
+
+    def _answer(self, seconds: float) -> Any:
+        """The next answer; _Hung where there is none in time."""
+        until = time.monotonic() + seconds
+        poller = select.poll()
+        poller.register(self._pipe, select.POLLIN)
+        while not self._answers:
+            if not poller.poll(max(0.0, until - time.monotonic()) * 1000):
+                self._is_hung = True
+                raise _Hung(self._hung(seconds))
+            data = os.read(self._pipe, _READ_BYTES)
+            self._received += data
+            if not data or len(self._received) > _MOST_ANSWER_BYTES:
+                raise SweepFailed("the worker ended, or writes without end")
+            *lines, self._received = self._received.split(b"\n")
+            for line in lines:
+                self._take(line)
+        return self._answers.pop(0)
+
+    def _take(self, line: bytes) -> None:
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise SweepFailed("what came from the worker is no answer") from error
+        if not isinstance(found, list):
+            raise SweepFailed("what came from the worker is no answer")
+        self._answers += found
+
+    def _hung(self, seconds: float) -> str:
+        # Imported here: without a hang nobody needs the texts.
+        from hsm_agent.collect.pkcs11.reasons import hung  # noqa: PLC0415
+
+        slot, name = PLACE.unpack_from(self._page, STEP.size)
+        return hung(name.rstrip(b"\0").decode("ascii", "replace"), None if slot == NO_SLOT else slot, seconds)
+
+    def ask_to_end(self) -> None:
+        """Let the module finalise, so that the HSM's server sees us leave; `end` waits for it."""
+        with suppress(SweepFailed):
+            self._send({"do": "end"})
+
+    def end(self) -> None:
+        """Wait a moment for the end; then kill whatever is left of the worker."""
+        if self._has_ended:
+            return
+        self._has_ended = True
+        if not self._ended(0.0 if self._is_hung else POLITE_SECONDS):
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGTERM)  # to the supervisor, which kills all there is
+            self._ended(REAP_SECONDS)
+        for descriptor in (self._requests, self._pipe):
+            os.close(descriptor)
+
+    def _ended(self, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while os.waitpid(self._pid, os.WNOHANG)[0] == 0:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_LOOK_SECONDS)
+        return True
+
+
+def _spawn(page_descriptor: int, environment: Mapping[str, str]) -> tuple[int, int, int]:
+    """The worker's supervisor, the pipe for requests, and the pipe for answers."""
+    their_requests, requests = os.pipe()
+    answers, their_answers = os.pipe()
+    command = [*PKCS11_COMMAND, *arguments(page_descriptor, MEMORY_BYTES)]
+    try:
+        pid = os.posix_spawn(
+            command[0],
+            command,
+            clean_environment(environment),
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, their_requests, 0),
+                (os.POSIX_SPAWN_DUP2, their_answers, 1),
+                # What the module prints is nobody's: where it matters, `fetch.py` reads it.
+                (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+            ],
+        )
+    finally:
+        os.close(their_requests)
+        os.close(their_answers)
+    return pid, requests, answers
