@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import subprocess
 import sys
 import warnings
 from types import SimpleNamespace
@@ -15,7 +14,6 @@ from hsm_agent import log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -207,21 +205,3 @@ def test_what_python_itself_would_write_is_a_record(
     ]
     assert {"    ValueError: at the end", "    ValueError: in a destructor"} < set(said)
     assert said[-1] == "the last line"
-
-
-WITHOUT_ERRORS = """
-import sys
-from hsm_agent import log
-with open(sys.argv[1], "wb") as first:
-    log.set_up("info", "text")
-    log.log.warning("into no other file")
-    log.flush()
-"""
-
-
-def test_without_standard_error_the_log_goes_into_no_other_file(tmp_path: Path) -> None:
-    closing = ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", WITHOUT_ERRORS, str(tmp_path / "first")]
-
-    subprocess.run(closing, check=True, timeout=30)
-
-    assert (tmp_path / "first").read_bytes() == b""

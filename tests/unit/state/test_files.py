@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,22 +14,7 @@ from hsm_agent.state.files import DamagedFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_KILLED = """
-import os, sys
-from pathlib import Path
-from hsm_agent import state_file
-path, step = Path(sys.argv[1]), int(sys.argv[2])
-calls = 0
-def stop(event, _):
-    global calls
-    if event in ("os.rename", "open", "os.remove"):
-        calls += 1
-        if calls == step:
-            os._exit(9)
-sys.addaudithook(stop)
-state_file.write(path, b"new")
-"""
+    from pathlib import Path
 
 
 def _mode(path: Path) -> int:
@@ -51,18 +33,6 @@ def test_what_is_written_is_read_and_private(tmp_path: Path) -> None:
 def test_what_is_not_there_is_none(tmp_path: Path) -> None:
     assert state_file.read(tmp_path / "a") is None
     assert state_file.read_json(tmp_path / "a") is None
-
-
-@pytest.mark.parametrize("step", range(1, 4))
-def test_an_end_in_the_middle_leaves_the_old_file_or_the_new_one(tmp_path: Path, step: int) -> None:
-    path = tmp_path / "a.json"
-    state_file.write(path, b"old")
-
-    subprocess.run([sys.executable, "-c", _KILLED, str(path), str(step)], check=False, cwd=Path.cwd())
-
-    assert state_file.read(path) in {b"old", b"new"}
-    state_file.write(path, b"newer")
-    assert state_file.read(path) == b"newer"
 
 
 @pytest.fixture

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import subprocess
-import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,20 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONFIGURED = bytes.fromhex("80001f880474657374")
-
-
-_SWAP = """
-import itertools, os, sys, time
-os.chdir(sys.argv[1])
-for number in itertools.count():
-    try:
-        os.rename("state", f"away-{number}")
-        os.symlink("../roots", "state")
-    except OSError:
-        continue
-    time.sleep(0.001)
-    os.unlink("state")
-"""
 
 
 def test_first_start_makes_a_random_engine_id(tmp_path: Path) -> None:
@@ -105,23 +87,6 @@ def test_what_root_settles_belongs_to_the_agents_user(tmp_path: Path) -> None:
         found = path.stat()
         assert (found.st_uid, found.st_gid) == (12345, 12345)
         assert not found.st_mode & 0o077
-
-
-@needs_root
-def test_a_link_in_place_of_the_directory_gives_nothing_of_roots_away(tmp_path: Path) -> None:
-    """Whoever owns the folder swaps the directory for a link, again and again, while root makes it."""
-    roots, folder = tmp_path / "roots", tmp_path / "folder"
-    roots.mkdir()
-    folder.mkdir()
-    os.chown(folder, 12345, 12345)
-    with subprocess.Popen([sys.executable, "-c", _SWAP, str(folder)]) as swapper:
-        deadline = time.monotonic() + 2
-        while roots.stat().st_uid == 0 and time.monotonic() < deadline:
-            with contextlib.suppress(EngineStateError):
-                settled_engine_id(folder / "state")
-        swapper.kill()
-
-    assert roots.stat().st_uid == 0
 
 
 @needs_root

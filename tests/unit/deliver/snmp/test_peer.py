@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import pytest
-
 from hsm_agent.deliver.base import Origin, SinkContext
 from hsm_agent.deliver.snmp.peer import Peer
 from hsm_agent.net.address import Address
-from hsm_agent.net.udp_client import LinkError
 from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp.engine import Engine
 from hsm_agent.wire.snmp.mib_root import BASE
 from tests.fakes.snmp_messages import NOW, engine
-from tests.fakes.snmp_sinks import NOC
 from tests.fakes.syslog_events import event
 
 
@@ -33,15 +26,6 @@ def peer() -> Peer:
 def test_uptime_is_that_of_the_engine_and_never_negative() -> None:
     assert peer().up_seconds(NOW) == 5000
     assert peer().up_seconds(0.0) == 0
-
-
-async def test_as_long_as_the_engine_is_held_no_v3_socket_is_opened() -> None:
-    held = replace(peer().context, engine=Engine(engine_id=bytes(12), boots=0, started=0.0))
-
-    with pytest.raises(LinkError, match="held back"):
-        await replace(peer(), context=held, user=NOC).open(0)
-    link = await replace(peer(), address=Address.parse("udp:127.0.0.1:9", ("udp",)), context=held).open(0)
-    link.close()
 
 
 def test_each_originator_starts_with_ids_of_its_own() -> None:

@@ -16,7 +16,7 @@ from hsm_agent.collect.canary.signer import Job, Outcome, Signer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-FAKE = str(Path(__file__).resolve().parents[3] / "fakes" / "canary_child.py")
+FAKE = str(Path(__file__).resolve().parents[2] / "fakes" / "canary_child.py")
 GOOD = {"ok": {"signature": "01" * 32, "seconds": 0.01, "public": {}}}
 SHORT = {"ok": {"signature": "01" * 31, "seconds": 0.01, "public": {}}}
 

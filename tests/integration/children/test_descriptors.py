@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[3]
 FILTER = str(ROOT / "tests" / "fakes" / "no_unshare.py")
 
 _PROGRAM = """

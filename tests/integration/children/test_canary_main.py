@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[3]
 SIGN = {"do": "sign", "pin": "1234", "key": {"label": "canary"}, "mechanism": "ECDSA", "data": "00"}
 
 

@@ -19,7 +19,7 @@ from hsm_agent.workers.supervisor.page import NOTE, OWN_BYTES, SIZE, Cause
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[3]
 MIB = 1024 * 1024
 
 _PROGRAM = """

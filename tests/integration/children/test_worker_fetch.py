@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.collect.pkcs11.identity import Key
 
-FAKE = str(Path(__file__).resolve().parents[3] / "fakes" / "pkcs11_worker.py")
+FAKE = str(Path(__file__).resolve().parents[2] / "fakes" / "pkcs11_worker.py")
 LOADED = {"functions": [], "ulong": 8, "info": "", "calls": [["C_Initialize", 0, 100]]}
 
 

@@ -16,7 +16,7 @@ from hsm_agent.workers.pkcs11.shared_page import SIZE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from hsm_agent.collect.pkcs11.holder import Holder, Origin
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-FAKE = str(Path(__file__).resolve().parents[3] / "fakes" / "pkcs11_worker.py")
+FAKE = str(Path(__file__).resolve().parents[2] / "fakes" / "pkcs11_worker.py")
 LOADED: dict[str, Any] = {"functions": ["CA_LogGetStatus"], "ulong": 8, "info": "", "calls": []}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from hsm_agent.collect.pkcs11.worker_process import WorkerLost, WorkerProcess, worker_environment
 
-FAKE = str(Path(__file__).resolve().parents[3] / "fakes" / "pkcs11_worker.py")
+FAKE = str(Path(__file__).resolve().parents[2] / "fakes" / "pkcs11_worker.py")
 
 
 async def _start(**script: object) -> WorkerProcess:

@@ -1,0 +1,36 @@
+"""What a unit test does not do: start a process, bind or connect a network socket, sleep."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_STARTS_A_PROCESS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec"}
+_USES_A_SOCKET = {"socket.bind", "socket.connect", "socket.sendto"}
+_NETWORK = {socket.AF_INET, socket.AF_INET6}
+
+_seen: list[str] = []
+
+
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    """Not raised here: the code under test might take it for an error of its own."""
+    if event in _STARTS_A_PROCESS or (event in _USES_A_SOCKET and arguments[0].family in _NETWORK):
+        _seen.append(event)
+    elif event == "time.sleep" and arguments[0] > 0:
+        _seen.append(f"time.sleep {arguments[0]:g} s")
+
+
+sys.addaudithook(_note)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_the_outside_is_used() -> Iterator[None]:
+    _seen.clear()
+    yield
+    assert not _seen, f"belongs to tests/loopback or tests/integration: {', '.join(_seen)}"
