@@ -127,7 +127,7 @@ def _answer(words: Sequence[str]) -> tuple[Answer, int]:
     # A check of a token must not pay for these.
     from hsm_agent.config.agent import load_agent  # noqa: PLC0415
     from hsm_agent.config.document import find  # noqa: PLC0415
-    from hsm_agent.config.errors import ConfigError  # noqa: PLC0415
+    from hsm_agent.settings.errors import ConfigError  # noqa: PLC0415
 
     try:
         agent = load_agent(given.config or find(), os.environ)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from hsm_agent.agent.control_client import ControlError, ask
-from hsm_agent.config.errors import ConfigError
+from hsm_agent.settings.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError
 
 from hsm_agent.config.document import read
-from hsm_agent.config.errors import ConfigError, explain
+from hsm_agent.settings.errors import ConfigError, explain
 from hsm_agent.settings.types import LocalPath, Size, Strict
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from hsm_agent.config.document import read
-from hsm_agent.config.errors import ConfigError, explain
 from hsm_agent.config.tree import Config
+from hsm_agent.settings.errors import ConfigError, explain
 from hsm_agent.settings.trust import UntrustedError, refuse_untrusted, trusted_uids
 
 if TYPE_CHECKING:

@@ -23,21 +23,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from hsm_agent.log import SparingLog
 from hsm_agent.net.certificates import fingerprint, pem_blocks
+from hsm_agent.settings.errors import ConfigError, explain
 from hsm_agent.settings.secret import SecretError, read_private_file
 from hsm_agent.settings.trust import UntrustedError, refuse_untrusted, trusted_uids
 from hsm_agent.settings.types import LocalPath, Strict
+from hsm_agent.settings.yaml_file import mapping_of
 from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    from pydantic_core import ErrorDetails
 
 log = logging.getLogger(__name__)
 
@@ -197,48 +196,16 @@ def load_web_config(path: Path) -> WebConfig:
 def _parse(path: Path) -> WebConfigFile:
     try:
         refuse_untrusted(path, trusted_uids(os.environ))
-        tree = yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506 - a SafeLoader
+        tree = mapping_of(path.read_bytes())
+        return WebConfigFile.model_validate(tree, context={"base": path.absolute().parent})
     except UntrustedError as error:
         raise WebConfigError(f"{path}: {error}") from error
     except OSError as error:
         raise WebConfigError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}: " if mark is not None else ""
-        problem = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise WebConfigError(f"{path}: {place}{problem}") from error
-    try:
-        return WebConfigFile.model_validate({} if tree is None else tree, context={"base": path.absolute().parent})
+    except ConfigError as error:
+        raise WebConfigError("; ".join(f"{path}: {line}" for line in error.lines)) from error
     except ValidationError as error:
-        lines = [_say(detail) for detail in error.errors(include_url=False, include_input=False)]
-        raise WebConfigError("; ".join(f"{path}: {line}" for line in lines)) from error
-
-
-class _Loader(yaml.SafeLoader):
-    """A key that is given twice is an error, as it is to the toolkit."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:  # noqa: FBT001, FBT002 - PyYAML's signature
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"{key.value}: given twice", key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _say(detail: ErrorDetails) -> str:
-    place = ".".join(str(step) for step in detail["loc"])
-    kind = detail["type"]
-    if kind == "extra_forbidden":
-        model = TlsServerConfig if len(detail["loc"]) > 1 else WebConfigFile
-        return f"{place}: unknown key, supported are {', '.join(model.model_fields)}"
-    if kind == "missing":
-        return f"{place}: required key is missing"
-    if kind == "model_type" and not place:
-        return "the file is not a mapping of keys to values"
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
+        raise WebConfigError("; ".join(f"{path}: {line}" for line in explain(error, WebConfigFile))) from error
 
 
 def _context(tls: TlsServerConfig, path: Path) -> ssl.SSLContext:

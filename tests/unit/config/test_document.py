@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.config.document import read
-from hsm_agent.config.errors import ConfigError
+from hsm_agent.settings.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path

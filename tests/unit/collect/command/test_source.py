@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from hsm_agent.collect.base import CollectorContext
 from hsm_agent.collect.command.source import CommandSettings
-from hsm_agent.config.errors import ConfigError
 from hsm_agent.config.load import load
+from hsm_agent.settings.errors import ConfigError
 from tests.peers.trusted import trusting
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from hsm_agent.collect.traps.source import SnmpTrapListenerSettings
-from hsm_agent.config.errors import ConfigError
 from hsm_agent.config.load import load
+from hsm_agent.settings.errors import ConfigError
 from tests.peers.trusted import trusting
 
 if TYPE_CHECKING:

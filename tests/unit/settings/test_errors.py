@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.config.errors import ConfigError, explain
 from hsm_agent.config.tree import Config
+from hsm_agent.settings.errors import ConfigError, explain
 
 PKCS11 = {"name": "a", "kind": "pkcs11", "module": "/m"}
 
