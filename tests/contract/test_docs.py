@@ -250,6 +250,44 @@ def test_the_rules_with_a_heading_exist() -> None:
     assert set(re.findall(r"^### (.+)$", after, re.MULTILINE)) == names
 
 
+def test_a_number_of_default_rules_is_the_number_there_are() -> None:
+    said = {page.name: set(re.findall(r"\b(\d+) default rules\b", text(page))) for page in PAGES}
+
+    assert {name for name, numbers in said.items() if numbers - {str(len(DEFAULT_RULES))}} == set()
+    assert said["alarms.md"]
+    assert said["CHANGELOG.md"]
+
+
+# The changelog
+
+
+def entries() -> list[str]:
+    """Every bullet of the changelog, those of a second level too, as one line."""
+    return [" ".join(entry.split()) for entry in re.findall(r"^ *- (.+(?:\n(?! *-|\n).+)*)", text(ROOT / "CHANGELOG.md"), re.MULTILINE)]  # fmt: skip
+
+
+def test_the_changelog_has_no_entry_twice() -> None:
+    """What two branches both added merges without a conflict."""
+    leads = [found[1] for entry in entries() if (found := re.match(r"\*\*(.+?)\*\*", entry))]
+    beginnings = [entry[:40] for entry in entries()]
+
+    assert len(leads) > 3
+    assert sorted(leads) == sorted(set(leads))
+    assert sorted(beginnings) == sorted(set(beginnings))
+
+
+def test_the_changelog_names_a_metric_rule_or_key_once_as_new() -> None:
+    listed = [name for entry in entries() if re.match(r"(Metrics|Default rules|Keys)\b", entry) for name in re.findall(r"`([a-z_.-]+)`", entry)]  # fmt: skip
+    new = {name for name in listed if name in METRICS or name in {rule.name for rule in DEFAULT_RULES}}
+
+    assert len(new) > 20
+    assert [name for name in new if listed.count(name) > 1] == []
+
+
+def test_an_entry_of_the_changelog_ends_as_a_sentence_does() -> None:
+    assert [entry for entry in entries() if not entry.endswith((".", ":"))] == []
+
+
 # Command line
 
 

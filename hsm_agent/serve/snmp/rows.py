@@ -86,9 +86,8 @@ _AUDIT_METRICS = (
     "audit_capacity_records",
     "audit_used_percent",
     "audit_seconds_to_full",
-    "trail_chain_intact",
-    "trail_events_total",
 )
+_CHAIN_UNKNOWN = 1  # HsmChainState of the MIB
 _TOKEN_LABELS = ("label", "serial", "manufacturer", "model", "firmware", "hardware")
 _TOKEN_VALUES = (
     "token_memory_private_total_bytes",
@@ -134,33 +133,16 @@ def _slot_id(text: str) -> int | None:
 
 
 def audit_row(source: str, resource: str, metrics: Metrics) -> Row:
-    """An audit store, an audit trail, or both under one name."""
-    counted = metrics.get("trail_events_total", ())
-    events = [one.value for one in counted if one.value is not None]
-    failures = [one.value for one in counted if one.value is not None and _failed(one)]
+    """An audit store. The columns of audit trails stay unknown and empty: no kind of source reads trails."""
     cells: Cells = (
         source,
         resource,
-        _finite(metrics, "audit_records"),
-        _finite(metrics, "audit_capacity_records"),
-        _finite(metrics, "audit_used_percent"),
-        _finite(metrics, "audit_seconds_to_full"),
-        _chain(metrics),
-        sum(events) if events else None,
-        sum(failures) if events else None,
+        *(_finite(metrics, metric) for metric in _AUDIT_METRICS),
+        _CHAIN_UNKNOWN,
+        None,
+        None,
     )
     return Row(mib.AUDIT, (source, resource), (source, resource), cells)
-
-
-def _failed(reading: Reading) -> bool:
-    return dict(reading.labels).get("result", "success") != "success"
-
-
-def _chain(metrics: Metrics) -> int:
-    if "trail_chain_intact" not in metrics:
-        return 1
-    intact = _value(metrics, "trail_chain_intact")
-    return 4 if intact is None else 2 if intact else 3
 
 
 def reading_row(reading: Reading, severity: Severity) -> Row:

@@ -154,20 +154,6 @@ def test_audit_store_that_is_not_filling_has_no_time_to_full() -> None:
     }
 
 
-@pytest.mark.parametrize(("intact", "chain"), [(1, 2), (0, 3), (None, 4)])
-def test_audit_trail_shows_its_chain_and_counts(intact: float | None, chain: int) -> None:
-    readings = [
-        reading("trail_chain_intact", intact),
-        reading("trail_events_total", 40, labels=(("operation", "sign"), ("result", "success"))),
-        reading("trail_events_total", 2, labels=(("operation", "sign"), ("result", "failure"))),
-        reading("trail_events_total", None, labels=(("operation", "login"), ("result", "failure"))),
-    ]
-
-    (row,) = rows(readings, mib.AUDIT)
-
-    assert shown(row) == {"Source": "luna-a", "Resource": "payments", "Chain": chain, "Events": 42, "Failures": 2}
-
-
 def test_reading_row_has_the_value_as_text_and_its_unit() -> None:
     row = snmp_rows.reading_row(reading("token_memory_private_used_percent", 81.25), Severity.WARNING)
 
@@ -199,10 +185,10 @@ def test_never_is_shown_as_text_in_the_table_of_readings() -> None:
 def test_labels_tell_series_apart_unless_they_are_the_content() -> None:
     labels = (("result", "failure"),)
 
-    counted = snmp_rows.reading_row(reading("trail_events_total", 2, labels=labels), Severity.CLEARED)
+    counted = snmp_rows.reading_row(reading("hsm_requests_total", 2, labels=labels), Severity.CLEARED)
     info = snmp_rows.reading_row(reading("token_info", 1, labels=labels), Severity.CLEARED)
 
-    assert counted.key == ("luna-a", "payments", "trail_events_total", "result", "failure")
+    assert counted.key == ("luna-a", "payments", "hsm_requests_total", "result", "failure")
     assert info.key == ("luna-a", "payments", "token_info")
     assert shown(counted)["Labels"] == shown(info)["Labels"] == "result=failure"
 
