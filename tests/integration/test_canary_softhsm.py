@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,9 @@ from tests.peers.softhsm import PIN, SoftHsm
 
 if TYPE_CHECKING:
     from hsm_agent.collect.canary.source import CanarySettings
+
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -203,3 +208,19 @@ async def test_a_token_file_that_is_locked_makes_it_hang_for_real(tmp_path: Path
 
     assert (ok, back) == (0, (1, ""))
     assert "did not return within 1 s" in why
+
+
+@pytest.mark.parametrize(("kind", "mechanism"), [("ec", "ECDSA"), ("rsa", "SHA256-RSA-PKCS"), ("hmac", "SHA256-HMAC")])
+def test_the_calls_that_arrive_at_the_module_are_those_of_the_security_document(
+    tmp_path: Path, kind: str, mechanism: str
+) -> None:
+    hsm = SoftHsm(tmp_path / "hsm")
+    hsm.create_token("payments")
+    signing_key.make(hsm.module, "payments", PIN, kind=kind, environment=hsm.environment)
+    spy = [sys.executable, "-m", "tests.fakes.pkcs11_spy", str(hsm.module), "payments", PIN, mechanism]
+    done = subprocess.run(
+        spy, env={**os.environ, **hsm.environment}, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+
+    canary = (ROOT / "SECURITY.md").read_text(encoding="utf-8").partition("\n## The canary\n")[2].partition("\n## ")[0]
+    assert set(done.stdout.split()) | {"C_GetFunctionList"} == set(re.findall(r"`(C_\w+)`", canary))
