@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from hsm_agent.agent.components import Sinks, Sources, TaskSupervisor
 from hsm_agent.agent.self_monitoring import own_status
 from hsm_agent.deliver.base import Origin, SinkContext
-from hsm_agent.deliver.snmp.settings import SnmpSinkSettings
 from hsm_agent.evaluate.hsms import Hsms
 from hsm_agent.evaluate.messages import counted
 from hsm_agent.evaluate.rules import Ruleset
@@ -147,7 +146,7 @@ class Agent:
         """Whether the configuration has an SNMPv3 user."""
         config = self.loaded.config
         users = config.serve.snmp.users if config.serve.snmp is not None else ()
-        return bool(users) or any(isinstance(sink, SnmpSinkSettings) and sink.user for sink in config.deliver)
+        return bool(users) or any(sink.speaks_v3() for sink in config.deliver)
 
     @property
     def state_problem(self) -> str:

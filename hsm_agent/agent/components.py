@@ -11,7 +11,6 @@ from hsm_agent.collect.base import Collector, CollectorContext, HasKeepers
 from hsm_agent.collect.runner import Runner
 from hsm_agent.deliver.base import Announcer, Retry, Sink
 from hsm_agent.deliver.pump import Pump
-from hsm_agent.deliver.snmp.settings import SnmpSinkSettings
 from hsm_agent.spool import SinkSpec
 from hsm_agent.wire.snmp.notification import AUTHENTICATION_FAILURE, COLD_START
 
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from hsm_agent.collect.kinds import AnySource
-    from hsm_agent.deliver import AnySink
-    from hsm_agent.deliver.base import SinkContext
+    from hsm_agent.deliver.base import SinkContext, SinkSettings
     from hsm_agent.model import Event, SinkStatus, Usage
     from hsm_agent.pipeline import Pipeline
     from hsm_agent.spool import Spool
@@ -152,7 +150,7 @@ class Sources:
 class RunningSink:
     """A sink with a running pump, and the settings it was built from."""
 
-    settings: AnySink
+    settings: SinkSettings
     sink: Sink
     pump: Pump
 
@@ -170,10 +168,10 @@ class Sinks:
         self.running: dict[str, RunningSink] = {}
 
     def build(
-        self, wanted: Iterable[AnySink], context: SinkContext, *, anew: bool
-    ) -> dict[str, tuple[AnySink, Sink | None]]:
+        self, wanted: Iterable[SinkSettings], context: SinkContext, *, anew: bool
+    ) -> dict[str, tuple[SinkSettings, Sink | None]]:
         """Sinks that are new or changed (all with `anew`); None for a sink that goes on unchanged. Opens no socket."""
-        built: dict[str, tuple[AnySink, Sink | None]] = {}
+        built: dict[str, tuple[SinkSettings, Sink | None]] = {}
         for settings in wanted:
             before = self.running.get(settings.name)
             unchanged = not anew and before is not None and before.settings == settings
@@ -182,14 +180,13 @@ class Sinks:
 
     async def renew_v3(self, context: SinkContext) -> None:
         """Rebuild the sinks that speak SNMPv3 with another engine; the others go on."""
-        built: dict[str, tuple[AnySink, Sink | None]] = {}
+        built: dict[str, tuple[SinkSettings, Sink | None]] = {}
         for name, running in self.running.items():
             settings = running.settings
-            speaks = isinstance(settings, SnmpSinkSettings) and settings.user is not None
-            built[name] = (settings, settings.build(context) if speaks else None)
+            built[name] = (settings, settings.build(context) if settings.speaks_v3() else None)
         await self.replace(built, [])
 
-    async def replace(self, built: Mapping[str, tuple[AnySink, Sink | None]], active: list[Event]) -> None:
+    async def replace(self, built: Mapping[str, tuple[SinkSettings, Sink | None]], active: list[Event]) -> None:
         """Stop removed and changed sinks, queue the `active` events for new ones, start new and changed ones."""
         ending = [name for name in self.running if name not in built or built[name][1] is not None]
         await self._tasks.stop([f"sink {name}" for name in ending], within=STOP_SECONDS)
@@ -208,7 +205,7 @@ class Sinks:
             if sink is not None:
                 self._start(settings, sink)
 
-    def _start(self, settings: AnySink, sink: Sink) -> None:
+    def _start(self, settings: SinkSettings, sink: Sink) -> None:
         pump = Pump(
             sink,
             self._spool,

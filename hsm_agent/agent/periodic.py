@@ -26,7 +26,6 @@ from hsm_agent.agent.self_monitoring import (
 )
 from hsm_agent.collect.certificate.parse import INFO, LEFT
 from hsm_agent.config.tree import HTTP_CERTIFICATE
-from hsm_agent.deliver.syslog.settings import SyslogSinkSettings
 from hsm_agent.log import SparingLog
 from hsm_agent.model import AGENT_SOURCE, Reading, Usage
 from hsm_agent.pipeline import STALLED_SECONDS
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from hsm_agent.agent.agent import Agent
-    from hsm_agent.deliver import AnySink
+    from hsm_agent.deliver.base import SinkSettings
     from hsm_agent.net.tls import TlsSettings
 
 log = logging.getLogger(__name__)
@@ -48,20 +47,19 @@ PARSE_SECONDS = 60.0
 LAG_SECONDS = 0.1
 
 
-def loaded_certificates(sinks: Iterable[AnySink]) -> dict[str, bytes]:
+def loaded_certificates(sinks: Iterable[SinkSettings]) -> dict[str, bytes]:
     """Certificates that the sinks' TLS presents and trusts, as loaded: PEM by resource."""
     held: dict[str, bytes] = {}
     for sink in sinks:
-        tls = sink.tls if isinstance(sink, SyslogSinkSettings) else None
-        if tls is not None:
+        if (tls := sink.own_tls()) is not None:
             held |= {sink.name: tls.own_certificates, f"{sink.name}{AUTHORITIES}": tls.authorities}
     return {resource: pem for resource, pem in held.items() if pem}
 
 
-def revocation_readings(sinks: Iterable[AnySink], now: float) -> Iterator[Reading]:
+def revocation_readings(sinks: Iterable[SinkSettings], now: float) -> Iterator[Reading]:
     """Seconds until the sinks' revocation lists expire; a list without nextUpdate has no reading."""
     for sink in sinks:
-        tls = sink.tls if isinstance(sink, SyslogSinkSettings) else None
+        tls = sink.own_tls()
         if tls is not None and tls.crl_ends is not None and isfinite(tls.crl_ends):
             left = tls.crl_ends - now
             yield Reading(source=AGENT_SOURCE, resource=sink.name, metric="crl_seconds_left", value=left, time=now)
@@ -147,13 +145,13 @@ class PeriodicJobs:
             async with asyncio.timeout(PIPELINE_SECONDS):
                 await self._agent.pipeline.judge_aside(pipeline_reading(age, time.time()))
 
-    def _sinks(self) -> list[AnySink]:
+    def _sinks(self) -> list[SinkSettings]:
         """Settings of the running sinks: after a reload unchanged sinks still use their old objects."""
         return [sink.settings for sink in self._agent.sinks.running.values()]
 
-    async def renew_lists(self, sinks: Iterable[AnySink]) -> str:
+    async def renew_lists(self, sinks: Iterable[SinkSettings]) -> str:
         """Reload revocation lists that changed on disk. Returns why some were refused, so that the old ones stay."""
-        held = {sink.name: sink.tls for sink in sinks if isinstance(sink, SyslogSinkSettings) and sink.tls}
+        held = {sink.name: tls for sink in sinks if (tls := sink.own_tls()) is not None}
         self._refused = {name: text for name, text in self._refused.items() if name in held}
         await asyncio.gather(*(self._renew_list(name, tls) for name, tls in held.items() if tls.crl is not None))
         return "; ".join(self._refused.values())

@@ -6,7 +6,6 @@ from dataclasses import replace
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from hsm_agent.deliver.snmp.settings import SnmpSinkSettings
 from hsm_agent.evaluate.messages import counted
 from hsm_agent.metrics import METRICS, agent
 from hsm_agent.model import AGENT_SOURCE
@@ -99,7 +98,7 @@ def _gives_way(rule: Rule) -> str:
 def _brought(config: Config) -> dict[str, dict[str, str]]:
     """By source and metric: on what it depends whether the source brings it, in words or empty."""
     own = [metric.name for metric in agent.METRICS]
-    with_tls = any(getattr(sink, "tls", None) for sink in config.deliver)
+    with_tls = any(sink.own_tls() is not None for sink in config.deliver)
     if with_tls or (config.serve.http is not None and config.serve.http.web_config is not None):
         own += ["certificate_seconds_left", "certificate_info"]
     of_each = dict.fromkeys((name for name in METRICS if name.startswith("source_")), "")
@@ -137,15 +136,9 @@ def _sinks(config: Config) -> Iterator[str]:
     if not config.deliver:
         yield "no sinks: nobody would be told"
     for sink in config.deliver:
-        yield (
-            f"sink {sink.name}: {sink.kind} {sink.to}, {sink.guarantee.value}, from {sink.minimum_severity.value} on"
-        )
-        if isinstance(sink, SnmpSinkSettings):
-            line = sink.receiver_line(engine_id or b"")
-            if line is not None and engine_id is None and sink.notification_type == "trap":
-                line = "the line for snmptrapd is known once there is an engine ID"
-            if line is not None:
-                yield f"  snmptrapd.conf: {line}"
+        first, *more = sink.about(engine_id)
+        yield f"sink {sink.name}: {sink.kind} {first}"
+        yield from (f"  {line}" for line in more)
 
 
 def _engine_id(config: Config) -> tuple[bytes | None, str]:

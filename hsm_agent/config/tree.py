@@ -96,7 +96,7 @@ class Config(Strict):
         """Whether the source of a series, or the sink it speaks of, is in this configuration."""
         sources = {AGENT_SOURCE, *(source.name for source in self.sources)}
         sinks = {sink.name for sink in self.deliver}
-        with_certificates = {sink.name for sink in self.deliver if getattr(sink, "tls", None) is not None}
+        with_certificates = {sink.name for sink in self.deliver if sink.own_tls() is not None}
         if self.serve.http is not None and self.serve.http.web_config is not None:
             with_certificates.add(HTTP_CERTIFICATE)
 

@@ -1,12 +1,25 @@
-"""Every kind of sink: one file each, and one name in this union."""
+"""Every kind of sink: a room each, imported when a configuration names it."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Discriminator
+from hsm_agent.deliver.base import SinkSettings
+from hsm_agent.settings.by_kind import ByKind
 
-from hsm_agent.deliver.snmp.settings import SnmpSinkSettings
-from hsm_agent.deliver.syslog.settings import SyslogSinkSettings
 
-AnySink = Annotated[SnmpSinkSettings | SyslogSinkSettings, Discriminator("kind")]
+def _snmp() -> type[SinkSettings]:
+    from hsm_agent.deliver.snmp.settings import SnmpSinkSettings
+
+    return SnmpSinkSettings
+
+
+def _syslog() -> type[SinkSettings]:
+    from hsm_agent.deliver.syslog.settings import SyslogSinkSettings
+
+    return SyslogSinkSettings
+
+
+KINDS = ByKind({"snmp": _snmp, "syslog": _syslog})
+AnySink = Annotated[SinkSettings, KINDS]
+"""One of the kinds of sink; told apart by `kind`."""

@@ -1,14 +1,22 @@
-"""What a sink is: it sends and classifies; the pump retries, counts and remembers."""
+"""What a sink is, and the settings that every kind has. A sink sends and classifies; the pump retries and counts."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Protocol, Self, runtime_checkable
+
+from pydantic import AfterValidator, Field, model_validator
+
+from hsm_agent.model import Severity
+from hsm_agent.net.address import source_address
+from hsm_agent.settings.types import Deadline, Interval, Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from hsm_agent.model import Event, Guarantee
+    from hsm_agent.net.tls import TlsSettings
     from hsm_agent.wire.snmp.engine import Engine
 
 
@@ -16,16 +24,6 @@ LEAST_PATIENCE_SECONDS = 120.0
 MOST_PATIENCE_SECONDS = 3600.0
 """The head of a queue waits for an answer no longer: what a sink's settings add up to must stay below."""
 _MARGIN_SECONDS = 10.0
-
-
-def patience_seconds(own_deadlines: float) -> float:
-    """How long the pump lets a sink be silent whose own deadlines add up to so much. Raises ValueError if too long."""
-    found = max(LEAST_PATIENCE_SECONDS, own_deadlines + _MARGIN_SECONDS)
-    if found > MOST_PATIENCE_SECONDS:
-        raise ValueError(
-            f"timeout: an event could wait {found:g} s for an answer; {MOST_PATIENCE_SECONDS:g} s is the most"
-        )
-    return found
 
 
 class Retry(Exception):
@@ -111,3 +109,60 @@ class Announcer(Protocol):
 
     async def notify(self, oid: tuple[int, ...]) -> None:
         """Send it once, unspooled. Raises Retry where it surely did not arrive."""
+
+
+class SinkSettings(Strict, ABC):
+    """What the settings of every kind of sink have. A kind narrows `kind` and `to` and adds its own keys."""
+
+    name: Annotated[str, Field(min_length=1)]
+    kind: str
+    to: str
+    bind: Annotated[str, AfterValidator(source_address)] | None = None
+    timeout: Deadline
+    """Seconds; what they bound depends on the kind."""
+    minimum_severity: Severity = Severity.WARNING
+    heartbeat: Interval | None = None
+
+    @property
+    @abstractmethod
+    def guarantee(self) -> Guarantee:
+        """How far its deliveries can be relied on."""
+
+    @property
+    @abstractmethod
+    def answer_seconds(self) -> float:
+        """The longest time until one event is accepted or given up by the sink's own deadlines."""
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long the pump lets the sink be silent: longer than the sink's own deadlines, which say more."""
+        return max(LEAST_PATIENCE_SECONDS, self.answer_seconds + _MARGIN_SECONDS)
+
+    @model_validator(mode="after")
+    def _an_answer_comes_in_time(self) -> Self:
+        if self.patience_seconds > MOST_PATIENCE_SECONDS:
+            raise ValueError(
+                f"timeout: an event could wait {self.patience_seconds:g} s for an answer;"
+                f" {MOST_PATIENCE_SECONDS:g} s is the most"
+            )
+        return self
+
+    @abstractmethod
+    def build(self, context: SinkContext) -> Sink:
+        """The sink. Neither connects nor reads a file: that was done when the settings were read."""
+
+    def about(self, engine_id: bytes | None) -> Iterator[str]:
+        """For `check-config`: the first line stands behind the kind, others below it.
+
+        `engine_id`: the agent's own, None as long as it has none.
+        """
+        del engine_id
+        yield f"{self.to}, {self.guarantee.value}, from {self.minimum_severity.value} on"
+
+    def own_tls(self) -> TlsSettings | None:
+        """How its connections are secured; None without TLS."""
+        return None
+
+    def speaks_v3(self) -> bool:
+        """Whether it sends as the agent's SNMPv3 engine, and must be built anew when that is another one."""
+        return False

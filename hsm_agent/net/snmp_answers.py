@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-AnswersFrom = Literal["same", "any"]
-"""Whether a v2c answer may come from another address than the one that was asked. v3 answers prove who sent them."""
-NOT_FOR_V3 = "answers_from: not `same` for version v3 (its answers are authenticated, and taken from any address)"
 _MOST_PLACES = 8
 _Answer = TypeVar("_Answer")
 

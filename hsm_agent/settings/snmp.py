@@ -1,12 +1,12 @@
-"""What several SNMP settings are made of: SNMPv3 users, listening addresses, networks, engine IDs."""
+"""What several SNMP settings are made of: SNMPv3 users, peers, listening addresses, networks, engine IDs."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hsm_agent.settings.secret import Secret
 from hsm_agent.settings.types import Strict
@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 _LISTEN = re.compile(r"udp:(?P<v4>[0-9.]+):(?P<p4>[0-9]{1,5})|udp6:\[(?P<v6>[^\]\[]+)\]:(?P<p6>[0-9]{1,5})")
 _HIGHEST_PORT = 65535
+MAX_RETRIES = 20
 _MIN_ENGINE_ID, _MAX_ENGINE_ID = 5, 32  # RFC 3411 section 5, SnmpEngineID
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -120,6 +121,36 @@ class SnmpUser(Strict):
             privacy=self.privacy.protocol if self.privacy else None,
             privacy_secret=self.privacy.secret.reveal() if self.privacy else "",
         )
+
+
+AnswersFrom = Literal["same", "any"]
+"""Whether a v2c answer may come from another address than the one that was asked. v3 answers prove who sent them."""
+
+
+class SnmpPeerSettings(Strict):
+    """In whose name one peer is addressed, as a manager or as a sender of notifications."""
+
+    version: Literal["v2c", "v3"]
+    community: Secret | None = None
+    user: SnmpUser | None = None
+    answers_from: AnswersFrom = "same"
+
+    @model_validator(mode="after")
+    def _the_version_has_its_own_keys(self) -> Self:
+        if self.version == "v3":
+            if self.user is None:
+                raise ValueError("user: required for version v3 (name, auth, and privacy to encrypt)")
+            if self.community is not None:
+                raise ValueError("community: not for version v3 (it has users)")
+            if self.answers_from == "same" and "answers_from" in self.model_fields_set:
+                why = "its answers are authenticated, and taken from any address"
+                raise ValueError(f"answers_from: not `same` for version v3 ({why})")
+            return self
+        if self.community is None:
+            raise ValueError("community: required for version v2c (a secret: {file: PATH})")
+        if self.user is not None:
+            raise ValueError("user: not for version v2c (it has communities)")
+        return self
 
 
 def trap_receiver_line(engine_id: bytes | None, user: SnmpUser) -> str:

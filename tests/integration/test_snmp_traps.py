@@ -59,10 +59,11 @@ def user(auth: AuthProtocol, privacy: PrivacyProtocol | None) -> dict[str, Any]:
 
 def line(sink: SnmpSinkSettings) -> str:
     """The line check-config prints, its gaps filled in as an operator would."""
-    printed = sink.receiver_line(ENGINE_ID)
-    assert printed is not None
-    return printed.replace("<authentication pass-phrase>", "authentic-1").replace(
-        "<privacy pass-phrase>", "encrypted-1"
+    _, printed = sink.about(ENGINE_ID)
+    return (
+        printed.removeprefix("snmptrapd.conf: ")
+        .replace("<authentication pass-phrase>", "authentic-1")
+        .replace("<privacy pass-phrase>", "encrypted-1")
     )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hsm_agent.net.address import Address
-    from hsm_agent.net.snmp_answers import AnswersFrom
+    from hsm_agent.settings.snmp import AnswersFrom
     from hsm_agent.wire.snmp.ber import Oid
     from hsm_agent.wire.snmp.usm import User
 

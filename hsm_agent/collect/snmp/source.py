@@ -17,9 +17,7 @@ from hsm_agent.collect.snmp.profile import Profile, profile
 from hsm_agent.collect.snmp.recording import masked
 from hsm_agent.metrics.custom import is_custom
 from hsm_agent.net.address import Address
-from hsm_agent.net.snmp_answers import NOT_FOR_V3, AnswersFrom
-from hsm_agent.settings.secret import Secret
-from hsm_agent.settings.snmp import SnmpUser
+from hsm_agent.settings.snmp import MAX_RETRIES, SnmpPeerSettings
 from hsm_agent.threads import Lane
 
 if TYPE_CHECKING:
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 
 _DAY = 86400.0
 _SCHEMES = ("udp", "udp6")
-_MAX_RETRIES = 20
 _WORK_SECONDS = 60.0
 _MANY_VALUES = 1000
 """Parsing takes some 5 us a value; more than this would hold up the loop."""
@@ -50,36 +47,20 @@ def _known_profiles(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-class SnmpSettings(SourceSettings):
-    """An appliance, in whose name it is asked, and what is read of it."""
+class SnmpSettings(SnmpPeerSettings, SourceSettings):
+    """An appliance and what is read of it."""
 
     kind: Literal["snmp"]
     to: Annotated[str, AfterValidator(_address)]
-    version: Literal["v2c", "v3"]
-    community: Secret | None = None
-    user: SnmpUser | None = None
     context: str = ""
     profile: Annotated[tuple[str, ...], BeforeValidator(_one_or_more), AfterValidator(_known_profiles)] = ()
     custom: Profile | None = None
-    retries: Annotated[int, Field(ge=0, le=_MAX_RETRIES)] = 2
-    answers_from: AnswersFrom = "same"
+    retries: Annotated[int, Field(ge=0, le=MAX_RETRIES)] = 2
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.version == "v3":
-            if self.user is None:
-                raise ValueError("user: required for version v3 (name, auth, and privacy to encrypt)")
-            if self.community is not None:
-                raise ValueError("community: not for version v3 (it has users)")
-            if self.answers_from == "same" and "answers_from" in self.model_fields_set:
-                raise ValueError(NOT_FOR_V3)
-        else:
-            if self.community is None:
-                raise ValueError("community: required for version v2c (a secret: {file: PATH})")
-            if self.user is not None:
-                raise ValueError("user: not for version v2c (it has communities)")
-            if self.context:
-                raise ValueError("context: not for version v2c")
+    def _something_is_read(self) -> Self:
+        if self.version == "v2c" and self.context:
+            raise ValueError("context: not for version v2c")
         if not self.profile and self.custom is None:
             raise ValueError("profile: nothing to read; name a profile, or write your own under `custom`")
         return self

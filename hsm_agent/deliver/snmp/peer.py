@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hsm_agent.deliver.base import SinkContext
     from hsm_agent.model import Event
     from hsm_agent.net.address import Address
-    from hsm_agent.net.snmp_answers import AnswersFrom
+    from hsm_agent.settings.snmp import AnswersFrom
     from hsm_agent.wire.snmp.usm import User
 
 

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
-from hsm_agent.deliver.base import patience_seconds
+from hsm_agent.deliver.base import SinkSettings
 from hsm_agent.deliver.snmp.inform import InformSink
 from hsm_agent.deliver.snmp.peer import Peer
 from hsm_agent.deliver.snmp.trap import TrapSink
-from hsm_agent.model import Guarantee, Severity
-from hsm_agent.net.address import Address, source_address
-from hsm_agent.net.snmp_answers import NOT_FOR_V3, AnswersFrom
-from hsm_agent.settings.secret import Secret
-from hsm_agent.settings.snmp import SnmpUser, trap_receiver_line
-from hsm_agent.settings.types import Deadline, Interval, Strict
+from hsm_agent.model import Guarantee
+from hsm_agent.net.address import Address
+from hsm_agent.settings.snmp import MAX_RETRIES, SnmpPeerSettings, SnmpUser, trap_receiver_line
+from hsm_agent.settings.types import Deadline
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hsm_agent.deliver.base import SinkContext
 
 __all__ = ["SnmpSink", "SnmpSinkSettings", "SnmpUser", "trap_receiver_line"]
 
 SCHEMES = ("udp", "udp6")
-_MAX_RETRIES = 20
 
 SnmpSink = InformSink | TrapSink
 """Both can `notify` beside what every sink can."""
@@ -33,24 +32,16 @@ def _receiver(text: str) -> str:
     return str(Address.parse(text, SCHEMES))
 
 
-class SnmpSinkSettings(Strict):
-    """A receiver of notifications and how it is spoken to."""
+class SnmpSinkSettings(SnmpPeerSettings, SinkSettings):
+    """A receiver of notifications and what it is sent."""
 
-    name: str = Field(min_length=1)
     kind: Literal["snmp"]
     to: Annotated[str, AfterValidator(_receiver)]
-    version: Literal["v2c", "v3"]
     type: Literal["trap", "inform"] | None = None
     """None: inform for v3, trap for v2c."""
-    community: Secret | None = None
-    user: SnmpUser | None = None
     timeout: Annotated[Deadline, Field(le=60)] = 2.0
     """Seconds an answer is waited for before the inform is sent again."""
-    retries: Annotated[int, Field(ge=0, le=_MAX_RETRIES)] = 3
-    minimum_severity: Severity = Severity.WARNING
-    heartbeat: Interval | None = None
-    bind: Annotated[str, AfterValidator(source_address)] | None = None
-    answers_from: AnswersFrom = "same"
+    retries: Annotated[int, Field(ge=0, le=MAX_RETRIES)] = 3
 
     @property
     def address(self) -> Address:
@@ -64,34 +55,13 @@ class SnmpSinkSettings(Strict):
 
     @property
     def guarantee(self) -> Guarantee:
-        """How far its deliveries can be relied on."""
+        """An inform is acknowledged, a trap is not."""
         return Guarantee.AT_LEAST_ONCE if self.notification_type == "inform" else Guarantee.BEST_EFFORT
 
     @property
-    def patience_seconds(self) -> float:
-        """How long the pump waits: to open the link, to discover the engine, and for the answer to one inform."""
-        return patience_seconds(self.timeout * (1 + 2 * (self.retries + 1)))
-
-    @model_validator(mode="after")
-    def _an_answer_comes_in_time(self) -> Self:
-        _ = self.patience_seconds
-        return self
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.version == "v3":
-            if self.user is None:
-                raise ValueError("user: required for version v3 (name, auth, and privacy to encrypt)")
-            if self.community is not None:
-                raise ValueError("community: not for version v3 (it has users)")
-            if self.answers_from == "same" and "answers_from" in self.model_fields_set:
-                raise ValueError(NOT_FOR_V3)
-            return self
-        if self.community is None:
-            raise ValueError("community: required for version v2c (a secret: {file: PATH})")
-        if self.user is not None:
-            raise ValueError("user: not for version v2c (it has communities)")
-        return self
+    def answer_seconds(self) -> float:
+        """To open the link, to discover the engine, and for the answer to one inform."""
+        return self.timeout * (1 + 2 * (self.retries + 1))
 
     def build(self, context: SinkContext) -> SnmpSink:
         """The sink. Derives a user's keys, which takes a few milliseconds."""
@@ -109,8 +79,18 @@ class SnmpSinkSettings(Strict):
             return InformSink(name=self.name, peer=peer)
         return TrapSink(name=self.name, peer=peer)
 
-    def receiver_line(self, engine_id: bytes) -> str | None:
-        """The createUser line its snmptrapd needs, without the secrets; None for v2c."""
+    def about(self, engine_id: bytes | None) -> Iterator[str]:
+        """With the line that the receiver's snmptrapd.conf needs for the user; the secrets are left to fill in."""
+        yield from super().about(engine_id)
         if self.user is None:
-            return None
-        return trap_receiver_line(engine_id if self.notification_type == "trap" else None, self.user)
+            return
+        # A trap is sent as the agent's engine, an inform as the receiver's own (RFC 3414 section 1.5.1).
+        is_trap = self.notification_type == "trap"
+        if is_trap and engine_id is None:
+            yield "snmptrapd.conf: the line for snmptrapd is known once there is an engine ID"
+        else:
+            yield f"snmptrapd.conf: {trap_receiver_line(engine_id if is_trap else None, self.user)}"
+
+    def speaks_v3(self) -> bool:
+        """Users are SNMPv3's."""
+        return self.user is not None

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from hsm_agent.deliver.base import patience_seconds
+from hsm_agent.deliver.base import SinkSettings
 from hsm_agent.deliver.syslog.message import Stamp
 from hsm_agent.deliver.syslog.relp import RelpSink
 from hsm_agent.deliver.syslog.tcp import CountedSink
 from hsm_agent.deliver.syslog.udp import DatagramSink
-from hsm_agent.model import Guarantee, Severity
-from hsm_agent.net.address import Address, source_address
+from hsm_agent.model import Guarantee
+from hsm_agent.net.address import Address
 from hsm_agent.net.streams import Route
 from hsm_agent.net.tls import TlsSettings
-from hsm_agent.settings.types import Deadline, Interval, Size, Strict
+from hsm_agent.settings.types import Deadline, Size
 from hsm_agent.wire.syslog.rfc5424 import MIN_MAX_BYTES
 
 if TYPE_CHECKING:
@@ -40,17 +40,13 @@ def _receiver(text: str) -> str:
     return str(Address.parse(text, SCHEMES))
 
 
-class SyslogSinkSettings(Strict):
+class SyslogSinkSettings(SinkSettings):
     """A syslog server and how it is reached."""
 
-    name: str = Field(min_length=1)
     kind: Literal["syslog"]
     to: Annotated[str, AfterValidator(_receiver)]
     tls: TlsSettings | None = None
     facility: Facility = "local4"
-    minimum_severity: Severity = Severity.WARNING
-    heartbeat: Interval | None = None
-    bind: Annotated[str, AfterValidator(source_address)] | None = None
     max_bytes: Size | None = None
     """None: 8000, and 1400 over UDP."""
     timeout: Deadline = 5.0
@@ -72,18 +68,13 @@ class SyslogSinkSettings(Strict):
 
     @property
     def guarantee(self) -> Guarantee:
-        """How far its deliveries can be relied on."""
+        """RELP alone acknowledges each message."""
         return Guarantee.AT_LEAST_ONCE if self.address.scheme in _RELP_SCHEMES else Guarantee.BEST_EFFORT
 
     @property
-    def patience_seconds(self) -> float:
-        """How long the pump waits: to connect, to open the session, and for the acknowledgement of one message."""
-        return patience_seconds(3 * self.timeout)
-
-    @model_validator(mode="after")
-    def _an_answer_comes_in_time(self) -> Self:
-        _ = self.patience_seconds
-        return self
+    def answer_seconds(self) -> float:
+        """To connect, to open the session, and for the acknowledgement of one message."""
+        return 3 * self.timeout
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -99,8 +90,12 @@ class SyslogSinkSettings(Strict):
             raise ValueError(f"max_bytes: {self.octets} is not between {MIN_MAX_BYTES} and {most}")
         return self
 
+    def own_tls(self) -> TlsSettings | None:
+        """How its connections are secured."""
+        return self.tls
+
     def build(self, context: SinkContext) -> Sink:
-        """The sink. Neither connects nor reads a file: that was done when the settings were read."""
+        """The sink of the transport that `to` names."""
         stamp = Stamp(context.origin, facility=_FACILITIES.index(self.facility), max_bytes=self.octets)
         address = self.address
         if address.scheme == "udp":

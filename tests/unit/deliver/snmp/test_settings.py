@@ -97,11 +97,14 @@ def test_what_makes_no_sense_is_an_error(settings: dict[str, Any], changes: dict
 def test_the_receivers_line_names_our_engine_for_traps_only() -> None:
     trap, inform, v2c = read(V3, type="trap"), read(V3), read(V2C)
 
-    assert trap.receiver_line(ENGINE_ID) == (
-        f'createUser -e 0x{ENGINE_ID.hex()} noc SHA-256 "<authentication pass-phrase>"'
-    )
-    assert inform.receiver_line(ENGINE_ID) == 'createUser noc SHA-256 "<authentication pass-phrase>"'
-    assert v2c.receiver_line(ENGINE_ID) is None
+    def line(sink: SnmpSinkSettings, engine_id: bytes | None = ENGINE_ID) -> list[str]:
+        return list(sink.about(engine_id))[1:]
+
+    pass_phrase = 'noc SHA-256 "<authentication pass-phrase>"'
+    assert line(trap) == [f"snmptrapd.conf: createUser -e 0x{ENGINE_ID.hex()} {pass_phrase}"]
+    assert line(trap, None) == ["snmptrapd.conf: the line for snmptrapd is known once there is an engine ID"]
+    assert line(inform) == line(inform, None) == [f"snmptrapd.conf: createUser {pass_phrase}"]
+    assert line(v2c) == []
 
 
 @pytest.mark.parametrize(("timeout", "retries"), [("60s", 20), ("2s", 3), ("10ms", 0), ("60s", 0)])
