@@ -15,11 +15,6 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from prometheus_client import exposition as plain
-from prometheus_client.metrics_core import Metric
-from prometheus_client.openmetrics import exposition as openmetrics
-from prometheus_client.registry import Collector
-
 from hsm_agent.metrics import METRICS
 from hsm_agent.serve.snapshot import value_now
 from hsm_agent.text import glob_matches, harmless
@@ -27,6 +22,8 @@ from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from prometheus_client.metrics_core import Metric
 
     from hsm_agent.model import ActiveAlarm, Labels, Reading
     from hsm_agent.serve.snapshot import Snapshot
@@ -47,6 +44,10 @@ _Labels = dict[str, str]
 
 def exposition(present: Snapshot, accept: str) -> tuple[bytes, str]:
     """The answer to a scrape and its content type, in the format the Accept header asks for."""
+    # An agent that nobody scrapes need not hold the library.
+    from prometheus_client import exposition as plain  # noqa: PLC0415
+    from prometheus_client.openmetrics import exposition as openmetrics  # noqa: PLC0415
+
     made = _Families(present)
     if _wants_openmetrics(accept):
         body: bytes = openmetrics.generate_latest(made)  # type: ignore[no-untyped-call]  # the library is half typed
@@ -67,7 +68,9 @@ def _wants_openmetrics(accept: str) -> bool:
     return wanted.quality > text.quality or (0 < wanted.quality == text.quality and wanted.exactness >= _NAMED)
 
 
-class _Families(Collector):
+class _Families:
+    """What the library takes for a registry."""
+
     def __init__(self, present: Snapshot) -> None:
         self._present = present
 
@@ -108,6 +111,8 @@ def _build_info() -> Metric:
 
 
 def _family(name: str, text: str, samples: Iterable[tuple[_Labels, float]]) -> Metric:
+    from prometheus_client.metrics_core import Metric  # noqa: PLC0415 - as above
+
     family = Metric(name.removesuffix("_total"), text, "counter" if name.endswith("_total") else "gauge")
     last = {_identity(labels): (labels, value) for labels, value in samples}
     for labels, value in last.values():

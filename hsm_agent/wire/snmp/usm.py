@@ -10,10 +10,14 @@ import hashlib
 import hmac
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from cryptography.hazmat.decrepit.ciphers.modes import CFB  # "decrepit" for new designs; RFC 3826 leaves no choice
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptography.hazmat.decrepit.ciphers.modes import CFB
+    from cryptography.hazmat.primitives.ciphers import Cipher
 
 MIN_SECRET_OCTETS = 8  # RFC 3414 section 11.2
 SALT_OCTETS = 8
@@ -103,7 +107,18 @@ class Keys:
 
     def _cipher(self, boots: int, time: int, salt: bytes) -> Cipher[CFB]:
         vector = boots.to_bytes(4, "big") + time.to_bytes(4, "big") + salt
-        return Cipher(AES(self.privacy_key), CFB(vector))
+        return _aes_cfb()(self.privacy_key, vector)
+
+
+@lru_cache(maxsize=1)
+def _aes_cfb() -> Callable[[bytes, bytes], Cipher[CFB]]:
+    """Makes the cipher of a key and an initialisation vector. Loaded by the first user who has privacy: 7 MB."""
+    # "decrepit" for new designs; RFC 3826 leaves no choice
+    from cryptography.hazmat.decrepit.ciphers.modes import CFB  # noqa: PLC0415
+    from cryptography.hazmat.primitives.ciphers import Cipher  # noqa: PLC0415
+    from cryptography.hazmat.primitives.ciphers.algorithms import AES  # noqa: PLC0415
+
+    return lambda key, vector: Cipher(AES(key), CFB(vector))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +145,8 @@ class User:
 
         The privacy key, too, is made with the hash of the authentication protocol (RFC 3826 section 1.2).
         """
+        if privacy is not None:
+            _aes_cfb()  # at start: loading it with the first message would hold that up
         return cls(
             name=name,
             auth=auth,
