@@ -68,9 +68,12 @@ def revocation_readings(sinks: Iterable[SinkSettings], now: float) -> Iterator[R
 class PeriodicJobs:
     """The periodic jobs of one agent; each is a task that runs until it is cancelled."""
 
-    def __init__(self, agent: Agent, *, pipeline_seconds: float = PIPELINE_SECONDS) -> None:
+    def __init__(
+        self, agent: Agent, *, tick_seconds: float = TICK_SECONDS, pipeline_seconds: float = PIPELINE_SECONDS
+    ) -> None:
         """`pipeline_seconds`: interval of the check that readings are evaluated."""
         self._agent = agent
+        self._tick_seconds = tick_seconds
         self._pipeline_seconds = pipeline_seconds
         self._lag = 0.0
         self._certificates = OwnCertificates()
@@ -84,7 +87,7 @@ class PeriodicJobs:
     async def tick(self) -> None:
         """Advance the clock of hold times, repeats, silences and stale readings."""
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(self._tick_seconds)
             await self._agent.pipeline.tick()
 
     async def monitor_itself(self) -> None:

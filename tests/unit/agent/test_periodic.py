@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hsm_agent.agent.operator_commands import OperatorCommands
 from hsm_agent.agent.periodic import PeriodicJobs, loaded_certificates, revocation_readings
 from hsm_agent.deliver.syslog.settings import SyslogSinkSettings
 from tests.peers import pki
+from tests.unit.agent.running import EXPIRED, declare, running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,3 +189,32 @@ async def test_the_watchdog_is_told_of_life_only_while_what_is_read_is_judged(
             heard = b""
 
     assert heard == (b"WATCHDOG=1" if alive else b"")
+
+
+async def test_a_round_of_monitoring_brings_readings_of_spool_sinks_processes_and_sources(tmp_path: Path) -> None:
+    async with running(tmp_path) as (agent, _):
+        agent.tasks.start("monitoring", PeriodicJobs(agent).monitor_itself())
+        async with asyncio.timeout(10):
+            while agent.store.reading("agent", "", "event_loop_lag_seconds") is None:
+                await asyncio.sleep(0)
+        found = {(reading.resource, reading.metric): reading.value for reading in agent.store.readings()}
+
+    assert found["", "spool_entries"] == 0
+    assert found["", "spool_failed"] == 0
+    assert found["", "snmp_engine_held"] == 0
+    assert found["noc", "sink_queued"] == 0
+    assert (found["", "process_resident_memory_bytes"] or 0) > 0
+    assert ("", "pipeline_age_seconds") in found
+
+
+async def test_ticks_let_the_time_of_a_silence_pass(tmp_path: Path) -> None:
+    await declare(tmp_path, EXPIRED)
+    async with running(tmp_path) as (agent, sink):
+        await sink.until(lambda: sink.kinds == ["RAISED"])
+        await OperatorCommands(agent).silence({"seconds": 0.001, "reason": "r"}, 1000)
+        agent.tasks.start("ticks", PeriodicJobs(agent, tick_seconds=0.001).tick())
+
+        async with asyncio.timeout(10):
+            while agent.pipeline.book.silences:
+                await asyncio.sleep(0)
+        await sink.until(lambda: sink.kinds == ["RAISED", "NOTICE", "NOTICE"])
