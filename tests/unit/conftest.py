@@ -6,10 +6,17 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
+
+from tests.fakes.examples import THOROUGH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+hypothesis.settings.register_profile("few", max_examples=15)
+if not THOROUGH:
+    hypothesis.settings.load_profile("few")
 
 _STARTS_A_PROCESS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec"}
 _USES_A_SOCKET = {"socket.bind", "socket.connect", "socket.sendto"}

@@ -74,7 +74,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert _lines(tmp_path / "none.yaml") == (f"{tmp_path / 'none.yaml'}: No such file or directory",)
 
 
-@pytest.mark.parametrize("value", ["!!int x", "!!bool x", "!!timestamp x", "!!float x", "[" * 3000 + "]" * 3000])
+@pytest.mark.parametrize("value", ["!!int x", "!!bool x", "!!timestamp x", "!!float x", "[" * 500 + "]" * 500])
 def test_what_the_parser_chokes_on_is_a_bad_configuration(tmp_path: Path, value: str) -> None:
     (line,) = _lines(_write(tmp_path, f"agent: {value}\n"))
     (override,) = _lines(_write(tmp_path, ""), {"HSM_AGENT__AGENT": value})

@@ -12,6 +12,7 @@ from hsm_agent.evaluate.growth import Growth, is_beyond, is_unusual, steady
 from hsm_agent.evaluate.rules import DAY, HOUR, Grows, Rule, Sooner
 from hsm_agent.evaluate.trends import Points, Windows
 from hsm_agent.model import Severity
+from tests.fakes.examples import examples
 from tests.unit.evaluate import loads
 from tests.unit.evaluate.judging import Judge, told
 
@@ -190,7 +191,7 @@ def days_with(load: loads.Load, days: int) -> dict[int, set[Severity]]:
 
 
 def test_busy_loads_are_taken_for_a_leak_on_few_days_once_there_are_some_to_compare_with() -> None:
-    days = [days_with(load(1), 6) for load in loads.LOADS]
+    days = [days_with(load(1), examples(6, 3)) for load in loads.LOADS]
     second = [found[1] for found in days if 1 in found]
     later = [severities for found in days for day, severities in found.items() if day > 1]
 

@@ -24,6 +24,7 @@ from hsm_agent.evaluate.rules import (
 from hsm_agent.evaluate.silences import Silence
 from hsm_agent.evaluate.step import step
 from hsm_agent.model import Event, Reading, Severity
+from tests.fakes.examples import examples
 from tests.unit.evaluate.judging import MEMORY, START, Judge, reading
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def live(found: list[Move], *, restart: frozenset[int] = frozenset(), twice: boo
     return events
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40, 10), deadline=None)
 @given(moves, st.data())
 def test_a_restart_at_any_point_changes_nothing(found: list[Move], data: st.DataObject) -> None:
     restart = data.draw(st.frozensets(st.integers(0, len(found) - 1), min_size=1))
@@ -135,13 +136,13 @@ def test_a_restart_at_any_point_changes_nothing(found: list[Move], data: st.Data
     assert live(found, restart=restart) == live(found)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15, 5), deadline=None)
 @given(moves)
 def test_a_step_with_equal_readings_says_and_writes_nothing(found: list[Move]) -> None:
     live(found, twice=True)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15, 5), deadline=None)
 @given(moves)
 def test_every_alarm_is_told_in_order(found: list[Move]) -> None:
     open_alarms: dict[str, Severity] = {}

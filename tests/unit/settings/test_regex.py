@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hsm_agent.settings.regex import LONGEST_PATTERN, LONGEST_TEXT, MOST_GROUPS, MOST_INSTRUCTIONS, compile_pattern
+from tests.fakes.examples import examples
 
 NEVER_ENDING = [
     r"^(?:\w|\d\d)+: high$",
@@ -166,7 +167,7 @@ _PATTERNS = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400, 40), deadline=None)
 @given(_PATTERNS, st.text("ab1- ", max_size=12))
 def test_what_is_caught_is_what_python_catches(pattern: str, text: str) -> None:
     named = f"(?P<before>.*?)(?P<custom_a>{pattern})"

@@ -16,6 +16,7 @@ from hsm_agent.model import Severity
 from hsm_agent.spool import SinkSpec, Spool
 from hsm_agent.spool.tables import COLUMNS
 from tests.fakes.events import cleared, raised
+from tests.fakes.examples import examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ CELLS: dict[str, str] = {
     "deep": f"'{9999 * '['}{9999 * ']'}'",
     "empty": "''",
 }
-DAMAGES = 60
+DAMAGES = examples(60, 12)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from hsm_agent.spool.queue import Queue
 from hsm_agent.spool.records import SinkSpec
 from hsm_agent.spool.restore import restore
 from tests.fakes.events import changed, cleared, plain, raised
+from tests.fakes.examples import examples
 
 if TYPE_CHECKING:
     from hsm_agent.spool.tables import RowChanges, StoredRows
@@ -160,7 +161,7 @@ class _History:
                 self._notified.discard((name, alarm_id))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150, 20), deadline=None)
 @given(_STEPS)
 def test_each_sink_sees_each_wanted_event_at_least_once_and_in_order(steps: list[tuple[str, int, object]]) -> None:
     history = _History()
@@ -175,7 +176,7 @@ def test_each_sink_sees_each_wanted_event_at_least_once_and_in_order(steps: list
     assert history.queue.stats("").entries == 0
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150, 20), deadline=None)
 @given(_STEPS, st.integers(1, 12))
 def test_a_full_spool_leaves_no_receiver_with_an_alarm_that_never_clears(
     steps: list[tuple[str, int, object]], entries: int

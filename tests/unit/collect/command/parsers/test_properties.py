@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hsm_agent.collect.command.parsers.registry import PARSERS
 from hsm_agent.collect.command.parsers.text import Malformed, lines_of
+from tests.fakes.examples import examples
 from tests.unit.collect.shell_samples import SAMPLES, read, sample
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def edited(text: str, edits: list[tuple[str, float, int, str]]) -> str:
     return text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300, 40), deadline=None)
 @given(st.sampled_from(sorted(SAMPLES)), _EDITS)
 def test_a_mutated_output_is_refused_or_read_as_it_stands(name: str, edits: list[tuple[str, float, int, str]]) -> None:
     text = edited(sample(name), edits)
@@ -107,7 +108,7 @@ def test_a_mutated_output_is_refused_or_read_as_it_stands(name: str, edits: list
         check(fact, text, found.facts if found else ())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200, 40), deadline=None)
 @given(st.sampled_from(sorted(PARSERS)), st.one_of(st.text(max_size=400), st.binary(max_size=400)))
 def test_anything_at_all_is_read_or_refused(parser: str, data: str | bytes) -> None:
     text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
