@@ -103,6 +103,23 @@ async def test_a_busy_one_is_not_cut_for_another() -> None:
         close(first, second, third)
 
 
+async def test_where_all_are_busy_the_next_one_takes_the_place_of_the_first_that_is_idle() -> None:
+    async with listening(limit=1) as server:
+        first = await server.connect()
+        await server.make_busy(first)
+        second = await asyncio.open_connection(*server.address)
+        second[1].write(REQUEST)
+        await asyncio.sleep(0.05)
+
+        server.release.set()
+
+        async with asyncio.timeout(2):
+            await first[0].readuntil(b"200 OK\n")
+            assert (await second[0].readline()).startswith(b"HTTP/1.1 200 ")
+        assert await is_cut(first[0])
+        close(first, second)
+
+
 async def test_where_all_are_busy_the_next_one_waits_for_one_to_go() -> None:
     async with listening(limit=1) as server:
         first = await server.connect()
@@ -154,7 +171,7 @@ async def test_an_answer_under_way_is_given_when_the_listener_closes_and_is_the_
 class Broken(HttpConnection):
     """One that has a bug."""
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
         raise ZeroDivisionError
 
 

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import socket
 import ssl
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import bcrypt
@@ -14,7 +15,10 @@ import pytest
 
 from hsm_agent.net.certificates import pem_blocks
 from hsm_agent.serve.http import server as http
-from tests.fakes.http_client import get, running
+from hsm_agent.serve.http.connection import HttpTimeouts
+from hsm_agent.serve.http.exposition import exposition
+from tests.fakes.http_client import get, request, running
+from tests.fakes.present import known_snapshot, make_reading
 from tests.peers.pki import Pki, make
 
 if TYPE_CHECKING:
@@ -38,9 +42,38 @@ def trusting(pki: Pki) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(pki.ca))
 
 
-async def test_tls_is_served(tmp_path: Path, pki: Pki) -> None:
-    async with running(web_config=web_config(tmp_path, pki)) as server:
+async def test_tls_is_served_and_ended_at_once(tmp_path: Path, pki: Pki) -> None:
+    async with running(web_config=web_config(tmp_path, pki)) as server, asyncio.timeout(5):
         assert (await get(server, "/healthz", trusting(pki))).status == 200
+
+
+async def test_a_large_answer_is_whole_over_tls(tmp_path: Path, pki: Pki) -> None:
+    many = [make_reading("token_objects", n, resource=f"token {n}") for n in range(5000)]
+    present = replace(known_snapshot(), readings=many)
+    async with running(web_config=web_config(tmp_path, pki), present=present) as server, asyncio.timeout(20):
+        answer = await get(server, "/metrics", trusting(pki))
+
+    assert answer.body == exposition(present, "")[0]
+
+
+async def test_a_client_that_does_not_read_over_tls_is_cut(tmp_path: Path, pki: Pki) -> None:
+    many = [make_reading("token_objects", n, resource=f"token {n}" * 10) for n in range(20_000)]
+    present = replace(known_snapshot(), readings=many)
+    timeouts = HttpTimeouts(answer_seconds=1.5)
+    async with running(web_config=web_config(tmp_path, pki), present=present, timeouts=timeouts) as server:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(server.address)
+        client.setblocking(False)
+        reader, writer = await asyncio.open_connection(
+            sock=client, ssl=trusting(pki), server_hostname="localhost", limit=1024
+        )
+        writer.write(request("/metrics"))
+        await asyncio.sleep(2.5)
+
+        with contextlib.suppress(ConnectionError):
+            assert len(await reader.read()) < len(exposition(present, "")[0])
+        writer.close()
 
 
 async def test_the_certificate_a_new_connection_would_see_is_known_without_its_key(tmp_path: Path, pki: Pki) -> None:

@@ -61,11 +61,15 @@ class HttpTimeouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """The head of a request. Names of header fields are in lower case; `path` is decoded and has no query."""
+    """The head of a request. Names of header fields are in lower case; `path` is decoded and has no query.
+
+    `peer` is the client's address; `has_body`: a body is announced to follow.
+    """
 
     method: str
     path: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    has_body: bool = False
     peer: str = ""
 
     def header(self, name: bytes) -> str:
@@ -128,8 +132,8 @@ def _check_head(head: bytes) -> None:
         raise BadRequestError("two lengths, or two hosts")
 
 
-def read_head(parser: h11.Connection, head: bytes, peer: str = "") -> tuple[HttpRequest, bool]:
-    """The request of a head that take_head() gave, and whether a body is announced. Raises BadRequestError."""
+def read_head(parser: h11.Connection, head: bytes, peer: str = "") -> HttpRequest:
+    """The request of a head that take_head() gave. Raises BadRequestError."""
     parser.receive_data(head)
     try:
         found = parser.next_event()
@@ -140,10 +144,8 @@ def read_head(parser: h11.Connection, head: bytes, peer: str = "") -> tuple[Http
     method = found.method.decode("ascii")
     if found.http_version not in _VERSIONS or method not in _METHODS:
         raise BadRequestError("an unknown version or method")
-    request = HttpRequest(
-        method=method, path=_path(found.target.decode("ascii")), headers=tuple(found.headers), peer=peer
-    )
-    return request, has_body
+    path = _path(found.target.decode("ascii"))
+    return HttpRequest(method=method, path=path, headers=tuple(found.headers), has_body=has_body, peer=peer)
 
 
 def _path(target: str) -> str:
@@ -192,16 +194,16 @@ class HttpConnection:
         """Take no further request."""
         self._is_last = True
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
         """Until either side ends it. Raises OSError, of which a timeout is one. The caller aborts the transport."""
-        # With no mark below which a write counts as done, drain() waits until the kernel has all of an answer: what
-        # a client does not read stays on its time.
-        writer.transport.set_write_buffer_limits(high=0)
+        # So that drain() waits until the kernel has an answer: what a client does not read stays on its time. Not 0:
+        # the TLS transport of Python 3.11 pauses at a mark that is reached, so that 0 is never left again.
+        writer.transport.set_write_buffer_limits(high=1)
         parser = h11.Connection(h11.SERVER)
         wait_seconds = self._timeouts.request_seconds
         try:
             while head := await self._read_head(reader, wait_seconds):
-                await self._exchange(parser, head, writer)
+                await self._exchange(parser, read_head(parser, head, peer), writer)
                 if parser.our_state is not h11.DONE:
                     break
                 parser.start_next_cycle()
@@ -230,14 +232,13 @@ class HttpConnection:
                     deadline.reschedule(asyncio.get_running_loop().time() + self._timeouts.request_seconds)
             return head
 
-    async def _exchange(self, parser: h11.Connection, head: bytes, writer: asyncio.StreamWriter) -> None:
-        """Answer one request. Raises BadRequestError, OSError."""
-        request, has_body = read_head(parser, head, writer.get_extra_info("peername")[0])
+    async def _exchange(self, parser: h11.Connection, request: HttpRequest, writer: asyncio.StreamWriter) -> None:
+        """Answer one request. Raises OSError."""
         self.is_busy = True
         try:
             async with asyncio.timeout(self._timeouts.answer_seconds):
                 response = await self._answer_or_500(request)
-                if has_body or self._is_last:
+                if request.has_body or self._is_last:
                     response = replace(response, headers={**response.headers, **_CLOSE})
                 writer.write(write_response(parser, response, without_body=request.method == "HEAD"))
                 await writer.drain()

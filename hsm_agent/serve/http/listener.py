@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 BACKLOG = 128
 HANDSHAKE_SECONDS = 5.0
 PAUSE_AFTER_ERROR_SECONDS = 1.0
+LOOK_FOR_IDLE_SECONDS = 0.1
 
 
 class HttpListener:
@@ -53,14 +54,15 @@ class HttpListener:
     async def accept(self) -> None:
         """Accept until cancelled. What happens to one connection ends no other."""
         while True:
-            accepted, network = await self._accept_one()
+            accepted, peer = await self._accept_one()
+            network = network_of(peer)
             try:
                 await self._make_room(network)
             except asyncio.CancelledError:
                 accepted.close()
                 raise
             connection = self._connection()
-            task = asyncio.create_task(self._attend(accepted, connection))
+            task = asyncio.create_task(self._attend(accepted, connection, peer))
             self._connections[task] = connection, network
             task.add_done_callback(self._forget)
             await asyncio.sleep(0)  # let it begin: a task cancelled before that would leave its socket open
@@ -89,7 +91,7 @@ class HttpListener:
                 self._sparing_log.warning("http: cannot accept connections: %s", error.strerror)
                 await asyncio.sleep(PAUSE_AFTER_ERROR_SECONDS)
             else:
-                return accepted, network_of(peer[0])
+                return accepted, peer[0]
 
     async def _make_room(self, network: str) -> None:
         """For one more from there."""
@@ -99,9 +101,10 @@ class HttpListener:
             if idle:
                 # max() takes the first of several, hence the oldest.
                 max(idle, key=lambda task: counts[self._connections[task][1]]).cancel()
-            await asyncio.wait(self._connections, return_when=asyncio.FIRST_COMPLETED)
+            # With a timeout, as a busy one may become idle instead of ending.
+            await asyncio.wait(self._connections, timeout=LOOK_FOR_IDLE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
 
-    async def _attend(self, accepted: socket.socket, connection: HttpConnection) -> None:
+    async def _attend(self, accepted: socket.socket, connection: HttpConnection, peer: str) -> None:
         loop = asyncio.get_running_loop()
         try:
             context = await self._context()
@@ -119,7 +122,7 @@ class HttpListener:
             log.debug("http: no connection: %s", error)
             return
         try:
-            await connection.serve(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+            await connection.serve(reader, asyncio.StreamWriter(transport, protocol, reader, loop), peer)
         except OSError as error:
             log.debug("http: a connection ended: %s", error)
         finally:

@@ -30,13 +30,7 @@ def head_of(octets: bytes) -> bytes | None:
 def request_of(octets: bytes) -> HttpRequest:
     head = head_of(octets)
     assert head is not None
-    return read_head(h11.Connection(h11.SERVER), head)[0]
-
-
-def announces_body(octets: bytes) -> bool:
-    head = head_of(octets)
-    assert head is not None
-    return read_head(h11.Connection(h11.SERVER), head)[1]
+    return read_head(h11.Connection(h11.SERVER), head)
 
 
 def get(target: str) -> bytes:
@@ -171,7 +165,7 @@ def test_a_header_in_several_lines_is_one_list() -> None:
     ],
 )
 def test_a_body_is_known_by_its_announcement(field: bytes, expected: bool) -> None:
-    assert announces_body(with_fields(field)) is expected
+    assert request_of(with_fields(field)).has_body is expected
 
 
 def fields_of(octets: bytes) -> dict[str, str]:
