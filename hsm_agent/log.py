@@ -1,6 +1,8 @@
 """How the agent logs: one line a record on stderr, as text or as JSON; no control characters, never a secret.
 
-Only a bug of ours has more lines: its traceback, indented below the record. Nothing that logs waits for whoever reads.
+Only a bug of the agent has more lines: its traceback, indented below the record. A caller that logs never waits for the
+reader: a thread writes, lines that it cannot keep up with wait in a bounded queue, and what does not fit is dropped,
+counted, and reported as soon as lines flow again.
 """
 
 from __future__ import annotations
@@ -8,12 +10,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import sys
+import threading
 import time
+from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
-
-from hsm_agent.log_writer import LAST_SECONDS, LineWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +26,9 @@ log = logging.getLogger(__name__)
 
 REPEAT_SECONDS = 60.0
 MOST_PEERS = 64
+MOST_WAITING_BYTES = 4 * 1024 * 1024
+LAST_SECONDS = 0.5
+"""How long the end of the process waits for its last lines."""
 
 _NAMES = {"WARNING": "WARN", "CRITICAL": "ERROR"}
 _PACKAGE = "hsm_agent."
@@ -36,7 +42,7 @@ def one_line(text: str) -> str:
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = f"{_time(record)} {_level(record):<5} {_room(record)}: {one_line(record.getMessage())}"
-        # Indented and escaped: what an exception says must not pass for a record of its own.
+        # Indented and escaped: the text of an exception must not pass for a record of its own.
         return "\n    ".join([line, *_traceback(self, record)])
 
 
@@ -70,6 +76,88 @@ def _room(record: logging.LogRecord) -> str:
     return record.name.removeprefix(_PACKAGE)
 
 
+class LineWriter:
+    """Writes lines to a descriptor that may take none: a pipe whose reader sleeps, a terminal on hold, a full disk.
+
+    `notice` makes the line that says how many were dropped.
+    """
+
+    def __init__(
+        self, descriptor: int, *, notice: Callable[[int], str], most_waiting_bytes: int = MOST_WAITING_BYTES
+    ) -> None:
+        self.notice = notice
+        self._descriptor = descriptor
+        self._most_waiting_bytes = most_waiting_bytes
+        self._lines: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._dropped = 0
+        self.dropped_total = 0
+        self._busy = False
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def write(self, line: str) -> None:
+        """Queue a line, which needs no line break at its end. Never waits."""
+        data = line.encode("utf-8", "backslashreplace") + b"\n"
+        with self._changed:
+            if self._waiting_bytes + len(data) > self._most_waiting_bytes:
+                self._drop()
+                return
+            self._queue_notice()
+            self._queue(data)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def flush(self, seconds: float = LAST_SECONDS) -> bool:
+        """Wait until all is written, at most so long; False if it is not."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._lines and not self._busy, timeout=seconds)
+
+    def _drop(self) -> None:
+        self._dropped += 1
+        self.dropped_total += 1
+
+    def _queue(self, data: bytes) -> None:
+        self._lines.append(data)
+        self._waiting_bytes += len(data)
+
+    def _queue_notice(self) -> None:
+        if self._dropped:
+            text, self._dropped = self.notice(self._dropped), 0
+            self._queue(text.encode("utf-8", "backslashreplace") + b"\n")
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._lines:
+                    self._changed.wait()
+                data = self._lines.popleft()
+                self._waiting_bytes -= len(data)
+                self._busy = True
+            written = self._write(data)
+            with self._changed:
+                self._busy = False
+                if not written:
+                    self._drop()
+                elif not self._lines:  # it flows again
+                    self._queue_notice()
+                self._changed.notify_all()
+
+    def _write(self, data: bytes) -> bool:
+        """Whether the descriptor took it. Waits as long as it takes nothing: only this thread does."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+            except BlockingIOError:  # another process that shares the descriptor has set O_NONBLOCK
+                select.select((), (self._descriptor,), ())
+            except OSError:  # the reader is gone, or the disk is full: counted, and reported when lines flow again
+                return False
+        return True
+
+
 class _Handler(logging.Handler):
     """Hands records to the one writer of stderr."""
 
@@ -80,11 +168,10 @@ class _Handler(logging.Handler):
         writer.notice = self._notice
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Called by logging."""
         self._writer.write(self.format(record))
 
     def flush(self) -> None:
-        """Called by logging, at the end of the process."""
+        """`logging` calls it at the end of the process."""
         self._writer.flush(LAST_SECONDS)
 
     def _notice(self, count: int) -> str:
@@ -92,12 +179,12 @@ class _Handler(logging.Handler):
         return self.format(log.makeRecord(log.name, logging.WARNING, __file__, 0, text, (count,), None))
 
 
-# Without standard error, descriptor 2 is the next file that is opened: it must not be taken for it.
+# Without standard error, descriptor 2 is the next file that the agent opens: the log must not be written into that.
 _writer = LineWriter(2 if sys.stderr is not None else os.open(os.devnull, os.O_WRONLY), notice=str)
 
 
 def set_up(level: str, form: Literal["text", "json"]) -> None:
-    """Send the agent's records to stderr; libraries speak from warning on."""
+    """Send the agent's records to stderr; those of libraries from warning on."""
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -118,16 +205,16 @@ def dropped_total() -> int:
 
 
 def say(text: str) -> None:
-    """A line on stderr that is no record, such as the last one before the end; does not wait for long."""
+    """A line on stderr that is no record, such as the last one before the exit; waits for half a second at most."""
     if sys.stderr is sys.__stderr__:
         _writer.write(text)
     _writer.flush()
-    if sys.stderr is not sys.__stderr__ and sys.stderr is not None:  # replaced within the process, by who reads it
+    if sys.stderr is not sys.__stderr__ and sys.stderr is not None:  # replaced within the process, as tests do
         print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def catch_stray_errors() -> None:
-    """What Python itself would write to stderr, and wait for a reader, becomes records."""
+    """Log the errors that Python itself would write to stderr, where it would wait for the reader."""
 
     def uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         log.critical("the agent ends with a bug", exc_info=(kind, error, trace))
@@ -141,9 +228,9 @@ def catch_stray_errors() -> None:
 
 
 class SparingLog:
-    """A line a minute for each kind of message and each peer, whoever does what how often.
+    """One line a minute for each message and peer, however often it is due: a peer must not fill the log.
 
-    What was held back is counted, and said with the next line. Peers beyond a bound share one line.
+    Lines that were held back are counted, and the next one says how many. Peers beyond a bound share one line.
     """
 
     def __init__(
@@ -158,26 +245,26 @@ class SparingLog:
         self._every_seconds = every_seconds
         self._most_peers = most_peers
         self._clock = clock
-        self._said: dict[tuple[str, str], float] = {}
+        self._logged_at: dict[tuple[str, str], float] = {}
         self._held_back: dict[tuple[str, str], int] = {}
 
     def warning(self, message: str, *args: object, peer: str = "") -> bool:
-        """Log it, unless the last one of this message and peer was within a minute; whether it was."""
+        """Log it, unless the last line of this message and peer is less than a minute old; whether it was logged."""
         now = self._clock()
         key = (message, peer)
-        if key not in self._said and len(self._said) >= self._most_peers:
+        if key not in self._logged_at and len(self._logged_at) >= self._most_peers:
             self._forget_old(now)
-        if key not in self._said and len(self._said) >= self._most_peers:
+        if key not in self._logged_at and len(self._logged_at) >= self._most_peers:
             key = (message, "other peers")
-        if now - self._said.get(key, -self._every_seconds) < self._every_seconds:
+        if now - self._logged_at.get(key, -self._every_seconds) < self._every_seconds:
             self._held_back[key] = self._held_back.get(key, 0) + 1
             return False
-        self._said[key] = now
+        self._logged_at[key] = now
         more = self._held_back.pop(key, 0)
         since = f" ({more} more since the last such line)" if more else ""
         self._to.warning(f"{message}%s", *args, since)
         return True
 
     def _forget_old(self, now: float) -> None:
-        self._said = {key: at for key, at in self._said.items() if now - at < self._every_seconds}
-        self._held_back = {key: count for key, count in self._held_back.items() if key in self._said}
+        self._logged_at = {key: at for key, at in self._logged_at.items() if now - at < self._every_seconds}
+        self._held_back = {key: count for key, count in self._held_back.items() if key in self._logged_at}

@@ -41,8 +41,8 @@ class Retry(Exception):
 class Refused(Exception):
     """The receiver answered that it does not take this event. `event_id` names it; the rest of the batch is unaffected.
 
-    Whether it is the event's fault or the receiver's, the pump finds out. `certain`: no receiver could ever take it,
-    because it can't be put into words of the protocol at all.
+    Whether the event or the receiver is the cause, the pump finds out. `certain`: no receiver could ever take it,
+    because the protocol can't express it.
     """
 
     def __init__(self, event_id: str, reason: str, *, certain: bool = False) -> None:
@@ -53,7 +53,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Who speaks: what each message says of the agent itself."""
+    """What each message says of the agent itself."""
 
     agent_name: str
     host_name: str
@@ -100,7 +100,7 @@ class Sink(Protocol):
         """
 
     async def close(self) -> None:
-        """Say goodbye to the receiver and close, within two seconds."""
+        """End the session with the receiver and close, within two seconds."""
 
 
 @runtime_checkable
@@ -108,7 +108,7 @@ class Announcer(Protocol):
     """A sink that can also send SNMP's own notifications (RFC 3418): coldStart, authenticationFailure."""
 
     async def notify(self, oid: tuple[int, ...]) -> None:
-        """Send it once, unspooled. Raises Retry where it surely did not arrive."""
+        """Send it once, unspooled. Raises Retry if it certainly did not arrive."""
 
 
 class SinkSettings(Strict, ABC):

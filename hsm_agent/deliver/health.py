@@ -1,4 +1,4 @@
-"""What is known of one sink, and the log lines when that changes: down with a reason, back after so long."""
+"""The status of one sink, and the log lines when it changes: failing with the reason, back after how long."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Health:
-    """Keeps a sink's status and reports each change of it."""
+class SinkHealth:
+    """Counts results and reports each change of the status."""
 
     def __init__(
         self, sink: Sink, spool: Spool, *, on_status: Callable[[SinkStatus], None], clock: Callable[[], float]
@@ -52,7 +52,7 @@ class Health:
         self.report()
 
     def refused(self, reason: str, *, failing: bool) -> None:
-        """The receiver is there, and does not take an event. `failing`: nor does it take any other now."""
+        """The receiver refused an event. `failing`: it takes no other one now either."""
         if failing:
             self.failed(reason, SinkState.REFUSED)
             return

@@ -1,7 +1,7 @@
-"""One loop a sink: takes from the spool, has the sink send, and tells the spool what became of it.
+"""One loop a sink: takes events from the spool, lets the sink send them, and records the result in the spool.
 
 The sink classifies (accepted, retry, refused); the pump counts, waits, repeats and gives up. No sink waits for another.
-Only an acknowledgement shortens the pause after a failure: a receiver that lets everybody in and then drops them would
+Only an acknowledgement ends the pauses after a failure: a receiver that accepts connections and then drops them would
 otherwise be called thousands of times a second.
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsm_agent.deliver.backoff import Backoff
 from hsm_agent.deliver.base import LEAST_PATIENCE_SECONDS, Refused, Retry
-from hsm_agent.deliver.health import Health
-from hsm_agent.deliver.poison import TRIALS, Suspicion
+from hsm_agent.deliver.health import SinkHealth
+from hsm_agent.deliver.poison import TRIALS, PoisonDetector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,13 +30,37 @@ log = logging.getLogger(__name__)
 _CLOSE_SECONDS = 1.9
 _IDLE_SECONDS = 60.0
 _REASON_LENGTH = 200
+FIRST_SECONDS, LAST_SECONDS = 0.5, 60.0
+"""Of the pause after a failure."""
+
+
+class Backoff:
+    """Pauses after failures: at random between half a second and a ceiling that doubles up to a minute.
+
+    At random, so that agents which lost one receiver together do not come back together.
+    """
+
+    def __init__(self, chance: Callable[[], float] = random.random) -> None:
+        """`chance` gives numbers from 0 to 1."""
+        self._chance = chance
+        self._failures = 0
+
+    def next(self) -> float:
+        """Seconds to pause after one more failure."""
+        self._failures = min(self._failures + 1, 10)  # the ceiling is reached long before
+        ceiling = min(LAST_SECONDS, FIRST_SECONDS * 2.0**self._failures)
+        return FIRST_SECONDS + self._chance() * (ceiling - FIRST_SECONDS)
+
+    def reset(self) -> None:
+        """The receiver acknowledged something."""
+        self._failures = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Failure:
-    """Why a batch was not accepted whole. `refused` is the event the receiver does not take, if that is what it said.
+    """Why a batch was not accepted whole. `refused`: the id of the event that the receiver refused, if it did.
 
-    `certain`: it never can be taken.
+    `certain`: no receiver could take it.
     """
 
     reason: str
@@ -68,15 +92,15 @@ class Pump:
         self._spool = spool
         self._heartbeat = heartbeat
         self._make_heartbeat = make_heartbeat
-        self._health = Health(sink, spool, on_status=on_status, clock=clock)
+        self._health = SinkHealth(sink, spool, on_status=on_status, clock=clock)
         self._clock = clock
         self._backoff = backoff or Backoff()
         self._patience_seconds = patience_seconds
-        self._suspicion = Suspicion(sink.window)
-        self._last_beat: float | None = None
+        self._poison = PoisonDetector(sink.window)
+        self._last_heartbeat: float | None = None
         self._defect = ""
-        self._against = ""
-        """Why the event was not taken that failed last."""
+        self._last_refusal = ""
+        """Why the last refused event was refused."""
         self._draining = False
         self._hurry = asyncio.Event()
         self._ended = asyncio.Event()
@@ -98,7 +122,7 @@ class Pump:
         A failing receiver is tried once more, at once.
         """
         self._draining = True
-        self._suspicion.pardon()
+        self._poison.clear()
         self._hurry.set()
         self._spool.arrived(self._sink.name).set()
         try:
@@ -112,15 +136,17 @@ class Pump:
         try:
             return await self._turn()
         except Exception as error:
-            # Whatever it is, the other events of this sink still want to be told.
+            # Whatever the defect is, the other events of this sink must still be delivered.
             log.exception("sink %s: a defect of the agent, going on", self._sink.name)
             return await self._fail(_Failure(reason=_line(error)), ())
 
     async def _turn(self) -> bool:
         """One batch or one heartbeat; False when there is nothing more to do."""
-        if self._suspicion.wants_proof() and not self._draining:
-            return await self._beat()
-        seq = None if self._draining else self._suspicion.turn_of(self._clock())
+        # Before anything else: a trial compares the receiver's answers at one time. When draining there is no time for
+        # trials, and the events go in their order.
+        if self._poison.wants_heartbeat() and not self._draining:
+            return await self._send_heartbeat()
+        seq = None if self._draining else self._poison.turn_of(self._clock())
         if seq is not None:
             return await self._retry(seq)
         entries = await self._next()
@@ -128,15 +154,15 @@ class Pump:
             return False
         if entries:
             return await self._send(entries)
-        return await self._beat() if self._beat_due_in() <= 0 else True
+        return await self._send_heartbeat() if self._heartbeat_due_in() <= 0 else True
 
     async def _retry(self, seq: int) -> bool:
         """Try once more an event that is set aside."""
-        if self._suspicion.wants_witness(seq):
-            return await self._beat()
+        if self._poison.wants_heartbeat_before(seq):
+            return await self._send_heartbeat()
         entries = await self._spool.pending_one(self._sink.name, seq)
         if not entries:  # dropped by the operator, or by a full spool
-            self._suspicion.forget(seq)
+            self._poison.forget(seq)
             return True
         return await self._send(entries)
 
@@ -144,18 +170,19 @@ class Pump:
         """The next batch, as soon as there is one; empty: something else is due; None: drained."""
         arrived = self._spool.arrived(self._sink.name)
         while True:
-            arrived.clear()
-            aside = self._suspicion.aside
-            entries = await self._spool.pending(self._sink.name, self._suspicion.limit, aside)
+            arrived.clear()  # before the look into the spool: what arrives after it sets the event again
+            aside = self._poison.aside
+            entries = await self._spool.pending(self._sink.name, self._poison.limit, aside)
             if self._draining:
                 return entries or None
-            due_in = self._beat_due_in()
+            due_in = self._heartbeat_due_in()
+            # To a failing sink an event that waits is sent instead: its acknowledgement says as much.
             if due_in <= 0 and not (entries and self._health.failing):
                 return []
             if entries:
                 return entries
-            self._suspicion.no_others()
-            due_in = min(due_in, self._suspicion.due_in(self._clock(), _IDLE_SECONDS))
+            self._poison.no_others()
+            due_in = min(due_in, self._poison.due_in(self._clock(), _IDLE_SECONDS))
             if due_in <= 0:
                 return []
             try:
@@ -165,18 +192,19 @@ class Pump:
                 if aside:
                     return []
 
-    def _beat_due_in(self) -> float:
+    def _heartbeat_due_in(self) -> float:
         if self._heartbeat is None:
             return _IDLE_SECONDS
-        if self._last_beat is None or self._health.failing:
+        if self._last_heartbeat is None or self._health.failing:
             return 0.0
-        return self._last_beat + self._heartbeat - self._clock()
+        return self._last_heartbeat + self._heartbeat - self._clock()
 
     async def _send(self, entries: Sequence[PendingEvent]) -> bool:
         accepted: list[Event] = []
         try:
             failure = await self._attempt([entry.event for entry in entries], accepted)
         finally:
+            # Also when cancelled: what the receiver has acknowledged must not be sent again after a restart.
             left = await self._record(entries, accepted)
         if accepted:
             self._acknowledged([entry.seq for entry in entries if entry not in left])
@@ -194,16 +222,16 @@ class Pump:
     async def _refuse(self, seq: int, failure: _Failure) -> bool:
         """The receiver answered that it does not take an event: set it aside, or give it up."""
         if failure.certain:
-            await self._bury(seq, failure.reason)
+            await self._dead_letter(seq, failure.reason)
             return True
         await self._spool.returned(self._sink.name, [seq], sent=True)
-        if seq not in self._suspicion.aside:
+        if seq not in self._poison.aside:
             log.warning("sink %s: an event was not taken, others go first: %s", self._sink.name, failure.reason)
-        self._suspicion.refused(seq, self._clock())
-        self._against = failure.reason
-        self._health.long_refused = self._suspicion.long_refused
-        self._health.refused(failure.reason, failing=self._suspicion.in_doubt)
-        return await self._pause() if self._suspicion.in_doubt else True
+        self._poison.refused(seq, self._clock())
+        self._last_refusal = failure.reason
+        self._health.long_refused = self._poison.long_refused
+        self._health.refused(failure.reason, failing=self._poison.in_doubt)
+        return await self._pause() if self._poison.in_doubt else True
 
     async def _record(self, entries: Sequence[PendingEvent], accepted: Sequence[Event]) -> list[PendingEvent]:
         """Tell the spool what was accepted; returns the rest."""
@@ -227,6 +255,7 @@ class Pump:
 
                 def accept(event: Event) -> None:
                     accepted.append(event)
+                    # The bound is on silence, not on the batch: a slow receiver that goes on is not cut off.
                     patience.reschedule(loop.time() + self._patience_seconds)
 
                 await self._sink.deliver(events, accept)
@@ -242,36 +271,37 @@ class Pump:
             if reason != self._defect:
                 log.exception("sink %s: a defect of the agent in sending, going on", self._sink.name)
             self._defect = reason
-            # An event that can't be put into words is found and buried like one that the receiver chokes on.
+            # As if the session had ended: an event that the sink can't encode becomes a dead letter like one that ends
+            # the receiver's sessions.
             return _Failure(reason=reason, sent=True)
         return None
 
-    async def _beat(self) -> bool:
-        """Send a heartbeat; it is not spooled, and a failing sink is asked with it whether it is well again."""
+    async def _send_heartbeat(self) -> bool:
+        """Send a heartbeat, which is not spooled; to a failing sink it is the probe whether it is back."""
         failure = await self._attempt([self._make_heartbeat()], [])
         if failure is not None:
             return await self._fail(failure, ())
-        self._last_beat = self._clock()
+        self._last_heartbeat = self._clock()
         self._acknowledged(())
-        if (seq := self._suspicion.guilty()) is not None:
-            await self._bury(seq, self._against)
+        if (seq := self._poison.poisonous()) is not None:
+            await self._dead_letter(seq, self._last_refusal)
         return True
 
-    async def _bury(self, seq: int, reason: str) -> None:
+    async def _dead_letter(self, seq: int, reason: str) -> None:
         await self._spool.dead_letter(self._sink.name, seq, reason)
-        self._suspicion.forget(seq)
+        self._poison.forget(seq)
         self._health.gave_up(reason)
 
     async def _fail(self, failure: _Failure, batch: Sequence[int]) -> bool:
-        """Note a failure and pause; False if that was the last try."""
-        self._suspicion.failed(batch, sent=failure.sent, now=self._clock())
-        self._against = f"{TRIALS} times others were accepted and it was not: {failure.reason}"
-        self._health.long_refused = self._suspicion.long_refused
+        """Record a failure and pause; False if that was the last try."""
+        self._poison.failed(batch, sent=failure.sent, now=self._clock())
+        self._last_refusal = f"{TRIALS} times others were accepted and it was not: {failure.reason}"
+        self._health.long_refused = self._poison.long_refused
         self._health.failed(failure.reason)
         return await self._pause()
 
     async def _pause(self) -> bool:
-        """Leave the receiver alone for a while; False if there is no time for another try."""
+        """Wait before the next try, unless drained meanwhile; False if there is no time for another one."""
         if self._draining:
             return False
         try:
@@ -283,7 +313,7 @@ class Pump:
 
     def _acknowledged(self, seqs: Sequence[int]) -> None:
         self._backoff.reset()
-        self._suspicion.accepted(seqs)
+        self._poison.accepted(seqs)
         self._health.accepted(len(seqs))
 
     async def _close(self) -> None:
@@ -291,7 +321,7 @@ class Pump:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._sink.close()
         except TimeoutError:
-            log.info("sink %s: the receiver was left without a goodbye", self._sink.name)
+            log.info("sink %s: the session was not closed in time", self._sink.name)
         except Exception:
             log.exception("sink %s: a defect of the agent in closing", self._sink.name)
 

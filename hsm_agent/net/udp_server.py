@@ -15,6 +15,8 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
+from hsm_agent.log import SparingLog
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,7 +25,6 @@ log = logging.getLogger(__name__)
 _LARGEST_DATAGRAM = 65535
 _DATAGRAMS_A_WAKE_UP = 16
 _SECONDS_A_WAKE_UP = 0.005  # whichever is reached first; then others get their turn
-_COMPLAIN_SECONDS = 60.0
 _IP_PKTINFO = 8  # ip(7); the socket module has no name for it before 3.14
 _ANCILLARY_OCTETS = 128
 _SO_MEMINFO = 55  # asm-generic/socket.h, as the next two in linux/sock_diag.h
@@ -58,7 +59,7 @@ class Listener:
         self._receive = self._receive_anywhere if host in _ANY else self._receive_here
         self._handle = handle
         self._at_hand: tuple[_Sender, _Ancillary] | None = None
-        self._complained_at = -_COMPLAIN_SECONDS
+        self._sparing_log = SparingLog(log)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -100,7 +101,7 @@ class Listener:
             except BlockingIOError:
                 return
             except OSError as error:  # the kernel tells of an earlier answer that found nobody
-                self._complain("receive", "", error)
+                self._sparing_log.warning("snmp: cannot receive: %s", error.strerror)
                 return
             self._at_hand = sender, asked_at
             answer = self._handle(datagram, sender[0])
@@ -124,19 +125,13 @@ class Listener:
         try:
             self._send(answer, sender, asked_at)
         except OSError as error:
-            self._complain("answer", f" {sender[0]}", error)
+            self._sparing_log.warning("snmp: cannot answer %s: %s", sender[0], error.strerror)
 
     def _send(self, answer: bytes, sender: _Sender, asked_at: _Ancillary) -> None:
         if asked_at:
             self._socket.sendmsg([answer], asked_at, 0, sender)
         else:
             self._socket.sendto(answer, sender)
-
-    def _complain(self, doing: str, whom: str, error: OSError) -> None:
-        now = time.monotonic()
-        if now - self._complained_at >= _COMPLAIN_SECONDS:
-            self._complained_at = now
-            log.warning("snmp: cannot %s%s: %s", doing, whom, error.strerror)
 
 
 def _answer_from(level: int, kind: int, info: bytes) -> tuple[int, int, bytes]:

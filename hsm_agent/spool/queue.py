@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hsm_agent.model import Severity
-from hsm_agent.spool.event_codec import decode, encode
 from hsm_agent.spool.records import (
     DeadLetter,
     DroppedEvents,
@@ -20,7 +19,7 @@ from hsm_agent.spool.records import (
     WaitingSink,
 )
 from hsm_agent.spool.sink_queue import SinkQueue
-from hsm_agent.spool.tables import PendingChanges
+from hsm_agent.spool.tables import PendingChanges, decode_event, encode_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -83,9 +82,11 @@ class Queue:
 
     def taken(self, found: Iterable[tuple[int, int]]) -> list[PendingEvent]:
         """What a sink's queue gave, with the events."""
-        return [
-            PendingEvent(seq=seq, event=decode(self._stored[seq].payload), attempts=attempts) for seq, attempts in found
-        ]
+        entries = []
+        for seq, attempts in found:
+            event = decode_event(self._stored[seq].payload)
+            entries.append(PendingEvent(seq=seq, event=event, attempts=attempts))
+        return entries
 
     def accept(self, sink: str, seqs: Iterable[int]) -> None:
         """The sink has them. What is not there any more (dropped meanwhile) is passed over."""
@@ -226,7 +227,7 @@ class Queue:
         listeners = [sink_queue for sink_queue in queues if sink_queue.wants(event)]
         if not listeners:
             return
-        seq, payload = self.last_seq + 1, encode(event)
+        seq, payload = self.last_seq + 1, encode_event(event)
         self.add_entry(seq, event.event_id, payload)
         self.changes.put("entry", (seq,), (payload,))
         for sink_queue in listeners:
@@ -293,7 +294,7 @@ class Queue:
             for name, sink_queue in self.sinks.items()
             if seq in sink_queue.waiting
         )
-        return SpoolEntry(seq=seq, event=decode(stored.payload), bytes=stored.bytes, waiting=waiting, dead=dead)
+        return SpoolEntry(seq=seq, event=decode_event(stored.payload), bytes=stored.bytes, waiting=waiting, dead=dead)
 
 
 def _rank(minimum: Severity | None) -> int:

@@ -9,9 +9,9 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hsm_agent.model import Severity
-from hsm_agent.spool.event_codec import decode
 from hsm_agent.spool.queue import Queue
 from hsm_agent.spool.records import DeadLetter
+from hsm_agent.spool.tables import decode_event
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -155,7 +155,7 @@ class _Restoration:
 
 def _event(payload: object) -> Event | None:
     try:
-        return decode(payload) if isinstance(payload, bytes) else None
+        return decode_event(payload) if isinstance(payload, bytes) else None
     except ValueError:
         return None
 

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from hsm_agent.deliver.backoff import Backoff
-from hsm_agent.deliver.pump import Pump
+from hsm_agent.deliver.pump import Backoff, Pump
 from hsm_agent.model import EventKind, SinkStatus
 from hsm_agent.spool import SinkSpec, Spool
 from tests.fakes.events import plain, raised

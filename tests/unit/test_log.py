@@ -180,7 +180,7 @@ def test_ever_new_peers_fill_neither_the_log_nor_the_memory(caplog: pytest.LogCa
         sparing.warning("refused %d", 2000, peer="2000")
 
     assert caplog.messages == [*(f"refused {number}" for number in range(5)), "refused 2000"]
-    assert len(sparing._said) == 1
+    assert len(sparing._logged_at) == 1
 
 
 def test_what_python_itself_would_write_is_a_record(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.log_writer import LineWriter
+from hsm_agent.log import LineWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

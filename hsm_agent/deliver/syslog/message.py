@@ -1,4 +1,4 @@
-"""What makes an event a message at the moment it is sent: the sequence number, and whether the clock is right."""
+"""Turns an event into a message when it is sent: with a sequence number, and whether the clock is synchronised."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 
 
 def clock_is_synchronised() -> bool:
-    """What the kernel says of the system clock. False if it can't be asked, too: never claim what is not known."""
+    """The kernel's state of the system clock. Also False if that can't be read: synchronised is a claim."""
     request = ctypes.create_string_buffer(_TIMEX_BYTES)  # modes = 0: only read
     state = int(_LIBC.adjtimex(request))
     return 0 <= state != _TIME_ERROR
 
 
-class Stamp:
+class MessageBuilder:
     """Formats events for one sink, with numbers from 1 on (RFC 5424 section 7.3.1)."""
 
     def __init__(self, origin: Origin, *, facility: int, max_bytes: int) -> None:
@@ -43,6 +43,6 @@ class Stamp:
         self._sequence_id = 0
 
     def message(self, event: Event) -> bytes:
-        """The event as it goes out now."""
+        """The event as one RFC 5424 message, without framing."""
         self._sequence_id = self._sequence_id % MAX_SEQUENCE_ID + 1
         return self._formatter.format(event, sequence_id=self._sequence_id, synced=clock_is_synchronised())

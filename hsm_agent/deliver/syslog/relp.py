@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hsm_agent.deliver.base import Refused, Retry
-from hsm_agent.deliver.syslog.message import MESSAGES_A_TURN, Stamp
+from hsm_agent.deliver.syslog.message import MESSAGES_A_TURN, MessageBuilder
 from hsm_agent.model import Guarantee
 from hsm_agent.net.address import describe
 from hsm_agent.wire.syslog.relp import Accepted, Answer, Opened, Rejected, RelpError, Session, State
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from hsm_agent.model import Event
     from hsm_agent.net.streams import Connection, Route
 
-_GOODBYE_SECONDS = 0.9
+_CLOSE_SECONDS = 0.9
 
 _Verdict = Accepted | Rejected
 
 
 @dataclass(slots=True, kw_only=True)
 class _Link:
-    """A session on its connection. `proved` once it has accepted a message."""
+    """A session on its connection. `confirmed` once it has accepted a message."""
 
     connection: Connection
     session: Session
-    proved: bool = False
+    confirmed: bool = False
 
 
 class _Batch:
-    """What of one `deliver` is sent, answered and reported. Answers may come in any order, reports do not."""
+    """The events of one `deliver`: sent, answered, reported. Answers may come in any order, reports do not."""
 
     def __init__(self, events: Sequence[Event], known: Mapping[str, Accepted]) -> None:
         """`known` are verdicts of an earlier call, by event id."""
@@ -60,7 +60,7 @@ class _Batch:
         self._verdicts[self._sent.pop(verdict.txnr)] = verdict
 
     def report(self, accepted: Callable[[Event], None]) -> None:
-        """Report in order as far as it is known, up to the first refused event."""
+        """Report in order as far as answers allow, up to the first refused event."""
         while self.refused is None and (verdict := self._verdicts.get(self._reported)) is not None:
             event = self._events[self._reported]
             if isinstance(verdict, Rejected):
@@ -75,7 +75,7 @@ class _Batch:
         return verdict
 
     def unreported(self) -> dict[str, Accepted]:
-        """What was accepted behind the refused event. A refusal there is no more than one: it is asked again."""
+        """Events accepted behind the refused one, by id. One that was refused there is sent again and asked again."""
         return {
             self._events[position].event_id: verdict
             for position, verdict in self._verdicts.items()
@@ -88,15 +88,15 @@ class RelpSink:
 
     guarantee = Guarantee.AT_LEAST_ONCE
 
-    def __init__(self, *, name: str, route: Route, stamp: Stamp, window: int) -> None:
+    def __init__(self, *, name: str, route: Route, builder: MessageBuilder, window: int) -> None:
         self.name = name
         self.kind = f"syslog {route.address.scheme}"
         self.window = window
         self._route = route
-        self._stamp = stamp
+        self._builder = builder
         self._link: _Link | None = None
         self._verdicts: dict[str, Accepted] = {}
-        """What was accepted behind a refused event; a later call brings them, not to be sent again."""
+        """Events accepted behind a refused one: a later `deliver` brings them, and they must not be sent twice."""
 
     async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
         """Send in order, up to the window ahead of the answers; report each answer."""
@@ -133,7 +133,7 @@ class RelpSink:
                 self._drop()
 
     async def _answers(self, link: _Link) -> list[Answer]:
-        """The next answers. What is no answer, or only half of one, buys a receiver no time."""
+        """The next answers. Octets that complete no answer do not extend the receiver's time."""
         async with asyncio.timeout(self._route.timeout):
             answers: list[Answer] = []
             while not answers:
@@ -151,7 +151,7 @@ class RelpSink:
 
         So the event that ends session after session is known: it is alone on its way.
         """
-        room = link.session.room if link.proved else min(link.session.room, 1 - link.session.outstanding)
+        room = link.session.room if link.confirmed else min(link.session.room, 1 - link.session.outstanding)
         while room > 0 and batch.next() is not None:
             if link.connection.broken:
                 raise ConnectionError(link.connection.broken)
@@ -164,14 +164,14 @@ class RelpSink:
         for _ in range(count):
             if (event := batch.next()) is None:
                 return
-            txnr, octets = link.session.syslog(self._stamp.message(event))
+            txnr, octets = link.session.syslog(self._builder.message(event))
             batch.sent(txnr)
             yield octets
 
     def _note(self, link: _Link, batch: _Batch, answers: Sequence[Answer]) -> None:
         for answer in answers:
             if isinstance(answer, Accepted | Rejected):
-                link.proved |= isinstance(answer, Accepted)
+                link.confirmed |= isinstance(answer, Accepted)
                 batch.answered(answer)
 
     async def _ready(self) -> _Link:
@@ -194,7 +194,10 @@ class RelpSink:
         return link.session.exhausted or link.session.state is not State.READY or link.connection.unread
 
     async def _opened(self) -> _Link:
-        """A session the receiver has accepted: a TLS handshake alone does not mean that it took our certificate."""
+        """A session that the receiver has accepted.
+
+        In TLS 1.3 a handshake alone does not mean that the receiver took the client's certificate.
+        """
         connection = await self._route.connect(keep=True)
         session = Session(window=self.window)
         ready = False
@@ -222,14 +225,14 @@ class RelpSink:
         if link is None:
             return
         if link.session.state is State.READY and not link.connection.broken:
-            await self._say_goodbye(link)
+            await self._close_session(link)
         await link.connection.close()
 
-    async def _say_goodbye(self, link: _Link) -> None:
+    async def _close_session(self, link: _Link) -> None:
         try:
             link.connection.write(link.session.close())
-            async with asyncio.timeout(_GOODBYE_SECONDS):
+            async with asyncio.timeout(_CLOSE_SECONDS):
                 while link.session.state is not State.CLOSED:
                     link.session.receive(await link.connection.read())
         except (OSError, RelpError):
-            link.connection.abort("no goodbye")
+            link.connection.abort("the session was not closed")

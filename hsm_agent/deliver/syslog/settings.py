@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from hsm_agent.deliver.base import SinkSettings
-from hsm_agent.deliver.syslog.message import Stamp
+from hsm_agent.deliver.syslog.best_effort import TcpSink, UdpSink
+from hsm_agent.deliver.syslog.message import MessageBuilder
 from hsm_agent.deliver.syslog.relp import RelpSink
-from hsm_agent.deliver.syslog.tcp import CountedSink
-from hsm_agent.deliver.syslog.udp import DatagramSink
 from hsm_agent.model import Guarantee
 from hsm_agent.net.address import Address
 from hsm_agent.net.streams import Route
@@ -96,12 +95,12 @@ class SyslogSinkSettings(SinkSettings):
 
     def build(self, context: SinkContext) -> Sink:
         """The sink of the transport that `to` names."""
-        stamp = Stamp(context.origin, facility=_FACILITIES.index(self.facility), max_bytes=self.octets)
+        builder = MessageBuilder(context.origin, facility=_FACILITIES.index(self.facility), max_bytes=self.octets)
         address = self.address
         if address.scheme == "udp":
-            return DatagramSink(name=self.name, address=address, bind=self.bind, timeout=self.timeout, stamp=stamp)
+            return UdpSink(name=self.name, address=address, bind=self.bind, timeout=self.timeout, builder=builder)
         route = Route(address=address, tls=self.tls, bind=self.bind, timeout=self.timeout)
         if address.scheme in _RELP_SCHEMES:
             window = self.window or _DEFAULT_WINDOW
-            return RelpSink(name=self.name, route=route, stamp=stamp, window=window)
-        return CountedSink(name=self.name, route=route, stamp=stamp)
+            return RelpSink(name=self.name, route=route, builder=builder, window=window)
+        return TcpSink(name=self.name, route=route, builder=builder)

@@ -1,9 +1,9 @@
 """An event as one RFC 5424 message: header, structured data, text, all of it valid whatever the event holds.
 
-rfc5424-logging-handler does the escaping and the assembling. It is used for nothing else (its transport blocks and
-loses messages), and only with values that are clean already: left to itself it emits empty header fields, empty or
-repeated names, a wrong enterprise number after the first, and control characters. This module must not read a
-clock, a file or the process: all of that comes in.
+rfc5424-logging-handler does the escaping and the assembling (`_Assembler`). It is used for nothing else, because its
+transport blocks and loses messages, and only with values that are clean already: left to itself it emits empty header
+fields, empty or repeated names, a wrong enterprise number after the first, and control characters. This module must not
+read a clock, a file or the process: all of that comes in.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import logging
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from types import FunctionType
+from typing import TYPE_CHECKING, Self
 
-from rfc5424logging import Rfc5424SysLogHandler
 from rfc5424logging import handler as library
 
 from hsm_agent.model import Event, EventKind, Severity
@@ -58,7 +58,7 @@ _Params = dict[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
-    """Who sends a message; the same for the life of the process."""
+    """The fields of a message that are the same for the life of the process."""
 
     host_name: str
     agent_name: str
@@ -76,7 +76,7 @@ class Formatter:
             raise ValueError(f"max_bytes: at least {MIN_MAX_BYTES}")
         self._sender = sender
         self._max_bytes = max_bytes
-        self._library = _library_handler(sender)
+        self._assembler = _Assembler(sender)
 
     def format(self, event: Event, *, sequence_id: int, synced: bool) -> bytes:
         """The whole message without framing, never longer than `max_bytes`.
@@ -89,37 +89,72 @@ class Formatter:
         return head + _BEFORE_TEXT + text.encode() if text else head
 
     def _head(self, event: Event, *, sequence_id: int, synced: bool) -> bytes:
-        """Header and structured data. The library leaves SP and MSG away where there is no text."""
+        """Header and structured data."""
+        return self._assembler.head(
+            level=_KIND_LEVELS.get(event.kind) or _LEVELS[event.severity],
+            time=event.time,
+            message_id=event.kind.value,
+            structured_data=_structured_data(event, self._sender, sequence_id=sequence_id, synced=synced),
+        )
+
+
+class _Assembler:
+    """The library's formatter, with what it looks up in its module replaced for this use alone.
+
+    It knows three registered SD-IDs and would turn `alarm` (RFC 5674) into `alarm@PEN`. For each message it looks up
+    the local time zone, which reads files and raises on an odd $TZ. It takes neither as an argument. So its function is
+    bound to a copy of its module's names: the module itself, which another part of the process may use, stays as it is.
+    """
+
+    def __init__(self, sender: Sender) -> None:
+        names = {
+            **vars(library),
+            "REGISTERED_SD_IDs": ("timeQuality", "origin", "meta", "alarm"),
+            "datetime": _Timestamp,
+            "get_localzone": lambda: UTC,
+        }
+        self._build = FunctionType(library.Rfc5424SysLogHandler.build_msg.__code__, names)
+        self._handler = library.Rfc5424SysLogHandler(
+            stream=io.BytesIO(),  # opens no socket
+            hostname=_header_field(sender.host_name) or _header_field(sender.agent_name) or "-",
+            appname=APP_NAME,
+            procid=_header_field(sender.process_id) or "-",
+            facility=sender.facility,
+            enterprise_id=str(sender.enterprise_id),
+        )
+
+    def head(self, *, level: str, time: float, message_id: str, structured_data: Mapping[str, _Params]) -> bytes:
+        """A message without MSG, which the library leaves away with its SP where the text is empty."""
         record = logging.makeLogRecord(
             {
-                "levelname": _KIND_LEVELS.get(event.kind) or _LEVELS[event.severity],
-                "created": 0.0,
+                "levelname": level,
+                "created": time,
                 "msg": "",
                 "args": None,
-                "msgid": event.kind.value,
-                "structured_data": _structured_data(event, self._sender, sequence_id=sequence_id, synced=synced),
+                "msgid": message_id,
+                "structured_data": structured_data,
             }
         )
-        version, _, rest = self._library.build_msg(record).split(b" ", 2)
-        # The library's timestamp has no fraction on a whole second, and no "Z".
-        return b" ".join((version, _timestamp(event.time).encode("ascii"), rest))
+        head: bytes = self._build(self._handler, record)
+        return head
 
 
-def _library_handler(sender: Sender) -> Any:
-    # The library knows three registered SD-IDs and would turn `alarm` (RFC 5674) into `alarm@PEN`; and it looks up
-    # the local time zone for each message, which reads files and raises on an odd $TZ, to convert a time that we
-    # replace. It offers no other way to say so than these two names of its module.
-    library.REGISTERED_SD_IDs = ("timeQuality", "origin", "meta", "alarm")
-    library.get_localzone = lambda: library.utc
-    return Rfc5424SysLogHandler(
-        stream=io.BytesIO(),  # opens no socket
-        hostname=_header_field(sender.host_name) or _header_field(sender.agent_name) or "-",
-        appname=APP_NAME,
-        procid=_header_field(sender.process_id) or "-",
-        facility=sender.facility,
-        enterprise_id=str(sender.enterprise_id),
-        utc_timestamp=True,
-    )
+class _Timestamp:
+    """For the library's `datetime`: TIMESTAMP of RFC 5424 section 6.2.3, always with a fraction and a "Z"."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    @classmethod
+    def fromtimestamp(cls, seconds: float, _: object) -> Self:
+        return cls(seconds)
+
+    def isoformat(self) -> str:
+        try:
+            moment = datetime.fromtimestamp(self._seconds, UTC)
+        except (ValueError, OverflowError, OSError):
+            return "-"  # NILVALUE: not representable as a date
+        return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _structured_data(event: Event, sender: Sender, *, sequence_id: int, synced: bool) -> Mapping[str, _Params]:
@@ -215,11 +250,3 @@ def _cut(text: str, octets: int) -> str:
 
 def _header_field(text: str) -> str:
     return _NOT_PRINTUSASCII.sub("", text)
-
-
-def _timestamp(seconds: float) -> str:
-    try:
-        moment = datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        return "-"  # NILVALUE: not representable as a date
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

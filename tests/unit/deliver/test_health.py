@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.deliver.health import Health
+from hsm_agent.deliver.health import SinkHealth
 from hsm_agent.model import Guarantee, SinkState, SinkStatus
 from hsm_agent.spool import SinkSpec, Spool
 from tests.fakes.events import plain
@@ -21,7 +21,7 @@ class _Rig:
     def __init__(self, spool: Spool) -> None:
         self.now = 100.0
         self.reports: list[SinkStatus] = []
-        self.health = Health(FakeSink("noc"), spool, on_status=self.reports.append, clock=lambda: self.now)
+        self.health = SinkHealth(FakeSink("noc"), spool, on_status=self.reports.append, clock=lambda: self.now)
 
 
 @pytest.fixture

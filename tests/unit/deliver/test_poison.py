@@ -6,13 +6,13 @@ import random
 
 import pytest
 
-from hsm_agent.deliver.poison import LONG_SECONDS, SESSIONS, TRIALS, Suspicion
+from hsm_agent.deliver.poison import LONG_SECONDS, SESSIONS, TRIALS, PoisonDetector
 
 
 class _Rig:
     def __init__(self) -> None:
         self.now = 1000.0
-        self.suspicion = Suspicion(window=8)
+        self.suspicion = PoisonDetector(window=8)
 
     def refuse(self, seq: int) -> None:
         self.now += 100
@@ -32,24 +32,24 @@ def test_refusals_alone_convict_nobody(rig: _Rig) -> None:
     for _ in range(100):
         rig.refuse(7)
 
-    assert rig.suspicion.guilty() is None
+    assert rig.suspicion.poisonous() is None
     assert rig.suspicion.aside == {7}
 
 
 def test_three_trials_in_which_another_was_accepted_do(rig: _Rig) -> None:
     rig.refuse(7)
     for number in range(TRIALS):
-        assert rig.suspicion.guilty() is None
+        assert rig.suspicion.poisonous() is None
         rig.suspicion.accepted([8 + number])
         rig.refuse(7)
         assert rig.suspicion.turn_of(rig.now) == 7  # at once, with nothing in between
-        assert not rig.suspicion.wants_proof()
+        assert not rig.suspicion.wants_heartbeat()
         rig.refuse(7)
-        assert rig.suspicion.wants_proof()
+        assert rig.suspicion.wants_heartbeat()
         rig.suspicion.accepted([])
-        assert not rig.suspicion.wants_proof()
+        assert not rig.suspicion.wants_heartbeat()
 
-    assert rig.suspicion.guilty() == 7
+    assert rig.suspicion.poisonous() == 7
 
 
 def test_a_receiver_that_takes_nothing_after_a_trial_convicts_nobody(rig: _Rig) -> None:
@@ -61,27 +61,27 @@ def test_a_receiver_that_takes_nothing_after_a_trial_convicts_nobody(rig: _Rig) 
         rig.break_on(sent=True)  # the heartbeat
         rig.suspicion.accepted([])
 
-    assert rig.suspicion.guilty() is None
+    assert rig.suspicion.poisonous() is None
 
 
 def test_a_heartbeat_is_a_witness_only_after_a_real_event(rig: _Rig) -> None:
     rig.refuse(7)
     for _ in range(10):
         rig.suspicion.accepted([])
-        assert not rig.suspicion.wants_witness(7)
+        assert not rig.suspicion.wants_heartbeat_before(7)
         rig.refuse(7)
         rig.refuse(7)
-    assert rig.suspicion.guilty() is None
+    assert rig.suspicion.poisonous() is None
 
     rig.suspicion.accepted([8])
     for _ in range(TRIALS):
-        assert rig.suspicion.guilty() is None
+        assert rig.suspicion.poisonous() is None
         rig.refuse(7)
         rig.refuse(7)
-        assert rig.suspicion.wants_witness(7)
+        assert rig.suspicion.wants_heartbeat_before(7)
         rig.suspicion.accepted([])
 
-    assert rig.suspicion.guilty() == 7
+    assert rig.suspicion.poisonous() == 7
 
 
 def test_what_was_accepted_before_an_outage_is_no_evidence_after_it(rig: _Rig) -> None:
@@ -92,7 +92,7 @@ def test_what_was_accepted_before_an_outage_is_no_evidence_after_it(rig: _Rig) -
         rig.refuse(7)
         rig.refuse(7)
 
-    assert rig.suspicion.guilty() is None
+    assert rig.suspicion.poisonous() is None
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -105,7 +105,7 @@ def test_a_receiver_that_refuses_every_second_message_convicts_nobody(seed: int)
             seq = fresh if turn is None else turn
             if count % 2:
                 rig.refuse(seq)
-                assert rig.suspicion.guilty() is None
+                assert rig.suspicion.poisonous() is None
             else:
                 rig.suspicion.accepted([seq])
                 if turn is None:
@@ -202,7 +202,7 @@ def test_a_long_outage_does_not_gather_for_ever(rig: _Rig) -> None:
 
 def test_a_pardon_lets_all_of_them_come_again(rig: _Rig) -> None:
     rig.refuse(7)
-    rig.suspicion.pardon()
+    rig.suspicion.clear()
     rig.suspicion.forget(7)
 
     assert (rig.suspicion.aside, rig.suspicion.due_in(rig.now, 60.0)) == (frozenset(), 60.0)

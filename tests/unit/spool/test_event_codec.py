@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsm_agent.model import Event, EventKind, Severity
-from hsm_agent.spool.event_codec import decode, encode
+from hsm_agent.spool.tables import decode_event, encode_event
 from tests.fakes.events import raised
 
 _TEXT = st.text(st.characters(), max_size=30)  # surrogates included
@@ -32,13 +32,13 @@ EVENTS = st.builds(
 
 @given(EVENTS)
 def test_an_event_comes_back_as_it_was(event: Event) -> None:
-    assert decode(encode(event)) == event
+    assert decode_event(encode_event(event)) == event
 
 
 def test_a_field_of_a_newer_version_is_passed_over() -> None:
-    payload = json.dumps({**json.loads(encode(raised("e1", "a1"))), "mood": "good"}).encode()
+    payload = json.dumps({**json.loads(encode_event(raised("e1", "a1"))), "mood": "good"}).encode()
 
-    assert decode(payload) == raised("e1", "a1")
+    assert decode_event(payload) == raised("e1", "a1")
 
 
 @pytest.mark.parametrize(
@@ -56,4 +56,4 @@ def test_a_field_of_a_newer_version_is_passed_over() -> None:
 )
 def test_what_is_no_event_is_a_value_error(payload: bytes) -> None:
     with pytest.raises(ValueError):
-        decode(payload)
+        decode_event(payload)

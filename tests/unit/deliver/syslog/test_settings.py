@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from hsm_agent.deliver.syslog.best_effort import TcpSink, UdpSink
 from hsm_agent.deliver.syslog.relp import RelpSink
 from hsm_agent.deliver.syslog.settings import SyslogSinkSettings
-from hsm_agent.deliver.syslog.tcp import CountedSink
-from hsm_agent.deliver.syslog.udp import DatagramSink
 from hsm_agent.model import Guarantee, Severity
 from tests.fakes.syslog_sinks import build, settings
 
@@ -55,9 +54,9 @@ def test_everything_said() -> None:
 @pytest.mark.parametrize(
     ("to", "options", "sink", "kind", "guarantee"),
     [
-        ("udp:h:1", {}, DatagramSink, "syslog udp", Guarantee.BEST_EFFORT),
-        ("tcp:h:1", {}, CountedSink, "syslog tcp", Guarantee.BEST_EFFORT),
-        ("tls:h:1", {"tls": TLS}, CountedSink, "syslog tls", Guarantee.BEST_EFFORT),
+        ("udp:h:1", {}, UdpSink, "syslog udp", Guarantee.BEST_EFFORT),
+        ("tcp:h:1", {}, TcpSink, "syslog tcp", Guarantee.BEST_EFFORT),
+        ("tls:h:1", {"tls": TLS}, TcpSink, "syslog tls", Guarantee.BEST_EFFORT),
         ("relp:h:1", {}, RelpSink, "syslog relp", Guarantee.AT_LEAST_ONCE),
         ("relp+tls:h:1", {"tls": TLS}, RelpSink, "syslog relp+tls", Guarantee.AT_LEAST_ONCE),
     ],
@@ -114,8 +113,8 @@ def test_facilities_have_the_numbers_of_rfc_5424(name: str, number: int) -> None
 
     sink = build("udp:h:1", facility=name)
 
-    assert isinstance(sink, DatagramSink)
-    assert read(sink._stamp.message(event())).facility == number
+    assert isinstance(sink, UdpSink)
+    assert read(sink._builder.message(event())).facility == number
 
 
 def test_the_pump_waits_longer_than_to_connect_open_and_be_acknowledged() -> None:

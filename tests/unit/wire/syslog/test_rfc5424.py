@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rfc5424logging import handler as library
+from tzlocal import get_localzone
 
 from hsm_agent.model import Event, EventKind, Labels, Severity
 from hsm_agent.text import one_line
@@ -276,3 +278,10 @@ def test_no_message_is_longer_than_allowed(one: Event, max_bytes: int, length: i
 
     assert len(octets) <= max_bytes
     assert clean(long.text).startswith(read(octets).text or "")
+
+
+def test_the_librarys_own_module_stays_as_it_is() -> None:
+    wire(event())
+
+    assert library.REGISTERED_SD_IDs == ("timeQuality", "origin", "meta")
+    assert library.get_localzone is get_localzone

@@ -1,4 +1,8 @@
-"""Syslog over UDP (RFC 5426), one message a datagram: best effort."""
+"""Syslog without acknowledgements, best effort: UDP (RFC 5426), TCP (RFC 6587, octet counting), TLS (RFC 5425).
+
+Accepted means over TCP and TLS: the receiver's kernel has acknowledged the octets. What its program had not read yet
+when it died is lost. Over UDP it means: sent, and no refusal came back at once.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,91 @@ import socket
 from typing import TYPE_CHECKING, cast
 
 from hsm_agent.deliver.base import Refused, Retry
-from hsm_agent.deliver.syslog.message import MESSAGES_A_TURN, Stamp
+from hsm_agent.deliver.syslog.message import MESSAGES_A_TURN, MessageBuilder
 from hsm_agent.model import Guarantee
 from hsm_agent.net.address import Address, Endpoint, describe, endpoints, let_routers_fragment
+from hsm_agent.wire.syslog.framing import frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hsm_agent.model import Event
+    from hsm_agent.net.streams import Connection, Route
 
-_WINDOW = 32
+_TCP_WINDOW = 64
+_UDP_WINDOW = 32
 _GRACE_SECONDS = 0.02
-"""How long a refusal (ICMP port unreachable) is waited for: it takes a round trip, and most networks eat it."""
+"""How long a refusal (ICMP port unreachable) is waited for: it takes a round trip, and many networks drop it."""
 _LOOK_UP_EVERY_SECONDS = 60.0
 """A receiver that moved to another address would never be noticed otherwise."""
+
+
+class TcpSink:
+    """Sends events over one connection that is kept between calls."""
+
+    guarantee = Guarantee.BEST_EFFORT
+    window = _TCP_WINDOW
+
+    def __init__(self, *, name: str, route: Route, builder: MessageBuilder) -> None:
+        self.name = name
+        self.kind = f"syslog {route.address.scheme}"
+        self._route = route
+        self._builder = builder
+        self._connection: Connection | None = None
+        self._confirmed = False
+
+    async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
+        """Send in order. A new connection takes one event first: if it ends then, that event was in flight alone."""
+        connection = await self._ready()
+        start = 0
+        while start < len(events):
+            part = events[start:] if self._confirmed else events[start : start + 1]
+            await self._send(connection, part)
+            self._confirmed = True
+            start += len(part)
+            for event in part:
+                accepted(event)
+
+    async def _send(self, connection: Connection, events: Sequence[Event]) -> None:
+        whole = False
+        try:
+            async with asyncio.timeout(self._route.timeout):
+                for start in range(0, len(events), MESSAGES_A_TURN):
+                    turn = events[start : start + MESSAGES_A_TURN]
+                    connection.write(b"".join(frame(self._builder.message(event)) for event in turn))
+                    await asyncio.sleep(0)
+                await connection.acknowledged()
+            whole = True
+        except TimeoutError as error:
+            raise Retry(f"{self._route.address}: nothing acknowledged within {self._route.timeout:g} s") from error
+        except OSError as error:
+            raise Retry(f"{self._route.address}: {describe(error)}", sent=True) from error
+        finally:
+            if not whole:
+                self._drop()
+
+    async def _ready(self) -> Connection:
+        if self._connection is not None and not self._connection.broken:
+            return self._connection
+        self._drop()
+        try:
+            self._connection = await self._route.connect(keep=False)
+        except OSError as error:
+            raise Retry(f"{self._route.address}: {describe(error)}") from error
+        return self._connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.abort("given up")
+        self._connection = None
+        self._confirmed = False
+
+    async def close(self) -> None:
+        """Close the connection after what was written."""
+        connection, self._connection = self._connection, None
+        self._confirmed = False
+        if connection is not None:
+            await connection.close()
 
 
 class _Socket(asyncio.DatagramProtocol):
@@ -36,19 +111,21 @@ class _Socket(asyncio.DatagramProtocol):
         self.error = exc if isinstance(exc, OSError) else OSError(str(exc))
 
 
-class DatagramSink:
+class UdpSink:
     """Sends each event in one datagram."""
 
     guarantee = Guarantee.BEST_EFFORT
-    window = _WINDOW
+    window = _UDP_WINDOW
     kind = "syslog udp"
 
-    def __init__(self, *, name: str, address: Address, bind: str | None, timeout: float, stamp: Stamp) -> None:
+    def __init__(
+        self, *, name: str, address: Address, bind: str | None, timeout: float, builder: MessageBuilder
+    ) -> None:
         self.name = name
         self._address = address
         self._bind = bind
         self._timeout = timeout
-        self._stamp = stamp
+        self._builder = builder
         self._open: _Socket | None = None
         self._opened_at = 0.0
         self._refusals = 0
@@ -78,7 +155,7 @@ class DatagramSink:
         for position, event in enumerate(events):
             if position % MESSAGES_A_TURN == 0:
                 await asyncio.sleep(0)
-            datagrams.transport.sendto(self._stamp.message(event))
+            datagrams.transport.sendto(self._builder.message(event))
             # Errors of the call itself are reported before it returns.
             if datagrams.error is not None and datagrams.error.errno == errno.EMSGSIZE:
                 datagrams.error = None
@@ -102,7 +179,7 @@ class DatagramSink:
         self._open = None
 
     async def close(self) -> None:
-        """Close the socket. Nobody is told: UDP has no goodbye."""
+        """Close the socket."""
         self._drop()
 
 
