@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.log import SparingLog
 from hsm_agent.serve.http.connection import READ_BYTES
-from hsm_agent.serve.http.turns import network_of
+from hsm_agent.serve.http.fair_lock import network_of
 
 if TYPE_CHECKING:
     import ssl

@@ -8,8 +8,8 @@ import bcrypt
 import pytest
 
 from hsm_agent.serve.http.basic_auth import (
-    MOST_REMEMBERED,
-    MOST_WAITING_EACH,
+    MAX_VERIFIED,
+    MAX_WAITERS_EACH,
     BasicAuth,
     TooManyChecksError,
     credentials,
@@ -102,20 +102,20 @@ async def test_the_password_is_not_kept(auth: BasicAuth) -> None:
 
 async def test_what_is_remembered_is_bounded(auth: BasicAuth) -> None:
     one = digest(PASSWORD)
-    for number in range(MOST_REMEMBERED + 3):
+    for number in range(MAX_VERIFIED + 3):
         assert await auth.allows({f"user{number}": one}, header(f"user{number}", PASSWORD))
 
-    assert len(auth._verified) == MOST_REMEMBERED
+    assert len(auth._verified) == MAX_VERIFIED
 
 
 async def test_guessing_is_turned_away_when_too_many_wait(auth: BasicAuth) -> None:
     users = {"prometheus": digest(PASSWORD, cost=8)}
-    guesses = [auth.allows(users, header("prometheus", f"guess{number}")) for number in range(MOST_WAITING_EACH + 5)]
+    guesses = [auth.allows(users, header("prometheus", f"guess{number}")) for number in range(MAX_WAITERS_EACH + 5)]
 
     results = await asyncio.gather(*guesses, return_exceptions=True)
 
     assert [type(result) for result in results].count(TooManyChecksError) == 4
-    assert results.count(False) == MOST_WAITING_EACH + 1
+    assert results.count(False) == MAX_WAITERS_EACH + 1
     assert await auth.allows(users, header("prometheus", PASSWORD))
 
 
@@ -192,14 +192,14 @@ async def test_a_known_password_gets_in_while_others_guess(auth: BasicAuth) -> N
     assert await auth.allows(users, header("prometheus", PASSWORD))
     guesses = [
         asyncio.create_task(auth.allows(users, header("prometheus", f"guess{number}")))
-        for number in range(MOST_WAITING_EACH)
+        for number in range(MAX_WAITERS_EACH)
     ]
     await asyncio.sleep(0)
 
     async with asyncio.timeout(0.02):
         assert await auth.allows(users, header("prometheus", PASSWORD))
 
-    assert await asyncio.gather(*guesses) == [False] * MOST_WAITING_EACH
+    assert await asyncio.gather(*guesses) == [False] * MAX_WAITERS_EACH
 
 
 def test_a_password_may_hold_a_colon() -> None:
