@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.agent.components import Sinks, Sources, TaskSupervisor
 from hsm_agent.agent.self_monitoring import own_status
-from hsm_agent.deliver.base import Origin, SinkContext
+from hsm_agent.deliver.base import AgentIdentity, SinkContext
 from hsm_agent.evaluate.hsms import Hsms
 from hsm_agent.evaluate.messages import counted
 from hsm_agent.evaluate.rules import Ruleset
@@ -102,7 +102,7 @@ class Agent:
             hsms=Hsms(config.hsms),
         )
         self.sources = Sources(self.tasks, self.pipeline, state_directory=state, on_poll=self._count_poll)
-        self.origin = Origin(
+        self.origin = AgentIdentity(
             agent_name=config.agent.name,
             host_name=await host_name(otherwise=config.agent.name),
             version=VERSION,

@@ -52,7 +52,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class AgentIdentity:
     """What each message says of the agent itself."""
 
     agent_name: str
@@ -68,7 +68,7 @@ class SinkContext:
     `engine` is the agent's one SNMP engine, shared with the responder; `base_oid` the root of the agent's MIB.
     """
 
-    origin: Origin
+    origin: AgentIdentity
     engine: Engine
     base_oid: tuple[int, ...]
 

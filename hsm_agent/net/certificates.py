@@ -44,7 +44,7 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parsed:
+class ParsedCertificates:
     """The certificates in their order, and a line for each block that is none."""
 
     certificates: tuple[Certificate, ...]
@@ -79,13 +79,13 @@ def _begun(data: bytes) -> int:
     return sum(data.count(_BEGIN + label) for label in _CERTIFICATE)
 
 
-def parse(data: bytes) -> Parsed:
+def parse(data: bytes) -> ParsedCertificates:
     """Every certificate of a PEM bundle, or the one of a DER file. Neither: no certificate and one error."""
     from cryptography import x509  # noqa: PLC0415 - 50 ms, and most configurations never come here
 
     blocks = list(_blocks(data, _CERTIFICATE))
     if not blocks and not data.startswith(_DER_SEQUENCE):
-        return Parsed(certificates=(), errors=("it holds no certificate in PEM or DER form",))
+        return ParsedCertificates(certificates=(), errors=("it holds no certificate in PEM or DER form",))
     certificates, errors = [], []
     for number, block in enumerate(blocks or [data], start=1):
         load = x509.load_pem_x509_certificate if blocks else x509.load_der_x509_certificate
@@ -97,7 +97,7 @@ def parse(data: bytes) -> Parsed:
         errors.append(
             f"{cut} certificate{'s' if cut > 1 else ''} more begin{'' if cut > 1 else 's'} here without an end"
         )
-    return Parsed(certificates=tuple(certificates), errors=tuple(errors))
+    return ParsedCertificates(certificates=tuple(certificates), errors=tuple(errors))
 
 
 def _described(certificate: X509Certificate) -> Certificate:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hsm_agent.model import Event, EventKind, Severity
-from hsm_agent.wire.syslog.rfc5424 import Formatter, Sender
+from hsm_agent.wire.syslog.rfc5424 import Formatter, HeaderFields
 from tests.fakes.syslog_events import event
 from tests.fakes.syslog_oracle import InvalidMessageError, read
 
@@ -47,7 +47,7 @@ SAMPLES: dict[str, Event] = {
 
 
 def messages() -> dict[str, bytes]:
-    sender = Sender(
+    sender = HeaderFields(
         host_name="hsm-monitor-1.example.net",
         agent_name="hsm-monitor-1",
         version="1.0.0",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hsm_agent.deliver.base import Origin, SinkContext
+from hsm_agent.deliver.base import AgentIdentity, SinkContext
 from hsm_agent.deliver.snmp.peer import Peer
 from hsm_agent.net.address import Address
 from hsm_agent.net.udp_client import LinkError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ADDRESS = Address.parse("udp:192.0.2.10:162", ("udp",))
 CONTEXT = SinkContext(
-    origin=Origin(agent_name="a", host_name="h", version="1", enterprise_id=1), engine=engine(), base_oid=BASE
+    origin=AgentIdentity(agent_name="a", host_name="h", version="1", enterprise_id=1), engine=engine(), base_oid=BASE
 )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.deliver.base import Origin, SinkContext
+from hsm_agent.deliver.base import AgentIdentity, SinkContext
 from hsm_agent.deliver.snmp.settings import SnmpSink, SnmpSinkSettings
 from hsm_agent.model import Event, EventKind, Severity
 from hsm_agent.wire.snmp import pdu as snmp
@@ -39,7 +39,7 @@ V2C, V3 = ({"version": "v2c", "community": {"env": "TEST_COMMUNITY"}}, {"version
 
 
 def sink(to: str, **settings: Any) -> SnmpSink:
-    origin = Origin(agent_name="a", host_name="h", version="1", enterprise_id=32473)
+    origin = AgentIdentity(agent_name="a", host_name="h", version="1", enterprise_id=32473)
     context = SinkContext(origin=origin, engine=engine(), base_oid=BASE)
     read = {"name": "noc", "kind": "snmp", "to": to, "timeout": "2s", "retries": 2, **settings}
     return SnmpSinkSettings.model_validate(read).build(context)

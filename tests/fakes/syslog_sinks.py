@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.deliver.base import Origin, SinkContext
+from hsm_agent.deliver.base import AgentIdentity, SinkContext
 from hsm_agent.deliver.syslog.settings import SyslogSinkSettings
 from hsm_agent.wire.snmp.engine import Engine
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hsm_agent.deliver.base import Sink
 
 CONTEXT = SinkContext(
-    origin=Origin(
+    origin=AgentIdentity(
         agent_name="hsm-monitor-1", host_name="hsm-monitor-1.example.net", version="1.2.3", enterprise_id=32473
     ),
     engine=Engine(engine_id=b"\x80\0\x1f\x88\x04test", boots=1, started=0.0),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.deliver.base import Origin, Retry, SinkContext
+from hsm_agent.deliver.base import AgentIdentity, Retry, SinkContext
 from hsm_agent.deliver.snmp.settings import SnmpSink, SnmpSinkSettings
 from hsm_agent.model import EventKind
 from hsm_agent.wire.snmp.engine import Engine
@@ -38,7 +38,7 @@ def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 def context(*, boots: int = 1, started: float | None = None) -> SinkContext:
     began = time.monotonic() - 100 if started is None else started
     return SinkContext(
-        origin=Origin(agent_name="a", host_name="h", version="1", enterprise_id=32473),
+        origin=AgentIdentity(agent_name="a", host_name="h", version="1", enterprise_id=32473),
         engine=Engine(engine_id=ENGINE_ID, boots=boots, started=began),
         base_oid=BASE,
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hsm_agent.deliver.base import Origin, SinkContext
+from hsm_agent.deliver.base import AgentIdentity, SinkContext
 from hsm_agent.deliver.snmp.peer import Peer
 from hsm_agent.net.address import Address
 from hsm_agent.net.udp_client import LinkError
@@ -17,7 +17,7 @@ from tests.fakes.snmp_sinks import NOC
 
 
 def peer() -> Peer:
-    origin = Origin(agent_name="a", host_name="h", version="1", enterprise_id=1)
+    origin = AgentIdentity(agent_name="a", host_name="h", version="1", enterprise_id=1)
     return Peer(
         address=Address.parse("udp:192.0.2.10:162", ("udp",)),
         bind=None,

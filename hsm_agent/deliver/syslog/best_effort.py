@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import socket
-from typing import TYPE_CHECKING, cast
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from hsm_agent.deliver.base import Refused, Retry
 from hsm_agent.deliver.syslog.message import MESSAGES_A_TURN, MessageBuilder
 from hsm_agent.model import Guarantee
-from hsm_agent.net.address import Address, Endpoint, describe, endpoints, let_routers_fragment
+from hsm_agent.net.address import describe
+from hsm_agent.net.udp_client import Link, LinkError, open_link
 from hsm_agent.wire.syslog.framing import frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hsm_agent.model import Event
+    from hsm_agent.net.address import Address
     from hsm_agent.net.streams import Connection, Route
 
 _TCP_WINDOW = 64
@@ -99,18 +101,6 @@ class TcpSink:
             await connection.close()
 
 
-class _Socket(asyncio.DatagramProtocol):
-    def __init__(self) -> None:
-        self.error: OSError | None = None
-        self.transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.DatagramTransport", transport)
-
-    def error_received(self, exc: Exception) -> None:
-        self.error = exc if isinstance(exc, OSError) else OSError(str(exc))
-
-
 class UdpSink:
     """Sends each event in one datagram."""
 
@@ -126,73 +116,55 @@ class UdpSink:
         self._bind = bind
         self._timeout = timeout
         self._builder = builder
-        self._open: _Socket | None = None
+        self._link: Link | None = None
         self._opened_at = 0.0
         self._refusals = 0
 
     async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
-        """Send all, then listen for a refusal: without one, all count as accepted."""
+        """Send all, then wait for a refusal: without one, all count as accepted."""
         try:
-            async with asyncio.timeout(self._timeout):
-                datagrams = await self._ready()
-                too_long = await self._send(datagrams, events)
-                await asyncio.sleep(_GRACE_SECONDS)
-            if datagrams.error is not None:
-                raise datagrams.error
-        except OSError as error:
+            link = await self._ready()
+            too_long = await self._send(link, events)
+            await asyncio.sleep(_GRACE_SECONDS)
+            link.check()
+        except LinkError as error:
             self._refusals += 1
             self._drop()
-            why = "no address in time" if isinstance(error, TimeoutError) else describe(error)
-            raise Retry(f"{self._address}: {why}") from error
+            raise Retry(f"{self._address}: {error}") from error
         for event in events:
             if event is too_long:
                 raise Refused(event.event_id, f"{self._address}: too long for a datagram on this path")
             accepted(event)
 
-    async def _send(self, datagrams: _Socket, events: Sequence[Event]) -> Event | None:
+    async def _send(self, link: Link, events: Sequence[Event]) -> Event | None:
         """Send up to the first event that is too long, which is returned."""
-        assert datagrams.transport is not None
         for position, event in enumerate(events):
             if position % MESSAGES_A_TURN == 0:
                 await asyncio.sleep(0)
-            datagrams.transport.sendto(self._builder.message(event))
-            # Errors of the call itself are reported before it returns.
-            if datagrams.error is not None and datagrams.error.errno == errno.EMSGSIZE:
-                datagrams.error = None
-                return event
+            try:
+                link.send(self._builder.message(event))
+            except LinkError as error:
+                if error.errno == errno.EMSGSIZE:
+                    return event
+                raise
         return None
 
-    async def _ready(self) -> _Socket:
-        loop = asyncio.get_running_loop()
-        young = loop.time() - self._opened_at < _LOOK_UP_EVERY_SECONDS
-        if self._open is not None and self._open.error is None and young:
-            return self._open
+    async def _ready(self) -> Link:
+        now = asyncio.get_running_loop().time()
+        if self._link is not None and now - self._opened_at < _LOOK_UP_EVERY_SECONDS:
+            with suppress(LinkError):  # a late refusal of an earlier batch: a new socket shows whether it still holds
+                self._link.check()
+                return self._link
         self._drop()
-        found = await endpoints(self._address, kind=socket.SOCK_DGRAM, bind=self._bind)
-        self._open = await _opened(found[self._refusals % len(found)])
-        self._opened_at = loop.time()
-        return self._open
+        self._link = await open_link(self._address, bind=self._bind, turn=self._refusals, timeout=self._timeout)
+        self._opened_at = now
+        return self._link
 
     def _drop(self) -> None:
-        if self._open is not None and self._open.transport is not None:
-            self._open.transport.close()
-        self._open = None
+        if self._link is not None:
+            self._link.close()
+        self._link = None
 
     async def close(self) -> None:
         """Close the socket."""
         self._drop()
-
-
-async def _opened(endpoint: Endpoint) -> _Socket:
-    plain = socket.socket(endpoint.family, socket.SOCK_DGRAM)
-    try:
-        plain.setblocking(False)
-        let_routers_fragment(plain)
-        if endpoint.local is not None:
-            plain.bind(endpoint.local)
-        plain.connect(endpoint.remote)  # sends nothing; without it refusals are not reported
-        _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(_Socket, sock=plain)
-    except BaseException:
-        plain.close()
-        raise
-    return protocol

@@ -6,10 +6,10 @@ import ctypes
 import os
 from typing import TYPE_CHECKING
 
-from hsm_agent.wire.syslog.rfc5424 import MAX_SEQUENCE_ID, Formatter, Sender
+from hsm_agent.wire.syslog.rfc5424 import MAX_SEQUENCE_ID, Formatter, HeaderFields
 
 if TYPE_CHECKING:
-    from hsm_agent.deliver.base import Origin
+    from hsm_agent.deliver.base import AgentIdentity
     from hsm_agent.model import Event
 
 MESSAGES_A_TURN = 16
@@ -30,8 +30,8 @@ def clock_is_synchronised() -> bool:
 class MessageBuilder:
     """Formats events for one sink, with numbers from 1 on (RFC 5424 section 7.3.1)."""
 
-    def __init__(self, origin: Origin, *, facility: int, max_bytes: int) -> None:
-        sender = Sender(
+    def __init__(self, origin: AgentIdentity, *, facility: int, max_bytes: int) -> None:
+        fields = HeaderFields(
             host_name=origin.host_name,
             agent_name=origin.agent_name,
             version=origin.version,
@@ -39,7 +39,7 @@ class MessageBuilder:
             process_id=str(os.getpid()),
             facility=facility,
         )
-        self._formatter = Formatter(sender, max_bytes=max_bytes)
+        self._formatter = Formatter(fields, max_bytes=max_bytes)
         self._sequence_id = 0
 
     def message(self, event: Event) -> bytes:

@@ -10,7 +10,7 @@ from hsm_agent.deliver.base import Refused, Retry
 from hsm_agent.deliver.syslog.message import MESSAGES_A_TURN, MessageBuilder
 from hsm_agent.model import Guarantee
 from hsm_agent.net.address import describe
-from hsm_agent.wire.syslog.relp import Accepted, Answer, Opened, Rejected, RelpError, Session, State
+from hsm_agent.wire.syslog.relp import Accepted, Opened, Rejected, RelpAnswer, RelpError, RelpSession, RelpState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ class _Link:
     """A session on its connection. `confirmed` once it has accepted a message."""
 
     connection: Connection
-    session: Session
+    session: RelpSession
     confirmed: bool = False
 
 
@@ -117,11 +117,11 @@ class RelpSink:
         whole = False
         try:
             await self._fill(link, batch)
-            while link.session.outstanding and link.session.state is State.READY:
+            while link.session.outstanding and link.session.state is RelpState.READY:
                 self._note(link, batch, await self._answers(link))
                 batch.report(accepted)
                 await self._fill(link, batch)
-            whole = link.session.state is State.READY
+            whole = link.session.state is RelpState.READY
             self._check_end(link, batch)
         except TimeoutError as error:
             why = f"{self._route.address}: no answer within {self._route.timeout:g} s"
@@ -132,17 +132,17 @@ class RelpSink:
             if not whole:
                 self._drop()
 
-    async def _answers(self, link: _Link) -> list[Answer]:
+    async def _answers(self, link: _Link) -> list[RelpAnswer]:
         """The next answers. Octets that complete no answer do not extend the receiver's time."""
         async with asyncio.timeout(self._route.timeout):
-            answers: list[Answer] = []
+            answers: list[RelpAnswer] = []
             while not answers:
                 answers = link.session.receive(await link.connection.read())
         return answers
 
     @staticmethod
     def _check_end(link: _Link, batch: _Batch) -> None:
-        if link.session.state is not State.READY and (link.session.outstanding or batch.next() is not None):
+        if link.session.state is not RelpState.READY and (link.session.outstanding or batch.next() is not None):
             link.session.receive(b"")  # raises what the receiver did wrong, if that was it
             raise RelpError("the receiver ended the session")
 
@@ -168,7 +168,7 @@ class RelpSink:
             batch.sent(txnr)
             yield octets
 
-    def _note(self, link: _Link, batch: _Batch, answers: Sequence[Answer]) -> None:
+    def _note(self, link: _Link, batch: _Batch, answers: Sequence[RelpAnswer]) -> None:
         for answer in answers:
             if isinstance(answer, Accepted | Rejected):
                 link.confirmed |= isinstance(answer, Accepted)
@@ -191,7 +191,7 @@ class RelpSink:
         return self._link
 
     def _spent(self, link: _Link) -> bool:
-        return link.session.exhausted or link.session.state is not State.READY or link.connection.unread
+        return link.session.exhausted or link.session.state is not RelpState.READY or link.connection.unread
 
     async def _opened(self) -> _Link:
         """A session that the receiver has accepted.
@@ -199,14 +199,14 @@ class RelpSink:
         In TLS 1.3 a handshake alone does not mean that the receiver took the client's certificate.
         """
         connection = await self._route.connect(keep=True)
-        session = Session(window=self.window)
+        session = RelpSession(window=self.window)
         ready = False
         try:
             connection.write(session.open())
             async with asyncio.timeout(self._route.timeout):
                 while not ready:
                     ready = any(isinstance(answer, Opened) for answer in session.receive(await connection.read()))
-                    if session.state is State.CLOSED:
+                    if session.state is RelpState.CLOSED:
                         raise RelpError("the receiver ended the session at once")
         finally:
             if not ready:
@@ -224,7 +224,7 @@ class RelpSink:
         link, self._link = self._link, None
         if link is None:
             return
-        if link.session.state is State.READY and not link.connection.broken:
+        if link.session.state is RelpState.READY and not link.connection.broken:
             await self._close_session(link)
         await link.connection.close()
 
@@ -232,7 +232,7 @@ class RelpSink:
         try:
             link.connection.write(link.session.close())
             async with asyncio.timeout(_CLOSE_SECONDS):
-                while link.session.state is not State.CLOSED:
+                while link.session.state is not RelpState.CLOSED:
                     link.session.receive(await link.connection.read())
         except (OSError, RelpError):
             link.connection.abort("the session was not closed")

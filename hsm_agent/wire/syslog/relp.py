@@ -29,7 +29,7 @@ class RelpError(Exception):
     """The peer broke the protocol or refused the session; the connection is of no use any more."""
 
 
-class State(Enum):
+class RelpState(Enum):
     """Where a session is in its life."""
 
     NEW = "new"
@@ -67,10 +67,10 @@ class Closed:
     by_server: bool
 
 
-Answer = Opened | Accepted | Rejected | Closed
+RelpAnswer = Opened | Accepted | Rejected | Closed
 
 
-class Session:
+class RelpSession:
     """One session, from `open` to `close`.
 
     Transaction numbers start at 1 and rise by one; a gap or a repeat ends the session at the server. When they are
@@ -83,7 +83,7 @@ class Session:
         self._txnr = 0
         self._outstanding: deque[int] = deque()
         self._failure: RelpError | None = None
-        self.state = State.NEW
+        self.state = RelpState.NEW
 
     @property
     def outstanding(self) -> int:
@@ -93,7 +93,7 @@ class Session:
     @property
     def room(self) -> int:
         """Messages that may be sent before the next answer."""
-        return self._window - len(self._outstanding) if self.state is State.READY else 0
+        return self._window - len(self._outstanding) if self.state is RelpState.READY else 0
 
     @property
     def exhausted(self) -> bool:
@@ -102,13 +102,13 @@ class Session:
 
     def open(self) -> bytes:
         """The octets that ask for a session."""
-        self._require(State.NEW)
-        self.state = State.OPENING
+        self._require(RelpState.NEW)
+        self.state = RelpState.OPENING
         return self._frame(b"open", _OFFERS)
 
     def syslog(self, message: bytes) -> tuple[int, bytes]:
         """The transaction number and the octets of one message."""
-        self._require(State.READY)
+        self._require(RelpState.READY)
         if not self.room or self.exhausted:
             raise RelpError("no room in the window")
         octets = self._frame(b"syslog", message)
@@ -117,11 +117,11 @@ class Session:
 
     def close(self) -> bytes:
         """The octets that end the session. Nothing can be sent after them."""
-        self._require(State.READY)
-        self.state = State.CLOSING
+        self._require(RelpState.READY)
+        self.state = RelpState.CLOSING
         return self._frame(b"close", b"")
 
-    def receive(self, chunk: bytes) -> list[Answer]:
+    def receive(self, chunk: bytes) -> list[RelpAnswer]:
         """What the server said. Raises RelpError only; the session is closed then.
 
         Answers that came before what is wrong still count: they are returned, and the next call raises.
@@ -129,12 +129,12 @@ class Session:
         if self._failure is not None:
             raise self._failure
         self._buffer += chunk
-        answers: list[Answer] = []
+        answers: list[RelpAnswer] = []
         try:
             while not self._over() and (found := self._take()) is not None:
                 answers += self._understand(*found)
         except RelpError as error:
-            self.state = State.CLOSED
+            self.state = RelpState.CLOSED
             self._failure = error
         if self._over():
             self._buffer.clear()
@@ -143,9 +143,9 @@ class Session:
         return answers
 
     def _over(self) -> bool:
-        return self.state is State.CLOSED
+        return self.state is RelpState.CLOSED
 
-    def _require(self, state: State) -> None:
+    def _require(self, state: RelpState) -> None:
         if self.state is not state:
             raise RelpError(f"the session is {self.state.value}, not {state.value}")
 
@@ -175,18 +175,18 @@ class Session:
         del self._buffer[: start + length + 1]
         return txnr, command, data
 
-    def _understand(self, txnr: int, command: bytes, data: bytes) -> list[Answer]:
+    def _understand(self, txnr: int, command: bytes, data: bytes) -> list[RelpAnswer]:
         if txnr == 0:  # a hint; others than this one have no meaning for a client
             if command == b"serverclose":
-                self.state = State.CLOSED
+                self.state = RelpState.CLOSED
                 return [Closed(by_server=True)]
             return []
         if command != b"rsp":
             raise RelpError(f"the server sent the command {command.decode('ascii')!r}")
-        if self.state is State.OPENING and txnr == 1:
+        if self.state is RelpState.OPENING and txnr == 1:
             return [self._opened(data)]
-        if self.state is State.CLOSING and txnr == self._txnr:
-            self.state = State.CLOSED
+        if self.state is RelpState.CLOSING and txnr == self._txnr:
+            self.state = RelpState.CLOSED
             return [Closed(by_server=False)]
         if txnr not in self._outstanding:
             raise RelpError(f"an answer to transaction {txnr}, which is not outstanding")
@@ -203,7 +203,7 @@ class Session:
         offers = dict(line.partition("=")[::2] for line in text.split("\n") if "=" in line)
         if "syslog" not in offers.get("commands", "syslog").split(","):
             raise RelpError(f"the server does not take syslog, only {offers['commands'][:_QUOTED_CHARACTERS]}")
-        self.state = State.READY
+        self.state = RelpState.READY
         return Opened()
 
 

@@ -57,7 +57,7 @@ _Params = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sender:
+class HeaderFields:
     """The fields of a message that are the same for the life of the process."""
 
     host_name: str
@@ -71,12 +71,12 @@ class Sender:
 class Formatter:
     """Formats events for one receiver."""
 
-    def __init__(self, sender: Sender, *, max_bytes: int) -> None:
+    def __init__(self, fields: HeaderFields, *, max_bytes: int) -> None:
         if max_bytes < MIN_MAX_BYTES:
             raise ValueError(f"max_bytes: at least {MIN_MAX_BYTES}")
-        self._sender = sender
+        self._fields = fields
         self._max_bytes = max_bytes
-        self._assembler = _Assembler(sender)
+        self._assembler = _Assembler(fields)
 
     def format(self, event: Event, *, sequence_id: int, synced: bool) -> bytes:
         """The whole message without framing, never longer than `max_bytes`.
@@ -94,7 +94,7 @@ class Formatter:
             level=_KIND_LEVELS.get(event.kind) or _LEVELS[event.severity],
             time=event.time,
             message_id=event.kind.value,
-            structured_data=_structured_data(event, self._sender, sequence_id=sequence_id, synced=synced),
+            structured_data=_structured_data(event, self._fields, sequence_id=sequence_id, synced=synced),
         )
 
 
@@ -106,7 +106,7 @@ class _Assembler:
     bound to a copy of its module's names: the module itself, which another part of the process may use, stays as it is.
     """
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, fields: HeaderFields) -> None:
         names = {
             **vars(library),
             "REGISTERED_SD_IDs": ("timeQuality", "origin", "meta", "alarm"),
@@ -116,11 +116,11 @@ class _Assembler:
         self._build = FunctionType(library.Rfc5424SysLogHandler.build_msg.__code__, names)
         self._handler = library.Rfc5424SysLogHandler(
             stream=io.BytesIO(),  # opens no socket
-            hostname=_header_field(sender.host_name) or _header_field(sender.agent_name) or "-",
+            hostname=_header_field(fields.host_name) or _header_field(fields.agent_name) or "-",
             appname=APP_NAME,
-            procid=_header_field(sender.process_id) or "-",
-            facility=sender.facility,
-            enterprise_id=str(sender.enterprise_id),
+            procid=_header_field(fields.process_id) or "-",
+            facility=fields.facility,
+            enterprise_id=str(fields.enterprise_id),
         )
 
     def head(self, *, level: str, time: float, message_id: str, structured_data: Mapping[str, _Params]) -> bytes:
@@ -157,7 +157,7 @@ class _Timestamp:
         return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _structured_data(event: Event, sender: Sender, *, sequence_id: int, synced: bool) -> Mapping[str, _Params]:
+def _structured_data(event: Event, fields: HeaderFields, *, sequence_id: int, synced: bool) -> Mapping[str, _Params]:
     elements: dict[str, _Params] = {}
     if event.kind not in _KIND_LEVELS:
         elements["alarm"] = {
@@ -165,7 +165,7 @@ def _structured_data(event: Event, sender: Sender, *, sequence_id: int, synced: 
             "probableCause": event.cause or "thresholdCrossed",
             "perceivedSeverity": event.severity.value,
         }
-    elements[f"hsm@{sender.enterprise_id}"] = {
+    elements[f"hsm@{fields.enterprise_id}"] = {
         "eventId": event.event_id,
         "alarmId": event.alarm_id,
         "source": event.source,
@@ -179,11 +179,11 @@ def _structured_data(event: Event, sender: Sender, *, sequence_id: int, synced: 
         "runbook": event.runbook,
     }
     if labels := label_params(event.labels):
-        elements[f"labels@{sender.enterprise_id}"] = labels
+        elements[f"labels@{fields.enterprise_id}"] = labels
     elements["origin"] = {
         "software": APP_NAME,
-        "swVersion": sender.version[:32],
-        "enterpriseId": str(sender.enterprise_id),
+        "swVersion": fields.version[:32],
+        "enterpriseId": str(fields.enterprise_id),
     }
     elements["meta"] = {"sequenceId": str(sequence_id)}
     elements["timeQuality"] = {"tzKnown": "1", "isSynced": "1" if synced else "0"}

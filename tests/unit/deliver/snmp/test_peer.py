@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hsm_agent.deliver.base import Origin, SinkContext
+from hsm_agent.deliver.base import AgentIdentity, SinkContext
 from hsm_agent.deliver.snmp.peer import Peer
 from hsm_agent.net.address import Address
 from hsm_agent.wire.snmp import pdu as snmp
@@ -12,7 +12,7 @@ from tests.fakes.syslog_events import event
 
 
 def peer() -> Peer:
-    origin = Origin(agent_name="a", host_name="h", version="1", enterprise_id=1)
+    origin = AgentIdentity(agent_name="a", host_name="h", version="1", enterprise_id=1)
     return Peer(
         address=Address.parse("udp:192.0.2.10:162", ("udp",)),
         bind=None,

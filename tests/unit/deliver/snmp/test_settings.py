@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.deliver.base import MOST_PATIENCE_SECONDS, Origin, SinkContext
+from hsm_agent.deliver.base import MOST_PATIENCE_SECONDS, AgentIdentity, SinkContext
 from hsm_agent.deliver.snmp.inform import InformSink
 from hsm_agent.deliver.snmp.settings import SnmpSinkSettings
 from hsm_agent.deliver.snmp.trap import TrapSink
@@ -57,7 +57,7 @@ def test_defaults() -> None:
 def test_the_type_decides_the_sink_and_its_guarantee(
     settings: dict[str, Any], expected: type, guarantee: Guarantee
 ) -> None:
-    origin = Origin(agent_name="a", host_name="h", version="1", enterprise_id=1)
+    origin = AgentIdentity(agent_name="a", host_name="h", version="1", enterprise_id=1)
 
     sink = read(settings).build(SinkContext(origin=origin, engine=engine(), base_oid=BASE))
 

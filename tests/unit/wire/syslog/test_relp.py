@@ -8,21 +8,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsm_agent.wire.syslog.relp import MAX_TXNR, Accepted, Answer, Closed, Opened, Rejected, RelpError, Session, State
+from hsm_agent.wire.syslog.relp import (
+    MAX_TXNR,
+    Accepted,
+    Closed,
+    Opened,
+    Rejected,
+    RelpAnswer,
+    RelpError,
+    RelpSession,
+    RelpState,
+)
 
 OPEN = b"1 open 55 \nrelp_version=0\nrelp_software=hsm-agent\ncommands=syslog\n"
 # As librelp 1.11 answers.
 OPENED = b"1 rsp 93 200 OK\nrelp_version=0\nrelp_software=librelp,1.11.0,http://librelp.adiscon.com\ncommands=syslog\n"
 
 
-def opened(window: int = 128) -> Session:
-    session = Session(window=window)
+def opened(window: int = 128) -> RelpSession:
+    session = RelpSession(window=window)
     session.open()
     assert session.receive(OPENED) == [Opened()]
     return session
 
 
-def with_messages(count: int, window: int = 128) -> Session:
+def with_messages(count: int, window: int = 128) -> RelpSession:
     session = opened(window)
     for number in range(count):
         session.syslog(b"%d" % number)
@@ -30,7 +40,7 @@ def with_messages(count: int, window: int = 128) -> Session:
 
 
 def test_a_whole_session_octet_by_octet() -> None:
-    session = Session(window=2)
+    session = RelpSession(window=2)
 
     assert session.open() == OPEN
     assert session.receive(OPENED) == [Opened()]
@@ -39,7 +49,7 @@ def test_a_whole_session_octet_by_octet() -> None:
     assert session.receive(b"2 rsp 6 200 OK\n3 rsp 6 200 OK\n") == [Accepted(txnr=2), Accepted(txnr=3)]
     assert session.close() == b"4 close 0\n"
     assert session.receive(b"4 rsp 0\n0 serverclose 0\n") == [Closed(by_server=False)]
-    assert session.state is State.CLOSED
+    assert session.state is RelpState.CLOSED
 
 
 def test_an_empty_message_has_no_space_before_its_trailer() -> None:
@@ -63,10 +73,10 @@ def test_an_empty_message_has_no_space_before_its_trailer() -> None:
     ],
 )
 @pytest.mark.parametrize("piece", [1, 3, 1000])
-def test_answers(octets: bytes, answers: list[Answer], piece: int) -> None:
+def test_answers(octets: bytes, answers: list[RelpAnswer], piece: int) -> None:
     session = with_messages(3)
 
-    found: list[Answer] = []
+    found: list[RelpAnswer] = []
     for start in range(0, len(octets), piece):
         found += session.receive(octets[start : start + piece])
 
@@ -104,7 +114,7 @@ def test_a_server_that_breaks_the_protocol_ends_the_session(octets: bytes, why: 
     with pytest.raises(RelpError, match=why):
         session.receive(octets)
 
-    assert session.state is State.CLOSED
+    assert session.state is RelpState.CLOSED
     with pytest.raises(RelpError, match=why):
         session.receive(b"3 rsp 6 200 OK\n")
 
@@ -113,7 +123,7 @@ def test_answers_before_what_is_wrong_still_count() -> None:
     session = with_messages(3)
 
     assert session.receive(b"2 rsp 6 200 OK\n2 rsp 6 200 OK\n3 rsp 6 200 OK\n") == [Accepted(txnr=2)]
-    assert (session.state, session.outstanding) == (State.CLOSED, 2)
+    assert (session.state, session.outstanding) == (RelpState.CLOSED, 2)
     with pytest.raises(RelpError, match="an answer to transaction 2, which is not outstanding"):
         session.receive(b"")
 
@@ -135,7 +145,7 @@ def test_after_the_end_nothing_is_heard() -> None:
     ],
 )
 def test_a_session_that_is_not_opened_is_an_error(answer: bytes, why: str) -> None:
-    session = Session(window=1)
+    session = RelpSession(window=1)
     session.open()
 
     with pytest.raises(RelpError, match=why):
@@ -143,7 +153,7 @@ def test_a_session_that_is_not_opened_is_an_error(answer: bytes, why: str) -> No
 
 
 def test_an_open_answer_without_offers_is_enough() -> None:
-    session = Session(window=1)
+    session = RelpSession(window=1)
     session.open()
 
     assert session.receive(b"1 rsp 6 200 OK\n") == [Opened()]
@@ -162,7 +172,7 @@ def test_the_window_is_kept() -> None:
 
 
 def test_nothing_is_sent_outside_a_session() -> None:
-    session = Session(window=1)
+    session = RelpSession(window=1)
     for act in (session.close, lambda: session.syslog(b"x")):
         with pytest.raises(RelpError, match="the session is new"):
             act()

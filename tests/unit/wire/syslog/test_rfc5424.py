@@ -12,12 +12,12 @@ from tzlocal import get_localzone
 
 from hsm_agent.model import Event, EventKind, Labels, Severity
 from hsm_agent.text import one_line
-from hsm_agent.wire.syslog.rfc5424 import MIN_MAX_BYTES, Formatter, Sender, clean, label_params
+from hsm_agent.wire.syslog.rfc5424 import MIN_MAX_BYTES, Formatter, HeaderFields, clean, label_params
 from tests.fakes.syslog_events import any_event, event
 from tests.fakes.syslog_oracle import Message, read
 
 
-def sender(**changes: Any) -> Sender:
+def fields(**changes: Any) -> HeaderFields:
     values: dict[str, Any] = {
         "host_name": "hsm-monitor-1.example.net",
         "agent_name": "hsm-monitor-1",
@@ -26,11 +26,11 @@ def sender(**changes: Any) -> Sender:
         "process_id": "4711",
         "facility": 20,
     }
-    return Sender(**(values | changes))
+    return HeaderFields(**(values | changes))
 
 
 def wire(one: Event, *, max_bytes: int = 8000, sequence_id: int = 1, synced: bool = True, **changes: Any) -> bytes:
-    return Formatter(sender(**changes), max_bytes=max_bytes).format(one, sequence_id=sequence_id, synced=synced)
+    return Formatter(fields(**changes), max_bytes=max_bytes).format(one, sequence_id=sequence_id, synced=synced)
 
 
 def message(one: Event, **options: Any) -> Message:
@@ -233,7 +233,7 @@ def test_even_the_longest_of_everything_fits_into_the_least_limit() -> None:
 
 def test_a_limit_below_the_least_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1024"):
-        Formatter(sender(), max_bytes=MIN_MAX_BYTES - 1)
+        Formatter(fields(), max_bytes=MIN_MAX_BYTES - 1)
 
 
 def expected(text: str) -> str:
