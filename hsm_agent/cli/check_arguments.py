@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from hsm_agent.cli.nagios import Range, RangeError, State, line
+from hsm_agent.cli.nagios import Range, RangeError, State, line, unknown
 from hsm_agent.settings.quantities import size
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hsm_agent.cli.check import Answer
+    from hsm_agent.cli.nagios import Answer
 
 DESCRIPTION = "Check private memory of one token, or one reading of the running agent. Ranges are Nagios ranges."
+
+_WIDTH = 100
 
 
 class _Usage(Exception):
     """The words are wrong, or only help was asked for; the text is the whole answer."""
+
+
+class _Help(argparse.HelpFormatter):
+    """Of a fixed width: to ask the terminal for its own, argparse imports a dozen modules whenever it is set up."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_WIDTH)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -65,8 +73,10 @@ def _labels(words: Sequence[str]) -> dict[str, str]:
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of `check`."""
-    made = _Parser(prog="hsm-agent check", description=DESCRIPTION, add_help=False, allow_abbrev=False)
-    made.add_argument("-p", "--module", type=Path, metavar="MODULE", help="PKCS#11 module to read directly")
+    made = _Parser(
+        prog="hsm-agent check", description=DESCRIPTION, formatter_class=_Help, add_help=False, allow_abbrev=False
+    )
+    made.add_argument("-p", "--module", metavar="MODULE", help="PKCS#11 module to read directly")
     made.add_argument("-l", "--label", help="label or serial of the token, where there are several")
     made.add_argument("labels", nargs="*", metavar="LABEL=VALUE", help="labels of the reading (--metric)")
     made.add_argument("-m", "--total", type=_total, metavar="TOTAL", help="size of private memory, where none is told")
@@ -77,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--metric", metavar="NAME", help="ask the running agent for this reading")
     made.add_argument("--source", default="*", help="its source")
     made.add_argument("--resource", default="*", help="its resource")
-    made.add_argument("--config", type=Path, metavar="FILE", help="configuration of the running agent")
+    made.add_argument("--config", metavar="FILE", help="configuration of the running agent")
     made.add_argument("-h", "--help", action="store_true", help="show this and exit (3)")
     made.add_argument("-V", "--version", action="store_true", help="show the version and exit (3)")
     return made
@@ -95,13 +105,6 @@ def main(words: Sequence[str]) -> int:
 
 
 def _answer(words: Sequence[str]) -> tuple[Answer, int]:
-    from hsm_agent.cli.check import (  # noqa: PLC0415 - help and usage errors must not need the rooms below
-        MetricQuestion,
-        TokenQuestion,
-        check_metric,
-        check_token,
-    )
-
     made = parser()
     given = made.parse_intermixed_args(words)
     if given.help:
@@ -114,33 +117,54 @@ def _answer(words: Sequence[str]) -> tuple[Answer, int]:
         made.error("LABEL=VALUE goes with --metric; name a token with -l")
     if given.metric is not None and given.label is not None:
         made.error("-l names a token (-p); for --metric write LABEL=VALUE")
-    if given.module is not None:
-        token = TokenQuestion(
+    answer = _of_token(given) if given.module is not None else _of_metric(given)
+    return answer, given.verbose
+
+
+def _of_token(given: argparse.Namespace) -> Answer:
+    from hsm_agent.collect.pkcs11.single_sweep import SingleSweep
+
+    try:
+        sweep = SingleSweep(given.module, os.environ, given.timeout)
+    except OSError as error:
+        return unknown(f"the worker cannot be started: {error}")
+    with sweep:
+        # While the worker loads the module: this takes as long as it does.
+        from hsm_agent.cli.check_token import TokenQuestion, check_token
+
+        question = TokenQuestion(
             module=given.module,
             label=given.label,
             total=given.total,
             warning=given.warning or Range.parse("75"),
             critical=given.critical or Range.parse("90"),
             timeout_seconds=given.timeout,
+            verbose=bool(given.verbose),
         )
-        return check_token(token), given.verbose
-    # A check of a token must not pay for these.
-    from hsm_agent.config.agent import load_agent  # noqa: PLC0415
-    from hsm_agent.config.document import find  # noqa: PLC0415
-    from hsm_agent.settings.errors import ConfigError  # noqa: PLC0415
+        return check_token(question, sweep)
 
+
+def _of_metric(given: argparse.Namespace) -> Answer:
+    from pathlib import Path
+
+    from hsm_agent.cli.check_metric import MetricQuestion, check_metric
+    from hsm_agent.config.agent import load_agent
+    from hsm_agent.config.document import find
+    from hsm_agent.settings.errors import ConfigError
+
+    labels = _labels(given.labels)
     try:
-        agent = load_agent(given.config or find(), os.environ)
+        agent = load_agent(Path(given.config) if given.config else find(), os.environ)
     except ConfigError as error:
-        raise _Usage(line(State.UNKNOWN, error.lines[0])) from error
-    reading = MetricQuestion(
+        return unknown(error.lines[0])
+    question = MetricQuestion(
         control=agent.control_path,
         metric=given.metric,
         source=given.source,
         resource=given.resource,
-        labels=_labels(given.labels),
+        labels=labels,
         warning=given.warning,
         critical=given.critical,
         timeout_seconds=given.timeout,
     )
-    return check_metric(reading), given.verbose
+    return check_metric(question)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
-from hsm_agent.model import number_text
 from hsm_agent.text import one_line
 
 
@@ -31,8 +30,7 @@ _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"(@?)(?:(~|{_NUMBER})?:)?({_NUMBER})?")
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(NamedTuple):
     """Values from `low` to `high`, both ends included. An alert is a value outside, or inside where `inside`."""
 
     low: float
@@ -59,12 +57,14 @@ class Range:
 
     def scaled(self, factor: float) -> str:
         """The range as performance data writes it, with both ends multiplied and rounded down to whole units."""
-        low = "~" if self.low == -math.inf else number_text(math.floor(self.low * factor))
-        high = "" if self.high == math.inf else number_text(math.floor(self.high * factor))
+        low = "~" if self.low == -math.inf else str(math.floor(self.low * factor))
+        high = "" if self.high == math.inf else str(math.floor(self.high * factor))
         return self._join(low, high)
 
     def __str__(self) -> str:
         """The range as performance data writes it."""
+        from hsm_agent.model import number_text  # noqa: PLC0415 - a check of a token has whole numbers only
+
         low = "~" if self.low == -math.inf else number_text(self.low)
         return self._join(low, "" if self.high == math.inf else number_text(self.high))
 
@@ -94,3 +94,16 @@ def line(state: State, text: str, data: str = "") -> str:
     """The one line of a plugin's answer; `|` and line breaks in the text would end it early."""
     clean = one_line(text).replace("|", " ")
     return f"{state.name}: {clean} | {data}" if data else f"{state.name}: {clean}"
+
+
+class Answer(NamedTuple):
+    """What a check says: the state, its line, and further lines for `-v`."""
+
+    state: State
+    line: str
+    details: tuple[str, ...] = ()
+
+
+def unknown(text: str, *details: str) -> Answer:
+    """The answer where there is nothing to judge."""
+    return Answer(State.UNKNOWN, line(State.UNKNOWN, text), details)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ REAP_SECONDS = 1.0
 POLITE_SECONDS = 1.0
 """How long a module may take to finalise."""
 PKCS11_COMMAND = (sys.executable, "-S", "-P", "-m", "hsm_agent.workers.pkcs11")
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
+_PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))  # noqa: PTH120 - pathlib takes 5 ms
 
 
 def clean_environment(given: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,6 +141,47 @@ def test_a_module_that_hangs_is_unknown_within_the_time_given(hsm: FakeHsm) -> N
     assert "C_GetTokenInfo" in out
 
 
+def test_a_slow_module_has_the_whole_time(hsm: FakeHsm) -> None:
+    hsm.fault("C_GetTokenInfo", hang_ms=700)
+
+    code, out = _check(hsm, "-p", str(hsm.module), "-t", "4")
+
+    assert (code, out.partition(":")[0]) == (0, "OK")
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        pytest.param({"hang_ms": 20_000}, "OK: payments: private memory", id="hangs"),
+        pytest.param({"segv": 1}, "OK: payments: private memory", id="crashes"),
+        pytest.param({"rv": "0x30"}, "OK: payments: private memory", id="fails"),
+    ],
+)
+def test_another_token_in_trouble_hides_none(hsm: FakeHsm, how: dict[str, Any], said: str) -> None:
+    hsm.softhsm.create_token("archive")
+    hsm.fault("C_GetTokenInfo", token="archive", **how)
+
+    code, out = _check(hsm, "-p", str(hsm.module), "-l", "payments", "-t", "4")
+
+    assert (code, out[: len(said)]) == (0, said)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        pytest.param({"segv": 1}, "the module was killed by SIGSEGV in C_GetTokenInfo", id="crashes"),
+        pytest.param({"rv": "0x30"}, "returned CKR_DEVICE_ERROR (0x30)", id="fails"),
+    ],
+)
+def test_a_token_in_trouble_is_unknown_with_the_reason(hsm: FakeHsm, how: dict[str, Any], said: str) -> None:
+    hsm.fault("C_GetTokenInfo", **how)
+
+    code, out = _check(hsm, "-p", str(hsm.module))
+
+    assert code == 3
+    assert said in out
+
+
 def test_several_tokens_need_a_label_and_verbose_lists_readings(hsm: FakeHsm) -> None:
     hsm.softhsm.create_token("archive")
 
@@ -155,3 +197,17 @@ def test_memory_a_module_does_not_report_is_unknown_never_ok(hsm: FakeHsm) -> No
     code, out = _check(hsm, "-p", str(hsm.softhsm.module))
 
     assert (code, out) == (3, "UNKNOWN: payments: private memory is unavailable: the module does not report it\n")
+
+
+@pytest.mark.parametrize("words", [("-p", "{module}"), ("--help",), ("-p",)])
+def test_a_check_imports_no_library(hsm: FakeHsm, words: tuple[str, ...]) -> None:
+    code = (
+        "import sys, hsm_agent.__main__ as command\n"
+        f"sys.argv = ['hsm-agent', 'check', *{[word.format(module=hsm.module) for word in words]!r}]\n"
+        "try:\n    command.main()\n"
+        "finally:\n    print(*{'asyncio', 'click', 'pydantic', 'pydantic_core', 'yaml', 'ssl', 'rich'} & set(sys.modules))"
+    )
+    environment = {**os.environ, **hsm.environment, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+
+    assert done.stdout.splitlines()[-1] == "", done

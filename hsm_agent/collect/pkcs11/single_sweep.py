@@ -13,7 +13,7 @@ import select
 import signal
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from hsm_agent.collect.child_start import (
     MEMORY_BYTES,
@@ -44,10 +44,10 @@ class _Hung(Exception):
 
 
 class SingleSweep:
-    """A worker that is asked once. It starts at construction, so that the caller can get ready meanwhile."""
+    """A worker that is asked once. It begins at construction, so that the caller can get ready meanwhile."""
 
     def __init__(self, module: str, environment: Mapping[str, str], timeout_seconds: float) -> None:
-        """Raises SweepFailed where no process can be started."""
+        """Raises OSError where no process can be started."""
         self._module = module
         self._deadline = time.monotonic() + timeout_seconds
         self._received = b""
@@ -59,10 +59,17 @@ class SingleSweep:
             self._page = mmap.mmap(descriptor, SIZE)
             os.set_inheritable(descriptor, True)
             self._pid, self._requests, self._pipe = _spawn(descriptor, environment)
-        except OSError as error:
-            raise SweepFailed(str(error)) from error
         finally:
             os.close(descriptor)
+        self._send({"do": "load", "module": module, "luna": False, "reserved": None})
+        self._send({"do": "slots"})
+
+    def __enter__(self) -> Self:
+        """Leaving it, the worker ends."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
     @property
     def seconds_left(self) -> float:
@@ -73,9 +80,7 @@ class SingleSweep:
         """The raw result, as of `fetch.py` (see `recording.py`). Raises SweepFailed."""
         failed: list[list[Any]] = []
         results: list[list[Any]] = []
-        self._send({"do": "load", "module": self._module, "luna": False, "reserved": None})
         loaded = self._mapping()
-        self._send({"do": "slots"})
         slots = self._mapping().get("slots")
         if "stage" in loaded or not isinstance(slots, list):
             raise SweepFailed("the module cannot be loaded or lists no slots")
@@ -120,10 +125,9 @@ class SingleSweep:
         return found
 
     def _send(self, request: Mapping[str, Any]) -> None:
-        try:
+        # A worker that is gone answers nothing, which is noticed then.
+        with suppress(BrokenPipeError):
             os.write(self._requests, json.dumps(request).encode() + b"\n")
-        except OSError as error:
-            raise SweepFailed(str(error)) from error
 
     def _answer(self, seconds: float) -> Any:
         """The next answer; _Hung where there is none in time."""
@@ -161,8 +165,7 @@ class SingleSweep:
 
     def ask_to_end(self) -> None:
         """Let the module finalise, so that the HSM's server sees us leave; `end` waits for it."""
-        with suppress(SweepFailed):
-            self._send({"do": "end"})
+        self._send({"do": "end"})
 
     def end(self) -> None:
         """Wait a moment for the end; then kill whatever is left of the worker."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from hsm_agent.cli.check_arguments import main, parser
@@ -15,7 +13,7 @@ def test_p11memmons_letters_are_understood() -> None:
         ["-p", "/m.so", "-l", "pay", "-m", "2MiB", "-w", "50", "-c", "@10:20", "-t", "3", "-vv"]
     )
 
-    assert given.module == Path("/m.so")
+    assert given.module == "/m.so"
     assert (given.label, given.total, given.timeout, given.verbose) == ("pay", 2 * 1024 * 1024, 3.0, 2)
     assert given.warning == Range(low=0.0, high=50.0)
     assert given.critical == Range(low=10.0, high=20.0, inside=True)
@@ -26,7 +24,7 @@ def test_a_reading_of_the_agent_is_asked_for_by_name() -> None:
         ["--metric", "token_sessions", "--source", "a", "--resource", "b", "--config", "/c.yaml"]
     )
 
-    assert (given.metric, given.source, given.resource, given.config) == ("token_sessions", "a", "b", Path("/c.yaml"))
+    assert (given.metric, given.source, given.resource, given.config) == ("token_sessions", "a", "b", "/c.yaml")
     assert (given.warning, given.critical) == (None, None)
 
 

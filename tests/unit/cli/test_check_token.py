@@ -1,0 +1,136 @@
+"""Judging one token of what a sweep read, as `check -p` does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hsm_agent.cli.check_token import TokenQuestion, judge_token
+from hsm_agent.cli.nagios import Answer, Range, State
+from hsm_agent.collect.pkcs11.parse import parse
+from hsm_agent.collect.pkcs11.poll_state import Known, Watch
+from tests.unit.collect.pkcs11_raws import ALL_ONES, raw, swept
+
+
+def _question(label: str | None = None, *, total: int | None = None) -> TokenQuestion:
+    return TokenQuestion(
+        module="/m.so", label=label, total=total, warning=Range.parse("75"), critical=Range.parse("90"),
+        timeout_seconds=1.0,
+    )  # fmt: skip
+
+
+def _token(slot: int, name: str, *, free: int | None, total: int | None, serial: str = "") -> list[Any]:
+    told: dict[str, Any] = {
+        "free_private": ALL_ONES if free is None else free,
+        "total_private": ALL_ONES if total is None else total,
+    }
+    return swept(slot, label=name, serial=serial or f"S{slot}", **told)
+
+
+def _judge(*tokens: list[Any], label: str | None = None, given: int | None = None) -> Answer:
+    return judge_token(_question(label, total=given), raw(*tokens))
+
+
+@pytest.mark.parametrize(
+    ("free", "state"), [(250, State.OK), (249, State.WARNING), (100, State.WARNING), (99, State.CRITICAL)]
+)
+def test_levels_are_left_open_at_their_ends(free: int, state: State) -> None:
+    assert _judge(_token(1, "pay", free=free, total=1000)).state is state
+
+
+def test_a_token_is_named_by_label_serial_or_glob() -> None:
+    tokens = (_token(1, "pay", free=900, total=1000, serial="77"), _token(2, "old", free=1, total=1000))
+
+    assert _judge(*tokens).state is State.UNKNOWN
+    assert _judge(*tokens, label="pay").state is State.OK
+    assert _judge(*tokens, label="77").state is State.OK
+    assert _judge(*tokens, label="o*").state is State.CRITICAL
+    assert "it has: old, pay" in _judge(*tokens, label="nobody").line
+
+
+def test_a_slot_without_an_initialised_token_is_none_to_choose() -> None:
+    tokens = (swept(1, present=False), swept(2, label="", serial="", flags=0), _token(3, "pay", free=9, total=10))
+
+    assert _judge(*tokens).line.startswith("OK: pay: ")
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "used", "state"),
+    [
+        pytest.param(500, 600, 100, State.OK, id="what the token reports as used, against the total given"),
+        pytest.param(100, 950, 850, State.WARNING, id="nearly all of the total given"),
+        pytest.param(100, 2000, 1900, State.CRITICAL, id="more than the total given"),
+        pytest.param(500, None, 500, State.OK, id="the token reports no total"),
+        pytest.param(500, 400, 500, State.OK, id="the token reports less than is free"),
+    ],
+)
+def test_a_total_given_is_what_the_use_is_measured_against(
+    free: int, total: int | None, used: int, state: State
+) -> None:
+    answer = _judge(_token(1, "pay", free=free, total=total), given=1000)
+
+    assert answer.state is state
+    assert answer.line.endswith(f"| 'private memory'={used}B;750;900;0;1000")
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "said"),
+    [
+        (None, 1000, "unavailable: the module does not report it"),
+        (5, None, "the module does not report it; give its size with -m"),
+        (5, 0, "with -m"),
+        (9, 5, "9 bytes free of 5 cannot be: give the true size with -m"),
+    ],
+)
+def test_what_cannot_be_told_is_unknown(free: int | None, total: int | None, said: str) -> None:
+    answer = _judge(_token(1, "pay", free=free, total=total))
+
+    assert answer.state is State.UNKNOWN
+    assert said in answer.line
+
+
+def test_details_are_the_library_the_slots_the_sums_and_every_reading() -> None:
+    read = raw(_token(7, "pay", free=900, total=1000, serial="77"))
+    readings = parse(read, Watch(source="check"), Known()).readings
+
+    details = judge_token(_question(), read, readings, ("pay: a call failed",)).details
+
+    assert details[1:5] == (
+        "slots found: 1",
+        "token pay: slot 7, serial 77",
+        "private memory: total 1000 B, used 100 B, free 900 B",
+        "public memory: not reported",
+    )
+    assert details[0].startswith("library: Vendor")
+    assert "pay token_present 1" in details
+    assert "pay token_memory_public_free_bytes unavailable: the module does not report it" in details
+    assert details[-1] == "pay: a call failed"
+
+
+def test_details_say_what_a_library_does_not_tell() -> None:
+    read = raw(_token(7, "pay", free=900, total=1000), info="")
+    readings = parse(read, Watch(source="check"), Known()).readings
+
+    assert (
+        judge_token(_question(), read, readings).details[0] == "library: not told, version not told, Cryptoki not told"
+    )
+
+
+@pytest.mark.parametrize("free", [None, 1, 500, 1000])
+@pytest.mark.parametrize("total", [None, 0, 1000])
+@pytest.mark.parametrize("given", [None, 800])
+def test_a_token_is_full_as_the_agent_makes_it_with_the_same_total(
+    free: int | None, total: int | None, given: int | None
+) -> None:
+    read = raw(_token(1, "pay", free=free, total=total))
+    watch = Watch(source="check", memory_total={} if given is None else {"*": given})
+    readings = {reading.metric: reading for reading in parse(read, watch, Known()).readings}
+    percent = readings["token_memory_private_used_percent"].value
+
+    answer = judge_token(_question(total=given), read)
+
+    if percent is None:
+        assert answer.state is State.UNKNOWN
+    else:
+        assert f" {percent:.1f} % used" in answer.line
