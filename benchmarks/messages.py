@@ -11,10 +11,17 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsm_agent.wire.snmp import ber, usm
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp import v3 as snmp_v3
-from hsm_agent.wire.snmp.pdu import PduType, Version
+from hsm_agent.wire.snmp import ber, usm, v3
+from hsm_agent.wire.snmp.pdu import (
+    MAX_MESSAGE,
+    PduType,
+    Version,
+    encode_community_message,
+    encode_pdu,
+    open_message,
+    read_pdu,
+    read_varbinds,
+)
 from hsm_agent.wire.snmp.v3 import AUTH, PRIVACY, REPORTABLE, Header
 
 if TYPE_CHECKING:
@@ -57,29 +64,29 @@ class Asker:
         """An asker; for v3 it discovers the responder's engine, as RFC 3414 section 4 says."""
         if version is Version.V2C:
             return cls(port=port)
-        probe = snmp_v3.encode_message(
-            Header(1, snmp.MAX_MESSAGE, REPORTABLE, snmp_v3.USM_MODEL),
+        probe = v3.encode_message(
+            Header(1, MAX_MESSAGE, REPORTABLE, v3.USM_MODEL),
             engine_id=b"",
             boots=0,
             time=0,
             keys=b"",
-            scoped=snmp_v3.encode_scoped(b"", b"", snmp.encode_pdu(PduType.GET, 1, 0, 0, ())),
+            scoped=v3.encode_scoped(b"", b"", encode_pdu(PduType.GET, 1, 0, 0, ())),
         )
         with connected(port) as client:
             client.send(probe)
             report = client.recv(_LARGEST)
-        _, position, end = snmp.open_message(report)
-        _, position = snmp_v3.read_header(report, position, end)
-        found, _ = snmp_v3.read_parameters(report, position, end)
+        _, position, end = open_message(report)
+        _, position = v3.read_header(report, position, end)
+        found, _ = v3.read_parameters(report, position, end)
         if found.boots:
             return cls(port=port, engine=found)
         # Some tell their boots and time only to those who can authenticate themselves.
         with connected(port) as client:
             client.send(cls(port=port, engine=found).get((1, 3, 6, 1, 2, 1, 1, 3, 0)))
             report = client.recv(_LARGEST)
-        _, position, end = snmp.open_message(report)
-        _, position = snmp_v3.read_header(report, position, end)
-        return cls(port=port, engine=snmp_v3.read_parameters(report, position, end)[0])
+        _, position, end = open_message(report)
+        _, position = v3.read_header(report, position, end)
+        return cls(port=port, engine=v3.read_parameters(report, position, end)[0])
 
     def get(self, name: Oid) -> bytes:
         """A GET of one name."""
@@ -117,35 +124,35 @@ class Asker:
                 name = inside[-1].name
 
     def _request(self, pdu_type: PduType, name: Oid, repetitions: int) -> bytes:
-        pdu = snmp.encode_pdu(pdu_type, 77, 0, repetitions, [ber.encode_varbind(name, ber.NULL)])
+        pdu = encode_pdu(pdu_type, 77, 0, repetitions, [ber.encode_varbind(name, ber.NULL)])
         if self.engine is None:
-            return snmp.encode_community_message(Version.V2C, COMMUNITY.encode(), pdu)
-        return snmp_v3.encode_message(
-            Header(5, snmp.MAX_MESSAGE, AUTH | PRIVACY | REPORTABLE, snmp_v3.USM_MODEL),
+            return encode_community_message(Version.V2C, COMMUNITY.encode(), pdu)
+        return v3.encode_message(
+            Header(5, MAX_MESSAGE, AUTH | PRIVACY | REPORTABLE, v3.USM_MODEL),
             engine_id=self.engine.engine_id,
             boots=self.engine.boots,
             time=self.engine.time,
             keys=_KEYS.localize(self.engine.engine_id),
-            scoped=snmp_v3.encode_scoped(self.engine.engine_id, b"", pdu),
+            scoped=v3.encode_scoped(self.engine.engine_id, b"", pdu),
             salt=os.urandom(8),
         )
 
     def _read(self, datagram: bytes) -> tuple[VarBind, ...]:
-        _, position, end = snmp.open_message(datagram)
+        _, position, end = open_message(datagram)
         if self.engine is None:
             _, position = ber.read_octets(datagram, position, end)
-            pdu = snmp.read_pdu(datagram, position, end)
+            pdu = read_pdu(datagram, position, end)
         else:
-            _, position = snmp_v3.read_header(datagram, position, end)
-            parameters, position = snmp_v3.read_parameters(datagram, position, end)
+            _, position = v3.read_header(datagram, position, end)
+            parameters, position = v3.read_parameters(datagram, position, end)
             encrypted, _ = ber.read_octets(datagram, position, end)
             keys = _KEYS.localize(self.engine.engine_id)
             plain = keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt)
-            scoped = snmp_v3.read_decrypted(plain)
-            pdu = snmp.read_pdu(scoped.data, scoped.position, scoped.end)
+            scoped = v3.read_decrypted(plain)
+            pdu = read_pdu(scoped.data, scoped.position, scoped.end)
         if pdu.pdu_type is not PduType.RESPONSE or pdu.first:
             raise ValueError(f"port {self.port} answers {pdu.pdu_type.name}, error status {pdu.first}")
-        return snmp.read_varbinds(pdu.varbinds)
+        return read_varbinds(pdu.varbinds)
 
 
 def distinct(asker: Asker, names: Sequence[Oid]) -> tuple[list[bytes], list[bytes]]:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import hsm_agent
-from hsm_agent.wire.snmp.mib_root import parse_base, rooted
+from hsm_agent.wire.snmp.mib import parse_base, rooted
 
 PACKAGE = Path(hsm_agent.__file__).parent
 MIB_NAME = "HSM-AGENT-MIB.txt"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hsm_agent.net.udp_client import Link
-    from hsm_agent.wire.snmp.dialogue import Complaint, Dialogue, Learned
+    from hsm_agent.wire.snmp.client_engine import Complaint, Learned, SnmpClientEngine
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Answers(Generic[_Answer]):
     """The answers to one dialogue over one link."""
 
     def __init__(
-        self, link: Link, dialogue: Dialogue[_Answer], elsewhere: Elsewhere, clock: Callable[[], float]
+        self, link: Link, dialogue: SnmpClientEngine[_Answer], elsewhere: Elsewhere, clock: Callable[[], float]
     ) -> None:
         """`clock` is what the peer's time is reckoned by."""
         self._link = link

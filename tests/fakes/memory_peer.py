@@ -9,7 +9,7 @@ from hsm_agent.deliver.base import AgentIdentity, SinkContext
 from hsm_agent.deliver.snmp.peer import Peer
 from hsm_agent.net.address import Address
 from hsm_agent.net.udp_client import LinkError
-from hsm_agent.wire.snmp.mib_root import BASE
+from hsm_agent.wire.snmp.mib import BASE
 from tests.fakes.snmp_messages import engine
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 from hsm_agent.wire.snmp.authority import Authority
-from hsm_agent.wire.snmp.counters import Count
+from hsm_agent.wire.snmp.engine import Count
 from hsm_agent.wire.snmp.request import Community, Request
 from tests.fakes.snmp_messages import AUTH_USER, ENGINE_ID, NOW, PRIV_USER, engine
 

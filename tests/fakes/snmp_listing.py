@@ -9,8 +9,7 @@ from hsm_agent.serve.snmp.scalars import engine_groups, system_group
 from hsm_agent.serve.snmp.tables import WHOLE, Scope, Tables
 from hsm_agent.serve.snmp.view import Moment
 from hsm_agent.state.row_indexes import Indexes
-from hsm_agent.wire.snmp.counters import Counters
-from hsm_agent.wire.snmp.engine import Engine
+from hsm_agent.wire.snmp.engine import Counters, Engine
 from hsm_agent.wire.snmp.mib import BASE
 from hsm_agent.wire.snmp.pdu import read_varbinds
 from tests.fakes.snmp_present import ENGINE_ID, STARTED

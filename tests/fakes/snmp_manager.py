@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsm_agent.wire.snmp import ber, usm
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp import v3 as snmp_v3
-from hsm_agent.wire.snmp.pdu import PduType, Version
+from hsm_agent.wire.snmp import ber, usm, v3
+from hsm_agent.wire.snmp.pdu import (
+    PduType,
+    Version,
+    encode_community_message,
+    encode_pdu,
+    open_message,
+    read_pdu,
+    read_varbinds,
+)
 from hsm_agent.wire.snmp.v3 import AUTH, PRIVACY, REPORTABLE, Header
 from tests.fakes.snmp_present import AUTH_SECRET, COMMUNITY, ENGINE_ID, PRIVACY_SECRET
 
@@ -47,19 +53,19 @@ def request_pdu(
     pdu_type: PduType, names: Iterable[Oid], first: int = 0, second: int = 0, request_id: int = 77
 ) -> bytes:
     varbinds = [ber.encode_varbind(name, ber.NULL) for name in names]
-    return snmp.encode_pdu(pdu_type, request_id, first, second, varbinds)
+    return encode_pdu(pdu_type, request_id, first, second, varbinds)
 
 
 def community_request(pdu: bytes, community: str = COMMUNITY, version: Version = Version.V2C) -> bytes:
-    return snmp.encode_community_message(version, community.encode(), pdu)
+    return encode_community_message(version, community.encode(), pdu)
 
 
 def read_community_reply(datagram: bytes) -> Reply:
-    _version, position, end = snmp.open_message(datagram)
+    _version, position, end = open_message(datagram)
     _community, position = ber.read_octets(datagram, position, end)
-    pdu = snmp.read_pdu(datagram, position, end)
+    pdu = read_pdu(datagram, position, end)
     assert pdu.request_id == 77
-    return Reply(pdu.first, pdu.second, snmp.read_varbinds(pdu.varbinds), len(datagram), pdu.pdu_type)
+    return Reply(pdu.first, pdu.second, read_varbinds(pdu.varbinds), len(datagram), pdu.pdu_type)
 
 
 def keys(user: str = "nms") -> Keys:
@@ -75,30 +81,30 @@ def keys(user: str = "nms") -> Keys:
 def v3_request(
     pdu: bytes, user: Keys, *, time: int, max_size: int = 65507, boots: int = 7, context: bytes = b""
 ) -> bytes:
-    return snmp_v3.encode_message(
-        Header(5, max_size, AUTH | PRIVACY | REPORTABLE, snmp_v3.USM_MODEL),
+    return v3.encode_message(
+        Header(5, max_size, AUTH | PRIVACY | REPORTABLE, v3.USM_MODEL),
         engine_id=ENGINE_ID,
         boots=boots,
         time=time,
         keys=user,
-        scoped=snmp_v3.encode_scoped(ENGINE_ID, context, pdu),
+        scoped=v3.encode_scoped(ENGINE_ID, context, pdu),
         salt=b"\0saltsal",
     )
 
 
 def read_v3_reply(datagram: bytes, user: Keys) -> Reply:
-    _version, position, end = snmp.open_message(datagram)
-    header, position = snmp_v3.read_header(datagram, position, end)
-    parameters, position = snmp_v3.read_parameters(datagram, position, end)
+    _version, position, end = open_message(datagram)
+    header, position = v3.read_header(datagram, position, end)
+    parameters, position = v3.read_parameters(datagram, position, end)
     if header.flags & PRIVACY:
         assert user.verify(datagram, parameters.digest_offset, parameters.digest)
         encrypted, _ = ber.read_octets(datagram, position, end)
         plain = user.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt)
-        scoped = snmp_v3.read_decrypted(plain)
+        scoped = v3.read_decrypted(plain)
     else:
-        scoped = snmp_v3.read_scoped(datagram, position, end)
-    pdu = snmp.read_pdu(scoped.data, scoped.position, scoped.end)
-    return Reply(pdu.first, pdu.second, snmp.read_varbinds(pdu.varbinds), len(datagram), pdu.pdu_type)
+        scoped = v3.read_scoped(datagram, position, end)
+    pdu = read_pdu(scoped.data, scoped.position, scoped.end)
+    return Reply(pdu.first, pdu.second, read_varbinds(pdu.varbinds), len(datagram), pdu.pdu_type)
 
 
 @dataclass(slots=True)

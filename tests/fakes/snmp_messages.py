@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp import v3 as snmp_v3
+from hsm_agent.wire.snmp import ber, v3
 from hsm_agent.wire.snmp.engine import Engine, Salts
-from hsm_agent.wire.snmp.pdu import Pdu, PduType, Version
+from hsm_agent.wire.snmp.pdu import Pdu, PduType, Version, encode_community_message, encode_pdu, open_message, read_pdu
 from hsm_agent.wire.snmp.usm import AuthProtocol, Keys, PrivacyProtocol, User
 
 if TYPE_CHECKING:
@@ -41,19 +39,19 @@ def pdu(
     pdu_type: PduType = PduType.GET, names: Sequence[Oid] = (SYS_NAME,), *, first: int = 0, second: int = 0
 ) -> bytes:
     """A request with request ID 4711."""
-    return snmp.encode_pdu(pdu_type, 4711, first, second, [ber.encode_varbind(name, ber.NULL) for name in names])
+    return encode_pdu(pdu_type, 4711, first, second, [ber.encode_varbind(name, ber.NULL) for name in names])
 
 
 def community_message(inner: bytes, *, community: bytes = b"public", version: Version = Version.V2C) -> bytes:
     """A v1 or v2c message."""
-    return snmp.encode_community_message(version, community, inner)
+    return encode_community_message(version, community, inner)
 
 
 def level_of(keys: Keys | bytes) -> int:
     """The flags of a security level."""
     if isinstance(keys, bytes):
         return 0
-    return snmp_v3.LEVEL if keys.privacy else snmp_v3.AUTH
+    return v3.LEVEL if keys.privacy else v3.AUTH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +63,7 @@ class V3:
     flags: int | None = None
     message_id: int = 99
     max_size: int = 65507
-    model: int = snmp_v3.USM_MODEL
+    model: int = v3.USM_MODEL
     engine_id: bytes = ENGINE_ID
     boots: int = 7
     time: int = 5000
@@ -74,66 +72,66 @@ class V3:
 
     def encode(self) -> bytes:
         """The message, with a right digest if there are keys."""
-        flags = level_of(self.keys) | snmp_v3.REPORTABLE if self.flags is None else self.flags
-        return snmp_v3.encode_message(
-            snmp_v3.Header(self.message_id, self.max_size, flags, self.model),
+        flags = level_of(self.keys) | v3.REPORTABLE if self.flags is None else self.flags
+        return v3.encode_message(
+            v3.Header(self.message_id, self.max_size, flags, self.model),
             engine_id=self.engine_id,
             boots=self.boots,
             time=self.time,
             keys=self.keys,
-            scoped=snmp_v3.encode_scoped(self.context_engine_id, self.context_name, self.inner),
-            salt=bytes(range(8)) if flags & snmp_v3.PRIVACY else b"",
+            scoped=v3.encode_scoped(self.context_engine_id, self.context_name, self.inner),
+            salt=bytes(range(8)) if flags & v3.PRIVACY else b"",
         )
 
 
 class V3Answer(NamedTuple):
     """A v3 message taken apart."""
 
-    header: snmp_v3.Header
-    parameters: snmp_v3.Parameters
-    scoped: snmp_v3.Scoped
+    header: v3.Header
+    parameters: v3.Parameters
+    scoped: v3.Scoped
     pdu: Pdu
 
 
 def open_v3(message: bytes, keys: Keys | None = None) -> V3Answer:
     """Take a v3 message apart; what claims to be authentic must have a right digest."""
-    version, position, end = snmp.open_message(message)
+    version, position, end = open_message(message)
     assert version == Version.V3
-    header, position = snmp_v3.read_header(message, position, end)
-    parameters, position = snmp_v3.read_parameters(message, position, end)
-    if header.flags & snmp_v3.AUTH:
+    header, position = v3.read_header(message, position, end)
+    parameters, position = v3.read_parameters(message, position, end)
+    if header.flags & v3.AUTH:
         assert keys is not None
         assert keys.verify(message, parameters.digest_offset, parameters.digest)
-    if header.flags & snmp_v3.PRIVACY:
+    if header.flags & v3.PRIVACY:
         assert keys is not None
         encrypted, _ = ber.read_octets(message, position, end)
         plain = keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt)
-        scoped = snmp_v3.read_decrypted(plain)
+        scoped = v3.read_decrypted(plain)
     else:
-        scoped = snmp_v3.read_scoped(message, position, end)
-    return V3Answer(header, parameters, scoped, snmp.read_pdu(scoped.data, scoped.position, scoped.end))
+        scoped = v3.read_scoped(message, position, end)
+    return V3Answer(header, parameters, scoped, read_pdu(scoped.data, scoped.position, scoped.end))
 
 
 def open_community(message: bytes) -> tuple[int, bytes, Pdu]:
     """Version, community and PDU of a v1 or v2c message."""
-    version, position, end = snmp.open_message(message)
+    version, position, end = open_message(message)
     community, position = ber.read_octets(message, position, end)
-    return version, community, snmp.read_pdu(message, position, end)
+    return version, community, read_pdu(message, position, end)
 
 
-def parameters_of(message: bytes) -> snmp_v3.Parameters:
+def parameters_of(message: bytes) -> v3.Parameters:
     """The security parameters of a v3 message."""
-    _, position, end = snmp.open_message(message)
-    _, position = snmp_v3.read_header(message, position, end)
-    return snmp_v3.read_parameters(message, position, end)[0]
+    _, position, end = open_message(message)
+    _, position = v3.read_header(message, position, end)
+    return v3.read_parameters(message, position, end)[0]
 
 
 def rebuilt(message: bytes, digest: bytes, *, flags: int = 5, salt: bytes = b"", data: bytes = b"") -> bytes:
     """The message built anew around any digest."""
-    _, position, end = snmp.open_message(message)
+    _, position, end = open_message(message)
     header_start = position
-    _, position = snmp_v3.read_header(message, position, end)
-    parameters, data_position = snmp_v3.read_parameters(message, position, end)
+    _, position = v3.read_header(message, position, end)
+    parameters, data_position = v3.read_parameters(message, position, end)
     header = bytearray(message[header_start:position])
     header[header.index(bytes((0x04, 1))) + 2] = flags
     fields = b"".join(

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp import pdu as snmp
 from hsm_agent.wire.snmp.mib import BASE
-from hsm_agent.wire.snmp.pdu import PduType, Version
+from hsm_agent.wire.snmp.pdu import PduType, Version, encode_pdu
 from tests.fakes.snmp_manager import community_request, keys, request_pdu, v3_request
 from tests.fakes.snmp_present import COMMUNITY
 
@@ -40,9 +39,9 @@ def seeds(time: int) -> list[Packet]:
         request_pdu(PduType.GETNEXT, _NAMES[:2]),
         request_pdu(PduType.GETBULK, _NAMES, 1, 40),
         request_pdu(PduType.SET, _NAMES[1:2]),
-        snmp.encode_pdu(PduType.GET, 77, 0, 0, [ber.encode_varbind(_NAMES[1], ber.encode_counter64(2**63))]),
-        snmp.encode_pdu(PduType.INFORM, 77, 0, 0, []),
-        snmp.encode_pdu(PduType.REPORT, 77, 0, 0, []),
+        encode_pdu(PduType.GET, 77, 0, 0, [ber.encode_varbind(_NAMES[1], ber.encode_counter64(2**63))]),
+        encode_pdu(PduType.INFORM, 77, 0, 0, []),
+        encode_pdu(PduType.REPORT, 77, 0, 0, []),
     ]
     user = keys()
     found = [

@@ -10,8 +10,8 @@ import pytest
 from hsm_agent.deliver.base import AgentIdentity, SinkContext
 from hsm_agent.deliver.snmp.settings import SnmpSink, SnmpSinkSettings
 from hsm_agent.model import Event, EventKind, Severity
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp.mib_root import BASE
+from hsm_agent.wire.snmp.mib import BASE
+from hsm_agent.wire.snmp.pdu import read_varbinds
 from hsm_agent.wire.snmp.usm import AuthProtocol, PrivacyProtocol, User
 from tests.fakes.snmp_messages import engine
 
@@ -75,7 +75,7 @@ def ids(sent: list[Event]) -> list[str]:
 
 def received(receiver: InformReceiver) -> list[bytes]:
     """The event ids of what arrived, repetitions included."""
-    found = [snmp.read_varbinds(pdu.varbinds)[2].value for pdu in receiver.informs + receiver.traps]
+    found = [read_varbinds(pdu.varbinds)[2].value for pdu in receiver.informs + receiver.traps]
     return [value for value in found if isinstance(value, bytes)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp.originator import Learned, Originator, Outcome
+from hsm_agent.wire.snmp.client_engine import InformOutcome, Learned, Originator
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.snmp_messages import NOW, PRIV_USER, engine
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 VARBINDS = (ber.encode_varbind((1, 3, 6, 1, 2, 1, 1, 3, 0), ber.encode_timeticks(42)),)
 
 
-def v2c() -> Originator:
+def v2c_originator() -> Originator:
     return Originator(engine=engine(), first_id=100, community=b"public")
 
 
-def v3(user: User = PRIV_USER) -> Originator:
+def v3_originator(user: User = PRIV_USER) -> Originator:
     return Originator(engine=engine(), first_id=100, user=user)
 
 
@@ -31,14 +31,14 @@ class Talk:
         self.receiver = receiver
         self.now = NOW
 
-    def probe(self) -> Outcome | None:
+    def probe(self) -> InformOutcome | None:
         return self.hear(self.receiver.answer(self.originator.encode_probe(), self.now))
 
-    def inform(self, request_id: int = 1) -> Outcome | None:
+    def inform(self, request_id: int = 1) -> InformOutcome | None:
         message = self.originator.encode_inform(request_id, VARBINDS, self.now)
         return self.hear(self.receiver.answer(message, self.now))
 
-    def hear(self, answer: bytes | None) -> Outcome | None:
+    def hear(self, answer: bytes | None) -> InformOutcome | None:
         return None if answer is None else self.originator.receive(answer, self.now)
 
     def get_ready(self) -> None:
@@ -49,6 +49,6 @@ class Talk:
 
 def talk(user: User = PRIV_USER) -> Talk:
     """A talk past its discovery."""
-    made = Talk(v3(user), InformReceiver(user=user))
+    made = Talk(v3_originator(user), InformReceiver(user=user))
     made.get_ready()
     return made

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp import v3 as snmp_v3
-from hsm_agent.wire.snmp.pdu import PduType, Version
+from hsm_agent.wire.snmp import ber, v3
+from hsm_agent.wire.snmp.pdu import PduType, Version, open_message, read_pdu
 from tests.fakes.snmp_messages import AUTH_USER, ENGINE_ID, PRIV_USER, V3, pdu
 from tests.fakes.snmp_mutator import Mutator, Packet
 from tests.fakes.traps import FAN, LUNA, SENDER_ENGINE, UTIMACO, notification_pdu, text, v1_pdu, v2c, v3_trap
@@ -70,11 +68,11 @@ class TrapMutator(Mutator):
 
 def check_answer(answer: bytes) -> None:
     """An answer can be read as far as without keys."""
-    version, position, end = snmp.open_message(answer)
+    version, position, end = open_message(answer)
     if version != Version.V3:
         _, position = ber.read_octets(answer, position, end)
-        assert snmp.read_pdu(answer, position, end).pdu_type is PduType.RESPONSE
+        assert read_pdu(answer, position, end).pdu_type is PduType.RESPONSE
         return
-    _, position = snmp_v3.read_header(answer, position, end)
-    parameters, _ = snmp_v3.read_parameters(answer, position, end)
+    _, position = v3.read_header(answer, position, end)
+    parameters, _ = v3.read_parameters(answer, position, end)
     assert parameters.engine_id == ENGINE_ID

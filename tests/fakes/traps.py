@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp.notification import encode_notification
-from hsm_agent.wire.snmp.pdu import PduType, Version
-from hsm_agent.wire.snmp.trap import Trap
+from hsm_agent.wire.snmp.notification import Trap, encode_notification
+from hsm_agent.wire.snmp.pdu import PduType, Version, encode_community_message, encode_pdu
 from tests.fakes.snmp_messages import V3
 
 SENDER_ENGINE = bytes.fromhex("80001f8804") + b"appliance"
@@ -31,7 +29,7 @@ def varbinds(oid: ber.Oid = FAN, *own: bytes) -> tuple[bytes, ...]:
 
 def notification_pdu(oid: ber.Oid = FAN, *own: bytes, kind: PduType = PduType.TRAP, request_id: int = 815) -> bytes:
     """A trap, or an inform."""
-    return snmp.encode_pdu(kind, request_id, 0, 0, varbinds(oid, *own))
+    return encode_pdu(kind, request_id, 0, 0, varbinds(oid, *own))
 
 
 def v1_pdu(
@@ -59,7 +57,7 @@ def v1_pdu(
 
 def v2c(pdu: bytes | None = None, *, community: bytes = COMMUNITY, version: Version = Version.V2C) -> bytes:
     """A message by community."""
-    return snmp.encode_community_message(version, community, notification_pdu() if pdu is None else pdu)
+    return encode_community_message(version, community, notification_pdu() if pdu is None else pdu)
 
 
 def v3_trap(**others: object) -> V3:

@@ -12,7 +12,7 @@ import pytest
 from hsm_agent.serve.snmp.responder import Responder
 from hsm_agent.state.snmp_engine import start_engine
 from hsm_agent.version import VERSION
-from hsm_agent.wire.snmp.counters import Count
+from hsm_agent.wire.snmp.engine import Count
 from hsm_agent.wire.snmp.mib import BASE
 from hsm_agent.wire.snmp.usm import AuthProtocol, PrivacyProtocol
 from tests.fakes.snmp_present import (

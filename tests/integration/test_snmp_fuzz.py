@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp import v3 as snmp_v3
-from hsm_agent.wire.snmp.pdu import PduType, Version
+from hsm_agent.wire.snmp import ber, v3
+from hsm_agent.wire.snmp.pdu import MAX_MESSAGE, PduType, Version, open_message, read_pdu, read_varbinds
 from tests.fakes.snmp_manager import Manager, community_request, keys, read_community_reply, read_v3_reply, request_pdu
 from tests.fakes.snmp_mutator import Mutator, Packet
 from tests.fakes.snmp_present import COMMUNITY, Clock, responder, store
@@ -58,20 +56,20 @@ def resident_bytes() -> int:
 
 def check_answer(packet: Packet, answer: bytes) -> str:
     """That it may be answered so; what sort of answer it is."""
-    assert len(answer) <= snmp.MAX_MESSAGE
-    version, position, end = snmp.open_message(answer)
+    assert len(answer) <= MAX_MESSAGE
+    version, position, end = open_message(answer)
     if version != Version.V3:
         asked = _ASKED.match(packet.datagram)
         assert asked is not None
         assert asked[1] == bytes([version])
         _community, position = ber.read_octets(answer, position, end)
-        pdu = snmp.read_pdu(answer, position, end)
+        pdu = read_pdu(answer, position, end)
         assert pdu.pdu_type is PduType.RESPONSE
-        snmp.read_varbinds(pdu.varbinds)
+        read_varbinds(pdu.varbinds)
         return "response"
-    header, position = snmp_v3.read_header(answer, position, end)
-    _parameters, position = snmp_v3.read_parameters(answer, position, end)
-    if not header.flags & snmp_v3.PRIVACY:
+    header, position = v3.read_header(answer, position, end)
+    _parameters, position = v3.read_parameters(answer, position, end)
+    if not header.flags & v3.PRIVACY:
         reply = read_v3_reply(answer, USER)
         assert reply.pdu_type is PduType.REPORT
         assert len(reply.varbinds) == 1
@@ -86,8 +84,8 @@ def check_answer(packet: Packet, answer: bytes) -> str:
 def check_size(packet: Packet, answer: bytes) -> None:
     """No answer is larger than the sender can take."""
     if packet.signed and packet.version is Version.V3:
-        _version, position, end = snmp.open_message(packet.datagram)
-        header, _ = snmp_v3.read_header(packet.datagram, position, end)
+        _version, position, end = open_message(packet.datagram)
+        header, _ = v3.read_header(packet.datagram, position, end)
         assert len(answer) <= header.max_size
 
 

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp import v3 as snmp_v3
+from hsm_agent.wire.snmp import ber, v3
+from hsm_agent.wire.snmp.authority import LOCAL_ENGINE_ID
+from hsm_agent.wire.snmp.client_engine import GetResponse, Manager
 from hsm_agent.wire.snmp.engine import Salts
-from hsm_agent.wire.snmp.local_engine import LOCAL_ENGINE_ID
-from hsm_agent.wire.snmp.manager import Answered, Manager
-from hsm_agent.wire.snmp.pdu import PduType
+from hsm_agent.wire.snmp.pdu import PduType, open_message, read_pdu, read_varbinds
 from hsm_agent.wire.snmp.usm import AuthProtocol, PrivacyProtocol, User
 from tests.fakes.snmp_messages import NOW
 from tests.fakes.snmp_present import AUTH_SECRET, COMMUNITY, ENGINE_ID, PRIVACY_SECRET, Clock, responder, store
@@ -152,10 +150,10 @@ class Talk:
         self._carry = carry
         self.boots = self.time = 0
 
-    async def say(self, scoped: bytes, *, level: int = snmp_v3.LEVEL, behind: bytes = b"", signed: bool = True) -> str:
+    async def say(self, scoped: bytes, *, level: int = v3.LEVEL, behind: bytes = b"", signed: bool = True) -> str:
         """What the answer amounts to: flags, context engine ID, PDU type and variable bindings."""
-        message = snmp_v3.encode_message(
-            snmp_v3.Header(77, 65507, level | snmp_v3.REPORTABLE, snmp_v3.USM_MODEL),
+        message = v3.encode_message(
+            v3.Header(77, 65507, level | v3.REPORTABLE, v3.USM_MODEL),
             engine_id=ENGINE_ID,
             boots=self.boots,
             time=self.time,
@@ -173,29 +171,29 @@ class Talk:
     def _with(message: bytes, behind: bytes, *, signed: bool) -> bytes:
         if not signed:
             return message + behind
-        _, position, end = snmp.open_message(message)
-        _, position = snmp_v3.read_header(message, position, end)
-        offset = snmp_v3.read_parameters(message, position, end)[0].digest_offset
+        _, position, end = open_message(message)
+        _, position = v3.read_header(message, position, end)
+        offset = v3.read_parameters(message, position, end)[0].digest_offset
         octets = KEYS.auth.digest_octets
         return KEYS.sign(message[:offset] + bytes(octets) + message[offset + octets :] + behind, offset)
 
     def _read(self, datagram: bytes) -> str:
-        _, position, end = snmp.open_message(datagram)
-        header, position = snmp_v3.read_header(datagram, position, end)
-        parameters, position = snmp_v3.read_parameters(datagram, position, end)
+        _, position, end = open_message(datagram)
+        header, position = v3.read_header(datagram, position, end)
+        parameters, position = v3.read_parameters(datagram, position, end)
         self.boots, self.time = parameters.boots, parameters.time
-        scoped = snmp_v3.open_scoped(KEYS, datagram, position, end, flags=header.flags, parameters=parameters)
-        found = snmp.read_pdu(scoped.data, scoped.position, scoped.end)
+        scoped = v3.open_scoped(KEYS, datagram, position, end, flags=header.flags, parameters=parameters)
+        found = read_pdu(scoped.data, scoped.position, scoped.end)
         listed = [
             (one.name, one.value if found.pdu_type is PduType.RESPONSE else None)
-            for one in snmp.read_varbinds(found.varbinds)
+            for one in read_varbinds(found.varbinds)
         ]
         return f"{header.flags} {scoped.context_engine_id.hex()} {found.pdu_type.name} {found.first} {listed}"
 
 
 def scoped(context: bytes, *names: ber.Oid, kind: PduType = PduType.GET, behind: bytes = b"") -> bytes:
     inner = pdu(*(ber.encode_varbind(name, ber.NULL) for name in names or (SYS_NAME,)), kind=kind)
-    return snmp_v3.encode_scoped(context, b"", inner + behind)
+    return v3.encode_scoped(context, b"", inner + behind)
 
 
 async def test_v3_is_answered_as_snmpd_does(peers: tuple[Snmpd, Responder]) -> None:
@@ -205,7 +203,7 @@ async def test_v3_is_answered_as_snmpd_does(peers: tuple[Snmpd, Responder]) -> N
     for talk in (snmpd, agent):
         assert "REPORT" in await talk.say(scoped(ENGINE_ID))
 
-    async def same(said: bytes, found: str, *, level: int = snmp_v3.LEVEL, **more: object) -> None:
+    async def same(said: bytes, found: str, *, level: int = v3.LEVEL, **more: object) -> None:
         answers = [await talk.say(said, level=level, **more) for talk in (snmpd, agent)]  # type: ignore[arg-type]
         assert answers[0] == answers[1]
         assert found in answers[0]
@@ -260,9 +258,9 @@ async def snmpget(answer: Callable[[bytes], bytes]) -> str:
         )
         asked = asyncio.create_task(tool.get("1.3.6.1.2.1.1.5.0", "1.3.6.1.2.1.1.6.0"))
         datagram, sender = await loop.sock_recvfrom(agent, 65535)
-        _, position, end = snmp.open_message(datagram)
+        _, position, end = open_message(datagram)
         _, position = ber.read_octets(datagram, position, end)
-        number = snmp.read_pdu(datagram, position, end).request_id
+        number = read_pdu(datagram, position, end).request_id
         await loop.sock_sendto(agent, answer(ber.encode_integer(number)), sender)
         return (await asked).out
 
@@ -273,7 +271,7 @@ def read(answer: Callable[[bytes], bytes]) -> dict[ber.Oid, ber.Value]:
     number = manager.next_id()
     manager.encode_get(number, (SYS_NAME, SECOND), NOW)
     found = manager.receive(answer(ber.encode_integer(number)), NOW)
-    assert isinstance(found, Answered)
+    assert isinstance(found, GetResponse)
     return {one.name: one.value for one in found.varbinds}
 
 

@@ -15,8 +15,7 @@ from hsm_agent.collect.traps.duplicates import Progress
 from hsm_agent.collect.traps.held_alarms import MOST_ALARMS, TrapAlarms
 from hsm_agent.collect.traps.intake import MOST_PENDING, MOST_SENDERS, Intake
 from hsm_agent.collect.traps.trap_maps import MAX_NOTE_OCTETS, VENDORS, TrapTable
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp.pdu import Version
+from hsm_agent.wire.snmp.pdu import Version, open_message
 from hsm_agent.wire.snmp.trap_receiver import SendingUser, TrapReceiver
 from tests.fakes.snmp_messages import AUTH_USER, NOW, PRIV_USER, engine
 from tests.fakes.trap_mutator import TrapMutator, check_answer
@@ -72,7 +71,7 @@ class Fed:
         duplicates, lost = one.received - received, sum(one.dropped.values()) - dropped
         self.seen["duplicates" if duplicates else "dropped" if lost else "getting acquainted"] += 1
         assert duplicates or lost or answered, "a datagram vanished without being counted"
-        if duplicates and snmp.open_message(packet.datagram)[0] == Version.V3:
+        if duplicates and open_message(packet.datagram)[0] == Version.V3:
             assert packet.signed, "a v3 message was believed that nobody signed"
         assert len(one.pending) <= MOST_PENDING
         if number % 500 == 0:

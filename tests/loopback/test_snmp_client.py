@@ -12,7 +12,7 @@ from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.snmp.client import Appliance, Client
 from hsm_agent.collect.snmp.fetch import NoAnswer, Plan, fetch
 from hsm_agent.net.address import Address
-from hsm_agent.wire.snmp.counters import Count
+from hsm_agent.wire.snmp.engine import Count
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.snmp_messages import PRIV_USER
 from tests.fakes.udp_inform_receiver import served

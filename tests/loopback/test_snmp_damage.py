@@ -11,8 +11,15 @@ import pytest
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.snmp.source import SnmpCollector, SnmpSettings
 from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp.pdu import PduType, Version
+from hsm_agent.wire.snmp.pdu import (
+    PduType,
+    Version,
+    encode_community_message,
+    encode_pdu,
+    open_message,
+    read_names,
+    read_pdu,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -42,16 +49,15 @@ class _Appliance(asyncio.DatagramProtocol):
         self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        _, position, end = snmp.open_message(data)
+        _, position, end = open_message(data)
         community, position = ber.read_octets(data, position, end)
-        asked = snmp.read_pdu(data, position, end)
+        asked = read_pdu(data, position, end)
         listed = [
-            ber.encode_varbind(name, VALUES.get(name[-1], ber.encode_integer(7)))
-            for name in snmp.read_names(asked.varbinds)
+            ber.encode_varbind(name, VALUES.get(name[-1], ber.encode_integer(7))) for name in read_names(asked.varbinds)
         ]
-        answer = snmp.encode_pdu(PduType.RESPONSE, asked.request_id, 0, 0, listed)
+        answer = encode_pdu(PduType.RESPONSE, asked.request_id, 0, 0, listed)
         assert self._transport is not None
-        self._transport.sendto(self._spoil(snmp.encode_community_message(Version.V2C, community, answer)), addr)
+        self._transport.sendto(self._spoil(encode_community_message(Version.V2C, community, answer)), addr)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from hsm_agent.deliver.base import Refused, Retry
-from hsm_agent.wire.snmp.counters import Count
+from hsm_agent.wire.snmp.engine import Count
 from hsm_agent.wire.snmp.pdu import ErrorStatus
 from hsm_agent.wire.snmp.usm import AuthProtocol, PrivacyProtocol, User
 from tests.fakes.inform_receiver import InformReceiver

@@ -11,7 +11,7 @@ from hsm_agent.deliver.snmp.peer import Peer
 from hsm_agent.net.address import Address
 from hsm_agent.net.udp_client import LinkError
 from hsm_agent.wire.snmp.engine import Engine
-from hsm_agent.wire.snmp.mib_root import BASE
+from hsm_agent.wire.snmp.mib import BASE
 from tests.fakes.snmp_messages import engine
 from tests.fakes.snmp_sinks import NOC
 

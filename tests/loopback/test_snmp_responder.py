@@ -11,7 +11,7 @@ import pytest
 from hsm_agent.serve.snmp.responder import SnmpServerError
 from hsm_agent.state.row_indexes import FILE_NAME
 from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp.counters import Count
+from hsm_agent.wire.snmp.engine import Count
 from hsm_agent.wire.snmp.mib import BASE
 from hsm_agent.wire.snmp.pdu import ErrorStatus, PduType, Version
 from tests.fakes.snmp_manager import Manager, community_request, keys, read_v3_reply, request_pdu, v3_request

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from hsm_agent.deliver.base import Retry
-from hsm_agent.wire.snmp import pdu as snmp
 from hsm_agent.wire.snmp.notification import COLD_START
+from hsm_agent.wire.snmp.pdu import Pdu, PduType, read_varbinds
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.snmp_messages import engine
 from tests.fakes.snmp_sinks import NOC, SECRETS, V2C, VERSIONS, Told, events, ids, nobody, received, sink
@@ -127,7 +127,7 @@ async def test_a_notification_beside_the_spool_arrives(kind: str) -> None:
         await one.close()
 
     (pdu,) = receiver.traps + receiver.informs
-    assert [varbind.value for varbind in snmp.read_varbinds(pdu.varbinds)][1:] == [COLD_START]
+    assert [varbind.value for varbind in read_varbinds(pdu.varbinds)][1:] == [COLD_START]
 
 
 @pytest.mark.parametrize("receiver", [InformReceiver(deaf_to={0, 1, 2}), InformReceiver(error_status=5)])
@@ -172,7 +172,7 @@ async def test_an_ipv4_address_is_none_for_udp6() -> None:
 async def test_a_flood_of_nonsense_does_not_hold_up_the_end() -> None:
     class Noisy(InformReceiver):
         def answer(self, message: bytes, now: float) -> bytes | None:
-            self.informs.append(snmp.Pdu(snmp.PduType.INFORM, 0, 0, 0, b""))
+            self.informs.append(Pdu(PduType.INFORM, 0, 0, 0, b""))
             return os.urandom(40)
 
     receiver = Noisy()

@@ -13,10 +13,8 @@ from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.snmp.fetch import NoAnswer
 from hsm_agent.net.snmp_answers import Answers, Elsewhere
 from hsm_agent.net.udp_client import Link, LinkError, open_link
-from hsm_agent.wire.snmp.counters import Count
-from hsm_agent.wire.snmp.dialogue import Complaint, Learned, TooBigError
-from hsm_agent.wire.snmp.engine import Salts
-from hsm_agent.wire.snmp.manager import Answered, Manager
+from hsm_agent.wire.snmp.client_engine import Complaint, GetResponse, Learned, Manager, TooBigError
+from hsm_agent.wire.snmp.engine import Count, Salts
 from hsm_agent.wire.snmp.pdu import ErrorStatus
 
 if TYPE_CHECKING:
@@ -84,13 +82,13 @@ class Client:
         if link is not None:
             link.close()
 
-    async def get(self, names: Sequence[Oid]) -> Answered:
+    async def get(self, names: Sequence[Oid]) -> GetResponse:
         """GET of these."""
         manager = await self._ready()
         number = manager.next_id()
         return await self._ask(number, lambda: manager.encode_get(number, names, self._clock()), "GET")
 
-    async def bulk(self, names: Sequence[Oid], repetitions: int) -> Answered:
+    async def bulk(self, names: Sequence[Oid], repetitions: int) -> GetResponse:
         """GETBULK that begins behind these."""
         manager = await self._ready()
         number = manager.next_id()
@@ -128,12 +126,12 @@ class Client:
         self._turn += 1
         return link
 
-    async def _ask(self, number: int, encode: Callable[[], bytes], name: str) -> Answered:
+    async def _ask(self, number: int, encode: Callable[[], bytes], name: str) -> GetResponse:
         assert self._manager is not None
         try:
             for _ in range(_MAX_LESSONS):
                 outcome = await self._exchange(encode, name)
-                if isinstance(outcome, Answered):
+                if isinstance(outcome, GetResponse):
                     self._answered = True
                     return outcome
                 await self._ready()
@@ -142,7 +140,7 @@ class Client:
                 self._manager.forget(number)
         raise self._failure("its engine ID or its time changes with every answer")
 
-    async def _exchange(self, encode: Callable[[], bytes], name: str) -> Answered | Learned:
+    async def _exchange(self, encode: Callable[[], bytes], name: str) -> GetResponse | Learned:
         """Send and repeat until something of use comes back. Raises NoAnswer or SourceFailure."""
         assert self._link is not None
         self._oddity = ""
@@ -162,10 +160,10 @@ class Client:
             text = f"{error}: check that its SNMP agent runs and listens there, and the firewall"
             raise self._failure(text) from error
         except TooBigError:  # its msgMaxSize: to be asked for less, as if it had said so itself
-            return Answered(0, ErrorStatus.TOO_BIG, 0, ())
+            return GetResponse(0, ErrorStatus.TOO_BIG, 0, ())
         raise NoAnswer(self._silence())
 
-    async def _hear(self, due: float) -> Answered | Learned | None:
+    async def _hear(self, due: float) -> GetResponse | Learned | None:
         """What the appliance says that is of use; None if nothing is until `due`."""
         assert self._link is not None
         assert self._manager is not None

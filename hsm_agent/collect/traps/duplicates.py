@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from hsm_agent.wire.snmp.clock import TIME_WINDOW_SECONDS
+from hsm_agent.wire.snmp.engine import TIME_WINDOW_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hsm_agent.wire.snmp.trap import Origin, Trap
+    from hsm_agent.wire.snmp.notification import Trap, TrapOrigin
 
 INFORM_SECONDS = 300.0
 """An inform that was not repeated for so long is forgotten: some senders reuse request-ids."""
@@ -119,7 +119,7 @@ class DuplicateFilter:
         self._informs.move_to_end(key)
         return known.progress
 
-    def has_message(self, origin: Origin) -> bool:
+    def has_message(self, origin: TrapOrigin) -> bool:
         """Whether a copy of this v3 message was received before."""
         window = self._windows.get(origin.engine_id)
         return window is not None and window.knows(MessageKey(*origin))

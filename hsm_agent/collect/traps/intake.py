@@ -19,9 +19,8 @@ from hsm_agent.collect.traps.duplicates import DuplicateFilter, Progress
 from hsm_agent.collect.traps.held_alarms import SentAt, TrapEvent
 from hsm_agent.collect.traps.trap_maps import damage
 from hsm_agent.model import Reading
-from hsm_agent.wire.snmp import trap_receiver as receiving
-from hsm_agent.wire.snmp.trap import Drop
-from hsm_agent.wire.snmp.trap_receiver import Dropped
+from hsm_agent.wire.snmp.notification import Drop
+from hsm_agent.wire.snmp.trap_receiver import AcceptedTrap, DroppedTrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from hsm_agent.collect.traps.trap_maps import TrapTable
     from hsm_agent.model import Labels
     from hsm_agent.settings.snmp import Network
-    from hsm_agent.wire.snmp.trap import Trap
+    from hsm_agent.wire.snmp.notification import Trap
     from hsm_agent.wire.snmp.trap_receiver import TrapReceiver
 
 log = logging.getLogger(__name__)
@@ -175,18 +174,18 @@ class Intake:
             self.drop(Drop.SENDER, address)
             return
         outcome = self.receiver.receive(datagram, address, self._monotonic())
-        if isinstance(outcome, receiving.Heard):
+        if isinstance(outcome, AcceptedTrap):
             self.received += 1
             self._accept(outcome, sender, send)
             return
-        if isinstance(outcome, Dropped):
+        if isinstance(outcome, DroppedTrap):
             self.drop(outcome.why, sender, outcome.detail)
             if outcome.why in _DAMAGED:
                 self._note_damage(sender, authentic=outcome.authentic)
         if outcome.answer is not None:
             send(outcome.answer)
 
-    def _accept(self, accepted: receiving.Heard, sender: str, send: Send) -> None:
+    def _accept(self, accepted: AcceptedTrap, sender: str, send: Send) -> None:
         trap, answer = accepted
         now = self._wall()
         if trap.inform and (place := self.duplicates.inform_progress(sender, trap, now)) is not None:

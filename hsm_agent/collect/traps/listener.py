@@ -32,7 +32,7 @@ from hsm_agent.net.udp_server import Listener
 from hsm_agent.settings.snmp import listen_address
 from hsm_agent.state.snmp_engine import EngineStateError, held_engine, start_engine
 from hsm_agent.threads import Lane, StuckError
-from hsm_agent.wire.snmp.trap import Drop
+from hsm_agent.wire.snmp.notification import Drop
 from hsm_agent.wire.snmp.trap_receiver import SendingUser, TrapReceiver
 
 if TYPE_CHECKING:

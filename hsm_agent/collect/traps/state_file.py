@@ -16,7 +16,7 @@ from hsm_agent.collect.traps.held_alarms import AlarmKey, AlarmRecord, SentAt
 from hsm_agent.collect.traps.trap_maps import AlarmLevel
 from hsm_agent.state import files as state_file
 from hsm_agent.threads import Lane, StuckError
-from hsm_agent.wire.snmp.clock import RemoteClock
+from hsm_agent.wire.snmp.engine import RemoteClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

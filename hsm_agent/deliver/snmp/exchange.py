@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.net.snmp_answers import Answers
 from hsm_agent.net.udp_client import LinkError
-from hsm_agent.wire.snmp.counters import Count
-from hsm_agent.wire.snmp.originator import Acknowledged, Complaint, Declined, Learned, TooBigError
+from hsm_agent.wire.snmp.client_engine import Acknowledged, Complaint, Declined, Learned, TooBigError
+from hsm_agent.wire.snmp.engine import Count
 from hsm_agent.wire.snmp.pdu import ErrorStatus
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.net.snmp_answers import Elsewhere
     from hsm_agent.net.udp_client import Link
-    from hsm_agent.wire.snmp.originator import Originator, Outcome
+    from hsm_agent.wire.snmp.client_engine import InformOutcome, Originator
 
 WINDOW = 16
 _MAX_LESSONS = 6
@@ -117,7 +117,7 @@ class Exchange:
             self._lessons = 0
             answered(one.place, error_status)
 
-    def _take(self, outcome: Outcome | None, answered: Callable[[int, int], None]) -> None:
+    def _take(self, outcome: InformOutcome | None, answered: Callable[[int, int], None]) -> None:
         match outcome:
             case None:
                 return
@@ -153,7 +153,7 @@ class Exchange:
                 self._learn()
                 tries = self._retries + 1
 
-    async def _next_outcome(self, due: float) -> Outcome | None:
+    async def _next_outcome(self, due: float) -> InformOutcome | None:
         """What the receiver says next; None if it says nothing of use until `due`."""
         outcome = await self._answers.next(due)
         if outcome is not None:

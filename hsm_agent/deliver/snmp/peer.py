@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.net.snmp_answers import Elsewhere
 from hsm_agent.net.udp_client import Link, LinkError, open_link
+from hsm_agent.wire.snmp.client_engine import Originator
 from hsm_agent.wire.snmp.notification import encode_event
-from hsm_agent.wire.snmp.originator import Originator
 
 if TYPE_CHECKING:
     from hsm_agent.deliver.base import SinkContext

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from hsm_agent.deliver.base import Refused, Retry
 from hsm_agent.model import Guarantee
 from hsm_agent.net.udp_client import Link, LinkError
+from hsm_agent.wire.snmp.client_engine import TooBigError
 from hsm_agent.wire.snmp.notification import encode_notification
-from hsm_agent.wire.snmp.originator import TooBigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hsm_agent.deliver.snmp.peer import Peer
     from hsm_agent.model import Event
     from hsm_agent.wire.snmp.ber import Oid
-    from hsm_agent.wire.snmp.originator import Originator
+    from hsm_agent.wire.snmp.client_engine import Originator
 
 _WINDOW = 32
 _GRACE_SECONDS = 0.02

@@ -1,6 +1,6 @@
 """The SNMP responder: sockets, who may ask, and the views they are answered from.
 
-It reads the store and judges nothing. What was asked is decided in wire.snmp_authority and snmp_answer.
+It reads the store and judges nothing. Who may ask is decided in wire/snmp/authority, what is answered in answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hsm_agent.settings.snmp import listen_address
 from hsm_agent.state.row_indexes import Indexes
 from hsm_agent.threads import Lane, StuckError
 from hsm_agent.wire.snmp.authority import Authority
-from hsm_agent.wire.snmp.counters import Counters
+from hsm_agent.wire.snmp.engine import Counters
 from hsm_agent.wire.snmp.pdu import Version
 from hsm_agent.wire.snmp.request import Community
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.state.row_indexes import Key
 
-Cells = tuple[mib.Value | None, ...]
+Cells = tuple[mib.CellValue | None, ...]
 Owner = tuple[str, str]
 """The source and resource a row tells of; what decides in which views it is."""
 _NOBODY: Owner = ("", "")

@@ -12,9 +12,9 @@ from hsm_agent.model import AGENT_SOURCE, Severity
 from hsm_agent.serve.snmp.view import Moment, Render, Segment
 from hsm_agent.version import VERSION
 from hsm_agent.wire.snmp import ber, mib
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp.counters import Count
+from hsm_agent.wire.snmp.engine import Count
 from hsm_agent.wire.snmp.mib import text_octets
+from hsm_agent.wire.snmp.pdu import MAX_MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from hsm_agent.model import ActiveAlarm
     from hsm_agent.store import Store
     from hsm_agent.wire.snmp.ber import Oid
-    from hsm_agent.wire.snmp.counters import Counters
-    from hsm_agent.wire.snmp.engine import Engine
+    from hsm_agent.wire.snmp.engine import Counters, Engine
 
 SYSTEM: Oid = (1, 3, 6, 1, 2, 1, 1)
 _SNMP: Oid = (1, 3, 6, 1, 2, 1, 11)
@@ -78,7 +77,7 @@ def engine_groups(engine: Engine, counters: Counters) -> dict[Oid, Segment]:
         (*_ENGINE, 1): fixed((*_ENGINE, 1), ber.encode_octets(engine.engine_id)),
         (*_ENGINE, 2): fixed((*_ENGINE, 2), ber.encode_integer(engine.boots)),
         (*_ENGINE, 3): rendered((*_ENGINE, 3), seconds),
-        (*_ENGINE, 4): fixed((*_ENGINE, 4), ber.encode_integer(snmp.MAX_MESSAGE)),
+        (*_ENGINE, 4): fixed((*_ENGINE, 4), ber.encode_integer(MAX_MESSAGE)),
     }
 
 

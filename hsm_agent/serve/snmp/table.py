@@ -69,7 +69,7 @@ class Sheet:
         before = self.shown.get(index)
         if before is not None and self._only_moments_differ(before.row.cells, row.cells):
             return before if before.row == row else Shown(row, before.cells)
-        old: Sequence[mib.Value | None] = before.row.cells if before else (None,) * len(row.cells)
+        old: Sequence[mib.CellValue | None] = before.row.cells if before else (None,) * len(row.cells)
         encoded: Sequence[bytes | None] = before.cells if before else (None,) * len(row.cells)
         cells: list[bytes | None] = []
         for number, (value, was, cell) in enumerate(zip(row.cells, old, encoded, strict=True)):
@@ -87,7 +87,7 @@ class Sheet:
         at = self._moment
         return was[:at] == now[:at] and was[at + 1 :] == now[at + 1 :] and (was[at] is None) == (now[at] is None)
 
-    def _encode_cell(self, index: int, number: int, value: mib.Value) -> bytes:
+    def _encode_cell(self, index: int, number: int, value: mib.CellValue) -> bytes:
         content = self._heads[number] + ber.encode_subids((index,))
         name = b"\x06" + ber.encode_length(len(content)) + content
         if self.renders[number]:

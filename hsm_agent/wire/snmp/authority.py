@@ -12,15 +12,21 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, NamedTuple
 
-from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp import v3 as snmp_v3
+from hsm_agent.wire.snmp import ber, v3
 from hsm_agent.wire.snmp.ber import DecodeError
-from hsm_agent.wire.snmp.counters import Count, Counters
-from hsm_agent.wire.snmp.engine import MAX_BOOTS
-from hsm_agent.wire.snmp.incoming import Incoming, peek
-from hsm_agent.wire.snmp.local_engine import LOCAL_ENGINE_ID, answer_in_clear, asks_for_engine_id
-from hsm_agent.wire.snmp.pdu import ErrorStatus, Pdu, PduType, Version
+from hsm_agent.wire.snmp.engine import MAX_BOOTS, Count, Counters
+from hsm_agent.wire.snmp.pdu import (
+    CONFIRMED,
+    MAX_MESSAGE,
+    ErrorStatus,
+    Pdu,
+    PduType,
+    Version,
+    encode_pdu,
+    open_message,
+    read_names,
+    read_pdu,
+)
 from hsm_agent.wire.snmp.request import (
     COMMUNITY_OVERHEAD,
     Community,
@@ -30,14 +36,69 @@ from hsm_agent.wire.snmp.request import (
     encode_response,
     level_of,
 )
-from hsm_agent.wire.snmp.v3 import Header, Parameters, Scoped
+from hsm_agent.wire.snmp.v3 import Header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from hsm_agent.wire.snmp.ber import Oid
     from hsm_agent.wire.snmp.engine import Engine
+    from hsm_agent.wire.snmp.pdu import Pdu
     from hsm_agent.wire.snmp.usm import Keys, User
+    from hsm_agent.wire.snmp.v3 import Parameters, Scoped
+
+
+class Incoming(NamedTuple):
+    """A v3 message on its way through the checks."""
+
+    datagram: bytes
+    address: str
+    now: float
+    header: Header
+    parameters: Parameters
+    data_position: int
+    data_end: int
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether msgData is encrypted, as its flags say."""
+        return bool(self.header.flags & v3.PRIVACY)
+
+
+def peek(incoming: Incoming, context_engine_id: bytes | None = None) -> Pdu | None:
+    """The PDU of a message in clear, as far as it can be read; only one for this context engine, if it is given."""
+    try:
+        scoped = v3.read_scoped(incoming.datagram, incoming.data_position, incoming.data_end)
+        if context_engine_id not in {None, scoped.context_engine_id} or (context_engine_id and scoped.context_name):
+            return None
+        return read_pdu(scoped.data, scoped.position, scoped.end)
+    except DecodeError:
+        return None
+
+
+LOCAL_ENGINE_ID = bytes.fromhex("8000000006")
+_ENGINE_ID: Oid = (1, 3, 6, 1, 6, 3, 10, 2, 1, 1)
+_ASKED = {PduType.GET: ((*_ENGINE_ID, 0),), PduType.GETNEXT: (_ENGINE_ID,)}
+
+
+def asks_for_engine_id(pdu_type: PduType, names: tuple[Oid, ...]) -> bool:
+    """Whether this reads snmpEngineID.0, and it alone."""
+    return names == _ASKED.get(pdu_type)
+
+
+def answer_in_clear(engine: Engine, header: Header, user_name: bytes, request_id: int, now: float) -> bytes:
+    """The engine ID, for who asked without authentication."""
+    varbind = ber.encode_varbind((*_ENGINE_ID, 0), ber.encode_octets(engine.engine_id))
+    response = encode_pdu(PduType.RESPONSE, request_id, 0, 0, (varbind,))
+    return v3.encode_message(
+        v3.Header(header.message_id, MAX_MESSAGE, 0, v3.USM_MODEL),
+        engine_id=engine.engine_id,
+        boots=engine.boots,
+        time=engine.time(now),
+        keys=user_name,
+        scoped=v3.encode_scoped(LOCAL_ENGINE_ID, b"", response),
+    )
+
 
 TIME_WINDOW_SECONDS = 150  # RFC 3414 section 2.2.3
 REQUESTS = frozenset({PduType.GET, PduType.GETNEXT, PduType.GETBULK, PduType.SET})
@@ -63,7 +124,7 @@ def _is_bounded(pdu: Pdu, names: tuple[Oid, ...]) -> bool:
 
 def _known(user: User, engine_id: bytes) -> _Known:
     keys = user.localize(engine_id)
-    overhead = snmp_v3.overhead(engine_id=engine_id, keys=keys, context_engine_id=engine_id, context_name=b"")
+    overhead = v3.overhead(engine_id=engine_id, keys=keys, context_engine_id=engine_id, context_name=b"")
     return _Known(user.name, keys, level_of(keys), overhead)
 
 
@@ -96,7 +157,7 @@ class Authority:
         """A request to answer, a Report to send back, or None: dropped and counted."""
         self.counters.add(Count.IN_PKTS)
         try:
-            version, position, end = snmp.open_message(datagram)
+            version, position, end = open_message(datagram)
             if version == Version.V3 and self._users and not self.engine.is_held:
                 return self._receive_v3(datagram, position, end, address, now)
             if self._communities and (version == Version.V2C or (version == Version.V1 and self._v1)):
@@ -131,26 +192,26 @@ class Authority:
         if principal is None:
             self._authentication_failed(address)
             return self._dropped(Count.IN_BAD_COMMUNITY_NAMES)
-        pdu = snmp.read_pdu(datagram, position, end)
+        pdu = read_pdu(datagram, position, end)
         if pdu.pdu_type not in self._handled or (version is Version.V1 and pdu.pdu_type is PduType.GETBULK):
             return self._dropped(Count.UNKNOWN_PDU_HANDLERS)
         names = self._names(pdu)
         if pdu.pdu_type is PduType.SET:
             self.counters.add(Count.IN_BAD_COMMUNITY_USES)
-        room = snmp.MAX_MESSAGE - COMMUNITY_OVERHEAD - len(given)
+        room = MAX_MESSAGE - COMMUNITY_OVERHEAD - len(given)
         request = Request(
-            version, principal, address, now, *pdu[:4], names, snmp.MAX_MESSAGE, room, pdu.varbinds,
+            version, principal, address, now, *pdu[:4], names, MAX_MESSAGE, room, pdu.varbinds,
             CommunityReply(given),
         )  # fmt: skip
         return request if _is_bounded(pdu, names) else self._too_big(request)
 
     def _receive_v3(self, datagram: bytes, position: int, end: int, address: str, now: float) -> Request | bytes | None:
-        header, position = snmp_v3.read_header(datagram, position, end)
-        if header.security_model != snmp_v3.USM_MODEL:
+        header, position = v3.read_header(datagram, position, end)
+        if header.security_model != v3.USM_MODEL:
             return self._dropped(Count.UNKNOWN_SECURITY_MODELS)
-        if header.flags & snmp_v3.LEVEL == snmp_v3.PRIVACY:
+        if header.flags & v3.LEVEL == v3.PRIVACY:
             return self._dropped(Count.INVALID_MSGS)
-        parameters, position = snmp_v3.read_parameters(datagram, position, end)
+        parameters, position = v3.read_parameters(datagram, position, end)
         incoming = Incoming(datagram, address, now, header, parameters, position, end)
         if parameters.engine_id != self.engine.engine_id:
             return self._report(incoming, Count.UNKNOWN_ENGINE_IDS)
@@ -159,8 +220,8 @@ class Authority:
             self._authentication_failed(address)
             return self._report(incoming, Count.UNKNOWN_USER_NAMES)
         keys = known.keys
-        if header.flags & snmp_v3.LEVEL != known.level:
-            if not header.flags & snmp_v3.LEVEL and (answer := self._engine_id_in_clear(incoming)) is not None:
+        if header.flags & v3.LEVEL != known.level:
+            if not header.flags & v3.LEVEL and (answer := self._engine_id_in_clear(incoming)) is not None:
                 return answer
             # Also below the user's own level: what has a privacy key is never answered in clear.
             self._authentication_failed(address)
@@ -169,7 +230,7 @@ class Authority:
             self._authentication_failed(address)
             return self._report(incoming, Count.WRONG_DIGESTS)
         if not self._in_time_window(parameters, now):
-            return self._report(incoming, Count.NOT_IN_TIME_WINDOWS, keys, snmp_v3.AUTH)
+            return self._report(incoming, Count.NOT_IN_TIME_WINDOWS, keys, v3.AUTH)
         return self._receive_authentic(incoming, known)
 
     def _in_time_window(self, parameters: Parameters, now: float) -> bool:
@@ -184,7 +245,7 @@ class Authority:
         scoped = self._open_scoped(incoming, keys)
         if scoped is None:
             return self._report(incoming, Count.DECRYPTION_ERRORS)
-        pdu = snmp.read_pdu(scoped.data, scoped.position, scoped.end)
+        pdu = read_pdu(scoped.data, scoped.position, scoped.end)
         if pdu.pdu_type not in self._handled:
             return self._report(incoming, Count.UNKNOWN_PDU_HANDLERS, keys, level, pdu)
         if scoped.context_name and not self._any_context:
@@ -194,7 +255,7 @@ class Authority:
         context = scoped.context_engine_id or (b"" if self._any_context else self.engine.engine_id)
         if context == LOCAL_ENGINE_ID and not asks_for_engine_id(pdu.pdu_type, names) and not self._any_context:
             return self._report(incoming, Count.UNKNOWN_PDU_HANDLERS, keys, level, pdu)
-        max_size = min(incoming.header.max_size, snmp.MAX_MESSAGE)
+        max_size = min(incoming.header.max_size, MAX_MESSAGE)
         room = max_size - known.overhead - max(0, len(context) - len(self.engine.engine_id))
         request = Request(
             Version.V3, known.principal, incoming.address, incoming.now, *pdu[:4], names, max_size, room,
@@ -205,7 +266,7 @@ class Authority:
     def _engine_id_in_clear(self, incoming: Incoming) -> bytes | None:
         """The answer to RFC 5343's discovery without authentication; None if this is something else."""
         pdu = peek(incoming, LOCAL_ENGINE_ID)
-        if pdu is None or self._any_context or not asks_for_engine_id(pdu.pdu_type, snmp.read_names(pdu.varbinds, 2)):
+        if pdu is None or self._any_context or not asks_for_engine_id(pdu.pdu_type, read_names(pdu.varbinds, 2)):
             return None
         name = incoming.parameters.user_name
         return answer_in_clear(self.engine, incoming.header, name, pdu.request_id, incoming.now)
@@ -214,18 +275,18 @@ class Authority:
         """What is asked for; who takes notifications reads their values by himself, and these may be damaged."""
         if self._any_context or len(pdu.varbinds) > MAX_ASKED_OCTETS:
             return ()
-        return snmp.read_names(pdu.varbinds, MAX_NAMES + 1)
+        return read_names(pdu.varbinds, MAX_NAMES + 1)
 
     def _open_scoped(self, incoming: Incoming, keys: Keys) -> Scoped | None:
         """The scoped PDU; None if it can't be decrypted."""
         datagram, parameters = incoming.datagram, incoming.parameters
         if not incoming.encrypted:
-            return snmp_v3.read_scoped(datagram, incoming.data_position, incoming.data_end)
+            return v3.read_scoped(datagram, incoming.data_position, incoming.data_end)
         encrypted, _ = ber.read_octets(datagram, incoming.data_position, incoming.data_end)
         if len(parameters.salt) != 8:  # noqa: PLR2004 - RFC 3826 section 3.1.4 (1)
             return None
         try:
-            return snmp_v3.read_decrypted(keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt))
+            return v3.read_decrypted(keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt))
         except DecodeError:
             # The digest was right, so this is noise from a wrong privacy key, and its owner wants to hear so.
             return None
@@ -244,23 +305,23 @@ class Authority:
         flag of a request gets nothing, and no Report ever answers a Report.
         """
         count = self.counters.add(cause)
-        if not incoming.header.flags & snmp_v3.REPORTABLE:
+        if not incoming.header.flags & v3.REPORTABLE:
             return None
         if pdu is None and not incoming.encrypted:
             pdu = peek(incoming)
-        if pdu is not None and pdu.pdu_type not in snmp.CONFIRMED:
+        if pdu is not None and pdu.pdu_type not in CONFIRMED:
             return None
         varbind = ber.encode_varbind(cause.oid, ber.encode_counter32(count))
-        report = snmp.encode_pdu(PduType.REPORT, pdu.request_id if pdu else 0, 0, 0, (varbind,))
+        report = encode_pdu(PduType.REPORT, pdu.request_id if pdu else 0, 0, 0, (varbind,))
         engine = self.engine
-        return snmp_v3.encode_message(
-            Header(incoming.header.message_id, snmp.MAX_MESSAGE, level, snmp_v3.USM_MODEL),
+        return v3.encode_message(
+            Header(incoming.header.message_id, MAX_MESSAGE, level, v3.USM_MODEL),
             engine_id=engine.engine_id,
             boots=engine.boots,
             time=engine.time(incoming.now),
             keys=incoming.parameters.user_name if keys is None else keys,
-            scoped=snmp_v3.encode_scoped(engine.engine_id, b"", report),
-            salt=engine.salts.draw() if level & snmp_v3.PRIVACY else b"",
+            scoped=v3.encode_scoped(engine.engine_id, b"", report),
+            salt=engine.salts.draw() if level & v3.PRIVACY else b"",
         )
 
     def respond(self, request: Request, error_status: int, error_index: int, varbinds: Sequence[bytes]) -> bytes | None:

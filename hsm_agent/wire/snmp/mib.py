@@ -5,6 +5,7 @@ The text of the MIB is for people and managers; the agent works from this table,
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -13,38 +14,11 @@ from typing import TYPE_CHECKING
 from hsm_agent.model import EventKind
 from hsm_agent.text import one_line
 from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp.mib_root import BASE, parse_base, rooted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = [
-    "ACTIVE",
-    "ALARM",
-    "ALARM_ARC",
-    "AUDIT",
-    "BASE",
-    "NOTIFICATIONS",
-    "PRODUCT",
-    "READING",
-    "SCALARS",
-    "SINK",
-    "SOURCE",
-    "TABLES",
-    "TOKEN",
-    "Access",
-    "Column",
-    "Object",
-    "Syntax",
-    "Table",
-    "Value",
-    "date_and_time",
-    "encode_value",
-    "objects",
-    "parse_base",
-    "rooted",
-    "text_octets",
-]
+    from hsm_agent.wire.snmp.ber import Oid
 
 PRODUCT: ber.Oid = (3, 1)
 """Arc of hsmAgentProduct, the sysObjectID, below the base."""
@@ -52,7 +26,7 @@ PRODUCT: ber.Oid = (3, 1)
 MAX_TEXT_OCTETS = 255
 _MAX_UNSIGNED64 = 2**64 - 1
 
-Value = int | float | str | bytes | bool | ber.Oid
+CellValue = int | float | str | bytes | bool | ber.Oid
 """What a cell may hold before it is encoded; its syntax says which."""
 
 
@@ -110,19 +84,19 @@ class Object:
     access: Access
 
 
-Named = tuple[tuple[str, Syntax], ...]
+_Named = tuple[tuple[str, Syntax], ...]
 
 
-def _all(syntax: Syntax, *names: str) -> Named:
+def _all(syntax: Syntax, *names: str) -> _Named:
     return tuple((name, syntax) for name in names)
 
 
-def _columns(prefix: str, first: int, *groups: Named) -> tuple[Column, ...]:
+def _columns(prefix: str, first: int, *groups: _Named) -> tuple[Column, ...]:
     named = (pair for group in groups for pair in group)
     return tuple(Column(number, prefix + name, syntax) for number, (name, syntax) in enumerate(named, first))
 
 
-def _table(arc: int, name: str, *groups: Named) -> Table:
+def _table(arc: int, name: str, *groups: _Named) -> Table:
     return Table(arc, name, _columns(name, 2, *groups))
 
 
@@ -258,7 +232,7 @@ def date_and_time(seconds: float) -> bytes:
     return moment.year.to_bytes(2, "big") + bytes(clock) + b"+\x00\x00"
 
 
-_ENCODERS: dict[Syntax, Callable[[Value], bytes]] = {
+_ENCODERS: dict[Syntax, Callable[[CellValue], bytes]] = {
     Syntax.TEXT: lambda value: ber.encode_octets(text_octets(str(value))),
     Syntax.PERCENT: lambda value: ber.encode_gauge32(round(_number(value) * 100)),
     Syntax.GAUGE64: lambda value: ber.encode_counter64(min(max(int(_number(value)), 0), _MAX_UNSIGNED64)),
@@ -271,12 +245,69 @@ _ENCODERS: dict[Syntax, Callable[[Value], bytes]] = {
 }
 
 
-def _number(value: Value) -> float | int:
+def _number(value: CellValue) -> float | int:
     if isinstance(value, int | float):
         return value
     raise TypeError(f"not a number: {value!r}")
 
 
-def encode_value(syntax: Syntax, value: Value) -> bytes:
+def encode_value(syntax: Syntax, value: CellValue) -> bytes:
     """An encoded value. Gauges latch at their ends, counters wrap, text is cut: no value is too large to be told."""
     return _ENCODERS[syntax](value)
+
+
+BASE: Oid = (1, 3, 6, 1, 4, 1, 8072, 9999, 9999, 4801)
+"""Where the text of the MIB is rooted: netSnmpPlaypen 4801."""
+
+_PARENTS: tuple[tuple[str, Oid], ...] = (("enterprises", (1, 3, 6, 1, 4, 1)), ("experimental", (1, 3, 6, 1, 3)))
+_MAX_SUBIDS = 64  # leaves room for tables, columns and rows below the 128 of RFC 2578 section 3.5
+_MAX_SUBID = 2**32 - 1
+
+
+def parse_base(text: str) -> Oid:
+    """The OID of a `base_oid` or `--base`; ValueError if the MIB can't be rooted there."""
+    if not re.fullmatch(r"\.?[0-9]{1,10}(\.[0-9]{1,10})*", text):
+        raise ValueError(f"not an object identifier: {text!r} (write 1.3.6.1.4.1.N.M)")
+    oid = tuple(int(part) for part in text.lstrip(".").split("."))
+    parent = _parent(oid)
+    if parent is None:
+        raise ValueError(f"{text}: the base must lie below enterprises, 1.3.6.1.4.1, or experimental, 1.3.6.1.3")
+    if len(oid) > _MAX_SUBIDS or max(oid) > _MAX_SUBID:
+        raise ValueError(f"{text}: at most {_MAX_SUBIDS} numbers up to {_MAX_SUBID}")
+    return oid
+
+
+def _parent(base: Oid) -> tuple[str, Oid] | None:
+    for name, prefix in _PARENTS:
+        if len(base) > len(prefix) and base[: len(prefix)] == prefix:
+            return name, prefix
+    return None
+
+
+_PLAYPEN_IMPORT = "    netSnmpPlaypen\n        FROM NET-SNMP-MIB;"
+_PLAYPEN_ROOT = "    ::= { netSnmpPlaypen 4801 }\n"
+_LAST_SMI_IMPORT = "    Counter64\n        FROM SNMPv2-SMI\n"
+
+
+def rooted(text: str, base: Oid) -> str:
+    """The MIB's text rooted at `base`, which parse_base accepted; unchanged for the base it has.
+
+    Each number between the parent and the base becomes a named node: smilint calls a bare `{ enterprises 1 2 }`
+    implicit.
+    """
+    if base == BASE:
+        return text
+    found = _parent(base)
+    if found is None:
+        raise ValueError("the base must lie below enterprises or experimental")
+    for landmark in (_PLAYPEN_IMPORT, _PLAYPEN_ROOT, _LAST_SMI_IMPORT):
+        if text.count(landmark) != 1:
+            raise ValueError("not the text of HSM-AGENT-MIB: its import or its root is missing")
+    name, prefix = found
+    nodes = []
+    for depth, number in enumerate(base[len(prefix) : -1], 1):
+        nodes.append(f"\nhsmAgentRoot{depth} OBJECT IDENTIFIER ::= {{ {name} {number} }}\n")
+        name = f"hsmAgentRoot{depth}"
+    text = text.replace("        FROM SNMPv2-CONF\n" + _PLAYPEN_IMPORT, "        FROM SNMPv2-CONF;")
+    text = text.replace(_LAST_SMI_IMPORT, _LAST_SMI_IMPORT.replace("Counter64", f"Counter64,\n    {found[0]}"))
+    return text.replace(_PLAYPEN_ROOT, f"    ::= {{ {name} {base[-1]} }}\n" + "".join(nodes))

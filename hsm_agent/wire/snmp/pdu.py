@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from hsm_agent.wire.snmp import ber, ber_values
+from hsm_agent.wire.snmp import ber
 from hsm_agent.wire.snmp.ber import DecodeError, Reason, VarBind
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def read_names(varbinds: bytes, most: int = MAX_MESSAGE) -> tuple[Oid, ...]:
         start, stop = ber.enter(varbinds, position, end, ber.SEQUENCE)
         name, value = ber.read_oid(varbinds, start, stop)
         if varbinds[value:stop] != ber.NULL:
-            ber.finish(ber_values.read_value(varbinds, value, stop)[2], stop)
+            ber.finish(ber.read_value(varbinds, value, stop)[2], stop)
         names.append(name)
         position = stop
     return tuple(names)
@@ -136,9 +136,9 @@ def _read_varbind(data: bytes, start: int, stop: int) -> VarBind:
     name: Oid = ()
     try:
         name, start = ber.read_oid(data, start, stop)
-        return VarBind(name, *ber_values.read_value(data, start, stop)[:2])
+        return VarBind(name, *ber.read_value(data, start, stop)[:2])
     except DecodeError:
-        return VarBind(name, data[start] if start < stop else ber.NULL_TAG, ber_values.undecodable(data, start, stop))
+        return VarBind(name, data[start] if start < stop else ber.NULL_TAG, ber.undecodable(data, start, stop))
 
 
 def encode_value(tag: int, value: ber.Value) -> bytes:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp import v3 as snmp_v3
-from hsm_agent.wire.snmp.pdu import ErrorStatus, PduType, Version
+from hsm_agent.wire.snmp import v3
+from hsm_agent.wire.snmp.pdu import MAX_MESSAGE, ErrorStatus, PduType, Version, encode_community_message, encode_pdu
 from hsm_agent.wire.snmp.v3 import Header
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ class Request(NamedTuple):
 
 def level_of(keys: Keys) -> int:
     """The security level of a user, as flags: the least and the only one."""
-    return snmp_v3.LEVEL if keys.privacy else snmp_v3.AUTH
+    return v3.LEVEL if keys.privacy else v3.AUTH
 
 
 def encode_response(
@@ -80,18 +79,18 @@ def encode_response(
     """The response, whatever its size."""
     if request.version is Version.V1:
         error_status = _V1_ERRORS.get(error_status, error_status)
-    pdu = snmp.encode_pdu(PduType.RESPONSE, request.request_id, error_status, error_index, varbinds)
+    pdu = encode_pdu(PduType.RESPONSE, request.request_id, error_status, error_index, varbinds)
     reply = request.reply
     if isinstance(reply, CommunityReply):
-        return snmp.encode_community_message(request.version, reply.community, pdu)
+        return encode_community_message(request.version, reply.community, pdu)
     level = level_of(reply.keys)
-    return snmp_v3.encode_message(
-        Header(reply.message_id, snmp.MAX_MESSAGE, level, snmp_v3.USM_MODEL),
+    return v3.encode_message(
+        Header(reply.message_id, MAX_MESSAGE, level, v3.USM_MODEL),
         engine_id=engine.engine_id,
         boots=engine.boots,
         time=engine.time(request.received),
         keys=reply.keys,
-        scoped=snmp_v3.encode_scoped(reply.context_engine_id, reply.context_name, pdu),
+        scoped=v3.encode_scoped(reply.context_engine_id, reply.context_name, pdu),
         salt=engine.salts.draw() if reply.keys.privacy else b"",
     )
 

@@ -1,8 +1,8 @@
 """The side that takes notifications: decides whom to believe, and what an inform is answered.
 
 No I/O and no clock. Communities are compared in constant time. A v3 trap's authority is its sender: only engines that
-are configured for a user are heard, each within its own time window (RFC 3414 section 3.2 (7) b). A v3 inform's
-authority is our own engine: snmp_authority does those checks, and answers the discovery before them.
+are configured for a user are believed, each within its own time window (RFC 3414 section 3.2 (7) b). A v3 inform's
+authority is our own engine: Authority does those checks, and answers the discovery before them.
 """
 
 from __future__ import annotations
@@ -10,16 +10,13 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, NamedTuple
 
-from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp import v3 as snmp_v3
+from hsm_agent.wire.snmp import ber, v3
 from hsm_agent.wire.snmp.authority import Authority
 from hsm_agent.wire.snmp.ber import DecodeError
-from hsm_agent.wire.snmp.clock import RemoteClock
-from hsm_agent.wire.snmp.counters import Count
-from hsm_agent.wire.snmp.pdu import PduType, Version
+from hsm_agent.wire.snmp.engine import Count, RemoteClock
+from hsm_agent.wire.snmp.notification import MAX_OCTETS, Drop, Trap, TrapOrigin, read_notification, read_trap_v1
+from hsm_agent.wire.snmp.pdu import PduType, Version, encode_community_message, encode_pdu, open_message, read_pdu
 from hsm_agent.wire.snmp.request import Request, level_of
-from hsm_agent.wire.snmp.trap import MAX_OCTETS, Drop, Origin, Trap, read_notification, read_trap_v1
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -40,17 +37,17 @@ _REASONS = {
     Count.DECRYPTION_ERRORS: Drop.DECRYPTION,
 }
 _DISCOVERY = frozenset({Count.UNKNOWN_ENGINE_IDS, Count.NOT_IN_TIME_WINDOWS})
-"""Answered with a Report these are steps by which a sender learns our engine ID and time (RFC 3414 section 4)."""
+"""DiscoveryReply with a Report these are steps by which a sender learns our engine ID and time (RFC 3414 section 4)."""
 
 
-class Heard(NamedTuple):
+class AcceptedTrap(NamedTuple):
     """A notification to believe; `answer` acknowledges an inform, and is to be sent once it was taken."""
 
     trap: Trap
     answer: bytes | None = None
 
 
-class Dropped(NamedTuple):
+class DroppedTrap(NamedTuple):
     """Nothing to believe. `answer`, if there is one, tells the sender why; `detail` helps to configure it.
 
     `authentic`: the sender proved who it is, so that nobody else can have sent what could not be read.
@@ -62,13 +59,13 @@ class Dropped(NamedTuple):
     authentic: bool = False
 
 
-class Answered(NamedTuple):
+class DiscoveryReply(NamedTuple):
     """A sender that is only getting acquainted."""
 
     answer: bytes
 
 
-Outcome = Heard | Dropped | Answered
+TrapOutcome = AcceptedTrap | DroppedTrap | DiscoveryReply
 
 
 class SendingUser(NamedTuple):
@@ -114,51 +111,51 @@ class TrapReceiver:
         """The clocks of the engines that were heard."""
         return {engine_id: one.clock for engine_id, one in self._senders.items() if one.clock.authentic}
 
-    def receive(self, datagram: bytes, address: str, now: float) -> Outcome:
+    def receive(self, datagram: bytes, address: str, now: float) -> TrapOutcome:
         """What a datagram comes to; `now` is on the clock of the engine's start."""
         if len(datagram) > MAX_OCTETS:
-            return Dropped(Drop.TOO_LONG)
+            return DroppedTrap(Drop.TOO_LONG)
         try:
-            version, position, end = snmp.open_message(datagram)
+            version, position, end = open_message(datagram)
             if version == Version.V3:
                 return self._receive_v3(datagram, position, end, address, now)
             if version in {Version.V1, Version.V2C}:
                 return self._receive_community(Version(version), datagram, position, end)
         except DecodeError as error:
-            return Dropped(Drop.MALFORMED, detail=str(error))
-        return Dropped(Drop.VERSION)
+            return DroppedTrap(Drop.MALFORMED, detail=str(error))
+        return DroppedTrap(Drop.VERSION)
 
-    def _receive_community(self, version: Version, datagram: bytes, position: int, end: int) -> Outcome:
+    def _receive_community(self, version: Version, datagram: bytes, position: int, end: int) -> TrapOutcome:
         given, position = ber.read_octets(datagram, position, end)
         # Every one is compared: how long it takes says nothing of which secret came near.
         if True not in [hmac.compare_digest(secret, given) for secret in self._communities]:
-            return Dropped(Drop.COMMUNITY)
+            return DroppedTrap(Drop.COMMUNITY)
         try:
             return self._read_community(version, given, datagram, position, end)
         except DecodeError as error:
-            return Dropped(Drop.MALFORMED, None, str(error), authentic=True)
+            return DroppedTrap(Drop.MALFORMED, None, str(error), authentic=True)
 
     @staticmethod
-    def _read_community(version: Version, given: bytes, datagram: bytes, position: int, end: int) -> Outcome:
+    def _read_community(version: Version, given: bytes, datagram: bytes, position: int, end: int) -> TrapOutcome:
         if version is Version.V1:
             if ber.read_header(datagram, position, end)[0] != PduType.TRAP_V1:
-                return Dropped(Drop.PDU)
-            return Heard(read_trap_v1(datagram, position, end))
-        pdu = snmp.read_pdu(datagram, position, end)
+                return DroppedTrap(Drop.PDU)
+            return AcceptedTrap(read_trap_v1(datagram, position, end))
+        pdu = read_pdu(datagram, position, end)
         if pdu.pdu_type not in {PduType.TRAP, PduType.INFORM}:
-            return Dropped(Drop.PDU)
+            return DroppedTrap(Drop.PDU)
         inform = pdu.pdu_type is PduType.INFORM
         trap = read_notification(pdu.varbinds, version, inform=inform, request_id=pdu.request_id)
         if not inform:
-            return Heard(trap)
-        response = snmp.encode_pdu(PduType.RESPONSE, pdu.request_id, 0, 0, (pdu.varbinds,))
-        return Heard(trap, snmp.encode_community_message(version, given, response))
+            return AcceptedTrap(trap)
+        response = encode_pdu(PduType.RESPONSE, pdu.request_id, 0, 0, (pdu.varbinds,))
+        return AcceptedTrap(trap, encode_community_message(version, given, response))
 
-    def _receive_v3(self, datagram: bytes, position: int, end: int, address: str, now: float) -> Outcome:
-        header, after = snmp_v3.read_header(datagram, position, end)
-        if header.security_model != snmp_v3.USM_MODEL:
-            return Dropped(Drop.VERSION)
-        parameters, after = snmp_v3.read_parameters(datagram, after, end)
+    def _receive_v3(self, datagram: bytes, position: int, end: int, address: str, now: float) -> TrapOutcome:
+        header, after = v3.read_header(datagram, position, end)
+        if header.security_model != v3.USM_MODEL:
+            return DroppedTrap(Drop.VERSION)
+        parameters, after = v3.read_parameters(datagram, after, end)
         sender = self._senders.get(parameters.engine_id)
         if sender is not None:
             return self._receive_trap(sender, datagram, (after, end), header, parameters, now)
@@ -167,44 +164,44 @@ class TrapReceiver:
             try:
                 trap = read_notification(request.varbinds, Version.V3, inform=True, request_id=request.request_id)
             except DecodeError as error:
-                return Dropped(Drop.MALFORMED, None, str(error), authentic=True)
+                return DroppedTrap(Drop.MALFORMED, None, str(error), authentic=True)
             answer = self._authority.respond(request, 0, 0, (request.varbinds,))
-            return Heard(trap._replace(origin=_origin(parameters)), answer)
+            return AcceptedTrap(trap._replace(origin=_origin(parameters)), answer)
         cause = self._authority.counters.last
         if request is not None and cause in _DISCOVERY:
-            return Answered(request)
+            return DiscoveryReply(request)
         why = _REASONS.get(cause, Drop.VERSION)
         detail = f"engine ID {parameters.engine_id.hex() or 'empty'}" if why is Drop.ENGINE else ""
-        return Dropped(why, request, detail)
+        return DroppedTrap(why, request, detail)
 
     @staticmethod
     def _receive_trap(
         sender: _Sender, datagram: bytes, data: tuple[int, int], header: Header, parameters: Parameters, now: float
-    ) -> Outcome:
+    ) -> TrapOutcome:
         detail = f"engine ID {parameters.engine_id.hex()}"
         keys = sender.keys.get(parameters.user_name)
         if keys is None:
-            return Dropped(Drop.USER, None, detail)
-        if header.flags & snmp_v3.LEVEL != level_of(keys):
-            return Dropped(Drop.LEVEL, None, detail)
+            return DroppedTrap(Drop.USER, None, detail)
+        if header.flags & v3.LEVEL != level_of(keys):
+            return DroppedTrap(Drop.LEVEL, None, detail)
         if not keys.verify(datagram, parameters.digest_offset, parameters.digest):
-            return Dropped(Drop.DIGEST, None, detail)
+            return DroppedTrap(Drop.DIGEST, None, detail)
         sender.clock.learn(parameters.boots, parameters.time, now)
         if sender.clock.is_late(parameters.boots, parameters.time, now):
-            return Dropped(Drop.TIME, None, detail)
+            return DroppedTrap(Drop.TIME, None, detail)
         try:
-            scoped = snmp_v3.open_scoped(keys, datagram, *data, flags=header.flags, parameters=parameters)
+            scoped = v3.open_scoped(keys, datagram, *data, flags=header.flags, parameters=parameters)
         except DecodeError:  # the digest was right, so what cannot be read was encrypted with another key
-            return Dropped(Drop.DECRYPTION, None, detail)
+            return DroppedTrap(Drop.DECRYPTION, None, detail)
         try:
-            pdu = snmp.read_pdu(scoped.data, scoped.position, scoped.end)
+            pdu = read_pdu(scoped.data, scoped.position, scoped.end)
             if pdu.pdu_type is not PduType.TRAP:
-                return Dropped(Drop.PDU, None, detail)
+                return DroppedTrap(Drop.PDU, None, detail)
             trap = read_notification(pdu.varbinds, Version.V3, inform=False, request_id=pdu.request_id)
         except DecodeError as error:
-            return Dropped(Drop.MALFORMED, None, f"{error}; {detail}", authentic=True)
-        return Heard(trap._replace(origin=_origin(parameters)))
+            return DroppedTrap(Drop.MALFORMED, None, f"{error}; {detail}", authentic=True)
+        return AcceptedTrap(trap._replace(origin=_origin(parameters)))
 
 
-def _origin(parameters: Parameters) -> Origin:
-    return Origin(parameters.engine_id, parameters.boots, parameters.time, parameters.digest)
+def _origin(parameters: Parameters) -> TrapOrigin:
+    return TrapOrigin(parameters.engine_id, parameters.boots, parameters.time, parameters.digest)

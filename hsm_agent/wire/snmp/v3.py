@@ -1,6 +1,6 @@
 """SNMPv3 messages with USM parameters: their parts, read and written (RFC 3412 section 6, RFC 3414 section 2.4).
 
-Layout only. Whom to believe is decided in snmp_authority and snmp_originator.
+Layout only. Which messages to believe is decided in authority, client_engine and trap_receiver.
 """
 
 from __future__ import annotations

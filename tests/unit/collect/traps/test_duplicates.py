@@ -13,21 +13,21 @@ from hsm_agent.collect.traps.duplicates import (
     MessageKey,
     Progress,
 )
+from hsm_agent.wire.snmp.notification import Trap, TrapOrigin
 from hsm_agent.wire.snmp.pdu import Version
-from hsm_agent.wire.snmp.trap import Origin, Trap
 
 NOW = 1_700_000_000.0
 ENGINE = b"\x80appliance"
 PSU = "192.0.2.1"
 
 
-def inform(request_id: int = 1, content: bytes = b"words", origin: Origin | None = None) -> Trap:
+def inform(request_id: int = 1, content: bytes = b"words", origin: TrapOrigin | None = None) -> Trap:
     version = Version.V2C if origin is None else Version.V3
     return Trap((1, 3), (1, 3), (), version, True, request_id, content, origin)
 
 
 def trap(number: int = 0, *, boots: int = 3, time: int = 1000, engine: bytes = ENGINE) -> Trap:
-    origin = Origin(engine, boots, time, number.to_bytes(2, "big"))
+    origin = TrapOrigin(engine, boots, time, number.to_bytes(2, "big"))
     return Trap((1, 3), (1, 3), (), Version.V3, False, number, b"words", origin)
 
 

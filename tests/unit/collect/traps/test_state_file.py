@@ -19,7 +19,7 @@ from hsm_agent.collect.traps.state_file import (
     stored_clocks,
 )
 from hsm_agent.collect.traps.trap_maps import AlarmLevel
-from hsm_agent.wire.snmp.clock import RemoteClock
+from hsm_agent.wire.snmp.engine import RemoteClock
 
 if TYPE_CHECKING:
     from pathlib import Path

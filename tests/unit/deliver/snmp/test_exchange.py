@@ -10,8 +10,8 @@ from hsm_agent.deliver.snmp.exchange import WINDOW, Exchange, ExchangeError, com
 from hsm_agent.net.snmp_answers import Elsewhere
 from hsm_agent.net.udp_client import LinkError
 from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp.counters import Count
-from hsm_agent.wire.snmp.originator import Originator
+from hsm_agent.wire.snmp.client_engine import Originator
+from hsm_agent.wire.snmp.engine import Count
 from hsm_agent.wire.snmp.pdu import ErrorStatus
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.memory_link import MemoryLink

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hsm_agent.deliver.base import AgentIdentity, SinkContext
 from hsm_agent.deliver.snmp.peer import Peer
 from hsm_agent.net.address import Address
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp.mib_root import BASE
+from hsm_agent.wire.snmp.mib import BASE
+from hsm_agent.wire.snmp.pdu import read_varbinds
 from tests.fakes.snmp_messages import NOW, engine
 from tests.fakes.syslog_events import event
 
@@ -35,7 +35,7 @@ def test_each_originator_starts_with_ids_of_its_own() -> None:
 
 
 async def test_an_event_is_encoded_below_the_base() -> None:
-    varbinds = snmp.read_varbinds(b"".join(peer().varbinds(event())))
+    varbinds = read_varbinds(b"".join(peer().varbinds(event())))
 
     assert varbinds[1].value == (*BASE, 0, 1)
     assert varbinds[2].name == (*BASE, 1, 8, 1, 0)

@@ -13,7 +13,7 @@ from hsm_agent.deliver.snmp.inform import InformSink
 from hsm_agent.deliver.snmp.settings import SnmpSinkSettings
 from hsm_agent.deliver.snmp.trap import TrapSink
 from hsm_agent.model import Guarantee, Severity
-from hsm_agent.wire.snmp.mib_root import BASE
+from hsm_agent.wire.snmp.mib import BASE
 from tests.fakes.snmp_messages import ENGINE_ID, engine
 
 USER = {"name": "noc", "auth": {"protocol": "SHA-256", "secret": {"env": "TEST_SECRET"}}}

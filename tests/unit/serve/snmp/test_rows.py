@@ -14,7 +14,7 @@ from hsm_agent.wire.snmp import mib
 from tests.fakes.snmp_present import STARTED, alarm, payments, reading
 
 
-def shown(row: Row) -> dict[str, mib.Value]:
+def shown(row: Row) -> dict[str, mib.CellValue]:
     """The cells that have a value, by column without the table's name."""
     columns = zip(row.table.columns, row.cells, strict=True)
     return {column.name.removeprefix(row.table.name): value for column, value in columns if value is not None}
@@ -24,7 +24,7 @@ def rows(readings: list[Reading], table: mib.Table, status: SourceStatus | None 
     return [row for row in rows_of_source("luna-a", status, readings, {}) if row.table is table]
 
 
-def token(*readings: Reading, status: SourceStatus | None = None) -> dict[str, mib.Value]:
+def token(*readings: Reading, status: SourceStatus | None = None) -> dict[str, mib.CellValue]:
     (row,) = rows(list(readings), mib.TOKEN, status)
     return shown(row)
 

@@ -9,8 +9,7 @@ from hsm_agent.serve.snmp import scalars as snmp_scalars
 from hsm_agent.serve.snmp.view import Moment, Segment
 from hsm_agent.version import VERSION
 from hsm_agent.wire.snmp import ber, mib
-from hsm_agent.wire.snmp.counters import Count, Counters
-from hsm_agent.wire.snmp.engine import Engine
+from hsm_agent.wire.snmp.engine import Count, Counters, Engine
 from hsm_agent.wire.snmp.pdu import read_varbinds
 from tests.fakes.snmp_present import ENGINE_ID, STARTED, alarm, store
 

@@ -1,4 +1,4 @@
-"""wire.snmp_authority: which community is heard, what is dropped and counted; and packets nobody would send."""
+"""Which community is heard, what is dropped and counted; and packets nobody would send."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from hsm_agent.wire.snmp import ber
 from hsm_agent.wire.snmp.authority import Authority
-from hsm_agent.wire.snmp.counters import Count
+from hsm_agent.wire.snmp.engine import Count
 from hsm_agent.wire.snmp.pdu import ErrorStatus, PduType, Version
 from hsm_agent.wire.snmp.request import Request
 from tests.fakes.snmp_authority import AUTH, PRIV, Agent

@@ -1,4 +1,4 @@
-"""wire.snmp_authority: who is heard by SNMPv3, who gets a Report, who gets nothing."""
+"""Who is heard by SNMPv3, who gets a Report, who gets nothing."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp import v3 as snmp_v3
-from hsm_agent.wire.snmp.counters import Count
-from hsm_agent.wire.snmp.engine import MAX_BOOTS
-from hsm_agent.wire.snmp.local_engine import LOCAL_ENGINE_ID
-from hsm_agent.wire.snmp.pdu import PduType, Version
+from hsm_agent.wire.snmp import ber, v3
+from hsm_agent.wire.snmp.authority import LOCAL_ENGINE_ID
+from hsm_agent.wire.snmp.engine import MAX_BOOTS, Count
+from hsm_agent.wire.snmp.pdu import PduType, Version, read_names, read_varbinds
 from tests.fakes.snmp_authority import AUTH, PRIV, Agent
 from tests.fakes.snmp_messages import ENGINE_ID, SYS_NAME, V3, open_v3, parameters_of, pdu, rebuilt
 
@@ -46,7 +43,7 @@ def test_discovery_is_answered_in_clear_with_engine_boots_and_time() -> None:
     assert report.header == (99, 65507, 0, 3)
     assert report.parameters[:3] == (ENGINE_ID, 7, 5000)
     assert report.pdu[:4] == (PduType.REPORT, 4711, 0, 0)
-    assert snmp.read_varbinds(report.pdu.varbinds) == ((Count.UNKNOWN_ENGINE_IDS.oid, ber.COUNTER32, 1),)
+    assert read_varbinds(report.pdu.varbinds) == ((Count.UNKNOWN_ENGINE_IDS.oid, ber.COUNTER32, 1),)
     assert agent.failures == []
 
 
@@ -85,7 +82,7 @@ def test_a_v3_message_that_fails_a_check_is_reported_and_counted(message: V3, ca
     assert report.parameters[:3] == (ENGINE_ID, 7, 5000)
     assert report.scoped[:2] == (ENGINE_ID, b"")
     assert report.pdu.pdu_type is PduType.REPORT
-    assert snmp.read_varbinds(report.pdu.varbinds) == ((cause.oid, ber.COUNTER32, 1),)
+    assert read_varbinds(report.pdu.varbinds) == ((cause.oid, ber.COUNTER32, 1),)
     assert agent.counted == {cause.name: 1}
     authentication = {"UNKNOWN_USER_NAMES", "UNSUPPORTED_SEC_LEVELS", "WRONG_DIGESTS"}
     assert agent.failures == (["127.0.0.1"] if cause.name in authentication else [])
@@ -96,7 +93,7 @@ def test_without_the_reportable_flag_there_is_no_report(message: V3, cause: Coun
     agent = Agent()
     open_flags = 0
     if not isinstance(message.keys, bytes):
-        open_flags = snmp_v3.LEVEL if message.keys.privacy else snmp_v3.AUTH
+        open_flags = v3.LEVEL if message.keys.privacy else v3.AUTH
 
     assert agent.receive(replace(message, flags=open_flags).encode()) is None
     assert agent.counted == {cause.name: 1}
@@ -136,7 +133,7 @@ def test_an_engine_that_has_used_up_its_boots_answers_nobody() -> None:
 def test_privacy_without_authentication_is_invalid() -> None:
     agent = Agent()
 
-    assert agent.receive(V3(keys=b"priv", flags=snmp_v3.PRIVACY | snmp_v3.REPORTABLE).encode()) is None
+    assert agent.receive(V3(keys=b"priv", flags=v3.PRIVACY | v3.REPORTABLE).encode()) is None
     assert agent.counted == {"INVALID_MSGS": 1}
 
 
@@ -156,7 +153,7 @@ def test_a_digest_of_another_length_is_a_wrong_one(octets: int) -> None:
 
     report = open_v3(agent.report(rebuilt(right, digest)))
 
-    assert snmp.read_names(report.pdu.varbinds) == (Count.WRONG_DIGESTS.oid,)
+    assert read_names(report.pdu.varbinds) == (Count.WRONG_DIGESTS.oid,)
 
 
 @pytest.mark.parametrize("salt", [b"", b"short", bytes(9)])
@@ -166,4 +163,4 @@ def test_a_salt_of_another_length_cannot_be_decrypted_with(salt: bytes) -> None:
 
     report = open_v3(agent.report(PRIV.sign(blank, parameters_of(blank).digest_offset)))
 
-    assert snmp.read_names(report.pdu.varbinds) == (Count.DECRYPTION_ERRORS.oid,)
+    assert read_names(report.pdu.varbinds) == (Count.DECRYPTION_ERRORS.oid,)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsm_agent.wire.snmp import ber, ber_values
+from hsm_agent.wire.snmp import ber
 from hsm_agent.wire.snmp.ber import DecodeError, Reason
 from hsm_agent.wire.snmp.pdu import encode_value
 
@@ -50,14 +50,14 @@ def test_a_value_is_encoded(tag: int, value: int | bytes | ber.Oid | None, encod
 def test_a_value_is_decoded(tag: int, value: int | bytes | ber.Oid | None, encoded: str) -> None:
     data = bytes.fromhex(encoded)
 
-    assert ber_values.read_value(data, 0, len(data)) == (tag, value, len(data))
+    assert ber.read_value(data, 0, len(data)) == (tag, value, len(data))
 
 
 @pytest.mark.parametrize(("tag", "value", "encoded"), VALUES)
 def test_what_follows_a_value_is_left_alone(tag: int, value: int | bytes | ber.Oid | None, encoded: str) -> None:
     data = bytes.fromhex("30" + encoded + "02012a")
 
-    assert ber_values.read_value(data, 1, len(data)) == (tag, value, len(data) - 3)
+    assert ber.read_value(data, 1, len(data)) == (tag, value, len(data) - 3)
 
 
 @pytest.mark.parametrize(("tag", "value", "encoded"), VALUES)
@@ -65,7 +65,7 @@ def test_a_value_that_is_cut_short_is_refused(tag: int, value: int | bytes | ber
     data = bytes.fromhex(encoded)
     for end in range(len(data)):
         with pytest.raises(DecodeError) as caught:
-            ber_values.read_value(data, 0, end)
+            ber.read_value(data, 0, end)
         assert caught.value.reason is Reason.TRUNCATED
 
 
@@ -102,7 +102,7 @@ def test_hostile_values_are_refused_with_a_reason(encoded: str, reason: Reason) 
     data = bytes.fromhex(encoded)
 
     with pytest.raises(DecodeError) as caught:
-        ber_values.read_value(data, 0, len(data))
+        ber.read_value(data, 0, len(data))
 
     assert caught.value.reason is reason
 
@@ -129,7 +129,7 @@ def test_lengths_longer_than_needed_are_understood() -> None:
 def test_unsigned_values_without_sign_octet_are_understood() -> None:
     data = bytes.fromhex("4104ffffffff")
 
-    assert ber_values.read_value(data, 0, len(data))[1] == 2**32 - 1
+    assert ber.read_value(data, 0, len(data))[1] == 2**32 - 1
 
 
 @pytest.mark.parametrize(
@@ -216,12 +216,12 @@ def test_every_string_survives(value: bytes) -> None:
 @given(st.binary(max_size=64))
 def test_any_octets_are_a_value_or_a_decode_error(data: bytes) -> None:
     try:
-        tag, value, position = ber_values.read_value(data, 0, len(data))
+        tag, value, position = ber.read_value(data, 0, len(data))
     except DecodeError:
         return
     assert 0 < position <= len(data)
     again = encode_value(tag, value)
-    assert ber_values.read_value(again, 0, len(again)) == (tag, value, len(again))
+    assert ber.read_value(again, 0, len(again)) == (tag, value, len(again))
 
 
 @pytest.mark.parametrize(

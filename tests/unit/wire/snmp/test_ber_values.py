@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.wire.snmp import ber, ber_values
+from hsm_agent.wire.snmp import ber
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from hsm_agent.wire.snmp import ber, ber_values
 def test_what_net_snmp_reads_is_read(encoded: str, value: ber.Value) -> None:
     data = bytes.fromhex(encoded)
 
-    assert ber_values.read_value(data, 0, len(data)) == (data[0], value, len(data))
+    assert ber.read_value(data, 0, len(data)) == (data[0], value, len(data))
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,4 @@ def test_what_net_snmp_reads_is_read(encoded: str, value: ber.Value) -> None:
 def test_what_cannot_be_decoded_is_described(encoded: str, reason: str) -> None:
     data = bytes.fromhex(encoded)
 
-    assert ber_values.undecodable(data, 0, len(data)).reason == reason
+    assert ber.undecodable(data, 0, len(data)).reason == reason

@@ -1,11 +1,10 @@
-"""wire.snmp_clock: the rules of RFC 3414 section 3.2 (7) b."""
+"""The rules of RFC 3414 section 3.2 (7) b."""
 
 from __future__ import annotations
 
 import pytest
 
-from hsm_agent.wire.snmp.clock import RemoteClock
-from hsm_agent.wire.snmp.engine import MAX_BOOTS
+from hsm_agent.wire.snmp.engine import MAX_BOOTS, RemoteClock
 
 
 def clock(*, boots: int = 3, time: int = 1000, now: float = 50.0) -> RemoteClock:

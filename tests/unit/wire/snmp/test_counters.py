@@ -1,8 +1,8 @@
-"""wire.snmp_counters: what is counted, and where."""
+"""What is counted, and where."""
 
 from __future__ import annotations
 
-from hsm_agent.wire.snmp.counters import Count, Counters
+from hsm_agent.wire.snmp.engine import Count, Counters
 
 
 def test_counting_starts_at_nothing_and_says_the_new_count() -> None:

@@ -1,13 +1,12 @@
-"""wire.snmp_incoming: what can be seen of a message before it is believed."""
+"""What can be seen of a message before it is believed."""
 
 from __future__ import annotations
 
 import pytest
 
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp import v3 as snmp_v3
-from hsm_agent.wire.snmp.incoming import Incoming, peek
-from hsm_agent.wire.snmp.local_engine import LOCAL_ENGINE_ID
+from hsm_agent.wire.snmp import v3
+from hsm_agent.wire.snmp.authority import LOCAL_ENGINE_ID, Incoming, peek
+from hsm_agent.wire.snmp.pdu import open_message
 from tests.fakes.snmp_messages import AUTH_USER, ENGINE_ID, NOW, PRIV_USER, V3
 
 AUTH, PRIV = AUTH_USER.localize(ENGINE_ID), PRIV_USER.localize(ENGINE_ID)
@@ -15,9 +14,9 @@ AUTH, PRIV = AUTH_USER.localize(ENGINE_ID), PRIV_USER.localize(ENGINE_ID)
 
 def incoming(message: V3) -> Incoming:
     datagram = message.encode()
-    _, position, end = snmp.open_message(datagram)
-    header, position = snmp_v3.read_header(datagram, position, end)
-    parameters, position = snmp_v3.read_parameters(datagram, position, end)
+    _, position, end = open_message(datagram)
+    header, position = v3.read_header(datagram, position, end)
+    parameters, position = v3.read_parameters(datagram, position, end)
     return Incoming(datagram, "127.0.0.1", NOW, header, parameters, position, end)
 
 

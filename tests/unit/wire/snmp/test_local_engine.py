@@ -1,13 +1,12 @@
-"""wire.snmp_local_engine: the discovery of RFC 5343, and any other context engine. Against snmpd in tests/integration."""
+"""The discovery of RFC 5343, and any other context engine. Against snmpd in tests/integration."""
 
 from __future__ import annotations
 
 import pytest
 
 from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp.local_engine import LOCAL_ENGINE_ID, asks_for_engine_id
-from hsm_agent.wire.snmp.pdu import ErrorStatus, PduType
+from hsm_agent.wire.snmp.authority import LOCAL_ENGINE_ID, asks_for_engine_id
+from hsm_agent.wire.snmp.pdu import ErrorStatus, PduType, read_varbinds
 from tests.fakes.snmp_authority import AUTH, PRIV, Agent
 from tests.fakes.snmp_messages import ENGINE_ID, SYS_NAME, V3, open_v3, pdu
 
@@ -82,7 +81,7 @@ def test_a_known_user_learns_the_engine_id_without_authentication() -> None:
     assert said.parameters[:4] == (ENGINE_ID, 7, 5000, b"priv")
     assert said.scoped[:2] == (LOCAL_ENGINE_ID, b"")
     assert said.pdu[:4] == (PduType.RESPONSE, 4711, 0, 0)
-    assert snmp.read_varbinds(said.pdu.varbinds) == ((SNMP_ENGINE_ID, ber.OCTET_STRING, ENGINE_ID),)
+    assert read_varbinds(said.pdu.varbinds) == ((SNMP_ENGINE_ID, ber.OCTET_STRING, ENGINE_ID),)
     assert agent.counted == {}
     assert agent.failures == []
 

@@ -31,7 +31,7 @@ from hsm_agent.wire.snmp.mib import Access, Syntax
         pytest.param(Syntax.TRUTH, False, b"\x02\x01\x02", id="false is 2"),
     ],
 )
-def test_value_is_encoded_by_its_syntax(syntax: Syntax, value: mib.Value, octets: bytes) -> None:
+def test_value_is_encoded_by_its_syntax(syntax: Syntax, value: mib.CellValue, octets: bytes) -> None:
     assert mib.encode_value(syntax, value) == octets
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.wire.snmp.mib_root import BASE, parse_base, rooted
+from hsm_agent.wire.snmp.mib import BASE, parse_base, rooted
 
 TEXT = """X DEFINITIONS ::= BEGIN
 IMPORTS

@@ -7,8 +7,8 @@ from hypothesis import given
 
 from hsm_agent.model import EventKind, Severity
 from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp import pdu as snmp
 from hsm_agent.wire.snmp.notification import COLD_START, encode_event, encode_notification
+from hsm_agent.wire.snmp.pdu import read_varbinds
 from tests.fakes.syslog_events import any_event, event
 
 BASE = (1, 3, 6, 1, 4, 1, 8072, 9999, 9999, 4801)
@@ -20,7 +20,7 @@ TRAP_OID = (1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0)
 def test_an_event_carries_every_object_in_order() -> None:
     one = event(kind=EventKind.RAISED, severity=Severity.CRITICAL, time=1_700_000_000.25)
 
-    found = snmp.read_varbinds(b"".join(encode_event(one, BASE, up_seconds=12.345)))
+    found = read_varbinds(b"".join(encode_event(one, BASE, up_seconds=12.345)))
 
     assert [varbind.name for varbind in found] == [UP_TIME, TRAP_OID, *((*ALARM, n, 0) for n in range(1, 15))]
     assert [varbind.tag for varbind in found] == [
@@ -61,7 +61,7 @@ def test_an_event_carries_every_object_in_order() -> None:
     ],
 )
 def test_each_kind_of_event_is_a_notification_of_its_own(kind: EventKind, arc: int) -> None:
-    found = snmp.read_varbinds(b"".join(encode_event(event(kind=kind), BASE, up_seconds=0)))
+    found = read_varbinds(b"".join(encode_event(event(kind=kind), BASE, up_seconds=0)))
 
     assert found[1].value == (*BASE, 0, arc)
 
@@ -71,7 +71,7 @@ def test_whatever_an_event_says_it_is_told(one: object) -> None:
     from hsm_agent.model import Event
 
     assert isinstance(one, Event)
-    found = snmp.read_varbinds(b"".join(encode_event(one, BASE, up_seconds=1)))
+    found = read_varbinds(b"".join(encode_event(one, BASE, up_seconds=1)))
 
     assert len(found) == 16
     for varbind in found[2:]:
@@ -89,6 +89,6 @@ def test_a_time_outside_the_calendar_has_no_encoding(time: float) -> None:
 def test_other_notifications_have_uptime_and_name_first() -> None:
     own = ber.encode_varbind((1, 3, 6), ber.NULL)
 
-    found = snmp.read_varbinds(b"".join(encode_notification(COLD_START, [own], up_seconds=0.5)))
+    found = read_varbinds(b"".join(encode_notification(COLD_START, [own], up_seconds=0.5)))
 
     assert [varbind.value for varbind in found] == [50, (1, 3, 6, 1, 6, 3, 1, 1, 5, 1), None]

@@ -1,4 +1,4 @@
-"""wire.snmp_originator: traps, informs, discovery, the receiver's engine and its time."""
+"""Traps, informs, discovery, the receiver's engine and its time."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp import v3 as snmp_v3
-from hsm_agent.wire.snmp.counters import Count
-from hsm_agent.wire.snmp.originator import Acknowledged, Complaint, Declined, Learned, Originator, TooBigError
-from hsm_agent.wire.snmp.pdu import PduType
+from hsm_agent.wire.snmp import ber, v3
+from hsm_agent.wire.snmp.client_engine import Acknowledged, Complaint, Declined, Learned, Originator, TooBigError
+from hsm_agent.wire.snmp.engine import Count
+from hsm_agent.wire.snmp.pdu import PduType, encode_pdu
 from tests.fakes.inform_receiver import RECEIVER_ENGINE, InformReceiver
 from tests.fakes.snmp_messages import AUTH_USER, ENGINE_ID, NOW, PRIV_USER, engine, open_community, open_v3
 
 if TYPE_CHECKING:
     from hsm_agent.wire.snmp.usm import User
-from tests.fakes.snmp_talk import VARBINDS, Talk, talk, v2c, v3
+from tests.fakes.snmp_talk import VARBINDS, Talk, talk, v2c_originator, v3_originator
 
 
 def test_a_v2c_trap_has_the_community() -> None:
-    version, community, pdu = open_community(v2c().encode_trap(VARBINDS, NOW))
+    version, community, pdu = open_community(v2c_originator().encode_trap(VARBINDS, NOW))
 
     assert (version, community) == (1, b"public")
     assert pdu == (PduType.TRAP, 101, 0, 0, VARBINDS[0])
@@ -32,9 +30,9 @@ def test_a_v2c_trap_has_the_community() -> None:
 def test_a_v3_trap_is_under_our_own_engine_and_not_reportable(user: User) -> None:
     keys = user.localize(ENGINE_ID)
 
-    trap = open_v3(v3(user).encode_trap(VARBINDS, NOW), keys)
+    trap = open_v3(v3_originator(user).encode_trap(VARBINDS, NOW), keys)
 
-    assert trap.header.flags == (snmp_v3.LEVEL if keys.privacy else snmp_v3.AUTH)
+    assert trap.header.flags == (v3.LEVEL if keys.privacy else v3.AUTH)
     assert trap.parameters[:4] == (ENGINE_ID, 7, 5000, user.name.encode())
     assert trap.scoped[:2] == (ENGINE_ID, b"")
     assert trap.pdu.pdu_type is PduType.TRAP
@@ -42,7 +40,7 @@ def test_a_v3_trap_is_under_our_own_engine_and_not_reportable(user: User) -> Non
 
 
 def test_a_v2c_inform_is_acknowledged_by_a_response_to_it() -> None:
-    made = Talk(v2c(), InformReceiver())
+    made = Talk(v2c_originator(), InformReceiver())
 
     assert made.originator.ready
     assert made.inform(7) == Acknowledged(7)
@@ -50,15 +48,15 @@ def test_a_v2c_inform_is_acknowledged_by_a_response_to_it() -> None:
 
 
 def test_a_response_with_an_error_declines() -> None:
-    assert Talk(v2c(), InformReceiver(error_status=5)).inform(7) == Declined(7, 5)
+    assert Talk(v2c_originator(), InformReceiver(error_status=5)).inform(7) == Declined(7, 5)
 
 
 def test_the_community_of_an_answer_is_not_looked_at() -> None:
-    assert isinstance(Talk(v2c(), InformReceiver(forged=True)).inform(), Acknowledged)
+    assert isinstance(Talk(v2c_originator(), InformReceiver(forged=True)).inform(), Acknowledged)
 
 
 def test_what_was_ignored_is_said() -> None:
-    made = Talk(v2c(), InformReceiver())
+    made = Talk(v2c_originator(), InformReceiver())
     answer = made.receiver.answer(made.originator.encode_inform(7, VARBINDS, NOW), NOW) or b""
 
     assert made.hear(answer[:-1]) is None
@@ -70,7 +68,7 @@ def test_what_was_ignored_is_said() -> None:
 
 
 def test_an_answer_to_nothing_asked_is_ignored() -> None:
-    made = Talk(v2c(), InformReceiver())
+    made = Talk(v2c_originator(), InformReceiver())
     message = made.originator.encode_inform(7, VARBINDS, NOW)
     made.originator.forget(7)
 
@@ -78,19 +76,19 @@ def test_an_answer_to_nothing_asked_is_ignored() -> None:
 
 
 def test_an_inform_sent_back_is_no_answer() -> None:
-    made = Talk(v2c(), InformReceiver())
+    made = Talk(v2c_originator(), InformReceiver())
 
     assert made.hear(made.originator.encode_inform(7, VARBINDS, NOW)) is None
 
 
 def test_v3_informs_wait_for_discovery() -> None:
     with pytest.raises(ValueError, match="send a probe first"):
-        v3().encode_inform(1, VARBINDS, NOW)
+        v3_originator().encode_inform(1, VARBINDS, NOW)
 
 
 @pytest.mark.parametrize("user", [AUTH_USER, PRIV_USER], ids=["authNoPriv", "authPriv"])
 def test_discovery_takes_two_probes_and_the_second_is_authentic(user: User) -> None:
-    made = Talk(v3(user), InformReceiver(user=user))
+    made = Talk(v3_originator(user), InformReceiver(user=user))
 
     steps = [(made.probe(), made.originator.ready) for _ in range(2)]
 
@@ -99,7 +97,7 @@ def test_discovery_takes_two_probes_and_the_second_is_authentic(user: User) -> N
 
 
 def test_boots_and_time_of_a_report_in_clear_are_not_believed() -> None:
-    made = Talk(v3(), InformReceiver(user=PRIV_USER))
+    made = Talk(v3_originator(), InformReceiver(user=PRIV_USER))
     made.probe()
 
     second = open_v3(made.originator.encode_probe(), PRIV_USER.localize(RECEIVER_ENGINE))
@@ -113,7 +111,7 @@ def test_an_inform_is_under_the_receivers_engine_and_clock() -> None:
 
     inform = open_v3(made.originator.encode_inform(7, VARBINDS, made.now), PRIV_USER.localize(RECEIVER_ENGINE))
 
-    assert inform.header.flags == snmp_v3.LEVEL | snmp_v3.REPORTABLE
+    assert inform.header.flags == v3.LEVEL | v3.REPORTABLE
     assert inform.parameters[:3] == (RECEIVER_ENGINE, 3, NOW + 100)
     assert inform.scoped.context_engine_id == ENGINE_ID
     assert inform.pdu == (PduType.INFORM, 7, 0, 0, VARBINDS[0])
@@ -181,7 +179,7 @@ def test_a_clock_that_lags_is_followed() -> None:
     ],
 )
 def test_a_complaint_in_discovery_is_passed_on(receiver: InformReceiver, cause: Count) -> None:
-    made = Talk(v3(), receiver)
+    made = Talk(v3_originator(), receiver)
     assert made.probe() == Learned()
 
     assert made.probe() == Complaint(cause)
@@ -194,19 +192,19 @@ def test_a_complaint_of_something_unheard_of_has_no_cause() -> None:
     varbind = ber.encode_varbind((1, 3, 6, 1, 4, 1, 99), ber.encode_counter32(1))
 
     for varbinds in ((varbind,), ()):
-        report = snmp_v3.encode_message(
-            snmp_v3.Header(header.message_id, 65507, 0, 3),
+        report = v3.encode_message(
+            v3.Header(header.message_id, 65507, 0, 3),
             engine_id=RECEIVER_ENGINE,
             boots=3,
             time=int(NOW),
             keys=b"",
-            scoped=snmp_v3.encode_scoped(b"", b"", snmp.encode_pdu(PduType.REPORT, 0, 0, 0, varbinds)),
+            scoped=v3.encode_scoped(b"", b"", encode_pdu(PduType.REPORT, 0, 0, 0, varbinds)),
         )
         assert made.hear(report) == Complaint(None)
 
 
 def test_a_receivers_maximum_size_is_kept() -> None:
-    made = Talk(v3(), InformReceiver(user=PRIV_USER, max_size=484))
+    made = Talk(v3_originator(), InformReceiver(user=PRIV_USER, max_size=484))
     made.get_ready()
     large = [ber.encode_varbind((1, 3), ber.encode_octets(bytes(500)))]
 
@@ -214,9 +212,9 @@ def test_a_receivers_maximum_size_is_kept() -> None:
         made.originator.encode_inform(7, large, NOW)
 
 
-@pytest.mark.parametrize("make", [v2c, v3])
+@pytest.mark.parametrize("make", [v2c_originator, v3_originator])
 def test_what_fits_no_datagram_is_not_encoded(make: object) -> None:
-    originator = v2c() if make is v2c else v3()
+    originator = v2c_originator() if make is v2c_originator else v3_originator()
 
     with pytest.raises(TooBigError):
         originator.encode_trap([bytes(65507)], NOW)
@@ -234,7 +232,7 @@ def test_identifiers_start_over_at_nought() -> None:
 
 
 def test_what_is_remembered_of_unanswered_informs_is_bounded() -> None:
-    made = Talk(v2c(), InformReceiver())
+    made = Talk(v2c_originator(), InformReceiver())
     messages = [made.originator.encode_inform(number, VARBINDS, NOW) for number in range(1100)]
 
     assert made.hear(made.receiver.answer(messages[0], NOW)) is None

@@ -1,4 +1,4 @@
-"""wire.snmp: PDUs and community messages, one table both ways, and whatever else may come."""
+"""PDUs and community messages, one table both ways, and whatever else may come."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp import pdu as snmp
 from hsm_agent.wire.snmp.ber import DecodeError, Reason, Undecodable, VarBind
-from hsm_agent.wire.snmp.pdu import PduType, Version
+from hsm_agent.wire.snmp.pdu import (
+    PduType,
+    Version,
+    encode_community_message,
+    encode_pdu,
+    encode_value,
+    open_message,
+    read_names,
+    read_pdu,
+    read_varbinds,
+)
 
 SYS_NAME = (1, 3, 6, 1, 2, 1, 1, 5, 0)
 NET_SNMP = (1, 3, 6, 1, 4, 1, 8072)
@@ -62,18 +71,16 @@ MESSAGES = [
 
 
 def _decode(data: bytes) -> Message:
-    version, position, end = snmp.open_message(data)
+    version, position, end = open_message(data)
     community, position = ber.read_octets(data, position, end)
-    pdu = snmp.read_pdu(data, position, end)
-    return (Version(version), community, *pdu[:4], snmp.read_varbinds(pdu.varbinds))
+    pdu = read_pdu(data, position, end)
+    return (Version(version), community, *pdu[:4], read_varbinds(pdu.varbinds))
 
 
 def _encode(message: Message) -> bytes:
     version, community, pdu_type, request_id, first, second, varbinds = message
-    listed = [ber.encode_varbind(one.name, snmp.encode_value(one.tag, one.value)) for one in varbinds]
-    return snmp.encode_community_message(
-        version, community, snmp.encode_pdu(pdu_type, request_id, first, second, listed)
-    )
+    listed = [ber.encode_varbind(one.name, encode_value(one.tag, one.value)) for one in varbinds]
+    return encode_community_message(version, community, encode_pdu(pdu_type, request_id, first, second, listed))
 
 
 @pytest.mark.parametrize(("message", "encoded"), MESSAGES)
@@ -102,10 +109,10 @@ def test_octets_behind_a_message_are_ignored(message: Message, encoded: str) -> 
 @pytest.mark.parametrize(("message", "encoded"), MESSAGES)
 def test_names_are_read_without_values(message: Message, encoded: str) -> None:
     data = bytes.fromhex(encoded)
-    _, position, end = snmp.open_message(data)
+    _, position, end = open_message(data)
     _, position = ber.read_octets(data, position, end)
 
-    assert snmp.read_names(snmp.read_pdu(data, position, end).varbinds) == tuple(one.name for one in message[-1])
+    assert read_names(read_pdu(data, position, end).varbinds) == tuple(one.name for one in message[-1])
 
 
 @pytest.mark.parametrize(
@@ -123,7 +130,7 @@ def test_names_are_read_without_values(message: Message, encoded: str) -> None:
 )
 def test_malformed_varbinds_of_requests_are_refused(varbinds: str, reason: Reason) -> None:
     with pytest.raises(DecodeError) as caught:
-        snmp.read_names(bytes.fromhex(varbinds))
+        read_names(bytes.fromhex(varbinds))
     assert caught.value.reason is reason
 
 
@@ -136,7 +143,7 @@ def test_malformed_varbinds_of_requests_are_refused(varbinds: str, reason: Reaso
 )
 def test_varbinds_without_bounds_are_refused(varbinds: str, reason: Reason) -> None:
     with pytest.raises(DecodeError) as caught:
-        snmp.read_varbinds(bytes.fromhex(varbinds))
+        read_varbinds(bytes.fromhex(varbinds))
     assert caught.value.reason is reason
 
 
@@ -162,7 +169,7 @@ def test_varbinds_without_bounds_are_refused(varbinds: str, reason: Reason) -> N
 def test_damage_stays_with_its_varbind(damaged: str, found: VarBind) -> None:
     sound = "300706022b07020107"
 
-    listed = snmp.read_varbinds(bytes.fromhex(sound + damaged + sound))
+    listed = read_varbinds(bytes.fromhex(sound + damaged + sound))
 
     assert listed == (VarBind((1, 3, 7), 2, 7), found, VarBind((1, 3, 7), 2, 7))
 
@@ -180,7 +187,7 @@ def test_malformed_pdus_are_refused(pdu: str, reason: Reason) -> None:
     data = bytes.fromhex(pdu)
 
     with pytest.raises(DecodeError) as caught:
-        snmp.read_pdu(data, 0, len(data))
+        read_pdu(data, 0, len(data))
 
     assert caught.value.reason is reason
 
@@ -191,7 +198,7 @@ def test_malformed_pdus_are_refused(pdu: str, reason: Reason) -> None:
 )
 def test_a_value_that_does_not_fit_its_tag_is_not_encoded(tag: int, value: int | bytes | None) -> None:
     with pytest.raises(ValueError, match="no value of tag"):
-        snmp.encode_value(tag, value)
+        encode_value(tag, value)
 
 
 _subids = st.integers(0, 2**32 - 1)
@@ -244,7 +251,7 @@ def test_a_damaged_message_is_a_message_or_a_decode_error(data: st.DataObject) -
 def test_what_net_snmp_ignores_in_a_pdu_is_ignored(pdu: str, request_id: int) -> None:
     data = bytes.fromhex(pdu)
 
-    assert snmp.read_pdu(data, 0, len(data)) == (PduType.GET, request_id, 0, 0, b"")
+    assert read_pdu(data, 0, len(data)) == (PduType.GET, request_id, 0, 0, b"")
 
 
 @pytest.mark.parametrize(
@@ -255,11 +262,11 @@ def test_the_counts_of_a_getbulk_may_have_more_than_four_octets(count: str, read
     numbers = bytes.fromhex("020101" + count + count)
     data = ber.encode(PduType.GETBULK, numbers + b"\x30\0")
 
-    assert snmp.read_pdu(data, 0, len(data)) == (PduType.GETBULK, 1, read, read, b"")
+    assert read_pdu(data, 0, len(data)) == (PduType.GETBULK, 1, read, read, b"")
 
 
 @pytest.mark.parametrize("request_id", [0, 2**31 - 1, 2**31, 2**32 - 1, -1, -(2**31)])
 def test_every_request_id_that_is_read_can_be_given_back(request_id: int) -> None:
-    data = snmp.encode_pdu(PduType.RESPONSE, request_id, 0, 0, ())
+    data = encode_pdu(PduType.RESPONSE, request_id, 0, 0, ())
 
-    assert snmp.read_pdu(data, 0, len(data)).request_id == request_id
+    assert read_pdu(data, 0, len(data)).request_id == request_id

@@ -1,4 +1,4 @@
-"""wire.snmp_request and Authority.respond: what is answered, and how much of it fits."""
+"""What is answered, and how much of it fits."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp import v3 as snmp_v3
-from hsm_agent.wire.snmp.pdu import ErrorStatus, PduType, Version
+from hsm_agent.wire.snmp import ber, v3
+from hsm_agent.wire.snmp.pdu import ErrorStatus, PduType, Version, encode_pdu
 from hsm_agent.wire.snmp.request import encode_response
 from tests.fakes.snmp_authority import AUTH, PRIV, Agent
 from tests.fakes.snmp_messages import (
@@ -197,12 +195,12 @@ def test_the_overhead_of_a_message_is_never_underestimated() -> None:
         privacy=PRIV.privacy,
         privacy_key=PRIV.privacy_key,
     )
-    scoped = snmp_v3.encode_scoped(
-        bytes(32), bytes(32), snmp.encode_pdu(PduType.RESPONSE, -(2**31), 2**31 - 1, 2**31 - 1, (bytes(60000),))
+    scoped = v3.encode_scoped(
+        bytes(32), bytes(32), encode_pdu(PduType.RESPONSE, -(2**31), 2**31 - 1, 2**31 - 1, (bytes(60000),))
     )
 
-    message = snmp_v3.encode_message(
-        snmp_v3.Header(2**31 - 1, 2**31 - 1, 7, 3),
+    message = v3.encode_message(
+        v3.Header(2**31 - 1, 2**31 - 1, 7, 3),
         engine_id=bytes(32),
         boots=2**31 - 1,
         time=2**31 - 1,
@@ -211,5 +209,5 @@ def test_the_overhead_of_a_message_is_never_underestimated() -> None:
         salt=bytes(8),
     )
 
-    overhead = snmp_v3.overhead(engine_id=bytes(32), keys=keys, context_engine_id=bytes(32), context_name=bytes(32))
+    overhead = v3.overhead(engine_id=bytes(32), keys=keys, context_engine_id=bytes(32), context_name=bytes(32))
     assert overhead - 12 < len(message) - 60000 <= overhead

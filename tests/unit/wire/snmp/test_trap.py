@@ -1,4 +1,4 @@
-"""wire.snmp_trap: notifications of all versions in one form."""
+"""Notifications of all versions in one form."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 
 from hsm_agent.wire.snmp import ber
 from hsm_agent.wire.snmp.ber import DecodeError
+from hsm_agent.wire.snmp.notification import CONTENT_OCTETS, Drop, read_notification, read_trap_v1
 from hsm_agent.wire.snmp.pdu import PduType, Version
-from hsm_agent.wire.snmp.trap import CONTENT_OCTETS, Drop, read_notification, read_trap_v1
 from tests.fakes.traps import ASSERTED, FAN, LUNA, REFERENCE, text, v1_pdu, varbinds
 
 REFERRED = (ber.VarBind(REFERENCE, ber.OCTET_STRING, ASSERTED.encode()),)

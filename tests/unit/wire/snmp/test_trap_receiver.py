@@ -1,4 +1,4 @@
-"""wire.snmp_trap_receiver: who is believed, what is answered, what is dropped and why."""
+"""Who is believed, what is answered, what is dropped and why."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp import v3 as snmp_v3
-from hsm_agent.wire.snmp.clock import RemoteClock
-from hsm_agent.wire.snmp.engine import MAX_BOOTS
-from hsm_agent.wire.snmp.pdu import PduType, Version
-from hsm_agent.wire.snmp.trap import MAX_OCTETS, Drop
-from hsm_agent.wire.snmp.trap_receiver import Answered, Dropped, Heard, Outcome, SendingUser, TrapReceiver
+from hsm_agent.wire.snmp import ber, v3
+from hsm_agent.wire.snmp.engine import MAX_BOOTS, RemoteClock
+from hsm_agent.wire.snmp.notification import MAX_OCTETS, Drop
+from hsm_agent.wire.snmp.pdu import PduType, Version, encode_pdu
+from hsm_agent.wire.snmp.trap_receiver import (
+    AcceptedTrap,
+    DiscoveryReply,
+    DroppedTrap,
+    SendingUser,
+    TrapOutcome,
+    TrapReceiver,
+)
 from tests.fakes.snmp_messages import (
     AUTH_USER,
     ENGINE_ID,
@@ -30,9 +34,7 @@ from tests.fakes.traps import COMMUNITY, FAN, SENDER_ENGINE, notification_pdu, t
 AUTH_THERE, PRIV_THERE = AUTH_USER.localize(SENDER_ENGINE), PRIV_USER.localize(SENDER_ENGINE)
 AUTH_HERE, PRIV_HERE = AUTH_USER.localize(ENGINE_ID), PRIV_USER.localize(ENGINE_ID)
 INFORM = notification_pdu(kind=PduType.INFORM)
-DAMAGED = snmp.encode_pdu(
-    PduType.INFORM, 815, 0, 0, [*varbinds(), ber.encode_varbind((1, 3, 6, 1, 4, 1, 9), b"\x40\x00")]
-)
+DAMAGED = encode_pdu(PduType.INFORM, 815, 0, 0, [*varbinds(), ber.encode_varbind((1, 3, 6, 1, 4, 1, 9), b"\x40\x00")])
 
 
 def receiver(clocks: dict[bytes, RemoteClock] | None = None) -> TrapReceiver:
@@ -44,12 +46,12 @@ def receiver(clocks: dict[bytes, RemoteClock] | None = None) -> TrapReceiver:
     )
 
 
-def receive(message: bytes) -> Outcome:
+def receive(message: bytes) -> TrapOutcome:
     return receiver().receive(message, "127.0.0.1", NOW)
 
 
-def heard(outcome: Outcome) -> Heard:
-    assert isinstance(outcome, Heard), outcome
+def heard(outcome: TrapOutcome) -> AcceptedTrap:
+    assert isinstance(outcome, AcceptedTrap), outcome
     return outcome
 
 
@@ -98,13 +100,13 @@ def test_a_v2c_inform_is_acknowledged_with_what_it_said() -> None:
 def test_what_is_no_notification_of_a_known_sender_is_dropped(message: bytes, why: Drop) -> None:
     outcome = receive(message)
 
-    assert isinstance(outcome, Dropped)
+    assert isinstance(outcome, DroppedTrap)
     assert outcome[:2] == (why, None)
     assert bool(outcome.detail) is (why is Drop.MALFORMED)
 
 
 def test_what_was_malformed_is_said() -> None:
-    assert receive(v2c()[:-1]) == Dropped(Drop.MALFORMED, None, "truncated")
+    assert receive(v2c()[:-1]) == DroppedTrap(Drop.MALFORMED, None, "truncated")
 
 
 @pytest.mark.parametrize(
@@ -128,14 +130,14 @@ def test_an_inform_with_a_damaged_value_is_heard_and_acknowledged(message: bytes
     [
         pytest.param(v2c(v1_pdu()), id="a v1 trap in v2c"),
         pytest.param(v2c(b"", version=Version.V1), id="no PDU"),
-        pytest.param(v2c(snmp.encode_pdu(PduType.INFORM, 1, 0, 0, ())), id="an inform of nothing"),
-        pytest.param(V3(keys=AUTH_HERE, inner=snmp.encode_pdu(PduType.INFORM, 1, 0, 0, ())).encode(), id="by v3"),
+        pytest.param(v2c(encode_pdu(PduType.INFORM, 1, 0, 0, ())), id="an inform of nothing"),
+        pytest.param(V3(keys=AUTH_HERE, inner=encode_pdu(PduType.INFORM, 1, 0, 0, ())).encode(), id="by v3"),
     ],
 )
 def test_what_a_known_sender_says_and_nobody_can_read_is_known_to_be_from_it(message: bytes) -> None:
     outcome = receive(message)
 
-    assert isinstance(outcome, Dropped)
+    assert isinstance(outcome, DroppedTrap)
     assert (outcome.why, outcome.answer, outcome.authentic) == (Drop.MALFORMED, None, True)
     assert outcome.detail
 
@@ -143,8 +145,8 @@ def test_what_a_known_sender_says_and_nobody_can_read_is_known_to_be_from_it(mes
 def test_without_communities_and_users_nobody_is_heard() -> None:
     closed = TrapReceiver(engine=engine())
 
-    assert closed.receive(v2c(), "127.0.0.1", NOW) == Dropped(Drop.COMMUNITY)
-    assert closed.receive(V3(keys=AUTH_HERE, inner=INFORM).encode(), "127.0.0.1", NOW) == Dropped(Drop.VERSION)
+    assert closed.receive(v2c(), "127.0.0.1", NOW) == DroppedTrap(Drop.COMMUNITY)
+    assert closed.receive(V3(keys=AUTH_HERE, inner=INFORM).encode(), "127.0.0.1", NOW) == DroppedTrap(Drop.VERSION)
 
 
 # Traps by SNMPv3: the sender is the authority
@@ -170,27 +172,27 @@ WRONG = [
 
 @pytest.mark.parametrize(("message", "why"), WRONG)
 def test_a_v3_trap_that_fails_a_check_is_dropped_and_names_its_engine(message: V3, why: Drop) -> None:
-    assert receive(message.encode()) == Dropped(why, None, f"engine ID {SENDER_ENGINE.hex()}")
+    assert receive(message.encode()) == DroppedTrap(why, None, f"engine ID {SENDER_ENGINE.hex()}")
 
 
 @pytest.mark.parametrize(
     ("message", "why"),
     [
         pytest.param(v3_trap(keys=AUTH_THERE, model=4), Drop.VERSION, id="another security model"),
-        pytest.param(V3(keys=PRIV_HERE, flags=snmp_v3.PRIVACY, inner=INFORM), Drop.MALFORMED, id="privacy alone"),
+        pytest.param(V3(keys=PRIV_HERE, flags=v3.PRIVACY, inner=INFORM), Drop.MALFORMED, id="privacy alone"),
     ],
 )
 def test_a_v3_message_that_is_none_is_dropped(message: V3, why: Drop) -> None:
     outcome = receive(message.encode())
 
-    assert isinstance(outcome, Dropped)
+    assert isinstance(outcome, DroppedTrap)
     assert outcome[:2] == (why, None)
 
 
 def test_a_malformed_v3_trap_is_known_to_be_its_engines() -> None:
     found = receive(v3_trap(keys=AUTH_THERE, inner=b"\xa7\x00").encode())
 
-    assert isinstance(found, Dropped)
+    assert isinstance(found, DroppedTrap)
     assert (found.why, found.authentic) == (Drop.MALFORMED, True)
     assert found.detail.endswith(f"; engine ID {SENDER_ENGINE.hex()}")
 
@@ -213,9 +215,9 @@ def test_a_v3_notification_names_its_message(message: V3) -> None:
 
 def test_a_trap_of_an_unknown_engine_is_dropped_with_the_engine_id_to_configure() -> None:
     other = b"\x80\0\0\0\x01other"
-    message = v3_trap(keys=AUTH_USER.localize(other), engine_id=other, flags=snmp_v3.AUTH)
+    message = v3_trap(keys=AUTH_USER.localize(other), engine_id=other, flags=v3.AUTH)
 
-    assert receive(message.encode()) == Dropped(Drop.ENGINE, None, f"engine ID {other.hex()}")
+    assert receive(message.encode()) == DroppedTrap(Drop.ENGINE, None, f"engine ID {other.hex()}")
 
 
 def test_each_engine_has_its_own_time_window_that_never_goes_back() -> None:
@@ -223,7 +225,7 @@ def test_each_engine_has_its_own_time_window_that_never_goes_back() -> None:
 
     def outcome(boots: int, time: int, *, now: float = NOW) -> Drop | None:
         found = one.receive(v3_trap(keys=AUTH_THERE, boots=boots, time=time).encode(), "127.0.0.1", now)
-        return found.why if isinstance(found, Dropped) else None
+        return found.why if isinstance(found, DroppedTrap) else None
 
     assert outcome(3, 1000) is None
     assert outcome(3, 851) is None
@@ -239,7 +241,7 @@ def test_an_unauthentic_message_moves_no_clock() -> None:
     one.receive(v3_trap(keys=AUTH_HERE, boots=9).encode(), "127.0.0.1", NOW)
 
     assert one.clocks == {}
-    assert isinstance(one.receive(v3_trap(keys=AUTH_THERE).encode(), "127.0.0.1", NOW), Heard)
+    assert isinstance(one.receive(v3_trap(keys=AUTH_THERE).encode(), "127.0.0.1", NOW), AcceptedTrap)
     assert {engine_id: (clock.boots, clock.time) for engine_id, clock in one.clocks.items()} == {
         SENDER_ENGINE: (3, 1000)
     }
@@ -251,7 +253,7 @@ def test_a_clock_from_before_the_start_goes_on() -> None:
 
     outcome = one.receive(replayed, "127.0.0.1", NOW)
 
-    assert isinstance(outcome, Dropped)
+    assert isinstance(outcome, DroppedTrap)
     assert outcome.why is Drop.TIME
 
 
@@ -279,9 +281,9 @@ def test_a_sender_of_informs_learns_our_engine_and_time_and_nothing_is_counted_a
     first = receive(probe.encode())
     second = receive(V3(keys=AUTH_HERE, boots=0, time=0, inner=INFORM).encode())
 
-    assert isinstance(first, Answered)
+    assert isinstance(first, DiscoveryReply)
     assert open_v3(first.answer).parameters.engine_id == ENGINE_ID
-    assert isinstance(second, Answered)
+    assert isinstance(second, DiscoveryReply)
     assert open_v3(second.answer, AUTH_HERE).parameters[1:3] == (7, 5000)
 
 
@@ -298,7 +300,7 @@ def test_a_sender_of_informs_learns_our_engine_and_time_and_nothing_is_counted_a
 def test_a_v3_inform_that_fails_a_check_is_dropped_and_its_sender_told(message: V3, why: Drop) -> None:
     outcome = receive(message.encode())
 
-    assert isinstance(outcome, Dropped)
+    assert isinstance(outcome, DroppedTrap)
     assert outcome.why is why
     assert outcome.answer is not None
     keys = PRIV_HERE if message.keys == PRIV_HERE else AUTH_HERE
@@ -306,14 +308,14 @@ def test_a_v3_inform_that_fails_a_check_is_dropped_and_its_sender_told(message: 
 
 
 def test_a_v3_trap_under_our_own_engine_is_nobodys() -> None:
-    outcome = receive(V3(keys=AUTH_HERE, inner=notification_pdu(), flags=snmp_v3.AUTH).encode())
+    outcome = receive(V3(keys=AUTH_HERE, inner=notification_pdu(), flags=v3.AUTH).encode())
 
-    assert outcome == Dropped(Drop.PDU)
+    assert outcome == DroppedTrap(Drop.PDU)
 
 
 def test_an_inform_that_names_no_notification_is_not_acknowledged() -> None:
-    empty = snmp.encode_pdu(PduType.INFORM, 1, 0, 0, ())
+    empty = encode_pdu(PduType.INFORM, 1, 0, 0, ())
 
-    assert receive(V3(keys=AUTH_HERE, inner=empty).encode()) == Dropped(
+    assert receive(V3(keys=AUTH_HERE, inner=empty).encode()) == DroppedTrap(
         Drop.MALFORMED, None, "object identifier", authentic=True
     )

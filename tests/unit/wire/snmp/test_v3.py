@@ -1,4 +1,4 @@
-"""wire.snmp_v3: messages of net-snmp's, both ways; cut, lengthened, and with each field out of its range."""
+"""Messages of net-snmp's, both ways; cut, lengthened, and with each field out of its range."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp import v3 as snmp_v3
+from hsm_agent.wire.snmp import ber, v3
 from hsm_agent.wire.snmp.ber import DecodeError, Reason
-from hsm_agent.wire.snmp.pdu import PduType
+from hsm_agent.wire.snmp.pdu import PduType, encode_pdu, open_message, read_names, read_pdu
 from hsm_agent.wire.snmp.usm import AuthProtocol, Keys, PrivacyProtocol, User
 from hsm_agent.wire.snmp.v3 import Header
 from tests.fakes.snmp_messages import SYS_NAME, open_v3
@@ -51,21 +49,21 @@ def test_a_message_of_net_snmp_is_understood(encoded: str, keys: Keys, header: H
     assert answer.parameters.salt.hex() == salt
     assert answer.scoped[:2] == (ENGINE, b"")
     assert answer.pdu.pdu_type is PduType.GET
-    assert snmp.read_names(answer.pdu.varbinds) == (SYS_NAME,)
+    assert read_names(answer.pdu.varbinds) == (SYS_NAME,)
 
 
 @pytest.mark.parametrize(("encoded", "keys", "header", "salt"), MESSAGES)
 def test_a_message_is_encoded_as_net_snmp_does(encoded: str, keys: Keys, header: Header, salt: str) -> None:
     request_id = open_v3(bytes.fromhex(encoded), keys).pdu.request_id
-    pdu = snmp.encode_pdu(PduType.GET, request_id, 0, 0, [ber.encode_varbind(SYS_NAME, ber.NULL)])
+    pdu = encode_pdu(PduType.GET, request_id, 0, 0, [ber.encode_varbind(SYS_NAME, ber.NULL)])
 
-    message = snmp_v3.encode_message(
+    message = v3.encode_message(
         header,
         engine_id=ENGINE,
         boots=0,
         time=0,
         keys=keys,
-        scoped=snmp_v3.encode_scoped(ENGINE, b"", pdu),
+        scoped=v3.encode_scoped(ENGINE, b"", pdu),
         salt=bytes.fromhex(salt),
     )
 
@@ -73,14 +71,14 @@ def test_a_message_is_encoded_as_net_snmp_does(encoded: str, keys: Keys, header:
 
 
 def _decode(message: bytes) -> None:
-    _, position, end = snmp.open_message(message)
-    header, position = snmp_v3.read_header(message, position, end)
-    _, position = snmp_v3.read_parameters(message, position, end)
-    if header.flags & snmp_v3.PRIVACY:
+    _, position, end = open_message(message)
+    header, position = v3.read_header(message, position, end)
+    _, position = v3.read_parameters(message, position, end)
+    if header.flags & v3.PRIVACY:
         ber.read_octets(message, position, end)
     else:
-        scoped = snmp_v3.read_scoped(message, position, end)
-        snmp.read_pdu(scoped.data, scoped.position, scoped.end)
+        scoped = v3.read_scoped(message, position, end)
+        read_pdu(scoped.data, scoped.position, scoped.end)
 
 
 @pytest.mark.parametrize("encoded", [PRIVATE, AUTHENTIC])
@@ -119,7 +117,7 @@ INT, OCTETS = ber.encode_integer, ber.encode_octets
 )
 def test_a_malformed_header_is_refused(header: bytes, reason: Reason) -> None:
     with pytest.raises(DecodeError) as caught:
-        snmp_v3.read_header(header, 0, len(header))
+        v3.read_header(header, 0, len(header))
     assert caught.value.reason is reason
 
 
@@ -140,7 +138,7 @@ def test_malformed_parameters_are_refused(fields: tuple[bytes, ...], reason: Rea
     data = OCTETS(_sequence(*fields))
 
     with pytest.raises(DecodeError) as caught:
-        snmp_v3.read_parameters(data, 0, len(data))
+        v3.read_parameters(data, 0, len(data))
 
     assert caught.value.reason is reason
 
@@ -149,15 +147,15 @@ def test_parameters_with_octets_to_spare_are_refused() -> None:
     data = OCTETS(_sequence(OCTETS(b""), INT(0), INT(0), *[OCTETS(b"")] * 3) + b"\x00")
 
     with pytest.raises(DecodeError) as caught:
-        snmp_v3.read_parameters(data, 0, len(data))
+        v3.read_parameters(data, 0, len(data))
 
     assert caught.value.reason is Reason.TRAILING
 
 
 def test_padding_behind_a_decrypted_scoped_pdu_is_ignored() -> None:
-    scoped = snmp_v3.encode_scoped(ENGINE, b"context", b"\xa0\x00")
+    scoped = v3.encode_scoped(ENGINE, b"context", b"\xa0\x00")
 
-    found = snmp_v3.read_decrypted(scoped + b"\x07\x07\x07")
+    found = v3.read_decrypted(scoped + b"\x07\x07\x07")
 
     assert found[:2] == (ENGINE, b"context")
     assert found.data[found.position : found.end] == b"\xa0\x00"
@@ -171,12 +169,10 @@ def test_padding_behind_a_decrypted_scoped_pdu_is_ignored() -> None:
     st.binary(max_size=40),
 )
 def test_every_message_survives(header: Header, engine_id: bytes, boots: int, time: int, context: bytes) -> None:
-    pdu = snmp.encode_pdu(PduType.GET, 1, 2, 3, ())
-    scoped = snmp_v3.encode_scoped(engine_id, context, pdu)
+    pdu = encode_pdu(PduType.GET, 1, 2, 3, ())
+    scoped = v3.encode_scoped(engine_id, context, pdu)
 
-    message = snmp_v3.encode_message(
-        header, engine_id=engine_id, boots=boots, time=time, keys=NOC_AUTHENTIC, scoped=scoped
-    )
+    message = v3.encode_message(header, engine_id=engine_id, boots=boots, time=time, keys=NOC_AUTHENTIC, scoped=scoped)
 
     answer = open_v3(message, NOC_AUTHENTIC)
     assert answer.header == header
@@ -187,7 +183,7 @@ def test_every_message_survives(header: Header, engine_id: bytes, boots: int, ti
 
 @given(st.binary(max_size=200))
 def test_any_octets_are_a_message_or_a_decode_error(data: bytes) -> None:
-    for read in (snmp_v3.read_header, snmp_v3.read_parameters, snmp_v3.read_scoped):
+    for read in (v3.read_header, v3.read_parameters, v3.read_scoped):
         try:
             read(data, 0, len(data))
         except DecodeError as error:

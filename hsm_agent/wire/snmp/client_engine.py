@@ -1,28 +1,49 @@
-"""What is asked of one peer, and what it answers: the part that informs and requests have in common.
+"""The engine that sends requests and notifications to one peer, and decodes what the peer answers.
 
-No I/O and no clock. For v3 the peer is authoritative: its engine ID is discovered (RFC 3414 section 4), its boots and
-time are learnt from authentic messages only and never go back (section 3.2 (7) b).
+No I/O and no clock. For v3 the peer is authoritative for what it answers: its engine ID is discovered (RFC 3414
+section 4), its boots and time are learnt from authentic messages only and never go back (section 3.2 (7) b).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp import pdu as snmp
-from hsm_agent.wire.snmp import v3 as snmp_v3
+from hsm_agent.wire.snmp import ber, v3
 from hsm_agent.wire.snmp.ber import DecodeError
-from hsm_agent.wire.snmp.counters import Count
-from hsm_agent.wire.snmp.pdu import PduType, Version
-from hsm_agent.wire.snmp.receiver import Receiver
+from hsm_agent.wire.snmp.engine import Count, RemoteClock
+from hsm_agent.wire.snmp.pdu import (
+    MAX_MESSAGE,
+    MIN_MAX_SIZE,
+    PduType,
+    Version,
+    encode_community_message,
+    encode_pdu,
+    open_message,
+    read_pdu,
+    read_varbinds,
+)
 from hsm_agent.wire.snmp.request import level_of
 from hsm_agent.wire.snmp.v3 import Header, Parameters
 
 if TYPE_CHECKING:
-    from hsm_agent.wire.snmp.engine import Salts
+    from collections.abc import Iterable
+
+    from hsm_agent.wire.snmp.ber import Oid, VarBind
+    from hsm_agent.wire.snmp.engine import Engine, Salts
     from hsm_agent.wire.snmp.pdu import Pdu
     from hsm_agent.wire.snmp.usm import Keys, User
+
+
+@dataclass(slots=True, kw_only=True)
+class RemoteEngine(RemoteClock):
+    """An entry of the local configuration datastore of RFC 3414 section 2.3, for an engine that is not our own."""
+
+    keys: Keys
+    engine_id: bytes
+    max_size: int = MIN_MAX_SIZE
+
 
 _MAX_ID = 2**31 - 1
 _MAX_REMEMBERED = 1024
@@ -54,7 +75,7 @@ class _Sent(NamedTuple):
 _Answer = TypeVar("_Answer")
 
 
-class Dialogue(ABC, Generic[_Answer]):
+class SnmpClientEngine(ABC, Generic[_Answer]):
     """Asks one peer and understands its answers; `_Answer` is what a Response means. Made anew after each failure."""
 
     def __init__(
@@ -67,7 +88,7 @@ class Dialogue(ABC, Generic[_Answer]):
         self._community = community
         self._user = user
         self._last_id = first_id & _MAX_ID
-        self._receiver: Receiver | None = None
+        self._receiver: RemoteEngine | None = None
         self._lessons = 0
         self._outstanding: dict[int, _Sent] = {}
         """By message ID; for v2c, which has none, by request ID."""
@@ -98,7 +119,7 @@ class Dialogue(ABC, Generic[_Answer]):
         receiver = self._receiver
         if receiver is None or not receiver.authentic:
             raise ValueError("the receiver is not known well enough: send a probe first")
-        header = self._header(receiver.keys, reportable=snmp_v3.REPORTABLE)
+        header = self._header(receiver.keys, reportable=v3.REPORTABLE)
         moment = (receiver.engine_id, receiver.boots, receiver.time_at(now))
         message = self._encode_v3(header, receiver.keys, pdu, moment)
         self._remember(header.message_id, request_id)
@@ -110,37 +131,37 @@ class Dialogue(ABC, Generic[_Answer]):
         Both steps ask for nothing, so that they are small whatever follows is like.
         """
         request_id = self.next_id()
-        pdu = snmp.encode_pdu(PduType.GET, request_id, 0, 0, ())
+        pdu = encode_pdu(PduType.GET, request_id, 0, 0, ())
         if self._receiver is not None:
-            header = self._header(self._receiver.keys, reportable=snmp_v3.REPORTABLE)
+            header = self._header(self._receiver.keys, reportable=v3.REPORTABLE)
             self._remember(header.message_id, request_id)
             return self._encode_v3(header, self._receiver.keys, pdu, (self._receiver.engine_id, 0, 0))
         self._remember(request_id, request_id)
-        return snmp_v3.encode_message(
-            Header(request_id, snmp.MAX_MESSAGE, snmp_v3.REPORTABLE, snmp_v3.USM_MODEL),
+        return v3.encode_message(
+            Header(request_id, MAX_MESSAGE, v3.REPORTABLE, v3.USM_MODEL),
             engine_id=b"",
             boots=0,
             time=0,
             keys=b"",
-            scoped=snmp_v3.encode_scoped(b"", b"", pdu),
+            scoped=v3.encode_scoped(b"", b"", pdu),
         )
 
     def _encode_community(self, pdu: bytes) -> bytes:
         assert self._community is not None
-        return sized(snmp.encode_community_message(Version.V2C, self._community, pdu), snmp.MAX_MESSAGE)
+        return sized(encode_community_message(Version.V2C, self._community, pdu), MAX_MESSAGE)
 
     def _header(self, keys: Keys, *, reportable: int) -> Header:
-        return Header(self.next_id(), snmp.MAX_MESSAGE, level_of(keys) | reportable, snmp_v3.USM_MODEL)
+        return Header(self.next_id(), MAX_MESSAGE, level_of(keys) | reportable, v3.USM_MODEL)
 
     def _encode_v3(self, header: Header, keys: Keys, pdu: bytes, moment: tuple[bytes, int, int]) -> bytes:
         engine_id, boots, time = moment
-        return snmp_v3.encode_message(
+        return v3.encode_message(
             header,
             engine_id=engine_id,
             boots=boots,
             time=time,
             keys=keys,
-            scoped=snmp_v3.encode_scoped(*self._context(engine_id), pdu),
+            scoped=v3.encode_scoped(*self._context(engine_id), pdu),
             salt=self._salts.draw() if keys.privacy else b"",
         )
 
@@ -164,7 +185,7 @@ class Dialogue(ABC, Generic[_Answer]):
         """
         self.ignored = "a message that is late, not authentic, or no answer to what was asked"
         try:
-            version, position, end = snmp.open_message(datagram)
+            version, position, end = open_message(datagram)
             if version == Version.V3 and self._user is not None:
                 return self._receive_v3(datagram, position, end, now)
             if version == Version.V2C and self._user is None:
@@ -178,15 +199,15 @@ class Dialogue(ABC, Generic[_Answer]):
     def _receive_community(self, datagram: bytes, position: int, end: int) -> _Answer | Learned | Complaint | None:
         """The community in an answer proves nothing, and some agents leave it empty: net-snmp does not look either."""
         _, position = ber.read_octets(datagram, position, end)
-        pdu = snmp.read_pdu(datagram, position, end)
+        pdu = read_pdu(datagram, position, end)
         return self._answer(pdu, pdu.request_id if pdu.request_id in self._outstanding else None)
 
     def _receive_v3(self, datagram: bytes, position: int, end: int, now: float) -> _Answer | Learned | Complaint | None:
-        header, position = snmp_v3.read_header(datagram, position, end)
-        if header.security_model != snmp_v3.USM_MODEL or header.message_id not in self._outstanding:
+        header, position = v3.read_header(datagram, position, end)
+        if header.security_model != v3.USM_MODEL or header.message_id not in self._outstanding:
             return None
-        parameters, position = snmp_v3.read_parameters(datagram, position, end)
-        if not header.flags & snmp_v3.AUTH:
+        parameters, position = v3.read_parameters(datagram, position, end)
+        if not header.flags & v3.AUTH:
             return self._receive_report(datagram, position, end, header, parameters)
         receiver = self._receiver
         if receiver is None or not self._is_authentic(receiver, datagram, header, parameters):
@@ -196,7 +217,7 @@ class Dialogue(ABC, Generic[_Answer]):
             return None
         pdu = _open(receiver.keys, datagram, position, end, header, parameters)
         if pdu.pdu_type is not PduType.REPORT:
-            if header.flags & snmp_v3.LEVEL != level_of(receiver.keys):
+            if header.flags & v3.LEVEL != level_of(receiver.keys):
                 return None
             return self._answer(pdu, self._outstanding[header.message_id].request_id)
         cause = _cause(pdu)
@@ -213,11 +234,11 @@ class Dialogue(ABC, Generic[_Answer]):
         return None if self._outstanding[header.message_id].lessons < self._lessons else Complaint(cause)
 
     @staticmethod
-    def _is_authentic(receiver: Receiver, datagram: bytes, header: Header, parameters: Parameters) -> bool:
+    def _is_authentic(receiver: RemoteEngine, datagram: bytes, header: Header, parameters: Parameters) -> bool:
         keys = receiver.keys
         if parameters.engine_id != receiver.engine_id or parameters.user_name != keys.user_name:
             return False
-        if header.flags & snmp_v3.PRIVACY and keys.privacy is None:
+        if header.flags & v3.PRIVACY and keys.privacy is None:
             return False
         return keys.verify(datagram, parameters.digest_offset, parameters.digest)
 
@@ -225,10 +246,10 @@ class Dialogue(ABC, Generic[_Answer]):
         self, datagram: bytes, position: int, end: int, header: Header, parameters: Parameters
     ) -> _Answer | Learned | Complaint | None:
         """A Report in clear: it may name an engine or complain, but never set a time."""
-        if header.flags & snmp_v3.PRIVACY:
+        if header.flags & v3.PRIVACY:
             return None
-        scoped = snmp_v3.read_scoped(datagram, position, end)
-        pdu = snmp.read_pdu(scoped.data, scoped.position, scoped.end)
+        scoped = v3.read_scoped(datagram, position, end)
+        pdu = read_pdu(scoped.data, scoped.position, scoped.end)
         if pdu.pdu_type is not PduType.REPORT:
             return None
         cause = _cause(pdu)
@@ -238,11 +259,11 @@ class Dialogue(ABC, Generic[_Answer]):
             return Complaint(cause)
         if engine_id == known:
             return self._contradicted(header, cause)
-        if len(engine_id) < snmp_v3.MIN_ENGINE_ID:
+        if len(engine_id) < v3.MIN_ENGINE_ID:
             return None
         assert self._user is not None
         keys = self._user.localize(engine_id)
-        self._receiver = Receiver(keys=keys, engine_id=engine_id, max_size=header.max_size)
+        self._receiver = RemoteEngine(keys=keys, engine_id=engine_id, max_size=header.max_size)
         return self._learned()
 
     def _answer(self, pdu: Pdu, request_id: int | None) -> _Answer | None:
@@ -258,10 +279,106 @@ def sized(message: bytes, max_size: int) -> bytes:
 
 
 def _open(keys: Keys, datagram: bytes, position: int, end: int, header: Header, parameters: Parameters) -> Pdu:
-    scoped = snmp_v3.open_scoped(keys, datagram, position, end, flags=header.flags, parameters=parameters)
-    return snmp.read_pdu(scoped.data, scoped.position, scoped.end)
+    scoped = v3.open_scoped(keys, datagram, position, end, flags=header.flags, parameters=parameters)
+    return read_pdu(scoped.data, scoped.position, scoped.end)
 
 
 def _cause(report: Pdu) -> Count | None:
-    varbinds = snmp.read_varbinds(report.varbinds)
+    varbinds = read_varbinds(report.varbinds)
     return _CAUSES.get(varbinds[0].name) if varbinds else None
+
+
+class GetResponse(NamedTuple):
+    """A Response. `error_index` counts the names asked for from 1; 0 is none of them."""
+
+    request_id: int
+    error_status: int
+    error_index: int
+    varbinds: tuple[VarBind, ...]
+
+
+class Manager(SnmpClientEngine[GetResponse]):
+    """Encodes requests to one agent and understands its answers. Made anew after each failure."""
+
+    def __init__(
+        self,
+        *,
+        salts: Salts,
+        first_id: int,
+        community: bytes | None = None,
+        user: User | None = None,
+        context: bytes = b"",
+    ) -> None:
+        """`context` is the context name of v3; the context engine is always the agent's own."""
+        super().__init__(salts=salts, first_id=first_id, community=community, user=user)
+        self._context_name = context
+
+    def encode_get(self, request_id: int, names: Iterable[Oid], now: float) -> bytes:
+        """A GetRequest."""
+        return self._encode_confirmed(_pdu(PduType.GET, request_id, 0, 0, names), request_id, now)
+
+    def encode_bulk(self, request_id: int, names: Iterable[Oid], repetitions: int, now: float) -> bytes:
+        """A GetBulkRequest without non-repeaters."""
+        return self._encode_confirmed(_pdu(PduType.GETBULK, request_id, 0, repetitions, names), request_id, now)
+
+    def _context(self, engine_id: bytes) -> tuple[bytes, bytes]:
+        return engine_id, self._context_name
+
+    def _understood(self, pdu: Pdu) -> GetResponse:
+        return GetResponse(pdu.request_id, pdu.first, pdu.second, read_varbinds(pdu.varbinds))
+
+
+def _pdu(kind: PduType, request_id: int, first: int, second: int, names: Iterable[Oid]) -> bytes:
+    return encode_pdu(kind, request_id, first, second, (ber.encode_varbind(name, ber.NULL) for name in names))
+
+
+__all__ = ["Acknowledged", "Complaint", "Declined", "InformOutcome", "Learned", "Originator", "TooBigError"]
+
+
+class Acknowledged(NamedTuple):
+    """The receiver has taken the inform."""
+
+    request_id: int
+
+
+class Declined(NamedTuple):
+    """The receiver answered with an error."""
+
+    request_id: int
+    error_status: int
+
+
+InformOutcome = Acknowledged | Declined | Learned | Complaint
+
+
+class Originator(SnmpClientEngine[Acknowledged | Declined]):
+    """Encodes notifications for one receiver and understands what it answers. Made anew after each failure."""
+
+    def __init__(
+        self, *, engine: Engine, first_id: int, community: bytes | None = None, user: User | None = None
+    ) -> None:
+        """As a dialogue; traps and what informs tell of are this engine's."""
+        super().__init__(salts=engine.salts, first_id=first_id, community=community, user=user)
+        self._engine = engine
+        self._own_keys = user.localize(engine.engine_id) if user else None
+
+    def encode_trap(self, varbinds: Iterable[bytes], now: float) -> bytes:
+        """An SNMPv2-Trap; v3 ones are authenticated by our own engine (RFC 3413 section 3.3, unconfirmed)."""
+        pdu = encode_pdu(PduType.TRAP, self.next_id(), 0, 0, varbinds)
+        if self._own_keys is None:
+            return self._encode_community(pdu)
+        engine = self._engine
+        header = self._header(self._own_keys, reportable=0)
+        message = self._encode_v3(header, self._own_keys, pdu, (engine.engine_id, engine.boots, engine.time(now)))
+        return sized(message, MAX_MESSAGE)
+
+    def encode_inform(self, request_id: int, varbinds: Iterable[bytes], now: float) -> bytes:
+        """An InformRequest; called again for each retransmission, whose message ID and time are new."""
+        return self._encode_confirmed(encode_pdu(PduType.INFORM, request_id, 0, 0, varbinds), request_id, now)
+
+    def _context(self, engine_id: bytes) -> tuple[bytes, bytes]:
+        del engine_id  # what is told of is always the agent itself
+        return self._engine.engine_id, b""
+
+    def _understood(self, pdu: Pdu) -> Acknowledged | Declined:
+        return Declined(pdu.request_id, pdu.first) if pdu.first else Acknowledged(pdu.request_id)
