@@ -6,7 +6,7 @@ Values only: nothing here reads a clock, opens a file or imports another room.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 
@@ -108,6 +108,10 @@ class EventKind(Enum):
     """An act of an operator or of the agent itself: a new configuration, a silence, a forgotten alarm."""
 
 
+_LEFT_OUT_IF_EMPTY = {"missing": ""}
+"""For `codec`: older versions stored no empty text."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One thing to tell: a transition of an alarm, a test, a heartbeat or a notice.
@@ -118,12 +122,12 @@ class Event:
     `labels` are the agent's, the source's and the reading's own, merged.
     """
 
-    event_id: str
+    event_id: str = field(metadata=_LEFT_OUT_IF_EMPTY)
     kind: EventKind
     severity: Severity
     time: float
-    text: str
-    agent: str
+    text: str = field(metadata=_LEFT_OUT_IF_EMPTY)
+    agent: str = field(metadata=_LEFT_OUT_IF_EMPTY)
     alarm_id: str = ""
     source: str = ""
     resource: str = ""

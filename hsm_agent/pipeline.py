@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from hsm_agent.evaluate import operations as acts
 from hsm_agent.evaluate.alarms import Context
 from hsm_agent.evaluate.hsms import Hsms, is_of_hsm
-from hsm_agent.evaluate.state import Book, active
+from hsm_agent.evaluate.state import AlarmState, active
 from hsm_agent.evaluate.step import step
 from hsm_agent.model import SourceState
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 
     from hsm_agent.evaluate.rules import Ruleset
-    from hsm_agent.evaluate.silences import Silence
-    from hsm_agent.evaluate.state import Outcome
+    from hsm_agent.evaluate.state import Silence
+    from hsm_agent.evaluate.transaction import StepResult
     from hsm_agent.model import Event, Reading, Series, SourceStatus
     from hsm_agent.spool import Spool
     from hsm_agent.store import Store
@@ -89,25 +89,25 @@ def _still_there(source: str, readings: Sequence[Reading], hsms: Hsms) -> Callab
     return kept
 
 
-def _page_of(book: Book, series: Series, now: float) -> Book:
-    """What the book says of one series, and the silences in force."""
-    page = Book()
-    page.watches = {key: watch for key, watch in book.watches.items() if key[1] == series}
-    page.alarmed = {key: None for key in page.watches if key in book.alarmed}
-    page.tracks = {each: track for each, track in book.tracks.items() if each == series}
-    page.missing = {each: None for each in page.tracks if each in book.missing}
-    page.unheard = {each: None for each in page.tracks if each in book.unheard}
-    page.silences = {name: each for name, each in book.silences.items() if each.until > now}
-    return page
+def _state_of_series(state: AlarmState, series: Series, now: float) -> AlarmState:
+    """The part of the state that is about one series, and the silences in force."""
+    part = AlarmState()
+    part.rule_states = {key: rule_state for key, rule_state in state.rule_states.items() if key[1] == series}
+    part.alarmed = {key: None for key in part.rule_states if key in state.alarmed}
+    part.series_states = {each: found for each, found in state.series_states.items() if each == series}
+    part.missing = {each: None for each in part.series_states if each in state.missing}
+    part.unread = {each: None for each in part.series_states if each in state.unread}
+    part.silences = {name: each for name, each in state.silences.items() if each.until > now}
+    return part
 
 
 class Pipeline:
-    """Takes in readings and acts; keeps the book, the store and the spool in step."""
+    """Takes in readings and acts; keeps the alarm state, the store and the spool in step."""
 
     def __init__(
         self,
         *,
-        book: Book,
+        alarm_state: AlarmState,
         rules: Ruleset,
         store: Store,
         spool: Spool,
@@ -116,7 +116,7 @@ class Pipeline:
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.book = book
+        self.alarm_state = alarm_state
         self.rules = rules
         self._hsms = hsms or Hsms()
         self._store = store
@@ -145,7 +145,7 @@ class Pipeline:
         if complete and status.name not in self._settled:
             self._settled.add(status.name)
             keeps = _still_there(status.name, (*readings, *shared.readings), self._hsms)
-            await self._act(lambda context: acts.withdraw(self.book, keeps, context))
+            await self._act(lambda context: acts.withdraw(self.alarm_state, keeps, context))
 
     async def _move(self, places: Collection[tuple[str, str]], name: str) -> None:
         """What told of the HSM under partitions' names until now is told under the HSM's own."""
@@ -157,7 +157,7 @@ class Pipeline:
         for series in [each for source in sources for each in self._store.of_source(source) if not keeps(each)]:
             self._store.forget(series)
         why = f"told of the whole HSM now, as {name}"
-        await self._act(lambda context: acts.withdraw(self.book, keeps, context, why=why))
+        await self._act(lambda context: acts.withdraw(self.alarm_state, keeps, context, why=why))
         await self._refresh(sources, alarms=False)
 
     async def watch(self, readings: Sequence[Reading]) -> None:
@@ -173,9 +173,9 @@ class Pipeline:
             self._store.update(readings)
             alarms_changed = False
             for portion in _portions(readings):
-                outcome = step(self.book, portion, self._context())
-                await self._remember(outcome)
-                alarms_changed |= outcome.alarms_changed
+                result = step(self.alarm_state, portion, self._context())
+                await self._remember(result)
+                alarms_changed |= result.alarms_changed
                 await asyncio.sleep(0)
             await self._show({reading.source for reading in readings}, alarms=alarms_changed)
             self._judged_at = self._monotonic()
@@ -193,25 +193,25 @@ class Pipeline:
         """
         self._store.update((reading,))
         context = self._context()
-        outcome = step(_page_of(self.book, reading.series, context.now), (reading,), context)
-        self._apply(outcome)
+        result = step(_state_of_series(self.alarm_state, reading.series, context.now), (reading,), context)
+        self._apply(result)
         # Seen before it is on disk, as an exception: the disk may be what holds the rest up.
-        await self._show({reading.source}, alarms=outcome.alarms_changed)
-        if outcome.events or outcome.writes:
-            await self._spool.commit(outcome.events, outcome.writes)
+        await self._show({reading.source}, alarms=result.alarms_changed)
+        if result.events or result.rows:
+            await self._spool.commit(result.events, result.rows)
 
     async def silence(self, wanted: Silence) -> None:
         """Begin a silence."""
-        await self._act(lambda context: acts.silence(self.book, wanted, context))
+        await self._act(lambda context: acts.silence(self.alarm_state, wanted, context))
 
     async def end_silence(self, silence_id: str, uid: int) -> None:
         """End a silence. LookupError if there is none."""
-        await self._act(lambda context: acts.end_silence(self.book, silence_id, uid, context))
+        await self._act(lambda context: acts.end_silence(self.alarm_state, silence_id, uid, context))
 
     async def forget(self, alarm_id: str, uid: int) -> Series | None:
         """Clear an alarm for good and drop its reading. LookupError if there is none."""
-        series = next((a.series for a in active(self.book).values() if a.alarm_id == alarm_id), None)
-        await self._act(lambda context: acts.forget(self.book, alarm_id, uid, context))
+        series = next((a.series for a in active(self.alarm_state).values() if a.alarm_id == alarm_id), None)
+        await self._act(lambda context: acts.forget(self.alarm_state, alarm_id, uid, context))
         return series
 
     async def drop(self, source: str, resource: str, why: str) -> None:
@@ -219,7 +219,7 @@ class Pipeline:
         await self._drop(source, (resource,), why)
 
     async def _drop(self, source: str, resources: Collection[str], why: str) -> None:
-        """All at once: a look at the whole book takes its time, and there may be hundreds."""
+        """All at once: a look at the whole alarm state takes its time, and there may be hundreds."""
         if not resources:
             return
         left = frozenset(resources)
@@ -229,7 +229,7 @@ class Pipeline:
 
         for resource in left:
             self._store.forget_resource(source, resource)
-        await self._act(lambda context: acts.withdraw(self.book, keeps, context, why=why))
+        await self._act(lambda context: acts.withdraw(self.alarm_state, keeps, context, why=why))
         await self._refresh({source}, alarms=False)
         hsms = {hsm for resource in left for _, hsm in self._hsms.forget(source, resource)} - left
         await self._drop(source, hsms, f"{why}, and no other partition of it is read")
@@ -242,22 +242,22 @@ class Pipeline:
             self._hsms = hsms
             for series in [reading.series for reading in self._store.readings() if is_of_hsm(reading.metric)]:
                 self._store.forget(series)  # the next polls bring it under its new name
-        await self._act(lambda context: acts.withdraw(self.book, keeps, context))
+        await self._act(lambda context: acts.withdraw(self.alarm_state, keeps, context))
 
     async def tell(self, events: Iterable[Event], *, only_sink: str | None = None) -> None:
         """Events that no reading caused: tests, notices."""
         await _whole(self._spool.commit(tuple(events), {}, only_sink=only_sink))
 
-    async def _act(self, act: Callable[[Context], Outcome]) -> None:
+    async def _act(self, act: Callable[[Context], StepResult]) -> None:
         await _whole(self._carry_out(act))
 
-    async def _carry_out(self, act: Callable[[Context], Outcome]) -> None:
+    async def _carry_out(self, act: Callable[[Context], StepResult]) -> None:
         async with self._turn:
             # Not on a thread, although it may look at all there is (16 ms for 1000 tokens): whatever kept a thread
             # would keep the turn, and with it all judging.
-            outcome = act(self._context())
-            await self._remember(outcome)
-            await self._show((), alarms=outcome.alarms_changed)
+            result = act(self._context())
+            await self._remember(result)
+            await self._show((), alarms=result.alarms_changed)
             self._judged_at = self._monotonic()
 
     def _context(self) -> Context:
@@ -276,20 +276,20 @@ class Pipeline:
             gone=self._hsms.gone(),
         )
 
-    async def _remember(self, outcome: Outcome) -> None:
-        if outcome.events or outcome.writes:
-            await self._spool.commit(outcome.events, outcome.writes)
-        self._apply(outcome)
+    async def _remember(self, result: StepResult) -> None:
+        if result.events or result.rows:
+            await self._spool.commit(result.events, result.rows)
+        self._apply(result)
 
-    def _apply(self, outcome: Outcome) -> None:
-        self.book.apply(outcome)
-        if outcome.alarms_changed:
-            self._store.set_alarms(active(self.book))
+    def _apply(self, result: StepResult) -> None:
+        result.apply_to(self.alarm_state)
+        if result.alarms_changed:
+            self._store.set_alarms(active(self.alarm_state))
 
     async def _show(self, sources: Collection[str], *, alarms: bool) -> None:
         if sources or alarms:
             await self._refresh(sources, alarms=alarms)
 
     def show_alarms(self) -> None:
-        """Put the alarms of the book into the store, at start."""
-        self._store.set_alarms(active(self.book))
+        """Put the alarms of the alarm state into the store, at start."""
+        self._store.set_alarms(active(self.alarm_state))

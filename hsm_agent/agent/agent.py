@@ -15,7 +15,7 @@ from hsm_agent.deliver.base import AgentIdentity, SinkContext
 from hsm_agent.evaluate.hsms import Hsms
 from hsm_agent.evaluate.messages import counted
 from hsm_agent.evaluate.rules import Ruleset
-from hsm_agent.evaluate.state import Book, active
+from hsm_agent.evaluate.state import AlarmState, active
 from hsm_agent.model import AGENT_SOURCE, Event, EventKind, Severity
 from hsm_agent.pipeline import STALLED_SECONDS, Pipeline, new_id
 from hsm_agent.serve.http.server import HttpServer
@@ -90,11 +90,11 @@ class Agent:
             state, entries=config.agent.spool.entries, size=config.agent.spool.size
         )
         self.engine = await self._make_engine(time.monotonic())
-        book, unreadable = Book.load(await self.spool.states())
+        alarm_state, unreadable = AlarmState.load(await self.spool.states())
         self._unreadable = tuple(unreadable)
         rules = Ruleset(config.effective_rules(), self.store.labels)
         self.pipeline = Pipeline(
-            book=book,
+            alarm_state=alarm_state,
             rules=rules,
             store=self.store,
             spool=self.spool,
@@ -185,7 +185,7 @@ class Agent:
         return snapshot(
             self.store,
             spool=self.spool.stats(),
-            silences=self.pipeline.book.silences.values(),
+            silences=self.pipeline.alarm_state.silences.values(),
             now=time.time(),
             monotonic=time.monotonic(),
         )
@@ -273,7 +273,7 @@ class Agent:
 
     def raised_events(self) -> list[Event]:
         """The latest event of every alarm that is raised and not silenced."""
-        return [alarm.event for alarm in active(self.pipeline.book).values() if not alarm.silenced]
+        return [alarm.event for alarm in active(self.pipeline.alarm_state).values() if not alarm.silenced]
 
     def _make_heartbeat(self) -> Event:
         raised = len(self.store.alarms)

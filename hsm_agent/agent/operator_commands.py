@@ -17,8 +17,9 @@ from hsm_agent.agent.control_client import ANSWER_SECONDS, ControlError
 from hsm_agent.agent.control_socket import Verb
 from hsm_agent.collect.base import AlarmHolder
 from hsm_agent.evaluate.messages import counted
+from hsm_agent.evaluate.operations import unmatched_globs
 from hsm_agent.evaluate.rules import PRESENCE
-from hsm_agent.evaluate.silences import Silence, matching_nothing
+from hsm_agent.evaluate.state import Silence
 from hsm_agent.model import AGENT_SOURCE, EventKind, number_text
 from hsm_agent.pipeline import new_id
 from hsm_agent.serve.http.exposition import near, select
@@ -190,7 +191,7 @@ class OperatorCommands:
         )
         await self._agent.pipeline.silence(wanted)
         log.info("silence %s (%s) by uid %d: %s", wanted.silence_id, wanted.scope, uid, wanted.reason)
-        warnings = matching_nothing(
+        warnings = unmatched_globs(
             wanted, self._known_resources(), [rule.name for rule in self._agent.pipeline.rules.rules]
         )
         return {"id": wanted.silence_id, "until": wanted.until, "warnings": warnings}

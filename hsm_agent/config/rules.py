@@ -205,7 +205,7 @@ class RuleSettings(Strict):
     not_falling: NotFallingSettings | None = None
     falls: FallsSettings | None = None
     hysteresis: float | None = Field(default=None, ge=0)
-    hold: Duration = Field(default=0.0, alias="for")
+    for_seconds: Duration = Field(default=0.0, alias="for")
     repeat_every: Interval | None = None
     clear_after: Interval | None = None
     inhibited_by: tuple[str, ...] = ("source-down",)
@@ -240,7 +240,7 @@ class RuleSettings(Strict):
             "enabled": self.enabled,
             "match": self.match.build(),
             "hysteresis": self.hysteresis,
-            "hold": self.hold,
+            "for_seconds": self.for_seconds,
             "repeat_every": self.repeat_every,
             "clear_after": self.clear_after,
             "inhibited_by": tuple(self.inhibited_by),

@@ -1,6 +1,6 @@
-"""Telling: from what is true and what was told to the events in between.
+"""Alarms: which events follow from the state of the rules and from what was notified before.
 
-Every transition of an alarm is made here, and nowhere else: raised, changed, cleared, told again, held back.
+Every transition of an alarm is made here, and nowhere else: raised, changed, cleared, repeated, held back.
 """
 
 from __future__ import annotations
@@ -8,29 +8,28 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from hsm_agent.evaluate.limits import limit_of
-from hsm_agent.evaluate.messages import DEFAULT_TEMPLATE, amount, cleared_text, render, unknown_text, where
+from hsm_agent.evaluate.messages import DEFAULT_TEMPLATE, amount, cleared_text, limit_of, render, unknown_text, where
 from hsm_agent.evaluate.rules import PRESENCE, Rule, Ruleset
-from hsm_agent.evaluate.state import raised
-from hsm_agent.evaluate.watches import Alarm, Watch
+from hsm_agent.evaluate.state import Alarm, RuleState, with_alarm
 from hsm_agent.metrics import METRICS, THRESHOLD, unit
 from hsm_agent.model import AGENT_SOURCE, Event, EventKind, Reading, Series, Severity, number_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from hsm_agent.evaluate.state import Draft, WatchKey
-    from hsm_agent.evaluate.verdicts import Verdict
+    from hsm_agent.evaluate.conditions import Evaluation
+    from hsm_agent.evaluate.state import RuleKey
+    from hsm_agent.evaluate.transaction import Transaction
 
 CLEARED = Severity.CLEARED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a step is told of the world: the rules in force, the time (UTC seconds), who speaks, who is up.
+    """What a step is given besides readings and state: the rules in force, the time (UTC seconds), the agent's name.
 
-    `up` names the sources that are up or degraded. `new_id` makes an identifier that nothing else has. `sharing` names
-    the sources that read an HSM, by its name; `gone` are HSMs, by source, all of whose partitions are gone.
+    `up` are the sources that are up or degraded. `new_id` makes a unique identifier. `sharing` are the sources that
+    read an HSM, by its name; `gone` are HSMs, by source, all of whose partitions are gone.
     """
 
     rules: Ruleset
@@ -42,127 +41,144 @@ class Context:
     gone: Collection[tuple[str, str]] = ()
 
     def is_up(self, series: Series) -> bool:
-        """Whether what the series hangs on can be read; the agent itself and its account of a source always can."""
+        """Whether the source of a series is up; the agent itself, and its readings about a source, always are."""
         return series[0] in self.up or series[0] == AGENT_SOURCE or series[2].startswith("source_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Touch:
-    """Why a watch is looked at: a reading and its verdict, or `why` in words where there is no value."""
+class Trigger:
+    """Why a rule is looked at in this step: a reading and its evaluation, or the reason `why` there is no value."""
 
     rule: Rule
     reading: Reading | None = None
-    verdict: Verdict | None = None
+    evaluation: Evaluation | None = None
     why: str = ""
 
+    @property
+    def is_further(self) -> bool:
+        """Whether it is a further change or fall, which is notified although the alarm is raised already."""
+        return self.evaluation is not None and self.evaluation.again
 
-def tell_all(draft: Draft, touched: dict[WatchKey, Touch], context: Context) -> None:
-    """Tell what has to be told: of what was touched, and of every alarm that time may have released."""
-    inhibiting = _inhibiting(draft, touched)
-    for key, touch in touched.items():
-        _tell(draft, key, touch.rule, touch, context, inhibiting)
-    for key, _, _ in raised(draft.book.watches, draft.book.alarmed):
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Subject:
+    """A rule on a series, its state before notification, and what triggered it (None: only time has passed)."""
+
+    key: RuleKey
+    rule: Rule
+    state: RuleState
+    trigger: Trigger | None
+
+
+def notify_all(transaction: Transaction, triggers: dict[RuleKey, Trigger], context: Context) -> None:
+    """Emit the events of all triggered rules, and of every alarm that time may have released."""
+    inhibiting = _inhibiting(transaction, triggers)
+    for key, trigger in triggers.items():
+        _notify(transaction, key, trigger.rule, trigger, context, inhibiting)
+    for key, _, _ in with_alarm(transaction.base):
         rule = context.rules.named(key[0])
-        if rule is not None and key not in touched and draft.watch(key).alarm is not None:
-            _tell(draft, key, rule, None, context, inhibiting)
+        if rule is not None and key not in triggers and transaction.rule_state(key).alarm is not None:
+            _notify(transaction, key, rule, None, context, inhibiting)
 
 
-def _inhibiting(draft: Draft, touched: dict[WatchKey, Touch]) -> set[tuple[str, str]]:
-    """Rules and the sources for which they are raised now, told or not."""
-    keys = [*touched, *draft.book.alarmed]
-    return {(rule, series[0]) for rule, series in keys if draft.watch((rule, series)).level is not CLEARED}
+def _inhibiting(transaction: Transaction, triggers: dict[RuleKey, Trigger]) -> set[tuple[str, str]]:
+    """Rules, and the sources for which they are raised now, whether notified or not."""
+    keys = [*triggers, *transaction.base.alarmed]
+    return {(rule, series[0]) for rule, series in keys if transaction.rule_state((rule, series)).level is not CLEARED}
 
 
-def _held(
-    draft: Draft, key: WatchKey, rule: Rule, watch: Watch, context: Context, inhibiting: set[tuple[str, str]]
-) -> bool:
-    name, (source, resource, metric, _) = key
-    if any((other, source) in inhibiting for other in rule.inhibited_by):
-        return True
-    if any(silence.covers(name, source, resource) for silence in draft.silences.values()):
-        return True
-    # A token that was taken out leaves every rule on it without a value: that it is gone is told once.
-    untold = watch.alarm is None or watch.alarm.told is CLEARED
-    presence = draft.presences.get((source, resource, PRESENCE))
-    gone = (presence is not None and presence.zero) or (source, resource) in context.gone
-    return watch.unknown and untold and metric != PRESENCE and gone
-
-
-def _tell(
-    draft: Draft, key: WatchKey, rule: Rule, touch: Touch | None, context: Context, inhibiting: set[tuple[str, str]]
+def _notify(
+    transaction: Transaction,
+    key: RuleKey,
+    rule: Rule,
+    trigger: Trigger | None,
+    context: Context,
+    inhibiting: set[tuple[str, str]],
 ) -> None:
-    watch = draft.watch(key)
-    alarm = watch.alarm
-    if watch.shown is CLEARED:
-        close(draft, key, touch, context)
+    subject = _Subject(key=key, rule=rule, state=transaction.rule_state(key), trigger=trigger)
+    state, alarm = subject.state, subject.state.alarm
+    if state.severity is CLEARED:
+        close(transaction, key, trigger, context)
         return
-    due = _due(watch, rule, touch, key, context)
-    held = _held(draft, key, rule, watch, context, inhibiting)
-    if touch is None or touch.verdict is None:  # a source that is down raises nothing; a value proves it is not
-        held = held or not context.is_up(key[1])
-    if due is not None and not held:
-        event = _compose(due, key, rule, watch, touch, context)
+    due = _due_event(subject, context)
+    if due is not None and not _is_held(transaction, subject, context, inhibiting):
+        event = _compose(due, subject, context, context.new_id())
         alarm_id, since = (alarm.alarm_id, alarm.since) if alarm else (context.new_id(), context.now)
         event = replace(event, alarm_id=alarm_id)
-        draft.events.append(event)
-        alarm = Alarm(alarm_id=alarm_id, since=since, event=event, told=watch.shown, told_at=context.now)
+        transaction.events.append(event)
+        alarm = Alarm(
+            alarm_id=alarm_id, since=since, event=event, notified_severity=state.severity, notified_at=context.now
+        )
     elif alarm is None:
-        event = replace(_compose(EventKind.RAISED, key, rule, watch, touch, context), alarm_id=context.new_id())
+        event = _compose(EventKind.RAISED, subject, context, context.new_id())
+        event = replace(event, alarm_id=context.new_id())
         alarm = Alarm(alarm_id=event.alarm_id, since=context.now, event=event)
-    elif due is not None and touch is not None:
-        alarm = _waiting(alarm, due, key, rule, watch, touch, context)
-    draft.put_watch(key, replace(watch, alarm=alarm))
+    elif due is not None and trigger is not None:
+        alarm = _update_held(alarm, due, subject, trigger, context)
+    transaction.put_rule_state(key, replace(state, alarm=alarm))
 
 
-def _due(watch: Watch, rule: Rule, touch: Touch | None, key: WatchKey, context: Context) -> EventKind | None:
-    """The event that people are owed."""
-    alarm = watch.alarm
-    if alarm is None or alarm.told is CLEARED:
+def _is_held(transaction: Transaction, subject: _Subject, context: Context, inhibiting: set[tuple[str, str]]) -> bool:
+    """Whether an event is held back: by an inhibition, a silence, a source that is down, or an object that is gone."""
+    name, series = subject.key
+    source, resource, metric, _ = series
+    if any((other, source) in inhibiting for other in subject.rule.inhibited_by):
+        return True
+    if any(silence.covers(name, source, resource) for silence in transaction.silences.values()):
+        return True
+    # A source that is down raises nothing. A reading with a value proves that it is not down.
+    if (subject.trigger is None or subject.trigger.evaluation is None) and not context.is_up(series):
+        return True
+    # A token that was removed leaves all rules on it without a value. Only `token-missing` is notified then.
+    alarm = subject.state.alarm
+    not_notified = alarm is None or alarm.notified_severity is CLEARED
+    object_state = transaction.object_states.get((source, resource, PRESENCE))
+    gone = (object_state is not None and object_state.zero) or (source, resource) in context.gone
+    return subject.state.unknown and not_notified and metric != PRESENCE and gone
+
+
+def _due_event(subject: _Subject, context: Context) -> EventKind | None:
+    """The event that has to be sent, None where the last notification still says it all."""
+    alarm = subject.state.alarm
+    if alarm is None or alarm.notified_severity is CLEARED:
         return EventKind.RAISED
-    if alarm.told is not watch.shown:
+    if alarm.notified_severity is not subject.state.severity:
         return EventKind.CHANGED
-    if alarm.owed or (touch is not None and touch.verdict is not None and touch.verdict.again):
+    if alarm.notification_pending or (subject.trigger is not None and subject.trigger.is_further):
         return EventKind.RAISED
-    again = rule.repeat_every is not None and context.now - alarm.told_at >= rule.repeat_every
-    return EventKind.RAISED if again and context.is_up(key[1]) else None
+    repeat_every = subject.rule.repeat_every
+    repeats = repeat_every is not None and context.now - alarm.notified_at >= repeat_every
+    return EventKind.RAISED if repeats and context.is_up(subject.key[1]) else None
 
 
-def _waiting(
-    alarm: Alarm, due: EventKind, key: WatchKey, rule: Rule, watch: Watch, touch: Touch, context: Context
-) -> Alarm:
-    """The alarm while nobody is told: who looks at it sees how things stand, and the release tells the latest."""
-    again = touch.verdict is not None and touch.verdict.again
-    if alarm.told is watch.shown and not again:  # a repetition that has to wait has nothing new to say
+def _update_held(alarm: Alarm, due: EventKind, subject: _Subject, trigger: Trigger, context: Context) -> Alarm:
+    """Update a held-back alarm: status shows the current state; the latest state is sent when it is released."""
+    severity = subject.state.severity
+    if alarm.notified_severity is severity and not trigger.is_further:  # a repetition that is held adds nothing
         return alarm
-    same = alarm.event.severity is watch.shown and not again
-    event = _compose(due, key, rule, watch, touch, context, alarm.event.event_id if same else None)
+    # The identifier and time stay as long as the event says the same: sinks and status must not see a new event.
+    same = alarm.event.severity is severity and not trigger.is_further
+    event = _compose(due, subject, context, alarm.event.event_id if same else context.new_id())
     event = replace(event, alarm_id=alarm.alarm_id, time=alarm.event.time if same else context.now)
-    return replace(alarm, event=event, owed=alarm.owed or (again and alarm.told is not CLEARED))
+    pending = alarm.notification_pending or (trigger.is_further and alarm.notified_severity is not CLEARED)
+    return replace(alarm, event=event, notification_pending=pending)
 
 
-def _compose(
-    kind: EventKind,
-    key: WatchKey,
-    rule: Rule,
-    watch: Watch,
-    touch: Touch | None,
-    context: Context,
-    event_id: str | None = None,
-) -> Event:
-    """The event of a transition; with nothing new to say, what was known of it last."""
-    before = watch.alarm.event if watch.alarm else None
-    event_id = context.new_id() if event_id is None else event_id
-    if touch is None:
+def _compose(kind: EventKind, subject: _Subject, context: Context, event_id: str) -> Event:
+    """The event of a transition; without a trigger it repeats the content of the alarm's last event."""
+    rule, state, trigger = subject.rule, subject.state, subject.trigger
+    before = state.alarm.event if state.alarm else None
+    if trigger is None:
         assert before is not None
-        return replace(before, event_id=event_id, kind=kind, severity=watch.shown, time=context.now)
-    name, series = key
+        return replace(before, event_id=event_id, kind=kind, severity=state.severity, time=context.now)
+    name, series = subject.key
     source, resource, metric, labels = series
     event = Event(
         event_id=event_id,
         kind=kind,
-        severity=watch.shown,
+        severity=state.severity,
         time=context.now,
-        text=unknown_text(name, series, touch.why),
+        text=unknown_text(name, series, trigger.why),
         agent=context.agent,
         source=source,
         resource=resource,
@@ -172,44 +188,44 @@ def _compose(
         rule=name,
         runbook=rule.runbook,
         cause=METRICS[metric].cause if metric in METRICS else THRESHOLD,
-        labels=context.rules.labels_of(source, touch.reading.labels if touch.reading else labels),
+        labels=context.rules.labels_of(source, trigger.reading.labels if trigger.reading else labels),
     )
-    return event if watch.unknown else _worded(event, rule, series, touch)
+    return event if state.unknown else _with_value(event, series, trigger)
 
 
-def _worded(event: Event, rule: Rule, series: Series, touch: Touch) -> Event:
-    """The event with its number, its threshold and the rule's text."""
-    verdict, reading = touch.verdict, touch.reading
-    assert verdict is not None
+def _with_value(event: Event, series: Series, trigger: Trigger) -> Event:
+    """The event with its value, its threshold and the rule's text."""
+    evaluation, reading = trigger.evaluation, trigger.reading
+    assert evaluation is not None
     assert reading is not None
-    threshold, limit = limit_of(rule.condition, event.severity, event.metric, reading.limit)
-    threshold = verdict.before or threshold or event.threshold
+    threshold, limit = limit_of(trigger.rule.condition, event.severity, event.metric, reading.limit)
+    threshold = evaluation.before or threshold or event.threshold
     fields = {
         "source": event.source,
         "resource": event.resource,
         "where": where(series),
         "metric": event.metric,
-        "value": number_text(verdict.value),
-        "unit": verdict.unit,
-        "amount": amount(verdict.value, verdict.unit),
+        "value": number_text(evaluation.value),
+        "unit": evaluation.unit,
+        "amount": amount(evaluation.value, evaluation.unit),
         "threshold": threshold,
         "limit": limit or threshold,
         "rule": event.rule,
         "severity": event.severity.value,
-        "note": verdict.note,
+        "note": evaluation.note,
     }
-    text = render(rule.text or DEFAULT_TEMPLATE, fields, event.labels)
-    return replace(event, value=fields["value"], unit=verdict.unit, threshold=threshold, text=text)
+    text = render(trigger.rule.text or DEFAULT_TEMPLATE, fields, event.labels)
+    return replace(event, value=fields["value"], unit=evaluation.unit, threshold=threshold, text=text)
 
 
-def close(draft: Draft, key: WatchKey, touch: Touch | None, context: Context, why: str = "") -> None:
-    """End an alarm. Whoever was told of it is told of its end; a raise that nobody heard ends unheard."""
-    watch = draft.watch(key)
-    alarm = watch.alarm
+def close(transaction: Transaction, key: RuleKey, trigger: Trigger | None, context: Context, why: str = "") -> None:
+    """Close an alarm. Emits a clear event only if its raise was notified."""
+    state = transaction.rule_state(key)
+    alarm = state.alarm
     assert alarm is not None
-    if alarm.told is not CLEARED:
-        verdict = touch.verdict if touch else None
-        said = why or (touch.why if touch else "")
+    if alarm.notified_severity is not CLEARED:
+        evaluation = trigger.evaluation if trigger else None
+        reason = why or (trigger.why if trigger else "")
         event = replace(
             alarm.event,
             event_id=context.new_id(),
@@ -218,24 +234,24 @@ def close(draft: Draft, key: WatchKey, touch: Touch | None, context: Context, wh
             time=context.now,
             agent=context.agent,
         )
-        if touch and verdict and touch.reading:
-            said = f"{event.metric} is {amount(verdict.value, verdict.unit)}"
-            if touch.reading.note:
-                said = f"{said}: {touch.reading.note}"
-            threshold, _ = limit_of(touch.rule.condition, CLEARED, event.metric, touch.reading.limit)
+        if trigger and evaluation and trigger.reading:
+            reason = f"{event.metric} is {amount(evaluation.value, evaluation.unit)}"
+            if trigger.reading.note:
+                reason = f"{reason}: {trigger.reading.note}"
+            threshold, _ = limit_of(trigger.rule.condition, CLEARED, event.metric, trigger.reading.limit)
             event = replace(
                 event,
-                value=number_text(verdict.value),
-                unit=verdict.unit,
+                value=number_text(evaluation.value),
+                unit=evaluation.unit,
                 threshold=threshold or event.threshold,
-                labels=context.rules.labels_of(event.source, touch.reading.labels),
+                labels=context.rules.labels_of(event.source, trigger.reading.labels),
             )
-        draft.events.append(replace(event, text=cleared_text(key[0], key[1], said)))
-    draft.put_watch(key, replace(watch, alarm=None))
+        transaction.events.append(replace(event, text=cleared_text(key[0], key[1], reason)))
+    transaction.put_rule_state(key, replace(state, alarm=None))
 
 
 def notice(text: str, context: Context) -> Event:
-    """What the agent or an operator did, told as an event of the agent."""
+    """The event of an action of the agent itself or of an operator."""
     return Event(
         event_id=context.new_id(),
         kind=EventKind.NOTICE,

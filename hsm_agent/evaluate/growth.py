@@ -40,14 +40,14 @@ FIRST_DAY_SHARE = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Growth:
+class SteadyGrowth:
     """A steady growth: the level it began at, and by how much it rose, both along its line."""
 
     start: float
     rise: float
 
 
-def steady(windows: Windows | None, *, at_least: float) -> Growth | None:
+def steady(windows: Windows | None, *, at_least: float) -> SteadyGrowth | None:
     """The growth along the last twelve windows, if there is any; LookupError while too few have a value."""
     lows = windows.lows[-STEADY_WINDOWS:] if windows is not None else ()
     points = [(float(number), low) for number, low in enumerate(lows) if low is not None]
@@ -60,7 +60,7 @@ def steady(windows: Windows | None, *, at_least: float) -> Growth | None:
     scatter = sqrt(sum((low - mean - slope * (age - middle)) ** 2 for age, low in points) / (count - 2))
     if rise < max(at_least, CLEARNESS * max(scatter, LEAST_SCATTER)) or not _each_quarter_rises(points):
         return None
-    return Growth(start=mean + slope * (points[0][0] - middle), rise=rise)
+    return SteadyGrowth(start=mean + slope * (points[0][0] - middle), rise=rise)
 
 
 def _each_quarter_rises(points: Sequence[tuple[float, float]]) -> bool:
@@ -72,7 +72,7 @@ def _each_quarter_rises(points: Sequence[tuple[float, float]]) -> bool:
     return all(after > before for before, after in pairwise(means))  # a single step leaves two of them level
 
 
-def is_unusual(growth: Growth, points: Points | None, *, time: float, span: float, against: float) -> bool:
+def is_unusual(growth: SteadyGrowth, points: Points | None, *, time: float, span: float, against: float) -> bool:
     """Whether no day within `against` brought half as much in so long, near this time of day."""
     usual = max(_near(points, time, span, against), default=None)
     if usual is not None:

@@ -1,7 +1,7 @@
-"""Readings of an HSM as a whole, once for each HSM: several partitions of it are read, and each tells the same.
+"""Readings of an HSM as a whole, once for each HSM, although each of its partitions yields them.
 
-Which partitions share one is said by the configuration (`hsms`), or by the source where it knows (`Reading.hsm`).
-Nothing here reads a clock; what is remembered is lost with the process, and comes back with the first polls.
+The configuration (`hsms`) names the partitions of an HSM, or the source does where it knows (`Reading.hsm`).
+Nothing here is stored: after a restart the first polls bring it back.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ if TYPE_CHECKING:
 
     from hsm_agent.model import Reading, Series
 
-Place = tuple[str, str]
+ObjectKey = tuple[str, str]
 """Source and resource."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """Readings with each HSM's once, and places whose readings of the HSM bear its name from now on."""
+    """Readings with those of each HSM once; `moved` are objects whose readings of the HSM bear its name from now on."""
 
     readings: tuple[Reading, ...]
-    moved: Mapping[Place, str]
+    moved: Mapping[ObjectKey, str]
 
 
 def is_of_hsm(metric: str) -> bool:
-    """Whether a metric tells of the HSM as a whole and not of one partition."""
+    """Whether a metric is about the HSM as a whole and not about one partition."""
     return metric in METRICS and METRICS[metric].of_hsm
 
 
 class Hsms:
-    """The HSMs that are known by name, and what each of their partitions said last."""
+    """The HSMs that are known by name, and the last readings of each of their partitions."""
 
     def __init__(self, globs: Mapping[str, Iterable[str]] | None = None) -> None:
         """`globs` are the configuration's: by an HSM's name, which SOURCE/RESOURCE are on it."""
         self.globs = {name: tuple(each) for name, each in (globs or {}).items()}
-        self._said: dict[Series, dict[str, Reading]] = {}
-        self._present: dict[Place, dict[str, bool]] = {}
+        self._readings: dict[Series, dict[str, Reading]] = {}
+        self._present: dict[ObjectKey, dict[str, bool]] = {}
         self._names: dict[tuple[str, str, str], str] = {}
-        self._moved: set[Place] = set()
+        self._moved: set[ObjectKey] = set()
 
     def name_of(self, reading: Reading) -> str:
-        """The HSM a reading's object is on; nothing where nobody said so."""
+        """The HSM that a reading's object is on; empty where it is not known."""
         key = (reading.source, reading.resource, reading.hsm)
         if key not in self._names:
             place = f"{reading.source}/{reading.resource}"
@@ -62,7 +62,7 @@ class Hsms:
             found.setdefault(name, set()).add(source)
         return {name: sources for name, sources in found.items() if len(sources) > 1}
 
-    def gone(self) -> set[Place]:
+    def gone(self) -> set[ObjectKey]:
         """HSMs, by source, of which every partition that was watched is gone."""
         return {place for place, seen in self._present.items() if seen and not any(seen.values())}
 
@@ -70,7 +70,7 @@ class Hsms:
         """The readings of a poll, those of a whole HSM under its name and once."""
         found: list[Reading] = []
         of_hsms: dict[Series, None] = {}
-        moved: dict[Place, str] = {}
+        moved: dict[ObjectKey, str] = {}
         for reading in readings:
             name = self.name_of(reading)
             seen = self._present.setdefault((reading.source, name), {}) if name else {}
@@ -80,21 +80,21 @@ class Hsms:
                 found.append(reading)
                 continue
             series = replace(reading, resource=name).series
-            self._said.setdefault(series, {})[reading.resource] = reading
+            self._readings.setdefault(series, {})[reading.resource] = reading
             of_hsms[series] = None
             if (reading.source, reading.resource) not in self._moved:
                 moved[reading.source, reading.resource] = name
         self._moved.update(moved)
-        chosen = (replace(_chosen(self._said[series].values()), resource=series[1]) for series in of_hsms)
+        chosen = (replace(_chosen(self._readings[series].values()), resource=series[1]) for series in of_hsms)
         return Shared(readings=(*found, *chosen), moved=moved)
 
-    def forget(self, source: str, resource: str) -> list[Place]:
-        """An object is gone for good: HSMs that nobody reads any more."""
-        for series in [series for series in self._said if series[0] == source]:
-            self._said[series].pop(resource, None)
-            if not self._said[series]:
-                del self._said[series]
-        left = {series[:2] for series in self._said}
+    def forget(self, source: str, resource: str) -> list[ObjectKey]:
+        """Forget an object that is gone for good; returns the HSMs of which no partition is read any more."""
+        for series in [series for series in self._readings if series[0] == source]:
+            self._readings[series].pop(resource, None)
+            if not self._readings[series]:
+                del self._readings[series]
+        left = {series[:2] for series in self._readings}
         emptied = []
         for place, seen in self._present.items():
             if place[0] == source and seen.pop(resource, None) is not None and not seen and place not in left:
@@ -104,9 +104,9 @@ class Hsms:
         return emptied
 
 
-def _chosen(said: Iterable[Reading]) -> Reading:
-    """What is true of the HSM: a value before none; the worst where the metric has one, else the latest."""
-    known = sorted(said, key=lambda reading: reading.time)
+def _chosen(readings: Iterable[Reading]) -> Reading:
+    """The reading that counts: one with a value; the worst where the metric has one, else the latest."""
+    known = sorted(readings, key=lambda reading: reading.time)
     valued = [reading for reading in known if reading.value is not None]
     if not valued:
         return known[-1]

@@ -1,6 +1,7 @@
-"""What a rule is: which readings it watches, which condition it puts, how patient and how talkative it is.
+"""Rules: the readings a rule watches, its condition, and when it notifies.
 
-Data only. Judging is in `verdicts`, telling in `alarms`; the settings that build rules are in `config`.
+Data only. Conditions are evaluated in `conditions`, events are made in `alarms`; `config` reads rules from the
+configuration.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from hsm_agent.text import glob_matches
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-Level = float | Literal["own"]
+LevelOrOwn = float | Literal["own"]
 """A level in the metric's unit; `own` is the limit that the reading brings along (`Reading.limit`)."""
 
 PERCENT_HYSTERESIS = 5.0
@@ -25,9 +26,9 @@ DAY = 86400.0
 WINDOWS = 6
 """How many equal windows `grows` compares."""
 STEADY_WINDOWS = 12
-"""How many equal windows growth must be steady over to be told sooner."""
+"""How many equal windows growth must be steady over to be found by `sooner`."""
 PRESENCE = "token_present"
-"""Says of a (source, resource) whether the object that the other readings hang on is there at all."""
+"""The metric that says whether an object (a token) is there; all other readings of the object depend on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,7 @@ class Match:
     labels: Labels = ()
 
     def covers(self, source: str, resource: str, labels: Labels | None) -> bool:
-        """Whether such a reading is meant; labels of None are unknown and not asked for."""
+        """Whether it covers such a reading; labels of None are unknown and not compared."""
         if not (glob_matches(source, self.source) and glob_matches(resource, self.resource)):
             return False
         found = dict(labels or ())
@@ -48,10 +49,10 @@ class Match:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Above:
-    """A level is reached at value >= level; `absolute` judges the value without its sign."""
+    """A level is reached at value >= level; `absolute` compares the value without its sign."""
 
-    warning: Level | None = None
-    critical: Level | None = None
+    warning: LevelOrOwn | None = None
+    critical: LevelOrOwn | None = None
     absolute: bool = False
 
 
@@ -59,8 +60,8 @@ class Above:
 class Below:
     """A level is reached at value <= level."""
 
-    warning: Level | None = None
-    critical: Level | None = None
+    warning: LevelOrOwn | None = None
+    critical: LevelOrOwn | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,7 @@ class Sooner:
 class Grows:
     """The minima of six equal windows, each as long as the severity's number of seconds, rise strictly.
 
-    Between the first and the last they rise by `at_least`. `sooner` tells of growth that need not be waited for.
+    Between the first and the last they rise by `at_least`. `sooner` finds unusual growth before six windows are over.
     """
 
     warning: float | None = None
@@ -92,7 +93,7 @@ class Grows:
 class RateChanges:
     """The rate differs from the rate `against` seconds ago by `percent` of that, and by `at_least` a second.
 
-    A `_total` metric is a counter, its rate is its increase per second; a gauge is taken as it is.
+    A `_total` metric is a counter, its rate is its increase per second; a gauge is compared as it is.
     """
 
     against: float = HOUR
@@ -113,7 +114,7 @@ class Reaches:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """Value or labels differ from the last ones. Of a counter only an increase counts, never its reset."""
+    """Value or labels differ from the last ones. Of a counter only an increase counts, not its reset."""
 
     severity: Severity = Severity.WARNING
 
@@ -129,7 +130,10 @@ class NotFalling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Falls:
-    """The value is lower than it was. It ends when the value is back, or with `clear_after`; a further fall is told."""
+    """The value is lower than it was. It ends when the value is back, or with `clear_after`.
+
+    A further fall is notified again.
+    """
 
     severity: Severity = Severity.WARNING
 
@@ -139,7 +143,7 @@ Condition = Above | Below | Grows | RateChanges | Reaches | Changes | NotFalling
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivesWay:
-    """On `metric` a rule says nothing of an object while the rule called `rule` judges `to` of the same object."""
+    """On `metric`, a rule gives way while the rule called `rule` evaluates the metric `to` of the same object."""
 
     metric: str
     rule: str
@@ -150,10 +154,10 @@ class GivesWay:
 class Rule:
     """One rule. Times are seconds.
 
-    `hold` is the configuration's `for`: a level must be reached that long without a break before it is raised;
+    `for_seconds` is the configuration's `for`: a level must be reached that long without a break before it is raised;
     escalation waits in the same way, de-escalation does not. `hysteresis` None means 5 for percentages, else 0.
     `clear_after` clears an alarm of `Changes` or `Falls`. Where `escalate` covers the reading, a warning is critical.
-    `gives_way` is for default rules that nobody has touched; when it holds, `precedence` says.
+    `gives_way` belongs to default rules that the configuration does not change; see `step`.
     """
 
     name: str
@@ -161,7 +165,7 @@ class Rule:
     condition: Condition
     match: Match = Match()
     hysteresis: float | None = None
-    hold: float = 0.0
+    for_seconds: float = 0.0
     repeat_every: float | None = None
     clear_after: float | None = None
     inhibited_by: tuple[str, ...] = ()
@@ -179,8 +183,8 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What has to be done for one series: the rules that watch it and the histories they need."""
+class SeriesPlan:
+    """What one series needs: the rules that watch it and the histories of their conditions."""
 
     rules: tuple[Rule, ...]
     windows: tuple[tuple[float, int], ...] = ()
@@ -190,16 +194,16 @@ class Plan:
     floors: tuple[tuple[float, float, float], ...] = ()
     """The same of points that are minima, and the length of the windows they are the minima of."""
     phase: float = 0.0
-    """0 to 1: where in its interval this series takes its points, so that not all of them do it at once."""
+    """0 to 1: where in its interval this series takes its points, so that not all series do it at once."""
 
 
 def rate_spacing(against: float) -> float:
-    """Distance of the points of a rate: twelve in the time that is looked back."""
+    """Seconds between the points of a rate: twelve in the time that is looked back."""
     return against / 12
 
 
 def line_spacing(over: float) -> float:
-    """Distance of the points of a line: an hour, less where the whole line is short."""
+    """Seconds between the points of a line: an hour, less where the whole line is short."""
     return min(HOUR, over / 120)
 
 
@@ -209,7 +213,7 @@ def steady_length(span: float) -> float:
 
 
 def floor_spacing(sooner: Sooner) -> float:
-    """Distance of the minima that are kept to know what is usual: four in the shorter span."""
+    """Seconds between the minima that show what is usual: four in the shorter span."""
     return min(span for span in (sooner.warning, sooner.critical) if span is not None) / 4
 
 
@@ -237,14 +241,14 @@ def _points_of(condition: Condition) -> list[tuple[float, float]]:
         case RateChanges(against=against):
             return [(rate_spacing(against), against * 5 / 3)]
         case Reaches(over=over):
-            # 35 days of hourly points for the usual 30: a longer `over` after a reload finds something to start from.
+            # 35 days of hourly points for the usual 30: a longer `over` after a reload finds points to start from.
             return [(line_spacing(over), over * 7 / 6)]
         case _:
             return []
 
 
 class Ruleset:
-    """The enabled rules of one configuration, indexed so that a reading finds its own at the cost of a look-up."""
+    """The enabled rules of one configuration, indexed so that a reading finds its rules in one look-up."""
 
     def __init__(self, rules: Iterable[Rule], labels: Mapping[str, Labels] | None = None) -> None:
         """`labels` are the configured labels by source, the agent's own included."""
@@ -256,10 +260,9 @@ class Ruleset:
         for rule in self.rules:
             for metric in rule.metrics:
                 self._by_metric[metric] = (*self._by_metric.get(metric, ()), rule)
-        self._plans: dict[tuple[Series, Labels | None], Plan] = {}
+        self._plans: dict[tuple[Series, Labels | None], SeriesPlan] = {}
 
     def named(self, name: str) -> Rule | None:
-        """The enabled rule of that name."""
         return self._named.get(name)
 
     def labels_of(self, source: str, labels: Labels) -> Labels:
@@ -267,18 +270,18 @@ class Ruleset:
         configured = self._labels.get(source, ())
         return tuple(sorted({**dict(configured), **dict(labels)}.items())) if configured else labels
 
-    def plan(self, series: Series, labels: Labels | None) -> Plan:
+    def plan(self, series: Series, labels: Labels | None) -> SeriesPlan:
         """The rules and histories of a series; None for labels that are not known (an info metric's content)."""
         known = self._plans.get((series, labels))
         if known is None:
             known = self._plans[series, labels] = self._plan(series, labels)
         return known
 
-    def plan_of(self, series: Series) -> Plan:
-        """The plan where there is no reading at hand."""
+    def plan_of(self, series: Series) -> SeriesPlan:
+        """The plan of a series when there is no reading."""
         return self.plan(series, None if series[2].endswith("_info") else series[3])
 
-    def _plan(self, series: Series, labels: Labels | None) -> Plan:
+    def _plan(self, series: Series, labels: Labels | None) -> SeriesPlan:
         source, resource, metric, _ = series
         merged = None if labels is None else self.labels_of(source, labels)
         rules = tuple(r for r in self._by_metric.get(metric, ()) if r.match.covers(source, resource, merged))
@@ -288,7 +291,7 @@ class Ruleset:
         windows: dict[float, int] = {}
         for length, count in (need for rule in rules for need in _windows_of(rule.condition)):
             windows[length] = max(count, windows.get(length, 0))
-        return Plan(
+        return SeriesPlan(
             rules=rules,
             windows=tuple(sorted(windows.items())),
             points=tuple(points.items()),

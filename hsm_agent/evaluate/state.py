@@ -1,245 +1,265 @@
-"""The memory of judging: every watch, history and silence, as one value that a step reads and an outcome renews.
+"""The state of all alarms: what is remembered of rules, series and objects, the histories, and the silences.
 
-A step never changes the book: it hands back an Outcome, whose events and rows belong into one transaction, and which
-`Book.apply` takes in afterwards. All of it fits into rows of text (`rows`), so the book survives restarts.
+`AlarmState` is changed by `transaction.StepResult.apply_to` alone. All of it fits into rows of text (a JSON key and a
+JSON value), so that a restart changes nothing. A row that cannot be read is reported, never guessed.
 """
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from hsm_agent.evaluate import checked
-from hsm_agent.evaluate import state_codec as rows
-from hsm_agent.evaluate.state_codec import CHUNK, series_key
-from hsm_agent.evaluate.trends import Points, Windows, interval
-from hsm_agent.evaluate.watches import RESTING, Alarm, Presence, Track, Watch
-from hsm_agent.model import ActiveAlarm, Event, Reading, Series, Severity
+from hsm_agent import codec
+from hsm_agent.codec import stored
+from hsm_agent.evaluate.trends import Points, Windows
+from hsm_agent.model import ActiveAlarm, Event, Series, Severity
+from hsm_agent.text import glob_matches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
-    from hsm_agent.evaluate.silences import Silence
+    from hsm_agent.model import Reading
 
-WatchKey = tuple[str, Series]
+RuleKey = tuple[str, Series]
 """A rule's name and a series."""
 HistoryKey = tuple[Series, float]
 """A series, and the length of the windows or the spacing of the points."""
-PresenceKey = tuple[str, str, str]
+MetricKey = tuple[str, str, str]
 """Source, resource and metric, whatever the labels."""
 
-K = TypeVar("K")
-V = TypeVar("V")
+T = TypeVar("T")
 
 
-class Layer(Generic[K, V]):
-    """Changes on top of a mapping that stays as it is. None stands for an entry that is gone."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingLevels:
+    """Since when each level has been reached without a break, while its `for` has not passed yet.
 
-    def __init__(self, base: Mapping[K, V]) -> None:
-        self._base = base
-        self.changed: dict[K, V | None] = {}
+    `warning` is the time of whichever level below critical is reached.
+    """
 
-    def get(self, key: K) -> V | None:
-        return self.changed[key] if key in self.changed else self._base.get(key)
-
-    def put(self, key: K, value: V | None) -> None:
-        if value != self.get(key):
-            self.changed[key] = value
-
-    def values(self) -> list[V]:
-        """What there is, in order of first appearance."""
-        return [value for value in {**self._base, **self.changed}.values() if value is not None]
-
-    def apply(self, base: dict[K, V]) -> None:
-        for key, value in self.changed.items():
-            if value is None:
-                base.pop(key, None)
-            else:
-                base[key] = value
+    warning: float | None = field(default=None, metadata=stored("warning_since"))
+    critical: float | None = field(default=None, metadata=stored("critical_since"))
 
 
-class Book:
-    """What is remembered. Written by `apply` alone."""
+NOTHING_PENDING = PendingLevels()
+
+
+def _seen_content(value: object) -> str:
+    content = codec.text(value)
+    _number, labels = codec.parse(content)
+    codec.number(_number)
+    codec.labels(labels)
+    return content
+
+
+def _number_or_none(value: object) -> float | None:
+    return codec.optional(codec.number, value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionMemory:
+    """What the condition of a rule remembers of one series besides its histories."""
+
+    seen: str | None = field(default=None, metadata=stored(check=lambda value: codec.optional(_seen_content, value)))
+    """`Changes`: the last content, as the JSON of value and labels."""
+    clock: float | None = None
+    """`Changes`: when it changed last. `NotFalling`: since when it has not fallen. `Falls`: when it fell last."""
+    last: float | None = field(default=None, metadata=stored(check=_number_or_none))
+    """`NotFalling`: the last value. `Falls`: the value it fell from. `Grows`: where growth found by `sooner` began."""
+    before: float | None = field(default=None, metadata=stored(check=_number_or_none))
+    """`Falls`: the last value."""
+
+
+NO_MEMORY = ConditionMemory()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """An alarm from raise to clear.
+
+    `notified_severity` is the severity of the last notification, CLEARED while there was none (a silence, an
+    inhibition). `event` is the last notification, or the one that is held back.
+    """
+
+    alarm_id: str = field(metadata=stored("id"))
+    since: float
+    event: Event
+    notified_severity: Severity = field(default=Severity.CLEARED, metadata=stored("told", always=True))
+    notified_at: float = field(default=0.0, metadata=stored("told_at", always=True))
+    notification_pending: bool = field(default=False, metadata=stored("owed", always=True))
+    """A further change happened while the alarm was held back; it is notified on release."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleState:
+    """The state of one rule on one series.
+
+    `level` is the severity after hysteresis and `for`; `unknown` overrides it.
+    """
+
+    level: Severity = Severity.CLEARED
+    unknown: bool = False
+    pending: PendingLevels = field(default=NOTHING_PENDING, metadata=stored(inline=True))
+    memory: ConditionMemory = field(default=NO_MEMORY, metadata=stored(inline=True))
+    alarm: Alarm | None = None
+
+    @property
+    def severity(self) -> Severity:
+        """The current severity."""
+        return Severity.INDETERMINATE if self.unknown else self.level
+
+
+IDLE = RuleState()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesState:
+    """Whether a series that had a value has one now; `since` is when it lost it, None while its source is down."""
+
+    missing: bool = False
+    since: float | None = None
+    reason: str = ""
+
+
+HAS_VALUE = SeriesState()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectState:
+    """Whether the last reading of an object's presence was zero."""
+
+    zero: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """Notifications of raises and changes that an operator holds back; clears are sent.
+
+    `source`, `resource` and `rule` are globs; times are UTC seconds.
+    """
+
+    silence_id: str
+    until: float
+    reason: str
+    by_uid: int
+    created: float
+    source: str = field(default="*", metadata=stored(always=True))
+    resource: str = field(default="*", metadata=stored(always=True))
+    rule: str = field(default="*", metadata=stored(always=True))
+
+    def covers(self, rule: str, source: str, resource: str) -> bool:
+        return (
+            glob_matches(rule, self.rule)
+            and glob_matches(source, self.source)
+            and glob_matches(resource, self.resource)
+        )
+
+    @property
+    def scope(self) -> str:
+        """What it covers, as text."""
+        return f"rule {self.rule} on {self.source}/{self.resource}"
+
+
+class AlarmState:
+    """Everything that evaluation remembers between two steps."""
 
     def __init__(self) -> None:
-        self.watches: dict[WatchKey, Watch] = {}
-        self.tracks: dict[Series, Track] = {}
-        self.presences: dict[PresenceKey, Presence] = {}
-        self.latest: dict[PresenceKey, Reading] = {}
-        """Readings that other rules give way to, as this process read them: not written down, so that no old value
-        holds anything back after a restart."""
+        self.rule_states: dict[RuleKey, RuleState] = {}
+        self.series_states: dict[Series, SeriesState] = {}
+        self.object_states: dict[MetricKey, ObjectState] = {}
+        self.latest: dict[MetricKey, Reading] = {}
+        """Readings that other rules give way to. Not stored, so that no old value holds anything back after a
+        restart."""
         self.windows: dict[HistoryKey, Windows] = {}
         self.points: dict[HistoryKey, Points] = {}
         self.silences: dict[str, Silence] = {}
-        self.alarmed: dict[WatchKey, None] = {}
-        """Watches with an alarm: what a step has to look at even without readings."""
+        self.alarmed: dict[RuleKey, None] = {}
+        """Index of `rule_states` with an alarm: a step looks at them even without readings."""
         self.missing: dict[Series, None] = {}
-        """Series that had a value and have none."""
-        self.unheard: dict[Series, None] = {}
+        """Index of `series_states` that are missing."""
+        self.unread: dict[Series, None] = {}
         """Series with an alarm that survived a restart and have not been read since."""
 
-    def apply(self, outcome: Outcome) -> None:
-        """Take in what a step found."""
-        draft = outcome.draft
-        draft.watches.apply(self.watches)
-        draft.tracks.apply(self.tracks)
-        draft.presences.apply(self.presences)
-        draft.latest.apply(self.latest)
-        draft.windows.apply(self.windows)
-        draft.points.apply(self.points)
-        draft.silences.apply(self.silences)
-        for series in draft.heard:
-            self.unheard.pop(series, None)
-        for key, watch in draft.watches.changed.items():
-            _mark(self.alarmed, key, present=watch is not None and watch.alarm is not None)
-        for series, track in draft.tracks.changed.items():
-            _mark(self.missing, series, present=track is not None and track.missing)
-
     @classmethod
-    def load(cls, texts: Mapping[str, str]) -> tuple[Book, tuple[str, ...]]:
-        """The book out of its rows, and the keys of rows that cannot be read."""
-        book = cls()
+    def load(cls, rows: Mapping[str, str]) -> tuple[AlarmState, tuple[str, ...]]:
+        """The state from its rows, and the keys of rows that cannot be read."""
+        state = cls()
         unreadable = []
         chunks: dict[HistoryKey, list[str]] = {}
-        for key, text in texts.items():
+        for key, text in rows.items():
             try:
-                book._take(checked.parse(key), text, chunks)
-            except (ValueError, TypeError, KeyError):
+                state._read_row(codec.parse(key), text, chunks)
+            except (ValueError, TypeError):  # TypeError: an array where something else is unpacked
                 unreadable.append(key)
         for history, found in chunks.items():
-            book.points[history] = rows.points_from(found)
-        book.alarmed = {key: None for key, watch in book.watches.items() if watch.alarm is not None}
-        book.missing = {series: None for series, track in book.tracks.items() if track.missing}
-        book.unheard = {series: None for _, series in book.alarmed}
-        return book, tuple(unreadable)
+            state.points[history] = points_of(found)
+        state.alarmed = {key: None for key, rule_state in state.rule_states.items() if rule_state.alarm is not None}
+        state.missing = {series: None for series, each in state.series_states.items() if each.missing}
+        state.unread = {series: None for _, series in state.alarmed}
+        return state, tuple(unreadable)
 
-    def _take(self, key: list[Any], text: str, chunks: dict[HistoryKey, list[str]]) -> None:
+    def _read_row(self, key: list[Any], text: str, chunks: dict[HistoryKey, list[str]]) -> None:
+        # The kinds of rows keep the names they had in older versions.
         match key:
             case ["watch", *series, str(rule)]:
-                self.watches[rule, rows.series_from(series)] = rows.watch_from(text)
+                self.rule_states[rule, _series(series)] = codec.decode(RuleState, codec.parse(text))
             case ["track", *series]:
-                self.tracks[rows.series_from(series)] = rows.track_from(text)
+                self.series_states[_series(series)] = codec.decode(SeriesState, codec.parse(text))
             case ["presence", str(source), str(resource), str(metric)]:
-                self.presences[source, resource, metric] = rows.presence_from(text)
+                # An older version also wrote since when the object was lost.
+                found = codec.decode(ObjectState, codec.parse(text), ignored=("lost",))
+                self.object_states[source, resource, metric] = found
             case ["windows", *series, float() | int() as length]:
-                self.windows[rows.series_from(series), checked.span(length)] = rows.windows_from(text)
+                self.windows[_series(series), codec.positive(length)] = _windows_of(text)
             case ["points", *series, float() | int() as spacing, int()]:
-                rows.points_from([text])  # a row that cannot be read must not spoil its neighbours
-                chunks.setdefault((rows.series_from(series), checked.span(spacing)), []).append(text)
+                points_of([text])  # a row that cannot be read must not spoil its neighbours
+                chunks.setdefault((_series(series), codec.positive(spacing)), []).append(text)
             case ["silence", str(silence_id)]:
-                self.silences[silence_id] = rows.silence_from(text)
+                self.silences[silence_id] = codec.decode(Silence, codec.parse(text))
             case _:
                 raise ValueError(f"unknown kind of row: {key}")
 
 
-def _mark(marks: dict[K, None], key: K, *, present: bool) -> None:
-    if present:
-        marks.setdefault(key)
-    else:
-        marks.pop(key, None)
+def _series(fields: Sequence[object]) -> Series:
+    source, resource, metric, labels = fields
+    return (codec.text(source), codec.text(resource), codec.text(metric), codec.labels(labels))
 
 
-class Draft:
-    """A book while a step works on it: the same reads, but writes go to a layer on top."""
-
-    def __init__(self, book: Book) -> None:
-        self.book = book
-        self.watches = Layer(book.watches)
-        self.tracks = Layer(book.tracks)
-        self.presences = Layer(book.presences)
-        self.latest = Layer(book.latest)
-        self.windows = Layer(book.windows)
-        self.points = Layer(book.points)
-        self.silences = Layer(book.silences)
-        self.heard: dict[Series, None] = {}
-        self.events: list[Event] = []
-        self.points_rows: dict[str, str | None] = {}
-
-    def watch(self, key: WatchKey) -> Watch:
-        """A watch; one that is not remembered is at rest."""
-        return self.watches.get(key) or RESTING
-
-    def put_watch(self, key: WatchKey, watch: Watch) -> None:
-        """Remember a watch; one at rest needs no room."""
-        self.watches.put(key, None if watch == RESTING else watch)
-
-    def put_points(self, key: HistoryKey, points: Points, phase: float) -> None:
-        """Remember a history that got a new point or lost some; rows of points that went are deleted."""
-        series, spacing = key
-        before = self.points.get(key)
-        number = partial(_chunk_of, spacing=spacing, phase=phase)
-        kept = range(number(points.times[0]), number(points.times[-1]) + 1)
-        if before is not None:
-            for chunk in range(number(before.times[0]), number(before.times[-1]) + 1):
-                if chunk not in kept:
-                    self.points_rows[series_key("points", series, spacing, chunk)] = None
-        self.points_rows[series_key("points", series, spacing, kept[-1])] = rows.newest_chunk(points, number)
-        self.points.put(key, points)
-
-    def drop_points(self, key: HistoryKey, points: Points, phase: float) -> None:
-        """Forget a history, rows included."""
-        series, spacing = key
-        for chunk in range(_chunk_of(points.times[0], spacing, phase), _chunk_of(points.times[-1], spacing, phase) + 1):
-            self.points_rows[series_key("points", series, spacing, chunk)] = None
-        self.points.put(key, None)
-
-    def outcome(self) -> Outcome:
-        """What came of it."""
-        texts: dict[str, str | None] = {}
-        _write(texts, self.watches, lambda key: series_key("watch", key[1], key[0]), rows.watch_text)
-        _write(texts, self.tracks, lambda series: series_key("track", series), rows.track_text)
-        _write(texts, self.presences, lambda key: rows.dump(["presence", *key]), rows.presence_text)
-        _write(texts, self.windows, lambda key: series_key("windows", *key), rows.windows_text)
-        _write(texts, self.silences, lambda key: rows.dump(["silence", key]), rows.silence_text)
-        texts.update(self.points_rows)
-        alarms_changed = bool(self.silences.changed) or any(
-            getattr(self.book.watches.get(key), "alarm", None) != getattr(watch, "alarm", None)
-            for key, watch in self.watches.changed.items()
-        )
-        return Outcome(events=tuple(self.events), writes=texts, alarms_changed=alarms_changed, draft=self)
+def _windows_of(text: str) -> Windows:
+    number, low, lows = codec.parse(text)
+    return Windows(
+        number=codec.whole(number),
+        low=codec.number(low),
+        lows=tuple(codec.optional(codec.number, each) for each in lows),
+    )
 
 
-def _chunk_of(time: float, spacing: float, phase: float) -> int:
-    return interval(time, spacing, phase) // CHUNK
+def points_of(rows: Sequence[str]) -> Points:
+    """A history from its rows, in any order."""
+    found = [(time, value) for text in rows for time, value in codec.parse(text)]
+    pairs = sorted((float(codec.finite(time)), float(codec.number(value))) for time, value in found)
+    return Points(array("d", [time for time, _ in pairs]), array("d", [value for _, value in pairs]))
 
 
-def _write(
-    texts: dict[str, str | None], layer: Layer[K, V], key_text: Callable[[K], str], text: Callable[[V], str]
-) -> None:
-    for key, value in layer.changed.items():
-        texts[key_text(key)] = None if value is None else text(value)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a step found. `events` in order and `writes` (key to JSON text, None deletes) are one transaction."""
-
-    events: tuple[Event, ...]
-    writes: Mapping[str, str | None]
-    alarms_changed: bool
-    """Whether `active` gives something else than before."""
-    draft: Draft = field(repr=False)
-
-
-def raised(watches: Mapping[WatchKey, Watch], keys: Iterable[WatchKey]) -> list[tuple[WatchKey, Watch, Alarm]]:
-    """Those of the watches that have an alarm, the oldest first."""
-    found = [(key, watch, watch.alarm) for key in keys if (watch := watches.get(key)) and watch.alarm]
+def with_alarm(state: AlarmState) -> list[tuple[RuleKey, RuleState, Alarm]]:
+    """The rule states that have an alarm, the oldest first."""
+    found = [(key, each, each.alarm) for key in state.alarmed if (each := state.rule_states.get(key)) and each.alarm]
     return sorted(found, key=lambda item: (item[2].since, item[0]))
 
 
-def active(book: Book) -> dict[WatchKey, ActiveAlarm]:
-    """The alarms that are raised now, oldest first. One that waits for an inhibition to end is not raised yet."""
+def active(state: AlarmState) -> dict[RuleKey, ActiveAlarm]:
+    """The raised alarms, the oldest first. An alarm that was held back by an inhibition only is not raised yet."""
     found = {}
-    for key, watch, alarm in raised(book.watches, book.alarmed):
+    for key, rule_state, alarm in with_alarm(state):
         rule, series = key
-        silenced = any(silence.covers(rule, series[0], series[1]) for silence in book.silences.values())
-        if silenced or alarm.told is not Severity.CLEARED:
+        silenced = any(silence.covers(rule, series[0], series[1]) for silence in state.silences.values())
+        if silenced or alarm.notified_severity is not Severity.CLEARED:
             found[key] = ActiveAlarm(
                 alarm_id=alarm.alarm_id,
                 rule=rule,
                 series=series,
-                severity=watch.shown,
+                severity=rule_state.severity,
                 since=alarm.since,
                 event=alarm.event,
                 silenced=silenced,

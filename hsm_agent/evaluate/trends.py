@@ -1,18 +1,23 @@
-"""Trends: minima of equal windows for a slow leak, and a straight line for a forecast.
+"""Histories: minima of equal windows for a slow leak, points for a straight line (forecast) and for rates.
 
-Values in, values out. What is kept is bounded, and small enough to be written down whenever it changes.
+Values in, values out. A history is bounded, and small enough to be written down whenever it changes.
+No rate is invented where a history has a gap.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import floor
+from math import floor, inf
 from operator import mul
+from typing import TYPE_CHECKING
 
-from hsm_agent.evaluate.rules import WINDOWS
+from hsm_agent.evaluate.rules import WINDOWS, rate_spacing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 EVENNESS = 0.1
 """No rise from window to window may be smaller than this share of the average one. A busy morning is a few great
@@ -21,6 +26,8 @@ MINIMUM_SHARE = 0.25
 """A line is drawn once the history spans this share of what it is to be drawn over (7.5 of 30 days) ..."""
 MINIMUM_POINTS = 12
 """... and consists of so many points."""
+TOLERANCE = 1 / 3
+"""How old a point may be beyond the time it stands for, as a share of the time that is looked back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,3 +143,58 @@ def _draw(points: Points, over: float) -> Line | None:
     spread = sum(map(mul, ages, ages)) - count * mean_age * mean_age
     slope = (sum(map(mul, ages, values)) - count * mean_age * mean) / spread
     return Line(origin=origin, value=mean - slope * mean_age, slope=slope)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A rate now, and the rate then."""
+
+    now: float
+    then: float
+
+    @property
+    def difference(self) -> float:
+        """How far they are apart."""
+        return abs(self.now - self.then)
+
+    @property
+    def percent(self) -> float:
+        """The difference as a share of the rate then; from nothing to something is infinitely more."""
+        if self.difference == 0:
+            return 0.0
+        return inf if self.then == 0 else self.difference / abs(self.then) * 100
+
+
+def increase(values: Sequence[float]) -> float:
+    """How much a counter went up over these values, resets included."""
+    return sum(after - before if after >= before else after for before, after in pairwise(values))
+
+
+def compare_gauge(points: Points | None, value: float, *, time: float, against: float) -> Comparison | None:
+    """A value now and `against` seconds ago."""
+    then = _index(points, time - against, against * TOLERANCE)
+    return None if points is None or then is None else Comparison(now=value, then=points.values[then])
+
+
+def compare_counter(points: Points | None, value: float, *, time: float, against: float) -> Comparison | None:
+    """Increase per second over the last interval, and over the one that ended `against` seconds ago."""
+    tolerance = against * TOLERANCE
+    then = _index(points, time - against, tolerance)
+    recent = _index(points, time - rate_spacing(against), tolerance)
+    if points is None or then is None or recent is None or then == 0:
+        return None
+    began, ended = points.times[then - 1], points.times[then]
+    if ended - began > tolerance:
+        return None
+    return Comparison(
+        now=increase([*points.values[recent:], value]) / (time - points.times[recent]),
+        then=increase(points.values[then - 1 : then + 1]) / (ended - began),
+    )
+
+
+def _index(points: Points | None, time: float, tolerance: float) -> int | None:
+    """Index of the last point at or before a time, unless it is too old to stand for it."""
+    if points is None:
+        return None
+    index = bisect_right(points.times, time) - 1
+    return index if index >= 0 and time - points.times[index] <= tolerance else None

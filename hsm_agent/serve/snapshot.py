@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hsm_agent.evaluate.silences import Silence
+    from hsm_agent.evaluate.state import Silence
     from hsm_agent.model import ActiveAlarm, Labels, Reading, SinkStatus, SourceStatus
     from hsm_agent.spool import SpoolStats
     from hsm_agent.store import Store

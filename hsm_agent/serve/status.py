@@ -24,7 +24,7 @@ from hsm_agent.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from hsm_agent.evaluate.silences import Silence
+    from hsm_agent.evaluate.state import Silence
     from hsm_agent.model import ActiveAlarm, Labels, Reading, SinkStatus, SourceStatus
     from hsm_agent.serve.snapshot import Snapshot
     from hsm_agent.spool import SpoolStats

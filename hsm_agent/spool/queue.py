@@ -6,7 +6,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsm_agent.model import Severity
+from hsm_agent.codec import from_bytes, to_bytes
+from hsm_agent.model import Event, Severity
 from hsm_agent.spool.records import (
     DeadLetter,
     DroppedEvents,
@@ -19,12 +20,12 @@ from hsm_agent.spool.records import (
     WaitingSink,
 )
 from hsm_agent.spool.sink_queue import SinkQueue
-from hsm_agent.spool.tables import PendingChanges, decode_event, encode_event
+from hsm_agent.spool.tables import PendingChanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from hsm_agent.model import Event, EventKind
+    from hsm_agent.model import EventKind
     from hsm_agent.spool.tables import StoredRow
 
 ENTRY_OVERHEAD = 256
@@ -84,7 +85,7 @@ class Queue:
         """What a sink's queue gave, with the events."""
         entries = []
         for seq, attempts in found:
-            event = decode_event(self._stored[seq].payload)
+            event = from_bytes(Event, self._stored[seq].payload)
             entries.append(PendingEvent(seq=seq, event=event, attempts=attempts))
         return entries
 
@@ -227,7 +228,7 @@ class Queue:
         listeners = [sink_queue for sink_queue in queues if sink_queue.wants(event)]
         if not listeners:
             return
-        seq, payload = self.last_seq + 1, encode_event(event)
+        seq, payload = self.last_seq + 1, to_bytes(event)
         self.add_entry(seq, event.event_id, payload)
         self.changes.put("entry", (seq,), (payload,))
         for sink_queue in listeners:
@@ -294,7 +295,8 @@ class Queue:
             for name, sink_queue in self.sinks.items()
             if seq in sink_queue.waiting
         )
-        return SpoolEntry(seq=seq, event=decode_event(stored.payload), bytes=stored.bytes, waiting=waiting, dead=dead)
+        event = from_bytes(Event, stored.payload)
+        return SpoolEntry(seq=seq, event=event, bytes=stored.bytes, waiting=waiting, dead=dead)
 
 
 def _rank(minimum: Severity | None) -> int:

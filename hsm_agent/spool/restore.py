@@ -8,15 +8,15 @@ from itertools import product
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from hsm_agent.model import Severity
+from hsm_agent.codec import from_bytes
+from hsm_agent.model import Event, Severity
 from hsm_agent.spool.queue import Queue
 from hsm_agent.spool.records import DeadLetter
-from hsm_agent.spool.tables import decode_event
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from hsm_agent.model import Event, EventKind
+    from hsm_agent.model import EventKind
     from hsm_agent.spool.tables import RowKey, StoredRows, TableName
 
 
@@ -155,7 +155,7 @@ class _Restoration:
 
 def _event(payload: object) -> Event | None:
     try:
-        return decode_event(payload) if isinstance(payload, bytes) else None
+        return from_bytes(Event, payload) if isinstance(payload, bytes) else None
     except ValueError:
         return None
 

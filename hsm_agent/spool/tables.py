@@ -1,4 +1,4 @@
-"""The tables of the spool's file: rows and changes of rows, the SQL for them, events as payloads, and damaged cells.
+"""The tables of the spool's file: rows and changes of rows, the SQL for them, and damaged cells.
 
 A change replaces or erases one whole row, so applying it twice, or after a COMMIT of unknown outcome, is harmless.
 The names of tables and columns are those of the files that older versions wrote; `run` holds alarm sequences, `told`
@@ -7,13 +7,8 @@ whether the sink was notified, `buried` how many dead letters there were.
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
 import sqlite3
 from typing import TYPE_CHECKING, Any, Literal
-
-from hsm_agent.model import Event, EventKind, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,11 +33,6 @@ COLUMNS: dict[TableName, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "tally": (("name",), ("value",)),
 }
 """Key columns and other columns of each table."""
-
-_TEXTS = tuple(
-    field.name for field in dataclasses.fields(Event) if field.name not in {"kind", "severity", "time", "labels"}
-)
-_REQUIRED = ("event_id", "text", "agent")
 
 VERSION = 1
 """Raised with every change of the tables that an older agent can't read."""
@@ -183,42 +173,3 @@ def _take(rows: StoredRows, table: TableName, found: Iterable[RowValues]) -> Non
     width = len(COLUMNS[table][0])
     for row in found:
         rows[table, row[:width]] = row[width:]
-
-
-def encode_event(event: Event) -> bytes:
-    """The payload of an entry: ASCII JSON without empty fields. ASCII, so that even a lone surrogate survives."""
-    fields: dict[str, Any] = {name: value for name in _TEXTS if (value := getattr(event, name))}
-    fields |= {"kind": event.kind.value, "severity": event.severity.value, "time": event.time}
-    if event.labels:
-        fields["labels"] = event.labels
-    return json.dumps(fields, separators=(",", ":")).encode("ascii")
-
-
-def decode_event(payload: bytes) -> Event:
-    """The event of a payload, tolerant of fields that another version lacks or adds; ValueError if it is none."""
-    try:
-        fields = json.loads(payload)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    if not isinstance(fields, dict):
-        raise ValueError("not an object")  # noqa: TRY004 - what is stored is wrong, not what was passed
-    texts = {name: fields.get(name, "") for name in _TEXTS if name in _REQUIRED or name in fields}
-    if not all(isinstance(text, str) for text in texts.values()):
-        raise ValueError("a text is not a string")
-    try:
-        return Event(
-            kind=EventKind(fields["kind"]),
-            severity=Severity(fields["severity"]),
-            time=_time(fields["time"]),
-            labels=tuple((str(name), str(value)) for name, value in fields.get("labels", ())),
-            **texts,
-        )
-    except (KeyError, TypeError, ArithmeticError) as error:
-        raise ValueError(f"a field is missing or malformed: {error}") from error
-
-
-def _time(value: Any) -> float:
-    time = float(value)
-    if not math.isfinite(time):
-        raise ValueError(f"no time: {value}")
-    return time

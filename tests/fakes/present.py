@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hsm_agent.evaluate.silences import Silence
+from hsm_agent.evaluate.state import Silence
 from hsm_agent.model import (
     ActiveAlarm,
     Event,

@@ -10,8 +10,7 @@ import pytest
 
 from hsm_agent.evaluate.hsms import Hsms
 from hsm_agent.evaluate.rules import Above, Rule, Ruleset
-from hsm_agent.evaluate.silences import Silence
-from hsm_agent.evaluate.state import Book
+from hsm_agent.evaluate.state import AlarmState, Silence
 from hsm_agent.model import Event, EventKind, Guarantee, Reading, SourceState, SourceStatus
 from hsm_agent.pipeline import Pipeline
 from hsm_agent.store import Store
@@ -51,7 +50,7 @@ class House:
         self.now = WALL
         self.ticks = 0.0
         self.pipeline = Pipeline(
-            book=Book(),
+            alarm_state=AlarmState(),
             rules=RULES,
             store=self.store,
             spool=self.disk,  # type: ignore[arg-type]  # a fake at the border, with the methods that are called
@@ -202,7 +201,7 @@ async def test_many_names_that_are_no_longer_read_go_in_one_act() -> None:
 
     assert len(house.disk.commits) == before + 1
     assert [alarm.series[1] for alarm in house.store.alarms.values()] == ["other"]
-    assert {series[1] for series in house.pipeline.book.tracks} == {"other"}
+    assert {series[1] for series in house.pipeline.alarm_state.series_states} == {"other"}
 
 
 async def test_new_rules_withdraw_the_alarms_of_the_old() -> None:

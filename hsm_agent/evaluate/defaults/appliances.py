@@ -18,7 +18,7 @@ RULES = (
         name="appliance-part",
         metrics=("sensor_well", "hsm_battery_well"),
         condition=Below(warning=0.0),
-        hold=2 * MINUTE,
+        for_seconds=2 * MINUTE,
         text="The appliance says that {where} is not well ({metric} is 0); the next failure may stop the HSM, an "
         "empty battery may cost its keys. First see its console, then order the part.",
     ),
@@ -27,7 +27,7 @@ RULES = (
         metrics=("sensor_celsius",),
         condition=Above(warning=90.0, critical=105.0),
         hysteresis=3.0,
-        hold=2 * MINUTE,
+        for_seconds=2 * MINUTE,
         text="The temperature at {where} is {amount} (limit {limit}); above its limit the HSM shuts down or takes "
         "it for a tamper. First check the room's cooling and the appliance's fans.",
     ),
@@ -36,7 +36,7 @@ RULES = (
         metrics=("sensor_celsius",),
         condition=Above(critical="own"),
         hysteresis=3.0,
-        hold=2 * MINUTE,
+        for_seconds=2 * MINUTE,
         text="The temperature at {where} is {amount}, and {limit} is the sensor's own limit; beyond it the HSM shuts "
         "down or takes it for a tamper. First check the room's cooling and the fans.",
     ),
@@ -44,7 +44,7 @@ RULES = (
         name="appliance-cpu",
         metrics=("host_cpu_used_percent",),
         condition=Above(warning=90.0, critical=98.0),
-        hold=15 * MINUTE,
+        for_seconds=15 * MINUTE,
         text="{where} of the appliance is busy {amount} (limit {limit}) for a quarter of an hour: requests wait. "
         "First see its own list of processes; a service in a loop needs a restart, a real load another HSM.",
     ),
@@ -53,7 +53,7 @@ RULES = (
         metrics=("host_memory_used_percent",),
         condition=Above(warning=90.0, critical=97.0),
         hysteresis=2.0,
-        hold=10 * MINUTE,
+        for_seconds=10 * MINUTE,
         text="The main memory of {where} is in use to {amount} (limit {limit}); when it is full, the appliance ends "
         "processes. First see which process of its system grows, and plan a restart.",
     ),
@@ -62,7 +62,7 @@ RULES = (
         metrics=("host_disk_used_percent",),
         condition=Above(warning=85.0, critical=95.0),
         hysteresis=2.0,
-        hold=5 * MINUTE,
+        for_seconds=5 * MINUTE,
         text="The file system {where} of the appliance is full to {amount} (limit {limit}); without room it writes no "
         "logs, and some HSMs refuse to work. First fetch and remove old logs, then see what writes so much.",
     ),
@@ -70,7 +70,7 @@ RULES = (
         name="appliance-link",
         metrics=("host_link_up",),
         condition=Below(warning=0.0),
-        hold=2 * MINUTE,
+        for_seconds=2 * MINUTE,
         text="The network link {where} is down though the appliance wants it up: the next failure may cut it off. "
         "First check cable and switch port; a port that is not used should be switched off on the appliance.",
     ),

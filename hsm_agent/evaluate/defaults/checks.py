@@ -18,7 +18,7 @@ RULES = (
         metrics=("declared_seconds_left",),
         condition=Below(warning=30 * DAY, critical=7 * DAY),
         hysteresis=HOUR,
-        text="The date {where} is {amount} away (limit {limit}; below 0 it is past). First do what it stands for, "
+        text="The date {where} is {amount} away (limit {limit}; below 0 it is histories). First do what it stands for, "
         "then write the new date into the agent's configuration and reload it.",
     ),
     Rule(
@@ -32,7 +32,7 @@ RULES = (
         name="canary",
         metrics=("canary_ok",),
         condition=Below(critical=0.0),
-        hold=30.0,
+        for_seconds=30.0,
         text="The canary cannot sign with its key on {where}: applications may well fail too. First read the last "
         "error in hsm-agent status (it names the step and the code), then try an application.",
     ),

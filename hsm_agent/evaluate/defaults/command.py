@@ -11,7 +11,7 @@ RULES = (
         name="appliance-trouble",
         metrics=("hsm_trouble",),
         condition=Above(warning=1.0),
-        hold=5 * MINUTE,
+        for_seconds=5 * MINUTE,
         text="The appliance {where} reports trouble of its own, whether or not it still signs. First see the codes: "
         "hsm-agent status, hsm_status_info, or its shell: status sysstat show.",
     ),
@@ -26,7 +26,7 @@ RULES = (
         name="audit-logging",
         metrics=("audit_logging_configured", "audit_export_working"),
         condition=Below(warning=0.0),
-        hold=5 * MINUTE,
+        for_seconds=5 * MINUTE,
         text="Audit logging of {where} is off or does not work: {metric} is {value}. Records are not made, or pile up "
         "until the HSM refuses all cryptography. First see audit show, then ask the auditor.",
     ),

@@ -34,7 +34,7 @@ RULES = (
         name="operation-rate",
         metrics=("hsm_commands_total",),
         condition=RateChanges(against=HOUR, percent=50.0, at_least=10.0, severity=Severity.WARNING),
-        hold=10 * MINUTE,
+        for_seconds=10 * MINUTE,
         text="The command rate of {where} is {amount}, it was {note}. A fall may be an application that lost its "
         "connection, a rise one that runs wild. First ask the applications' own figures.",
     ),
@@ -71,7 +71,7 @@ RULES = (
         name="source-errors",
         metrics=("source_errors",),
         condition=Above(warning=1.0),
-        hold=5 * MINUTE,
+        for_seconds=5 * MINUTE,
         text="Polls of {source} go on failing (failures in the last one: {amount}), some readings are missing. "
         "First see hsm-agent status and the agent's log for what the module answered.",
     ),

@@ -22,7 +22,7 @@ RULES = (
         name="token-storage",
         metrics=(STORAGE,),
         condition=Above(warning=80.0, critical=95.0),
-        hold=5 * MINUTE,
+        for_seconds=5 * MINUTE,
         text="Storage of token {where} is {amount} used (limit {limit}); full means no new key or certificate. "
         "First look for keys no longer needed, then delete them or enlarge the partition.",
     ),
@@ -30,7 +30,7 @@ RULES = (
         name="token-sessions",
         metrics=("token_sessions_used_percent",),
         condition=Above(warning=80.0, critical=95.0),
-        hold=10 * MINUTE,
+        for_seconds=10 * MINUTE,
         text="{amount} of the sessions of token {where} are in use (limit {limit}); at 100 % applications cannot "
         "sign. First find the client that holds most of them and restart it if it leaks.",
     ),
@@ -47,7 +47,7 @@ RULES = (
         name="object-count",
         metrics=("token_objects",),
         condition=Above(warning=10000.0),
-        hold=10 * MINUTE,
+        for_seconds=10 * MINUTE,
         text="Token {where} holds {amount} (limit {limit}); searches slow down and the store fills up. First see "
         "which application creates keys and never deletes them.",
     ),
@@ -57,7 +57,7 @@ RULES = (
         condition=Reaches(level=95.0, over=30 * DAY, warning=90 * DAY, critical=14 * DAY),
         gives_way=GivesWay(metric=MEMORY, rule="storage-forecast", to=STORAGE),
         text="Token {where} is {amount} full and reaches 95 % {note}, going by the last 30 days (limit {limit}). "
-        "Plan to delete keys or to enlarge the partition.",
+        "SeriesPlan to delete keys or to enlarge the partition.",
     ),
     Rule(
         name="token-missing",
@@ -100,7 +100,7 @@ RULES = (
         name="clock-offset",
         metrics=("token_clock_offset_seconds", "hsm_clock_offset_seconds"),
         condition=Above(warning=30.0, absolute=True),
-        hold=10 * MINUTE,
+        for_seconds=10 * MINUTE,
         text="The clock of {where} is off by {amount} (limit {limit}), and so are its audit records. First "
         "check the time of this host, then set the module's or the appliance's.",
     ),

@@ -74,7 +74,7 @@ async def test_a_request_that_makes_no_sense_is_refused_by_name_and_changes_noth
         with pytest.raises(ControlError, match=names):
             await _ask(agent, verb, **request_)
 
-        assert agent.pipeline.book.silences == {}
+        assert agent.pipeline.alarm_state.silences == {}
         assert sink.events == []
 
 

@@ -215,6 +215,6 @@ async def test_ticks_let_the_time_of_a_silence_pass(tmp_path: Path) -> None:
         agent.tasks.start("ticks", PeriodicJobs(agent, tick_seconds=0.001).tick())
 
         async with asyncio.timeout(10):
-            while agent.pipeline.book.silences:
+            while agent.pipeline.alarm_state.silences:
                 await asyncio.sleep(0)
         await sink.until(lambda: sink.kinds == ["RAISED", "NOTICE", "NOTICE"])

@@ -41,7 +41,7 @@ def test_an_entry_overrides_the_keys_it_gives_and_no_other() -> None:
     default = {rule.name: rule for rule in DEFAULT_RULES}["token-storage"]
     changed = _effective({"name": "token-storage", "for": "1m", "runbook": "https://wiki.example.net"})["token-storage"]
 
-    assert changed.hold == 60.0
+    assert changed.for_seconds == 60.0
     assert changed.runbook == "https://wiki.example.net"
     assert (changed.condition, changed.metrics, changed.text) == (default.condition, default.metrics, default.text)
 
@@ -106,7 +106,7 @@ def test_a_new_rule_takes_all_its_keys() -> None:
         condition=Above(warning=10),
         match=Match(source="luna-*", resource="pay*", labels=(("site", "a"),)),
         hysteresis=2,
-        hold=600.0,
+        for_seconds=600.0,
         repeat_every=3600.0,
         inhibited_by=("source-down", "token-missing"),
         text="{resource}",

@@ -1,4 +1,4 @@
-"""A judge to talk to in tests: it keeps the book, numbers the events, and can be restarted before each step."""
+"""A judge to talk to in tests: it keeps the alarm state, numbers the events, and can be restarted before each step."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.evaluate.alarms import Context
 from hsm_agent.evaluate.rules import Rule, Ruleset
-from hsm_agent.evaluate.state import Book, Outcome
+from hsm_agent.evaluate.state import AlarmState
 from hsm_agent.evaluate.step import step
 from hsm_agent.model import Event, Labels, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+    from hsm_agent.evaluate.transaction import StepResult
 
 START = 236111 * 7200.0
 """A time of day at which windows of 30 minutes and of two hours begin."""
@@ -30,7 +32,7 @@ class Judge:
         up: Collection[str] = ("luna",),
     ) -> None:
         self.rules = Ruleset(rules, labels)
-        self.book = Book()
+        self.alarm_state = AlarmState()
         self.rows: dict[str, str] = {}
         self.up = up
         self._restarting = restarting
@@ -43,23 +45,23 @@ class Judge:
         return f"id-{next(self._ids)}"
 
     def restart(self) -> None:
-        self.book, unreadable = Book.load(self.rows)
+        self.alarm_state, unreadable = AlarmState.load(self.rows)
         assert unreadable == ()
 
-    def keep(self, outcome: Outcome) -> list[Event]:
-        """Take an outcome in, as the pipeline does: rows first, then the book."""
-        for key, text in outcome.writes.items():
+    def keep(self, result: StepResult) -> list[Event]:
+        """Take a result in, as the pipeline does: rows first, then the state."""
+        for key, text in result.rows.items():
             if text is None:
                 self.rows.pop(key, None)
             else:
                 self.rows[key] = text
-        self.book.apply(outcome)
-        return list(outcome.events)
+        result.apply_to(self.alarm_state)
+        return list(result.events)
 
     def step(self, at: float, *readings: Reading) -> list[Event]:
         if self._restarting:
             self.restart()
-        return self.keep(step(self.book, readings, self.context(at)))
+        return self.keep(step(self.alarm_state, readings, self.context(at)))
 
     def read(
         self,

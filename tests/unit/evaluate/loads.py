@@ -9,10 +9,11 @@ import math
 import random
 from typing import TYPE_CHECKING
 
+from hsm_agent.evaluate.conditions import evaluate
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
 from hsm_agent.evaluate.rules import DAY, HOUR, Grows, Ruleset, floor_spacing, steady_length
+from hsm_agent.evaluate.state import NO_MEMORY
 from hsm_agent.evaluate.trends import Points, Windows, newest_low, observe
-from hsm_agent.evaluate.verdicts import NOTHING, assess
 from hsm_agent.model import Severity
 from tests.unit.evaluate.judging import START, reading
 
@@ -130,7 +131,7 @@ def steady_load(seed: int) -> Load:
 LOADS = (pools, working_week, diurnal, long_morning, steps, batch, steady_load)
 
 
-class _Past:
+class _SeriesHistories:
     def __init__(self) -> None:
         self.kept: dict[float, Windows] = {}
         self.floors = Points()
@@ -150,18 +151,22 @@ def judged(load: Load, until: float, *, every: float = 60.0) -> Iterator[tuple[f
     plan = Ruleset([RULE]).plan(("luna", "keys", "token_sessions", ()), ())
     ((spacing, keep, length),) = plan.floors
     assert (spacing, length) == (floor_spacing(condition.sooner), steady_length(condition.sooner.warning or 0.0))
-    past = _Past()
+    histories = _SeriesHistories()
     for number in range(int(until / every)):
         at = number * every
         found = reading(at, load(at), "token_sessions")
         assert found.value is not None
         for size, count in plan.windows:
-            past.kept[size] = observe(past.kept.get(size), found.value, time=found.time, length=size, keep=count)
-        floor = newest_low(past.kept[length], length)
+            histories.kept[size] = observe(
+                histories.kept.get(size), found.value, time=found.time, length=size, keep=count
+            )
+        floor = newest_low(histories.kept[length], length)
         if floor is not None:
-            past.floors = past.floors.add(floor[0], time=floor[1], spacing=spacing, keep=keep, phase=plan.phase)
-        verdict, _ = assess(RULE, found, Severity.CLEARED, NOTHING, past)
-        yield at, verdict.severity
+            histories.floors = histories.floors.add(
+                floor[0], time=floor[1], spacing=spacing, keep=keep, phase=plan.phase
+            )
+        evaluation, _ = evaluate(RULE, found, Severity.CLEARED, NO_MEMORY, histories)
+        yield at, evaluation.severity
 
 
 def leaking(load: Load, an_hour: float, since: float) -> Load:

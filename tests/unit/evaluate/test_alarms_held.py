@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from hsm_agent.evaluate.operations import silence
 from hsm_agent.evaluate.rules import Above, Changes, Rule
-from hsm_agent.evaluate.silences import Silence
-from hsm_agent.evaluate.state import active
+from hsm_agent.evaluate.state import Silence, active
 from hsm_agent.model import Event, Severity
 from tests.unit.evaluate.judging import MEMORY, START, Judge, reading, told
 
@@ -29,7 +28,7 @@ def judge(*rules: Rule) -> Judge:
 def hush(desk: Judge, until: float, *, at: float = 0.0, rule: str = "*") -> None:
     desk.keep(
         silence(
-            desk.book,
+            desk.alarm_state,
             Silence(silence_id="s-1", until=START + until, reason="work", by_uid=1, created=START, rule=rule),
             desk.context(at),
         )
@@ -45,14 +44,14 @@ def test_a_silence_holds_back_raises_and_they_are_told_when_it_ends() -> None:
     hush(desk, 600)
 
     assert desk.read(60, 80) == []
-    assert [alarm.silenced for alarm in active(desk.book).values()] == [True]
+    assert [alarm.silenced for alarm in active(desk.alarm_state).values()] == [True]
     assert desk.read(120, 85) == []
-    assert [alarm.event.value for alarm in active(desk.book).values()] == ["85"]
+    assert [alarm.event.value for alarm in active(desk.alarm_state).values()] == ["85"]
 
     events = desk.step(600)
     assert told(events) == [("NOTICE", "cleared"), ("RAISED", "warning")]
     assert events[1].value == "85"
-    assert [(alarm.silenced, alarm.since) for alarm in active(desk.book).values()] == [(False, START + 60)]
+    assert [(alarm.silenced, alarm.since) for alarm in active(desk.alarm_state).values()] == [(False, START + 60)]
 
 
 def test_a_silence_holds_back_changes_and_never_a_clear() -> None:
@@ -61,10 +60,10 @@ def test_a_silence_holds_back_changes_and_never_a_clear() -> None:
     hush(desk, 600)
 
     assert desk.read(60, 95) == []
-    shown = next(iter(active(desk.book).values()))
+    shown = next(iter(active(desk.alarm_state).values()))
     assert (shown.severity, shown.event.severity) == (Severity.CRITICAL, Severity.CRITICAL)
     assert desk.read(90, 96) == []
-    later = next(iter(active(desk.book).values()))
+    later = next(iter(active(desk.alarm_state).values()))
     assert (later.event.event_id, later.event.time) == (shown.event.event_id, START + 60)
     assert later.event.value == "96"
     assert told(desk.read(120, 10)) == [("CLEARED", "cleared")]
@@ -89,7 +88,7 @@ def test_what_was_raised_and_cleared_in_silence_is_never_told() -> None:
     assert desk.read(60, 80) == []
     assert desk.read(120, 10) == []
     assert told(desk.step(600)) == [("NOTICE", "cleared")]
-    assert active(desk.book) == {}
+    assert active(desk.alarm_state) == {}
 
 
 def test_a_silence_of_another_rule_holds_nothing_back() -> None:
@@ -105,7 +104,7 @@ def test_what_waits_for_a_source_is_raised_afterwards_and_a_clear_does_not_wait(
 
     events = desk.step(60, reading(60, 95), reading(60, 200, "source_age_seconds", resource=""))
     assert [event.rule for event in events] == ["down"]
-    assert [key[0] for key in active(desk.book)] == ["level", "down"]
+    assert [key[0] for key in active(desk.alarm_state)] == ["level", "down"]
     assert told(desk.read(120, 10, resource="told")) == [("CLEARED", "cleared")]
 
     events = desk.step(180, reading(180, 95), reading(180, 0, "source_age_seconds", resource=""))
@@ -137,7 +136,7 @@ def test_a_repetition_that_has_to_wait_leaves_the_alarm_as_it_was_told() -> None
     hush(desk, 2000)
 
     assert desk.read(700, 85) == []
-    assert [alarm.event for alarm in active(desk.book).values()] == [first]
+    assert [alarm.event for alarm in active(desk.alarm_state).values()] == [first]
     assert told(desk.step(2000)) == [("NOTICE", "cleared"), ("RAISED", "warning")]
 
 
@@ -149,7 +148,7 @@ def test_a_further_change_in_silence_is_owed() -> None:
 
     assert version(desk, 120, "3") == []
     assert version(desk, 180, "3") == []
-    shown = next(iter(active(desk.book).values())).event
+    shown = next(iter(active(desk.alarm_state).values())).event
     assert shown.event_id != first.event_id
     assert shown.time == START + 120
     desk.restart()

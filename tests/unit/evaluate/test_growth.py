@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.evaluate.growth import Growth, is_beyond, is_unusual, steady
+from hsm_agent.evaluate.growth import SteadyGrowth, is_beyond, is_unusual, steady
 from hsm_agent.evaluate.rules import DAY, HOUR, Grows, Rule, Sooner
 from hsm_agent.evaluate.trends import Points, Windows
 from hsm_agent.model import Severity
@@ -74,7 +74,7 @@ def morning(at: float) -> float:
     return 100 + 50 * min(2.0, max(0.0, hour - 6)) if hour < 10 else 100.0
 
 
-def asked(growth: Growth, points: Points | None, at: float) -> bool:
+def asked(growth: SteadyGrowth, points: Points | None, at: float) -> bool:
     return is_unusual(growth, points, time=at, span=HOUR, against=7 * DAY)
 
 
@@ -88,26 +88,28 @@ def asked(growth: Growth, points: Points | None, at: float) -> bool:
     ],
 )
 def test_what_is_usual_is_learnt_from_the_days_before(rise: float, hour: float, unusual: bool) -> None:
-    assert asked(Growth(start=100, rise=rise), history(morning, 3), 3 * DAY + hour * HOUR) is unusual
+    assert asked(SteadyGrowth(start=100, rise=rise), history(morning, 3), 3 * DAY + hour * HOUR) is unusual
 
 
 def test_days_that_are_too_long_ago_do_not_count() -> None:
     points = history(lambda at: morning(at) if at < DAY else 100.0, 9)
 
-    assert asked(Growth(start=100, rise=60), points, 9 * DAY + 7.5 * HOUR)
+    assert asked(SteadyGrowth(start=100, rise=60), points, 9 * DAY + 7.5 * HOUR)
 
 
 @pytest.mark.parametrize(
     ("growth", "points", "unusual"),
     [
-        pytest.param(Growth(start=100, rise=16), None, True, id="slow, no history at all"),
-        pytest.param(Growth(start=100, rise=16), history(lambda _: 100.0, 0.2), True, id="slow, after a quiet night"),
-        pytest.param(Growth(start=14, rise=200), None, False, id="as steep as a morning"),
-        pytest.param(Growth(start=200, rise=16), history(morning, 0.34), False, id="the tail of a morning"),
-        pytest.param(Growth(start=0, rise=0.1), None, True, id="from nothing"),
+        pytest.param(SteadyGrowth(start=100, rise=16), None, True, id="slow, no history at all"),
+        pytest.param(
+            SteadyGrowth(start=100, rise=16), history(lambda _: 100.0, 0.2), True, id="slow, after a quiet night"
+        ),
+        pytest.param(SteadyGrowth(start=14, rise=200), None, False, id="as steep as a morning"),
+        pytest.param(SteadyGrowth(start=200, rise=16), history(morning, 0.34), False, id="the tail of a morning"),
+        pytest.param(SteadyGrowth(start=0, rise=0.1), None, True, id="from nothing"),
     ],
 )
-def test_on_the_first_day_only_slow_growth_counts(growth: Growth, points: Points | None, unusual: bool) -> None:
+def test_on_the_first_day_only_slow_growth_counts(growth: SteadyGrowth, points: Points | None, unusual: bool) -> None:
     assert asked(growth, points, 0.34 * DAY) is unusual
 
 

@@ -1,4 +1,4 @@
-"""Levels, hysteresis and hold."""
+"""Levels, hysteresis and `for`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsm_agent.evaluate import levels
-from hsm_agent.evaluate.levels import AT_REST, Waiting, judge, judge_below, settle
+from hsm_agent.evaluate import conditions
+from hsm_agent.evaluate.conditions import apply_for, severity_above, severity_below
+from hsm_agent.evaluate.state import NOTHING_PENDING, PendingLevels
 from hsm_agent.model import Severity
 
 CLEARED, WARNING, MAJOR, CRITICAL = Severity.CLEARED, Severity.WARNING, Severity.MAJOR, Severity.CRITICAL
@@ -20,7 +21,7 @@ maybe = st.none() | numbers
 
 
 def test_examples_in_the_documentation_hold() -> None:
-    assert doctest.testmod(levels).failed == 0
+    assert doctest.testmod(conditions).failed == 0
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_examples_in_the_documentation_hold() -> None:
     ],
 )
 def test_rising_levels(value: float, current: Severity, expected: Severity) -> None:
-    assert judge(value, warning=75, critical=90, hysteresis=5, current=current) is expected
+    assert severity_above(value, warning=75, critical=90, hysteresis=5, current=current) is expected
 
 
 @pytest.mark.parametrize(
@@ -55,14 +56,14 @@ def test_rising_levels(value: float, current: Severity, expected: Severity) -> N
     ],
 )
 def test_falling_levels(value: float, current: Severity, expected: Severity) -> None:
-    assert judge_below(value, warning=86400, critical=3600, hysteresis=600, current=current) is expected
+    assert severity_below(value, warning=86400, critical=3600, hysteresis=600, current=current) is expected
 
 
 def test_either_level_may_be_missing() -> None:
-    assert judge(99, warning=75, critical=None, hysteresis=0, current=CLEARED) is WARNING
-    assert judge(80, warning=None, critical=90, hysteresis=0, current=CLEARED) is CLEARED
-    assert judge_below(0, warning=0, critical=None, hysteresis=0, current=CLEARED) is WARNING
-    assert judge_below(1, warning=None, critical=0, hysteresis=0, current=CLEARED) is CLEARED
+    assert severity_above(99, warning=75, critical=None, hysteresis=0, current=CLEARED) is WARNING
+    assert severity_above(80, warning=None, critical=90, hysteresis=0, current=CLEARED) is CLEARED
+    assert severity_below(0, warning=0, critical=None, hysteresis=0, current=CLEARED) is WARNING
+    assert severity_below(1, warning=None, critical=0, hysteresis=0, current=CLEARED) is CLEARED
 
 
 @given(
@@ -76,10 +77,10 @@ def test_judging_is_monotonic(
     values: list[float], warning: float | None, critical: float | None, hysteresis: float, current: Severity
 ) -> None:
     def rank(value: float) -> int:
-        return judge(value, warning=warning, critical=critical, hysteresis=hysteresis, current=current).rank
+        return severity_above(value, warning=warning, critical=critical, hysteresis=hysteresis, current=current).rank
 
     def rank_below(value: float) -> int:
-        return judge_below(value, warning=warning, critical=critical, hysteresis=hysteresis, current=current).rank
+        return severity_below(value, warning=warning, critical=critical, hysteresis=hysteresis, current=current).rank
 
     for lower, higher in pairwise(sorted(values)):
         assert rank(lower) <= rank(higher)
@@ -90,53 +91,56 @@ def test_judging_is_monotonic(
 def test_judging_again_what_was_judged_changes_nothing(
     value: float, warning: float | None, critical: float | None, hysteresis: float
 ) -> None:
-    once = judge(value, warning=warning, critical=critical, hysteresis=hysteresis, current=CLEARED)
+    once = severity_above(value, warning=warning, critical=critical, hysteresis=hysteresis, current=CLEARED)
 
-    assert judge(value, warning=warning, critical=critical, hysteresis=hysteresis, current=once) is once
+    assert severity_above(value, warning=warning, critical=critical, hysteresis=hysteresis, current=once) is once
 
 
 def test_without_hold_everything_counts_at_once() -> None:
-    assert settle(CLEARED, CRITICAL, AT_REST, hold=0, time=5) == (CRITICAL, AT_REST)
+    assert apply_for(CLEARED, CRITICAL, NOTHING_PENDING, for_seconds=0, time=5) == (CRITICAL, NOTHING_PENDING)
 
 
 def test_a_rise_counts_after_its_hold() -> None:
-    level, waiting = settle(CLEARED, WARNING, AT_REST, hold=300, time=1000)
-    assert (level, waiting) == (CLEARED, Waiting(warning=1000))
+    level, pending = apply_for(CLEARED, WARNING, NOTHING_PENDING, for_seconds=300, time=1000)
+    assert (level, pending) == (CLEARED, PendingLevels(warning=1000))
 
-    assert settle(CLEARED, WARNING, waiting, hold=300, time=1299) == (CLEARED, waiting)
-    assert settle(CLEARED, WARNING, waiting, hold=300, time=1300) == (WARNING, AT_REST)
+    assert apply_for(CLEARED, WARNING, pending, for_seconds=300, time=1299) == (CLEARED, pending)
+    assert apply_for(CLEARED, WARNING, pending, for_seconds=300, time=1300) == (WARNING, NOTHING_PENDING)
 
 
 def test_each_level_has_its_own_clock() -> None:
-    _, waiting = settle(CLEARED, WARNING, AT_REST, hold=300, time=1000)
-    level, waiting = settle(CLEARED, CRITICAL, waiting, hold=300, time=1200)
-    assert (level, waiting) == (CLEARED, Waiting(warning=1000, critical=1200))
+    _, pending = apply_for(CLEARED, WARNING, NOTHING_PENDING, for_seconds=300, time=1000)
+    level, pending = apply_for(CLEARED, CRITICAL, pending, for_seconds=300, time=1200)
+    assert (level, pending) == (CLEARED, PendingLevels(warning=1000, critical=1200))
 
-    level, waiting = settle(level, CRITICAL, waiting, hold=300, time=1300)
-    assert (level, waiting) == (WARNING, Waiting(critical=1200))
+    level, pending = apply_for(level, CRITICAL, pending, for_seconds=300, time=1300)
+    assert (level, pending) == (WARNING, PendingLevels(critical=1200))
 
-    assert settle(level, CRITICAL, waiting, hold=300, time=1500) == (CRITICAL, AT_REST)
+    assert apply_for(level, CRITICAL, pending, for_seconds=300, time=1500) == (CRITICAL, NOTHING_PENDING)
 
 
 def test_a_break_starts_the_clock_anew_and_a_fall_does_not_wait() -> None:
-    _, waiting = settle(CLEARED, WARNING, AT_REST, hold=300, time=1000)
+    _, pending = apply_for(CLEARED, WARNING, NOTHING_PENDING, for_seconds=300, time=1000)
 
-    assert settle(CLEARED, CLEARED, waiting, hold=300, time=1100) == (CLEARED, AT_REST)
-    assert settle(CRITICAL, WARNING, AT_REST, hold=300, time=1100) == (WARNING, AT_REST)
+    assert apply_for(CLEARED, CLEARED, pending, for_seconds=300, time=1100) == (CLEARED, NOTHING_PENDING)
+    assert apply_for(CRITICAL, WARNING, NOTHING_PENDING, for_seconds=300, time=1100) == (WARNING, NOTHING_PENDING)
 
 
 def test_a_break_of_critical_alone_keeps_the_warning_waiting() -> None:
-    waiting = Waiting(warning=1000, critical=1100)
+    pending = PendingLevels(warning=1000, critical=1100)
 
-    assert settle(CLEARED, WARNING, waiting, hold=300, time=1200) == (CLEARED, Waiting(warning=1000))
+    assert apply_for(CLEARED, WARNING, pending, for_seconds=300, time=1200) == (CLEARED, PendingLevels(warning=1000))
 
 
 def test_a_clock_that_was_set_back_starts_the_hold_anew() -> None:
-    assert settle(CLEARED, WARNING, Waiting(warning=9000), hold=300, time=1000) == (CLEARED, Waiting(warning=1000))
+    assert apply_for(CLEARED, WARNING, PendingLevels(warning=9000), for_seconds=300, time=1000) == (
+        CLEARED,
+        PendingLevels(warning=1000),
+    )
 
 
 def test_severities_between_warning_and_critical_hold_as_well() -> None:
-    level, waiting = settle(CLEARED, MAJOR, AT_REST, hold=300, time=0)
+    level, pending = apply_for(CLEARED, MAJOR, NOTHING_PENDING, for_seconds=300, time=0)
     assert level is CLEARED
 
-    assert settle(CLEARED, MAJOR, waiting, hold=300, time=300) == (MAJOR, AT_REST)
+    assert apply_for(CLEARED, MAJOR, pending, for_seconds=300, time=300) == (MAJOR, NOTHING_PENDING)

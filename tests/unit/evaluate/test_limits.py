@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.evaluate.limits import either, limit_of, own, rate_unit
+from hsm_agent.evaluate.messages import level_of, limit_of, rate_unit
 from hsm_agent.evaluate.rules import (
     DAY,
     HOUR,
@@ -71,15 +71,9 @@ def test_limit_of_a_severity(
 
 
 def test_own_is_what_the_reading_brings() -> None:
-    assert own("own", 90.0) == 90.0
-    assert own("own", None) is None
-    assert own(75.0, 90.0) == 75.0
-
-
-def test_a_severity_without_a_level_takes_the_other() -> None:
-    assert either(CRITICAL, 1.0, None) == 1.0
-    assert either(WARNING, None, 2.0) == 2.0
-    assert either(WARNING, None, None) is None
+    assert level_of("own", 90.0) == 90.0
+    assert level_of("own", None) is None
+    assert level_of(75.0, 90.0) == 75.0
 
 
 def test_a_counter_is_compared_by_its_rate() -> None:

@@ -166,10 +166,10 @@ def test_a_distance_that_hovers_round_five_points_raises_once(readings: list[flo
 
 
 def test_a_level_that_still_had_to_hold_is_given_up() -> None:
-    judge = Judge(replace(YIELDING, hold=60), SPEAKER)
+    judge = Judge(replace(YIELDING, for_seconds=60), SPEAKER)
     both(judge, 0, 80, 10)
     assert both(judge, 30, 80, 79) == []
-    assert judge.book.watches == {}
+    assert judge.alarm_state.rule_states == {}
 
     assert both(judge, 60, 80, 10) == []
 
@@ -217,10 +217,10 @@ def test_a_forecast_of_both_is_told_once() -> None:
 def test_what_was_only_kept_to_give_way_goes_with_its_rule() -> None:
     judge = Judge(YIELDING, SPEAKER)
     both(judge, 0, 10, 10)
-    judge.keep(withdraw(judge.book, lambda series: True, judge.context(1)))
-    assert len(judge.book.latest) == 1
+    judge.keep(withdraw(judge.alarm_state, lambda series: True, judge.context(1)))
+    assert len(judge.alarm_state.latest) == 1
     judge.rules = Ruleset((SPEAKER,))
 
-    judge.keep(withdraw(judge.book, lambda series: True, judge.context(60)))
+    judge.keep(withdraw(judge.alarm_state, lambda series: True, judge.context(60)))
 
-    assert judge.book.latest == {}
+    assert judge.alarm_state.latest == {}

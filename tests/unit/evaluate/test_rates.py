@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsm_agent.evaluate.rates import Comparison, compare_counter, compare_gauge, increase
-from hsm_agent.evaluate.trends import Points
+from hsm_agent.evaluate.trends import Comparison, Points, compare_counter, compare_gauge, increase
 
 
 def points(*pairs: tuple[float, float]) -> Points:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.evaluate.silences import Silence, matching_nothing
+from hsm_agent.evaluate.operations import unmatched_globs
+from hsm_agent.evaluate.state import Silence
 
 
 def silence(source: str = "*", resource: str = "*", rule: str = "*") -> Silence:
@@ -57,6 +58,6 @@ PLACES = {("luna-a", ""), ("luna-a", "pay"), ("luna-b", "root"), ("agent", "")}
 def test_what_a_silence_names_and_nothing_bears_is_told(scope: dict[str, str], said: list[str]) -> None:
     silence = Silence(silence_id="s", until=2.0, reason="work", by_uid=0, created=1.0, **scope)
 
-    found = matching_nothing(silence, PLACES, ["pin", "token-memory"])
+    found = unmatched_globs(silence, PLACES, ["pin", "token-memory"])
 
     assert found == [f"{each} what comes under that name later is silenced" for each in said]

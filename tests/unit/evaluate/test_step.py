@@ -51,7 +51,7 @@ def test_a_rule_at_rest_turns_unknown_and_well_again() -> None:
 
     raised = judge.step(700)
     assert told(raised) == [("RAISED", "indeterminate")]
-    assert [alarm.severity for alarm in active(judge.book).values()] == [Severity.INDETERMINATE]
+    assert [alarm.severity for alarm in active(judge.alarm_state).values()] == [Severity.INDETERMINATE]
     assert told(judge.read(760, 10)) == [("CLEARED", "cleared")]
 
 
@@ -126,7 +126,7 @@ def test_a_token_that_is_gone_is_told_once_and_not_by_every_rule_on_it() -> None
     gone = judge.step(60, reading(60, 0, "token_present"), reading(60, None))
     assert [event.rule for event in gone] == ["missing"]
     assert judge.step(1000) == []
-    assert [key[0] for key in active(judge.book)] == ["missing"]
+    assert [key[0] for key in active(judge.alarm_state)] == ["missing"]
 
     back = judge.step(1060, reading(1060, 1, "token_present"), reading(1060, 10))
     assert [(event.rule, event.kind.name) for event in back] == [("missing", "CLEARED")]
@@ -204,14 +204,14 @@ def test_too_short_a_history_leaves_an_alarm_as_it_was() -> None:
     assert told(judge.read(20 * MINUTE, 10)) == [("RAISED", "warning")]
 
     assert judge.read(5 * HOUR, 80) == []
-    assert len(active(judge.book)) == 1
+    assert len(active(judge.alarm_state)) == 1
 
 
 def test_an_alarm_of_a_rule_that_is_not_there_yet_is_left_alone() -> None:
     judge = Judge(LEVEL)
     judge.read(0, 80)
     other = Judge(OTHER)
-    other.book = judge.book
+    other.alarm_state = judge.alarm_state
 
     assert other.step(60) == []
 
@@ -221,6 +221,6 @@ def test_an_object_taken_over_by_no_rule_is_not_waited_for() -> None:
     judge.read(0, 10)
     judge.read(60, None)
     other = Judge(OTHER)
-    other.book = judge.book
+    other.alarm_state = judge.alarm_state
 
     assert [event.rule for event in other.step(1000)] == ["line"]

@@ -21,7 +21,7 @@ from hsm_agent.evaluate.rules import (
     Reaches,
     Rule,
 )
-from hsm_agent.evaluate.silences import Silence
+from hsm_agent.evaluate.state import Silence
 from hsm_agent.evaluate.step import step
 from hsm_agent.model import Event, Reading, Severity
 from tests.fakes.examples import examples
@@ -46,13 +46,13 @@ RULES = (
         name="held",
         metrics=(MEMORY,),
         condition=Above(warning=60, critical=80),
-        hold=150,
+        for_seconds=150,
         hysteresis=3,
         repeat_every=400,
     ),
     Rule(name="below", metrics=(MEMORY,), condition=Below(warning=20, critical=5), inhibited_by=("down",)),
     Rule(name="grows", metrics=(MEMORY,), condition=Grows(warning=120, critical=300, at_least=3)),
-    Rule(name="rate", metrics=(MEMORY,), condition=RateChanges(against=600, percent=30), hold=60),
+    Rule(name="rate", metrics=(MEMORY,), condition=RateChanges(against=600, percent=30), for_seconds=60),
     Rule(name="count", metrics=("hsm_commands_total",), condition=RateChanges(against=600, percent=30)),
     Rule(name="line", metrics=(MEMORY,), condition=Reaches(level=95, over=1200, warning=3000, critical=600)),
     Rule(name="changes", metrics=("hsm_commands_total",), condition=Changes(), clear_after=300),
@@ -118,13 +118,13 @@ def live(found: list[Move], *, restart: frozenset[int] = frozenset(), twice: boo
             wanted = Silence(
                 silence_id=f"s-{index}", until=START + at + 200, reason="work", by_uid=0, created=START + at, rule="l*"
             )
-            events += judge.keep(silence(judge.book, wanted, judge.context(at)))
+            events += judge.keep(silence(judge.alarm_state, wanted, judge.context(at)))
         readings = list(move.readings(at))
         events += judge.step(at, *readings)
         if twice:
-            again = step(judge.book, readings, judge.context(at))
+            again = step(judge.alarm_state, readings, judge.context(at))
             assert again.events == ()
-            assert dict(again.writes) == {}
+            assert dict(again.rows) == {}
     return events
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from hsm_agent.codec import to_bytes
 from hsm_agent.model import Event, EventKind
 from hsm_agent.spool.queue import ENTRY_OVERHEAD, Queue
 from hsm_agent.spool.records import SinkSpec
-from hsm_agent.spool.tables import encode_event
 from tests.fakes.events import changed, cleared, plain, raised
 
 EVERYTHING = 10**9
@@ -123,7 +123,7 @@ def test_what_goes_first_when_the_spool_is_full(
 
 
 def test_the_bound_in_bytes_counts_as_well() -> None:
-    one = len(encode_event(cleared("e0", "a0"))) + ENTRY_OVERHEAD
+    one = len(to_bytes(cleared("e0", "a0"))) + ENTRY_OVERHEAD
     queue = _queue(size=4 * one)
     for number in range(4):
         queue.enqueue(raised(f"e{number}", f"a{number}"))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from hsm_agent.codec import to_bytes
 from hsm_agent.model import Severity
 from hsm_agent.spool.queue import ENTRY_OVERHEAD, Queue
 from hsm_agent.spool.records import DeadLetter, Registered, SinkSpec, WaitingSink
-from hsm_agent.spool.tables import encode_event
 from tests.fakes.events import plain, raised
 
 EVERYTHING = 10**9
@@ -45,7 +45,7 @@ def test_each_sink_has_a_queue_of_its_own() -> None:
 def test_an_entry_leaves_when_its_last_sink_has_accepted_it() -> None:
     queue = _queue("noc", "siem")
     queue.enqueue(raised("e", "a"))
-    assert queue.stats("").bytes == len(encode_event(raised("e", "a"))) + ENTRY_OVERHEAD
+    assert queue.stats("").bytes == len(to_bytes(raised("e", "a"))) + ENTRY_OVERHEAD
 
     _accept(queue, "noc", "e")
     assert queue.stats("").entries == 1

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hsm_agent.codec import to_bytes
 from hsm_agent.model import Event, EventKind, Severity
 from hsm_agent.spool.queue import Queue
 from hsm_agent.spool.records import SinkSpec
 from hsm_agent.spool.restore import restore
-from hsm_agent.spool.tables import encode_event
 from tests.fakes.events import changed, cleared, plain, raised
 from tests.fakes.examples import examples
 
@@ -50,7 +50,7 @@ def test_every_part_of_a_queue_comes_back() -> None:
 
 
 def test_rows_that_contradict_each_other_are_put_right() -> None:
-    event = encode_event(raised("e", "a"))
+    event = to_bytes(raised("e", "a"))
     rows: StoredRows = {
         ("sink", ("noc",)): ("", 0, 0),
         ("entry", (1,)): (event,),

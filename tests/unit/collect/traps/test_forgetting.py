@@ -11,7 +11,7 @@ from hsm_agent.evaluate.alarms import Context
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
 from hsm_agent.evaluate.operations import withdraw
 from hsm_agent.evaluate.rules import Ruleset
-from hsm_agent.evaluate.state import Book, active
+from hsm_agent.evaluate.state import AlarmState, active
 from hsm_agent.evaluate.step import step
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_what_is_known_again_or_was_pushed_out_while_it_stood_is_not_gone() -> N
 
 
 def test_the_book_of_alarms_does_not_grow_with_what_is_gone_and_keeps_what_is_raised() -> None:
-    book, rules, one = Book(), Ruleset(DEFAULT_RULES, {}), alarms()
+    alarm_state, rules, one = AlarmState(), Ruleset(DEFAULT_RULES, {}), alarms()
     one.apply(said(APPLIANCE, "PSU 1", AlarmLevel.CRITICAL, NOW))
     sizes, ids = [], count()
     for turn in range(6):
@@ -65,14 +65,14 @@ def test_the_book_of_alarms_does_not_grow_with_what_is_gone_and_keeps_what_is_ra
         for level in (AlarmLevel.WARNING, AlarmLevel.CLEARED):
             for number in range(MOST_ALARMS_EACH):
                 one.apply(said(INVENTOR, f"fan {turn}.{number}", level, now))
-            book.apply(step(book, one.readings("traps", now), context))
+            step(alarm_state, one.readings("traps", now), context).apply_to(alarm_state)
         gone = {*one.gone()}
 
         def keeps(series: Series, gone: set[str] = gone) -> bool:
             return series[1] not in gone
 
-        book.apply(withdraw(book, keeps, context))
-        sizes.append((len(book.tracks), len(book.watches), len(book.missing)))
+        withdraw(alarm_state, keeps, context).apply_to(alarm_state)
+        sizes.append((len(alarm_state.series_states), len(alarm_state.rule_states), len(alarm_state.missing)))
 
     assert max(sizes[1:]) == sizes[0]
-    assert [alarm.series[1] for alarm in active(book).values()] == ["luna-a/PSU 1"]
+    assert [alarm.series[1] for alarm in active(alarm_state).values()] == ["luna-a/PSU 1"]

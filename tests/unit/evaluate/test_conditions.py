@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from hsm_agent.evaluate.conditions import Evaluation, evaluate
 from hsm_agent.evaluate.rules import (
     DAY,
     HOUR,
@@ -20,8 +21,8 @@ from hsm_agent.evaluate.rules import (
     Reaches,
     Rule,
 )
+from hsm_agent.evaluate.state import NO_MEMORY, ConditionMemory
 from hsm_agent.evaluate.trends import Points, Windows
-from hsm_agent.evaluate.verdicts import NOTHING, Memory, Verdict, assess
 from hsm_agent.model import Labels, Severity
 from tests.unit.evaluate.judging import MEMORY, START, reading
 
@@ -33,7 +34,7 @@ SHORT = Windows(number=9, low=70, lows=(10,))
 
 
 @dataclass
-class Past:
+class Histories:
     of_length: dict[float, Windows] = field(default_factory=dict)
     of_spacing: dict[float, Points] = field(default_factory=dict)
 
@@ -44,19 +45,21 @@ class Past:
         return self.of_spacing.get(spacing)
 
 
-def verdict(
+def evaluation(
     condition: Condition,
     value: float,
     metric: str = MEMORY,
     *,
     current: Severity = CLEARED,
-    past: Past | None = None,
+    histories: Histories | None = None,
     limit: float | None = None,
     at: float = 0.0,
-) -> Verdict:
+) -> Evaluation:
     rule = Rule(name="r", metrics=(metric,), condition=condition)
-    found, memory = assess(rule, reading(at, value, metric, limit=limit), current, NOTHING, past or Past())
-    assert memory == NOTHING
+    found, memory = evaluate(
+        rule, reading(at, value, metric, limit=limit), current, NO_MEMORY, histories or Histories()
+    )
+    assert memory == NO_MEMORY
     return found
 
 
@@ -73,7 +76,7 @@ def verdict(
     ],
 )
 def test_levels(condition: Condition, value: float, limit: float | None, expected: Severity) -> None:
-    assert verdict(condition, value, "token_clock_offset_seconds", limit=limit).severity is expected
+    assert evaluation(condition, value, "token_clock_offset_seconds", limit=limit).severity is expected
 
 
 @pytest.mark.parametrize(
@@ -93,24 +96,30 @@ def test_levels(condition: Condition, value: float, limit: float | None, expecte
 def test_growth(short: Windows | None, long: Windows | None, current: Severity, expected: Severity) -> None:
     found = {length: windows for length, windows in ((1800.0, short), (7200.0, long)) if windows}
 
-    result = verdict(
-        Grows(warning=1800, critical=7200, at_least=5), 70, "token_sessions", current=current, past=Past(found)
+    result = evaluation(
+        Grows(warning=1800, critical=7200, at_least=5),
+        70,
+        "token_sessions",
+        current=current,
+        histories=Histories(found),
     )
 
     assert result.severity is expected
 
 
 def test_growth_with_one_level_only() -> None:
-    assert verdict(Grows(critical=60), 70, past=Past({60: SHORT})).severity is UNDECIDED
-    assert verdict(Grows(critical=60), 70, past=Past({60: FLAT})).severity is CLEARED
-    assert verdict(Grows(warning=60), 70, past=Past({60: RISING})).severity is WARNING
+    assert evaluation(Grows(critical=60), 70, histories=Histories({60: SHORT})).severity is UNDECIDED
+    assert evaluation(Grows(critical=60), 70, histories=Histories({60: FLAT})).severity is CLEARED
+    assert evaluation(Grows(warning=60), 70, histories=Histories({60: RISING})).severity is WARNING
 
 
 def test_growth_says_from_where_to_where() -> None:
-    assert verdict(Grows(warning=60), 70, "token_sessions", past=Past({60: RISING})).note == (
+    assert evaluation(Grows(warning=60), 70, "token_sessions", histories=Histories({60: RISING})).note == (
         "from 10 sessions to 70 sessions in 6m"
     )
-    assert verdict(Grows(warning=60), 70, current=WARNING, past=Past()).note == "from no value to 70 % in 6m"
+    assert (
+        evaluation(Grows(warning=60), 70, current=WARNING, histories=Histories()).note == "from no value to 70 % in 6m"
+    )
 
 
 def counted(rate_before: float, rate_now: float) -> Points:
@@ -135,11 +144,11 @@ def counted(rate_before: float, rate_now: float) -> Points:
 def test_a_rate_that_changes(before: float, now: float, expected: Severity) -> None:
     points = counted(before, now)
 
-    result = verdict(
+    result = evaluation(
         RateChanges(against=HOUR, percent=50, at_least=10),
         points.values[-1] + 60 * now,
         "hsm_commands_total",
-        past=Past({}, {300.0: points}),
+        histories=Histories({}, {300.0: points}),
         at=7260,
     )
 
@@ -151,13 +160,13 @@ def test_a_rate_that_changes(before: float, now: float, expected: Severity) -> N
 def test_a_gauge_is_compared_with_itself() -> None:
     points = Points(array("d", [START]), array("d", [80.0]))
 
-    result = verdict(RateChanges(against=HOUR), 20, past=Past({}, {300.0: points}), at=3600)
+    result = evaluation(RateChanges(against=HOUR), 20, histories=Histories({}, {300.0: points}), at=3600)
 
     assert (result.severity, result.value, result.note) == (WARNING, 20, "80 % 1h ago")
 
 
 def test_no_rate_is_unknown() -> None:
-    result = verdict(RateChanges(against=HOUR), 20, "hsm_commands_total", at=3600)
+    result = evaluation(RateChanges(against=HOUR), 20, "hsm_commands_total", at=3600)
 
     assert (result.severity, result.value) == (UNDECIDED, None)
 
@@ -165,15 +174,15 @@ def test_no_rate_is_unknown() -> None:
 def test_a_gauge_that_stays_is_well_whatever_the_levels() -> None:
     points = Points(array("d", [START]), array("d", [0.0]))
 
-    result = verdict(RateChanges(against=HOUR, percent=0), 0, past=Past({}, {300.0: points}), at=3600)
+    result = evaluation(RateChanges(against=HOUR, percent=0), 0, histories=Histories({}, {300.0: points}), at=3600)
 
     assert result.severity is CLEARED
 
 
-def filling(start: float, a_day: float, days: int = 30) -> Past:
+def filling(start: float, a_day: float, days: int = 30) -> Histories:
     times = [START + i * HOUR for i in range(days * 24 + 1)]
     values = [start + a_day * i / 24 for i in range(days * 24 + 1)]
-    return Past({}, {HOUR: Points(array("d", times), array("d", values))})
+    return Histories({}, {HOUR: Points(array("d", times), array("d", values))})
 
 
 @pytest.mark.parametrize(
@@ -191,11 +200,11 @@ def filling(start: float, a_day: float, days: int = 30) -> Past:
     ],
 )
 def test_a_forecast(start: float, a_day: float, current: Severity, expected: Severity, note: str) -> None:
-    result = verdict(
+    result = evaluation(
         Reaches(level=95, over=30 * DAY, warning=90 * DAY, critical=14 * DAY),
         start + 30 * a_day,
         current=current,
-        past=filling(start, a_day),
+        histories=filling(start, a_day),
         at=30 * DAY,
     )
 
@@ -205,16 +214,16 @@ def test_a_forecast(start: float, a_day: float, current: Severity, expected: Sev
 def test_a_forecast_needs_a_quarter_of_its_history() -> None:
     condition = Reaches(level=95, over=30 * DAY, warning=90 * DAY)
 
-    assert verdict(condition, 50, past=filling(50, 9, days=7), at=7 * DAY).severity is UNDECIDED
-    assert verdict(condition, 50, past=filling(50, 9, days=8), at=8 * DAY).severity is WARNING
-    assert verdict(condition, 50).severity is UNDECIDED
+    assert evaluation(condition, 50, histories=filling(50, 9, days=7), at=7 * DAY).severity is UNDECIDED
+    assert evaluation(condition, 50, histories=filling(50, 9, days=8), at=8 * DAY).severity is WARNING
+    assert evaluation(condition, 50).severity is UNDECIDED
 
 
-def changes(values: list[tuple[float, Labels]], metric: str) -> list[Verdict]:
+def changes(values: list[tuple[float, Labels]], metric: str) -> list[Evaluation]:
     rule = Rule(name="r", metrics=(metric,), condition=Changes(severity=WARNING))
-    memory, found = NOTHING, []
+    memory, found = NO_MEMORY, []
     for at, (value, labels) in enumerate(values):
-        result, memory = assess(rule, reading(at, value, metric, labels=labels), CLEARED, memory, Past())
+        result, memory = evaluate(rule, reading(at, value, metric, labels=labels), CLEARED, memory, Histories())
         found.append(result)
     return found
 
@@ -248,11 +257,13 @@ def test_of_a_counter_only_an_increase_is_a_change(values: list[float], expected
     assert changes([(value, ()) for value in values], "spool_dropped_total")[-1].severity is expected
 
 
-def stuck(values: list[tuple[float, float]], condition: NotFalling, memory: Memory = NOTHING) -> list[Severity]:
+def stuck(
+    values: list[tuple[float, float]], condition: NotFalling, memory: ConditionMemory = NO_MEMORY
+) -> list[Severity]:
     rule = Rule(name="r", metrics=("audit_records",), condition=condition)
     found = []
     for at, value in values:
-        result, memory = assess(rule, reading(at, value, "audit_records"), CLEARED, memory, Past())
+        result, memory = evaluate(rule, reading(at, value, "audit_records"), CLEARED, memory, Histories())
         found.append(result.severity)
     return found
 
@@ -268,6 +279,6 @@ def test_what_does_not_fall_for_long_enough() -> None:
 def test_a_clock_from_the_future_or_of_another_condition_starts_anew() -> None:
     condition = NotFalling(warning=900)
 
-    assert stuck([(10000, 5)], condition, Memory(clock=START + 50000, last=5)) == [CLEARED]
-    assert stuck([(10000, 5)], condition, Memory(clock=START)) == [CLEARED]
-    assert stuck([(10000, 5)], condition, Memory(clock=START, last=5)) == [WARNING]
+    assert stuck([(10000, 5)], condition, ConditionMemory(clock=START + 50000, last=5)) == [CLEARED]
+    assert stuck([(10000, 5)], condition, ConditionMemory(clock=START)) == [CLEARED]
+    assert stuck([(10000, 5)], condition, ConditionMemory(clock=START, last=5)) == [WARNING]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from hsm_agent.evaluate.operations import silence
 from hsm_agent.evaluate.rules import DAY, Above, Changes, Falls, NotFalling, Rule
-from hsm_agent.evaluate.silences import Silence
-from hsm_agent.evaluate.state import active
+from hsm_agent.evaluate.state import Silence, active
 from tests.unit.evaluate.judging import MEMORY, START, Judge, told
 
 YEAR = 366 * DAY
@@ -15,7 +14,7 @@ LEVEL = Rule(name="level", metrics=(MEMORY,), condition=Above(warning=75))
 
 def silenced(judge: Judge, at: float, seconds: float) -> None:
     wanted = Silence(silence_id="s", until=START + at + seconds, reason="work", by_uid=0, created=START + at)
-    judge.keep(silence(judge.book, wanted, judge.context(at)))
+    judge.keep(silence(judge.alarm_state, wanted, judge.context(at)))
 
 
 def test_a_silence_of_two_hours_lasts_two_hours_whatever_the_clock_was() -> None:
@@ -34,7 +33,7 @@ def test_a_silence_is_never_made_longer() -> None:
     silenced(judge, 30, 600)
 
     assert judge.step(0) == []
-    assert [each.until - START for each in judge.book.silences.values()] == [600]
+    assert [each.until - START for each in judge.alarm_state.silences.values()] == [600]
     assert told(judge.step(600)) == [("NOTICE", "cleared")]
 
 
@@ -72,11 +71,11 @@ def test_an_alarm_is_not_raised_in_the_future() -> None:
     judge.read(YEAR, 80)
     judge.step(0)
 
-    assert [alarm.since for alarm in active(judge.book).values()] == [START]
+    assert [alarm.since for alarm in active(judge.alarm_state).values()] == [START]
 
 
 def test_a_hold_begins_anew() -> None:
-    judge = Judge(Rule(name="level", metrics=(MEMORY,), condition=Above(warning=75), hold=300))
+    judge = Judge(Rule(name="level", metrics=(MEMORY,), condition=Above(warning=75), for_seconds=300))
     judge.read(YEAR, 80)
 
     assert judge.read(0, 80) == []

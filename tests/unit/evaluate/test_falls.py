@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hsm_agent.evaluate.conditions import evaluate
 from hsm_agent.evaluate.rules import Falls, Rule
-from hsm_agent.evaluate.verdicts import NOTHING, Memory, assess
+from hsm_agent.evaluate.state import NO_MEMORY, ConditionMemory
 from hsm_agent.model import Severity
 from tests.unit.evaluate.judging import START, reading
 
@@ -25,11 +26,11 @@ class NoPast:
         raise AssertionError(spacing)
 
 
-def falls(values: list[float], memory: Memory = NOTHING) -> list[tuple[Severity, bool, str]]:
+def falls(values: list[float], memory: ConditionMemory = NO_MEMORY) -> list[tuple[Severity, bool, str]]:
     rule = Rule(name="r", metrics=(ATTEMPTS,), condition=Falls())
     found = []
     for at, value in enumerate(values):
-        result, memory = assess(rule, reading(at, value, ATTEMPTS), CLEARED, memory, NoPast())
+        result, memory = evaluate(rule, reading(at, value, ATTEMPTS), CLEARED, memory, NoPast())
         found.append((result.severity, result.again, result.note))
     return found
 
@@ -48,14 +49,16 @@ def test_a_fall_lasts_until_the_value_is_back_and_a_further_one_is_told_again() 
 
 
 def test_a_fall_that_time_has_ended_is_the_measure_of_the_next_one() -> None:
-    lapsed = Memory(last=8, before=8)
+    lapsed = ConditionMemory(last=8, before=8)
 
     assert [severity for severity, _, _ in falls([8, 7], lapsed)] == [CLEARED, WARNING]
     assert falls([8, 7], lapsed)[1][2] == "8 -> 7"
 
 
-@pytest.mark.parametrize("memory", [Memory(seen="[10,[]]", clock=START), Memory(clock=START, last=10)])
-def test_a_fall_is_not_judged_by_the_memory_of_another_condition(memory: Memory) -> None:
+@pytest.mark.parametrize(
+    "memory", [ConditionMemory(seen="[10,[]]", clock=START), ConditionMemory(clock=START, last=10)]
+)
+def test_a_fall_is_not_judged_by_the_memory_of_another_condition(memory: ConditionMemory) -> None:
     assert falls([9], memory) == [(CLEARED, False, "")]
 
 

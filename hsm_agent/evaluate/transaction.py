@@ -1,0 +1,176 @@
+"""Copy on write: a step reads and changes a `Transaction` on top of the alarm state, which itself stays as it is.
+
+The result's events and rows are stored in one database transaction; only then are the changes applied in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from hsm_agent.codec import dump, encode
+from hsm_agent.evaluate.state import IDLE, AlarmState, HistoryKey, RuleKey, RuleState
+from hsm_agent.evaluate.trends import Points, interval
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hsm_agent.evaluate.trends import Windows
+    from hsm_agent.model import Event, Series
+
+CHUNK = 24
+"""Points in a row: a new point rewrites a day of hourly ones, not the whole history."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Overlay(Generic[K, V]):
+    """Changes on top of a mapping that stays as it is. None stands for a removed entry."""
+
+    def __init__(self, base: Mapping[K, V]) -> None:
+        self._base = base
+        self.changed: dict[K, V | None] = {}
+
+    def get(self, key: K) -> V | None:
+        return self.changed[key] if key in self.changed else self._base.get(key)
+
+    def put(self, key: K, value: V | None) -> None:
+        if value != self.get(key):
+            self.changed[key] = value
+
+    def values(self) -> list[V]:
+        """All values, in order of first appearance."""
+        return [value for value in {**self._base, **self.changed}.values() if value is not None]
+
+    def apply_to(self, base: dict[K, V]) -> None:
+        for key, value in self.changed.items():
+            if value is None:
+                base.pop(key, None)
+            else:
+                base[key] = value
+
+
+class Transaction:
+    """The alarm state as one step sees and changes it."""
+
+    def __init__(self, base: AlarmState) -> None:
+        self.base = base
+        self.rule_states = Overlay(base.rule_states)
+        self.series_states = Overlay(base.series_states)
+        self.object_states = Overlay(base.object_states)
+        self.latest = Overlay(base.latest)
+        self.windows = Overlay(base.windows)
+        self.points = Overlay(base.points)
+        self.silences = Overlay(base.silences)
+        self.read: dict[Series, None] = {}
+        """Series that were read in this step."""
+        self.events: list[Event] = []
+        self._points_rows: dict[str, str | None] = {}
+
+    def rule_state(self, key: RuleKey) -> RuleState:
+        return self.rule_states.get(key) or IDLE
+
+    def put_rule_state(self, key: RuleKey, rule_state: RuleState) -> None:
+        """Remember the state of a rule; an idle one needs no row."""
+        self.rule_states.put(key, None if rule_state == IDLE else rule_state)
+
+    def put_points(self, key: HistoryKey, points: Points, phase: float) -> None:
+        """Remember a history that got a new point or lost some; rows whose points are all gone are deleted."""
+        series, spacing = key
+        before = self.points.get(key)
+        row_of = partial(_row_number, spacing=spacing, phase=phase)
+        kept = range(row_of(points.times[0]), row_of(points.times[-1]) + 1)
+        if before is not None:
+            for number in range(row_of(before.times[0]), row_of(before.times[-1]) + 1):
+                if number not in kept:
+                    self._points_rows[_series_key("points", series, spacing, number)] = None
+        self._points_rows[_series_key("points", series, spacing, kept[-1])] = newest_row(points, row_of)
+        self.points.put(key, points)
+
+    def drop_points(self, key: HistoryKey, points: Points, phase: float) -> None:
+        """Forget a history and its rows."""
+        series, spacing = key
+        first, last = (_row_number(points.times[end], spacing, phase) for end in (0, -1))
+        for number in range(first, last + 1):
+            self._points_rows[_series_key("points", series, spacing, number)] = None
+        self.points.put(key, None)
+
+    def result(self) -> StepResult:
+        """The events, and a row for everything that changed."""
+        rows: dict[str, str | None] = {}
+        _write(rows, self.rule_states, lambda key: _series_key("watch", key[1], key[0]), encode)
+        _write(rows, self.series_states, lambda series: _series_key("track", series), encode)
+        _write(rows, self.object_states, lambda key: dump(["presence", *key]), encode)
+        _write(rows, self.windows, lambda key: _series_key("windows", *key), _windows_row)
+        _write(rows, self.silences, lambda key: dump(["silence", key]), encode)
+        rows.update(self._points_rows)
+        alarms_changed = bool(self.silences.changed) or any(
+            getattr(self.base.rule_states.get(key), "alarm", None) != getattr(rule_state, "alarm", None)
+            for key, rule_state in self.rule_states.changed.items()
+        )
+        return StepResult(events=tuple(self.events), rows=rows, alarms_changed=alarms_changed, transaction=self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """What a step changed. `events` in order and `rows` (key to JSON text, None deletes) are stored together."""
+
+    events: tuple[Event, ...]
+    rows: Mapping[str, str | None]
+    alarms_changed: bool
+    """Whether `state.active` differs from before."""
+    transaction: Transaction = field(repr=False)
+
+    def apply_to(self, state: AlarmState) -> None:
+        """Make the changes in memory. `state` may hold more than the state that the step was given."""
+        transaction = self.transaction
+        transaction.rule_states.apply_to(state.rule_states)
+        transaction.series_states.apply_to(state.series_states)
+        transaction.object_states.apply_to(state.object_states)
+        transaction.latest.apply_to(state.latest)
+        transaction.windows.apply_to(state.windows)
+        transaction.points.apply_to(state.points)
+        transaction.silences.apply_to(state.silences)
+        for series in transaction.read:
+            state.unread.pop(series, None)
+        for key, rule_state in transaction.rule_states.changed.items():
+            _index(state.alarmed, key, present=rule_state is not None and rule_state.alarm is not None)
+        for series, series_state in transaction.series_states.changed.items():
+            _index(state.missing, series, present=series_state is not None and series_state.missing)
+
+
+def _index(index: dict[K, None], key: K, *, present: bool) -> None:
+    if present:
+        index.setdefault(key)
+    else:
+        index.pop(key, None)
+
+
+def _write(
+    rows: dict[str, str | None], overlay: Overlay[K, V], key_of: Callable[[K], str], to_json: Callable[[V], object]
+) -> None:
+    for key, value in overlay.changed.items():
+        rows[key_of(key)] = None if value is None else dump(to_json(value))
+
+
+def _series_key(kind: str, series: Series, *more: object) -> str:
+    return dump([kind, *series, *more])
+
+
+def _row_number(time: float, spacing: float, phase: float) -> int:
+    return interval(time, spacing, phase) // CHUNK
+
+
+def _windows_row(windows: Windows) -> object:
+    return [windows.number, windows.low, windows.lows]
+
+
+def newest_row(points: Points, row_of: Callable[[float], int]) -> str:
+    """The row that holds the newest point; `row_of` is the number of the row of a time."""
+    start = len(points.times) - 1
+    newest = row_of(points.times[start])
+    while start > 0 and row_of(points.times[start - 1]) == newest:
+        start -= 1
+    return dump(list(zip(points.times[start:], points.values[start:], strict=True)))
