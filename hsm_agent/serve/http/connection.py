@@ -1,8 +1,9 @@
 """One HTTP/1.1 connection: h11's grammar and state machine on asyncio's streams, with bounds on size and time.
 
 The head of a request is checked before h11 sees it: h11 joins folded lines, takes a bare line feed for the end of a
-line and has no bound on the number of fields. RFC 9112 lets a server refuse all of them (sections 2.2 and 5.2), and
-a refusal is the same to everybody on the way here, so that no second request can hide in the first (section 11.2).
+line and has no bound on the number of fields. RFC 9112 lets a server refuse all of them (sections 2.2 and 5.2). What
+is refused can't mean one thing to a proxy and another to this server, so that no second request hides in the first
+(section 11.2).
 
 No resource of ours takes a body. A request that announces one gets its answer, and then the connection ends: nothing
 that stands behind its head is ever taken for a request.
@@ -32,8 +33,8 @@ MAX_LINE_BYTES = 8190
 MAX_HEADERS = 64
 READ_BYTES = 16 * 1024
 LINGER_SECONDS = 1.0
-"""How long what a client still sends is read and dropped after the last answer. To close a socket with unread input
-resets the connection, and the client may lose the answer (RFC 9112 section 9.6)."""
+"""How long input is read and dropped after the last answer. A socket that is closed with unread input resets the
+connection, and the client may lose the answer (RFC 9112 section 9.6)."""
 
 _CLOSE = {"Connection": "close"}
 _END_OF_HEAD = b"\r\n\r\n"
@@ -44,7 +45,7 @@ _AT_MOST_ONCE = frozenset({b"host", *_LENGTHS})
 _VERSIONS = {b"1.0", b"1.1"}
 _WEBDAV = {"COPY", "LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "UNLOCK"}  # RFC 4918 section 9
 _METHODS = frozenset({*(method.value for method in HTTPMethod), *_WEBDAV})
-"""Known, and not allowed but for two of them; any other word is no HTTP."""
+"""Methods that are known; all but two are answered with 405, and any other word with 400."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,8 +197,8 @@ class HttpConnection:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
         """Until either side ends it. Raises OSError, of which a timeout is one. The caller aborts the transport."""
-        # So that drain() waits until the kernel has an answer: what a client does not read stays on its time. Not 0:
-        # the TLS transport of Python 3.11 pauses at a mark that is reached, so that 0 is never left again.
+        # So that drain() waits until the kernel has the answer: what a client does not read stays on its time. Not 0:
+        # the TLS transport of Python 3.11 pauses when the mark is reached, and never leaves 0 again.
         writer.transport.set_write_buffer_limits(high=1)
         parser = h11.Connection(h11.SERVER)
         wait_seconds = self._timeouts.request_seconds
@@ -208,11 +209,12 @@ class HttpConnection:
                     break
                 parser.start_next_cycle()
                 wait_seconds = self._timeouts.idle_seconds
-                await asyncio.sleep(0)  # none of the awaits above need ever have waited: let others have their turn
+                # With requests in a row and answers that are read, none of the awaits above has to suspend.
+                await asyncio.sleep(0)
             else:
                 return
         except BadRequestError:
-            # What state its parser is in depends on how far it came; the answer to this is the same everywhere.
+            # By a parser of its own: what the other one may still send depends on where it stopped.
             refusal = plain(HTTPStatus.BAD_REQUEST, _CLOSE)
             async with asyncio.timeout(self._timeouts.answer_seconds):
                 writer.write(write_response(h11.Connection(h11.SERVER), refusal, without_body=False))
@@ -221,14 +223,15 @@ class HttpConnection:
 
     async def _read_head(self, reader: asyncio.StreamReader, wait_seconds: float) -> bytes:
         """The next head; empty if the client ended the connection. Raises BadRequestError, OSError."""
-        async with asyncio.timeout(wait_seconds) as deadline:
+        has_begun = bool(self._received)
+        async with asyncio.timeout(self._timeouts.request_seconds if has_begun else wait_seconds) as deadline:
             while (head := take_head(self._received)) is None:
-                has_begun = bool(self._received)
                 octets = await reader.read(READ_BYTES)
                 if not octets:
                     return b""
                 self._received += octets
-                if not has_begun:
+                if not has_begun:  # once: an empty line is no new beginning
+                    has_begun = True
                     deadline.reschedule(asyncio.get_running_loop().time() + self._timeouts.request_seconds)
             return head
 

@@ -1,11 +1,11 @@
-"""TLS and users of the HTTP side, in the file format of Prometheus' exporter-toolkit (a strict subset of it).
+"""TLS and users of the HTTP server, in the file format of Prometheus' exporter-toolkit (a strict subset of it).
 
     tls_server_config:
       cert_file: agent.pem          # paths are relative to this file's folder
       key_file: agent.key
       client_ca_file: ca.pem
       client_auth_type: RequireAndVerifyClientCert
-      min_version: TLS13            # TLS12 where nothing is said
+      min_version: TLS13            # default TLS12
     basic_auth_users:
       prometheus: $2y$10$...        # htpasswd -nBC 10 prometheus
 
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK_AT_FILES_SECONDS = 1.0
-_LOOK_SECONDS = 1.0  # a connection waits for it
-_DISK_SECONDS = 10.0
-MOST_COSTLY_HASH = 15
+LOOK_EVERY_SECONDS = 1.0
+_LOOK_TIMEOUT_SECONDS = 1.0  # a new connection waits for it
+_RELOAD_TIMEOUT_SECONDS = 10.0
+MAX_BCRYPT_COST = 15
 """A check at cost 15 takes about two seconds of a core; the next one would not fit an answer's deadline."""
 
-_LEAST_COSTLY_HASH = 4  # bcrypt's own floor
+_MIN_BCRYPT_COST = 4  # bcrypt's own floor
 _BCRYPT = re.compile(r"\$2[abxy]\$(\d\d)\$[./A-Za-z0-9]{53}")
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 # Go's RequestClientCert asks and then neither needs nor checks the answer: not to ask comes to the same.
@@ -63,7 +63,7 @@ class WebConfigError(ValueError):
 
 
 class TlsServerConfig(Strict):
-    """What the server shows, and what it wants to be shown."""
+    """The server's certificate, and whether clients must show one."""
 
     cert_file: LocalPath
     key_file: LocalPath
@@ -92,7 +92,7 @@ class TlsServerConfig(Strict):
 
 
 class WebConfigFile(Strict):
-    """The file."""
+    """The whole file."""
 
     tls_server_config: TlsServerConfig | None = None
     basic_auth_users: dict[str, str] = Field(default_factory=dict)
@@ -104,9 +104,9 @@ class WebConfigFile(Strict):
             found = _BCRYPT.fullmatch(digest)
             if found is None:
                 raise ValueError(f"{user!r}: not a bcrypt hash; make one with: htpasswd -nBC 10 {user}")
-            if not _LEAST_COSTLY_HASH <= int(found[1]) <= MOST_COSTLY_HASH:
+            if not _MIN_BCRYPT_COST <= int(found[1]) <= MAX_BCRYPT_COST:
                 raise ValueError(
-                    f"{user!r}: bcrypt cost {found[1]} is not within {_LEAST_COSTLY_HASH} to {MOST_COSTLY_HASH}"
+                    f"{user!r}: bcrypt cost {found[1]} is not within {_MIN_BCRYPT_COST} to {MAX_BCRYPT_COST}"
                 )
             if not user or ":" in user:
                 raise ValueError(f"{user!r}: not a user name that HTTP can carry (RFC 7617 section 2)")
@@ -115,7 +115,7 @@ class WebConfigFile(Strict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebConfig:
-    """What was read: the users' hashes, the TLS context (None: plain HTTP), and what it was read from.
+    """What the files hold: the users' hashes, the TLS context (None: plain HTTP), and which files those are.
 
     `certificates` are those of `cert_file` as PEM, without a key.
     """
@@ -128,40 +128,42 @@ class WebConfig:
 
 
 NO_WEB_CONFIG = WebConfig(users={}, context=None, fingerprint=(), files=())
-"""Plain HTTP, open to whoever reaches the port."""
+"""Plain HTTP, open to every client that reaches the port."""
 
 
 class WatchedWebConfig:
-    """The web_config of now. A certificate that was renewed on disk counts from the next connection on."""
+    """The web_config as it is now. A certificate renewed on disk is shown from the next connection on."""
 
-    def __init__(self, path: Path | None, *, look_every: float = LOOK_AT_FILES_SECONDS) -> None:
-        """None: plain HTTP, for ever."""
-        self._look_every = look_every
+    def __init__(self, path: Path | None, *, look_every_seconds: float = LOOK_EVERY_SECONDS) -> None:
+        """`path` None: plain HTTP for good."""
+        self._look_every_seconds = look_every_seconds
         self.current = NO_WEB_CONFIG
         self._path = path
         self._looked_at = 0.0
         self._refused: tuple[object, ...] | None = None
         self._disk = Lane(f"reading {path}")
-        self._hung = SparingLog(log)
+        self._sparing_log = SparingLog(log)
 
     async def reload(self) -> None:
-        """Read the file anew. Raises WebConfigError, and stays with the old one."""
+        """Read the files again. Raises WebConfigError and keeps what it has."""
         if self._path is not None:
             try:
-                self.current = await self._disk.call(partial(load_web_config, self._path), seconds=_DISK_SECONDS)
+                self.current = await self._disk.call(
+                    partial(load_web_config, self._path), seconds=_RELOAD_TIMEOUT_SECONDS
+                )
             except StuckError as error:
                 raise WebConfigError(str(error)) from error
 
     async def current_context(self) -> ssl.SSLContext | None:
-        """The TLS context for a new connection, None for plain HTTP."""
+        """The TLS context for a new connection, None for plain HTTP. Looks at the files once a second at most."""
         now = time.monotonic()
-        if self._path is not None and now - self._looked_at >= self._look_every:
+        if self._path is not None and now - self._looked_at >= self._look_every_seconds:
             self._looked_at = now
             renew = partial(self._renewed, self._path, self.current)
             try:
-                self.current = await self._disk.call(renew, seconds=_LOOK_SECONDS)
+                self.current = await self._disk.call(renew, seconds=_LOOK_TIMEOUT_SECONDS)
             except StuckError as error:
-                self._hung.warning("http: the files go on as they were read last: %s", error)
+                self._sparing_log.warning("http: the files go on as they were read last: %s", error)
         return self.current.context
 
     def _renewed(self, path: Path, old: WebConfig) -> WebConfig:
@@ -184,7 +186,7 @@ def load_web_config(path: Path) -> WebConfig:
     file = _parse(path)
     tls = file.tls_server_config
     named = () if tls is None else tuple(each for each in (tls.cert_file, tls.key_file, tls.client_ca_file) if each)
-    # Looked at before they are read: what changes meanwhile is seen as stale afterwards.
+    # The fingerprint is taken before the files are read, so that what changes in between is seen at the next look.
     found = before + fingerprint(named)
     context = None if tls is None else _context(tls, path)
     shown = b"" if tls is None else pem_blocks(tls.cert_file.read_bytes())

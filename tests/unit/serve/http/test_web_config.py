@@ -222,7 +222,7 @@ def test_a_key_of_another_certificate_is_refused(folder: Path, authority: trustm
 
 
 async def test_a_renewed_certificate_counts_from_the_next_connection(folder: Path, authority: trustme.CA) -> None:
-    watched = WatchedWebConfig(write(folder, with_tls()), look_every=0)
+    watched = WatchedWebConfig(write(folder, with_tls()), look_every_seconds=0)
     await watched.reload()
     before = await watched.current_context()
 
@@ -236,7 +236,7 @@ async def test_a_bad_change_is_refused_once_and_the_old_one_stays(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = write(folder, with_tls(f"basic_auth_users:\n  prometheus: {HASH}\n"))
-    watched = WatchedWebConfig(path, look_every=0)
+    watched = WatchedWebConfig(path, look_every_seconds=0)
     await watched.reload()
     before = watched.current
 
