@@ -28,7 +28,7 @@ _IDLE_SECONDS = 2.0
 
 
 class StuckError(OSError):
-    """The call has not come back in time, or an earlier one has not. The text says what and for how long."""
+    """The call has not returned in time, or an earlier one has not. The text says which call."""
 
     def __init__(self, text: str) -> None:
         super().__init__(errno.ETIMEDOUT, text)
@@ -78,10 +78,10 @@ def _start(name: str, call: _Call[T]) -> None:
 
 
 class Lane:
-    """Blocking calls on one thing, one after the other. For one event loop's thread."""
+    """Blocking calls on one thing, one after the other. Methods are for the event loop's thread."""
 
     def __init__(self, what: str) -> None:
-        """`what` is called, in words an operator knows: it stands in the reason and names the thread."""
+        """`what` is called, for operators: it stands in the error text and names the thread."""
         self._what = what
         self._turn = asyncio.Lock()
         self._callers = 0
@@ -89,7 +89,7 @@ class Lane:
 
     @property
     def is_free(self) -> bool:
-        """Whether nothing runs and nobody waits."""
+        """Whether no call runs or waits."""
         return not self._callers and (self._last is None or self._last.over)
 
     async def call(self, work: Callable[[], T], *, seconds: float) -> T:
@@ -103,7 +103,7 @@ class Lane:
         self._callers += 1
         try:
             async with asyncio.timeout(max(0.0, seconds)), self._turn:
-                if self._last is not None and not self._last.over:  # whoever asked for it was cancelled
+                if self._last is not None and not self._last.over:  # its caller was cancelled
                     await asyncio.wait((self._last.done,))
                 self._refuse_behind_a_stuck_one()
                 call = _Call(work, asyncio.get_running_loop())
@@ -123,13 +123,13 @@ class Lane:
     def _refuse_behind_a_stuck_one(self) -> None:
         last = self._last
         if last is not None and last.given_up and not last.over:
-            # When, and not for how long: a reason that is new every time would be told every time.
+            # Since when, and not for how long: a reason that changes each time would be logged each time.
             since = datetime.fromtimestamp(last.began, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
             raise StuckError(f"{self._what} has not come back since {since}; it is not tried again meanwhile")
 
 
 class Lanes:
-    """A lane for each key, such as a path or a host; one that is free is forgotten."""
+    """A lane for each key, such as a path or a host; lanes that are free are forgotten."""
 
     def __init__(self) -> None:
         self._lanes: dict[Hashable, Lane] = {}

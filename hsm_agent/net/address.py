@@ -1,4 +1,4 @@
-"""Where a peer is: `tcp:host:port` in the configuration, socket addresses at the moment of sending; and what failed."""
+"""Addresses of peers: `tcp:host:port` in the configuration, socket addresses when sending, and errors as text."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ _IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _PMTUDISC_DONT = 10, 23, 0  # ip(7), ipv6(
 def let_routers_fragment(plain: socket.socket) -> None:
     """Switch path MTU discovery off for a datagram socket.
 
-    With it, the first datagram that is longer than the path takes is lost, and its error, EMSGSIZE, is reported for
-    the one sent after it: the wrong event would be refused for ever.
+    With it, the first datagram that is too long for the path is lost, and its error, EMSGSIZE, is reported for the one
+    sent after it: the wrong event would be refused for ever.
     """
     if plain.family == socket.AF_INET6:
         plain.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_DONT)
@@ -106,7 +106,7 @@ def let_routers_fragment(plain: socket.socket) -> None:
 async def endpoints(address: Address, *, kind: socket.SocketKind, bind: str | None) -> list[Endpoint]:
     """All socket addresses of the receiver, in the resolver's order. Raises OSError; the caller has the deadline.
 
-    Looked up anew each time: a receiver may move.
+    Looked up each time: a receiver may get another address.
     """
     try:
         found = await resolve(address.host, address.port, kind)
@@ -127,14 +127,14 @@ def _family(text: str) -> int:
     return socket.AF_INET6 if _ip(text).version == 6 else socket.AF_INET  # noqa: PLR2004  # the number is its name
 
 
-_LOOKUP_SECONDS = 3600.0  # whoever asks has a shorter deadline of its own
+_LOOKUP_SECONDS = 3600.0  # callers have shorter deadlines of their own
 _lookups = Lanes()
 
 
 async def resolve(host: str, port: int, kind: socket.SocketKind) -> list[tuple[int, SocketAddress]]:
     """Address families and socket addresses of a host, in the resolver's order. Raises OSError.
 
-    A resolver that hangs costs a thread for each name, and whoever asks no more than the caller's own deadline.
+    A resolver that hangs costs a thread for each name, and a caller no more than its own deadline.
     """
     loop = asyncio.get_running_loop()
     look_up = partial(socket.getaddrinfo, host, port, type=kind)

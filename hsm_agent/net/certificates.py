@@ -1,4 +1,4 @@
-"""What is in a certificate, as far as its end is concerned. Nothing is verified: an expired one is read too.
+"""Reads the names and the validity of certificates. Nothing is verified: an expired one is read too.
 
 Parsing takes some 0.1 ms a certificate, and the first call imports a large library: call it on a thread.
 """
@@ -25,7 +25,7 @@ _BEGIN, _END = b"-----BEGIN ", b"-----END "
 _DER_SEQUENCE = b"\x30"
 _LONGEST_NAME = 100
 
-# Public bundles hold roots with such serial numbers, and there is nothing an operator could do about it.
+# Public bundles hold roots with such serial numbers, and an operator can't change them.
 warnings.filterwarnings("ignore", "Parsed a serial number which wasn't positive", module=re.escape(__name__))
 
 
@@ -45,7 +45,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedCertificates:
-    """The certificates in their order, and a line for each block that is none."""
+    """The certificates in their order, and a line for each block that could not be parsed."""
 
     certificates: tuple[Certificate, ...]
     errors: tuple[str, ...] = ()
@@ -62,9 +62,9 @@ def crl_blocks(data: bytes) -> list[bytes]:
 
 
 def _blocks(data: bytes, labels: tuple[bytes, ...]) -> Iterator[bytes]:
-    """What stands between a line of one of these and the end that follows it. Looks at each octet a few times at most.
+    """The PEM blocks with one of these labels. Looks at each octet a few times at most, whatever the file holds.
 
-    A block that has no end costs only itself.
+    A block without an end is left out and hides no other one.
     """
     at = 0
     while (end := data.find(_END, at)) >= 0:
@@ -80,7 +80,7 @@ def _begun(data: bytes) -> int:
 
 
 def parse(data: bytes) -> ParsedCertificates:
-    """Every certificate of a PEM bundle, or the one of a DER file. Neither: no certificate and one error."""
+    """Every certificate of a PEM bundle, or the one of a DER file; one error if the data is neither."""
     from cryptography import x509  # noqa: PLC0415 - 50 ms, and most configurations never come here
 
     blocks = list(_blocks(data, _CERTIFICATE))
@@ -126,7 +126,7 @@ def _plain(text: str) -> str:
 
 
 def fingerprint(files: tuple[Path, ...]) -> tuple[object, ...]:
-    """What changes whenever one of the files does."""
+    """Changes whenever one of the files changes."""
     return tuple(_identity(path) for path in files)
 
 

@@ -1,7 +1,6 @@
-"""Connections to receivers over TCP and TLS: a deadline for everything, and no silence about a broken one.
+"""Connections to receivers over TCP and TLS, with a deadline for everything. Knows no protocol above TLS.
 
-A connection watches its socket all the time, so that a receiver's close or alert is known before the next event is
-written into the void. This module knows no protocol above TLS.
+A connection reads from its socket all the time: a receiver's close or alert is known before the next event is sent.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class Connection(asyncio.Protocol):
     """One open connection. Everything raises OSError once it is broken."""
 
     def __init__(self, *, keep: bool) -> None:
-        """`keep`: what the receiver says is kept for `read`; otherwise it is thrown away."""
+        """`keep`: received octets are kept for `read`; otherwise they are discarded."""
         self._keep = keep
         self._received = bytearray()
         self._changed = asyncio.Event()
@@ -42,12 +41,10 @@ class Connection(asyncio.Protocol):
         """Why nothing more can be sent; empty while it can."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by asyncio."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
-        """Called by asyncio."""
         if not self._keep:
             return
         self._received += data
@@ -56,11 +53,10 @@ class Connection(asyncio.Protocol):
         self._changed.set()
 
     def eof_received(self) -> None:
-        """Called by asyncio. A receiver that closed its half is taken for gone."""
+        # No receiver of syslog half-closes a connection and goes on reading: this one is gone.
         self._break("closed by the receiver")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called by asyncio."""
         self._break(describe(exc) if exc is not None else "closed by the receiver")
         self._ended.set()
 
@@ -69,18 +65,18 @@ class Connection(asyncio.Protocol):
         self._changed.set()
 
     def write(self, data: bytes) -> None:
-        """Hand over octets; `acknowledged` tells when they are there."""
+        """Hand over octets; `acknowledged` waits until they have arrived."""
         if self.broken or self._transport is None:
             raise ConnectionError(self.broken or "not connected")
         self._transport.write(data)
 
     @property
     def unread(self) -> bool:
-        """Whether the receiver has said something that was not read yet."""
+        """Whether received octets wait for `read`."""
         return bool(self._received)
 
     async def read(self) -> bytes:
-        """What the receiver said since the last call; waits for at least one octet."""
+        """The octets received since the last call; waits for at least one."""
         while not self._received:
             if self.broken:
                 raise ConnectionError(self.broken)
@@ -93,7 +89,8 @@ class Connection(asyncio.Protocol):
     async def acknowledged(self) -> None:
         """Wait until the receiver's kernel has acknowledged everything written.
 
-        Otherwise a receiver that vanished would be sent events for a quarter of an hour, all of them lost.
+        Without that, events would be written to a vanished receiver for a quarter of an hour, until TCP gives up, and
+        all of them would be lost.
         """
         look = _FIRST_LOOK_SECONDS
         while True:
@@ -120,7 +117,7 @@ class Connection(asyncio.Protocol):
         return cast("socket.socket", self._transport.get_extra_info("socket"))
 
     def keep_alive(self) -> None:
-        """Have the kernel notice a receiver that vanished while nothing was sent."""
+        """Let the kernel detect a receiver that vanished while nothing was sent."""
         self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in _KEEPALIVE:
             self._socket().setsockopt(socket.IPPROTO_TCP, option, value)
@@ -131,7 +128,7 @@ class Connection(asyncio.Protocol):
         return found.getpeercert(binary_form=True) if isinstance(found, ssl.SSLObject) else None
 
     async def outlives(self, seconds: float) -> None:
-        """Watch for an early end."""
+        """Return after so many seconds; raises ConnectionError if the connection ends earlier."""
         try:
             async with asyncio.timeout(seconds):
                 while not self.broken:
@@ -148,7 +145,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     async def close(self) -> None:
-        """End the connection in good order, within a second; then drop it."""
+        """Close the connection after what was written, within a second; then abort it."""
         if self._transport is None:
             return
         self._break("closed")

@@ -1,4 +1,4 @@
-"""The `tls:` part of a sink: whom to trust, what to show, nothing older than TLS 1.2."""
+"""The `tls:` part of a sink: which receivers are trusted, and the agent's own certificate. TLS 1.2 or newer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _fingerprint(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """What was in the files. Settings are equal only if their certificates are, too."""
+    """The content of the files. Settings are equal only if their certificates are equal, too."""
 
     context: ssl.SSLContext = field(compare=False)
     content: str
@@ -42,13 +42,13 @@ class _Loaded:
     authorities: bytes
     crl_ends: float | None
     crl_file: tuple[object, ...] = field(compare=False)
-    """What changes whenever the file of the list does."""
+    """Changes whenever the file of the list changes."""
     refused: tuple[object, ...] | None = field(default=None, compare=False)
-    """The same of all files, as they were when a new list could not be taken."""
+    """The same of all files, as they were when a new list was refused."""
 
 
 class TlsSettings(Strict):
-    """How a TLS connection to a receiver is made.
+    """How a TLS connection to a receiver is made and what is verified.
 
     `verify: name`: the certificate is of a CA in `ca` and for the name (or IP address) in `to`, by its subjectAltName
     (RFC 9525 section 6.3). `verify: common-name`: the same, but of a certificate without one the common name counts.
@@ -81,9 +81,9 @@ class TlsSettings(Strict):
         return self
 
     def renew(self) -> bool:
-        """Read the files anew if the revocation list has changed; whether it was. For connections to come. Blocks.
+        """Read the files again if the revocation list has changed, for later connections; whether it had. Blocks.
 
-        Raises ValueError, once for each change, where they cannot be read, and stays with the old.
+        Raises ValueError, once for each change, if they cannot be read; the old list then stays in force.
         """
         old = self._loaded
         if self.crl is None or fingerprint((self.crl,)) == old.crl_file:
@@ -102,7 +102,7 @@ class TlsSettings(Strict):
         return tuple(path for path in (self.ca, self.certificate, self.key, self.crl) if path is not None)
 
     def _read(self) -> _Loaded:
-        # Looked at before it is read: what changes meanwhile is seen as stale afterwards.
+        # Before the file is read: a change in between is then found by the next `renew`.
         crl_file = () if self.crl is None else fingerprint((self.crl,))
         return _Loaded(
             context=self._load(),
@@ -120,17 +120,17 @@ class TlsSettings(Strict):
 
     @property
     def own_certificates(self) -> bytes:
-        """What is shown to the receiver, as it was loaded: PEM without the key; empty where nothing is shown."""
+        """The certificates presented to the receiver, as loaded: PEM without the key; empty if there are none."""
         return self._loaded.own
 
     @property
     def authorities(self) -> bytes:
-        """Whom to trust, as it was loaded: PEM; empty without `ca`."""
+        """The trusted CA certificates, as loaded: PEM; empty without `ca`."""
         return self._loaded.authorities
 
     @property
     def crl_ends(self) -> float | None:
-        """When the first of the revocation lists ends, behind which no receiver is let in; UTC seconds."""
+        """NextUpdate of the first list to expire, UTC seconds; after it every receiver is refused. Infinite if none."""
         return self._loaded.crl_ends
 
     def _load(self) -> ssl.SSLContext:

@@ -1,8 +1,8 @@
 """Small files of the state directory: the one place where they are written, read and set aside. Blocks on the disk.
 
-What is written is whole and on disk when the call returns, the name in its folder included: a power cut leaves the old
-file or the new one. Files are private, and no link is followed: who may write into the directory could otherwise have
-another file overwritten or read.
+A file is complete and on disk when the call returns, with its name in the folder: a power cut leaves the old file or
+the new one. Files are private, and no link is followed: who may write into the directory could otherwise make the
+agent overwrite or read another file.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(data: bytes | str) -> Any:
-    """A JSON value. ValueError for whatever else it is, or if it can't be written again as UTF-8."""
+    """A JSON value. ValueError if it is none, or if it can't be written again as UTF-8."""
     try:
         found = json.loads(data, parse_constant=_refuse_constant)
         json.dumps(found, ensure_ascii=False).encode()
@@ -81,10 +81,12 @@ def write(path: Path, data: bytes) -> None:
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     try:
+        # In this order: the content is on disk before the name points to it, and the name before anyone relies on it.
+        # Otherwise a power cut could leave an empty file, or the old one after an inform was acknowledged.
         _fill(fresh, data)
         fresh.replace(path)
     except OSError:
-        with contextlib.suppress(OSError):  # the reason is raised; what is left of a try is overwritten by the next
+        with contextlib.suppress(OSError):  # the first error is raised; a file that is left is overwritten next time
             fresh.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
@@ -98,7 +100,8 @@ def write_json(path: Path, value: object) -> None:
 def create(folder: int, name: str, data: bytes, *, mode: int, owner: tuple[int, int] | None) -> bool:
     """Write a file that must not be there yet into an open folder; False if it is there. Raises OSError.
 
-    `owner`: whom it is given to. Nothing goes by a path: it could lead elsewhere a moment later.
+    `owner`: uid and gid it is given to. Everything is relative to the open folder: a path could lead elsewhere a moment
+    later.
     """
     fresh = f"{name}.{os.getpid()}"
     try:
@@ -115,9 +118,9 @@ def create(folder: int, name: str, data: bytes, *, mode: int, owner: tuple[int, 
 
 
 def write_at(path: Path, offset: int, data: bytes) -> int:
-    """Cut a file at an offset and write on from there; its new length. Raises OSError.
+    """Truncate a file at an offset and write from there on; its new length. Raises OSError.
 
-    Where it is shorter than that, or new, nothing is written: what it returns is then less than the offset.
+    If the file is shorter than that, or new, nothing is written, and the result is less than the offset.
     """
     with os.fdopen(open_private(path), "r+b") as file:
         length = os.fstat(file.fileno()).st_size
@@ -134,12 +137,12 @@ def write_at(path: Path, offset: int, data: bytes) -> int:
 
 
 def set_aside(path: Path, *more: str) -> Path:
-    """Put away what can't be used, whatever it is, for a person to look at; the newest few are kept. Raises OSError.
+    """Rename what can't be used, file or not, so that it can be examined; the newest few are kept. Raises OSError.
 
-    `more` are endings of files that belong to it and go with it.
+    `more`: endings of files that belong to it and go with it.
     """
     aside = _free_name(path)
-    for ending in (*more, ""):  # the file itself last: what is torn apart by a power cut is found again
+    for ending in (*more, ""):  # the file itself last: after a power cut in between it is found damaged again
         part = path.with_name(path.name + ending)
         if part.is_symlink() or part.exists():
             part.rename(aside.with_name(aside.name + ending))
@@ -203,7 +206,7 @@ def _literal(name: str) -> str:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        with contextlib.suppress(OSError):  # a folder that somebody filled is his to remove
+        with contextlib.suppress(OSError):  # a folder that is not empty is not the agent's to remove
             path.rmdir()
         return
     path.unlink(missing_ok=True)

@@ -8,8 +8,6 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from hsm_agent.wire.syslog.framing import Unframer
-
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
@@ -93,9 +91,10 @@ class Collector:
     messages: list[bytes] = field(default_factory=list)
 
     async def __call__(self, peer: Peer) -> None:
-        unframer = Unframer(max_bytes=65536)
-        while chunk := await peer.reader.read(4096):
-            self.messages += unframer.receive(chunk)
+        while (digits := (await peer.reader.read(1))) != b"":
+            while not digits.endswith(b" "):
+                digits += await peer.reader.readexactly(1)
+            self.messages.append(await peer.reader.readexactly(int(digits)))
 
     async def until(self, count: int) -> list[bytes]:
         """All messages once there are so many."""

@@ -16,7 +16,7 @@ from hsm_agent.deliver.syslog.message import MESSAGES_A_TURN, MessageBuilder
 from hsm_agent.model import Guarantee
 from hsm_agent.net.address import describe
 from hsm_agent.net.udp_client import Link, LinkError, open_link
-from hsm_agent.wire.syslog.framing import frame
+from hsm_agent.wire.syslog.rfc5424 import octet_counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,7 +65,7 @@ class TcpSink:
             async with asyncio.timeout(self._route.timeout):
                 for start in range(0, len(events), MESSAGES_A_TURN):
                     turn = events[start : start + MESSAGES_A_TURN]
-                    connection.write(b"".join(frame(self._builder.message(event)) for event in turn))
+                    connection.write(b"".join(octet_counted(self._builder.message(event)) for event in turn))
                     await asyncio.sleep(0)
                 await connection.acknowledged()
             whole = True

@@ -190,6 +190,14 @@ def _structured_data(event: Event, fields: HeaderFields, *, sequence_id: int, sy
     return {sd_id: {name: clean(value) for name, value in params.items()} for sd_id, params in elements.items()}
 
 
+def octet_counted(message: bytes) -> bytes:
+    """`MSG-LEN SP SYSLOG-MSG`: the framing over TCP (RFC 6587 section 3.4.1) and TLS (RFC 5425 section 4.3).
+
+    Never newline framing: a receiver can't recognise the end of a truncated message there.
+    """
+    return b"%d %b" % (len(message), message)
+
+
 def label_params(labels: tuple[tuple[str, str], ...]) -> _Params:
     """Labels under names that are valid and differ by more than case (many receivers fold it and keep one)."""
     params: _Params = {}

@@ -12,7 +12,7 @@ from tzlocal import get_localzone
 
 from hsm_agent.model import Event, EventKind, Labels, Severity
 from hsm_agent.text import one_line
-from hsm_agent.wire.syslog.rfc5424 import MIN_MAX_BYTES, Formatter, HeaderFields, clean, label_params
+from hsm_agent.wire.syslog.rfc5424 import MIN_MAX_BYTES, Formatter, HeaderFields, clean, label_params, octet_counted
 from tests.fakes.syslog_events import any_event, event
 from tests.fakes.syslog_oracle import Message, read
 
@@ -285,3 +285,15 @@ def test_the_librarys_own_module_stays_as_it_is() -> None:
 
     assert library.REGISTERED_SD_IDs == ("timeQuality", "origin", "meta")
     assert library.get_localzone is get_localzone
+
+
+@pytest.mark.parametrize(
+    ("one", "framed"),
+    [
+        (b"<14>1 - - - - - -", b"17 <14>1 - - - - - -"),
+        ("漢".encode(), b"3 \xe6\xbc\xa2"),
+        (b"x" * 1000, b"1000 " + b"x" * 1000),
+    ],
+)
+def test_a_frame_begins_with_the_number_of_octets(one: bytes, framed: bytes) -> None:
+    assert octet_counted(one) == framed
