@@ -59,9 +59,11 @@ class Verb:
 class ControlServer:
     """Serves verbs on a Unix socket. Handlers get the request and the caller's uid; they raise ControlError."""
 
-    def __init__(self, path: Path, verbs: Mapping[str, Verb]) -> None:
+    def __init__(self, path: Path, verbs: Mapping[str, Verb], *, request_seconds: float = REQUEST_SECONDS) -> None:
+        """`request_seconds`: how long a client may take to send its request, and to take the answer."""
         self._path = path
         self._verbs = verbs
+        self._request_seconds = request_seconds
         self._listener: socket.socket | None = None
         self._serving: set[asyncio.Task[None]] = set()
         self._clients: Counter[int] = Counter()
@@ -169,7 +171,7 @@ class ControlServer:
 
     async def _answer_request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, uid: int) -> None:
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
+            async with asyncio.timeout(self._request_seconds):
                 request = json.loads(await reader.readline())
         except (ValueError, RecursionError, TimeoutError):
             await self._send(writer, _error("not a request: one JSON object on one line was expected"))
@@ -189,7 +191,7 @@ class ControlServer:
     async def _send(self, writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
         # On a thread: encoding the status of a thousand tokens takes longer than the event loop may be blocked.
         whole = memoryview(await self._writing.call(partial(json_bytes, answer), seconds=ANSWER_SECONDS))
-        async with asyncio.timeout(REQUEST_SECONDS):
+        async with asyncio.timeout(self._request_seconds):
             for begin in range(0, len(whole), _PIECE):  # a transport copies what it is given
                 writer.write(whole[begin : begin + _PIECE])
                 await writer.drain()

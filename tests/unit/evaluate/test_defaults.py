@@ -10,6 +10,7 @@ import pytest
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
 from hsm_agent.evaluate.messages import FIELDS
 from hsm_agent.metrics import METRICS
+from tests.fakes.examples import THOROUGH
 from tests.unit.evaluate import recorded
 from tests.unit.evaluate.judging import Judge
 
@@ -53,7 +54,8 @@ def test_a_recorded_series_leads_to_its_events_however_often_the_agent_restarts(
 
     assert tuple((e.rule, e.kind.name, e.severity.value, at) for at, e in events) == series.expect
     assert max((len(event.text.encode()) for _, event in events), default=0) <= SNMP_TEXT_OCTETS
-    assert replay(series, restarts=20) == events
+    if THOROUGH or len(series.values) < 400:
+        assert replay(series, restarts=20) == events
 
 
 @pytest.mark.parametrize("rule", DEFAULT_RULES, ids=lambda rule: rule.name)
