@@ -1,4 +1,4 @@
-"""The Nagios plugin convention: ranges, performance data, exit codes. Pure; what is asked lives in `check.py`.
+"""The Nagios plugin convention: ranges, performance data, exit codes. Pure; check_token.py and check_metric.py ask.
 
 Source: the monitoring plugins' development guidelines, "Threshold and ranges" and "Performance data".
 """

@@ -77,6 +77,19 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace")
 
 
+# Files of others that texts name.
+NOT_OURS = {"coverage/collector.py", "sitecustomize.py"}
+
+
+def test_the_files_that_texts_name_exist() -> None:
+    """Docstrings, comments and pages: a file that is moved or folded takes its mentions along."""
+    ours = {f"/{path.relative_to(ROOT).as_posix()}" for path in SOURCES}
+    texts = [*SOURCES, *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "init").glob("*.md")]
+    named = {name for path in texts for name in re.findall(r"(?<![\w/*{}.-])\w[\w/]*\.py\b", _text(path))}
+
+    assert {name for name in named if not any(each.endswith(f"/{name}") for each in ours)} == NOT_OURS
+
+
 # Put together so that this file does not find itself.
 LEFT_UNDONE = re.compile(rf"\b({'TO'}DO|{'FIX'}ME|{'X'}XX|{'HA'}CK)\b")
 BROAD = {"Exception", "BaseException"}

@@ -1,6 +1,6 @@
 """One attempt after the other to sign: who may try which PIN, and what a process that hangs or dies means.
 
-It must not try a wrong PIN twice: see canary_pin.
+It must not try a wrong PIN twice: see pin_record.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The source `kind: canary`: a signature with a key of its own, now and then. Off unless it is configured.
 
-It must not try a wrong PIN twice (canary_pin), nor load a module into this process (canary_process).
+It must not try a wrong PIN twice (pin_record.py), nor load a module into this process (process.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Runs one command and sees to it that nothing of it is left: a script of its own, standard library only.
 
-`python -I -S keeper.py EXECUTABLE WORD…`, with a pipe as standard input. It ends as the command ends. When
+`python -I -S supervisor.py EXECUTABLE WORD…`, with a pipe as standard input. It ends as the command ends. When
 the other end of the pipe is closed, on purpose or because the agent was killed, everything the command started is
 killed first, also what has left its process group. It must not read the command's output, nor import the package.
 """

@@ -1,6 +1,6 @@
 """The source `kind: pkcs11`: its settings, and the collector that reads tokens through a worker process.
 
-It must not load a PKCS#11 module into this process, nor wait for one: see pkcs11_worker and pkcs11_fetch.
+It must not load a PKCS#11 module into this process, nor wait for one: see worker_process.py and fetch.py.
 """
 
 from __future__ import annotations

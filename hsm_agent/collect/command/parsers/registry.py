@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hsm_agent.settings.regex import Pattern
 
 REGEX = "regex"
-"""The parser that is made of the run's own patterns: see shell_patterns."""
+"""The parser that is made of the run's own patterns: see regex.py."""
 
 ParserName = Literal[
     "lunash-hsm-show",
@@ -45,7 +45,7 @@ PARSERS: Mapping[str, Callable[[str], Parsed]] = {
     "lunacm-audit-status": shell_audit.parse_status,
     "pkcs11-tool-slots": shell_slots.parse,
 }
-"""Each raises shell_text.Malformed, and nothing else, where an output as a whole is not what it reads."""
+"""Each raises Malformed, and nothing else, where an output as a whole is not what it reads."""
 
 LISTING = frozenset({"lunash-partition-show", "lunash-partition-list", "pkcs11-tool-slots"})
 """Those that list tokens or partitions: one that is not in a complete listing is not there."""

@@ -237,7 +237,7 @@ def test_a_limit_below_the_least_is_refused() -> None:
 
 
 def expected(text: str) -> str:
-    """What a value looks like on the wire; tests/unit/test_plain.py holds what that is."""
+    """What a value looks like on the wire; tests/unit/test_text.py holds what that is."""
     return one_line(text)
 
 
