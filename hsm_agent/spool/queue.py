@@ -68,9 +68,9 @@ class Queue:
         added = tuple(spec.name for spec in specs if spec.name not in self.sinks)
         to_resync = [spec.name for spec in specs if self._set_sink(spec)]
         for event in active:
-            self._queue(
-                event, [self.sinks[name] for name in to_resync if event.alarm_id not in self.sinks[name].sequences]
-            )
+            # Not to a sink that has events of this alarm: those bring it up to date, and a second raise would repeat.
+            missing = [self.sinks[name] for name in to_resync if event.alarm_id not in self.sinks[name].sequences]
+            self._queue(event, missing)
         return Registered(added=added, removed=removed, forgotten_events=forgotten)
 
     def enqueue(self, event: Event, only_sink: str | None = None) -> None:
@@ -104,6 +104,7 @@ class Queue:
         sink_queue = self.sinks.get(sink)
         if sink_queue is None or seq not in sink_queue.waiting:
             return ""
+        # Referenced as a dead letter before it is released from the queue: without a reference the entry would go.
         self.add_dead(seq, DeadLetter(sink=sink, reason=reason, time=time))
         self.changes.put("dead", (sink, seq), (reason, time))
         self._release(sink, seq, notified=False)
@@ -142,6 +143,7 @@ class Queue:
 
     def rows(self) -> Iterator[StoredRow]:
         """Every row, as the disk should have it. May be read bit by bit: what changes meanwhile is in `changes`."""
+        # Copies of the keys only: between two rows the event loop runs, and entries come and go.
         yield ("tally", ("dropped",)), (self.dropped_total,)
         for seq in list(self._stored):
             if (stored := self._stored.get(seq)) is not None:
@@ -225,6 +227,7 @@ class Queue:
         return True
 
     def _queue(self, event: Event, queues: Iterable[SinkQueue]) -> None:
+        # An event that no sink wants is not stored: it would have no reference and never leave.
         listeners = [sink_queue for sink_queue in queues if sink_queue.wants(event)]
         if not listeners:
             return
@@ -281,7 +284,7 @@ class Queue:
 
     def _drop(self, sink_queue: SinkQueue, seqs: Sequence[int], why: str) -> DroppedEvents:
         event_ids = tuple(self._stored[seq].event_id for seq in seqs)
-        for seq in tuple(seqs):
+        for seq in tuple(seqs):  # a copy: the sequence shrinks as its entries leave
             self._release(sink_queue.name, seq, notified=False)
         sink_queue.dropped += len(event_ids)
         sink_queue.store()

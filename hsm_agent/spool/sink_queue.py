@@ -233,6 +233,7 @@ class SinkQueue:
             self._closed[sequence.alarm_id] = sequence
 
     def _close(self, sequence: AlarmSequence) -> None:
+        # Kept until its clear is accepted: after a restart it says that the sink is owed the clear.
         if not sequence.open and not sequence.seqs:
             self.sequences.pop(sequence.alarm_id, None)
             self._closed.pop(sequence.alarm_id, None)

@@ -215,7 +215,7 @@ class Spool:
         self._disk.stop()
 
     def _begin_unread(self, reason: str) -> None:
-        # Above every number that may be on disk: what is there was there first.
+        # Above every number that may be on disk: the events there are older, and are sent first once they can be read.
         self._queue.last_seq = self._released = int(self._clock() * 1000)
         self._is_unread = True
         self._writer.fail(reason, must_open=True)
@@ -228,6 +228,7 @@ class Spool:
             self.recovered = f"{aside}; {self.recovered}" if self.recovered else aside
             log.error("spool: %s; %d events of it could be read", aside, self.stats().entries)
         if stored.fresh:
+            # The damaged file was replaced by an empty one: all that was salvaged is written again.
             changes.update(self._queue.rows())
             changes.update({key: row for key, row in stored.rows.items() if key[0] == "state"})
         if stored.trouble:
@@ -263,6 +264,7 @@ class Spool:
             log.error("spool: %s", self.recovered)
 
     async def _save(self, *, durable: bool) -> None:
+        # Drops and what made them necessary go to the disk in one transaction: the bounds hold after a crash, too.
         dropped = self._queue.enforce_limits()
         changes = self._queue.changes.take()
         if changes:

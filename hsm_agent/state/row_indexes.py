@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -63,7 +62,6 @@ class Indexes:
         self._provisional = FIRST_PROVISIONAL + secrets.randbelow(2**30)
         self._last: dict[str, int] = {}
         self._take(known)
-        self._writing = threading.Lock()
         self._disk = Lane(str(path))
 
     @classmethod
@@ -144,19 +142,17 @@ class Indexes:
                 self._last[table] = max(index, self._last.get(table, 0))
 
     def _store(self, missing: list[Wanted], unstored: dict[Wanted, int]) -> _Stored:
-        """What was given and stored, and how long the file is then. What nobody waits for is written over."""
-        if not self._writing.acquire(blocking=False):  # a disk that hangs must not eat up all threads
-            raise OSError(f"{self._path}: the last write has not come back")
-        try:
-            read = Indexes.load(self._path.parent) if self._is_unread else None
-            if read is not None and read.problem:
-                raise OSError(read.problem)
-            base = read or self
-            fresh = {key: index for key, index in unstored.items() if base.find(*key) in {None, index}}
-            fresh |= base._give(key for key in missing if base.find(*key) is None)  # noqa: SLF001 - one of its own
-            return _Stored(read, fresh, base._append(fresh))  # noqa: SLF001 - likewise
-        finally:
-            self._writing.release()
+        """What was given and stored, and how long the file is then. The lane runs one of these at a time.
+
+        A write whose caller gave up is written over by the next one.
+        """
+        read = Indexes.load(self._path.parent) if self._is_unread else None
+        if read is not None and read.problem:
+            raise OSError(read.problem)
+        base = read or self
+        fresh = {key: index for key, index in unstored.items() if base.find(*key) in {None, index}}
+        fresh |= base._give(key for key in missing if base.find(*key) is None)  # noqa: SLF001 - one of its own
+        return _Stored(read, fresh, base._append(fresh))  # noqa: SLF001 - likewise
 
     def _give(self, missing: Iterable[Wanted]) -> dict[Wanted, int]:
         """The next numbers."""
