@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from hsm_agent.net.udp_client import Link, LinkError
+from hsm_agent.net.udp import LinkError, UdpLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class MemoryLink(Link):
+class MemoryLink(UdpLink):
     """Sends to a function. `refuse` is an errno for every datagram longer than `carries`."""
 
     def __init__(

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hsm_agent.deliver.base import AgentIdentity, SinkContext
-from hsm_agent.deliver.snmp.peer import Peer
+from hsm_agent.deliver.snmp.sinks import Peer
 from hsm_agent.net.address import Address
-from hsm_agent.net.udp_client import LinkError
+from hsm_agent.net.udp import LinkError
 from hsm_agent.wire.snmp.mib import BASE
 from tests.fakes.snmp_messages import engine
 
 if TYPE_CHECKING:
-    from hsm_agent.net.udp_client import Link
+    from hsm_agent.net.udp import UdpLink
 
 ADDRESS = Address.parse("udp:192.0.2.10:162", ("udp",))
 CONTEXT = SinkContext(
@@ -25,7 +25,7 @@ CONTEXT = SinkContext(
 class MemoryPeer(Peer):
     """Hands out `links` in turn; when there is none left, the network is down."""
 
-    links: list[Link]
+    links: list[UdpLink]
     address: Address = ADDRESS
     bind: str | None = None
     timeout: float = 0.1
@@ -34,7 +34,7 @@ class MemoryPeer(Peer):
     community: bytes | None = b"public"
     turns: list[int] = field(default_factory=list)
 
-    async def open(self, turn: int, *, strays: bool = False) -> Link:
+    async def open(self, turn: int, *, strays: bool = False) -> UdpLink:
         del strays
         self.turns.append(turn)
         if not self.links:

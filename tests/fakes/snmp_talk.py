@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp.client_engine import InformOutcome, Learned, Originator
+from hsm_agent.wire.snmp.client_engine import ClientOutcome, Learned, Originator
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.snmp_messages import NOW, PRIV_USER, engine
 
@@ -31,14 +31,14 @@ class Talk:
         self.receiver = receiver
         self.now = NOW
 
-    def probe(self) -> InformOutcome | None:
+    def probe(self) -> ClientOutcome | None:
         return self.hear(self.receiver.answer(self.originator.encode_probe(), self.now))
 
-    def inform(self, request_id: int = 1) -> InformOutcome | None:
+    def inform(self, request_id: int = 1) -> ClientOutcome | None:
         message = self.originator.encode_inform(request_id, VARBINDS, self.now)
         return self.hear(self.receiver.answer(message, self.now))
 
-    def hear(self, answer: bytes | None) -> InformOutcome | None:
+    def hear(self, answer: bytes | None) -> ClientOutcome | None:
         return None if answer is None else self.originator.receive(answer, self.now)
 
     def get_ready(self) -> None:

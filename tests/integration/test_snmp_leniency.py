@@ -10,7 +10,7 @@ import pytest
 
 from hsm_agent.wire.snmp import ber, v3
 from hsm_agent.wire.snmp.authority import LOCAL_ENGINE_ID
-from hsm_agent.wire.snmp.client_engine import GetResponse, Manager
+from hsm_agent.wire.snmp.client_engine import Manager, SnmpResponse
 from hsm_agent.wire.snmp.engine import Salts
 from hsm_agent.wire.snmp.pdu import PduType, open_message, read_pdu, read_varbinds
 from hsm_agent.wire.snmp.usm import AuthProtocol, PrivacyProtocol, User
@@ -271,7 +271,7 @@ def read(answer: Callable[[bytes], bytes]) -> dict[ber.Oid, ber.Value]:
     number = manager.next_id()
     manager.encode_get(number, (SYS_NAME, SECOND), NOW)
     found = manager.receive(answer(ber.encode_integer(number)), NOW)
-    assert isinstance(found, GetResponse)
+    assert isinstance(found, SnmpResponse)
     return {one.name: one.value for one in found.varbinds}
 
 

@@ -16,7 +16,7 @@ from hsm_agent.collect.snmp.source import SnmpSettings
 from hsm_agent.deliver.base import Retry
 from hsm_agent.deliver.snmp.settings import SnmpSinkSettings
 from hsm_agent.net.address import Address
-from hsm_agent.net.udp_client import open_link
+from hsm_agent.net.udp import open_link
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.snmp_messages import PRIV_USER
 from tests.fakes.snmp_sinks import NOC, SECRETS, V2C, V3, Told, events, sink

@@ -103,7 +103,7 @@ async def test_an_event_without_an_encoding_is_refused_after_those_before_it(kin
 @pytest.mark.parametrize(
     ("receiver", "said"),
     [
-        pytest.param(InformReceiver(), r"it does not know this user \(usmStatsUnknownUserNames\)", id="no user"),
+        pytest.param(InformReceiver(), "usmStatsUnknownUserNames", id="no user"),
         pytest.param(
             InformReceiver(
                 user=User.from_secrets(
@@ -111,7 +111,7 @@ async def test_an_event_without_an_encoding_is_refused_after_those_before_it(kin
                     privacy_secret="encrypted-1",
                 )
             ),
-            r"wrong authentication protocol or pass-phrase \(usmStatsWrongDigests\)",
+            "usmStatsWrongDigests",
             id="other pass-phrase",
         ),
         pytest.param(

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from hsm_agent.deliver.base import AgentIdentity, SinkContext
-from hsm_agent.deliver.snmp.peer import Peer
+from hsm_agent.deliver.snmp.sinks import Peer
 from hsm_agent.net.address import Address
-from hsm_agent.net.udp_client import LinkError
+from hsm_agent.net.udp import LinkError
 from hsm_agent.wire.snmp.engine import Engine
 from hsm_agent.wire.snmp.mib import BASE
 from tests.fakes.snmp_messages import engine

@@ -97,7 +97,7 @@ async def test_a_silent_receiver_is_given_up_in_time(version: dict[str, Any]) ->
         informs = sink(f"udp:127.0.0.1:{mute.getsockname()[1]}", timeout="100ms", type="inform", **version)
         began = asyncio.get_running_loop().time()
 
-        with pytest.raises(Retry, match=r"no answer \(3 tries, 0.1 s each\)") as caught:
+        with pytest.raises(Retry, match=r"no answer within 0\.3 s") as caught:
             await informs.deliver(events(3), Told())
 
     assert 0.25 < asyncio.get_running_loop().time() - began < 2

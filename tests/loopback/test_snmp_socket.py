@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.net.udp_server import Listener
+from hsm_agent.net.udp import UdpListener
 from hsm_agent.serve.snmp.responder import SnmpServerError
 from tests.fakes.snmp_present import Clock, load_settings, responder, store
 
@@ -36,7 +36,7 @@ def udp(family: socket.AddressFamily = socket.AF_INET) -> socket.socket:
 
 @pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])
 async def test_a_datagram_is_answered_to_its_sender(host: str, family: socket.AddressFamily) -> None:
-    listener = Listener(host, 0, echo)
+    listener = UdpListener(host, 0, echo)
     listener.start()
     with udp(family) as client:
         answer = await ask(client, b"hello", listener.address)
@@ -47,7 +47,7 @@ async def test_a_datagram_is_answered_to_its_sender(host: str, family: socket.Ad
 
 async def test_a_datagram_can_be_answered_later_and_not_after_the_end() -> None:
     owed: list[Callable[[bytes], None]] = []
-    listener = Listener("127.0.0.1", 0, lambda _datagram, _address: owed.append(listener.later()))
+    listener = UdpListener("127.0.0.1", 0, lambda _datagram, _address: owed.append(listener.later()))
     listener.start()
     with udp() as client:
         await asyncio.get_running_loop().sock_sendto(client, b"hello", listener.address)
@@ -66,7 +66,7 @@ async def test_a_datagram_can_be_answered_later_and_not_after_the_end() -> None:
 
 
 async def test_a_socket_on_every_address_answers_from_the_one_that_was_asked() -> None:
-    listener = Listener("0.0.0.0", 0, echo)
+    listener = UdpListener("0.0.0.0", 0, echo)
     listener.start()
     with udp() as client:
         client.connect(("127.0.0.2", listener.address[1]))  # from now on the kernel drops what others send
@@ -80,7 +80,7 @@ async def test_a_socket_on_every_address_answers_from_the_one_that_was_asked() -
 
 
 async def test_a_socket_on_every_ipv6_address_answers() -> None:
-    listener = Listener("::", 0, echo)
+    listener = UdpListener("::", 0, echo)
     listener.start()
     with udp(socket.AF_INET6) as client:
         client.connect(("::1", listener.address[1]))
@@ -93,7 +93,7 @@ async def test_a_socket_on_every_ipv6_address_answers() -> None:
 
 
 async def test_many_at_once_are_all_answered() -> None:
-    listener = Listener("127.0.0.1", 0, echo)
+    listener = UdpListener("127.0.0.1", 0, echo)
     loop = asyncio.get_running_loop()
     with udp() as client:
         for number in range(100):
@@ -116,7 +116,7 @@ async def test_costly_requests_let_others_have_their_turn() -> None:
 
     handled: list[int] = []
     turns: list[float] = []
-    listener = Listener("127.0.0.1", 0, costly)
+    listener = UdpListener("127.0.0.1", 0, costly)
     loop = asyncio.get_running_loop()
     with udp() as client:
         for _ in range(8):
@@ -131,7 +131,7 @@ async def test_costly_requests_let_others_have_their_turn() -> None:
 
 
 async def test_what_has_no_answer_stays_silent_and_does_not_stop_the_rest() -> None:
-    listener = Listener("127.0.0.1", 0, echo)
+    listener = UdpListener("127.0.0.1", 0, echo)
     listener.start()
     with udp() as client:
         await asyncio.get_running_loop().sock_sendto(client, b"", listener.address)
@@ -147,7 +147,7 @@ async def test_an_answer_that_cannot_be_sent_is_told_once_and_does_not_stop_the_
     def answer(datagram: bytes, _address: str) -> bytes:
         return b"x" * 70_000 if datagram == b"much" else b"little"
 
-    listener = Listener("127.0.0.1", 0, answer)
+    listener = UdpListener("127.0.0.1", 0, answer)
     listener.start()
     with udp() as client:
         for _ in range(3):
@@ -160,7 +160,7 @@ async def test_an_answer_that_cannot_be_sent_is_told_once_and_does_not_stop_the_
 
 
 async def test_closing_twice_is_closing() -> None:
-    listener = Listener("127.0.0.1", 0, echo)
+    listener = UdpListener("127.0.0.1", 0, echo)
     listener.start()
     port = listener.address[1]
 

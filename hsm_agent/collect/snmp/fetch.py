@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hsm_agent.collect.snmp.profile import Profile
     from hsm_agent.collect.snmp.values import Raw
     from hsm_agent.wire.snmp.ber import Oid, VarBind
-    from hsm_agent.wire.snmp.client_engine import GetResponse
+    from hsm_agent.wire.snmp.client_engine import SnmpResponse
 
 NAMES_A_GET = 25
 """So that an answer of usual values fits one datagram of 1500 octets, more or less."""
@@ -34,10 +34,10 @@ class NoAnswer(Exception):
 class Asker(Protocol):
     """Carries requests. Both raise NoAnswer, and SourceFailure where it is of no use to go on."""
 
-    async def get(self, names: Sequence[Oid]) -> GetResponse:
+    async def get(self, names: Sequence[Oid]) -> SnmpResponse:
         """GET of these."""
 
-    async def bulk(self, names: Sequence[Oid], repetitions: int) -> GetResponse:
+    async def bulk(self, names: Sequence[Oid], repetitions: int) -> SnmpResponse:
         """GETBULK that begins behind these."""
 
 

@@ -28,7 +28,7 @@ from hsm_agent.collect.traps.state_file import (
     restored_clocks,
     stored_clocks,
 )
-from hsm_agent.net.udp_server import Listener
+from hsm_agent.net.udp import UdpListener
 from hsm_agent.settings.snmp import listen_address
 from hsm_agent.state.snmp_engine import EngineStateError, held_engine, start_engine
 from hsm_agent.threads import Lane, StuckError
@@ -74,7 +74,7 @@ class TrapListener:
         self._table = combined(settings.maps, settings.vendors)
         self._alarms = TrapAlarms({}, clear_after=settings.clear_after, devices=settings.devices)
         self._intake: Intake | None = None
-        self._listeners: list[Listener] = []
+        self._listeners: list[UdpListener] = []
         self._woken = asyncio.Event()
         self._knows_all_alarms = False
         self._is_unsaved = False
@@ -153,12 +153,12 @@ class TrapListener:
             listener.close()
         self._listeners = []
 
-    def _listener(self, host: str, port: int) -> Listener:
+    def _listener(self, host: str, port: int) -> UdpListener:
         def handle(datagram: bytes, address: str) -> None:
             if self._intake is not None:
                 self._intake.handle(datagram, address, listener.later())
 
-        listener = Listener(host, port, handle)
+        listener = UdpListener(host, port, handle)
         return listener
 
     async def _prepare(self) -> Intake:

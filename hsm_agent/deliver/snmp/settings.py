@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from hsm_agent.deliver.base import SinkSettings
-from hsm_agent.deliver.snmp.inform import InformSink
-from hsm_agent.deliver.snmp.peer import Peer
-from hsm_agent.deliver.snmp.trap import TrapSink
+from hsm_agent.deliver.snmp.sinks import InformSink, Peer, TrapSink
 from hsm_agent.model import Guarantee
 from hsm_agent.net.address import Address
 from hsm_agent.settings.snmp import MAX_RETRIES, SnmpPeerSettings, SnmpUser, trap_receiver_line

@@ -15,7 +15,7 @@ from hsm_agent.deliver.base import Refused, Retry
 from hsm_agent.deliver.syslog.message import MESSAGES_A_TURN, MessageBuilder
 from hsm_agent.model import Guarantee
 from hsm_agent.net.address import describe
-from hsm_agent.net.udp_client import Link, LinkError, open_link
+from hsm_agent.net.udp import LinkError, UdpLink, open_link
 from hsm_agent.wire.syslog.rfc5424 import octet_counted
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class UdpSink:
         self._bind = bind
         self._timeout = timeout
         self._builder = builder
-        self._link: Link | None = None
+        self._link: UdpLink | None = None
         self._opened_at = 0.0
         self._refusals = 0
 
@@ -136,7 +136,7 @@ class UdpSink:
                 raise Refused(event.event_id, f"{self._address}: too long for a datagram on this path")
             accepted(event)
 
-    async def _send(self, link: Link, events: Sequence[Event]) -> Event | None:
+    async def _send(self, link: UdpLink, events: Sequence[Event]) -> Event | None:
         """Send up to the first event that is too long, which is returned."""
         for position, event in enumerate(events):
             if position % MESSAGES_A_TURN == 0:
@@ -149,7 +149,7 @@ class UdpSink:
                 raise
         return None
 
-    async def _ready(self) -> Link:
+    async def _ready(self) -> UdpLink:
         now = asyncio.get_running_loop().time()
         if self._link is not None and now - self._opened_at < _LOOK_UP_EVERY_SECONDS:
             with suppress(LinkError):  # a late refusal of an earlier batch: a new socket shows whether it still holds

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hsm_agent.net.udp_server import Listener
+from hsm_agent.net.udp import UdpListener
 from hsm_agent.serve.snmp.answer import answer
 from hsm_agent.serve.snmp.failure_reports import FailureReports
 from hsm_agent.serve.snmp.scalars import engine_groups, system_group
@@ -82,7 +82,7 @@ class Responder:
         self._failures = FailureReports(on_authentication_failure, monotonic)
         self._monotonic = monotonic
         self._wall = wall
-        self._listeners: dict[str, Listener] = {}
+        self._listeners: dict[str, UdpListener] = {}
         self._indexes: Indexes | None = None
         self._service: _Service | None = None
         self._noted = asyncio.Event()
@@ -125,7 +125,7 @@ class Responder:
         if settings.engine_id != self._settings.engine_id:
             raise SnmpServerError("serve.snmp.engine_id: another engine ID needs a restart")
         parted = self._part(settings.listen)
-        fresh: dict[str, Listener] = {}
+        fresh: dict[str, UdpListener] = {}
         try:
             fresh = self._bind(text for text in settings.listen if text not in self._listeners)
             service = await self._make_service(settings)
@@ -187,11 +187,11 @@ class Responder:
             self._listeners.pop(text).close()
         return parted
 
-    def _bind(self, places: Iterable[str]) -> dict[str, Listener]:
-        bound: dict[str, Listener] = {}
+    def _bind(self, places: Iterable[str]) -> dict[str, UdpListener]:
+        bound: dict[str, UdpListener] = {}
         for text in places:
             try:
-                bound[text] = Listener(*listen_address(text), self.handle)
+                bound[text] = UdpListener(*listen_address(text), self.handle)
             except OSError as error:
                 for listener in bound.values():
                     listener.close()

@@ -6,9 +6,8 @@ section 4), its boots and time are learnt from authentic messages only and never
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from hsm_agent.wire.snmp import ber, v3
 from hsm_agent.wire.snmp.ber import DecodeError
@@ -72,18 +71,42 @@ class _Sent(NamedTuple):
     lessons: int
 
 
-_Answer = TypeVar("_Answer")
+class SnmpResponse(NamedTuple):
+    """A Response-PDU. `error_index` counts the names asked for from 1; 0 is none of them."""
+
+    request_id: int
+    error_status: int
+    error_index: int = 0
+    varbinds: tuple[VarBind, ...] = ()
 
 
-class SnmpClientEngine(ABC, Generic[_Answer]):
-    """Asks one peer and understands its answers; `_Answer` is what a Response means. Made anew after each failure."""
+ClientOutcome = SnmpResponse | Learned | Complaint
+
+
+class SnmpClientEngine:
+    """What a manager and a notification originator have in common. Made anew after each failure."""
 
     def __init__(
-        self, *, salts: Salts, first_id: int, community: bytes | None = None, user: User | None = None
+        self,
+        *,
+        salts: Salts,
+        first_id: int,
+        community: bytes | None = None,
+        user: User | None = None,
+        context_engine_id: bytes | None = None,
+        context: bytes = b"",
+        reads_values: bool = True,
     ) -> None:
-        """Either a community (v2c) or a user (v3). `first_id` is random, so that strangers can't guess an answer."""
+        """Either a community (v2c) or a user (v3). `first_id` is random, so that strangers can't guess an answer.
+
+        Context engine ID and context name are those of RFC 3411 section 3.3.1; without the former it is the peer's.
+        With `reads_values` the variable bindings of responses are decoded.
+        """
         if (community is None) == (user is None):
             raise ValueError("either a community or a user")
+        self._context_engine_id = context_engine_id
+        self._context = context
+        self._reads_values = reads_values
         self._salts = salts
         self._community = community
         self._user = user
@@ -94,6 +117,11 @@ class SnmpClientEngine(ABC, Generic[_Answer]):
         """By message ID; for v2c, which has none, by request ID."""
         self.ignored = ""
         """What the last datagram was that came to nothing: for whoever waits in vain."""
+
+    @property
+    def user_name(self) -> str:
+        """The name of the v3 user; empty for a community."""
+        return self._user.name if self._user else ""
 
     @property
     def ready(self) -> bool:
@@ -155,30 +183,23 @@ class SnmpClientEngine(ABC, Generic[_Answer]):
 
     def _encode_v3(self, header: Header, keys: Keys, pdu: bytes, moment: tuple[bytes, int, int]) -> bytes:
         engine_id, boots, time = moment
+        context_engine_id = engine_id if self._context_engine_id is None else self._context_engine_id
         return v3.encode_message(
             header,
             engine_id=engine_id,
             boots=boots,
             time=time,
             keys=keys,
-            scoped=v3.encode_scoped(*self._context(engine_id), pdu),
+            scoped=v3.encode_scoped(context_engine_id, self._context, pdu),
             salt=self._salts.draw() if keys.privacy else b"",
         )
-
-    @abstractmethod
-    def _context(self, engine_id: bytes) -> tuple[bytes, bytes]:
-        """Context engine ID and context name (RFC 3411 section 3.3.1) of messages under this engine."""
-
-    @abstractmethod
-    def _understood(self, pdu: Pdu) -> _Answer:
-        """What a Response to something outstanding means. Raises DecodeError."""
 
     def _remember(self, message_id: int, request_id: int) -> None:
         while len(self._outstanding) >= _MAX_REMEMBERED:
             del self._outstanding[next(iter(self._outstanding))]
         self._outstanding[message_id] = _Sent(request_id, self._lessons)
 
-    def receive(self, datagram: bytes, now: float) -> _Answer | Learned | Complaint | None:
+    def receive(self, datagram: bytes, now: float) -> ClientOutcome | None:
         """What the receiver says; None for what is malformed, not authentic, late, or answers nothing we asked.
 
         Why it is None is in `ignored` then.
@@ -196,13 +217,13 @@ class SnmpClientEngine(ABC, Generic[_Answer]):
         self.ignored = f"a message of SNMP {_VERSIONS.get(version, f'version number {version}')}"
         return None
 
-    def _receive_community(self, datagram: bytes, position: int, end: int) -> _Answer | Learned | Complaint | None:
+    def _receive_community(self, datagram: bytes, position: int, end: int) -> ClientOutcome | None:
         """The community in an answer proves nothing, and some agents leave it empty: net-snmp does not look either."""
         _, position = ber.read_octets(datagram, position, end)
         pdu = read_pdu(datagram, position, end)
         return self._answer(pdu, pdu.request_id if pdu.request_id in self._outstanding else None)
 
-    def _receive_v3(self, datagram: bytes, position: int, end: int, now: float) -> _Answer | Learned | Complaint | None:
+    def _receive_v3(self, datagram: bytes, position: int, end: int, now: float) -> ClientOutcome | None:
         header, position = v3.read_header(datagram, position, end)
         if header.security_model != v3.USM_MODEL or header.message_id not in self._outstanding:
             return None
@@ -244,7 +265,7 @@ class SnmpClientEngine(ABC, Generic[_Answer]):
 
     def _receive_report(
         self, datagram: bytes, position: int, end: int, header: Header, parameters: Parameters
-    ) -> _Answer | Learned | Complaint | None:
+    ) -> ClientOutcome | None:
         """A Report in clear: it may name an engine or complain, but never set a time."""
         if header.flags & v3.PRIVACY:
             return None
@@ -266,10 +287,11 @@ class SnmpClientEngine(ABC, Generic[_Answer]):
         self._receiver = RemoteEngine(keys=keys, engine_id=engine_id, max_size=header.max_size)
         return self._learned()
 
-    def _answer(self, pdu: Pdu, request_id: int | None) -> _Answer | None:
+    def _answer(self, pdu: Pdu, request_id: int | None) -> SnmpResponse | None:
         if pdu.pdu_type is not PduType.RESPONSE or pdu.request_id != request_id:
             return None
-        return self._understood(pdu)
+        varbinds = read_varbinds(pdu.varbinds) if self._reads_values else ()
+        return SnmpResponse(pdu.request_id, pdu.first, pdu.second, varbinds)
 
 
 def sized(message: bytes, max_size: int) -> bytes:
@@ -288,30 +310,8 @@ def _cause(report: Pdu) -> Count | None:
     return _CAUSES.get(varbinds[0].name) if varbinds else None
 
 
-class GetResponse(NamedTuple):
-    """A Response. `error_index` counts the names asked for from 1; 0 is none of them."""
-
-    request_id: int
-    error_status: int
-    error_index: int
-    varbinds: tuple[VarBind, ...]
-
-
-class Manager(SnmpClientEngine[GetResponse]):
+class Manager(SnmpClientEngine):
     """Encodes requests to one agent and understands its answers. Made anew after each failure."""
-
-    def __init__(
-        self,
-        *,
-        salts: Salts,
-        first_id: int,
-        community: bytes | None = None,
-        user: User | None = None,
-        context: bytes = b"",
-    ) -> None:
-        """`context` is the context name of v3; the context engine is always the agent's own."""
-        super().__init__(salts=salts, first_id=first_id, community=community, user=user)
-        self._context_name = context
 
     def encode_get(self, request_id: int, names: Iterable[Oid], now: float) -> bytes:
         """A GetRequest."""
@@ -321,44 +321,26 @@ class Manager(SnmpClientEngine[GetResponse]):
         """A GetBulkRequest without non-repeaters."""
         return self._encode_confirmed(_pdu(PduType.GETBULK, request_id, 0, repetitions, names), request_id, now)
 
-    def _context(self, engine_id: bytes) -> tuple[bytes, bytes]:
-        return engine_id, self._context_name
-
-    def _understood(self, pdu: Pdu) -> GetResponse:
-        return GetResponse(pdu.request_id, pdu.first, pdu.second, read_varbinds(pdu.varbinds))
-
 
 def _pdu(kind: PduType, request_id: int, first: int, second: int, names: Iterable[Oid]) -> bytes:
     return encode_pdu(kind, request_id, first, second, (ber.encode_varbind(name, ber.NULL) for name in names))
 
 
-__all__ = ["Acknowledged", "Complaint", "Declined", "InformOutcome", "Learned", "Originator", "TooBigError"]
-
-
-class Acknowledged(NamedTuple):
-    """The receiver has taken the inform."""
-
-    request_id: int
-
-
-class Declined(NamedTuple):
-    """The receiver answered with an error."""
-
-    request_id: int
-    error_status: int
-
-
-InformOutcome = Acknowledged | Declined | Learned | Complaint
-
-
-class Originator(SnmpClientEngine[Acknowledged | Declined]):
+class Originator(SnmpClientEngine):
     """Encodes notifications for one receiver and understands what it answers. Made anew after each failure."""
 
     def __init__(
         self, *, engine: Engine, first_id: int, community: bytes | None = None, user: User | None = None
     ) -> None:
-        """As a dialogue; traps and what informs tell of are this engine's."""
-        super().__init__(salts=engine.salts, first_id=first_id, community=community, user=user)
+        """Traps are authenticated by our own `engine`, and it is the context engine of informs too."""
+        super().__init__(
+            salts=engine.salts,
+            first_id=first_id,
+            community=community,
+            user=user,
+            context_engine_id=engine.engine_id,
+            reads_values=False,  # a response repeats the inform's own (RFC 3416 section 4.2.7)
+        )
         self._engine = engine
         self._own_keys = user.localize(engine.engine_id) if user else None
 
@@ -375,10 +357,3 @@ class Originator(SnmpClientEngine[Acknowledged | Declined]):
     def encode_inform(self, request_id: int, varbinds: Iterable[bytes], now: float) -> bytes:
         """An InformRequest; called again for each retransmission, whose message ID and time are new."""
         return self._encode_confirmed(encode_pdu(PduType.INFORM, request_id, 0, 0, varbinds), request_id, now)
-
-    def _context(self, engine_id: bytes) -> tuple[bytes, bytes]:
-        del engine_id  # what is told of is always the agent itself
-        return self._engine.engine_id, b""
-
-    def _understood(self, pdu: Pdu) -> Acknowledged | Declined:
-        return Declined(pdu.request_id, pdu.first) if pdu.first else Acknowledged(pdu.request_id)

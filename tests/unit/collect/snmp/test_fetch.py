@@ -8,7 +8,7 @@ from hsm_agent.collect.snmp.fetch import Haul, NoAnswer, Plan, TablePlan, fetch,
 from hsm_agent.collect.snmp.profile import Profile
 from hsm_agent.wire.snmp import ber
 from hsm_agent.wire.snmp.ber import Oid, VarBind
-from hsm_agent.wire.snmp.client_engine import GetResponse
+from hsm_agent.wire.snmp.client_engine import SnmpResponse
 from hsm_agent.wire.snmp.pdu import ErrorStatus
 
 if TYPE_CHECKING:
@@ -42,28 +42,28 @@ class Agent:
             raise NoAnswer("no answer")
         self.asked.append(count)
 
-    async def get(self, names: Sequence[Oid]) -> GetResponse:
+    async def get(self, names: Sequence[Oid]) -> SnmpResponse:
         self._heard(len(names))
         if len(names) > self._most:
-            return GetResponse(1, ErrorStatus.TOO_BIG, 0, ())
+            return SnmpResponse(1, ErrorStatus.TOO_BIG, 0, ())
         for place, name in enumerate(names, 1):
             if name in self._refuses:
-                return GetResponse(1, ErrorStatus.GEN_ERR, place * self._refuses[name], ())
+                return SnmpResponse(1, ErrorStatus.GEN_ERR, place * self._refuses[name], ())
         found = [
             VarBind(name, ber.INTEGER, self._tree[name]) if name in self._tree else self._none(name) for name in names
         ]
-        return GetResponse(1, 0, 0, tuple(found))
+        return SnmpResponse(1, 0, 0, tuple(found))
 
     @staticmethod
     def _none(name: Oid) -> VarBind:
         return VarBind(name, ber.NO_SUCH_INSTANCE_TAG, None)
 
-    async def bulk(self, names: Sequence[Oid], repetitions: int) -> GetResponse:
+    async def bulk(self, names: Sequence[Oid], repetitions: int) -> SnmpResponse:
         self._heard(len(names) * repetitions)
         if len(names) * repetitions > self._most:
-            return GetResponse(1, ErrorStatus.TOO_BIG, 0, ())
+            return SnmpResponse(1, ErrorStatus.TOO_BIG, 0, ())
         if any(name in self._refuses for name in names):
-            return GetResponse(1, ErrorStatus.NO_ACCESS, 1, ())
+            return SnmpResponse(1, ErrorStatus.NO_ACCESS, 1, ())
         at, found = list(names), []
         for _ in range(repetitions):
             for place, name in enumerate(at):
@@ -71,7 +71,7 @@ class Agent:
                 one = VarBind(after[0], ber.INTEGER, self._tree[after[0]]) if after else END
                 at[place] = names[place] if self._circles and not after else one.name
                 found.append(one)
-        return GetResponse(1, 0, 0, tuple(found))
+        return SnmpResponse(1, 0, 0, tuple(found))
 
 
 def numbers(count: int) -> dict[Oid, int]:
@@ -188,10 +188,10 @@ async def test_an_agent_that_goes_in_circles_is_left() -> None:
 
 async def test_an_agent_that_says_a_name_again_is_left_and_told_of() -> None:
     class Stuck(Agent):
-        async def bulk(self, names: Sequence[Oid], repetitions: int) -> GetResponse:
+        async def bulk(self, names: Sequence[Oid], repetitions: int) -> SnmpResponse:
             del repetitions
             self._heard(1)
-            return GetResponse(1, 0, 0, tuple(VarBind((*name[:5], 1), ber.INTEGER, 1) for name in names))
+            return SnmpResponse(1, 0, 0, tuple(VarBind((*name[:5], 1), ber.INTEGER, 1) for name in names))
 
     haul = await hauled(Stuck({}), plan())
 
@@ -203,9 +203,9 @@ async def test_an_agent_that_says_a_name_again_is_left_and_told_of() -> None:
 
 async def test_an_agent_that_answers_nothing_at_all_is_left() -> None:
     class Mute(Agent):
-        async def bulk(self, names: Sequence[Oid], repetitions: int) -> GetResponse:
+        async def bulk(self, names: Sequence[Oid], repetitions: int) -> SnmpResponse:
             self._heard(1)
-            return GetResponse(1, 0, 0, ())
+            return SnmpResponse(1, 0, 0, ())
 
     agent = Mute({})
     haul = await hauled(agent, plan())
@@ -217,7 +217,7 @@ async def test_an_agent_that_answers_nothing_at_all_is_left() -> None:
 class Damaging(Agent):
     """Some of its values, and the names of some, can't be decoded."""
 
-    def _damaged(self, answer: GetResponse) -> GetResponse:
+    def _damaged(self, answer: SnmpResponse) -> SnmpResponse:
         odd = ber.Undecodable("IpAddress of 0 octets")
         return answer._replace(
             varbinds=tuple(
@@ -226,10 +226,10 @@ class Damaging(Agent):
             )
         )
 
-    async def get(self, names: Sequence[Oid]) -> GetResponse:
+    async def get(self, names: Sequence[Oid]) -> SnmpResponse:
         return self._damaged(await super().get(names))
 
-    async def bulk(self, names: Sequence[Oid], repetitions: int) -> GetResponse:
+    async def bulk(self, names: Sequence[Oid], repetitions: int) -> SnmpResponse:
         return self._damaged(await super().bulk(names, repetitions))
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hsm_agent.deliver.base import Refused, Retry
-from hsm_agent.deliver.snmp.inform import InformSink
+from hsm_agent.deliver.snmp.sinks import InformSink
 from hsm_agent.wire.snmp.notification import COLD_START
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.memory_link import MemoryLink

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hsm_agent.deliver.base import AgentIdentity, SinkContext
-from hsm_agent.deliver.snmp.peer import Peer
+from hsm_agent.deliver.snmp.sinks import Peer
 from hsm_agent.net.address import Address
 from hsm_agent.wire.snmp.mib import BASE
 from hsm_agent.wire.snmp.pdu import read_varbinds

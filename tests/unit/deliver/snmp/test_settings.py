@@ -9,9 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from hsm_agent.deliver.base import MOST_PATIENCE_SECONDS, AgentIdentity, SinkContext
-from hsm_agent.deliver.snmp.inform import InformSink
 from hsm_agent.deliver.snmp.settings import SnmpSinkSettings
-from hsm_agent.deliver.snmp.trap import TrapSink
+from hsm_agent.deliver.snmp.sinks import InformSink, TrapSink
 from hsm_agent.model import Guarantee, Severity
 from hsm_agent.wire.snmp.mib import BASE
 from tests.fakes.snmp_messages import ENGINE_ID, engine

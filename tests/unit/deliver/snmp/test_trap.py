@@ -1,4 +1,4 @@
-"""deliver.snmp_trap: what is accepted, refused and kept, without a socket."""
+"""Traps: what is accepted, refused and kept, without a socket."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from hsm_agent.deliver.base import Refused, Retry
-from hsm_agent.deliver.snmp.trap import TrapSink
+from hsm_agent.deliver.snmp.sinks import TrapSink
 from hsm_agent.wire.snmp.notification import COLD_START
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.memory_link import MemoryLink

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsm_agent.wire.snmp import ber, v3
-from hsm_agent.wire.snmp.client_engine import Complaint, GetResponse, Learned, Manager
+from hsm_agent.wire.snmp.client_engine import Complaint, Learned, Manager, SnmpResponse
 from hsm_agent.wire.snmp.engine import Count, Salts
 from hsm_agent.wire.snmp.pdu import PduType
 from hsm_agent.wire.snmp.usm import AuthProtocol, User
@@ -55,11 +55,11 @@ def test_a_bulk_says_how_many_repetitions_it_wants() -> None:
 
 @pytest.mark.parametrize("error", [0, 5])
 def test_an_answer_brings_its_error_and_its_values(error: int) -> None:
-    assert asked(v2c_manager(), InformReceiver(error_status=error)) == GetResponse(7, error, 0, NULLS)
+    assert asked(v2c_manager(), InformReceiver(error_status=error)) == SnmpResponse(7, error, 0, NULLS)
 
 
 def test_the_community_of_an_answer_is_not_looked_at() -> None:
-    assert asked(v2c_manager(), InformReceiver(forged=True)) == GetResponse(7, 0, 0, NULLS)
+    assert asked(v2c_manager(), InformReceiver(forged=True)) == SnmpResponse(7, 0, 0, NULLS)
 
 
 @pytest.mark.parametrize("user", [AUTH_USER, PRIV_USER], ids=["authNoPriv", "authPriv"])
@@ -72,7 +72,7 @@ def test_a_v3_request_is_under_the_agents_engine_clock_and_context(user: User) -
     assert request.parameters[:3] == (RECEIVER_ENGINE, 3, NOW + 100)
     assert request.scoped[:2] == (RECEIVER_ENGINE, b"blade")
     assert request.header.flags & v3.REPORTABLE
-    assert asked(manager, agent) == GetResponse(7, 0, 0, NULLS)
+    assert asked(manager, agent) == SnmpResponse(7, 0, 0, NULLS)
 
 
 def test_polls_go_on_for_days_without_a_word_about_time() -> None:
@@ -81,7 +81,7 @@ def test_polls_go_on_for_days_without_a_word_about_time() -> None:
 
     answers = [asked(manager, agent, NOW + 60 * minute) for minute in range(3000)]
 
-    assert answers == [GetResponse(7, 0, 0, NULLS)] * 3000
+    assert answers == [SnmpResponse(7, 0, 0, NULLS)] * 3000
 
 
 def test_an_agent_whose_clock_jumped_is_followed() -> None:
@@ -90,7 +90,7 @@ def test_an_agent_whose_clock_jumped_is_followed() -> None:
     agent.started -= 400
 
     assert asked(manager, agent) == Learned()
-    assert asked(manager, agent) == GetResponse(7, 0, 0, NULLS)
+    assert asked(manager, agent) == SnmpResponse(7, 0, 0, NULLS)
 
 
 @given(st.integers(0, 400), st.binary(max_size=12))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.wire.snmp import ber, v3
-from hsm_agent.wire.snmp.client_engine import Acknowledged, Complaint, Declined, Learned, Originator, TooBigError
+from hsm_agent.wire.snmp.client_engine import Complaint, Learned, Originator, SnmpResponse, TooBigError
 from hsm_agent.wire.snmp.engine import Count
 from hsm_agent.wire.snmp.pdu import PduType, encode_pdu
 from tests.fakes.inform_receiver import RECEIVER_ENGINE, InformReceiver
@@ -43,16 +43,16 @@ def test_a_v2c_inform_is_acknowledged_by_a_response_to_it() -> None:
     made = Talk(v2c_originator(), InformReceiver())
 
     assert made.originator.ready
-    assert made.inform(7) == Acknowledged(7)
+    assert made.inform(7) == SnmpResponse(7, 0)
     assert made.receiver.informs[0].pdu_type is PduType.INFORM
 
 
 def test_a_response_with_an_error_declines() -> None:
-    assert Talk(v2c_originator(), InformReceiver(error_status=5)).inform(7) == Declined(7, 5)
+    assert Talk(v2c_originator(), InformReceiver(error_status=5)).inform(7) == SnmpResponse(7, 5)
 
 
 def test_the_community_of_an_answer_is_not_looked_at() -> None:
-    assert isinstance(Talk(v2c_originator(), InformReceiver(forged=True)).inform(), Acknowledged)
+    assert isinstance(Talk(v2c_originator(), InformReceiver(forged=True)).inform(), SnmpResponse)
 
 
 def test_what_was_ignored_is_said() -> None:
@@ -93,7 +93,7 @@ def test_discovery_takes_two_probes_and_the_second_is_authentic(user: User) -> N
     steps = [(made.probe(), made.originator.ready) for _ in range(2)]
 
     assert steps == [(Learned(), False), (Learned(), True)]
-    assert made.inform(7) == Acknowledged(7)
+    assert made.inform(7) == SnmpResponse(7, 0)
 
 
 def test_boots_and_time_of_a_report_in_clear_are_not_believed() -> None:
@@ -133,7 +133,7 @@ def test_the_answer_to_an_earlier_repetition_counts() -> None:
     first = made.originator.encode_inform(7, VARBINDS, NOW)
     made.originator.encode_inform(7, VARBINDS, NOW)
 
-    assert made.hear(made.receiver.answer(first, NOW)) == Acknowledged(7)
+    assert made.hear(made.receiver.answer(first, NOW)) == SnmpResponse(7, 0)
 
 
 def test_a_receiver_that_started_anew_is_learnt_again() -> None:
@@ -142,7 +142,7 @@ def test_a_receiver_that_started_anew_is_learnt_again() -> None:
 
     assert made.inform(7) == Learned()
     assert made.originator.ready
-    assert made.inform(7) == Acknowledged(7)
+    assert made.inform(7) == SnmpResponse(7, 0)
 
 
 def test_a_receiver_with_a_new_engine_is_discovered_again() -> None:
@@ -152,7 +152,7 @@ def test_a_receiver_with_a_new_engine_is_discovered_again() -> None:
     assert made.inform(7) == Learned()
     assert not made.originator.ready
     assert made.probe() == Learned()
-    assert made.inform(7) == Acknowledged(7)
+    assert made.inform(7) == SnmpResponse(7, 0)
 
 
 def test_a_clock_that_lags_is_followed() -> None:
@@ -161,7 +161,7 @@ def test_a_clock_that_lags_is_followed() -> None:
     made.receiver.started += 400
 
     assert made.inform(7) == Learned()
-    assert made.inform(7) == Acknowledged(7)
+    assert made.inform(7) == SnmpResponse(7, 0)
 
 
 @pytest.mark.parametrize(
@@ -236,4 +236,4 @@ def test_what_is_remembered_of_unanswered_informs_is_bounded() -> None:
     messages = [made.originator.encode_inform(number, VARBINDS, NOW) for number in range(1100)]
 
     assert made.hear(made.receiver.answer(messages[0], NOW)) is None
-    assert made.hear(made.receiver.answer(messages[-1], NOW)) == Acknowledged(1099)
+    assert made.hear(made.receiver.answer(messages[-1], NOW)) == SnmpResponse(1099, 0)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsm_agent.wire.snmp import ber, v3
-from hsm_agent.wire.snmp.client_engine import Acknowledged, Complaint, Declined, Learned
+from hsm_agent.wire.snmp.client_engine import Complaint, Learned, SnmpResponse
 from hsm_agent.wire.snmp.engine import MAX_BOOTS, Count
 from hsm_agent.wire.snmp.pdu import PduType, encode_pdu
 from hsm_agent.wire.snmp.usm import Keys, PrivacyProtocol
@@ -21,7 +21,7 @@ def test_an_answer_from_before_is_not_believed() -> None:
     made = talk()
     old = made.receiver.answer(made.originator.encode_inform(7, VARBINDS, made.now), made.now)
     made.now += 1000
-    assert made.inform(8) == Acknowledged(8)
+    assert made.inform(8) == SnmpResponse(8, 0)
 
     assert made.hear(old) is None
 
@@ -165,7 +165,7 @@ def test_a_damaged_answer_is_never_an_acknowledgement_in_v3(data: st.DataObject)
     at = data.draw(st.integers(0, len(answer) - 1))
     answer[at] ^= data.draw(st.integers(1, 255))
 
-    assert not isinstance(made.hear(bytes(answer)), Acknowledged | Declined)
+    assert not isinstance(made.hear(bytes(answer)), SnmpResponse)
 
 
 @given(st.binary(max_size=200))
