@@ -4,14 +4,25 @@ import sys
 
 
 def main() -> None:
-    """The entry point. The Nagios plugin goes its own way: it starts every few minutes and needs no library of ours."""
-    if sys.argv[1:2] == ["check"]:
-        from hsm_agent.cli.check_arguments import main as check  # noqa: PLC0415
+    """The entry point.
 
-        sys.exit(check(sys.argv[2:]))
-    from hsm_agent.cli.main import main as command  # noqa: PLC0415
+    Two verbs go their own way without click: the Nagios plugin starts every few minutes, and the daemon stays.
+    """
+    match sys.argv[1:]:
+        case ["check", *words]:
+            from hsm_agent.cli.check_arguments import main as check
 
-    command()
+            sys.exit(check(words))
+        case ["run", "-c" | "--config", file] if not file.startswith("-"):
+            from pathlib import Path
+
+            from hsm_agent.cli.run import run
+
+            run(Path(file))
+        case _:
+            from hsm_agent.cli.main import main as command
+
+            command()
 
 
 if __name__ == "__main__":

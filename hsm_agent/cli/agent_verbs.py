@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hsm_agent.cli.options import FAILED, Duration, ask_agent, config_option, format_option, print_json
+from hsm_agent.cli import FAILED
+from hsm_agent.cli.options import Duration, ask_agent, config_option, format_option, print_json
 
 if TYPE_CHECKING:
     from pathlib import Path

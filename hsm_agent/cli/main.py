@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hsm_agent.cli import FAILED
 from hsm_agent.cli.agent_verbs import alarms, resend, silence, spool, status, test_notification
-from hsm_agent.cli.options import FAILED, config_option, fail, format_option, load_or_exit, unused_config_option
+from hsm_agent.cli.options import config_option, fail, format_option, load_or_exit, unused_config_option
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
@@ -27,16 +28,9 @@ def cli() -> None:
 @config_option
 def run(config: Path | None) -> None:
     """Run the agent in the foreground. SIGTERM drains and stops, SIGHUP re-reads the configuration."""
-    from hsm_agent.agent.service import StartError
-    from hsm_agent.agent.service import main as run_agent
-    from hsm_agent.log import say
+    from hsm_agent.cli.run import run as run_agent
 
-    loaded = load_or_exit(config, say=say)  # a full pipe on standard error must not block the start
-    try:
-        asyncio.run(run_agent(loaded))
-    except StartError as error:
-        say(f"hsm-agent: {error}")
-        sys.exit(FAILED)
+    run_agent(config)
 
 
 @cli.command("check-config")

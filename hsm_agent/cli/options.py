@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from hsm_agent.agent.control_client import ControlError, ask
+from hsm_agent.cli import BAD_CONFIGURATION, FAILED
 from hsm_agent.settings.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hsm_agent.config.load import Loaded
-
-FAILED, BAD_CONFIGURATION = 1, 2
 
 
 def fail(text: str, code: int = FAILED) -> NoReturn:
@@ -26,11 +23,7 @@ def fail(text: str, code: int = FAILED) -> NoReturn:
     sys.exit(code)
 
 
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def load_or_exit(path: Path | None, *, say: Callable[[str], None] = _say) -> Loaded:
+def load_or_exit(path: Path | None) -> Loaded:
     """The configuration. If it is refused: a line on standard error for each reason, and exit 2."""
     from hsm_agent.config.document import find
     from hsm_agent.config.load import load
@@ -38,12 +31,12 @@ def load_or_exit(path: Path | None, *, say: Callable[[str], None] = _say) -> Loa
     try:
         return load(path or find(), os.environ)
     except ConfigError as error:
-        _refuse(error, say)
+        _refuse(error)
 
 
-def _refuse(error: ConfigError, say: Callable[[str], None] = _say) -> NoReturn:
+def _refuse(error: ConfigError) -> NoReturn:
     for text in error.lines:
-        say(f"hsm-agent: {text}")
+        click.echo(f"hsm-agent: {text}", err=True)
     sys.exit(BAD_CONFIGURATION)
 
 

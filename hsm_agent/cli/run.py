@@ -1,0 +1,36 @@
+"""`hsm-agent run`: the agent in the foreground. Without click, which would stay in memory as long as the agent runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from hsm_agent.cli import BAD_CONFIGURATION, FAILED
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run(config: Path | None) -> None:
+    """Run until SIGTERM. Exits with a line on standard error for each thing that keeps it from starting."""
+    # pydantic would look through all installed packages for plug-ins of its own, and load them.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    from hsm_agent.agent.service import StartError, main
+    from hsm_agent.config.document import find
+    from hsm_agent.config.load import load
+    from hsm_agent.log import say  # a full pipe on standard error must not block the start
+    from hsm_agent.settings.errors import ConfigError
+
+    try:
+        loaded = load(config or find(), os.environ)
+    except ConfigError as error:
+        for line in error.lines:
+            say(f"hsm-agent: {line}")
+        sys.exit(BAD_CONFIGURATION)
+    try:
+        asyncio.run(main(loaded))
+    except StartError as error:
+        say(f"hsm-agent: {error}")
+        sys.exit(FAILED)
