@@ -225,8 +225,8 @@ def _checks(softhsm: SoftHsm, *, checks: int) -> None:
                 f"{_interpreter_mib(_WAITING):.1f}",
             ]
         ],
-        f"Medians of {checks}, start to end of the whole process, its worker included. *Fastest tenth* compares the 10th"
-        " percentiles, which other work disturbs less.",
+        f"Medians of {checks}, start to end of the whole process, its worker included. *Fastest tenth* compares the"
+        " 10th percentiles, which other work disturbs less.",
     )
 
 

@@ -125,7 +125,7 @@ def _of_token(given: argparse.Namespace) -> Answer:
     from hsm_agent.collect.pkcs11.single_sweep import SingleSweep
 
     try:
-        sweep = SingleSweep(given.module, os.environ, given.timeout)
+        sweep = SingleSweep(given.module, given.timeout)
     except OSError as error:
         return unknown(f"the worker cannot be started: {error}")
     with sweep:

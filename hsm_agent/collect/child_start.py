@@ -1,4 +1,4 @@
-"""How a child process that loads a vendor's library is started: its command, its environment, its bound of memory.
+"""How a child process that loads a vendor's library is started: its arguments, its environment, its bound of memory.
 
 Apart from `child_process.py`, because the Nagios plugin starts a worker without an event loop.
 """
@@ -6,7 +6,6 @@ Apart from `child_process.py`, because the Nagios plugin starts a worker without
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ MEMORY_BYTES = 512 * 1024 * 1024
 REAP_SECONDS = 1.0
 POLITE_SECONDS = 1.0
 """How long a module may take to finalise."""
-PKCS11_COMMAND = (sys.executable, "-S", "-P", "-m", "hsm_agent.workers.pkcs11")
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))  # noqa: PTH120 - pathlib takes 5 ms
 
 

@@ -11,13 +11,13 @@ import mmap
 import os
 import select
 import signal
+import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from hsm_agent.collect.child_start import (
     MEMORY_BYTES,
-    PKCS11_COMMAND,
     POLITE_SECONDS,
     REAP_SECONDS,
     arguments,
@@ -27,7 +27,7 @@ from hsm_agent.workers.pkcs11.return_values import ABSENT, OK
 from hsm_agent.workers.pkcs11.shared_page import NO_SLOT, PLACE, SIZE, STEP
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _READ_BYTES = 64 * 1024
 _MOST_ANSWER_BYTES = 1024 * 1024
@@ -46,7 +46,7 @@ class _Hung(Exception):
 class SingleSweep:
     """A worker that is asked once. It begins at construction, so that the caller can get ready meanwhile."""
 
-    def __init__(self, module: str, environment: Mapping[str, str], timeout_seconds: float) -> None:
+    def __init__(self, module: str, timeout_seconds: float) -> None:
         """Raises OSError where no process can be started."""
         self._module = module
         self._deadline = time.monotonic() + timeout_seconds
@@ -57,8 +57,7 @@ class SingleSweep:
         try:
             os.ftruncate(descriptor, SIZE)
             self._page = mmap.mmap(descriptor, SIZE)
-            os.set_inheritable(descriptor, True)
-            self._pid, self._requests, self._pipe = _spawn(descriptor, environment)
+            self._pid, self._requests, self._pipe = _fork(descriptor)
         finally:
             os.close(descriptor)
         self._send({"do": "load", "module": module, "luna": False, "reserved": None})
@@ -188,24 +187,37 @@ class SingleSweep:
         return True
 
 
-def _spawn(page_descriptor: int, environment: Mapping[str, str]) -> tuple[int, int, int]:
-    """The worker's supervisor, the pipe for requests, and the pipe for answers."""
+def _fork(page_descriptor: int) -> tuple[int, int, int]:
+    """The worker's supervisor, the pipe for requests, and the pipe for answers.
+
+    Forked, not executed: an interpreter takes as long to start as everything else here together. This process has no
+    threads, and nothing of a vendor's in it.
+    """
     their_requests, requests = os.pipe()
     answers, their_answers = os.pipe()
-    command = [*PKCS11_COMMAND, *arguments(page_descriptor, MEMORY_BYTES)]
+    words = arguments(page_descriptor, MEMORY_BYTES)
     try:
-        pid = os.posix_spawn(
-            command[0],
-            command,
-            clean_environment(environment),
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, their_requests, 0),
-                (os.POSIX_SPAWN_DUP2, their_answers, 1),
-                # What the module prints is nobody's: where it matters, `fetch.py` reads it.
-                (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-            ],
-        )
+        pid = os.fork()
+        if pid == 0:
+            os.close(requests)
+            os.close(answers)
+            _work(their_requests, their_answers, words)
     finally:
         os.close(their_requests)
         os.close(their_answers)
     return pid, requests, answers
+
+
+def _work(requests: int, answers: int, words: Sequence[str]) -> NoReturn:
+    """Become a worker. What the module prints is nobody's: where it matters, `fetch.py` reads it."""
+    try:
+        for number, descriptor in enumerate((requests, answers, os.open(os.devnull, os.O_WRONLY))):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        os.environ.update(clean_environment(os.environ))
+        sys.argv[1:] = words
+        from hsm_agent.workers.pkcs11.main import main  # noqa: PLC0415 - the parent does not need it
+
+        main()
+    finally:
+        os._exit(1)

@@ -10,6 +10,7 @@ import datetime as dt
 import struct
 import sys
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hsm_agent.text import harmless
 
@@ -38,8 +39,7 @@ class Fact:
     limit: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
+class Slot(NamedTuple):
     """CK_SLOT_INFO."""
 
     description: str
@@ -48,8 +48,7 @@ class Slot:
     firmware: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
+class Token(NamedTuple):
     """CK_TOKEN_INFO. Numbers are as the module gave them; `word` is the size of its CK_ULONG in bytes."""
 
     label: str
@@ -146,8 +145,7 @@ def limit(value: int, word: int) -> int | None:
     return None if value == 0 else count(value, word)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class Memory(NamedTuple):
     """How full a memory is, as far as it can be told; `reason` says why it can't."""
 
     total: int | None

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.child_process import Child, spawn
-from hsm_agent.collect.child_start import MEMORY_BYTES, PKCS11_COMMAND, REAP_SECONDS, clean_environment
+from hsm_agent.collect.child_start import MEMORY_BYTES, REAP_SECONDS, clean_environment
 from hsm_agent.collect.pipes import Pipes
 from hsm_agent.collect.pkcs11 import reasons as pkcs11_reasons
 from hsm_agent.workers.pkcs11.shared_page import NO_SLOT, PLACE, STEP
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import mmap
     from collections.abc import Mapping, Sequence
 
-COMMAND = PKCS11_COMMAND
+COMMAND = (sys.executable, "-S", "-P", "-m", "hsm_agent.workers.pkcs11")
 _ANSWER_LENGTH = 5
 _SHOWN_CHARACTERS = 60
 worker_environment = clean_environment
