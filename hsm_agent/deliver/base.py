@@ -135,7 +135,7 @@ class SinkSettings(Strict, ABC):
 
     @property
     def patience_seconds(self) -> float:
-        """How long the pump lets the sink be silent: longer than the sink's own deadlines, which say more."""
+        """How long the pump lets the sink be silent: longer than the sink's own deadlines, whose errors say more."""
         return max(LEAST_PATIENCE_SECONDS, self.answer_seconds + _MARGIN_SECONDS)
 
     @model_validator(mode="after")

@@ -234,7 +234,7 @@ class Pump:
         return await self._pause() if self._poison.in_doubt else True
 
     async def _record(self, entries: Sequence[PendingEvent], accepted: Sequence[Event]) -> list[PendingEvent]:
-        """Tell the spool what was accepted; returns the rest."""
+        """Record in the spool what was accepted; returns the rest."""
         ids = [event.event_id for event in accepted]
         left: list[PendingEvent] = []
         seqs: list[int] = []

@@ -49,7 +49,7 @@ class Connection(asyncio.Protocol):
             return
         self._received += data
         if len(self._received) > _READ_LIMIT_BYTES:
-            self.abort("the receiver says more than anyone asked")
+            self.abort("the receiver sends more than was asked for")
         self._changed.set()
 
     def eof_received(self) -> None:

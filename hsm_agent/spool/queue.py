@@ -90,7 +90,7 @@ class Queue:
         return entries
 
     def accept(self, sink: str, seqs: Iterable[int]) -> None:
-        """The sink has them. What is not there any more (dropped meanwhile) is passed over."""
+        """The sink has them. Entries that are gone (dropped meanwhile) are passed over."""
         for seq in seqs:
             self._release(sink, seq, notified=True)
 
@@ -307,7 +307,7 @@ def _rank(minimum: Severity | None) -> int:
 
 
 _ORDER: tuple[tuple[str, Callable[[SinkQueue], Iterator[list[int]]]], ...] = (
-    ("nothing of the alarm was told", SinkQueue.unnotified),
+    ("alarm raised and cleared without a notification", SinkQueue.unnotified),
     ("superseded", SinkQueue.superseded),
     ("test or notice", SinkQueue.standalone),
 )

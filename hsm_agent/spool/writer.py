@@ -197,7 +197,7 @@ class Writer:
             return
         while some := list(islice(rows, _ROWS_A_TURN)):
             for key, row in some:
-                self._unsaved.setdefault(key, row)  # what is there came later
+                self._unsaved.setdefault(key, row)  # a value that is there already is newer
             await asyncio.sleep(0)
         for key, row in stored.rows.items():
             # States are among them only if they are gone from the disk; all else is as the queue has it, or gone.

@@ -228,7 +228,7 @@ def _shrinking(event: Event) -> Iterator[Event]:
 
 
 def _clipped(event: Event, octets: int) -> Event:
-    # What is said twice (source and resource, in two elements) counts twice.
+    # Source and resource stand in two elements, and count twice.
     return replace(
         event,
         event_id=_clip(event.event_id, _ID_OCTETS),

@@ -94,7 +94,7 @@ async def test_a_receiver_that_talks_without_end_is_dropped() -> None:
         connection.data_received(b"x" * 1024)
 
     assert wire.aborted
-    assert connection.broken == "the receiver says more than anyone asked"
+    assert connection.broken == "the receiver sends more than was asked for"
 
 
 async def test_what_nobody_reads_is_not_kept() -> None:

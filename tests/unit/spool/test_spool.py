@@ -84,7 +84,9 @@ async def test_each_drop_is_counted_and_logged_with_its_ids(tmp_path: Path, capl
         for alarm in ("a", "b"):
             await spool.commit([raised(f"r{alarm}", alarm), cleared(f"c{alarm}", alarm)], {})
 
-    assert caplog.messages == ["spool full: dropped for sink noc (nothing of the alarm was told): ra ca"]
+    assert caplog.messages == [
+        "spool full: dropped for sink noc (alarm raised and cleared without a notification): ra ca"
+    ]
     assert (spool.stats().entries, spool.stats().dropped_total, spool.stats().used_percent) == (2, 2, 100)
     await spool.close()
     spool = await _open(tmp_path, entries=2)
