@@ -11,7 +11,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Protocol
 
-from hsm_agent.evaluate import operations as acts
+from hsm_agent.evaluate import operations
 from hsm_agent.evaluate.alarms import Context
 from hsm_agent.evaluate.hsms import Hsms, is_of_hsm
 from hsm_agent.evaluate.state import AlarmState, active
@@ -145,7 +145,7 @@ class Pipeline:
         if complete and status.name not in self._settled:
             self._settled.add(status.name)
             keeps = _still_there(status.name, (*readings, *shared.readings), self._hsms)
-            await self._act(lambda context: acts.withdraw(self.alarm_state, keeps, context))
+            await self._act(lambda context: operations.withdraw(self.alarm_state, keeps, context))
 
     async def _move(self, places: Collection[tuple[str, str]], name: str) -> None:
         """What told of the HSM under partitions' names until now is told under the HSM's own."""
@@ -157,7 +157,7 @@ class Pipeline:
         for series in [each for source in sources for each in self._store.of_source(source) if not keeps(each)]:
             self._store.forget(series)
         why = f"told of the whole HSM now, as {name}"
-        await self._act(lambda context: acts.withdraw(self.alarm_state, keeps, context, why=why))
+        await self._act(lambda context: operations.withdraw(self.alarm_state, keeps, context, why=why))
         await self._refresh(sources, alarms=False)
 
     async def watch(self, readings: Sequence[Reading]) -> None:
@@ -202,16 +202,16 @@ class Pipeline:
 
     async def silence(self, wanted: Silence) -> None:
         """Begin a silence."""
-        await self._act(lambda context: acts.silence(self.alarm_state, wanted, context))
+        await self._act(lambda context: operations.silence(self.alarm_state, wanted, context))
 
     async def end_silence(self, silence_id: str, uid: int) -> None:
         """End a silence. LookupError if there is none."""
-        await self._act(lambda context: acts.end_silence(self.alarm_state, silence_id, uid, context))
+        await self._act(lambda context: operations.end_silence(self.alarm_state, silence_id, uid, context))
 
     async def forget(self, alarm_id: str, uid: int) -> Series | None:
         """Clear an alarm for good and drop its reading. LookupError if there is none."""
         series = next((a.series for a in active(self.alarm_state).values() if a.alarm_id == alarm_id), None)
-        await self._act(lambda context: acts.forget(self.alarm_state, alarm_id, uid, context))
+        await self._act(lambda context: operations.forget(self.alarm_state, alarm_id, uid, context))
         return series
 
     async def drop(self, source: str, resource: str, why: str) -> None:
@@ -229,7 +229,7 @@ class Pipeline:
 
         for resource in left:
             self._store.forget_resource(source, resource)
-        await self._act(lambda context: acts.withdraw(self.alarm_state, keeps, context, why=why))
+        await self._act(lambda context: operations.withdraw(self.alarm_state, keeps, context, why=why))
         await self._refresh({source}, alarms=False)
         hsms = {hsm for resource in left for _, hsm in self._hsms.forget(source, resource)} - left
         await self._drop(source, hsms, f"{why}, and no other partition of it is read")
@@ -242,7 +242,7 @@ class Pipeline:
             self._hsms = hsms
             for series in [reading.series for reading in self._store.readings() if is_of_hsm(reading.metric)]:
                 self._store.forget(series)  # the next polls bring it under its new name
-        await self._act(lambda context: acts.withdraw(self.alarm_state, keeps, context))
+        await self._act(lambda context: operations.withdraw(self.alarm_state, keeps, context))
 
     async def tell(self, events: Iterable[Event], *, only_sink: str | None = None) -> None:
         """Events that no reading caused: tests, notices."""

@@ -254,7 +254,7 @@ class Agent:
 
     async def withdraw(self, config: Config, rules: Ruleset) -> None:
         """Replace the rules; clear the alarms of objects that are not in the configuration."""
-        await self.pipeline.withdraw(config.keeper(), rules, Hsms(config.hsms))
+        await self.pipeline.withdraw(config.is_configured(), rules, Hsms(config.hsms))
 
     def _note_auth_failure(self, address: str) -> None:
         log.warning("snmp: a request from %s failed authentication", address)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from hsm_agent.metrics import METRICS, agent
-from hsm_agent.metrics.custom import is_custom
+from hsm_agent.metrics import METRICS, agent, is_custom
 
 _OWN = frozenset(metric.name for metric in agent.METRICS)
 

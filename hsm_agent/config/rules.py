@@ -1,15 +1,21 @@
-"""Rules as an operator writes them, and how they meet the default rules."""
+"""Rules as they are written in the configuration, and how they change the default rules.
+
+The conditions are the dataclasses of `evaluate.rules`: their fields are the keys, their defaults the defaults. This
+module adds how a key is written (a duration, a glob, a level) and what must hold between keys.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+import difflib
+from dataclasses import MISSING, dataclass, fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_type_hints
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, create_model, model_validator
+from pydantic_core import core_schema
 
-from hsm_agent.config.rule_metrics import MetricNames, meant
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
 from hsm_agent.evaluate.rules import (
+    DAY,
     Above,
     Below,
     Changes,
@@ -23,15 +29,73 @@ from hsm_agent.evaluate.rules import (
     Rule,
     Sooner,
 )
+from hsm_agent.metrics import METRICS, is_custom
 from hsm_agent.model import Severity
 from hsm_agent.settings.quantities import duration
 from hsm_agent.settings.types import Duration, Glob, Interval, Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
-Raised = Literal["warning", "minor", "major", "critical"]
+    from pydantic import GetCoreSchemaHandler
+
+    from hsm_agent.model import Labels
+
 _DEFAULTS = {rule.name: rule for rule in DEFAULT_RULES}
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # by identity: typing hashes the annotations of a union
+class KeysOf:
+    """An annotation: a mapping is validated by the fields of a dataclass, and becomes an instance of it.
+
+    `types` are the types of keys that are written otherwise than the field's type says; `checks` raise ValueError.
+    """
+
+    kind: type[Any]
+    types: Mapping[str, Any]
+    checks: tuple[Callable[[Any], None], ...] = ()
+
+    def classes(self) -> tuple[type[BaseModel], ...]:
+        """The settings class with these keys."""
+        hints = get_type_hints(self.kind)
+        keys: dict[str, Any] = {
+            field.name: (
+                self.types.get(field.name, hints[field.name]),
+                ... if field.default is MISSING else field.default,
+            )
+            for field in fields(self.kind)
+        }
+        return (create_model(self.kind.__name__, __base__=Strict, **keys),)
+
+    def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        (model,) = self.classes()
+        return core_schema.no_info_after_validator_function(self._build, handler.generate_schema(model))
+
+    def _build(self, settings: BaseModel) -> object:
+        built = self.kind(**dict(settings))
+        for check in self.checks:
+            check(built)
+        return built
+
+
+def _has_level(condition: Any) -> None:
+    if condition.warning is None and condition.critical is None:
+        raise ValueError("give warning, critical or both")
+
+
+def _levels_rise(condition: Any) -> None:
+    if _are_numbers(condition) and condition.warning > condition.critical:
+        raise ValueError("warning is above critical")
+
+
+def _levels_fall(condition: Any) -> None:
+    if _are_numbers(condition) and condition.warning < condition.critical:
+        raise ValueError("warning is below critical")
+
+
+def _are_numbers(condition: Any) -> bool:
+    """Whether both levels are given, and none of them as `own`, which only a reading turns into a number."""
+    return isinstance(condition.warning, float) and isinstance(condition.critical, float)
 
 
 def _level(value: object) -> object:
@@ -41,152 +105,72 @@ def _level(value: object) -> object:
     return value
 
 
-Level = Annotated[float | Literal["own"], BeforeValidator(_level)]
+def _sorted_labels(labels: dict[str, str]) -> Labels:
+    return tuple(sorted(labels.items()))
 
 
-class _AtLeastOne(Strict):
-    """Either level may be left out, not both."""
+_AsLevel = Annotated[float | Literal["own"], BeforeValidator(_level)]
+_AsSeverity = Annotated[Literal["warning", "minor", "major", "critical"], AfterValidator(Severity)]
+_AtLeastZero = Annotated[float, Field(ge=0)]
+_LEVELS = {"warning": _AsLevel | None, "critical": _AsLevel | None}
+_SECONDS = {"warning": Interval | None, "critical": Interval | None}
 
-    @model_validator(mode="after")
-    def _not_both_absent(self) -> Self:
-        if getattr(self, "warning", None) is None and getattr(self, "critical", None) is None:
-            raise ValueError("give warning, critical or both")
-        return self
-
-
-class MatchSettings(Strict):
-    """Globs on what a rule watches."""
-
-    source: Glob = "*"
-    resource: Glob = "*"
-    labels: dict[str, Glob] = Field(default_factory=dict)
-
-    def build(self) -> Match:
-        """The rule's own form."""
-        return Match(source=self.source, resource=self.resource, labels=tuple(sorted(self.labels.items())))
-
-
-class AboveSettings(_AtLeastOne):
-    """`above:`, reached at >=."""
-
-    warning: Level | None = None
-    critical: Level | None = None
-    absolute: bool = False
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if isinstance(self.warning, float) and isinstance(self.critical, float) and self.warning > self.critical:
-            raise ValueError("warning is above critical")
-        return self
-
-    def build(self) -> Above:
-        """The rule's own form."""
-        return Above(warning=self.warning, critical=self.critical, absolute=self.absolute)
-
-
-class BelowSettings(_AtLeastOne):
-    """`below:`, reached at <=."""
-
-    warning: Level | None = None
-    critical: Level | None = None
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if isinstance(self.warning, float) and isinstance(self.critical, float) and self.warning < self.critical:
-            raise ValueError("warning is below critical")
-        return self
-
-    def build(self) -> Below:
-        """The rule's own form."""
-        return Below(warning=self.warning, critical=self.critical)
-
-
-class SoonerSettings(_AtLeastOne):
-    """`grows.sooner:`."""
-
-    warning: Interval | None = None
-    critical: Interval | None = None
-    against: Annotated[Duration, Field(ge=86400, le=28 * 86400)] = 7 * 86400.0
-
-    def build(self) -> Sooner:
-        """The condition's own form."""
-        return Sooner(warning=self.warning, critical=self.critical, against=self.against)
-
-
-class GrowsSettings(_AtLeastOne):
-    """`grows:`."""
-
-    warning: Interval | None = None
-    critical: Interval | None = None
-    at_least: float = Field(default=0.0, ge=0)
-    sooner: SoonerSettings | None = None
-
-    def build(self) -> Grows:
-        """The rule's own form."""
-        sooner = self.sooner.build() if self.sooner is not None else None
-        return Grows(warning=self.warning, critical=self.critical, at_least=self.at_least, sooner=sooner)
-
-
-class RateChangesSettings(Strict):
-    """`rate_changes:`."""
-
-    against: Interval = 3600.0
-    percent: float = Field(default=50.0, gt=0)
-    at_least: float = Field(default=0.0, ge=0)
-    severity: Raised = "warning"
-
-    def build(self) -> RateChanges:
-        """The rule's own form."""
-        severity = Severity(self.severity)
-        return RateChanges(against=self.against, percent=self.percent, at_least=self.at_least, severity=severity)
-
-
-class ReachesSettings(_AtLeastOne):
-    """`reaches:`."""
-
-    level: float
-    over: Interval = 30 * 86400.0
-    warning: Interval | None = None
-    critical: Interval | None = None
-
-    def build(self) -> Reaches:
-        """The rule's own form."""
-        return Reaches(level=self.level, over=self.over, warning=self.warning, critical=self.critical)
-
-
-class ChangesSettings(Strict):
-    """`changes:`."""
-
-    severity: Raised = "warning"
-
-    def build(self) -> Changes:
-        """The rule's own form."""
-        return Changes(severity=Severity(self.severity))
-
-
-class NotFallingSettings(_AtLeastOne):
-    """`not_falling:`."""
-
-    above: float = 0.0
-    warning: Interval | None = None
-    critical: Interval | None = None
-
-    def build(self) -> NotFalling:
-        """The rule's own form."""
-        return NotFalling(above=self.above, warning=self.warning, critical=self.critical)
-
-
-class FallsSettings(Strict):
-    """`falls:`."""
-
-    severity: Raised = "warning"
-
-    def build(self) -> Falls:
-        """The rule's own form."""
-        return Falls(severity=Severity(self.severity))
-
+_MATCH = KeysOf(
+    Match,
+    {"source": Glob, "resource": Glob, "labels": Annotated[dict[str, Glob], AfterValidator(_sorted_labels)]},
+)
+_ABOVE = KeysOf(Above, _LEVELS, (_has_level, _levels_rise))
+_BELOW = KeysOf(Below, _LEVELS, (_has_level, _levels_fall))
+_SOONER = KeysOf(Sooner, _SECONDS | {"against": Annotated[Duration, Field(ge=DAY, le=28 * DAY)]}, (_has_level,))
+_GROWS = KeysOf(
+    Grows, _SECONDS | {"at_least": _AtLeastZero, "sooner": Annotated[Sooner, _SOONER] | None}, (_has_level,)
+)
+_RATE_CHANGES = KeysOf(
+    RateChanges,
+    {
+        "against": Interval,
+        "percent": Annotated[float, Field(gt=0)],
+        "at_least": _AtLeastZero,
+        "severity": _AsSeverity,
+    },
+)
+_REACHES = KeysOf(Reaches, _SECONDS | {"over": Interval}, (_has_level,))
+_CHANGES = KeysOf(Changes, {"severity": _AsSeverity})
+_NOT_FALLING = KeysOf(NotFalling, _SECONDS, (_has_level,))
+_FALLS = KeysOf(Falls, {"severity": _AsSeverity})
 
 _CONDITIONS = ("above", "below", "grows", "rate_changes", "reaches", "changes", "not_falling", "falls")
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    """`, did you mean 'x'?`, or nothing."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f", did you mean '{close[0]}'?" if close else ""
+
+
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _known_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in METRICS and not is_custom(name):  # custom ones are compared with the sources' own, in the tree
+            raise ValueError(f"no kind of source produces '{name}'{_suggestion(name, METRICS)}")
+    return names
+
+
+MetricNames = Annotated[
+    tuple[str, ...], Field(min_length=1), BeforeValidator(_one_or_more), AfterValidator(_known_metrics)
+]
+
+
+def check_declared(named: Iterable[Iterable[str]], declared: Iterable[str]) -> None:
+    """Raises ValueError where a rule names a metric `custom_…` that no source declares; `named` are each rule's."""
+    known = sorted(declared)
+    for index, names in enumerate(named):
+        for name in names:
+            if name not in METRICS and name not in known:
+                raise ValueError(f"rules.{index}.metric: no source declares '{name}'{_suggestion(name, known)}")
 
 
 class RuleSettings(Strict):
@@ -195,15 +179,15 @@ class RuleSettings(Strict):
     name: str = Field(min_length=1, max_length=64)
     enabled: bool = True
     metric: MetricNames | None = None
-    match: MatchSettings = MatchSettings()
-    above: AboveSettings | None = None
-    below: BelowSettings | None = None
-    grows: GrowsSettings | None = None
-    rate_changes: RateChangesSettings | None = None
-    reaches: ReachesSettings | None = None
-    changes: ChangesSettings | None = None
-    not_falling: NotFallingSettings | None = None
-    falls: FallsSettings | None = None
+    match: Annotated[Match, _MATCH] = Match()
+    above: Annotated[Above, _ABOVE] | None = None
+    below: Annotated[Below, _BELOW] | None = None
+    grows: Annotated[Grows, _GROWS] | None = None
+    rate_changes: Annotated[RateChanges, _RATE_CHANGES] | None = None
+    reaches: Annotated[Reaches, _REACHES] | None = None
+    changes: Annotated[Changes, _CHANGES] | None = None
+    not_falling: Annotated[NotFalling, _NOT_FALLING] | None = None
+    falls: Annotated[Falls, _FALLS] | None = None
     hysteresis: float | None = Field(default=None, ge=0)
     for_seconds: Duration = Field(default=0.0, alias="for")
     repeat_every: Interval | None = None
@@ -218,37 +202,33 @@ class RuleSettings(Strict):
         if len(given) > 1:
             raise ValueError(f"one condition a rule; this one has {' and '.join(given)}")
         if self.name not in _DEFAULTS and not given:
-            hint = meant(self.name, _DEFAULTS) or f"; a new one needs one of {', '.join(_CONDITIONS)}"
+            hint = _suggestion(self.name, _DEFAULTS) or f"; a new one needs one of {', '.join(_CONDITIONS)}"
             raise ValueError(f"no default rule is called '{self.name}'{hint}")
         if self.name not in _DEFAULTS and self.metric is None:
-            hint = meant(self.name, _DEFAULTS) or "; a new one needs a metric"
+            hint = _suggestion(self.name, _DEFAULTS) or "; a new one needs a metric"
             raise ValueError(f"no default rule is called '{self.name}'{hint}")
         return self
 
     def _condition(self) -> Condition | None:
-        for name in _CONDITIONS:
-            settings = getattr(self, name)
-            if settings is not None:
-                built: Condition = settings.build()
-                return built
-        return None
+        given: list[Condition | None] = [getattr(self, name) for name in _CONDITIONS]
+        return next((condition for condition in given if condition is not None), None)
 
     def build(self, default: Rule | None) -> Rule:
-        """The rule itself: what is given here, and the default's for the rest."""
+        """The rule: the keys given here, and those of the default rule for the rest."""
         condition = self._condition()
         given: dict[str, Any] = {
             "enabled": self.enabled,
-            "match": self.match.build(),
+            "match": self.match,
             "hysteresis": self.hysteresis,
             "for_seconds": self.for_seconds,
             "repeat_every": self.repeat_every,
             "clear_after": self.clear_after,
-            "inhibited_by": tuple(self.inhibited_by),
+            "inhibited_by": self.inhibited_by,
             "text": self.text,
             "runbook": self.runbook,
         }
         if default is None:
-            assert condition is not None  # _is_whole saw to both
+            assert condition is not None  # _is_whole refuses a new rule without
             assert self.metric is not None
             return Rule(name=self.name, metrics=self.metric, condition=condition, **given)
         changed = {key: value for key, value in given.items() if key in self.model_fields_set}
@@ -260,7 +240,7 @@ class RuleSettings(Strict):
 
 
 def _on_its_own(rule: Rule, touched: Collection[str]) -> Rule:
-    """The rule without its precedence where the configuration says anything of it, or of the one it gives way to."""
+    """The rule without `gives_way` where the configuration changes it, or the rule it gives way to."""
     way = rule.gives_way
     return replace(rule, gives_way=None) if way and (rule.name in touched or way.rule in touched) else rule
 

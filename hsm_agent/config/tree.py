@@ -8,8 +8,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hsm_agent.collect.kinds import AnySource
 from hsm_agent.config.agent import AgentSettings
-from hsm_agent.config.rule_metrics import check_declared
-from hsm_agent.config.rules import RuleSettings, effective_rules
+from hsm_agent.config.rules import RuleSettings, check_declared, effective_rules
 from hsm_agent.deliver import AnySink
 from hsm_agent.model import AGENT_SOURCE
 from hsm_agent.serve.http.server import HttpSettings
@@ -92,8 +91,8 @@ class Config(Strict):
         named = {source.name: source.labels for source in self.sources}
         return {name: tuple(sorted({**common, **own}.items())) for name, own in {AGENT_SOURCE: {}, **named}.items()}
 
-    def keeper(self) -> Callable[[Series], bool]:
-        """Whether the source of a series, or the sink it speaks of, is in this configuration."""
+    def is_configured(self) -> Callable[[Series], bool]:
+        """A predicate: whether the source of a series, or the sink it is about, is in this configuration."""
         sources = {AGENT_SOURCE, *(source.name for source in self.sources)}
         sinks = {sink.name for sink in self.deliver}
         with_certificates = {sink.name for sink in self.deliver if sink.own_tls() is not None}

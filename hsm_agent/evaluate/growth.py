@@ -65,10 +65,10 @@ def steady(windows: Windows | None, *, at_least: float) -> SteadyGrowth | None:
 
 def _each_quarter_rises(points: Sequence[tuple[float, float]]) -> bool:
     size = STEADY_WINDOWS // 4
-    parts = [[low for age, low in points if age // size == part] for part in range(4)]
-    if not all(parts):
+    quarters = [[low for age, low in points if age // size == part] for part in range(4)]
+    if not all(quarters):
         return False
-    means = [sum(part) / len(part) for part in parts]
+    means = [sum(part) / len(part) for part in quarters]
     return all(after > before for before, after in pairwise(means))  # a single step leaves two of them level
 
 

@@ -21,6 +21,7 @@ LevelOrOwn = float | Literal["own"]
 """A level in the metric's unit; `own` is the limit that the reading brings along (`Reading.limit`)."""
 
 PERCENT_HYSTERESIS = 5.0
+MINUTE = 60.0
 HOUR = 3600.0
 DAY = 86400.0
 WINDOWS = 6

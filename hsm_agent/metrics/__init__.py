@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from hsm_agent.metrics import agent, appliances, checks, command, custom, hsm, tokens, traps
-from hsm_agent.metrics.base import CAPACITY, COMMUNICATION, CORRUPT, STORAGE, THRESHOLD, Metric
+from hsm_agent.metrics import agent, appliances, tokens
+from hsm_agent.metrics.base import CUSTOM_PREFIX, THRESHOLD, Metric, custom_unit, is_custom
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["CAPACITY", "COMMUNICATION", "CORRUPT", "METRICS", "STORAGE", "THRESHOLD", "Metric", "unit"]
+__all__ = ["CUSTOM_PREFIX", "METRICS", "THRESHOLD", "Metric", "is_custom", "unit"]
 
 _WORST: dict[str, Literal["highest", "lowest"]] = {
     "audit_records": "highest",
@@ -30,7 +30,7 @@ _WORST: dict[str, Literal["highest", "lowest"]] = {
 
 
 def _of_hsm(metrics: Iterable[Metric]) -> Iterator[Metric]:
-    """Those that begin with `hsm_` or `audit_` tell of the HSM as a whole."""
+    """Mark the metrics of the HSM as a whole: those whose names begin with `hsm_` or `audit_`."""
     for metric in metrics:
         whole = metric.name.startswith(("hsm_", "audit_"))
         yield replace(metric, of_hsm=True, worst=_WORST.get(metric.name, "")) if whole else metric
@@ -38,9 +38,9 @@ def _of_hsm(metrics: Iterable[Metric]) -> Iterator[Metric]:
 
 _ALL = (
     *tokens.METRICS,
-    *_of_hsm((*hsm.METRICS, *appliances.METRICS, *command.METRICS)),
-    *checks.METRICS,
-    *traps.METRICS,
+    *_of_hsm((*tokens.HSM, *appliances.METRICS)),
+    *tokens.CHECKS,
+    *appliances.TRAPS,
     *agent.METRICS,
 )
 
@@ -53,4 +53,4 @@ def unit(name: str) -> str:
     metric = METRICS.get(name)
     if metric is not None:
         return metric.unit
-    return custom.unit_of(name) if custom.is_custom(name) else ""
+    return custom_unit(name) if is_custom(name) else ""

@@ -1,4 +1,4 @@
-"""Of the agent itself: spool, sinks, processes."""
+"""Metrics of the agent itself: spool, sinks, processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Of appliances: what they say by SNMP or print in their shell."""
+"""Metrics of appliances: by SNMP, from commands, and from the traps they send."""
 
 from __future__ import annotations
 
@@ -49,4 +49,44 @@ METRICS = (
         COMMUNICATION,
     ),
     Metric("certificate_seconds_left", "seconds", "gauge", "Time until a certificate expires; below 0 it has."),
+    Metric("token_zeroized", "", "state", "The role's credential was erased: the partition was zeroized."),
+    Metric("audit_logging_configured", "", "state", "Audit logging is configured on the HSM.", STORAGE),
+    Metric(
+        "hsm_trouble",
+        "",
+        "state",
+        "The appliance reports trouble, whether its HSM is in service or not.",
+        COMMUNICATION,
+    ),
+    Metric("hsm_status_info", "", "info", "State of service of the appliance, its codes and what they mean."),
 )
+
+TRAPS = (
+    Metric("vendor_alarm", "", "gauge", "An alarm that the appliance itself raised: 0 cleared, 1 warning, 2 critical."),
+    Metric("vendor_alarm_age_seconds", "seconds", "gauge", "Time since the appliance last sent a trap of this alarm."),
+    Metric("traps_received_total", "", "counter", "Traps and informs that were authentic."),
+    Metric("traps_unmapped_total", "", "counter", "Traps and informs that were authentic and that no map knows."),
+    Metric(
+        "traps_refused_total",
+        "",
+        "counter",
+        "Datagrams to the trap listener that were not authentic, by the device whose address they came from.",
+        COMMUNICATION,
+    ),
+    Metric(
+        "traps_lost_total",
+        "",
+        "counter",
+        "Datagrams to the trap listener for which there was no room, by the device whose address they came from.",
+        COMMUNICATION,
+    ),
+    Metric(
+        "traps_malformed_total",
+        "",
+        "counter",
+        "Datagrams to the trap listener that could not be read as a whole, by the device whose address they came from.",
+        COMMUNICATION,
+    ),
+    Metric("traps_dropped_total", "", "counter", "Datagrams to the trap listener that came to nothing.", COMMUNICATION),
+)
+"""Alarms of appliances, and counters of the datagrams."""

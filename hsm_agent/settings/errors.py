@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import difflib
 import types
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Union, get_args, get_origin, runtime_checkable
 
 from pydantic import BaseModel
-
-from hsm_agent.settings.by_kind import ByKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,6 +35,13 @@ _WANTED = {
 _REFERENCE = "a secret is never written here: {file: PATH}, {credential: NAME} or {env: NAME}"
 
 
+@runtime_checkable
+class StandsForClasses(Protocol):
+    """An annotation whose value is validated by other classes than the annotated type."""
+
+    def classes(self) -> tuple[type[BaseModel], ...]: ...
+
+
 class ConfigError(Exception):
     """The configuration is refused; `lines` say why, one thing a line."""
 
@@ -53,10 +58,10 @@ def explain(error: ValidationError, root: type[BaseModel]) -> list[str]:
         if detail["type"] == "too_short" and any(_is_below(other["loc"], detail["loc"]) for other in details):
             continue  # it is short only of the entries that are wrong
         place, siblings, keys = _walk(detail["loc"], root)
-        said = _say(detail, siblings)
+        message = _message(detail, siblings)
         # A validator of a whole group of keys names the one it means: `ca: no such file` of tls is tls.ca.
-        joint = "." if said.partition(":")[0].partition(".")[0] in keys else ": "
-        lines.append(f"{place}{joint}{said}" if place else said)
+        joint = "." if message.partition(":")[0].partition(".")[0] in keys else ": "
+        lines.append(f"{place}{joint}{message}" if place else message)
     return list(dict.fromkeys(lines))
 
 
@@ -64,7 +69,7 @@ def _is_below(place: Sequence[int | str], other: Sequence[int | str]) -> bool:
     return len(place) > len(other) and tuple(place[: len(other)]) == tuple(other)
 
 
-def _say(detail: ErrorDetails, siblings: Iterable[str]) -> str:
+def _message(detail: ErrorDetails, siblings: Iterable[str]) -> str:
     kind, message = detail["type"], detail["msg"]
     if kind == "extra_forbidden":
         key = str(detail["loc"][-1])
@@ -102,7 +107,8 @@ def _walk(loc: Sequence[int | str], root: type[BaseModel]) -> tuple[str, list[st
         elif step in fields:
             shown.append(step)
             siblings = list(fields)
-            candidates = _unfold(fields[step].annotation)
+            # pydantic takes the marks of a field's outermost annotation apart from it.
+            candidates = _marked(fields[step].metadata) or _unfold(fields[step].annotation)
         elif tagged := [model for model in models if _carries_tag(model, step)]:
             candidates = list(tagged)
         elif values := [inner for each in candidates for inner in _values(each)]:
@@ -132,11 +138,14 @@ def _unfold(annotation: Any) -> list[Any]:
     origin = get_origin(annotation)
     if origin is Annotated:
         inner, *marks = get_args(annotation)
-        kinds = [found for mark in marks if isinstance(mark, ByKind) for found in mark.classes()]
-        return kinds or _unfold(inner)
+        return _marked(marks) or _unfold(inner)
     if origin in (Union, types.UnionType):
         return [inner for member in get_args(annotation) for inner in _unfold(member)]
     return [annotation]
+
+
+def _marked(marks: Iterable[Any]) -> list[Any]:
+    return [found for mark in marks if isinstance(mark, StandsForClasses) for found in mark.classes()]
 
 
 def _items(annotation: Any) -> list[Any]:

@@ -29,19 +29,14 @@ STILL_DOUBLE: set[str] = {
     "Fact",
     "Fetched",
     "Group",
-    "Growth",
     "Identity",
     "Key",
     "Known",
-    "Level",
     "Link",
-    "Memory",
     "Oid",
     "Origin",
-    "Outcome",
     "Parsed",
     "Place",
-    "Plan",
     "Raw",
     "Result",
     "Runner",
@@ -51,24 +46,16 @@ STILL_DOUBLE: set[str] = {
     "Table",
     "TokenMemory",
     "Value",
-    "Verdict",
-    "Watch",
 }
 
 FORBIDDEN = {"acts", "book", "crew", "guest", "haul", "heard", "keeper", "ledger", "parts", "rounds", "said"}
 
 # Forbidden words, each with the folders where they are still part of a name.
 STILL_USED: dict[str, set[str]] = {
-    "acts": {
-        ".",
-    },
     "book": {
-        ".",
-        "agent",
         "collect/command",
         "collect/pkcs11",
         "collect/pkcs11/luna",
-        "evaluate",
     },
     "haul": {
         "collect/snmp",
@@ -76,16 +63,13 @@ STILL_USED: dict[str, set[str]] = {
     "heard": {
         "collect/snmp",
         "collect/traps",
-        "evaluate",
         "wire/snmp",
     },
     "keeper": {
-        "agent",
         "collect",
         "collect/canary",
         "collect/command",
         "collect/pkcs11",
-        "config",
         "workers/supervisor",
     },
     "ledger": {
@@ -95,20 +79,16 @@ STILL_USED: dict[str, set[str]] = {
         "collect/pkcs11",
         "collect/pkcs11/luna",
         "collect/snmp",
-        "evaluate",
         "settings",
         "workers/pkcs11",
     },
     "said": {
-        ".",
         "cli",
         "collect/command",
         "collect/command/parsers",
         "collect/pkcs11",
         "collect/pkcs11/luna",
         "collect/snmp",
-        "config",
-        "evaluate",
         "settings",
     },
 }

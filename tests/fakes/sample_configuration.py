@@ -6,13 +6,13 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
 
 from hsm_agent.config.tree import Config
-from hsm_agent.settings.by_kind import ByKind
+from hsm_agent.settings.errors import StandsForClasses
 from hsm_agent.settings.secret import Secret
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def every_option() -> list[Option]:
 def _options(owner: type[BaseModel], prefix: str) -> Iterator[Option]:
     for name, field in owner.model_fields.items():
         place = f"{prefix}{field.alias or name}"
-        inner = [model for model in _models(field.annotation) if model is not Secret]
+        inner = [model for model in _models(Annotated[field.annotation, *field.metadata, ""]) if model is not Secret]
         yield Option(place, owner, field, leaf=not inner)
         for model in inner:
             kind = model.model_fields.get("kind")
@@ -61,7 +61,7 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
             yield annotation
         return
     arguments = get_args(annotation)
-    kinds = [model for mark in arguments if isinstance(mark, ByKind) for model in mark.classes()]
+    kinds = [model for mark in arguments if isinstance(mark, StandsForClasses) for model in mark.classes()]
     yield from kinds
     for argument in () if kinds else arguments:
         yield from _models(argument)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.pkcs11.schedule import Group
-from hsm_agent.metrics import hsm, tokens
+from hsm_agent.metrics import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -98,5 +98,5 @@ def brings(settings: Pkcs11Settings) -> dict[str, str]:
         return found
     chosen = {"hsm_capability": settings.capabilities, "hsm_policy": settings.policies}
     chosen["token_policy"] = settings.policies
-    luna = [*(metric.name for metric in hsm.METRICS if chosen.get(metric.name, True)), *_STORAGE, "token_objects"]
+    luna = [*(metric.name for metric in tokens.HSM if chosen.get(metric.name, True)), *_STORAGE, "token_objects"]
     return {**dict.fromkeys(luna, IF_LUNA), **found}

@@ -13,8 +13,7 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from hsm_agent.metrics import METRICS, unit
-from hsm_agent.metrics.custom import PREFIX, is_custom
+from hsm_agent.metrics import CUSTOM_PREFIX, METRICS, is_custom, unit
 from hsm_agent.settings.types import Strict
 from hsm_agent.wire.snmp.ber import MAX_SUBID, MAX_SUBIDS
 
@@ -46,7 +45,7 @@ def _metric(name: str) -> str:
     if name in METRICS or is_custom(name):
         return name
     close = difflib.get_close_matches(name, METRICS, n=1)
-    meant = f"did you mean '{close[0]}'?" if close else f"one of your own begins with '{PREFIX}'"
+    meant = f"did you mean '{close[0]}'?" if close else f"one of your own begins with '{CUSTOM_PREFIX}'"
     raise ValueError(f"there is no metric '{name}', {meant}")
 
 

@@ -15,7 +15,7 @@ from hsm_agent.collect.snmp.identity import digest
 from hsm_agent.collect.snmp.parse import Fetched, Known, parse
 from hsm_agent.collect.snmp.profile import Profile, profile
 from hsm_agent.collect.snmp.recording import masked
-from hsm_agent.metrics.custom import is_custom
+from hsm_agent.metrics import is_custom
 from hsm_agent.net.address import Address
 from hsm_agent.settings.snmp import MAX_RETRIES, SnmpPeerSettings
 from hsm_agent.threads import Lane

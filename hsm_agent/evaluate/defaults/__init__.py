@@ -1,13 +1,14 @@
-"""The default rules: data, and the words an operator reads at three in the morning.
+"""The default rules, with the texts an operator reads at night.
 
-A text says what is wrong, what comes of it, and what to look at first. Configuration overrides single keys by name.
+A text says what is wrong, what follows from it, and what to look at first. The configuration overrides single keys of
+a rule by its name.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from hsm_agent.evaluate.defaults import appliances, checks, command, modules, own, tokens, vendor
+from hsm_agent.evaluate.defaults import appliances, modules, own, tokens
 from hsm_agent.evaluate.rules import Above, Rule
 
 _SOURCE_DOWN = Rule(
@@ -18,7 +19,7 @@ _SOURCE_DOWN = Rule(
     "whether the applications still work, then network, client configuration and the module's log.",
 )
 
-_WATCHED = (tokens, modules, appliances, command, checks, vendor)
+_WATCHED = (tokens, modules, appliances)
 
 DEFAULT_RULES: tuple[Rule, ...] = (
     *(replace(rule, inhibited_by=(_SOURCE_DOWN.name,)) for group in _WATCHED for rule in group.RULES),

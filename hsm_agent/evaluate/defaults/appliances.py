@@ -1,10 +1,9 @@
-"""Of appliances: what they say of themselves."""
+"""Default rules on appliances: what they say by SNMP, in their shell, and by traps."""
 
 from __future__ import annotations
 
-from hsm_agent.evaluate.rules import Above, Below, Rule
-
-MINUTE = 60.0
+from hsm_agent.evaluate.rules import HOUR, MINUTE, Above, Below, Changes, Rule
+from hsm_agent.model import Severity
 
 RULES = (
     Rule(
@@ -73,5 +72,59 @@ RULES = (
         for_seconds=2 * MINUTE,
         text="The network link {where} is down though the appliance wants it up: the next failure may cut it off. "
         "First check cable and switch port; a port that is not used should be switched off on the appliance.",
+    ),
+    Rule(
+        name="appliance-trouble",
+        metrics=("hsm_trouble",),
+        condition=Above(warning=1.0),
+        for_seconds=5 * MINUTE,
+        text="The appliance {where} reports trouble of its own, whether or not it still signs. First see the codes: "
+        "hsm-agent status, hsm_status_info, or its shell: status sysstat show.",
+    ),
+    Rule(
+        name="partition-zeroized",
+        metrics=("token_zeroized",),
+        condition=Above(critical=1.0),
+        text="Partition {where} was zeroized: its keys are gone from this HSM. First take it out of its HA "
+        "group, find who did it, and restore from a backup.",
+    ),
+    Rule(
+        name="audit-logging",
+        metrics=("audit_logging_configured", "audit_export_working"),
+        condition=Below(warning=0.0),
+        for_seconds=5 * MINUTE,
+        text="Audit logging of {where} is off or does not work: {metric} is {value}. Records are not made, or pile up "
+        "until the HSM refuses all cryptography. First see audit show, then ask the auditor.",
+    ),
+    Rule(
+        name="vendor-alarm",
+        metrics=("vendor_alarm",),
+        condition=Above(warning=1.0, critical=2.0),
+        text="{where} reports {note}. First look at the appliance's own log and sensors; "
+        "docs/sources/snmp_trap_listener.md says what each alarm means.",
+    ),
+    Rule(
+        name="traps-refused",
+        metrics=("traps_refused_total",),
+        condition=Changes(severity=Severity.WARNING),
+        clear_after=HOUR,
+        text="Traps to {source} from {sender} are refused as not authentic ({reason}, {note}): an appliance may speak "
+        "and not be heard. First see sender and reason in the agent's log, then compare secrets and engine ID.",
+    ),
+    Rule(
+        name="traps-malformed",
+        metrics=("traps_malformed_total",),
+        condition=Changes(severity=Severity.WARNING),
+        clear_after=HOUR,
+        text="A trap to {source} from {sender} could not be read as a whole ({note}; authentic: {authentic}): what it "
+        "said may be lost. First look at the appliance's log; if it is not authentic, at who else sends to this port.",
+    ),
+    Rule(
+        name="traps-lost",
+        metrics=("traps_lost_total",),
+        condition=Changes(severity=Severity.WARNING),
+        clear_after=HOUR,
+        text="More traps came to {source} from {sender} than it could take, some are lost ({reason}, {note}): alarms "
+        "of appliances may be missing or stale. First see which appliance sends so many, then what its own log says.",
     ),
 )

@@ -1,11 +1,10 @@
-"""Of the agent itself."""
+"""Default rules on the agent itself."""
 
 from __future__ import annotations
 
-from hsm_agent.evaluate.rules import HOUR, Above, Below, Changes, Match, Rule
+from hsm_agent.evaluate.rules import HOUR, MINUTE, Above, Below, Changes, Match, Rule
 from hsm_agent.model import AGENT_SOURCE, Severity
 
-MINUTE = 60.0
 _AGENT = Match(source=AGENT_SOURCE)
 
 RULES = (

@@ -1,11 +1,23 @@
-"""Of tokens."""
+"""Default rules on tokens."""
 
 from __future__ import annotations
 
-from hsm_agent.evaluate.rules import DAY, HOUR, Above, Below, Falls, GivesWay, Grows, Match, Reaches, Rule, Sooner
+from hsm_agent.evaluate.rules import (
+    DAY,
+    HOUR,
+    MINUTE,
+    Above,
+    Below,
+    Falls,
+    GivesWay,
+    Grows,
+    Match,
+    Reaches,
+    Rule,
+    Sooner,
+)
 from hsm_agent.model import Severity
 
-MINUTE = 60.0
 STORAGE = "token_storage_used_percent"
 MEMORY = "token_memory_private_used_percent"
 

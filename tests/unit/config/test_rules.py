@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.config.rules import RuleSettings, effective_rules
+from hsm_agent.config.rules import RuleSettings, check_declared, effective_rules
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
 from hsm_agent.evaluate.rules import (
     Above,
@@ -160,3 +160,15 @@ def test_a_glob_that_is_too_long_is_refused_at_its_place() -> None:
         (error,) = caught.value.errors()
         assert ".".join(map(str, error["loc"])) == f"match.{place}"
         assert "longer than 256 characters" in error["msg"]
+
+
+def test_a_metric_of_the_configurations_own_needs_a_source_that_declares_it() -> None:
+    rules = [("custom_jobs",)]
+
+    check_declared(rules, {"custom_jobs"})
+    with pytest.raises(
+        ValueError, match=r"rules\.0\.metric: no source declares 'custom_jobs', did you mean 'custom_job'\?"
+    ):
+        check_declared(rules, {"custom_job"})
+    with pytest.raises(ValueError, match=r"rules\.0\.metric: no source declares 'custom_jobs'$"):
+        check_declared(rules, ())

@@ -47,8 +47,10 @@ def test_certificates_of_the_agent_are_kept_with_the_sink_or_server_that_uses_th
     plain = {"name": "plain", "kind": "syslog", "to": "udp:h:514"}
     web = tmp_path / "web.yml"
     web.write_text(f"tls_server_config: {{cert_file: {made.server.certificate}, key_file: {made.server.key}}}\n")
-    keeps = Config.model_validate({"deliver": [tls, plain], "serve": {"http": {"web_config": str(web)}}}).keeper()
-    without = Config.model_validate({"deliver": [plain]}).keeper()
+    keeps = Config.model_validate(
+        {"deliver": [tls, plain], "serve": {"http": {"web_config": str(web)}}}
+    ).is_configured()
+    without = Config.model_validate({"deliver": [plain]}).is_configured()
 
     kept = [("siem", True), ("siem/ca/Root", True), ("serve.http", True), ("plain", False), ("siemens", False)]
     for resource, expected in kept:

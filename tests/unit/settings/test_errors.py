@@ -60,6 +60,22 @@ PKCS11 = {"name": "a", "kind": "pkcs11", "module": "/m"}
             "serve.snmp.communities.0.name: a secret is never written here: {file: PATH}, {credential: NAME} or {env: NAME}",
             id="a secret in the file",
         ),
+        pytest.param(
+            {"rules": [{"name": "pin", "above": {"waring": 1}}]},
+            "rules.0.above.waring: unknown key, did you mean 'warning'?",
+            id="a typo in a condition",
+        ),
+        pytest.param(
+            {"rules": [{"name": "pin", "match": {"sourc": "x"}}]},
+            "rules.0.match.sourc: unknown key, did you mean 'source'?",
+            id="a typo in a match",
+        ),
+        pytest.param({"rules": [{"name": "pin", "above": 5}]}, "rules.0.above: must be a mapping of keys to values", id="a number for a condition"),
+        pytest.param(
+            {"rules": [{"name": "pin", "grows": {"warning": "1h", "sooner": {"warning": "1h", "against": "1h"}}}]},
+            "rules.0.grows.sooner.against: input should be greater than or equal to 86400",
+            id="a bound in a condition's condition",
+        ),
         pytest.param({"agent": {"spool": {"entries": 1}}}, "agent.spool.entries: input should be greater than or equal to 100", id="a bound"),
     ],
 )  # fmt: skip

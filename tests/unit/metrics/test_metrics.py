@@ -1,3 +1,5 @@
+"""The table of metrics."""
+
 from __future__ import annotations
 
 import re
@@ -5,7 +7,7 @@ import re
 import pytest
 
 from hsm_agent import metrics
-from hsm_agent.metrics import METRICS, unit
+from hsm_agent.metrics import METRICS, is_custom, unit
 
 # IANAItuProbableCause (RFC 3877), as far as it is used.
 CAUSES = {
@@ -53,3 +55,25 @@ def test_probable_causes_are_those_of_the_contract(metric: str, cause: str) -> N
 )
 def test_a_metric_has_its_unit_and_an_unknown_one_has_none(metric: str, expected: str) -> None:
     assert unit(metric) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("custom_used_bytes", "bytes"),
+        ("custom_sent_bytes_total", "bytes"),
+        ("custom_queue_percent", "percent"),
+        ("custom_probe_celsius", "celsius"),
+        ("custom_jobs_total", ""),
+        ("custom_jobs", ""),
+        ("customers_bytes", ""),
+        ("nothing_bytes", ""),
+    ],
+)
+def test_the_unit_of_a_custom_metric_is_what_its_name_ends_in(name: str, word: str) -> None:
+    assert unit(name) == word
+
+
+@pytest.mark.parametrize("name", ["custom_", "custom_Jobs", "custom__jobs", "custom_jobs_", "custom_1", "jobs", ""])
+def test_what_is_no_name_of_a_custom_metric(name: str) -> None:
+    assert not is_custom(name)
