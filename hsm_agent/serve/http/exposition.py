@@ -50,7 +50,8 @@ def exposition(present: Snapshot, accept: str) -> tuple[bytes, str]:
 
     made = _Families(present)
     if _wants_openmetrics(accept):
-        body: bytes = openmetrics.generate_latest(made)  # type: ignore[no-untyped-call]  # the library is half typed
+        # All names are legal as they are. The other ways of escaping look at every letter of every sample's name.
+        body: bytes = openmetrics.generate_latest(made, openmetrics.ALLOWUTF8)  # type: ignore[no-untyped-call]  # the library is half typed
         return body, openmetrics.CONTENT_TYPE_LATEST
     return plain.generate_latest(made), plain.CONTENT_TYPE_PLAIN_0_0_4
 
@@ -140,10 +141,10 @@ def _labels_of_alarm(alarm: ActiveAlarm, present: Snapshot) -> _Labels:
 
 def _merge(fixed: _Labels, own: Labels, configured: Labels) -> _Labels:
     """What identifies the reading wins over its own labels, and these over what the operator configured."""
-    merged = {label_name(name): value for name, value in configured}
-    merged |= {label_name(name): value for name, value in own}
-    merged |= fixed
-    return {name: _shown(value) for name, value in merged.items()}
+    merged = {label_name(name): _shown(value) for name, value in (*configured, *own)}
+    for name, value in fixed.items():
+        merged[name] = _shown(value)
+    return merged
 
 
 @lru_cache(maxsize=1024)

@@ -30,7 +30,7 @@ def head_of(octets: bytes) -> bytes | None:
 def request_of(octets: bytes) -> HttpRequest:
     head = head_of(octets)
     assert head is not None
-    return read_head(h11.Connection(h11.SERVER), head)
+    return read_head(head)
 
 
 def get(target: str) -> bytes:
@@ -156,16 +156,19 @@ def test_a_header_in_several_lines_is_one_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "expected"),
+    ("octets", "expected"),
     [
-        (b"A: b", False),
-        (b"Content-Length: 0", False),
-        (b"Content-Length: 5", True),
-        (b"Transfer-Encoding: chunked", True),
+        pytest.param(GET, False, id="a request"),
+        pytest.param(with_fields(b"Content-Length: 0"), False, id="no body"),
+        pytest.param(with_fields(b"Content-Length: 5"), True, id="a body"),
+        pytest.param(with_fields(b"Transfer-Encoding: chunked"), True, id="a body in chunks"),
+        pytest.param(with_fields(b"Connection: Keep-Alive, Close"), True, id="a client that wants to close"),
+        pytest.param(with_fields(b"Upgrade: h2c"), True, id="a client that wants another protocol"),
+        pytest.param(GET.replace(b"1.1", b"1.0"), True, id="HTTP/1.0"),
     ],
 )
-def test_a_body_is_known_by_its_announcement(field: bytes, expected: bool) -> None:
-    assert request_of(with_fields(field)).has_body is expected
+def test_a_request_is_the_last_of_its_connection_where_another_could_be_mistaken(octets: bytes, expected: bool) -> None:
+    assert request_of(octets).is_last is expected
 
 
 def fields_of(octets: bytes) -> dict[str, str]:
@@ -173,18 +176,10 @@ def fields_of(octets: bytes) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in lines)
 
 
-def sent(octets: bytes, response: HttpResponse, *, without_body: bool = False) -> tuple[bytes, h11.Connection]:
-    parser = h11.Connection(h11.SERVER)
-    head = head_of(octets)
-    assert head is not None
-    read_head(parser, head)
-    return write_response(parser, response, without_body=without_body), parser
-
-
 def test_a_response_names_its_type_and_is_not_to_be_kept() -> None:
     response = HttpResponse(status=HTTPStatus.OK, body=b"{}", content_type="application/json", headers={"Vary": "A"})
 
-    octets, parser = sent(GET, response)
+    octets = write_response(response)
 
     assert octets.startswith(b"HTTP/1.1 200 OK\r\n")
     assert octets.endswith(b"\r\n\r\n{}")
@@ -198,30 +193,24 @@ def test_a_response_names_its_type_and_is_not_to_be_kept() -> None:
         "Vary": "A",
         "Content-Length": "2",
     }
-    assert parser.our_state is h11.DONE
+
+
+def test_a_client_in_strict_http_reads_the_response() -> None:
+    client = h11.Connection(h11.CLIENT)
+    client.send(h11.Request(method="GET", target="/", headers=[("Host", "x")]))
+    client.send(h11.EndOfMessage())
+
+    client.receive_data(write_response(plain(HTTPStatus.NOT_FOUND), close=True))
+
+    assert [type(client.next_event()) for _ in range(3)] == [h11.Response, h11.Data, h11.EndOfMessage]
+    assert client.their_state is h11.MUST_CLOSE
 
 
 def test_head_is_answered_with_the_fields_of_get_and_no_body() -> None:
-    octets, parser = sent(GET.replace(b"GET", b"HEAD"), plain(HTTPStatus.NOT_FOUND), without_body=True)
+    octets = write_response(plain(HTTPStatus.NOT_FOUND), without_body=True)
 
     assert octets.endswith(b"\r\n\r\n")
     assert fields_of(octets)["Content-Length"] == str(len(plain(HTTPStatus.NOT_FOUND).body))
-    assert parser.our_state is h11.DONE
-
-
-@pytest.mark.parametrize(
-    "octets",
-    [
-        GET.replace(b"1.1", b"1.0"),
-        with_fields(b"Connection: close"),
-        with_fields(b"Connection: Keep-Alive, Close"),
-    ],
-)
-def test_the_connection_ends_where_the_client_wants_it(octets: bytes) -> None:
-    answer, parser = sent(octets, plain(HTTPStatus.OK))
-
-    assert fields_of(answer)["Connection"] == "close"
-    assert parser.our_state is h11.MUST_CLOSE
 
 
 @pytest.mark.parametrize("status", [HTTPStatus.NOT_FOUND, HTTPStatus.UNAUTHORIZED, HTTPStatus.INTERNAL_SERVER_ERROR])
