@@ -16,13 +16,12 @@ from pydantic import Field, ValidationError
 
 from hsm_agent.settings.types import Strict
 from hsm_agent.state import files as state_file
-from hsm_agent.wire.snmp.engine import Engine
+from hsm_agent.wire.snmp.engine import MAX_BOOTS, Engine
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FILE_NAME = "snmp-engine.json"
-MAX_BOOTS = 2**31 - 1  # RFC 3414 section 2.2.2: an engine that got here must be given a new engine ID
 _RANDOM_PREFIX = bytes.fromhex("80001f8805")  # RFC 3411 section 5: an enterprise's own form, octets of its own making
 _RANDOM_OCTETS = 12
 _MOST_CHARACTERS = 1024 * 1024
@@ -49,6 +48,7 @@ def start_engine(directory: Path, *, engine_id: bytes | None, now: float) -> Eng
     state = _read(path) or _new_state()
     chosen = engine_id.hex() if engine_id is not None else state.engine_id
     boots = state.boots.get(chosen, 0) + 1
+    # RFC 3414 section 2.2.2: an engine that reached the maximum must be given a new engine ID.
     if not 1 <= boots < MAX_BOOTS:
         raise EngineStateError(f"{path}: engine {chosen} used up its boots; set another serve.snmp.engine_id")
     _write(path, _State(engine_id=state.engine_id, boots={**state.boots, chosen: boots}))

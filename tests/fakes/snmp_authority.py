@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from hsm_agent.wire.snmp.authority import Authority
+from hsm_agent.wire.snmp.authority import Authority, Refusal
 from hsm_agent.wire.snmp.engine import Count
 from hsm_agent.wire.snmp.request import Community, Request
 from tests.fakes.snmp_messages import AUTH_USER, ENGINE_ID, NOW, PRIV_USER, engine
@@ -31,7 +31,8 @@ class Agent:
         )
 
     def receive(self, message: bytes, address: str = "127.0.0.1") -> Request | bytes | None:
-        return self.authority.receive(message, address, NOW)
+        outcome = self.authority.receive(message, address, NOW)
+        return outcome.answer if isinstance(outcome, Refusal) else outcome
 
     def heard(self, message: bytes, address: str = "127.0.0.1") -> Request:
         request = self.receive(message, address)

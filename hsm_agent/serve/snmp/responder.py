@@ -22,7 +22,7 @@ from hsm_agent.serve.snmp.view import Moment, Segment
 from hsm_agent.settings.snmp import listen_address
 from hsm_agent.state.row_indexes import Indexes
 from hsm_agent.threads import Lane, StuckError
-from hsm_agent.wire.snmp.authority import Authority
+from hsm_agent.wire.snmp.authority import Authority, Refusal
 from hsm_agent.wire.snmp.engine import Counters
 from hsm_agent.wire.snmp.pdu import Version
 from hsm_agent.wire.snmp.request import Community
@@ -239,8 +239,8 @@ class Responder:
             return None
         now = self._monotonic()
         request = service.authority.receive(datagram, address, now)
-        if request is None or isinstance(request, bytes):
-            return request
+        if isinstance(request, Refusal):
+            return request.answer
         view = service.tables.view(service.scopes[request.version is Version.V3, request.principal])
         return service.authority.respond(request, *answer(request, view, Moment(now, self._wall())))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hsm_agent.wire.snmp import ber, v3
 from hsm_agent.wire.snmp.ber import DecodeError
-from hsm_agent.wire.snmp.engine import MAX_BOOTS, Count, Counters
+from hsm_agent.wire.snmp.engine import MAX_BOOTS, TIME_WINDOW_SECONDS, Count, Counters
 from hsm_agent.wire.snmp.pdu import (
     CONFIRMED,
     MAX_MESSAGE,
@@ -45,7 +45,34 @@ if TYPE_CHECKING:
     from hsm_agent.wire.snmp.engine import Engine
     from hsm_agent.wire.snmp.pdu import Pdu
     from hsm_agent.wire.snmp.usm import Keys, User
-    from hsm_agent.wire.snmp.v3 import Parameters, Scoped
+    from hsm_agent.wire.snmp.v3 import Parameters
+
+
+REQUESTS = frozenset({PduType.GET, PduType.GETNEXT, PduType.GETBULK, PduType.SET})
+"""What a command responder handles. A receiver of notifications handles informs, and those of any context."""
+MAX_NAMES = 500
+MAX_ASKED_OCTETS = 16384
+"""A request for more names, or longer ones, is answered tooBig: one of a full datagram would take 80 ms."""
+_CACHED_ADDRESSES = 1024
+
+LOCAL_ENGINE_ID = bytes.fromhex("8000000006")
+"""The local name of any engine (RFC 5343). As context engine it gives access to snmpEngineID.0 and nothing else.
+
+The engine ID is no secret (every Report has it), so a known user may ask without authentication, as with snmpd.
+"""
+_ENGINE_ID: Oid = (1, 3, 6, 1, 6, 3, 10, 2, 1, 1)
+_ASKED = {PduType.GET: ((*_ENGINE_ID, 0),), PduType.GETNEXT: (_ENGINE_ID,)}
+
+
+class Refusal(NamedTuple):
+    """A datagram that is no request to answer. `answer` is what its sender gets nevertheless, if anything.
+
+    `cause` is what was counted; None for the two answers that are no refusal of the sender: an engine ID that was
+    asked for in clear (RFC 5343), and tooBig.
+    """
+
+    cause: Count | None
+    answer: bytes | None = None
 
 
 class Incoming(NamedTuple):
@@ -76,11 +103,6 @@ def peek(incoming: Incoming, context_engine_id: bytes | None = None) -> Pdu | No
         return None
 
 
-LOCAL_ENGINE_ID = bytes.fromhex("8000000006")
-_ENGINE_ID: Oid = (1, 3, 6, 1, 6, 3, 10, 2, 1, 1)
-_ASKED = {PduType.GET: ((*_ENGINE_ID, 0),), PduType.GETNEXT: (_ENGINE_ID,)}
-
-
 def asks_for_engine_id(pdu_type: PduType, names: tuple[Oid, ...]) -> bool:
     """Whether this reads snmpEngineID.0, and it alone."""
     return names == _ASKED.get(pdu_type)
@@ -98,15 +120,6 @@ def answer_in_clear(engine: Engine, header: Header, user_name: bytes, request_id
         keys=user_name,
         scoped=v3.encode_scoped(LOCAL_ENGINE_ID, b"", response),
     )
-
-
-TIME_WINDOW_SECONDS = 150  # RFC 3414 section 2.2.3
-REQUESTS = frozenset({PduType.GET, PduType.GETNEXT, PduType.GETBULK, PduType.SET})
-"""What a command responder handles. Who takes notifications handles informs, and those of any context."""
-_CACHED_ADDRESSES = 1024
-MAX_NAMES = 500
-MAX_ASKED_OCTETS = 16384
-"""A request for more names, or longer ones, is answered tooBig: one of a full datagram would take 80 ms."""
 
 
 class _Known(NamedTuple):
@@ -153,8 +166,8 @@ class Authority:
         self._authentication_failed = authentication_failed or (lambda _address: None)
         self._communities_of = lru_cache(_CACHED_ADDRESSES)(self._communities_for)
 
-    def receive(self, datagram: bytes, address: str, now: float) -> Request | bytes | None:
-        """A request to answer, a Report to send back, or None: dropped and counted."""
+    def receive(self, datagram: bytes, address: str, now: float) -> Request | Refusal:
+        """A request to answer, or why there is none: counted, and perhaps with a Report to send back."""
         self.counters.add(Count.IN_PKTS)
         try:
             version, position, end = open_message(datagram)
@@ -166,9 +179,9 @@ class Authority:
             return self._dropped(Count.IN_ASN_PARSE_ERRS)
         return self._dropped(Count.IN_BAD_VERSIONS)
 
-    def _dropped(self, why: Count) -> Request | bytes | None:
-        self.counters.add(why)
-        return None
+    def _dropped(self, cause: Count) -> Refusal:
+        self.counters.add(cause)
+        return Refusal(cause)
 
     def _communities_for(self, address: str) -> tuple[Community, ...]:
         try:
@@ -181,7 +194,7 @@ class Authority:
 
     def _receive_community(
         self, version: Version, datagram: bytes, place: tuple[int, int], address: str, now: float
-    ) -> Request | bytes | None:
+    ) -> Request | Refusal:
         position, end = place
         given, position = ber.read_octets(datagram, position, end)
         principal = None
@@ -203,9 +216,9 @@ class Authority:
             version, principal, address, now, *pdu[:4], names, MAX_MESSAGE, room, pdu.varbinds,
             CommunityReply(given),
         )  # fmt: skip
-        return request if _is_bounded(pdu, names) else self._too_big(request)
+        return request if _is_bounded(pdu, names) else Refusal(None, self._too_big(request))
 
-    def _receive_v3(self, datagram: bytes, position: int, end: int, address: str, now: float) -> Request | bytes | None:
+    def _receive_v3(self, datagram: bytes, position: int, end: int, address: str, now: float) -> Request | Refusal:
         header, position = v3.read_header(datagram, position, end)
         if header.security_model != v3.USM_MODEL:
             return self._dropped(Count.UNKNOWN_SECURITY_MODELS)
@@ -222,7 +235,7 @@ class Authority:
         keys = known.keys
         if header.flags & v3.LEVEL != known.level:
             if not header.flags & v3.LEVEL and (answer := self._engine_id_in_clear(incoming)) is not None:
-                return answer
+                return Refusal(None, answer)
             # Also below the user's own level: what has a privacy key is never answered in clear.
             self._authentication_failed(address)
             return self._report(incoming, Count.UNSUPPORTED_SEC_LEVELS)
@@ -240,10 +253,18 @@ class Authority:
             return False
         return abs(parameters.time - self.engine.time(now)) <= TIME_WINDOW_SECONDS
 
-    def _receive_authentic(self, incoming: Incoming, known: _Known) -> Request | bytes | None:
+    def _receive_authentic(self, incoming: Incoming, known: _Known) -> Request | Refusal:
         keys, level = known.keys, known.level
-        scoped = self._open_scoped(incoming, keys)
-        if scoped is None:
+        try:
+            scoped = v3.open_scoped(
+                keys,
+                incoming.datagram,
+                incoming.data_position,
+                incoming.data_end,
+                flags=incoming.header.flags,
+                parameters=incoming.parameters,
+            )
+        except v3.DecryptionError:  # the digest was right, so the sender has a wrong privacy key and should be told
             return self._report(incoming, Count.DECRYPTION_ERRORS)
         pdu = read_pdu(scoped.data, scoped.position, scoped.end)
         if pdu.pdu_type not in self._handled:
@@ -261,7 +282,7 @@ class Authority:
             Version.V3, known.principal, incoming.address, incoming.now, *pdu[:4], names, max_size, room,
             pdu.varbinds, V3Reply(incoming.header.message_id, keys, context, scoped.context_name),
         )  # fmt: skip
-        return request if _is_bounded(pdu, names) else self._too_big(request)
+        return request if _is_bounded(pdu, names) else Refusal(None, self._too_big(request))
 
     def _engine_id_in_clear(self, incoming: Incoming) -> bytes | None:
         """The answer to RFC 5343's discovery without authentication; None if this is something else."""
@@ -277,20 +298,6 @@ class Authority:
             return ()
         return read_names(pdu.varbinds, MAX_NAMES + 1)
 
-    def _open_scoped(self, incoming: Incoming, keys: Keys) -> Scoped | None:
-        """The scoped PDU; None if it can't be decrypted."""
-        datagram, parameters = incoming.datagram, incoming.parameters
-        if not incoming.encrypted:
-            return v3.read_scoped(datagram, incoming.data_position, incoming.data_end)
-        encrypted, _ = ber.read_octets(datagram, incoming.data_position, incoming.data_end)
-        if len(parameters.salt) != 8:  # noqa: PLR2004 - RFC 3826 section 3.1.4 (1)
-            return None
-        try:
-            return v3.read_decrypted(keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt))
-        except DecodeError:
-            # The digest was right, so this is noise from a wrong privacy key, and its owner wants to hear so.
-            return None
-
     def _report(
         self,
         incoming: Incoming,
@@ -298,7 +305,7 @@ class Authority:
         keys: Keys | None = None,
         level: int = 0,
         pdu: Pdu | None = None,
-    ) -> bytes | None:
+    ) -> Refusal:
         """A Report if the sender may have one (RFC 3412 section 7.1 (3)); counted either way.
 
         It takes both the reportable flag and, where the PDU can be read, one of the Confirmed Class: who clears the
@@ -306,15 +313,15 @@ class Authority:
         """
         count = self.counters.add(cause)
         if not incoming.header.flags & v3.REPORTABLE:
-            return None
+            return Refusal(cause)
         if pdu is None and not incoming.encrypted:
             pdu = peek(incoming)
         if pdu is not None and pdu.pdu_type not in CONFIRMED:
-            return None
+            return Refusal(cause)
         varbind = ber.encode_varbind(cause.oid, ber.encode_counter32(count))
         report = encode_pdu(PduType.REPORT, pdu.request_id if pdu else 0, 0, 0, (varbind,))
         engine = self.engine
-        return v3.encode_message(
+        message = v3.encode_message(
             Header(incoming.header.message_id, MAX_MESSAGE, level, v3.USM_MODEL),
             engine_id=engine.engine_id,
             boots=engine.boots,
@@ -323,6 +330,7 @@ class Authority:
             scoped=v3.encode_scoped(engine.engine_id, b"", report),
             salt=engine.salts.draw() if level & v3.PRIVACY else b"",
         )
+        return Refusal(cause, message)
 
     def respond(self, request: Request, error_status: int, error_index: int, varbinds: Sequence[bytes]) -> bytes | None:
         """The response; its varbinds are those given, or those asked for if there is an error (RFC 3416 section 4.2).

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MAX_BOOTS = 2**31 - 1
 """Boots that have reached this stay there, and the engine refuses authenticated messages (RFC 3414 section 2.2.2)."""
+TIME_WINDOW_SECONDS = 150  # RFC 3414 section 2.2.3
 _MAX_TIME = 2**31 - 1
 
 
@@ -88,23 +89,16 @@ class Counters:
 
     def __init__(self) -> None:
         self._counts = dict.fromkeys(Count, 0)
-        self.last = Count.IN_PKTS
-        """What was counted last: why a packet that brought nothing did so."""
 
-    def add(self, what: Count) -> int:
+    def add(self, cause: Count) -> int:
         """One more; the new count."""
-        count = self._counts[what] + 1
-        self._counts[what] = count
-        self.last = what
+        count = self._counts[cause] + 1
+        self._counts[cause] = count
         return count
 
-    def __getitem__(self, what: Count) -> int:
+    def __getitem__(self, cause: Count) -> int:
         """The count now."""
-        return self._counts[what]
-
-
-TIME_WINDOW_SECONDS = 150  # RFC 3414 section 2.2.3
-_MAX_TIME = 2**31 - 1
+        return self._counts[cause]
 
 
 @dataclass(slots=True, kw_only=True)

@@ -11,12 +11,12 @@ import hmac
 from typing import TYPE_CHECKING, NamedTuple
 
 from hsm_agent.wire.snmp import ber, v3
-from hsm_agent.wire.snmp.authority import Authority
+from hsm_agent.wire.snmp.authority import Authority, Refusal
 from hsm_agent.wire.snmp.ber import DecodeError
 from hsm_agent.wire.snmp.engine import Count, RemoteClock
 from hsm_agent.wire.snmp.notification import MAX_OCTETS, Drop, Trap, TrapOrigin, read_notification, read_trap_v1
 from hsm_agent.wire.snmp.pdu import PduType, Version, encode_community_message, encode_pdu, open_message, read_pdu
-from hsm_agent.wire.snmp.request import Request, level_of
+from hsm_agent.wire.snmp.request import level_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hsm_agent.wire.snmp.usm import Keys, User
     from hsm_agent.wire.snmp.v3 import Header, Parameters
 
-_REASONS = {
+_REASONS: dict[Count | None, Drop] = {
     Count.IN_ASN_PARSE_ERRS: Drop.MALFORMED,
     Count.INVALID_MSGS: Drop.MALFORMED,
     Count.UNKNOWN_PDU_HANDLERS: Drop.PDU,
@@ -160,19 +160,19 @@ class TrapReceiver:
         if sender is not None:
             return self._receive_trap(sender, datagram, (after, end), header, parameters, now)
         request = self._authority.receive(datagram, address, now)
-        if isinstance(request, Request):
+        if not isinstance(request, Refusal):
             try:
                 trap = read_notification(request.varbinds, Version.V3, inform=True, request_id=request.request_id)
             except DecodeError as error:
                 return DroppedTrap(Drop.MALFORMED, None, str(error), authentic=True)
             answer = self._authority.respond(request, 0, 0, (request.varbinds,))
             return AcceptedTrap(trap._replace(origin=_origin(parameters)), answer)
-        cause = self._authority.counters.last
-        if request is not None and cause in _DISCOVERY:
-            return DiscoveryReply(request)
+        cause, answer = request
+        if answer is not None and cause in _DISCOVERY:
+            return DiscoveryReply(answer)
         why = _REASONS.get(cause, Drop.VERSION)
         detail = f"engine ID {parameters.engine_id.hex() or 'empty'}" if why is Drop.ENGINE else ""
-        return DroppedTrap(why, request, detail)
+        return DroppedTrap(why, answer, detail)
 
     @staticmethod
     def _receive_trap(

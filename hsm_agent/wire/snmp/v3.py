@@ -29,6 +29,10 @@ REPORTABLE = 0x04
 LEVEL = AUTH | PRIVACY
 
 
+class DecryptionError(DecodeError):
+    """The octets could not be decrypted: a wrong privacy key, or no salt."""
+
+
 class Header(NamedTuple):
     """What stands in front of the security parameters."""
 
@@ -108,13 +112,16 @@ def read_decrypted(plain: bytes) -> Scoped:
 
 
 def open_scoped(keys: Keys, datagram: bytes, position: int, end: int, *, flags: int, parameters: Parameters) -> Scoped:
-    """The scoped PDU of a message whose digest was right. DecodeError also for the noise that a wrong key leaves."""
+    """The scoped PDU of a message whose digest was right. DecryptionError for the noise that a wrong key leaves."""
     if not flags & PRIVACY:
         return read_scoped(datagram, position, end)
     encrypted, _ = ber.read_octets(datagram, position, end)
     if len(parameters.salt) != usm.SALT_OCTETS:  # RFC 3826 section 3.1.4 (1)
-        raise DecodeError(Reason.LENGTH)
-    return read_decrypted(keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt))
+        raise DecryptionError(Reason.LENGTH)
+    try:
+        return read_decrypted(keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt))
+    except DecodeError as error:
+        raise DecryptionError(error.reason) from error
 
 
 def encode_scoped(context_engine_id: bytes, context_name: bytes, pdu: bytes) -> bytes:

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp.authority import Authority
+from hsm_agent.wire.snmp.authority import Authority, Refusal
 from hsm_agent.wire.snmp.engine import Count
 from hsm_agent.wire.snmp.pdu import ErrorStatus, PduType, Version
 from hsm_agent.wire.snmp.request import Request
@@ -88,8 +88,8 @@ def test_other_versions_are_dropped(version: int) -> None:
 def test_what_is_not_configured_is_a_bad_version() -> None:
     authority = Authority(engine=engine())
 
-    assert authority.receive(community_message(pdu()), "127.0.0.1", NOW) is None
-    assert authority.receive(V3(keys=AUTH).encode(), "127.0.0.1", NOW) is None
+    assert authority.receive(community_message(pdu()), "127.0.0.1", NOW) == Refusal(Count.IN_BAD_VERSIONS)
+    assert authority.receive(V3(keys=AUTH).encode(), "127.0.0.1", NOW) == Refusal(Count.IN_BAD_VERSIONS)
     assert authority.counters[Count.IN_BAD_VERSIONS] == 2
 
 
