@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from hsm_agent.collect.traps.duplicates import DuplicateFilter, Progress
 from hsm_agent.collect.traps.held_alarms import SentAt, TrapEvent
 from hsm_agent.collect.traps.trap_maps import damage
+from hsm_agent.log import SparingLog
 from hsm_agent.model import Reading
 from hsm_agent.wire.snmp.notification import Drop
 from hsm_agent.wire.snmp.trap_receiver import AcceptedTrap, DroppedTrap
@@ -38,7 +39,6 @@ OTHER_SENDERS = "other"
 
 Their addresses may be forged, so a counter for each would be unbounded.
 """
-QUIET_SECONDS = 60.0
 MOST_SENDERS = 64
 """Senders with a log line in a minute: addresses of datagrams can be forged."""
 _REMEMBERED_ADDRESSES = 1024
@@ -164,7 +164,8 @@ class Intake:
         self._monotonic = monotonic
         self._wall = wall
         self._names: dict[str, str | None] = {}
-        self._spoken: dict[str, float] = {}
+        self._device_log = SparingLog(log, most_peers=MOST_SENDERS, clock=monotonic)
+        self._other_log = SparingLog(log, most_peers=MOST_SENDERS, clock=monotonic)
         self._unread = 0
 
     def handle(self, datagram: bytes, address: str, send: Send) -> None:
@@ -199,11 +200,11 @@ class Intake:
         damaged, name = damage(trap), ".".join(map(str, trap.oid))
         if damaged:
             self._note_damage(sender, authentic=True)
-            self._say(sender, f"a value of trap {name} cannot be decoded: {damaged}")
+            self._log(sender, f"a value of trap {name} cannot be decoded: {damaged}")
         if not changes:
             if not damaged:
                 self.unmapped += 1
-                self._say(sender, f"trap {name} means nothing here: name it in maps")
+                self._log(sender, f"trap {name} means nothing here: name it in maps")
             if answer is not None:
                 send(answer)
             return
@@ -231,7 +232,7 @@ class Intake:
         if unread > self._unread:
             self.dropped[Drop.SOCKET] += unread - self._unread
             self.lost[OTHER_SENDERS, Drop.SOCKET] += unread - self._unread
-            self._say("any address", f"{unread - self._unread} datagrams came faster than they could be read")
+            self._log("any address", f"{unread - self._unread} datagrams came faster than they could be read")
         self._unread = unread
 
     def _note_damage(self, sender: str, *, authentic: bool) -> None:
@@ -244,18 +245,13 @@ class Intake:
             self.refused[self._devices.get(address, OTHER_SENDERS), why] += 1
         if why in _LOST:
             self.lost[self._devices.get(address, OTHER_SENDERS), why] += 1
-        self._say(address, f"a datagram was dropped: {why.value}{f' ({detail})' if detail else ''}")
+        self._log(address, f"a datagram was dropped: {why.value}{f' ({detail})' if detail else ''}")
 
-    def _say(self, address: str, what: str) -> None:
-        """One line a minute and sender. Forged addresses use up no configured device's line."""
-        now = self._monotonic()
-        if now - self._spoken.get(address, -QUIET_SECONDS) < QUIET_SECONDS:
-            return
-        if len(self._spoken) >= MOST_SENDERS:
-            self._spoken = {one: at for one, at in self._spoken.items() if now - at < QUIET_SECONDS}
-        if len(self._spoken) < MOST_SENDERS or address in self._spoken or address in self._devices:
-            self._spoken[address] = now
-            log.warning("source %s: %s: %s", self._source, address, what)
+    def _log(self, address: str, what: str) -> None:
+        """One line a minute and sender."""
+        # Apart: forged addresses must not use up the lines of a configured device.
+        sparing_log = self._device_log if address in self._devices else self._other_log
+        sparing_log.warning("source %s: %s: %s", self._source, address, what, peer=address)
 
     def readings(self, source: str, now: float) -> list[Reading]:
         """The counters."""

@@ -104,6 +104,15 @@ async def _wait_until_well(spool: Spool, _: Path) -> bool:
     return False
 
 
+async def _wait_until_released(spool: Spool, _: Path) -> bool:
+    """Until every acknowledgement is on disk; events need not be."""
+    for __ in range(400):
+        if None not in spool._writer._unwritten().values():
+            return True
+        await asyncio.sleep(0.02)
+    return False
+
+
 async def _limit_file_size(_: Spool, __: Path, size: int) -> None:
     """Any file of this process may grow so far and no further."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -125,6 +134,7 @@ _VERBS: dict[str, Any] = {
     "fill": _fill,
     "make room": _make_room,
     "wait until well": _wait_until_well,
+    "wait until released": _wait_until_released,
     "limit file size": _limit_file_size,
     "states": _states,
     "ballast": _ballast,

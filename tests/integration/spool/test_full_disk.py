@@ -100,7 +100,7 @@ def test_what_was_accepted_on_a_full_disk_is_not_sent_again_after_a_crash(small_
         "assert said['failed'], said\n"
         "child.do('accept', 'noc', 1000); child.do('accept', 'siem', 150)\n"
         "assert child.do('ballast')['answer'] == 0\n"
-        "import time; time.sleep(0.5)\n"
+        "assert child.do('wait until released')['answer']\n"
         "child.kill()\n"
         "child = Child([*CHILD, sys.argv[1]])\n"
         "print(json.dumps([child.do('accept', 'noc', 1000)['answer'], child.do('accept', 'siem', 1000)['answer']]))\n"
