@@ -15,7 +15,8 @@ from benchmarks.messages import Asker
 from benchmarks.process import children, cpu_seconds, private_mib, rss_mib
 from benchmarks.report import median, number, show, times
 from benchmarks.responders import TOKEN_TABLE, credentials, invented_tokens, secret, whole_table
-from hsm_agent.collect.pkcs11.worker_process import WorkerProcess
+from hsm_agent.collect.child_common import PKCS11_COMMAND
+from hsm_agent.collect.child_process import ChildProcess, Launch
 from hsm_agent.wire.snmp.pdu import Version
 from tests.peers.agent import AgentProcess
 from tests.peers.ports import free_port
@@ -223,7 +224,7 @@ def _cpu(agent: AgentProcess) -> tuple[float, float]:
 async def _a_worker_life(module: Path, environment: Mapping[str, str]) -> None:
     """What a fresh worker costs: started, module loaded, asked once, ended."""
     spent, began = _of_children(), time.perf_counter()
-    worker = await WorkerProcess.start("bench", environment)
+    worker = await ChildProcess.start(Launch(source="bench", command=PKCS11_COMMAND, environment=environment))
     worker.send({"do": "load", "module": str(module), "luna": False})
     await worker.answer(_ANSWER_SECONDS)
     worker.send({"do": "slots"})

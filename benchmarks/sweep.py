@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import median, number, percentile, show, times
+from hsm_agent.collect.child_common import PKCS11_COMMAND
 from hsm_agent.collect.pkcs11.fetch import Fetcher, Wish
-from hsm_agent.collect.pkcs11.holder import Origin
 from hsm_agent.collect.pkcs11.parse import parse, tokens_watched
 from hsm_agent.collect.pkcs11.poll_state import Known, Watch
+from hsm_agent.collect.pkcs11.worker import ModuleLaunch
 from tests.peers.require import require
 from tests.peers.softhsm import SoftHsm
 from tests.peers.testmodule import FakeHsm
@@ -92,8 +93,10 @@ def _modules(directory: Path, *, many: int) -> list[tuple[str, Path, Mapping[str
 
 async def _measure(program: Path, module: Path, environment: Mapping[str, str], *, turns: int) -> _Measured:
     measured = _Measured()
-    origin = Origin(source="bench", module=str(module), reserved=None, environment=environment, luna=False)
-    fetcher = Fetcher(origin)
+    launch = ModuleLaunch(
+        source="bench", command=PKCS11_COMMAND, environment=environment, module=str(module), luna=False
+    )
+    fetcher = Fetcher(launch)
     try:
         for _ in range(turns):
             measured.c += await asyncio.to_thread(_in_c, program, module, environment)

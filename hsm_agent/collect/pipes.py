@@ -1,7 +1,7 @@
-"""What a child process sends, read within bounds: its answers, and what the library in it prints.
+"""The pipes from a child process, read within bounds: its answers, and what the library in it prints.
 
-The child holds foreign code: it may write anything, at any length, for ever. It must not hold up the event loop, grow,
-or be believed.
+The child holds foreign code: it may write anything, at any length, without end. That must not hold up the event loop,
+make the agent grow, or be trusted.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from abc import ABC, abstractmethod
 from collections import deque
 from typing import Any
 
@@ -26,12 +25,12 @@ _LINE_BYTES = 4 * _LOGGED_CHARACTERS + 256
 """Longer than what is shown, so that what is to be hidden is not cut in two."""
 _FREE_BYTES = 1024 * 1024
 _PAUSE_SECONDS = 0.002
-"""Between two reads of what prints more than that: 32 MB a second, at 500 turns of the loop."""
+"""Pause after each chunk beyond the free bytes: 32 MB a second, at 500 turns of the loop."""
 _SHOWN_CHARACTERS = 60
 
 
 class Lines:
-    """Cuts a stream into lines, and each line to so many bytes. What is behind them is counted, and not kept."""
+    """Cuts a stream into lines, and each line to `most_bytes`. Bytes beyond that are counted and dropped."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
@@ -39,7 +38,7 @@ class Lines:
         self._dropped = 0
 
     def feed(self, data: bytes) -> list[tuple[bytes, int]]:
-        """Lines that are whole now, each with how many of its bytes are left out."""
+        """The lines that end in `data`, each with the number of bytes that were dropped."""
         end, *more = data.split(b"\n")
         if not more:
             self._take(end)
@@ -50,7 +49,7 @@ class Lines:
         return lines
 
     def skip(self, data: bytes, lines: int) -> bytes:
-        """The last few lines of some data, where nobody wants the others."""
+        """The last `lines` lines of `data`: the others are dropped."""
         _, *ends = data.rsplit(b"\n", lines + 1)
         if len(ends) <= lines:
             return data
@@ -58,12 +57,12 @@ class Lines:
         return b"\n".join(ends)
 
     def end(self) -> list[tuple[bytes, int]]:
-        """What is left at the end of the stream."""
+        """The unfinished line at the end of the stream, if there is one."""
         return [self._ended(b"")] if self._half else []
 
     @property
     def too_long(self) -> bytes:
-        """The line that is not whole yet, if it is cut already."""
+        """The unfinished line, if it is cut already."""
         return bytes(self._half) if self._dropped else b""
 
     def _take(self, data: bytes) -> None:
@@ -80,13 +79,13 @@ class Lines:
 
 
 class Throttle:
-    """Reads a pipe that is never silent a little slower: the writer waits, and the loop has its time for others."""
+    """Pauses the reading of a pipe after each chunk beyond the free bytes: the writer waits, the loop serves others."""
 
     def __init__(self, free_bytes: int = _FREE_BYTES) -> None:
         self._left = free_bytes
 
     def took(self, size: int, pipe: asyncio.BaseTransport | None) -> None:
-        """Note what came through that pipe."""
+        """Count `size` bytes that came through `pipe`."""
         self._left -= size
         if self._left < 0 and isinstance(pipe, asyncio.ReadTransport) and not pipe.is_closing():
             pipe.pause_reading()
@@ -98,16 +97,19 @@ def _resume(pipe: asyncio.ReadTransport) -> None:
         pipe.resume_reading()
 
 
-class Pipes(asyncio.SubprocessProtocol, ABC):
-    """A child's answers and prints as they arrive; no task is needed to drain them."""
+class Pipes(asyncio.SubprocessProtocol):
+    """A child's answers and prints as they arrive; no task is needed to drain them.
+
+    Each line of answers is a JSON array. `hide` is replaced in the log and in reasons, if the library prints it.
+    """
 
     def __init__(self, source: str, *, hide: str = "") -> None:
         self.answers: deque[Any] = deque()
         self.stderr: deque[str] = deque(maxlen=_KEPT_LINES)
         self.asked = 0
         """How many answers were ever asked for: no more are taken."""
-        self.nonsense = ""
-        """What came instead of an answer. From then on nothing is read, and the child is being ended."""
+        self.not_an_answer = ""
+        """The text that came instead of an answer. From then on nothing is read, and the child is being ended."""
         self.ended = False
         self.exited = asyncio.Event()
         self.news = asyncio.Event()
@@ -120,20 +122,14 @@ class Pipes(asyncio.SubprocessProtocol, ABC):
         self._throttle = Throttle()
         self._logged = 0
 
-    @abstractmethod
-    def values(self, line: Any) -> list[Any] | None:
-        """Answers in what a line of JSON says; None where it is nothing a child sends."""
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The child runs."""
         assert isinstance(transport, asyncio.SubprocessTransport)
         self._transport = transport
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """Something came through a pipe."""
         if fd == ERRORS:
             self._print(data)
-        elif not self.nonsense:
+        elif not self.not_an_answer:
             self._read(data)
             self.news.set()
 
@@ -149,15 +145,15 @@ class Pipes(asyncio.SubprocessProtocol, ABC):
             self._refuse(endless)
 
     def _parsed(self, line: bytes) -> list[Any] | None:
-        """None for what nobody asked for."""
+        """Answers of a line; None if it is no array, or has more of them than were asked for."""
         try:
-            found = self.values(json.loads(line))
+            found = json.loads(line)
         except (ValueError, RecursionError):
             return None
-        return None if found is None or self._answered + len(found) > self.asked else found
+        return found if isinstance(found, list) and self._answered + len(found) <= self.asked else None
 
     def _refuse(self, data: bytes) -> None:
-        self.nonsense = self._clean(data[:_LINE_BYTES])[:_SHOWN_CHARACTERS] or "an empty line"
+        self.not_an_answer = self._clean(data[:_LINE_BYTES])[:_SHOWN_CHARACTERS] or "an empty line"
         self.ended = True
         transport = self._transport
         if transport is not None and transport.get_returncode() is None:
@@ -173,7 +169,7 @@ class Pipes(asyncio.SubprocessProtocol, ABC):
         return harmless(text)
 
     def _print(self, data: bytes) -> None:
-        """What the module prints goes to the log, line by line and bounded: some print for ever, some all they know."""
+        """Write the module's prints to the log, line by line and bounded, as some modules print without end."""
         rest = data
         if room := max(0, _LOGGED_LINES + 1 - self._logged):
             *first, rest = data.split(b"\n", room)
@@ -199,7 +195,7 @@ class Pipes(asyncio.SubprocessProtocol, ABC):
             log.info("module of %s says more; the rest of this process's output is not logged", self._source)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        """The child, and whatever had it from there, let go of a pipe."""
+        """Called when the child, and every process that inherited the pipe, has closed it."""
         del exc
         if fd == ERRORS:
             for line, dropped in self._printed.end():
@@ -209,5 +205,4 @@ class Pipes(asyncio.SubprocessProtocol, ABC):
             self.news.set()
 
     def process_exited(self) -> None:
-        """The child was reaped."""
         self.exited.set()

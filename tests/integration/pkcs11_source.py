@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.base import CollectorContext, Poll
+from hsm_agent.collect.child_common import PKCS11_COMMAND
 from hsm_agent.collect.pkcs11.source import Pkcs11Collector, Pkcs11Settings
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextlib.asynccontextmanager
 async def source(
-    state: Path, module: Path, *, environment: Mapping[str, str], command: Sequence[str] | None = None, **keys: Any
+    state: Path, module: Path, *, environment: Mapping[str, str], command: Sequence[str] = PKCS11_COMMAND, **keys: Any
 ) -> AsyncIterator[Pkcs11Collector]:
     """A collector with the given keys of its source; short rhythms unless told otherwise."""
     defaults = {"name": "hsm", "kind": "pkcs11", "module": str(module), "environment": dict(environment)}

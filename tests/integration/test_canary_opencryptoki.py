@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.canary.process import COMMAND
-from hsm_agent.collect.pkcs11.worker_process import COMMAND as READER
+from hsm_agent.collect.child_common import CANARY_COMMAND, PKCS11_COMMAND
 from tests.integration.canary_source import canary, said, settings
 from tests.integration.pkcs11_source import source, value
 from tests.peers import signing_key
@@ -31,7 +30,7 @@ def ock(tmp_path: Path) -> Iterator[OpenCryptoki]:
 
 async def pin_state(tmp_path: Path, ock: OpenCryptoki) -> float | None:
     """0 well, 1 count low, 2 final try, 3 locked: as another process reads it."""
-    async with source(tmp_path / "reader", ock.module, environment={}, command=ock.command(READER)) as reader:
+    async with source(tmp_path / "reader", ock.module, environment={}, command=ock.command(PKCS11_COMMAND)) as reader:
         return value(await reader.poll(), "ock", "token_pin_state")
 
 
@@ -40,7 +39,7 @@ async def test_a_wrong_pin_costs_the_token_one_try_over_many_restarts(tmp_path: 
     wrong = await asyncio.to_thread(settings, tmp_path, ock.module, "7654321", token="ock", mechanism="RSA-PKCS")
     answers = []
     for _ in range(5):
-        async with canary(tmp_path, wrong, command=ock.command(COMMAND)) as signer:
+        async with canary(tmp_path, wrong, command=ock.command(CANARY_COMMAND)) as signer:
             answers += [said(await signer.poll()), said(await signer.poll())]
 
     assert {ok for ok, _ in answers} == {0}
@@ -51,7 +50,7 @@ async def test_a_wrong_pin_costs_the_token_one_try_over_many_restarts(tmp_path: 
 async def test_a_good_pin_signs_and_clears_the_count_until_one_try_is_left(tmp_path: Path, ock: OpenCryptoki) -> None:
     (tmp_path / "reader").mkdir()
     right = await asyncio.to_thread(settings, tmp_path, ock.module, PIN, token="ock", mechanism="RSA-PKCS")
-    async with canary(tmp_path, right, command=ock.command(COMMAND)) as signer:
+    async with canary(tmp_path, right, command=ock.command(CANARY_COMMAND)) as signer:
         well = said(await signer.poll())
         with ock.user() as user:
             await asyncio.to_thread(user.mistype_pin)

@@ -178,10 +178,10 @@ async def test_a_look_from_outside_does_not_log_in(tmp_path: Path, right: Canary
 
 
 async def test_a_pin_that_was_tried_and_nobody_saw_how_is_not_tried_again(tmp_path: Path, hsm: SoftHsm) -> None:
-    from hsm_agent.collect.canary.pin_record import Standing
+    from hsm_agent.collect.canary.pin_record import PinRecordStatus
 
     wanted = await asyncio.to_thread(of, tmp_path, hsm)
-    await asyncio.to_thread(wanted.notes(tmp_path).keep, Standing.TRYING)
+    await asyncio.to_thread(wanted.pin_record(tmp_path).keep, PinRecordStatus.TRYING)
     async with canary(tmp_path, wanted) as signer:
         ok, why = said(await signer.poll())
         assert signer.pids() == ()

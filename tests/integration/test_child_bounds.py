@@ -148,8 +148,8 @@ async def test_the_canarys_process_is_bounded_likewise(tmp_path: Path) -> None:
         fake.fault("C_OpenSession", flood_threads="nonsense")
         wrote = said(await signer.poll())
 
-    assert "more than worker_memory (64 MiB), process killed in C_OpenSession" in grown[1]
-    assert wrote[1].startswith("the module wrote to the pipe of answers (nonsense")
+    assert "more than worker_memory (64 MiB), worker ended in C_OpenSession" in grown[1]
+    assert wrote[1].startswith("what came from the worker is no answer (nonsense")
 
 
 async def test_workers_go_first_when_the_host_is_out_of_memory(tmp_path: Path, fake: FakeHsm) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.canary.process import COMMAND as CANARY
-from hsm_agent.collect.pkcs11.worker_process import COMMAND
+from hsm_agent.collect.child_common import CANARY_COMMAND, PKCS11_COMMAND
 from tests.integration.canary_source import canary, said, settings
 from tests.integration.pkcs11_source import source, value
 from tests.peers import signing_key
@@ -53,7 +52,7 @@ async def test_the_canary_signs_with_such_a_module(tmp_path: Path) -> None:
 
 async def test_a_filter_that_knows_unshare_does_not_expose_them(tmp_path: Path, fake: FakeHsm) -> None:
     fake.fault("C_Initialize", close="range")
-    command = (sys.executable, FILTER, "unshare", *COMMAND)
+    command = (sys.executable, FILTER, "unshare", *PKCS11_COMMAND)
     async with source(tmp_path, fake.module, environment=fake.environment, command=command) as hsm:
         poll = await hsm.poll()
 
@@ -63,7 +62,7 @@ async def test_a_filter_that_knows_unshare_does_not_expose_them(tmp_path: Path, 
 
 async def test_where_they_cannot_be_hidden_they_lie_above_what_a_loop_closes(tmp_path: Path, fake: FakeHsm) -> None:
     fake.fault("C_Initialize", close="loop")
-    command = (sys.executable, FILTER, "both", *COMMAND)
+    command = (sys.executable, FILTER, "both", *PKCS11_COMMAND)
     async with source(tmp_path, fake.module, environment=fake.environment, command=command) as hsm:
         poll = await hsm.poll()
 
@@ -73,7 +72,7 @@ async def test_where_they_cannot_be_hidden_they_lie_above_what_a_loop_closes(tmp
 
 async def test_where_they_cannot_be_hidden_and_are_closed_the_reason_says_so(tmp_path: Path, fake: FakeHsm) -> None:
     fake.fault("C_Initialize", close="range")
-    command = (sys.executable, FILTER, "both", *COMMAND)
+    command = (sys.executable, FILTER, "both", *PKCS11_COMMAND)
     async with source(tmp_path, fake.module, environment=fake.environment, command=command) as hsm:
         with pytest.raises(SourceFailure, match="the module closed descriptors that are not its own"):
             await hsm.poll()
@@ -83,5 +82,5 @@ async def test_the_canary_says_so_too(tmp_path: Path) -> None:
     fake = await asyncio.to_thread(FakeHsm, tmp_path / "hsm", "alpha")
     wanted = await asyncio.to_thread(settings, tmp_path, fake.module, PIN, environment=fake.environment, token="alpha")
     fake.fault("C_Initialize", close="range")
-    async with canary(tmp_path, wanted, command=(sys.executable, FILTER, "both", *CANARY)) as signer:
+    async with canary(tmp_path, wanted, command=(sys.executable, FILTER, "both", *CANARY_COMMAND)) as signer:
         assert "the module closed descriptors that are not its own" in said(await signer.poll())[1]

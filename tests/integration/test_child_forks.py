@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.pkcs11.worker_process import COMMAND
+from hsm_agent.collect.child_common import PKCS11_COMMAND
 from tests.integration.canary_source import canary, said, settings
 from tests.integration.pkcs11_source import source
 from tests.peers.another_user import NOBODY, as_nobody
@@ -129,10 +129,10 @@ async def test_what_a_module_forks_ends_with_the_canarys_process(tmp_path: Path,
 def _as_nobody(folder: Path) -> Sequence[str]:
     """How to start a worker for whom p11-kit reads a user's own modules: not as root."""
     if os.geteuid() != 0:
-        return COMMAND
+        return PKCS11_COMMAND
     for path in [folder, *folder.rglob("*")]:
         os.chown(path, NOBODY, NOBODY)
-    return as_nobody(*COMMAND)
+    return as_nobody(*PKCS11_COMMAND)
 
 
 @pytest.fixture

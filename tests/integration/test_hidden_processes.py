@@ -15,18 +15,19 @@ from tests.peers.rights import needs_private_mounts
 _ROOT = Path(__file__).resolve().parents[2]
 _LOOK = """
 import asyncio, json, os, sys
-from hsm_agent.collect.child_process import usages
-from hsm_agent.collect.pkcs11.worker_process import WorkerProcess
+from hsm_agent.collect.child_common import PKCS11_COMMAND
+from hsm_agent.collect.child_process import Children, Launch
 from hsm_agent.agent.self_monitoring import process_readings
 
 async def main():
-    worker = await WorkerProcess.start("hsm", {})
-    keeper = worker.pid
+    children = Children(Launch(source="hsm", command=PKCS11_COMMAND))
+    worker = await children.start()
+    supervisor = worker.pid
     async with asyncio.timeout(20):
-        while worker.usage() is None or worker.pid == keeper:
+        while worker.usage() is None or worker.pid == supervisor:
             await asyncio.sleep(0.02)
     shown = os.path.exists(f"/proc/{worker.pid}/stat")
-    kept = usages([worker])
+    kept = children.usages()
     found = [list(process_readings({"hsm": [worker.pid]}, 1.0, each)) for each in (kept, {})]
     await worker.kill()
     return shown, [[[r.resource, r.metric, r.value, r.reason] for r in each] for each in found]
@@ -36,7 +37,7 @@ json.dump(asyncio.run(main()), sys.stdout)
 
 
 @needs_private_mounts
-def test_a_worker_that_proc_hides_is_seen_by_its_keeper() -> None:
+def test_a_worker_that_proc_hides_is_seen_by_its_supervisor() -> None:
     look = as_nobody(sys.executable, "-c", _LOOK)
     script = 'mount -t proc -o hidepid=invisible proc /proc && exec "$@"'
     done = subprocess.run(

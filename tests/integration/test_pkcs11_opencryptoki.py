@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.pkcs11.worker_process import COMMAND
+from hsm_agent.collect.child_common import PKCS11_COMMAND
 from tests.integration.pkcs11_source import find, source, value
 from tests.peers.opencryptoki import OpenCryptoki
 from tests.peers.rights import needs_private_mounts
@@ -26,7 +26,7 @@ def ock(tmp_path: Path) -> Iterator[OpenCryptoki]:
 
 
 async def test_sessions_of_other_processes_cross_a_limit_and_clear(tmp_path: Path, ock: OpenCryptoki) -> None:
-    command = ock.command(COMMAND)
+    command = ock.command(PKCS11_COMMAND)
     keys = {"sessions_max": {"ock": 40}}
     async with source(tmp_path, ock.module, environment={}, command=command, **keys) as hsm:
         before = await hsm.poll()
@@ -43,7 +43,7 @@ async def test_sessions_of_other_processes_cross_a_limit_and_clear(tmp_path: Pat
 
 
 async def test_without_a_configured_limit_there_is_a_count_but_no_percentage(tmp_path: Path, ock: OpenCryptoki) -> None:
-    async with source(tmp_path, ock.module, environment={}, command=ock.command(COMMAND)) as hsm:
+    async with source(tmp_path, ock.module, environment={}, command=ock.command(PKCS11_COMMAND)) as hsm:
         with ock.user() as user:
             user.open_sessions(5)
             poll = await hsm.poll()
@@ -59,7 +59,7 @@ async def test_without_a_configured_limit_there_is_a_count_but_no_percentage(tmp
 
 
 async def test_sessions_of_a_killed_process_are_seen_to_go(tmp_path: Path, ock: OpenCryptoki) -> None:
-    async with source(tmp_path, ock.module, environment={}, command=ock.command(COMMAND)) as hsm:
+    async with source(tmp_path, ock.module, environment={}, command=ock.command(PKCS11_COMMAND)) as hsm:
         user = ock.user()
         user.open_sessions(20)
         leaking = await hsm.poll()
@@ -77,7 +77,7 @@ async def test_sessions_of_a_killed_process_are_seen_to_go(tmp_path: Path, ock: 
 
 async def test_pin_states_from_first_mistake_to_locked_and_back(tmp_path: Path, ock: OpenCryptoki) -> None:
     states = []
-    async with source(tmp_path, ock.module, environment={}, command=ock.command(COMMAND)) as hsm:
+    async with source(tmp_path, ock.module, environment={}, command=ock.command(PKCS11_COMMAND)) as hsm:
         with ock.user() as user:
             for act in (None, user.mistype_pin, user.mistype_pin, user.mistype_pin, ock.unlock_pin):
                 if act is not None:
@@ -95,7 +95,7 @@ async def test_pin_states_from_first_mistake_to_locked_and_back(tmp_path: Path, 
 
 async def test_liveness_leaves_no_session_behind(tmp_path: Path, ock: OpenCryptoki) -> None:
     keys = {"liveness_every": "50ms", "objects_every": "50ms"}
-    async with source(tmp_path, ock.module, environment={}, command=ock.command(COMMAND), **keys) as hsm:
+    async with source(tmp_path, ock.module, environment={}, command=ock.command(PKCS11_COMMAND), **keys) as hsm:
         first = await hsm.poll()
         await asyncio.sleep(0.06)
         second = await hsm.poll()

@@ -6,7 +6,7 @@ import datetime as dt
 import re
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.collect.canary.pin_record import Note, Standing
+from hsm_agent.collect.canary.pin_record import PinRecord, PinRecordStatus
 from hsm_agent.workers.pkcs11.return_values import LOG_FULL, is_luna_library, name
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _NOT_THE_PIN = frozenset(
         *("FunctionNotSupported", "OperationActive", "ArgumentsBad"),
     }
 )
-"""Answers to C_Login with which no token has looked at the PIN, or counted it."""
+"""Answers to C_Login with which a token has neither compared nor counted the PIN."""
 _OWN_ERRORS = frozenset({"NoSuchKey", "NoSuchToken", "MultipleObjectsReturned", "MultipleTokensReturned"})
 _UNMAPPED = re.compile(r"0x([0-9a-fA-F]+)")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -43,7 +43,7 @@ _LOG_FULL = "the audit store is full and the HSM refuses all cryptography: drain
 
 
 def failed(answer: Mapping[str, Any]) -> str:
-    """A step that did not end well."""
+    """A step that failed."""
     step, kind, text = str(answer["failed"]), str(answer["error"]), str(answer["text"])
     if kind in _OWN_ERRORS:
         what = {"NoSuchKey": "no key of that label or id is there", "MultipleObjectsReturned": "several keys match"}
@@ -60,7 +60,7 @@ def failed(answer: Mapping[str, Any]) -> str:
 
 
 def is_not_the_pin(answer: Mapping[str, Any]) -> bool:
-    """Whether a failed login surely was no try of the PIN."""
+    """Whether a failed login certainly did not count as a try of the PIN."""
     full = _vendor_code(answer) == LOG_FULL and _is_luna(answer)
     return full or str(answer["error"]) in _NOT_THE_PIN
 
@@ -70,7 +70,7 @@ def _is_luna(answer: Mapping[str, Any]) -> bool:
 
 
 def _vendor_code(answer: Mapping[str, Any]) -> int | None:
-    """What python-pkcs11 has no name for, and only puts into its text."""
+    """A return value for which python-pkcs11 has no class: it stands in the text only."""
     text = str(answer["text"])
     found = _UNMAPPED.search(text) if answer["error"] == "PKCS11Error" and "nmapped" in text else None
     return int(found[1], 16) if found is not None else None
@@ -81,11 +81,11 @@ def return_value(kind: str) -> str:
     return f"CKR_{_HUMP.sub('_', kind).upper()}"
 
 
-def not_again(note: Note) -> str:
-    """A PIN that is not tried."""
-    when = f"{dt.datetime.fromtimestamp(note.at).astimezone():%Y-%m-%d %H:%M}"
-    if note.standing is Standing.REFUSED:
-        how = f"the token refused the PIN on {when} ({note.why})"
+def not_again(record: PinRecord) -> str:
+    """Why a PIN is not tried."""
+    when = f"{dt.datetime.fromtimestamp(record.at).astimezone():%Y-%m-%d %H:%M}"
+    if record.status is PinRecordStatus.REFUSED:
+        how = f"the token refused the PIN on {when} ({record.why})"
     else:
         how = f"the PIN was first tried on {when}, and nobody saw how that ended"
     return f"{how}; it is not tried again until the PIN is corrected and the agent reloaded (else: alarms forget)"

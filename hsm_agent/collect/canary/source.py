@@ -1,6 +1,6 @@
 """The source `kind: canary`: a signature with a key of its own, now and then. Off unless it is configured.
 
-It must not try a wrong PIN twice (pin_record.py), nor load a module into this process (process.py).
+It must not try a wrong PIN twice (`pin_record.py`), nor load a module into this process (`collect/child_process.py`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceSettings
-from hsm_agent.collect.canary.pin_record import PinNotes
-from hsm_agent.collect.canary.process import COMMAND
-from hsm_agent.collect.canary.signer import Job, Outcome, Signer
+from hsm_agent.collect.canary.pin_record import PinRecordFile
+from hsm_agent.collect.canary.signer import Attempt, Job, Signer
 from hsm_agent.collect.canary.verify import MechanismName
-from hsm_agent.collect.child_process import WorkerMemory
-from hsm_agent.collect.child_start import MEMORY_BYTES
+from hsm_agent.collect.child_common import CANARY_COMMAND, MEMORY_BYTES
+from hsm_agent.collect.child_process import Launch, WorkerMemory
 from hsm_agent.model import Reading, Usage
 from hsm_agent.settings.environment import Environment
 from hsm_agent.settings.secret import Secret
@@ -97,7 +96,7 @@ class CanarySettings(SourceSettings):
         yield f"LOGS IN to token {self.token} and signs with key {key} by {self.mechanism}"
 
     def brings(self) -> Mapping[str, str]:
-        """The outcome of an attempt."""
+        """Whether a signature was made, and how long it took."""
         return {"canary_ok": "", "canary_seconds": ""}
 
     def trusted_files(self) -> Mapping[str, Path]:
@@ -106,22 +105,27 @@ class CanarySettings(SourceSettings):
 
     def job(self, command: Sequence[str]) -> Job:
         """What signing needs to know."""
-        return Job(
+        pin = self.pin.reveal()
+        launch = Launch(
             source=self.name,
-            module=str(self.module),
+            command=command,
             environment=self.environment,
+            memory_bytes=self.worker_memory,
+            hide=pin,
+        )
+        return Job(
+            launch=launch,
+            module=str(self.module),
             token=self.token,
             key=self.key.names,
             mechanism=self.mechanism,
-            pin=self.pin.reveal(),
-            command=command,
-            memory_bytes=self.worker_memory,
+            pin=pin,
         )
 
-    def notes(self, directory: Path) -> PinNotes:
-        """What is remembered of this PIN, for this key of this token."""
+    def pin_record(self, directory: Path) -> PinRecordFile:
+        """The file that records whether this PIN was refused, for this key of this token."""
         names = [f"{name}={text}" for name, text in self.key.names.items()]
-        return PinNotes(directory, self.name, (str(self.module), self.token, *names), self.pin.reveal())
+        return PinRecordFile(directory, self.name, (str(self.module), self.token, *names), self.pin.reveal())
 
 
 class CanaryCollector:
@@ -130,7 +134,7 @@ class CanaryCollector:
     kind = "canary"
 
     def __init__(
-        self, settings: CanarySettings, context: CollectorContext, *, command: Sequence[str] = COMMAND
+        self, settings: CanarySettings, context: CollectorContext, *, command: Sequence[str] = CANARY_COMMAND
     ) -> None:
         """`command` starts the process in another way (in a private namespace, say)."""
         self.name = settings.name
@@ -138,27 +142,27 @@ class CanaryCollector:
         self._settings = settings
         self._lasting = context.lasting
         self._failures = 0
-        self._signer = Signer(settings.job(command), settings.notes(context.state_directory))
+        self._signer = Signer(settings.job(command), settings.pin_record(context.state_directory))
 
     async def poll(self) -> Poll:
         """Sign once. A signature that fails is a reading; SourceFailure is for what is no fault of the token's."""
         if not self._lasting:
-            return self._told(Outcome(untried=_ONLY_THE_AGENT))
-        outcome = await self._signer.attempt(asyncio.get_running_loop().time() + self._settings.timeout)
-        self._failures = self._failures + 1 if outcome.failed else 0
-        return self._told(outcome)
+            return self._poll_of(Attempt(untried=_ONLY_THE_AGENT))
+        attempt = await self._signer.attempt(asyncio.get_running_loop().time() + self._settings.timeout)
+        self._failures = self._failures + 1 if attempt.failed else 0
+        return self._poll_of(attempt)
 
-    def _told(self, outcome: Outcome) -> Poll:
+    def _poll_of(self, attempt: Attempt) -> Poll:
         now, name, token = time.time(), self.name, self._settings.token
-        ok = None if outcome.untried else int(not outcome.failed)
-        reason = outcome.untried or (outcome.failed and "the canary did not sign")
+        ok = None if attempt.untried else int(not attempt.failed)
+        reason = attempt.untried or (attempt.failed and "the canary did not sign")
         readings = (
-            Reading(source=name, resource=token, metric="canary_ok", value=ok, time=now, reason=outcome.untried),
+            Reading(source=name, resource=token, metric="canary_ok", value=ok, time=now, reason=attempt.untried),
             Reading(
-                source=name, resource=token, metric="canary_seconds", value=outcome.seconds, time=now, reason=reason
+                source=name, resource=token, metric="canary_seconds", value=attempt.seconds, time=now, reason=reason
             ),
         )
-        errors = tuple(line for line in (outcome.failed, outcome.untried if self._lasting else "") if line)
+        errors = tuple(line for line in (attempt.failed, attempt.untried if self._lasting else "") if line)
         calls = dict.fromkeys(_CALLS, 1) | {"C_OpenSession": 2, "C_CloseSession": 2} if not reason else {}
         return Poll(readings=readings, next_in=self._pause(), errors=errors, calls=calls, complete=not errors)
 
@@ -181,7 +185,7 @@ class CanaryCollector:
         return self._signer.pids()
 
     def usages(self) -> Mapping[int, Usage]:
-        """What it uses."""
+        """CPU and memory of the process, by pid."""
         return self._signer.usages()
 
     def calls_a_day(self) -> Mapping[str, float]:

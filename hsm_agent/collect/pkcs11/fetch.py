@@ -14,18 +14,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.base import SourceFailure
+from hsm_agent.collect.child_process import ChildLost
 from hsm_agent.collect.pkcs11 import reasons as pkcs11_reasons
 from hsm_agent.collect.pkcs11.fetched import Fetched, Listing
-from hsm_agent.collect.pkcs11.holder import Holder, Origin
-from hsm_agent.collect.pkcs11.worker_process import WorkerLost
+from hsm_agent.collect.pkcs11.worker import ModuleLaunch, ModuleWorker
 from hsm_agent.workers.pkcs11.return_values import ABSENT, NOT_INITIALIZED, OK, STATEMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from hsm_agent.collect.child_process import ChildProcess
     from hsm_agent.collect.pkcs11.fetched import Result
     from hsm_agent.collect.pkcs11.identity import Key
-    from hsm_agent.collect.pkcs11.worker_process import WorkerProcess
     from hsm_agent.model import Usage
 
 log = logging.getLogger(__name__)
@@ -61,60 +61,60 @@ class _Ask:
     key: Key | None = None
 
     @property
-    def suspect(self) -> tuple[str, Key | int]:
+    def identity(self) -> tuple[str, Key | int]:
         return self.step, self.slot if self.key is None else self.key
 
 
 class Fetcher:
     """Owns a source's worker from poll to poll."""
 
-    def __init__(self, origin: Origin) -> None:
-        self._holder = Holder(origin)
+    def __init__(self, launch: ModuleLaunch) -> None:
+        self._worker = ModuleWorker(launch)
         self._listing: Listing | None = None
         """Of the worker that is there; None if that one has not listed its slots."""
-        self._suspects: dict[tuple[str, Key | int], None] = {}
+        self._hung_steps: dict[tuple[str, Key | int], None] = {}
         """Steps that hung or crashed when they were last tried, the latest of them last."""
 
     @property
     def functions(self) -> frozenset[str]:
         """Vendor functions of the loaded module."""
-        return frozenset(self._holder.loaded.get("functions", ()))
+        return frozenset(self._worker.loaded.get("functions", ()))
 
     @property
     def word(self) -> int:
         """Bytes of the module's CK_ULONG."""
-        return int(self._holder.loaded.get("ulong", 8))
+        return int(self._worker.loaded.get("ulong", 8))
 
     def pids(self) -> tuple[int, ...]:
         """Processes that live now, stuck ones included."""
-        return self._holder.pids()
+        return self._worker.pids()
 
     def usages(self) -> dict[int, Usage]:
         """What they use, by pid."""
-        return self._holder.usages()
+        return self._worker.usages()
 
-    def suspects(self, step: str) -> bool:
+    def has_hung(self, step: str) -> bool:
         """Whether that step hung or crashed on any slot when it was last tried."""
-        return any(name == step for name, _ in self._suspects)
+        return any(name == step for name, _ in self._hung_steps)
 
     def age(self, now: float) -> float:
         """Seconds the present worker has lived; 0 without one."""
-        return self._holder.age(now)
+        return self._worker.age_seconds(now)
 
     async def retire(self) -> None:
         """End the worker politely; the next poll gets a fresh one."""
         self._listing = None
-        await self._holder.retire()
+        await self._worker.retire()
 
     async def close(self) -> None:
         """Let go of everything; leaves no process behind."""
         self._listing = None
-        await self._holder.close()
+        await self._worker.close()
 
     async def read(self, wish: Wish, deadline: float) -> Fetched:
         """One poll. Raises SourceFailure if there is no slot list, or none of the slots answers."""
-        self._holder.begin()
-        course = _Course(self._holder, self._suspects, wish, deadline)
+        self._worker.begin_poll()
+        course = _Course(self._worker, self._hung_steps, wish, deadline)
         course.listing = None if wish.sweep else self._listing
         self._listing = None  # whatever ends the poll, a worker in an unknown state is asked for its slots again
         await course.run()
@@ -124,19 +124,19 @@ class Fetcher:
     def raw(self, fetched: Fetched, wish: Wish) -> dict[str, Any]:
         """The raw result, fit for JSON."""
         known = None if wish.sweep else wish.known
-        return fetched.raw(self._holder.origin.module, self._holder.loaded, word=self.word, known=known)
+        return fetched.raw(self._worker.origin.module, self._worker.loaded, word=self.word, known=known)
 
 
 class _Course:
     """One poll on its way: what is still to be asked, whatever number of processes it takes."""
 
     def __init__(
-        self, holder: Holder, suspects: dict[tuple[str, Key | int], None], wish: Wish, deadline: float
+        self, worker: ModuleWorker, hung_steps: dict[tuple[str, Key | int], None], wish: Wish, deadline: float
     ) -> None:
         self.fetched = Fetched()
         self.listing: Listing | None = None
-        self._holder = holder
-        self._suspects = suspects
+        self._worker = worker
+        self._hung_steps = hung_steps
         self._wish = wish
         self._deadline = deadline
         self._retried: set[tuple[str, Key | int]] = set()
@@ -175,30 +175,30 @@ class _Course:
             batch = self._next(listing)
         if not batch:
             if self._wish.sweep and len(listing.results) == len(listing.slots):
-                for step in {step for step, _ in self._suspects if step != "token"}:
+                for step in {step for step, _ in self._hung_steps if step != "token"}:
                     self._forget(step, listing.tokens)
             return False
         try:
             await self._stream(worker, listing, batch)
-        except WorkerLost as lost:
+        except ChildLost as lost:
             await self._discard()
             return self._has_successor(lost, listing, batch)
         return True
 
     async def _discard(self) -> None:
         self.listing = None
-        await self._holder.discard()
+        await self._worker.discard()
 
-    async def _listed(self) -> tuple[WorkerProcess, Listing]:
+    async def _listed(self) -> tuple[ChildProcess, Listing]:
         """The slots of the process that is there; of one that is fresh, before anything else is asked of it."""
         while True:
-            worker = await self._holder.ready(self.fetched, self._deadline)
-            if self.listing is not None and self.listing.process == self._holder.process:
+            worker = await self._worker.ready(self.fetched.count, self._deadline)
+            if self.listing is not None and self.listing.process == self._worker.process:
                 return worker, self.listing
             worker.send({"do": "slots"})
             try:
                 answer = await worker.answer(self._left())
-            except WorkerLost as lost:
+            except ChildLost as lost:
                 await self._discard()
                 if lost.hung or self._is_last():
                     raise SourceFailure(str(lost)) from lost
@@ -206,24 +206,24 @@ class _Course:
                 continue
             self.fetched.count(answer["calls"])
             if "slots" in answer:
-                self.listing = Listing(self._holder.process, list(answer["slots"]))
+                self.listing = Listing(self._worker.process, list(answer["slots"]))
                 self.fetched.listings.append(self.listing)
                 self._forget("token", self.listing.slots)
                 return worker, self.listing
-            reason = pkcs11_reasons.returned(answer["stage"], answer["rv"], None, luna=self._holder.luna)
+            reason = pkcs11_reasons.returned(answer["stage"], answer["rv"], None, luna=self._worker.luna)
             await self._discard()
             if self._is_last():
                 raise SourceFailure(f"{reason}: check the HSM and its client")
             self._restarted(reason)
 
     def _forget(self, step: str, here: Collection[int] | Collection[Key]) -> None:
-        """A slot or token that is not there is no suspect."""
-        for suspect in [each for each in self._suspects if each[0] == step and each[1] not in here]:
-            del self._suspects[suspect]
+        """Forget the hangs of slots or tokens that are not there any more."""
+        for gone in [each for each in self._hung_steps if each[0] == step and each[1] not in here]:
+            del self._hung_steps[gone]
 
     def _is_last(self) -> bool:
         """A worker that was fresh in this poll has told the truth; an old one deserves a successor."""
-        return self._holder.is_fresh or self.fetched.restarts >= _MOST_RESTARTS_A_POLL
+        return self._worker.is_fresh or self.fetched.restarts >= _MOST_RESTARTS_A_POLL
 
     def _restarted(self, reason: str) -> None:
         self.fetched.restarts += 1
@@ -239,7 +239,7 @@ class _Course:
         rest = [slot for slot in listing.slots if slot not in listing.results and slot not in listing.failed]
         late = set(self._wish.known.values())
         asks = [_Ask("token", slot) for slot in sorted(rest, key=late.__contains__)]
-        return [ask for ask in asks if ask.suspect not in self._suspects]
+        return [ask for ask in asks if ask.identity not in self._hung_steps]
 
     def _next(self, listing: Listing) -> list[_Ask]:
         """What is due of the tokens that were found; then, one by one, slots that were trouble."""
@@ -251,17 +251,17 @@ class _Course:
         The latest comes last: what failed in an earlier process may have another number by now.
         """
         rest = [_Ask("token", slot) for slot in listing.slots if slot not in listing.results]
-        rest = [ask for ask in rest if ask.suspect in self._suspects and ask.slot not in listing.failed]
-        order = list(self._suspects)
+        rest = [ask for ask in rest if ask.identity in self._hung_steps and ask.slot not in listing.failed]
+        order = list(self._hung_steps)
         late = [ask for ask in rest if self._tries.get(ask.slot, 0) < _MOST_TRIES_A_POLL]
-        return sorted(late, key=lambda ask: order.index(ask.suspect)) if self._wish.sweep else []
+        return sorted(late, key=lambda ask: order.index(ask.identity)) if self._wish.sweep else []
 
     def _steps_to_ask(self, listing: Listing) -> list[_Ask]:
         found = listing.tokens
         keys = [key for key in found if self._wish.sweep or key in self._wish.known]
         done = {*self.fetched.answers, *self.fetched.failed}
         asks = [_Ask(step, found[key], key) for step, key in self._wish.steps(keys) if (step, key) not in done]
-        return sorted(asks, key=lambda ask: ask.suspect in self._suspects)
+        return sorted(asks, key=lambda ask: ask.identity in self._hung_steps)
 
     def _all_failed(self, listing: Listing) -> str | None:
         """Why, if every slot (every one that had a token before) failed by return value.
@@ -272,27 +272,27 @@ class _Course:
         slots = [result for slot, result in listing.results.items() if slot in known] or [*listing.results.values()]
         if not slots or self.fetched.trouble or listing not in self.fetched.listings:
             return None
-        about_token = ABSENT | (STATEMENTS if self._holder.luna else frozenset())
+        about_token = ABSENT | (STATEMENTS if self._worker.luna else frozenset())
         for _, _, _, calls, payload in slots:
             if payload[1] is not None or calls[-1][1] in about_token or calls[-1][1] == OK:
                 return None
         function, value, _ = slots[0][3][-1]
-        return pkcs11_reasons.returned(function, value, slots[0][1], luna=self._holder.luna)
+        return pkcs11_reasons.returned(function, value, slots[0][1], luna=self._worker.luna)
 
-    async def _fill(self, worker: WorkerProcess, listing: Listing) -> bool:
+    async def _fill(self, worker: ChildProcess, listing: Listing) -> bool:
         """Sizes of an object store; a file system that hangs costs the worker, not the loop."""
         worker.send({"do": "fill", "directory": self._wish.store})
         try:
             # Half of what is left: the token's own readings are still to come.
             self.fetched.fill = await worker.answer(self._left() / 2)
-        except WorkerLost as lost:
+        except ChildLost as lost:
             self.fetched.fill = {"error": str(lost)}
             self.fetched.restarts += 1
             await self._discard()
             return bool(self._next(listing))
         return True
 
-    async def _stream(self, worker: WorkerProcess, listing: Listing, waiting: list[_Ask]) -> None:
+    async def _stream(self, worker: ChildProcess, listing: Listing, waiting: list[_Ask]) -> None:
         """Ask for all waiting steps at once and take the answers off the list one by one."""
         worker.send({"do": "read", "steps": [[ask.step, ask.slot] for ask in waiting]})
         sent, identify, late = len(waiting), waiting[0].key is None, self._late(listing)
@@ -305,31 +305,31 @@ class _Course:
                 self.fetched.count(answer[3])
                 self._check(answer)
                 self._take(listing, waiting.pop(0), answer)
-        except WorkerLost as lost:
-            lost.behind = max(0, worker.position() - (sent - len(waiting)))
+        except ChildLost as lost:
+            lost.behind = max(0, worker.current_step() - (sent - len(waiting)))
             raise
         finally:
             if identify:
                 listing.tokens = dict(self._wish.find(listing.results.values()))
 
     def _check(self, answer: Result) -> None:
-        """Raise WorkerLost for an answer after which the process is of no more use."""
+        """Raise ChildLost for an answer after which the process is of no more use."""
         for function, value, _ in answer[3]:
             if value in _USELESS:
-                raise WorkerLost(pkcs11_reasons.returned(function, value, answer[1], luna=self._holder.luna))
+                raise ChildLost(pkcs11_reasons.returned(function, value, answer[1], luna=self._worker.luna))
 
     def _take(self, listing: Listing, ask: _Ask, answer: Result) -> None:
-        self._suspects.pop(ask.suspect, None)
+        self._hung_steps.pop(ask.identity, None)
         if ask.key is None:
             listing.results[ask.slot] = answer
         else:
             self.fetched.answers[ask.step, ask.key] = answer
 
-    def _has_successor(self, lost: WorkerLost, listing: Listing, waiting: Sequence[_Ask]) -> bool:
+    def _has_successor(self, lost: ChildLost, listing: Listing, waiting: Sequence[_Ask]) -> bool:
         """Note what was lost with a worker. Whether a fresh one is to go on."""
         fatal, reason = waiting[min(lost.behind, len(waiting) - 1)], str(lost)
-        if not lost.hung and fatal.suspect not in self._retried and not self._is_last():
-            self._retried.add(fatal.suspect)
+        if not lost.hung and fatal.identity not in self._retried and not self._is_last():
+            self._retried.add(fatal.identity)
             self._restarted(reason)
             return True
         self.fetched.trouble = self.fetched.trouble or reason
@@ -337,12 +337,12 @@ class _Course:
         if fatal.key is None:
             listing.failed[fatal.slot] = reason
             # In the next process the number may be another token's, so it is tried there once more: but only once.
-            was_late = fatal.suspect in self._suspects
+            was_late = fatal.identity in self._hung_steps
             self._tries[fatal.slot] = _MOST_TRIES_A_POLL if was_late else self._tries.get(fatal.slot, 0) + 1
         else:
             self.fetched.failed[fatal.step, fatal.key] = reason
-        self._suspects.pop(fatal.suspect, None)
-        self._suspects[fatal.suspect] = None
+        self._hung_steps.pop(fatal.identity, None)
+        self._hung_steps[fatal.identity] = None
         return self._is_worth_it(listing)
 
     def _is_worth_it(self, listing: Listing) -> bool:
@@ -350,7 +350,7 @@ class _Course:
         late = [slot for slot in listing.failed if self._tries.get(slot, 0) < _MOST_TRIES_A_POLL]
         rest = len(self._tokens_to_read(listing)) + len(self._next(listing)) + (len(late) if self._wish.sweep else 0)
         if rest and self.fetched.restarts > _MOST_RESTARTS_A_POLL:
-            log.warning("source %s: the module failed too often, %d calls left", self._holder.origin.source, rest)
+            log.warning("source %s: the module failed too often, %d calls left", self._worker.launch.source, rest)
             return False
         return rest > 0 and self._left() > 0
 

@@ -1,25 +1,15 @@
-"""Why a module failed, in one line that names the call and says what to check. Pure."""
+"""Why a call or the loading of a module failed, in one line that names the call and says what to check. Pure."""
 
 from __future__ import annotations
 
 import errno
 import re
-import signal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hsm_agent.collect.child_common import CHECK_LINK, WHAT_TO_CHECK, call_text
 from hsm_agent.workers.pkcs11.return_values import name
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_TAIL = 200
 _NOT_FOUND = re.compile(r"([^\s:]+): cannot open shared object file: No such file or directory")
-_WHAT_TO_CHECK = {
-    "dlopen": "check what the library does when it is loaded: its configuration file, its server, its licence",
-    "C_Initialize": "check that the HSM's server or network link is up and that the client is configured",
-    "reading the object store": "check the file system it is on",
-}
-_LINK = "check the HSM and the link to it"
 _EXPORT = "check the audit log's path, its free disk and the remote host"
 _ADVICE = {
     0xE0: "check that the token is in its slot and assigned to this client",
@@ -33,8 +23,8 @@ LUNA_ADVICE = {
     0x8000001F: "check the network to the HSM, its NTLS service and the client's certificate",
     0x80000020: "the partition is disabled: see the HSM's administrator",
     0x80000021: "see the vendor client's own log",
-    0x80000023: _LINK,
-    0x80000024: _LINK,
+    0x80000023: CHECK_LINK,
+    0x80000024: CHECK_LINK,
     0x80000026: "the master key was zeroized: see whether the HSM was tampered with, or is in transport mode",
     0x8000002A: "the HSM has no room for another partition or a larger one",
     0x8000002B: "the HSM did not answer its driver: check its load, and restart it if it stays so",
@@ -60,59 +50,10 @@ LUNA_ADVICE = {
 }
 
 
-def place_text(function: str, slot: int | None) -> str:
-    """Where the worker was: `C_GetTokenInfo on slot 3`."""
-    if not function:
-        return "between calls"
-    return function if slot is None else f"{function} on slot {slot}"
-
-
-def hung(function: str, slot: int | None, seconds: float) -> str:
-    """A call that did not come back in time."""
-    if not function:
-        return f"the worker did not answer within {seconds:.3g} s; the host may be overloaded"
-    advice = _WHAT_TO_CHECK.get(function, _LINK)
-    return f"{place_text(function, slot)} did not return within {seconds:.3g} s, worker killed: {advice}"
-
-
-def ended(returncode: int | None, function: str, slot: int | None, stderr: Sequence[str]) -> str:
-    """A worker that died by itself."""
-    where = place_text(function, slot)
-    if returncode is None:
-        how = "the worker closed its pipe"
-    elif returncode < 0:
-        try:
-            how = f"the module was killed by {signal.Signals(-returncode).name}"
-        except ValueError:
-            how = f"the module was killed by signal {-returncode}"
-    else:
-        how = f"the module ended its process with exit code {returncode}"
-    last = next((line for line in reversed(stderr) if line.strip()), "")
-    said = f"; it said: {last[:_TAIL]}" if last else ""
-    advice = _WHAT_TO_CHECK.get(function, "check the vendor client and its version")
-    if returncode == -signal.SIGKILL:
-        advice = "if nobody did it, the kernel did, for want of memory: see its log"
-    return f"{how} in {where}: {advice}{said}"
-
-
-def nonsense(shown: str) -> str:
-    """Something else than answers came from the worker."""
-    return (
-        f"what came from the worker is no answer ({shown}), worker killed: the module writes to descriptors that are "
-        "not its own: tell its vendor"
-    )
-
-
-def ended_by_keeper(why: str, function: str, slot: int | None) -> str:
-    """A worker that was ended for what the module did to it."""
-    where = f"in {place_text(function, slot)}" if function else "between calls"
-    return f"{why}, worker ended {where}: see whether the vendor knows of it, and check the client's version"
-
-
 def returned(function: str, value: int, slot: int | None, *, luna: bool) -> str:
     """A call that returned something other than CKR_OK."""
-    advice = (LUNA_ADVICE.get(value) if luna else None) or _ADVICE.get(value) or _WHAT_TO_CHECK.get(function)
-    return f"{place_text(function, slot)} returned {name(value, luna=luna)}" + (f": {advice}" if advice else "")
+    advice = (LUNA_ADVICE.get(value) if luna else None) or _ADVICE.get(value) or WHAT_TO_CHECK.get(function)
+    return f"{call_text(function, slot)} returned {name(value, luna=luna)}" + (f": {advice}" if advice else "")
 
 
 def not_loaded(module: str, answer: dict[str, Any]) -> str:

@@ -16,15 +16,16 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from hsm_agent.collect.child_start import (
+from hsm_agent.collect.child_common import (
     MEMORY_BYTES,
     POLITE_SECONDS,
     REAP_SECONDS,
     arguments,
     clean_environment,
+    hung_text,
 )
 from hsm_agent.workers.pkcs11.return_values import ABSENT, OK
-from hsm_agent.workers.pkcs11.shared_page import NO_SLOT, PLACE, SIZE, STEP
+from hsm_agent.workers.shared_page import CURRENT_CALL, CURRENT_CALL_AT, NO_SLOT, SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -156,11 +157,8 @@ class SingleSweep:
         self._answers += found
 
     def _hung(self, seconds: float) -> str:
-        # Imported here: without a hang nobody needs the texts.
-        from hsm_agent.collect.pkcs11.reasons import hung  # noqa: PLC0415
-
-        slot, name = PLACE.unpack_from(self._page, STEP.size)
-        return hung(name.rstrip(b"\0").decode("ascii", "replace"), None if slot == NO_SLOT else slot, seconds)
+        slot, name = CURRENT_CALL.unpack_from(self._page, CURRENT_CALL_AT)
+        return hung_text(name.rstrip(b"\0").decode("ascii", "replace"), None if slot == NO_SLOT else slot, seconds)
 
     def ask_to_end(self) -> None:
         """Let the module finalise, so that the HSM's server sees us leave; `end` waits for it."""

@@ -1,6 +1,6 @@
 """The source `kind: pkcs11`: its settings, and the collector that reads tokens through a worker process.
 
-It must not load a PKCS#11 module into this process, nor wait for one: see worker_process.py and fetch.py.
+It must not load a PKCS#11 module into this process, nor wait for one: see worker.py and fetch.py.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
+from hsm_agent.collect.child_common import MEMORY_BYTES, PKCS11_COMMAND
 from hsm_agent.collect.child_process import WorkerMemory
-from hsm_agent.collect.child_start import MEMORY_BYTES
 from hsm_agent.collect.pkcs11 import seen_tokens as pkcs11_memory
 from hsm_agent.collect.pkcs11 import steps as calls
 from hsm_agent.collect.pkcs11.fetch import Fetcher, Wish
-from hsm_agent.collect.pkcs11.holder import Origin
 from hsm_agent.collect.pkcs11.luna import client_config as luna_client
 from hsm_agent.collect.pkcs11.parse import parse, tokens_watched
 from hsm_agent.collect.pkcs11.poll_state import Known, Watch
 from hsm_agent.collect.pkcs11.recording import mask
 from hsm_agent.collect.pkcs11.schedule import Group, Rhythm
 from hsm_agent.collect.pkcs11.steps import VENDOR_STEPS, due_steps, is_incomplete, is_needed, nowhere
+from hsm_agent.collect.pkcs11.worker import ModuleLaunch
 from hsm_agent.settings.environment import Environment
 from hsm_agent.settings.types import Glob, Interval, LocalPath, Size, Strict
 from hsm_agent.threads import Lane
@@ -143,7 +143,7 @@ class Pkcs11Collector:
     kind = "pkcs11"
 
     def __init__(
-        self, settings: Pkcs11Settings, context: CollectorContext, *, command: Sequence[str] | None = None
+        self, settings: Pkcs11Settings, context: CollectorContext, *, command: Sequence[str] = PKCS11_COMMAND
     ) -> None:
         """`command` starts the worker in another way (in a private namespace, say)."""
         self.name = settings.name
@@ -153,15 +153,16 @@ class Pkcs11Collector:
         self._memory = pkcs11_memory.TokenMemory(context.state_directory, settings.name)
         self._known: Known | None = None
         self._parsing = Lane(f"source {settings.name}: reading what the module said")
-        origin = Origin(
+        launch = ModuleLaunch(
             source=settings.name,
+            command=command,
+            environment=settings.environment,
+            memory_bytes=settings.worker_memory,
             module=str(settings.module),
             reserved=settings.reserved,
-            environment=settings.environment,
             luna=settings.luna == "auto",
-            memory_bytes=settings.worker_memory,
         )
-        self._fetcher = Fetcher(origin if command is None else replace(origin, command=command))
+        self._fetcher = Fetcher(launch)
         periods = {
             Group.SWEEP: settings.every,
             Group.AUDIT: settings.audit_every if settings.luna == "auto" else None,
@@ -239,7 +240,7 @@ class Pkcs11Collector:
 
     def _audit_period(self) -> float:
         """Faster while records wait; no faster than the sweep while the call itself is what fails."""
-        if self._fetcher.suspects("audit"):
+        if self._fetcher.has_hung("audit"):
             return self._settings.every
         points = (self._known or Known()).audit.values()
         waiting = any(series[-1][1] > 0 for series in points if series)

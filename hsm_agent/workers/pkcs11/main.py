@@ -1,4 +1,4 @@
-"""The worker's loop: one request line in, lines of answers out, until the pipe closes.
+"""The worker's loop: one request line in, answers out, until the pipe closes.
 
 Requests: `{"do": "load", …}`, `{"do": "slots"}`, `{"do": "read", "steps": [[step, slot], …]}`,
 `{"do": "fill", "directory": …}`, `{"do": "end"}`.
@@ -16,26 +16,25 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from hsm_agent.workers.isolation import AnswerSender, note_call, start
 from hsm_agent.workers.pkcs11 import luna, steps
 from hsm_agent.workers.pkcs11.cryptoki import Failed, Module
-from hsm_agent.workers.pkcs11.outbox import Outbox
-from hsm_agent.workers.pkcs11.shared_page import NO_SLOT, PLACE, STEP
-from hsm_agent.workers.supervisor.start import start
+from hsm_agent.workers.shared_page import STEP
 
 if TYPE_CHECKING:
     import mmap
 
 
 class Worker:
-    """The module, once loaded, and the page on which the parent sees where we are."""
+    """The module, once loaded, and the page on which the parent sees the current call."""
 
-    def __init__(self, page: mmap.mmap, outbox: Outbox) -> None:
+    def __init__(self, page: mmap.mmap, answers: AnswerSender) -> None:
         self._page = page
-        self._outbox = outbox
+        self._answers = answers
         self._module: Module | None = None
 
     def _before(self, function: str, slot: int | None) -> None:
-        PLACE.pack_into(self._page, STEP.size, NO_SLOT if slot is None else slot, function.encode())
+        note_call(self._page, function, slot)
 
     def _load(self, path: str, reserved: str | None, *, with_luna: bool) -> dict[str, Any]:
         try:
@@ -75,16 +74,16 @@ class Worker:
         if what == "read" and self._module is not None:
             self._read(self._module, request["steps"])
         elif what == "load":
-            self._say(self._load(request["module"], request.get("reserved"), with_luna=bool(request.get("luna"))))
+            self._send(self._load(request["module"], request.get("reserved"), with_luna=bool(request.get("luna"))))
         elif what == "fill":
-            self._say(self._fill(request["directory"]))
+            self._send(self._fill(request["directory"]))
         elif what == "slots" and self._module is not None:
-            self._say(self._slots(self._module))
+            self._send(self._slots(self._module))
         else:
             if self._module is not None:
                 self._module.finalize()
-            self._say({"ended": True})
-        self._outbox.flush()
+            self._send({"ended": True})
+        self._answers.flush()
         return bool(what != "end")
 
     def _slots(self, module: Module) -> dict[str, Any]:
@@ -99,18 +98,18 @@ class Worker:
             STEP.pack_into(self._page, 0, position)
             at = time.time()
             payload = steps.STEPS[step](module, slot)
-            self._say([step, slot, at, self._taken(module), payload])
+            self._send([step, slot, at, self._taken(module), payload])
 
-    def _say(self, value: object) -> None:
+    def _send(self, value: object) -> None:
         self._before("", None)
-        self._outbox.add(value)
+        self._answers.add(value)
 
 
 def main() -> None:
     """Run until told to end, or until the parent is gone."""
-    page, lines, outbox = start(sys.argv[1:], Outbox)
-    worker = Worker(page, outbox)
-    for line in lines:
+    page, requests, answers = start(sys.argv[1:])
+    worker = Worker(page, answers)
+    for line in requests:
         if not worker.answer(json.loads(line)):
             break
     # Not sys.exit: a module's own threads or exit handlers must not keep us.

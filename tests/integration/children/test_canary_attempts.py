@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.collect.canary.pin_record import PinNotes, Standing
-from hsm_agent.collect.canary.signer import Job, Outcome, Signer
+from hsm_agent.collect.canary.pin_record import PinRecordFile, PinRecordStatus
+from hsm_agent.collect.canary.signer import Attempt, Job, Signer
+from hsm_agent.collect.child_process import Launch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -29,15 +30,15 @@ class Bench:
     """A signer that can be started again, on a process that answers as told."""
 
     def __init__(self, folder: Path) -> None:
-        self.notes = PinNotes(folder, "canary", ("/m", "t", "label=k"), "1234")
+        self.notes = PinRecordFile(folder, "canary", ("/m", "t", "label=k"), "1234")
         self._tries = folder / "tries"
         self._signer: Signer | None = None
 
-    async def attempts(self, *answers: object, times: int = 1, flags: int = 0, restart: bool = False) -> list[Outcome]:
+    async def attempts(self, *answers: object, times: int = 1, flags: int = 0, restart: bool = False) -> list[Attempt]:
         environment = {"FAKE_CANARY": json.dumps(answers), "FAKE_TRIES": str(self._tries), "FAKE_FLAGS": str(flags)}
         job = Job(
-            source="canary", module="/m", environment=environment, token="t", key={"label": "k"},
-            mechanism="SHA256-HMAC", pin="1234", command=(sys.executable, "-S", FAKE),
+            launch=Launch(source="canary", environment=environment, command=(sys.executable, "-S", FAKE)),
+            module="/m", token="t", key={"label": "k"}, mechanism="SHA256-HMAC", pin="1234",
         )  # fmt: skip
         found = []
         signer = Signer(job, self.notes)
@@ -60,7 +61,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     yield Bench(tmp_path)
 
 
-def failures(outcomes: list[Outcome]) -> list[str]:
+def failures(outcomes: list[Attempt]) -> list[str]:
     return [outcome.failed for outcome in outcomes]
 
 
@@ -92,7 +93,7 @@ async def test_a_login_that_was_surely_no_try_of_the_pin_is_made_again(bench: Be
     found = await bench.attempts(answer, GOOD, times=2, restart=True)
 
     assert bench.tries == 2
-    assert found[1] == Outcome(seconds=0.01)
+    assert found[1] == Attempt(seconds=0.01)
     assert found[0].failed.startswith(
         ("C_Login returned CKR_DEVICE_ERROR", "C_Login returned CKR_LOG_FULL (0x80000035)")
     )
@@ -110,7 +111,7 @@ async def test_a_pin_that_was_good_and_is_wrong_now_is_tried_once_more(bench: Be
     await bench.attempts(GOOD, refusal("PinIncorrect"), times=5, restart=True)
 
     assert bench.tries == 2
-    assert (await asyncio.to_thread(bench.notes.look)).standing is Standing.REFUSED
+    assert (await asyncio.to_thread(bench.notes.look)).status is PinRecordStatus.REFUSED
 
 
 @pytest.mark.parametrize("answer", ["die-signing", refusal("NoSuchKey", step="C_FindObjects"), SHORT])
@@ -119,7 +120,7 @@ async def test_what_fails_after_the_login_speaks_for_the_pin(bench: Bench, answe
 
     assert bench.tries == 2
     assert all(failures(found))
-    assert (await asyncio.to_thread(bench.notes.look)).standing is Standing.GOOD
+    assert (await asyncio.to_thread(bench.notes.look)).status is PinRecordStatus.GOOD
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ async def test_what_fails_after_the_login_speaks_for_the_pin(bench: Bench, answe
         pytest.param(0x40000, lambda outcome: "the PIN is locked" in outcome.failed, id="locked"),
     ],
 )
-async def test_flags_that_forbid_a_try_are_heeded(bench: Bench, flags: int, told: Callable[[Outcome], bool]) -> None:
+async def test_flags_that_forbid_a_try_are_heeded(bench: Bench, flags: int, told: Callable[[Attempt], bool]) -> None:
     (found,) = await bench.attempts(GOOD, flags=flags)
 
     assert told(found)
@@ -148,8 +149,8 @@ async def test_an_attempt_that_is_cancelled_leaves_no_answer_for_the_next(bench:
         "FAKE_TRIES": str(tmp_path / "tries"),
     }
     job = Job(
-        source="canary", module="/m", environment=environment, token="t", key={"label": "k"},
-        mechanism="SHA256-HMAC", pin="1234", command=(sys.executable, "-S", FAKE),
+        launch=Launch(source="canary", environment=environment, command=(sys.executable, "-S", FAKE)),
+        module="/m", token="t", key={"label": "k"}, mechanism="SHA256-HMAC", pin="1234",
     )  # fmt: skip
     signer = Signer(job, bench.notes)
     loop = asyncio.get_running_loop()
@@ -162,5 +163,5 @@ async def test_an_attempt_that_is_cancelled_leaves_no_answer_for_the_next(bench:
     (second,) = signer.pids()
     await signer.close()
 
-    assert last == Outcome(seconds=0.01)
+    assert last == Attempt(seconds=0.01)
     assert first != second

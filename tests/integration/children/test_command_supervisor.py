@@ -1,4 +1,4 @@
-"""The keeper as a program."""
+"""The supervisor as a program."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from pathlib import Path
 
 import pytest
 
-from hsm_agent.collect.command import supervisor as command_keeper
+from hsm_agent.collect.command import supervisor as command_supervisor
 
-KEEPER = [sys.executable, "-I", "-S", command_keeper.__file__]
+SUPERVISOR = [sys.executable, "-I", "-S", command_supervisor.__file__]
 
 
 def start(*command: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*KEEPER, command[0], *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*SUPERVISOR, command[0], *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 
-def end(keeper: subprocess.Popen[bytes], *, cut: bool = False) -> tuple[bytes, bytes, int]:
-    assert keeper.stdout is not None
-    assert keeper.stderr is not None
-    assert keeper.stdin is not None
-    with contextlib.closing(keeper.stdin), keeper.stdout, keeper.stderr:
+def end(process: subprocess.Popen[bytes], *, cut: bool = False) -> tuple[bytes, bytes, int]:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdin is not None
+    with contextlib.closing(process.stdin), process.stdout, process.stderr:
         if cut:
-            keeper.stdin.close()
-        return keeper.stdout.read(), keeper.stderr.read(), keeper.wait(10)
+            process.stdin.close()
+        return process.stdout.read(), process.stderr.read(), process.wait(10)
 
 
 def shell(script: str) -> subprocess.Popen[bytes]:
@@ -51,7 +51,7 @@ def test_output_goes_through_and_there_is_nothing_to_read() -> None:
 def test_what_cannot_be_executed_is_said() -> None:
     output, errors, code = end(start("/nonexistent/tool"))
 
-    assert (output, code) == (b"", command_keeper.CANNOT_START)
+    assert (output, code) == (b"", command_supervisor.CANNOT_START)
     assert errors == b"/nonexistent/tool cannot be executed: No such file or directory\n"
 
 
@@ -62,9 +62,9 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def _pids(keeper: subprocess.Popen[bytes], count: int) -> list[int]:
-    assert keeper.stdout is not None
-    return [int(keeper.stdout.readline()) for _ in range(count)]
+def _pids(process: subprocess.Popen[bytes], count: int) -> list[int]:
+    assert process.stdout is not None
+    return [int(process.stdout.readline()) for _ in range(count)]
 
 
 LEAVES = """
@@ -78,28 +78,28 @@ while [ -z "$ready" ]; do sleep 0.01; done
 
 
 def test_nothing_is_left_when_the_lifeline_is_cut() -> None:
-    keeper = shell(LEAVES + "trap '' TERM HUP; while :; do sleep 1; done")
-    pids = _pids(keeper, 3)
+    supervisor = shell(LEAVES + "trap '' TERM HUP; while :; do sleep 1; done")
+    pids = _pids(supervisor, 3)
     assert all(map(_alive, pids))
 
-    end(keeper, cut=True)
+    end(supervisor, cut=True)
 
     assert not any(map(_alive, pids))
 
 
 def test_nothing_is_left_when_the_command_ends() -> None:
-    keeper = shell(LEAVES + "exit 3")
-    pids = _pids(keeper, 3)
+    supervisor = shell(LEAVES + "exit 3")
+    pids = _pids(supervisor, 3)
 
-    assert end(keeper)[2] == 3
+    assert end(supervisor)[2] == 3
     assert not any(map(_alive, pids))
 
 
-def test_the_command_dies_with_its_keeper() -> None:
-    keeper = shell("echo $$; exec sleep 300")
-    (pid,) = _pids(keeper, 1)
-    os.kill(keeper.pid, signal.SIGKILL)
-    end(keeper)
+def test_the_command_dies_with_its_supervisor() -> None:
+    supervisor = shell("echo $$; exec sleep 300")
+    (pid,) = _pids(supervisor, 1)
+    os.kill(supervisor.pid, signal.SIGKILL)
+    end(supervisor)
     deadline = time.monotonic() + 5
     while _alive(pid) and time.monotonic() < deadline:
         os.sched_yield()
@@ -109,14 +109,14 @@ def test_the_command_dies_with_its_keeper() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_to_all_of_the_agents_processes_is_not_for_it_but_for_its_command(number: signal.Signals) -> None:
-    keeper = shell(LEAVES + "while :; do sleep 0.01; done")
-    pids = _pids(keeper, 3)
-    os.kill(keeper.pid, number)
-    assert all(map(_alive, [keeper.pid, *pids]))
+    supervisor = shell(LEAVES + "while :; do sleep 0.01; done")
+    pids = _pids(supervisor, 3)
+    os.kill(supervisor.pid, number)
+    assert all(map(_alive, [supervisor.pid, *pids]))
 
     os.kill(pids[0], number)
 
-    assert end(keeper)[2] == -number
+    assert end(supervisor)[2] == -number
     assert not any(map(_alive, pids))
 
 

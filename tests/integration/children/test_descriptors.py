@@ -16,7 +16,7 @@ FILTER = str(ROOT / "tests" / "fakes" / "no_unshare.py")
 
 _PROGRAM = """
 import json, os, resource, threading
-from hsm_agent.workers.supervisor.descriptors import hide, take_pipes
+from hsm_agent.workers.isolation import hide, take_pipes
 
 before = resource.getrlimit(resource.RLIMIT_NOFILE)
 requests, answers = take_pipes()

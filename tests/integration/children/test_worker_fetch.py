@@ -13,7 +13,7 @@ import pytest
 
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.pkcs11.fetch import Fetcher, Wish
-from hsm_agent.collect.pkcs11.holder import Origin
+from hsm_agent.collect.pkcs11.worker import ModuleLaunch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -57,8 +57,7 @@ async def _fetcher(marks: Path, **script: Any) -> AsyncIterator[Fetcher]:
     whole = {"load": LOADED, "slots": {"slots": slots, "calls": [["C_GetSlotList", 0, 3]]}, **script}
     environment = {"FAKE_WORKER": json.dumps(whole), "FAKE_MARKS": str(marks)}
     command = (sys.executable, "-S", FAKE)
-    origin = Origin(source="x", module="/m.so", reserved=None, environment=environment, luna=True, command=command)
-    fetcher = Fetcher(origin)
+    fetcher = Fetcher(ModuleLaunch(source="x", module="/m.so", environment=environment, command=command))
     try:
         yield fetcher
     finally:
@@ -93,7 +92,7 @@ async def test_a_slot_that_hangs_costs_itself_and_is_asked_last_next_time(tmp_pa
     async with _fetcher(tmp_path, **script) as fetcher:
         first = await _read(fetcher, _wish("alive"))
         again = await _read(fetcher, _wish("alive"))
-        suspected = fetcher.suspects("token")
+        suspected = fetcher.has_hung("token")
 
     for raw in (first, again):
         assert _answered(raw) == [("token", 2), ("token", 3), ("alive", 2), ("alive", 3)]
@@ -108,9 +107,9 @@ async def test_a_crash_takes_only_its_own_step_and_a_suspect_that_is_well_again_
     script = {"token/1": _fine("a"), "token/2": _fine("b"), "audit/1": "die", "audit/2": [7]}
     async with _fetcher(tmp_path, **script, **{"alive/1": {"once": "die", "then": [0]}, "alive/2": [0]}) as fetcher:
         raw = await _read(fetcher, _wish("audit", "alive"))
-        before = fetcher.suspects("alive")
+        before = fetcher.has_hung("alive")
         await _read(fetcher, _wish("alive"))
-        after = fetcher.suspects("alive")
+        after = fetcher.has_hung("alive")
 
     assert sorted(_answered(raw)) == [("alive", 2), ("audit", 2), ("token", 1), ("token", 2)]
     assert sorted((step, slot) for step, slot, _ in raw["failed"]) == [("alive", 1), ("audit", 1)]
@@ -329,9 +328,9 @@ async def test_what_is_not_there_any_more_is_no_suspect(tmp_path: Path) -> None:
     script = {"slots": listed, "token/1": _fine("a"), "token/2": "die", "audit/1": {"once": "die", "then": [1]}}
     async with _fetcher(tmp_path, **script) as fetcher:
         await fetcher.read(_wish("audit"), _deadline())
-        crashed = [fetcher.suspects(step) for step in ("token", "audit")]
+        crashed = [fetcher.has_hung(step) for step in ("token", "audit")]
         await fetcher.read(_wish("audit", a=1), _deadline())
-        here = [fetcher.suspects(step) for step in ("token", "audit")]
+        here = [fetcher.has_hung(step) for step in ("token", "audit")]
 
     assert crashed == [False, True]
     assert here == [False, False]
@@ -341,8 +340,8 @@ async def test_a_token_that_went_takes_its_suspicion_along(tmp_path: Path) -> No
     script = {"token/1": _fine("a"), "token/2": {"once": _fine("b"), "then": ["slot", None]}, "audit/2": "die"}
     async with _fetcher(tmp_path, **script, **{"audit/1": [1]}) as fetcher:
         await fetcher.read(_wish("audit"), _deadline())
-        crashed = fetcher.suspects("audit")
+        crashed = fetcher.has_hung("audit")
         await fetcher.read(_wish("audit"), _deadline())
 
         assert crashed
-        assert not fetcher.suspects("audit")
+        assert not fetcher.has_hung("audit")

@@ -11,13 +11,8 @@ from hypothesis import strategies as st
 from hsm_agent.collect.pipes import MOST_ANSWER_BYTES, Lines, Pipes, Throttle
 
 
-class Plain(Pipes):
-    def values(self, line: Any) -> list[Any] | None:
-        return line if isinstance(line, list) else None
-
-
-def pipes(asked: int = 3, **keys: str) -> Plain:
-    made = Plain("x", **keys)
+def pipes(asked: int = 3, **keys: str) -> Pipes:
+    made = Pipes("x", **keys)
     made.asked = asked
     return made
 
@@ -79,7 +74,7 @@ async def test_what_nobody_asked_for_ends_the_reading(written: bytes, shown: str
     taken.pipe_data_received(1, written)
     taken.pipe_data_received(1, b"[1]\n")
 
-    assert taken.nonsense == shown
+    assert taken.not_an_answer == shown
     assert taken.ended
     assert not taken.answers
 
@@ -88,7 +83,7 @@ async def test_answers_before_nonsense_count() -> None:
     taken = pipes()
     taken.pipe_data_received(1, b"[1]\nnoise\n[2]\n")
 
-    assert (list(taken.answers), taken.nonsense) == ([1], "noise")
+    assert (list(taken.answers), taken.not_an_answer) == ([1], "noise")
 
 
 async def test_flooding_with_what_looks_like_answers_does_not_grow_it() -> None:
@@ -97,7 +92,7 @@ async def test_flooding_with_what_looks_like_answers_does_not_grow_it() -> None:
         taken.pipe_data_received(1, b"[1]\n" * 1000)
 
     assert list(taken.answers) == [1, 1]
-    assert taken.nonsense == "[1]"
+    assert taken.not_an_answer == "[1]"
 
 
 def _said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -171,7 +166,7 @@ async def test_what_is_to_be_hidden_is_not_cut_in_two(caplog: pytest.LogCaptureF
     taken.pipe_data_received(1, b"x" * 57 + b"471108\n")
 
     assert "4711" not in caplog.text
-    assert taken.nonsense == f"{'x' * 57}(hi"
+    assert taken.not_an_answer == f"{'x' * 57}(hi"
 
 
 async def test_what_is_to_be_hidden_is_hidden_is_hidden_also_in_nonsense(caplog: pytest.LogCaptureFixture) -> None:
@@ -181,7 +176,7 @@ async def test_what_is_to_be_hidden_is_hidden_is_hidden_also_in_nonsense(caplog:
     taken.pipe_data_received(1, b"PIN 4711\n")
 
     assert _said(caplog) == ["module of x says: PIN (hidden)"]
-    assert taken.nonsense == "PIN (hidden)"
+    assert taken.not_an_answer == "PIN (hidden)"
 
 
 class Pipe(asyncio.ReadTransport):
@@ -230,10 +225,10 @@ async def test_a_pipe_that_is_closed_is_left_alone() -> None:
 def test_every_line_of_json_is_an_answer_or_nonsense_never_an_exception() -> None:
     @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists))
     def holds(value: Any) -> None:
-        taken = Plain("x")
+        taken = Pipes("x")
         taken.asked = 5
         taken.pipe_data_received(1, json.dumps(value).encode() + b"\n")
         well = isinstance(value, list) and len(value) <= 5
-        assert bool(taken.nonsense) is not well
+        assert bool(taken.not_an_answer) is not well
 
     holds()

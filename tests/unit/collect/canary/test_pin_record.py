@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.canary.pin_record import PinNotes, PinNotKept, Standing
+from hsm_agent.collect.canary.pin_record import PinRecordError, PinRecordFile, PinRecordStatus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,16 +15,16 @@ IDENTITY = ("/lib/module.so", "payments", "label=canary")
 PIN = "correct horse"
 
 
-def notes(folder: Path, pin: str = PIN, identity: tuple[str, ...] = IDENTITY, source: str = "a/b") -> PinNotes:
-    return PinNotes(folder, source, identity, pin)
+def notes(folder: Path, pin: str = PIN, identity: tuple[str, ...] = IDENTITY, source: str = "a/b") -> PinRecordFile:
+    return PinRecordFile(folder, source, identity, pin)
 
 
 def test_what_is_kept_is_known_after_a_restart(tmp_path: Path) -> None:
-    assert notes(tmp_path).look().standing is Standing.NEW
-    notes(tmp_path).keep(Standing.REFUSED, "CKR_PIN_INCORRECT")
+    assert notes(tmp_path).look().status is PinRecordStatus.NEW
+    notes(tmp_path).keep(PinRecordStatus.REFUSED, "CKR_PIN_INCORRECT")
     found = notes(tmp_path).look()
 
-    assert (found.standing, found.why) == (Standing.REFUSED, "CKR_PIN_INCORRECT")
+    assert (found.status, found.why) == (PinRecordStatus.REFUSED, "CKR_PIN_INCORRECT")
     assert abs(found.at - time.time()) < 60
 
 
@@ -40,15 +40,15 @@ def test_what_is_kept_is_known_after_a_restart(tmp_path: Path) -> None:
     ],
 )
 def test_anything_else_is_another_pin(tmp_path: Path, pin: str, identity: tuple[str, ...]) -> None:
-    notes(tmp_path).keep(Standing.REFUSED)
+    notes(tmp_path).keep(PinRecordStatus.REFUSED)
 
-    assert notes(tmp_path, pin, identity).look().standing is Standing.NEW
+    assert notes(tmp_path, pin, identity).look().status is PinRecordStatus.NEW
 
 
 def test_the_note_is_private_salted_and_without_the_pin(tmp_path: Path) -> None:
     contents, file = [], tmp_path / "canary-a%2Fb.json"
     for _ in range(2):
-        notes(tmp_path).keep(Standing.TRYING)
+        notes(tmp_path).keep(PinRecordStatus.TRYING)
         assert [*tmp_path.iterdir()] == [file]
         contents.append(json.loads(file.read_text()))
 
@@ -58,23 +58,23 @@ def test_the_note_is_private_salted_and_without_the_pin(tmp_path: Path) -> None:
 
 
 def test_a_note_that_is_forgotten_lets_the_pin_be_new(tmp_path: Path) -> None:
-    notes(tmp_path).keep(Standing.REFUSED)
+    notes(tmp_path).keep(PinRecordStatus.REFUSED)
     notes(tmp_path).forget()
     notes(tmp_path).forget()
 
-    assert notes(tmp_path).look().standing is Standing.NEW
+    assert notes(tmp_path).look().status is PinRecordStatus.NEW
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"salt": "zz"}', "[]", '{"salt": "00", "digest": 5}'])
 def test_a_note_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "canary-a%2Fb.json").write_text(content)
     if "digest" in content:
-        assert notes(tmp_path).look().standing is Standing.NEW  # whole, and about something else
+        assert notes(tmp_path).look().status is PinRecordStatus.NEW  # whole, and about something else
         return
-    with pytest.raises(PinNotKept, match="whether the PIN was refused before is not known"):
+    with pytest.raises(PinRecordError, match="whether the PIN was refused before is not known"):
         notes(tmp_path).look()
 
 
 def test_a_folder_that_is_not_there_cannot_hold_a_note(tmp_path: Path) -> None:
-    with pytest.raises(PinNotKept, match=r"cannot be written: No such file or directory: check the disk"):
-        notes(tmp_path / "x").keep(Standing.TRYING)
+    with pytest.raises(PinRecordError, match=r"cannot be written: No such file or directory: check the disk"):
+        notes(tmp_path / "x").keep(PinRecordStatus.TRYING)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.canary.pin_record import Note, Standing
+from hsm_agent.collect.canary.pin_record import PinRecord, PinRecordStatus
 from hsm_agent.collect.canary.reasons import failed, is_not_the_pin, not_again, return_value
 
 LUNA = "SafeNet, Inc."
@@ -81,8 +81,8 @@ def test_only_what_surely_has_not_looked_at_the_pin_is_innocent(given: dict[str,
 
 
 def test_a_pin_that_is_not_tried_says_since_when_and_how_it_is_mended() -> None:
-    refused = not_again(Note(standing=Standing.REFUSED, at=1e9, why="CKR_PIN_INCORRECT"))
-    unseen = not_again(Note(standing=Standing.TRYING, at=1e9))
+    refused = not_again(PinRecord(status=PinRecordStatus.REFUSED, at=1e9, why="CKR_PIN_INCORRECT"))
+    unseen = not_again(PinRecord(status=PinRecordStatus.TRYING, at=1e9))
 
     assert refused.startswith("the token refused the PIN on 2001-09-")
     assert "(CKR_PIN_INCORRECT); it is not tried again until the PIN is corrected" in refused

@@ -1,4 +1,4 @@
-"""The keeper as a program, with a child that does what a library might. With real ones: tests/integration."""
+"""The supervisor as a program, with a child that does what a library might. With real ones: tests/integration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.workers.supervisor.page import NOTE, OWN_BYTES, SIZE, Cause
+from hsm_agent.workers.shared_page import CHILD, CHILD_AT, SIZE, EndCause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +24,10 @@ MIB = 1024 * 1024
 
 _PROGRAM = """
 import mmap, os, signal, sys, time
-from hsm_agent.workers.supervisor.supervise import keep
-from hsm_agent.workers.supervisor.page import SIZE
+from hsm_agent.workers.supervisor import supervise
+from hsm_agent.workers.shared_page import SIZE
 
-keep(int(sys.argv[1]), mmap.mmap(int(sys.argv[2]), SIZE), int(sys.argv[3]))
+supervise(int(sys.argv[1]), mmap.mmap(int(sys.argv[2]), SIZE), int(sys.argv[3]))
 {child}
 os._exit(0)
 """
@@ -44,7 +44,7 @@ os.write(1, b"%d\\n" % os.getpid())
 """
 
 
-class Kept:
+class Supervised:
     def __init__(self, child: str, *, most_bytes: int = 0, parent: int = 0) -> None:
         descriptor = os.memfd_create("page")
         os.ftruncate(descriptor, SIZE)
@@ -61,7 +61,7 @@ class Kept:
         return [int(self.process.stdout.readline()) for _ in range(count)]
 
     def note(self) -> tuple[int, int, int]:
-        pid, cause, resident = NOTE.unpack_from(self.page, OWN_BYTES)
+        pid, cause, resident = CHILD.unpack_from(self.page, CHILD_AT)
         return pid, cause, resident
 
     def close(self) -> None:
@@ -73,8 +73,8 @@ class Kept:
 
 
 @contextlib.contextmanager
-def kept(child: str, **keys: int) -> Iterator[Kept]:
-    process = Kept(child, **keys)
+def kept(child: str, **keys: int) -> Iterator[Supervised]:
+    process = Supervised(child, **keys)
     try:
         yield process
     finally:
@@ -94,7 +94,7 @@ def _alive(pid: int) -> bool:
 def test_it_ends_as_its_child_ends(child: str, code: int) -> None:
     with kept(child) as process:
         assert process.process.wait(10) == code
-        assert process.note()[1] == Cause.NONE
+        assert process.note()[1] == EndCause.NONE
 
 
 @pytest.mark.parametrize("end", ["os._exit(3)", "os.abort()"])
@@ -130,7 +130,7 @@ def test_the_end_of_the_agents_pipe_ends_all() -> None:
         assert not any(map(_alive, pids))
 
 
-def test_the_child_dies_with_its_keeper() -> None:
+def test_the_child_dies_with_its_supervisor() -> None:
     with kept("os.write(1, b'%d\\n' % os.getpid()); time.sleep(300)") as process:
         (pid,) = process.pids(1)
         process.process.kill()
@@ -157,7 +157,7 @@ def test_a_child_that_grows_beyond_its_bound_is_killed_and_the_page_says_why() -
         assert process.process.wait(20) == -signal.SIGKILL
         _, cause, resident = process.note()
 
-    assert cause == Cause.MEMORY
+    assert cause == EndCause.MEMORY
     assert 64 * MIB < resident < 256 * MIB
 
 
@@ -167,7 +167,7 @@ def test_a_child_within_its_bound_is_left_alone() -> None:
         process.process.stdin.close()
 
         assert process.process.wait(10) == 5
-        assert process.note()[1] == Cause.NONE
+        assert process.note()[1] == EndCause.NONE
 
 
 def test_the_child_is_the_first_to_go_when_memory_is_short_and_leaves_no_core() -> None:

@@ -1,4 +1,4 @@
-"""The holder of a worker that follows a script; what is read through it is in test_fetch.py."""
+"""A worker that follows a script; what is read through it is in test_fetch.py."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.pkcs11.fetched import Fetched
-from hsm_agent.collect.pkcs11.holder import Holder, Origin
+from hsm_agent.collect.pkcs11.worker import ModuleLaunch, ModuleWorker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,16 +20,18 @@ FAKE = str(Path(__file__).resolve().parents[2] / "fakes" / "pkcs11_worker.py")
 LOADED: dict[str, Any] = {"functions": ["CA_LogGetStatus"], "ulong": 8, "info": "", "calls": []}
 
 
-def _holder(load: dict[str, Any]) -> Holder:
+def _holder(load: dict[str, Any]) -> ModuleWorker:
     environment = {"FAKE_WORKER": json.dumps({"load": load})}
     command = (sys.executable, "-S", FAKE)
-    return Holder(
-        Origin(source="x", module="/m.so", reserved=None, environment=environment, luna=True, command=command)
-    )
+    return ModuleWorker(ModuleLaunch(source="x", module="/m.so", environment=environment, command=command))
+
+
+def _ignore(calls: object) -> None:
+    del calls
 
 
 @pytest.fixture
-async def holder() -> AsyncIterator[Holder]:
+async def holder() -> AsyncIterator[ModuleWorker]:
     made = _holder(LOADED)
     yield made
     await made.close()
@@ -40,12 +41,12 @@ def _deadline() -> float:
     return asyncio.get_running_loop().time() + 5
 
 
-async def test_each_worker_is_a_process_of_its_own_number(holder: Holder) -> None:
-    first = await holder.ready(Fetched(), _deadline())
-    same = await holder.ready(Fetched(), _deadline())
+async def test_each_worker_is_a_process_of_its_own_number(holder: ModuleWorker) -> None:
+    first = await holder.ready(_ignore, _deadline())
+    same = await holder.ready(_ignore, _deadline())
     await holder.discard()
     between = holder.pids()
-    second = await holder.ready(Fetched(), _deadline())
+    second = await holder.ready(_ignore, _deadline())
 
     assert first is same
     assert first is not second
@@ -55,23 +56,23 @@ async def test_each_worker_is_a_process_of_its_own_number(holder: Holder) -> Non
     assert holder.luna
 
 
-async def test_a_worker_is_fresh_in_the_poll_that_started_it(holder: Holder) -> None:
-    holder.begin()
-    await holder.ready(Fetched(), _deadline())
+async def test_a_worker_is_fresh_in_the_poll_that_started_it(holder: ModuleWorker) -> None:
+    holder.begin_poll()
+    await holder.ready(_ignore, _deadline())
     first = holder.is_fresh
-    holder.begin()
-    await holder.ready(Fetched(), _deadline())
+    holder.begin_poll()
+    await holder.ready(_ignore, _deadline())
 
     assert first
     assert not holder.is_fresh
-    assert holder.age(_deadline()) > 0
+    assert holder.age_seconds(_deadline()) > 0
 
 
-async def test_a_worker_that_owes_an_answer_is_replaced(holder: Holder) -> None:
-    first = await holder.ready(Fetched(), _deadline())
+async def test_a_worker_that_owes_an_answer_is_replaced(holder: ModuleWorker) -> None:
+    first = await holder.ready(_ignore, _deadline())
     pid = first.pid
     first.send({"do": "slots"})
-    second = await holder.ready(Fetched(), _deadline())
+    second = await holder.ready(_ignore, _deadline())
 
     assert first.gone
     assert second.pid != pid
@@ -81,13 +82,13 @@ async def test_a_module_that_cannot_be_loaded_leaves_no_worker() -> None:
     holder = _holder({"stage": "C_Initialize", "rv": 0x30, "functions": []})
 
     with pytest.raises(SourceFailure, match="C_Initialize returned CKR_DEVICE_ERROR"):
-        await holder.ready(Fetched(), _deadline())
+        await holder.ready(_ignore, _deadline())
     assert holder.pids() == ()
 
 
-async def test_retiring_leaves_room_for_another(holder: Holder) -> None:
-    await holder.ready(Fetched(), _deadline())
+async def test_retiring_leaves_room_for_another(holder: ModuleWorker) -> None:
+    await holder.ready(_ignore, _deadline())
     await holder.retire()
 
     assert holder.pids() == ()
-    assert holder.age(_deadline()) == 0.0
+    assert holder.age_seconds(_deadline()) == 0.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.workers.supervisor.lines import Requests, Sender
+from hsm_agent.workers.isolation import AnswerSender, Requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +34,6 @@ class Loss:
 
     def number(self) -> int | None:
         return self._errors.get(timeout=5).errno
-
-
-def _encode(values: list[object]) -> bytes:
-    return json.dumps(values).encode() + b"\n"
 
 
 def _read(descriptor: int) -> bytes:
@@ -65,7 +61,7 @@ def test_a_pipe_that_somebody_closed_is_told_and_ends_the_requests() -> None:
 
 
 def test_what_is_flushed_is_sent_when_flush_returns(pipe: tuple[int, int]) -> None:
-    sender = Sender(pipe[1], _encode, Loss(), gather_seconds=60)
+    sender = AnswerSender(pipe[1], Loss(), gather_seconds=60)
     sender.add(1)
     sender.add(2)
     sender.flush()
@@ -75,13 +71,13 @@ def test_what_is_flushed_is_sent_when_flush_returns(pipe: tuple[int, int]) -> No
 
 
 def test_what_nobody_flushes_is_sent_all_the_same(pipe: tuple[int, int]) -> None:
-    Sender(pipe[1], _encode, Loss()).add("x")
+    AnswerSender(pipe[1], Loss()).add("x")
 
     assert _read(pipe[0]) == b'["x"]\n'
 
 
 def test_values_are_sent_in_order_through_a_pipe_that_is_full(pipe: tuple[int, int]) -> None:
-    sender = Sender(pipe[1], _encode, Loss())
+    sender = AnswerSender(pipe[1], Loss())
     wanted = [f"{number:04d}{'x' * 1000}" for number in range(200)]
     for value in wanted:
         sender.add(value)
@@ -98,9 +94,25 @@ def test_a_pipe_that_cannot_be_written_is_told() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     loss = Loss()
-    sender = Sender(writing, _encode, loss)
+    sender = AnswerSender(writing, loss)
     sender.add(1)
     sender.flush()
     os.close(writing)
 
     assert loss.number() == errno.EPIPE
+
+
+def test_answers_gather_into_one_line(pipe: tuple[int, int]) -> None:
+    sender = AnswerSender(pipe[1], Loss(), gather_seconds=60)
+    for number in range(3):
+        sender.add(["token", number])
+    sender.flush()
+
+    lines = [json.loads(line) for line in _read(pipe[0]).splitlines()]
+    assert lines == [[["token", 0], ["token", 1], ["token", 2]]]
+
+
+def test_a_sender_without_answers_sends_nothing(pipe: tuple[int, int]) -> None:
+    AnswerSender(pipe[1], Loss()).flush()
+
+    assert select.select([pipe[0]], [], [], 0)[0] == []
