@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from tests.fakes.examples import THOROUGH
+from tests.fakes.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-hypothesis.settings.register_profile("few", max_examples=15)
-if not THOROUGH:
-    hypothesis.settings.load_profile("few")
+# No deadline for one example: on a machine that does other things too, any of them may take its time.
+hypothesis.settings.register_profile("unit", max_examples=examples(100, 15), deadline=None)
+hypothesis.settings.load_profile("unit")
 
 _STARTS_A_PROCESS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.exec"}
 _USES_A_SOCKET = {"socket.bind", "socket.connect", "socket.sendto"}
