@@ -14,6 +14,7 @@ from dataclasses import MISSING, dataclass, fields
 from enum import Enum
 from functools import partial
 from math import isfinite, isnan
+from operator import attrgetter
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
@@ -51,7 +52,8 @@ class _Member:
     """What a missing member stands for, MISSING where the default applies or where there must be one."""
     always: bool
     inline: type[Any] | None
-    to_json: Callable[[Any], object]
+    to_json: Callable[[Any], object] | None
+    """None where the value itself is JSON."""
     from_json: Callable[[object], object]
 
 
@@ -64,7 +66,7 @@ def encode(value: object) -> dict[str, object]:
             members |= encode(content)
         # The type counts as well: 0 and 0.0 equal False.
         elif member.always or content != member.default or type(content) is not type(member.default):
-            members[member.name] = member.to_json(content)
+            members[member.name] = content if member.to_json is None or content is None else member.to_json(content)
     return members
 
 
@@ -151,27 +153,17 @@ def _member(field: Field[Any], hint: Any) -> _Member:
     )
 
 
-def _converters(hint: Any) -> tuple[Callable[[Any], object], Callable[[object], object]]:
+def _converters(hint: Any) -> tuple[Callable[[Any], object] | None, Callable[[object], object]]:
     """To JSON and back, for a type."""
     if isinstance(hint, UnionType):
         (inner,) = (each for each in get_args(hint) if each is not type(None))
         to_json, from_json = _converters(inner)
-        return partial(optional, to_json), partial(optional, from_json)
-    if hint == Labels:
-        return _same, labels
+        return to_json, partial(optional, from_json)
     if hint in _CHECKS:
-        return _same, _CHECKS[hint]
+        return None, _CHECKS[hint]
     if issubclass(hint, Enum):
-        return _enum_value, hint
+        return attrgetter("value"), hint
     return encode, partial(decode, hint)
-
-
-def _same(value: object) -> object:
-    return value
-
-
-def _enum_value(value: Enum) -> object:
-    return value.value
 
 
 def text(value: object) -> str:
@@ -188,14 +180,14 @@ def flag(value: object) -> bool:
 
 def number(value: object) -> float | int:
     """A number as readings have them, infinity included."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or _is_huge(value) or isnan(value):
-        raise ValueError(f"not a number: {value!r:.40}")
-    return value
+    if isinstance(value, float) and not isnan(value):
+        return value
+    return whole(value)
 
 
 def whole(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or _is_huge(value):
-        raise ValueError(f"not a whole number: {value!r:.40}")
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= _INTEGER_LIMIT:
+        raise ValueError(f"not a number: {value!r:.40}")
     return value
 
 
@@ -228,8 +220,10 @@ def optional(check: Callable[[Any], T], value: object) -> T | None:
     return None if value is None else check(value)
 
 
-def _is_huge(value: float) -> bool:
-    return isinstance(value, int) and abs(value) >= _INTEGER_LIMIT
-
-
-_CHECKS: dict[Any, Callable[[object], object]] = {str: text, bool: flag, int: whole, float: finite}
+_CHECKS: dict[Any, Callable[[object], object]] = {
+    str: text,
+    bool: flag,
+    int: whole,
+    float: finite,
+    Labels: labels,
+}

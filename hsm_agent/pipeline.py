@@ -1,7 +1,7 @@
-"""The whole way of a reading on one page: store, judge, spool, show.
+"""The whole way of a reading on one page: store, evaluate, spool, show.
 
-Everything that changes what is judged passes here, one at a time, so that an event is on disk, together with the
-state of the alarm that caused it, before anybody can see or send it.
+Everything that changes the alarm state passes here, one change at a time, so that an event is on disk, together with
+the state of the alarm that caused it, before it can be seen or sent.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from hsm_agent.evaluate import operations
@@ -19,7 +20,7 @@ from hsm_agent.evaluate.step import step
 from hsm_agent.model import SourceState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 
     from hsm_agent.evaluate.rules import Ruleset
     from hsm_agent.evaluate.state import Silence
@@ -30,24 +31,30 @@ if TYPE_CHECKING:
 
 
 STALLED_SECONDS = 60.0
-"""Time passes every second: an agent in which nothing was judged for so long is ill."""
-READINGS_A_STEP = 300
-"""More are judged in several steps. One takes 2 ms, or 20 when every reading is the first of its series."""
+"""A tick comes every second: an agent that has evaluated nothing for so long is stalled."""
+READINGS_PER_STEP = 300
+"""More are evaluated in several steps. One takes 2 ms, or 20 when every reading is the first of its series."""
 
 
 class Refresh(Protocol):
-    """Shows what changed: the readings of these sources, and the alarms where `alarms`."""
+    """Makes the servers show what changed: the readings of these sources, and the alarms where `alarms`."""
 
     async def __call__(self, sources: Collection[str], *, alarms: bool) -> None: ...
 
 
+class Change(Protocol):
+    """A step, or an operation on the alarms, with all arguments but these."""
+
+    def __call__(self, state: AlarmState, *, context: Context) -> StepResult: ...
+
+
 def new_id() -> str:
-    """An identifier that nothing else has."""
+    """A unique identifier."""
     return str(uuid.uuid4())
 
 
-async def _whole(work: Coroutine[object, object, None]) -> None:
-    """Do it to the end even if whoever asked is cancelled: what is on disk and what is in memory must not part."""
+async def _finish(work: Coroutine[object, object, None]) -> None:
+    """Finish the work even if the caller is cancelled: the state on disk and the one in memory must not differ."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)
@@ -56,15 +63,15 @@ async def _whole(work: Coroutine[object, object, None]) -> None:
         raise
 
 
-def _portions(readings: Sequence[Reading]) -> Iterable[Sequence[Reading]]:
-    """The readings in steps that don't hold the event loop up, the source's own first, a resource never torn apart.
+def _portions(readings: Sequence[Reading]) -> Iterator[Sequence[Reading]]:
+    """The readings in steps that do not block the event loop, the source's own first, a resource always in one step.
 
-    What inhibits is known before what it inhibits is told, and a token's readings are judged together.
+    Inhibiting rules are then known before the rules they inhibit, and a token's readings are evaluated together.
     """
     ordered = sorted(readings, key=lambda reading: (reading.resource != "", reading.resource))
     start = 0
-    while len(ordered) - start > READINGS_A_STEP:
-        end = start + READINGS_A_STEP
+    while len(ordered) - start > READINGS_PER_STEP:
+        end = start + READINGS_PER_STEP
         while end < len(ordered) and ordered[end].resource == ordered[end - 1].resource:
             end += 1
         yield ordered[start:end]
@@ -72,8 +79,8 @@ def _portions(readings: Sequence[Reading]) -> Iterable[Sequence[Reading]]:
     yield ordered[start:]
 
 
-def _still_there(source: str, readings: Sequence[Reading], hsms: Hsms) -> Callable[[Series], bool]:
-    """Whether a series is among the readings of a complete poll, or could have been left out of it.
+def _still_read(source: str, readings: Sequence[Reading], hsms: Hsms) -> Callable[[Series], bool]:
+    """A predicate: whether a series is among the readings of a complete poll, or may be missing from it.
 
     A metric that was read under other labels (a token is expected now) is another series: the old one is gone.
     """
@@ -81,12 +88,12 @@ def _still_there(source: str, readings: Sequence[Reading], hsms: Hsms) -> Callab
     metrics = {(reading.resource, reading.metric) for reading in readings}
     series = {reading.series for reading in readings}
 
-    def kept(each: Series) -> bool:
+    def is_still_read(each: Series) -> bool:
         if each[0] != source or each in series:
             return True
         return each[1] in resources and (each[1], each[2]) not in metrics
 
-    return kept
+    return is_still_read
 
 
 def _state_of_series(state: AlarmState, series: Series, now: float) -> AlarmState:
@@ -102,7 +109,7 @@ def _state_of_series(state: AlarmState, series: Series, now: float) -> AlarmStat
 
 
 class Pipeline:
-    """Takes in readings and acts; keeps the alarm state, the store and the spool in step."""
+    """Takes readings and operations; keeps the alarm state, the store and the spool consistent."""
 
     def __init__(
         self,
@@ -124,141 +131,137 @@ class Pipeline:
         self._refresh = refresh
         self._wall = wall
         self._monotonic = monotonic
-        self._judged_at = monotonic()
+        self._evaluated_at = monotonic()
         self._turn = asyncio.Lock()
-        self._settled: set[str] = set()
+        self._completed: set[str] = set()
+        """Sources that had a complete poll with this configuration."""
 
     async def take(
-        self, status: SourceStatus, readings: Sequence[Reading], *, complete: bool = False, gone: Sequence[str] = ()
+        self, status: SourceStatus, readings: Sequence[Reading], *, complete: bool = False, gone: Collection[str] = ()
     ) -> None:
-        """What a poll brought.
+        """The result of a poll.
 
         The first `complete` one after a start or a new configuration shows which tokens left the configuration.
-        `gone` are resources that are not read under that name any more.
+        `gone` are resources that are no longer read under that name.
         """
         self._store.sources[status.name] = status
         shared = self._hsms.shared(readings)
-        await self.watch(shared.readings)
+        changes = [partial(step, readings=portion) for portion in _portions(shared.readings)]
+        await self._carry_out(*changes, readings=shared.readings)
         for name in sorted(set(shared.moved.values())):
-            await self._move({place for place, to in shared.moved.items() if to == name}, name)
-        await self._drop(status.name, gone, "no longer read under this name")
-        if complete and status.name not in self._settled:
-            self._settled.add(status.name)
-            keeps = _still_there(status.name, (*readings, *shared.readings), self._hsms)
-            await self._act(lambda context: operations.withdraw(self.alarm_state, keeps, context))
-
-    async def _move(self, places: Collection[tuple[str, str]], name: str) -> None:
-        """What told of the HSM under partitions' names until now is told under the HSM's own."""
-
-        def keeps(series: Series) -> bool:
-            return series[:2] not in places or not is_of_hsm(series[2])
-
-        sources = {source for source, _ in places}
-        for series in [each for source in sources for each in self._store.of_source(source) if not keeps(each)]:
-            self._store.forget(series)
-        why = f"told of the whole HSM now, as {name}"
-        await self._act(lambda context: operations.withdraw(self.alarm_state, keeps, context, why=why))
-        await self._refresh(sources, alarms=False)
-
-    async def watch(self, readings: Sequence[Reading]) -> None:
-        """Readings without a poll: the agent's account of itself, ages of sources."""
-        await _whole(self._judge(readings))
+            await self._move({key for key, to in shared.moved.items() if to == name}, name)
+        if gone:
+            await self._drop(status.name, frozenset(gone), "no longer read under this name")
+        if complete and status.name not in self._completed:
+            self._completed.add(status.name)
+            still_read = _still_read(status.name, (*readings, *shared.readings), self._hsms)
+            await self._carry_out(partial(operations.withdraw, is_configured=still_read))
 
     async def tick(self) -> None:
-        """Let time pass: holds, repeats, silences that end, readings that stay away."""
-        await _whole(self._judge(()))
+        """Let time pass: `for`, repeats, silences that end, readings that stay away."""
+        await self._carry_out(partial(step, readings=()))
 
-    async def _judge(self, readings: Sequence[Reading]) -> None:
+    async def _carry_out(self, *changes: Change, readings: Sequence[Reading] = ()) -> None:
+        await _finish(self._carry_out_in_turn(changes, readings))
+
+    async def _carry_out_in_turn(self, changes: Iterable[Change], readings: Sequence[Reading]) -> None:
         async with self._turn:
             self._store.update(readings)
             alarms_changed = False
-            for portion in _portions(readings):
-                result = step(self.alarm_state, portion, self._context())
-                await self._remember(result)
+            for change in changes:
+                # Not on a thread, although it may look at the whole state (16 ms for 1000 tokens): if a thread hung,
+                # it would keep the lock, and evaluation would stop.
+                result = change(self.alarm_state, context=self._context())
+                await self._commit(result)
+                self._apply(result)
                 alarms_changed |= result.alarms_changed
                 await asyncio.sleep(0)
-            await self._show({reading.source for reading in readings}, alarms=alarms_changed)
-            self._judged_at = self._monotonic()
+            sources = {reading.source for reading in readings}
+            if sources or alarms_changed:
+                await self._refresh(sources, alarms=alarms_changed)
+            self._evaluated_at = self._monotonic()
 
     @property
     def age_seconds(self) -> float:
-        """How long ago something was judged last; time passes here every second, so it is small while all is well."""
-        return self._monotonic() - self._judged_at
+        """How long ago something was evaluated last; small while all is well, as a tick comes every second."""
+        return self._monotonic() - self._evaluated_at
 
-    async def judge_aside(self, reading: Reading) -> None:
-        """Judge one reading of the agent's own without having the turn.
+    async def evaluate_aside(self, reading: Reading) -> None:
+        """Evaluate one reading of the agent's own without waiting for the lock, while a stalled step holds it.
 
-        For what is to be told while whoever has the turn does not give it back. Nothing but this series is looked at,
-        so that what was found there, and is taken in later, stays right.
+        The step is given nothing but the state of this series, so that its result is still right when it is applied.
         """
         self._store.update((reading,))
         context = self._context()
         result = step(_state_of_series(self.alarm_state, reading.series, context.now), (reading,), context)
         self._apply(result)
-        # Seen before it is on disk, as an exception: the disk may be what holds the rest up.
-        await self._show({reading.source}, alarms=result.alarms_changed)
-        if result.events or result.rows:
-            await self._spool.commit(result.events, result.rows)
+        # Shown before it is on disk, as an exception: the disk may be what stalls the rest.
+        await self._refresh({reading.source}, alarms=result.alarms_changed)
+        await self._commit(result)
 
     async def silence(self, wanted: Silence) -> None:
-        """Begin a silence."""
-        await self._act(lambda context: operations.silence(self.alarm_state, wanted, context))
+        await self._carry_out(partial(operations.silence, wanted=wanted))
 
     async def end_silence(self, silence_id: str, uid: int) -> None:
-        """End a silence. LookupError if there is none."""
-        await self._act(lambda context: operations.end_silence(self.alarm_state, silence_id, uid, context))
+        """LookupError if there is none of that id."""
+        await self._carry_out(partial(operations.end_silence, silence_id=silence_id, by_uid=uid))
 
     async def forget(self, alarm_id: str, uid: int) -> Series | None:
-        """Clear an alarm for good and drop its reading. LookupError if there is none."""
+        """Clear an alarm for good; returns its series if it was shown. LookupError if there is none of that id."""
         series = next((a.series for a in active(self.alarm_state).values() if a.alarm_id == alarm_id), None)
-        await self._act(lambda context: operations.forget(self.alarm_state, alarm_id, uid, context))
+        await self._carry_out(partial(operations.forget, alarm_id=alarm_id, by_uid=uid))
         return series
 
     async def drop(self, source: str, resource: str, why: str) -> None:
-        """Clear every alarm of an object, and forget what was read of it."""
-        await self._drop(source, (resource,), why)
+        """Clear every alarm of an object, and forget its readings."""
+        await self._drop(source, frozenset({resource}), why)
 
     async def _drop(self, source: str, resources: Collection[str], why: str) -> None:
-        """All at once: a look at the whole alarm state takes its time, and there may be hundreds."""
-        if not resources:
-            return
-        left = frozenset(resources)
+        """All in one change: each looks at the whole alarm state, and there may be hundreds of objects."""
 
-        def keeps(series: Series) -> bool:
-            return series[0] != source or series[1] not in left
+        def is_kept(series: Series) -> bool:
+            return series[0] != source or series[1] not in resources
 
-        for resource in left:
+        for resource in resources:
             self._store.forget_resource(source, resource)
-        await self._act(lambda context: operations.withdraw(self.alarm_state, keeps, context, why=why))
+        await self._carry_out(partial(operations.withdraw, is_configured=is_kept, why=why))
         await self._refresh({source}, alarms=False)
-        hsms = {hsm for resource in left for _, hsm in self._hsms.forget(source, resource)} - left
-        await self._drop(source, hsms, f"{why}, and no other partition of it is read")
+        hsms = {hsm for resource in resources for _, hsm in self._hsms.forget(source, resource)}.difference(resources)
+        if hsms:
+            await self._drop(source, hsms, f"{why}, and no other partition of it is read")
 
-    async def withdraw(self, keeps: Callable[[Series], bool], rules: Ruleset, hsms: Hsms | None = None) -> None:
+    async def _move(self, objects: Collection[tuple[str, str]], name: str) -> None:
+        """Withdraw series of the HSM under its partitions' names: from now on they bear the HSM's own."""
+
+        def is_kept(series: Series) -> bool:
+            return series[:2] not in objects or not is_of_hsm(series[2])
+
+        sources = {source for source, _ in objects}
+        for series in [each for source in sources for each in self._store.of_source(source) if not is_kept(each)]:
+            self._store.forget(series)
+        why = f"told of the whole HSM now, as {name}"
+        await self._carry_out(partial(operations.withdraw, is_configured=is_kept, why=why))
+        await self._refresh(sources, alarms=False)
+
+    async def reconfigure(
+        self, is_configured: Callable[[Series], bool], rules: Ruleset, hsms: Hsms | None = None
+    ) -> None:
         """Go on with new rules; alarms of what left the configuration clear."""
         self.rules = rules
-        self._settled.clear()
+        self._completed.clear()
         if hsms is not None and hsms.globs != self._hsms.globs:
             self._hsms = hsms
             for series in [reading.series for reading in self._store.readings() if is_of_hsm(reading.metric)]:
                 self._store.forget(series)  # the next polls bring it under its new name
-        await self._act(lambda context: operations.withdraw(self.alarm_state, keeps, context))
+        await self._carry_out(partial(operations.withdraw, is_configured=is_configured))
 
-    async def tell(self, events: Iterable[Event], *, only_sink: str | None = None) -> None:
-        """Events that no reading caused: tests, notices."""
-        await _whole(self._spool.commit(tuple(events), {}, only_sink=only_sink))
+    async def notify(self, events: Iterable[Event], *, only_sink: str | None = None) -> None:
+        """Send events that no reading caused: tests, notices."""
+        await _finish(self._spool.commit(tuple(events), {}, only_sink=only_sink))
 
-    async def _act(self, act: Callable[[Context], StepResult]) -> None:
-        await _whole(self._carry_out(act))
-
-    async def _carry_out(self, act: Callable[[Context], StepResult]) -> None:
-        async with self._turn:
-            # Not on a thread, although it may look at all there is (16 ms for 1000 tokens): whatever kept a thread
-            # would keep the turn, and with it all judging.
-            result = act(self._context())
-            await self._remember(result)
-            await self._show((), alarms=result.alarms_changed)
-            self._judged_at = self._monotonic()
+    def show_alarms(self) -> None:
+        """Put the raised alarms into the store."""
+        self._store.set_alarms(active(self.alarm_state))
 
     def _context(self) -> Context:
         up = {
@@ -276,20 +279,11 @@ class Pipeline:
             gone=self._hsms.gone(),
         )
 
-    async def _remember(self, result: StepResult) -> None:
+    async def _commit(self, result: StepResult) -> None:
         if result.events or result.rows:
             await self._spool.commit(result.events, result.rows)
-        self._apply(result)
 
     def _apply(self, result: StepResult) -> None:
         result.apply_to(self.alarm_state)
         if result.alarms_changed:
-            self._store.set_alarms(active(self.alarm_state))
-
-    async def _show(self, sources: Collection[str], *, alarms: bool) -> None:
-        if sources or alarms:
-            await self._refresh(sources, alarms=alarms)
-
-    def show_alarms(self) -> None:
-        """Put the alarms of the alarm state into the store, at start."""
-        self._store.set_alarms(active(self.alarm_state))
+            self.show_alarms()

@@ -254,7 +254,7 @@ class Agent:
 
     async def withdraw(self, config: Config, rules: Ruleset) -> None:
         """Replace the rules; clear the alarms of objects that are not in the configuration."""
-        await self.pipeline.withdraw(config.is_configured(), rules, Hsms(config.hsms))
+        await self.pipeline.reconfigure(config.is_configured(), rules, Hsms(config.hsms))
 
     def _note_auth_failure(self, address: str) -> None:
         log.warning("snmp: a request from %s failed authentication", address)
@@ -269,7 +269,7 @@ class Agent:
     async def announce(self, text: str) -> None:
         """Send every sink a NOTICE of what the agent or an operator did."""
         if self.sinks.running:
-            await self.pipeline.tell([self.event(EventKind.NOTICE, text)])
+            await self.pipeline.notify([self.event(EventKind.NOTICE, text)])
 
     def raised_events(self) -> list[Event]:
         """The latest event of every alarm that is raised and not silenced."""

@@ -123,7 +123,7 @@ class OperatorCommands:
             EventKind.TEST, f"TEST notification asked for by uid {uid}: no alarm, no action needed"
         )
         log.info("test notification %s to %s asked for by uid %d", event.event_id, ", ".join(sinks), uid)
-        await self._agent.pipeline.tell([event], only_sink=sinks[0] if request.get("sink") else None)
+        await self._agent.pipeline.notify([event], only_sink=sinks[0] if request.get("sink") else None)
         waiting = await self._wait_for_delivery(event.event_id, sinks)
         results = {}
         for name in sinks:
@@ -217,7 +217,7 @@ class OperatorCommands:
         (sink,) = self._sinks_named(request.get("sink") or "")
         events = self._agent.raised_events()
         silenced = sum(alarm.silenced for alarm in self._agent.store.alarms.values())
-        await self._agent.pipeline.tell(events, only_sink=sink)
+        await self._agent.pipeline.notify(events, only_sink=sink)
         held = f"; {counted(silenced, 'alarms')} more silenced" if silenced else ""
         await self._log_and_announce(f"{counted(len(events), 'alarms')} sent again to sink {sink} by uid {uid}{held}")
         return {"count": len(events), "silenced": silenced}

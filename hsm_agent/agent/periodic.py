@@ -146,7 +146,7 @@ class PeriodicJobs:
             self._sparing.warning("nothing was judged for %.0f s: readings come and no alarm does", age)
         with suppress(TimeoutError):  # the disk hangs too; the next check retries
             async with asyncio.timeout(PIPELINE_SECONDS):
-                await self._agent.pipeline.judge_aside(pipeline_reading(age, time.time()))
+                await self._agent.pipeline.evaluate_aside(pipeline_reading(age, time.time()))
 
     def _sinks(self) -> list[SinkSettings]:
         """Settings of the running sinks: after a reload unchanged sinks still use their old objects."""

@@ -6,7 +6,7 @@ configuration.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from zlib import crc32
 
@@ -218,34 +218,38 @@ def floor_spacing(sooner: Sooner) -> float:
     return min(span for span in (sooner.warning, sooner.critical) if span is not None) / 4
 
 
-def _windows_of(condition: Condition) -> list[tuple[float, int]]:
-    if not isinstance(condition, Grows):
-        return []
-    sooner = condition.sooner
-    spans = (sooner.warning, sooner.critical) if sooner else ()
-    return [
-        *((length, WINDOWS) for length in (condition.warning, condition.critical) if length is not None),
-        *((steady_length(span), STEADY_WINDOWS) for span in spans if span is not None),
-    ]
+@dataclass(slots=True)
+class _Histories:
+    """The histories that some conditions need, each as long as the most demanding condition needs it."""
 
+    windows: dict[float, int] = field(default_factory=dict)
+    points: dict[float, float] = field(default_factory=dict)
+    floors: dict[float, tuple[float, float, float]] = field(default_factory=dict)
 
-def _floors_of(condition: Condition) -> list[tuple[float, float, float]]:
-    if not isinstance(condition, Grows) or condition.sooner is None:
-        return []
-    sooner = condition.sooner
-    spans = [span for span in (sooner.warning, sooner.critical) if span is not None]
-    return [(floor_spacing(sooner), sooner.against + max(spans) + 2 * HOUR, steady_length(min(spans)))]
+    def add(self, condition: Condition) -> None:
+        match condition:
+            case Grows(warning=warning, critical=critical, sooner=sooner):
+                self._add_windows((warning, critical), WINDOWS)
+                if sooner is not None:
+                    spans = [span for span in (sooner.warning, sooner.critical) if span is not None]
+                    self._add_windows([steady_length(span) for span in spans], STEADY_WINDOWS)
+                    spacing, keep = floor_spacing(sooner), sooner.against + max(spans) + 2 * HOUR
+                    self.floors[spacing] = (spacing, keep, steady_length(min(spans)))
+            case RateChanges(against=against):
+                self._add_points(rate_spacing(against), against * 5 / 3)
+            case Reaches(over=over):
+                # 35 days of hourly points for the usual 30: a longer `over` after a reload finds points to start from.
+                self._add_points(line_spacing(over), over * 7 / 6)
+            case _:
+                pass
 
+    def _add_windows(self, lengths: Iterable[float | None], count: int) -> None:
+        for length in lengths:
+            if length is not None:
+                self.windows[length] = max(count, self.windows.get(length, 0))
 
-def _points_of(condition: Condition) -> list[tuple[float, float]]:
-    match condition:
-        case RateChanges(against=against):
-            return [(rate_spacing(against), against * 5 / 3)]
-        case Reaches(over=over):
-            # 35 days of hourly points for the usual 30: a longer `over` after a reload finds points to start from.
-            return [(line_spacing(over), over * 7 / 6)]
-        case _:
-            return []
+    def _add_points(self, spacing: float, keep: float) -> None:
+        self.points[spacing] = max(keep, self.points.get(spacing, 0.0))
 
 
 class Ruleset:
@@ -286,16 +290,13 @@ class Ruleset:
         source, resource, metric, _ = series
         merged = None if labels is None else self.labels_of(source, labels)
         rules = tuple(r for r in self._by_metric.get(metric, ()) if r.match.covers(source, resource, merged))
-        points: dict[float, float] = {}
-        for spacing, keep in (need for rule in rules for need in _points_of(rule.condition)):
-            points[spacing] = max(keep, points.get(spacing, 0.0))
-        windows: dict[float, int] = {}
-        for length, count in (need for rule in rules for need in _windows_of(rule.condition)):
-            windows[length] = max(count, windows.get(length, 0))
+        histories = _Histories()
+        for rule in rules:
+            histories.add(rule.condition)
         return SeriesPlan(
             rules=rules,
-            windows=tuple(sorted(windows.items())),
-            points=tuple(points.items()),
-            floors=tuple({floor[0]: floor for rule in rules for floor in _floors_of(rule.condition)}.values()),
+            windows=tuple(sorted(histories.windows.items())),
+            points=tuple(histories.points.items()),
+            floors=tuple(histories.floors.values()),
             phase=crc32(repr(series).encode()) / 2**32,
         )

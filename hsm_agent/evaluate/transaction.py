@@ -16,7 +16,6 @@ from hsm_agent.evaluate.trends import Points, interval
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from hsm_agent.evaluate.trends import Windows
     from hsm_agent.model import Event, Series
 
 CHUNK = 24
@@ -100,11 +99,18 @@ class Transaction:
     def result(self) -> StepResult:
         """The events, and a row for everything that changed."""
         rows: dict[str, str | None] = {}
-        _write(rows, self.rule_states, lambda key: _series_key("watch", key[1], key[0]), encode)
-        _write(rows, self.series_states, lambda series: _series_key("track", series), encode)
-        _write(rows, self.object_states, lambda key: dump(["presence", *key]), encode)
-        _write(rows, self.windows, lambda key: _series_key("windows", *key), _windows_row)
-        _write(rows, self.silences, lambda key: dump(["silence", key]), encode)
+        # The kinds of rows have the names of older versions.
+        for (rule, series), rule_state in self.rule_states.changed.items():
+            rows[_series_key("watch", series, rule)] = _row(rule_state)
+        for series, series_state in self.series_states.changed.items():
+            rows[_series_key("track", series)] = _row(series_state)
+        for metric, object_state in self.object_states.changed.items():
+            rows[dump(["presence", *metric])] = _row(object_state)
+        for (series, length), windows in self.windows.changed.items():
+            content = None if windows is None else dump([windows.number, windows.low, windows.lows])
+            rows[_series_key("windows", series, length)] = content
+        for silence_id, silence in self.silences.changed.items():
+            rows[dump(["silence", silence_id])] = _row(silence)
         rows.update(self._points_rows)
         alarms_changed = bool(self.silences.changed) or any(
             getattr(self.base.rule_states.get(key), "alarm", None) != getattr(rule_state, "alarm", None)
@@ -148,11 +154,8 @@ def _index(index: dict[K, None], key: K, *, present: bool) -> None:
         index.pop(key, None)
 
 
-def _write(
-    rows: dict[str, str | None], overlay: Overlay[K, V], key_of: Callable[[K], str], to_json: Callable[[V], object]
-) -> None:
-    for key, value in overlay.changed.items():
-        rows[key_of(key)] = None if value is None else dump(to_json(value))
+def _row(value: object | None) -> str | None:
+    return None if value is None else dump(encode(value))
 
 
 def _series_key(kind: str, series: Series, *more: object) -> str:
@@ -161,10 +164,6 @@ def _series_key(kind: str, series: Series, *more: object) -> str:
 
 def _row_number(time: float, spacing: float, phase: float) -> int:
     return interval(time, spacing, phase) // CHUNK
-
-
-def _windows_row(windows: Windows) -> object:
-    return [windows.number, windows.low, windows.lows]
 
 
 def newest_row(points: Points, row_of: Callable[[float], int]) -> str:

@@ -207,12 +207,12 @@ async def test_many_names_that_are_no_longer_read_go_in_one_act() -> None:
 async def test_new_rules_withdraw_the_alarms_of_the_old() -> None:
     house = House()
     await house.pipeline.take(STATUS, [house.reading(12)])
-    await house.pipeline.withdraw(lambda _: True, Ruleset([], {}))
+    await house.pipeline.reconfigure(lambda _: True, Ruleset([], {}))
 
     assert house.events[-1].kind is EventKind.CLEARED
     assert not house.store.alarms
     await house.pipeline.tick()
-    await house.pipeline.tell([house.events[-1]])
+    await house.pipeline.notify([house.events[-1]])
     assert len(house.events) == 3
 
 
@@ -245,7 +245,7 @@ async def test_an_agent_that_judges_no_more_is_known_and_told_past_what_holds_it
     await asyncio.sleep(0)
     house.disk.passes_aside = True
 
-    await house.pipeline.judge_aside(_age(house, 100.0))
+    await house.pipeline.evaluate_aside(_age(house, 100.0))
 
     (event,) = house.events
     assert (event.rule, event.kind) == ("pipeline-stalled", EventKind.RAISED)
@@ -255,7 +255,7 @@ async def test_an_agent_that_judges_no_more_is_known_and_told_past_what_holds_it
     await held_up
     assert {rule for rule, _ in house.store.alarms} == {"pipeline-stalled", "full"}
     assert house.pipeline.age_seconds == 0.0
-    await house.pipeline.watch([_age(house, 0.0)])
+    await house.pipeline.take(replace(STATUS, name="agent"), [_age(house, 0.0)])
     assert [event.kind for event in house.events] == [EventKind.RAISED, EventKind.RAISED, EventKind.CLEARED]
 
 
@@ -269,7 +269,7 @@ async def test_what_is_judged_aside_leaves_everything_else_to_its_turn() -> None
     told = len(house.events)
     house.now += 20.0
 
-    await house.pipeline.judge_aside(_age(house, 70.0))
+    await house.pipeline.evaluate_aside(_age(house, 70.0))
 
     assert [event.rule for event in house.events[told:]] == ["pipeline-stalled"]
     await house.pipeline.tick()
@@ -281,7 +281,7 @@ async def test_where_the_disk_takes_nothing_at_all_the_alarm_is_at_least_seen() 
     house.pipeline.rules = STALLED
     house.disk.gate.clear()
 
-    task = asyncio.create_task(house.pipeline.judge_aside(_age(house, 61.0)))
+    task = asyncio.create_task(house.pipeline.evaluate_aside(_age(house, 61.0)))
     await asyncio.sleep(0)
 
     assert not task.done()
@@ -336,7 +336,7 @@ async def test_a_new_mapping_forgets_what_stood_under_the_old_names() -> None:
         STATUS, [fill, Reading(source="a", resource="p1", metric="token_objects", value=1, time=WALL)]
     )
 
-    await house.pipeline.withdraw(lambda series: True, RULES, Hsms({"vault": ["a/*"]}))
+    await house.pipeline.reconfigure(lambda series: True, RULES, Hsms({"vault": ["a/*"]}))
     assert [reading.metric for reading in house.store.readings()] == ["token_objects"]
 
     await house.pipeline.take(STATUS, [fill])

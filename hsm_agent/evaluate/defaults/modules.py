@@ -86,7 +86,7 @@ RULES = (
         metrics=("declared_seconds_left",),
         condition=Below(warning=30 * DAY, critical=7 * DAY),
         hysteresis=HOUR,
-        text="The date {where} is {amount} away (limit {limit}; below 0 it is histories). First do what it stands for, "
+        text="The date {where} is {amount} away (limit {limit}; below 0 it is past). First do what it stands for, "
         "then write the new date into the agent's configuration and reload it.",
     ),
     Rule(

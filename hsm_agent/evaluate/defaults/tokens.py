@@ -69,7 +69,7 @@ RULES = (
         condition=Reaches(level=95.0, over=30 * DAY, warning=90 * DAY, critical=14 * DAY),
         gives_way=GivesWay(metric=MEMORY, rule="storage-forecast", to=STORAGE),
         text="Token {where} is {amount} full and reaches 95 % {note}, going by the last 30 days (limit {limit}). "
-        "SeriesPlan to delete keys or to enlarge the partition.",
+        "Plan to delete keys or to enlarge the partition.",
     ),
     Rule(
         name="token-missing",

@@ -151,7 +151,7 @@ async def test_a_forgotten_alarm_is_cleared_for_the_sinks(tmp_path: Path) -> Non
 async def test_an_undelivered_event_is_listed_shown_and_dropped(tmp_path: Path) -> None:
     async with running(tmp_path) as (agent, _):
         await agent.sinks.running["noc"].pump.drain(0.0)
-        await agent.pipeline.tell([agent.event(EventKind.TEST, "undelivered")])
+        await agent.pipeline.notify([agent.event(EventKind.TEST, "undelivered")])
         (listed,) = (await _ask(agent, "spool-list"))["entries"]
         shown = (await _ask(agent, "spool-show", event_id=listed["event_id"]))["entry"]
 

@@ -113,7 +113,7 @@ class _Pipeline:
         self.aside: list[Reading] = []
         self.judged = asyncio.Event()
 
-    async def judge_aside(self, reading: Reading) -> None:
+    async def evaluate_aside(self, reading: Reading) -> None:
         self.aside.append(reading)
         self.judged.set()
 
