@@ -20,13 +20,12 @@ from hsm_agent.spool.records import (
     WaitingSink,
 )
 from hsm_agent.spool.sink_queue import SinkQueue
-from hsm_agent.spool.tables import PendingChanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from hsm_agent.model import EventKind
-    from hsm_agent.spool.tables import StoredRow
+    from hsm_agent.spool.tables import RowChanges, StoredRow
 
 ENTRY_OVERHEAD = 256
 """Bytes an entry takes beside its payload: its rows and index pages. Measured: pages in use stay below the sum."""
@@ -51,7 +50,8 @@ class Queue:
     def __init__(self, *, entries: int, size: int) -> None:
         self.entries_limit = entries
         self.size_limit = size
-        self.changes = PendingChanges()
+        self.changes: RowChanges = {}
+        """Row changes that the disk is still to be given; the last one of a row counts."""
         self.last_seq = 0
         self.dropped_total = 0
         self.sinks: dict[str, SinkQueue] = {}
@@ -106,7 +106,7 @@ class Queue:
             return ""
         # Referenced as a dead letter before it is released from the queue: without a reference the entry would go.
         self.add_dead(seq, DeadLetter(sink=sink, reason=reason, time=time))
-        self.changes.put("dead", (sink, seq), (reason, time))
+        self.changes["dead", (sink, seq)] = (reason, time)
         self._release(sink, seq, notified=False)
         sink_queue.dead_letters_total += 1
         sink_queue.store()
@@ -154,6 +154,12 @@ class Queue:
         for sink_queue in list(self.sinks.values()):
             yield from sink_queue.rows()
 
+    def take_changes(self) -> RowChanges:
+        """The row changes since the last call."""
+        taken = dict(self.changes)
+        self.changes.clear()  # the same object stays: every sink's queue notes its changes there
+        return taken
+
     def listing(self, after: int = 0) -> Iterator[SpoolEntry]:
         """All entries behind a number, oldest first, as they were when this was called; without what left."""
         letters: dict[int, list[DeadLetter]] = {}
@@ -190,13 +196,9 @@ class Queue:
             },
         )
 
-    def add_sink(
-        self, name: str, minimum: Severity | None, *, dropped: int = 0, dead_letters_total: int = 0
-    ) -> SinkQueue:
-        """Add a sink, new or stored."""
-        self.sinks[name] = SinkQueue(
-            name, minimum, self.changes, dropped=dropped, dead_letters_total=dead_letters_total
-        )
+    def add_sink(self, name: str, minimum: Severity | None, **totals: int) -> SinkQueue:
+        """Add a sink, new or stored. `totals`: `dropped` and `dead_letters_total` so far."""
+        self.sinks[name] = SinkQueue(name, minimum, self.changes, **totals)
         return self.sinks[name]
 
     def add_entry(self, seq: int, event_id: str, payload: bytes) -> None:
@@ -223,7 +225,7 @@ class Queue:
             return False
         del self._stored[seq]
         self._bytes -= stored.bytes
-        self.changes.erase("entry", (seq,))
+        self.changes["entry", (seq,)] = None
         return True
 
     def _queue(self, event: Event, queues: Iterable[SinkQueue]) -> None:
@@ -233,7 +235,7 @@ class Queue:
             return
         seq, payload = self.last_seq + 1, to_bytes(event)
         self.add_entry(seq, event.event_id, payload)
-        self.changes.put("entry", (seq,), (payload,))
+        self.changes["entry", (seq,)] = (payload,)
         for sink_queue in listeners:
             self._stored[seq].references += 1
             sink_queue.queue(seq, event)
@@ -270,7 +272,7 @@ class Queue:
     def _remove_dead_letter(self, sink: str, seq: int) -> None:
         del self._dead[sink, seq]
         self._dead_of[sink] -= 1
-        self.changes.erase("dead", (sink, seq))
+        self.changes["dead", (sink, seq)] = None
         self._stored[seq].references -= 1
         self.discard_if_unreferenced(seq)
 
@@ -289,7 +291,7 @@ class Queue:
         sink_queue.dropped += len(event_ids)
         sink_queue.store()
         self.dropped_total += len(event_ids)
-        self.changes.put("tally", ("dropped",), (self.dropped_total,))
+        self.changes["tally", ("dropped",)] = (self.dropped_total,)
         return DroppedEvents(sink=sink_queue.name, event_ids=event_ids, why=why)
 
     def _describe(self, seq: int, stored: _StoredEvent, dead: tuple[DeadLetter, ...]) -> SpoolEntry:

@@ -150,7 +150,7 @@ class _Restoration:
 
     def _leave_out(self, table: TableName, key: RowKey, *, is_damage: bool = True) -> None:
         self._unreadable += is_damage
-        self._queue.changes.erase(table, key)
+        self._queue.changes[table, key] = None
 
 
 def _event(payload: object) -> Event | None:

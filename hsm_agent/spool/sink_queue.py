@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from hsm_agent.model import Event, Severity
-    from hsm_agent.spool.tables import PendingChanges, RowValues, StoredRow
+    from hsm_agent.spool.tables import RowChanges, RowValues, StoredRow
 
 _TRANSITIONS = {EventKind.RAISED, EventKind.CHANGED, EventKind.CLEARED}
 
@@ -50,7 +50,7 @@ class SinkQueue:
         self,
         name: str,
         minimum: Severity | None,
-        changes: PendingChanges,
+        changes: RowChanges,
         *,
         dropped: int = 0,
         dead_letters_total: int = 0,
@@ -155,7 +155,7 @@ class SinkQueue:
         self.in_flight -= {seq}
         self._superseded.pop(seq, None)
         self._standalone.pop(seq, None)
-        self._changes.erase("waiting", (self.name, seq))
+        self._changes["waiting", (self.name, seq)] = None
         if entry.sequence is not None:
             entry.sequence.seqs.remove(seq)
             if notified:
@@ -191,15 +191,15 @@ class SinkQueue:
 
     def store(self) -> None:
         """Note the sink's own row for the disk."""
-        self._changes.put("sink", (self.name,), self._row())
+        self._changes["sink", (self.name,)] = self._row()
 
     def store_entry(self, seq: int) -> None:
         """Note one entry for the disk."""
-        self._changes.put("waiting", (self.name, seq), (self.waiting[seq].attempts,))
+        self._changes["waiting", (self.name, seq)] = (self.waiting[seq].attempts,)
 
     def store_sequence(self, sequence: AlarmSequence) -> None:
         """Note one sequence for the disk."""
-        self._changes.put("run", (self.name, sequence.alarm_id), (int(sequence.notified), int(sequence.open)))
+        self._changes["run", (self.name, sequence.alarm_id)] = (int(sequence.notified), int(sequence.open))
 
     def rows(self) -> Iterator[StoredRow]:
         """Every row of this sink. What changes between two of them is noted as a change."""
@@ -214,8 +214,8 @@ class SinkQueue:
     def erase(self) -> None:
         """The sink is gone, with its sequences. Its entries are released by `Queue`, which counts references."""
         for alarm_id in self.sequences:
-            self._changes.erase("run", (self.name, alarm_id))
-        self._changes.erase("sink", (self.name,))
+            self._changes["run", (self.name, alarm_id)] = None
+        self._changes["sink", (self.name,)] = None
 
     def _row(self) -> RowValues:
         return (self.minimum.value if self.minimum else "", self.dropped, self.dead_letters_total)
@@ -237,4 +237,4 @@ class SinkQueue:
         if not sequence.open and not sequence.seqs:
             self.sequences.pop(sequence.alarm_id, None)
             self._closed.pop(sequence.alarm_id, None)
-            self._changes.erase("run", (self.name, sequence.alarm_id))
+            self._changes["run", (self.name, sequence.alarm_id)] = None

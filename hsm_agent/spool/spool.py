@@ -137,10 +137,7 @@ class Spool:
         for event in events:
             self._queue.enqueue(event, only_sink)
         for key, value in states.items():
-            if value is None:
-                self._queue.changes.erase("state", (key,))
-            else:
-                self._queue.changes.put("state", (key,), (value,))
+            self._queue.changes["state", (key,)] = None if value is None else (value,)
         await self._save(durable=True)
 
     async def pending(self, sink: str, limit: int, aside: Collection[int] = ()) -> list[PendingEvent]:
@@ -222,7 +219,7 @@ class Spool:
 
     async def _begin(self, stored: StoredSpool) -> None:
         self._restore(stored)
-        changes = self._queue.changes.take()
+        changes = self._queue.take_changes()
         if stored.damage:
             aside = f"the spool's file was damaged and is set aside: {stored.damage}"
             self.recovered = f"{aside}; {self.recovered}" if self.recovered else aside
@@ -242,7 +239,7 @@ class Spool:
             self._is_unread = False
             if self._specs:
                 self._queue.register(self._specs, ())
-            self._queue.changes.take()  # all of it is in the rows
+            self._queue.take_changes()  # all of it is in the rows
             self._wake()
         elif stored.same:
             return None
@@ -266,7 +263,7 @@ class Spool:
     async def _save(self, *, durable: bool) -> None:
         # Drops and what made them necessary go to the disk in one transaction: the bounds hold after a crash, too.
         dropped = self._queue.enforce_limits()
-        changes = self._queue.changes.take()
+        changes = self._queue.take_changes()
         if changes:
             await self._writer.save(changes, durable=durable, upto=self._queue.last_seq)
         for drop in dropped:

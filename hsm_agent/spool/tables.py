@@ -67,26 +67,6 @@ PRAGMAS = (
 )
 
 
-class PendingChanges:
-    """Changes not yet handed to the disk; the last one of a row counts."""
-
-    def __init__(self) -> None:
-        self._changes: RowChanges = {}
-
-    def put(self, table: TableName, key: RowKey, row: RowValues) -> None:
-        """The row has these values from now on."""
-        self._changes[table, key] = row
-
-    def erase(self, table: TableName, key: RowKey) -> None:
-        """The row is gone."""
-        self._changes[table, key] = None
-
-    def take(self) -> RowChanges:
-        """All changes since the last call."""
-        taken, self._changes = self._changes, {}
-        return taken
-
-
 def text_bytes(changes: RowChanges) -> int:
     """About how many bytes the new rows are, without SQLite's own."""
     values = (value for (_, key), row in changes.items() if row is not None for value in (*key, *row))

@@ -162,3 +162,17 @@ def test_what_waits_is_shown_with_its_attempts() -> None:
     assert shown is not None
     assert shown.waiting == (WaitingSink(sink="noc", attempts=1), WaitingSink(sink="siem", attempts=0))
     assert queue.show("nothing") is None
+
+
+def test_of_each_row_the_last_change_is_stored_once() -> None:
+    queue = _queue()
+    queue.take_changes()
+    queue.enqueue(raised("e", "a"))
+    queue.enqueue(raised("f", "b"))
+    _accept(queue, "noc", "e")
+
+    changes = queue.take_changes()
+
+    assert changes["entry", (1,)] is None
+    assert changes["waiting", ("noc", 2)] == (0,)
+    assert queue.take_changes() == {}

@@ -45,7 +45,7 @@ def test_every_part_of_a_queue_comes_back() -> None:
     assert dict(back.queue.rows()) == dict(queue.rows())
     assert back.queue.stats("") == queue.stats("")
     assert list(back.queue.listing()) == list(queue.listing())
-    assert back.queue.changes.take() == {}
+    assert back.queue.take_changes() == {}
     assert back.queue.dropped_total > 0
 
 
@@ -71,7 +71,7 @@ def test_rows_that_contradict_each_other_are_put_right() -> None:
     assert (back.unreadable, back.events_lost) == (3, 1)
     assert [entry.seq for entry in back.queue.pending("noc", 10, upto=99)] == [1, 3]
     assert [entry.seq for entry in back.queue.pending("nobody", 10, upto=99)] == [1]
-    applied = _applied(rows, back.queue.changes.take()).keys()
+    applied = _applied(rows, back.queue.take_changes()).keys()
     assert applied <= {*dict(back.queue.rows()), ("run", ("noc", "a")), ("run", ("nobody", "a"))}
 
 
@@ -122,7 +122,7 @@ class _History:
         else:
             assert isinstance(detail, int)
             self._send(SINKS[which].name, detail, answered=what == "accept")
-        self.disk = _applied(self.disk, self.queue.changes.take())
+        self.disk = _applied(self.disk, self.queue.take_changes())
         assert self.disk == dict(self.queue.rows())
 
     def _event(self, what: str, alarm_id: str, severity: object) -> Event:
@@ -191,7 +191,7 @@ def test_a_full_spool_leaves_no_receiver_with_an_alarm_that_never_clears(
         history.queue.entries_limit = entries
         for drop in history.queue.enforce_limits():
             dropped[drop.sink] += len(drop.event_ids)
-        history.disk = _applied(history.disk, history.queue.changes.take())
+        history.disk = _applied(history.disk, history.queue.take_changes())
 
     for number, spec in enumerate(SINKS):
         history.play("accept", number, 10**6)

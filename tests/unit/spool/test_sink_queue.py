@@ -6,14 +6,13 @@ import pytest
 
 from hsm_agent.model import Event, EventKind, Severity
 from hsm_agent.spool.sink_queue import SinkQueue
-from hsm_agent.spool.tables import PendingChanges
 from tests.fakes.events import changed, cleared, plain, raised
 
 CRITICAL, WARNING, UNKNOWN = Severity.CRITICAL, Severity.WARNING, Severity.INDETERMINATE
 
 
 def _wanted(minimum: Severity | None, events: list[Event]) -> list[str]:
-    sink_queue = SinkQueue("noc", minimum, PendingChanges(), dropped=0, dead_letters_total=0)
+    sink_queue = SinkQueue("noc", minimum, {})
     wanted = []
     for seq, event in enumerate(events):
         if sink_queue.wants(event):
@@ -54,7 +53,7 @@ def test_minimum_severity(minimum: Severity | None, events: list[Event], wanted:
 
 
 def test_after_its_clear_was_accepted_an_alarm_is_over() -> None:
-    sink_queue = SinkQueue("noc", CRITICAL, PendingChanges(), dropped=0, dead_letters_total=0)
+    sink_queue = SinkQueue("noc", CRITICAL, {})
     sink_queue.queue(1, raised("r", "a", CRITICAL))
     sink_queue.queue(2, cleared("c", "a"))
 
@@ -66,7 +65,7 @@ def test_after_its_clear_was_accepted_an_alarm_is_over() -> None:
 
 
 def test_what_was_sent_without_an_answer_counts_as_wanted() -> None:
-    sink_queue = SinkQueue("noc", None, PendingChanges(), dropped=0, dead_letters_total=0)
+    sink_queue = SinkQueue("noc", None, {})
     sink_queue.queue(1, raised("r", "a"))
     sink_queue.queue(2, cleared("c", "a"))
     sink_queue.take(10, upto=2)
@@ -78,7 +77,7 @@ def test_what_was_sent_without_an_answer_counts_as_wanted() -> None:
 
 
 def test_what_never_left_does_not_count_as_wanted() -> None:
-    sink_queue = SinkQueue("noc", None, PendingChanges(), dropped=0, dead_letters_total=0)
+    sink_queue = SinkQueue("noc", None, {})
     sink_queue.queue(1, raised("r", "a"))
     sink_queue.queue(2, cleared("c", "a"))
     sink_queue.take(10, upto=2)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.spool import tables
-from hsm_agent.spool.tables import COLUMNS, PendingChanges, TableName, statements
+from hsm_agent.spool.tables import COLUMNS, TableName, statements
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,17 +53,6 @@ def test_states_are_found_by_a_prefix_taken_literally() -> None:
 def test_the_version_is_in_the_file() -> None:
     with closing(_made()) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (tables.VERSION,)
-
-
-def test_the_last_change_of_a_row_counts() -> None:
-    pending = PendingChanges()
-    pending.put("state", ("a",), ("1",))
-    pending.put("state", ("a",), ("2",))
-    pending.put("state", ("b",), ("1",))
-    pending.erase("state", ("b",))
-
-    assert pending.take() == {("state", ("a",)): ("2",), ("state", ("b",)): None}
-    assert pending.take() == {}
 
 
 def test_text_that_is_no_text_hides_nothing_behind_it(tmp_path: Path) -> None:
