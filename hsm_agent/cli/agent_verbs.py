@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hsm_agent.cli import FAILED
-from hsm_agent.cli.options import Duration, ask_agent, config_option, format_option, print_json
+from hsm_agent.cli.options import DurationOption, ask_agent, config_option, format_option, print_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +69,7 @@ def alarms_forget(config: Path | None, alarm_id: str) -> None:
 @click.option("--source", default="*", help="Glob on sources.")
 @click.option("--resource", default="*", help="Glob on resources.")
 @click.option("--rule", default="*", help="Glob on rules.")
-@click.option("--for", "seconds", type=Duration(), help="How long, such as 2h.")
+@click.option("--for", "seconds", type=DurationOption(), help="How long, such as 2h.")
 @click.option("--reason", help="Why; shown to everyone.")
 @click.pass_context
 def silence(

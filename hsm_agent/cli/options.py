@@ -52,7 +52,7 @@ def ask_agent(path: Path | None, verb: str, **arguments: Any) -> dict[str, Any]:
         fail(str(error))
 
 
-class Duration(click.ParamType[float]):
+class DurationOption(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:

@@ -60,7 +60,7 @@ def _network(value: object) -> object:
     return ipaddress.ip_network(value) if isinstance(value, str) else value
 
 
-Place = Annotated[str, AfterValidator(_listen)]
+ListenAddress = Annotated[str, AfterValidator(_listen)]
 """Where to listen, as listen_address reads it."""
 EngineId = Annotated[bytes, BeforeValidator(_engine_id)]
 """An SNMP engine ID, written in hex."""
@@ -68,7 +68,7 @@ Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], 
 """Networks that may speak, under the key `from`."""
 
 
-def refuse_twins(what: str, values: list[T]) -> None:
+def reject_duplicates(what: str, values: list[T]) -> None:
     """Raise ValueError that names the key if two of a list are the same."""
     for index, value in enumerate(values):
         if value in values[:index]:
@@ -158,13 +158,13 @@ def trap_receiver_line(engine_id: bytes | None, user: SnmpUser) -> str:
 
     With our engine ID for traps, whose authority is the agent; None for informs, whose authority is the receiver.
     """
-    parts = ["createUser"]
+    words = ["createUser"]
     if engine_id is not None:
-        parts.append(f"-e 0x{engine_id.hex()}")
-    parts.append(f'{_quoted(user.name)} {user.auth.protocol.value} "<authentication pass-phrase>"')
+        words.append(f"-e 0x{engine_id.hex()}")
+    words.append(f'{_quoted(user.name)} {user.auth.protocol.value} "<authentication pass-phrase>"')
     if user.privacy is not None:
-        parts.append(f'{_NET_SNMP_PRIVACY[user.privacy.protocol]} "<privacy pass-phrase>"')
-    return " ".join(parts)
+        words.append(f'{_NET_SNMP_PRIVACY[user.privacy.protocol]} "<privacy pass-phrase>"')
+    return " ".join(words)
 
 
 def _quoted(name: str) -> str:

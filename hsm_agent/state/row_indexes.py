@@ -30,10 +30,10 @@ _LOST = "lost"
 """The key of lines that stand for damaged ones: what those gave out is given to nothing else."""
 _ANY_TABLE = ""
 
-Key = tuple[str, ...]
+RowKey = tuple[str, ...]
 """What a row is kept for, within its table."""
 
-Wanted = tuple[str, Key]
+Wanted = tuple[str, RowKey]
 """A table's name and a key."""
 
 
@@ -105,7 +105,7 @@ class Indexes:
             made.problem = f"{path}: {error.strerror}"
         return made
 
-    def find(self, table: str, key: Key) -> int | None:
+    def find(self, table: str, key: RowKey) -> int | None:
         """The index of a row, None if it was given none yet."""
         return self._known.get((table, key))
 

@@ -19,26 +19,22 @@ DOUBLE_FOR_A_REASON: dict[str, str] = {}
 
 # Type names that still stand for more than one thing.
 STILL_DOUBLE: set[str] = {
-    "Address",
     "Answer",
-    "Answers",
     "Book",
     "Changes",
     "Client",
-    "Duration",
     "Fact",
     "Fetched",
     "Group",
     "Identity",
     "Key",
     "Known",
-    "Link",
     "Oid",
-    "Origin",
     "Parsed",
     "Place",
     "Raw",
     "Result",
+    "RowKey",
     "Runner",
     "Series",
     "Sheet",
@@ -62,28 +58,17 @@ STILL_USED: dict[str, set[str]] = {
     },
     "heard": {
         "collect/snmp",
-        "collect/traps",
-        "wire/snmp",
     },
     "keeper": {
-        "collect",
-        "collect/canary",
         "collect/command",
-        "collect/pkcs11",
-        "workers/supervisor",
-    },
-    "ledger": {
-        "spool",
     },
     "parts": {
         "collect/pkcs11",
         "collect/pkcs11/luna",
         "collect/snmp",
-        "settings",
         "workers/pkcs11",
     },
     "said": {
-        "cli",
         "collect/command",
         "collect/command/parsers",
         "collect/pkcs11",
@@ -125,7 +110,7 @@ def identifiers(path: Path, tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         for field in ("id", "attr", "name", "arg", "asname"):
             name = getattr(node, field, None)
-            if isinstance(name, str):
+            if isinstance(name, str) and (field, name) != ("attr", "parts"):  # pathlib's
                 yield name
 
 

@@ -12,7 +12,15 @@ from hsm_agent.collect.base import SourceSettings
 from hsm_agent.collect.traps.trap_maps import MAX_COMPONENT_OCTETS, VENDORS, AlarmLevel, TrapEntry, TrapTable, clean
 from hsm_agent.settings.regex import compile_pattern
 from hsm_agent.settings.secret import Secret
-from hsm_agent.settings.snmp import LOOPBACK, EngineId, Networks, Place, SnmpUser, listen_address, refuse_twins
+from hsm_agent.settings.snmp import (
+    LOOPBACK,
+    EngineId,
+    ListenAddress,
+    Networks,
+    SnmpUser,
+    listen_address,
+    reject_duplicates,
+)
 from hsm_agent.settings.types import Interval, Strict
 from hsm_agent.wire.snmp.ber import MAX_SUBID, MAX_SUBIDS
 
@@ -55,7 +63,7 @@ def _parse_device(text: str) -> str:
 
 
 OidText = Annotated[tuple[int, ...], BeforeValidator(_oid)]
-Address = Annotated[str, AfterValidator(_parse_address)]
+DeviceAddress = Annotated[str, AfterValidator(_parse_address)]
 DeviceName = Annotated[str, AfterValidator(_parse_device)]
 
 
@@ -141,20 +149,20 @@ class ListenerSettings(SourceSettings):
     """Where traps are received, from whom, and what they mean."""
 
     every: Annotated[Interval, Field(le=LONGEST_WAIT_SECONDS)] = 60.0
-    listen: Annotated[tuple[Place, ...], Field(min_length=1)] = ("udp:127.0.0.1:1162",)
+    listen: Annotated[tuple[ListenAddress, ...], Field(min_length=1)] = ("udp:127.0.0.1:1162",)
     networks: Networks = LOOPBACK
     communities: tuple[TrapCommunity, ...] = ()
     users: tuple[TrapUser, ...] = ()
-    devices: dict[Address, DeviceName] = Field(default_factory=dict)
+    devices: dict[DeviceAddress, DeviceName] = Field(default_factory=dict)
     vendors: tuple[Literal["luna", "utimaco"], ...] = ("luna", "utimaco")
     maps: tuple[TrapMapSettings, ...] = ()
     clear_after: Interval = 86400.0
 
     @model_validator(mode="after")
     def _somebody_can_speak(self) -> Self:
-        refuse_twins("listen", [listen_address(text) for text in self.listen if listen_address(text)[1]])
-        refuse_twins("users", [user.name for user in self.users])
-        refuse_twins("communities", [community.name.reveal() for community in self.communities])
+        reject_duplicates("listen", [listen_address(text) for text in self.listen if listen_address(text)[1]])
+        reject_duplicates("users", [user.name for user in self.users])
+        reject_duplicates("communities", [community.name.reveal() for community in self.communities])
         if not self.users and not self.communities:
             raise ValueError("users: without users and communities nobody can be heard")
         refuse_ends_without_beginning(self.maps, self.vendors)

@@ -28,7 +28,7 @@ from hsm_agent.wire.snmp import mib
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from hsm_agent.state.row_indexes import Key
+    from hsm_agent.state.row_indexes import RowKey
 
 Cells = tuple[mib.CellValue | None, ...]
 Owner = tuple[str, str]
@@ -40,7 +40,7 @@ class Row(NamedTuple):
     """One row: what it is kept for, whose it is, its cells in the order of the table's columns."""
 
     table: mib.Table
-    key: Key
+    key: RowKey
     owner: Owner
     cells: Cells
 

@@ -7,7 +7,15 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from hsm_agent.settings.secret import Secret
-from hsm_agent.settings.snmp import LOOPBACK, EngineId, Networks, Place, SnmpUser, listen_address, refuse_twins
+from hsm_agent.settings.snmp import (
+    LOOPBACK,
+    EngineId,
+    ListenAddress,
+    Networks,
+    SnmpUser,
+    listen_address,
+    reject_duplicates,
+)
 from hsm_agent.settings.types import Glob, Strict
 from hsm_agent.wire.snmp.mib import BASE, parse_base
 
@@ -44,7 +52,7 @@ class SystemSettings(Strict):
 class SnmpServerSettings(Strict):
     """The responder. Without users and communities it answers nobody."""
 
-    listen: Annotated[tuple[Place, ...], Field(min_length=1)] = ("udp:127.0.0.1:1161",)
+    listen: Annotated[tuple[ListenAddress, ...], Field(min_length=1)] = ("udp:127.0.0.1:1161",)
     base_oid: Annotated[tuple[int, ...], BeforeValidator(_base)] = BASE
     engine_id: EngineId | None = None
     system: SystemSettings = SystemSettings()
@@ -59,9 +67,9 @@ class SnmpServerSettings(Strict):
 
     @model_validator(mode="after")
     def _nothing_twice(self) -> Self:
-        refuse_twins("listen", [listen_address(text) for text in self.listen if listen_address(text)[1]])
-        refuse_twins("users", [user.name for user in self.users])
-        refuse_twins("communities", [community.name.reveal() for community in self.communities])
+        reject_duplicates("listen", [listen_address(text) for text in self.listen if listen_address(text)[1]])
+        reject_duplicates("users", [user.name for user in self.users])
+        reject_duplicates("communities", [community.name.reveal() for community in self.communities])
         if self.v1 and not self.communities:
             raise ValueError("v1: needs a community")
         return self

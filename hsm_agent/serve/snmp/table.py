@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hsm_agent.serve.snmp.rows import Cells, Row
-    from hsm_agent.state.row_indexes import Key
+    from hsm_agent.state.row_indexes import RowKey
     from hsm_agent.wire.snmp.ber import Oid
 
 
@@ -52,7 +52,7 @@ class Sheet:
         self.renders = tuple(_RENDERS.get(column.name) for column in table.columns)
         self._moment = next((number for number, render in enumerate(self.renders) if render), None)
         self.shown: dict[int, Shown] = {}
-        self.groups: dict[str, dict[Key, int]] = {}
+        self.groups: dict[str, dict[RowKey, int]] = {}
         # An encoded OID is tag, length, content; the length is written anew for each row's index.
         self._heads = tuple(ber.encode_oid(prefix)[2:] for prefix in self.prefixes)
 

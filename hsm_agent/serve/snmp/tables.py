@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from hsm_agent.model import Series, Severity, SinkStatus
     from hsm_agent.serve.snmp.rows import Owner, Row
-    from hsm_agent.state.row_indexes import Indexes, Key, Wanted
+    from hsm_agent.state.row_indexes import Indexes, RowKey, Wanted
     from hsm_agent.store import Store
     from hsm_agent.wire.snmp.ber import Oid
 
-    Keys = dict[Key, int]
+    Keys = dict[RowKey, int]
 
 log = logging.getLogger(__name__)
 

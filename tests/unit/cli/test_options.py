@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from hsm_agent.cli.options import Duration, fail, load_or_exit, print_json
+from hsm_agent.cli.options import DurationOption, fail, load_or_exit, print_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def test_durations_are_those_of_the_configuration() -> None:
-    assert Duration().convert("90m", None, None) == 5400.0
-    assert Duration().convert(3.0, None, None) == 3.0
+    assert DurationOption().convert("90m", None, None) == 5400.0
+    assert DurationOption().convert(3.0, None, None) == 3.0
     with pytest.raises(click.BadParameter, match="not a duration"):
-        Duration().convert("soon", None, None)
+        DurationOption().convert("soon", None, None)
 
 
 def test_a_failure_is_one_line_and_a_status(capsys: pytest.CaptureFixture[str]) -> None:
