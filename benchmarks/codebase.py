@@ -6,6 +6,7 @@ import ast
 import asyncio
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -106,17 +107,20 @@ async def _starts(directory: Path, softhsm: SoftHsm, *, starts: int) -> None:
     """`hsm-agent run` with one token: SNMPv2c and HTTP, and the same with a user of SNMPv3 who encrypts."""
     floor, library = _interpreter_mib(_WAITING), _interpreter_mib(_WAITING_WITH_ASYNCIO)
     rows = []
+    empty: list[float] = []
     for name, with_v3 in (("v2c", False), ("v2c and v3", True)):
         found = _Starts()
         for turn in range(starts):
             await _start(_agent(directory / f"{name} {turn}", softhsm, with_v3=with_v3), found)
+            empty.append(_spent(_EMPTY, os.environ)[1] * 1e3)
         profiled = _agent(directory / f"{name} imports", softhsm, with_v3=with_v3, profiled=True)
         modules, seconds = await _imports(profiled)
         rss = median(found.rss)
         rows.append(
             [
                 name,
-                *(str(modules), *map(number, (seconds * 1e3, median(found.cpu), median(found.answers)))),
+                *(str(modules), *map(number, (seconds * 1e3, median(found.answers), median(found.cpu)))),
+                times(median(found.cpu) / median(empty)),
                 *(f"{value:.1f}" for value in (rss, rss - library, rss - floor)),
                 *(f"{median(values):.1f}" for values in (found.anonymous, found.workers)),
             ]
@@ -127,8 +131,9 @@ async def _starts(directory: Path, softhsm: SoftHsm, *, starts: int) -> None:
             "serves",
             "modules",
             "import ms",
-            "CPU ms",
             "first SNMP answer ms",
+            "CPU ms",
+            "to an empty interpreter's",
             "RSS MiB",
             "without Python, asyncio, ssl, sqlite3",
             "without Python",
@@ -200,9 +205,12 @@ def _checks(softhsm: SoftHsm, *, checks: int) -> None:
     if b"token-0" not in said.stdout:
         raise ValueError(f"the check did not reach the token: {said}")
     took: dict[str, list[float]] = {"empty": [], "check": []}
+    spent: dict[str, list[float]] = {"empty": [], "check": []}
     for _ in range(checks):  # in turns, so that what else the machine does hits both
-        took["empty"].append(_seconds(_EMPTY, environment))
-        took["check"].append(_seconds(command, environment))
+        for name, arguments in (("empty", _EMPTY), ("check", command)):
+            wall, cpu = _spent(arguments, environment)
+            took[name].append(wall)
+            spent[name].append(cpu)
     empty, check = median(took["empty"]), median(took["check"])
     peak = median([_peak_mib(command, environment) for _ in range(min(checks, 3))])
     show(
@@ -211,6 +219,7 @@ def _checks(softhsm: SoftHsm, *, checks: int) -> None:
             "ms",
             "to an empty interpreter",
             "fastest tenth",
+            "CPU to an empty interpreter's",
             "peak RSS of the parent MiB",
             "empty interpreter ms",
             "RSS MiB",
@@ -220,6 +229,7 @@ def _checks(softhsm: SoftHsm, *, checks: int) -> None:
                 number(check * 1e3),
                 times(check / empty),
                 times(percentile(took["check"], 10) / percentile(took["empty"], 10)),
+                times(median(spent["check"]) / median(spent["empty"])),
                 f"{peak:.1f}",
                 number(empty * 1e3),
                 f"{_interpreter_mib(_WAITING):.1f}",
@@ -230,10 +240,13 @@ def _checks(softhsm: SoftHsm, *, checks: int) -> None:
     )
 
 
-def _seconds(arguments: Sequence[str], environment: Mapping[str, str]) -> float:
-    began = time.perf_counter()
+def _spent(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[float, float]:
+    """Seconds from start to end, and of CPU time, children included."""
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, *arguments], env=environment, cwd=_ROOT, check=False, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - began, cpu
 
 
 def _peak_mib(arguments: Sequence[str], environment: Mapping[str, str]) -> float:
