@@ -20,7 +20,7 @@ import yaml
 
 import hsm_agent
 from hsm_agent.agent.agent import Agent
-from hsm_agent.collect.base import Poll
+from hsm_agent.collect.base import Collector, Poll
 from hsm_agent.collect.pkcs11.parse import parse
 from hsm_agent.collect.pkcs11.poll_state import Known
 from hsm_agent.collect.pkcs11.source import Pkcs11Settings
@@ -77,32 +77,19 @@ class Trace:
             self.calls[code] += 1
 
 
-class _RecordedSource:
+class _RecordedSource(Collector):
     """A collector whose polls answer what was recorded."""
 
     kind = "pkcs11"
 
     def __init__(self, settings: Pkcs11Settings, recorded: Mapping[str, Any]) -> None:
-        self.name, self.every = settings.name, settings.every
+        super().__init__(settings)
         self._settings = settings
         self._recorded = recorded
 
     async def poll(self) -> Poll:
         parsed = parse(self._recorded, self._settings.watch(), Known())
         return Poll(readings=parsed.readings, next_in=self.every, errors=parsed.errors, complete=True)
-
-    async def close(self) -> None:
-        pass
-
-    async def forget(self, resource: str) -> bool:
-        del resource
-        return False
-
-    def pids(self) -> tuple[int, ...]:
-        return ()
-
-    def calls_a_day(self) -> Mapping[str, float]:
-        return {}
 
 
 async def trace(directory: Path) -> Trace:

@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from hsm_agent.collect.base import Collector, CollectorContext, HasKeepers
+from hsm_agent.collect.base import Collector, CollectorContext
 from hsm_agent.collect.runner import Runner
 from hsm_agent.deliver.base import Announcer, Retry, Sink
 from hsm_agent.deliver.pump import Pump
@@ -139,7 +139,7 @@ class Sources:
     def usages(self) -> dict[int, Usage]:
         """CPU and memory of the workers as their supervisors saw them, by process id."""
         collectors = [source.runner.collector for source in self.running.values()]
-        return {pid: use for one in collectors if isinstance(one, HasKeepers) for pid, use in one.usages().items()}
+        return {pid: use for one in collectors for pid, use in one.usages().items()}
 
     async def stop(self) -> None:
         """Stop every poll task; each ends its worker."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hsm_agent.agent.control_client import ANSWER_SECONDS, ControlError
 from hsm_agent.agent.control_socket import Verb
-from hsm_agent.collect.base import AlarmHolder
+from hsm_agent.collect.base import PushCollector
 from hsm_agent.evaluate.messages import counted
 from hsm_agent.evaluate.operations import unmatched_globs
 from hsm_agent.evaluate.rules import PRESENCE
@@ -165,7 +165,7 @@ class OperatorCommands:
         presence = self._agent.store.reading(name, resource, PRESENCE)
         self._agent.store.forget(series)
         source = self._agent.sources.running.get(name)
-        if source is not None and isinstance(source.runner.collector, AlarmHolder):
+        if source is not None and isinstance(source.runner.collector, PushCollector):
             await source.runner.collector.end_alarm(series)
         forgotten = source is not None and await source.runner.collector.forget(resource)
         if forgotten and presence is not None and presence.value == 0:

@@ -1,10 +1,10 @@
-"""What a collector is. A collector is one room: its settings, its fetching, its pure parsing."""
+"""The interface of collectors. A collector is one room: its settings, its fetching, its pure parsing."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -42,8 +42,6 @@ class Poll:
     `raw` is what the source answered, for `poll --record`; its settings' `mask` makes it fit for JSON. `complete` says
     that every resource the source has, or misses, is in the readings: what is not among them is not the source's any
     more. `gone` are resources that were read until now and are not there under that name any more, nor missed.
-    `waited_seconds` is the part of the poll in which a source that speaks by itself was listened to, which is no time
-    it took.
     """
 
     readings: tuple[Reading, ...]
@@ -56,7 +54,6 @@ class Poll:
     raw: object = None
     complete: bool = False
     gone: tuple[str, ...] = ()
-    waited_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,51 +67,55 @@ class CollectorContext:
     lasting: bool = True
 
 
-class Collector(Protocol):
-    """Reads one source. Never raises anything but SourceFailure; never blocks the event loop."""
+class Collector(ABC):
+    """Reads one source. Raises nothing but SourceFailure and StuckError; never blocks the event loop."""
 
-    @property
-    def name(self) -> str:
-        """The source's name in the configuration."""
+    kind: ClassVar[str]
+    """The kind of source, as written in the configuration."""
 
-    @property
-    def kind(self) -> str:
-        """The kind of source, as written in the configuration."""
+    def __init__(self, settings: SourceSettings) -> None:
+        self.name = settings.name
+        self.every = settings.every
+        """Seconds between full polls; `source_age_seconds` is evaluated against it."""
 
-    @property
-    def every(self) -> float:
-        """Seconds between full polls; what `source_age_seconds` is judged by."""
-
+    @abstractmethod
     async def poll(self) -> Poll:
-        """Read what is due now. Raises SourceFailure within the source's own time-out."""
+        """Read what is due now. Raises SourceFailure within the source's own timeout."""
 
-    async def close(self) -> None:
-        """Let go of everything; leaves no process behind."""
+    async def close(self) -> None:  # noqa: B027 - most collectors hold nothing
+        """Release everything; leaves no process behind."""
 
     async def forget(self, resource: str) -> bool:
-        """Stop missing a resource that is gone for good. False if it was not missed."""
+        """Stop missing a resource that is gone for good. Returns False if it was not missed."""
+        del resource
+        return False
 
     def pids(self) -> tuple[int, ...]:
-        """Processes this collector runs at the moment, for the agent's account of itself."""
-
-    def calls_a_day(self) -> Mapping[str, float]:
-        """How often each C call or request is made in a day for one token, at the configured rhythms."""
-
-
-@runtime_checkable
-class AlarmHolder(Protocol):
-    """A collector whose source raised an alarm once and does not repeat it: the collector holds it until its end."""
-
-    async def end_alarm(self, series: Series) -> bool:
-        """An operator says it is over: read it as cleared from now on. False if it is not held."""
-
-
-@runtime_checkable
-class HasKeepers(Protocol):
-    """A collector whose processes have keepers, which see them where /proc hides them from the agent."""
+        """The running child processes."""
+        return ()
 
     def usages(self) -> Mapping[int, Usage]:
-        """What each process uses, by pid; without those that were not looked at yet."""
+        """CPU and memory of child processes that /proc hides from the agent, by process id."""
+        return {}
+
+    def calls_a_day(self) -> Mapping[str, float]:
+        """The number of C calls or requests a day for one token, by name, at the configured intervals."""
+        return {}
+
+
+class PushCollector(Collector):
+    """A collector whose source sends by itself. `poll` returns at once with what was received.
+
+    The runner awaits `wait` before each poll. So the time of waiting is not the poll's, and has no deadline.
+    """
+
+    @abstractmethod
+    async def wait(self) -> None:
+        """Return when something was received, when a time-out of the source's own is due, or after `every`."""
+
+    @abstractmethod
+    async def end_alarm(self, series: Series) -> bool:
+        """Clear an alarm for an operator: its source raised it once and may never clear it. False if unknown."""
 
 
 def patience_seconds(every: float) -> float:

@@ -1,6 +1,6 @@
-"""Polls a collector for ever. The one place that survives a failing source, times it and counts its failures.
+"""Polls a collector until cancelled, times it and counts its failures; the one place that survives a failing source.
 
-It must not judge: it publishes readings of the source itself (`source_…`), and rules decide.
+It publishes readings of the source itself (`source_…`), which rules evaluate.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from hsm_agent.collect.base import SourceFailure, patience_seconds
+from hsm_agent.collect.base import PushCollector, SourceFailure, patience_seconds
 from hsm_agent.model import Reading, SourceState, SourceStatus
 from hsm_agent.threads import StuckError
 
@@ -26,13 +26,13 @@ log = logging.getLogger(__name__)
 LONGEST_RETRY_SECONDS = 15.0
 """A failed source is asked again after its own interval, or this, whichever is sooner, unless it says when."""
 GUARD_SECONDS = 600.0
-"""A poll that takes so much longer than its time-out is a collector with a bug: its own deadlines come long before."""
+"""A poll that exceeds its timeout by so much is a bug of the collector, whose own deadlines are shorter."""
 SPREAD_SECONDS = 2.0
 """First polls are spread over this long, or a tenth of the interval, by a jitter that is stable for a name."""
 
 
 class Publish(Protocol):
-    """Takes in what a poll brought; returns when it is judged and spooled."""
+    """Publishes the result of a poll; returns when it is evaluated and spooled."""
 
     async def __call__(
         self, status: SourceStatus, readings: Sequence[Reading], *, complete: bool = False, gone: Sequence[str] = ()
@@ -41,7 +41,7 @@ class Publish(Protocol):
 
 
 class Runner:
-    """The loop of one source. `status` is what is known of the source at any moment."""
+    """The poll loop of one source. `status` is the source's present state."""
 
     def __init__(
         self,
@@ -75,6 +75,8 @@ class Runner:
 
     async def once(self) -> float:
         """One poll, published. Returns the seconds until the next one is wanted."""
+        if isinstance(self.collector, PushCollector):
+            await self.collector.wait()
         began = self._monotonic()
         retry_in: float | None = None
         poll: Poll | None
@@ -90,7 +92,7 @@ class Runner:
             log.exception("source %s: its collector has a bug", self.collector.name)
             poll, problem = None, f"bug in the collector: {type(error).__name__}: {error}"
         self._on_poll()
-        took = self._monotonic() - began - (poll.waited_seconds if poll else 0.0)
+        took = self._monotonic() - began
         self._note(poll, problem, took)
         readings = (*(poll.readings if poll else ()), *self._own_readings(poll, took))
         await self._publish(

@@ -90,7 +90,7 @@ class Polled:
 
     async def _run(self) -> None:
         while True:
-            self.polls.append(await self.listener.poll())
+            self.polls.append(await next_poll(self.listener))
             self._news.set()
 
     async def until(self, holds: Callable[[Poll], bool], *, seconds: float = 10.0) -> Poll:
@@ -135,3 +135,9 @@ def counted(poll: Poll) -> dict[str, int]:
             name = dict(reading.labels).get("reason", reading.metric.removeprefix("traps_").removesuffix("_total"))
             found[name] = int(reading.value)
     return found
+
+
+async def next_poll(listener: TrapListener) -> Poll:
+    """Wait as the runner does, then poll."""
+    await listener.wait()
+    return await listener.poll()

@@ -19,6 +19,7 @@ from tests.fakes.trap_listener import (
     counted,
     levels,
     listener,
+    next_poll,
     secrets,
 )
 from tests.peers.netsnmp import v2c, v3
@@ -73,13 +74,13 @@ async def test_a_luna_fan_raises_and_clears(credentials: tuple[str, ...], tool: 
 
 async def test_v1_traps_are_understood(tmp_path: Path) -> None:
     one = listener(tmp_path)
-    await one.poll()
+    await next_poll(one)
     old = sender(one, tmp_path, V1)
 
     assert (await old.send_v1(LUNA, 3, f"{LUNA}.1", "s", reference(asserted=True))).code == 0
-    assert levels(await one.poll()) == {"luna-a power-supply": 1}
+    assert levels(await next_poll(one)) == {"luna-a power-supply": 1}
     assert (await old.send_v1(UTIMACO, 24, f"{UTIMACO}.1.9.0", "i", "2", f"{UTIMACO}.1.10.0", "i", "900")).code == 0
-    poll = await one.poll()
+    poll = await next_poll(one)
     assert levels(poll) == {"luna-a power-supply": 1, "luna-a/2 fan-speed-low": 1}
     assert [r.note for r in poll.readings if "fan-speed-low" in r.note] == ["fan-speed-low: fan 2, fan speed 900"]
     await one.close()
@@ -125,10 +126,10 @@ async def test_a_stranger_is_dropped_with_the_reason(
     credentials: tuple[str, ...], tool: str, reason: str, tmp_path: Path
 ) -> None:
     one = listener(tmp_path, every="100ms")
-    await one.poll()
+    await next_poll(one)
 
     said = await sender(one, tmp_path, credentials).luna(2, reference(asserted=True), tool=tool)
-    poll = await one.poll()
+    poll = await next_poll(one)
 
     assert levels(poll) == {}
     assert set(counted(poll)) == {reason}
@@ -138,23 +139,23 @@ async def test_a_stranger_is_dropped_with_the_reason(
 
 async def test_a_replayed_v3_trap_is_dropped_also_after_a_restart(tmp_path: Path) -> None:
     first = listener(tmp_path)
-    await first.poll()
+    await next_poll(first)
     now = sender(first, tmp_path, (*LUNA_USER, *BY_ENGINE, "-Z", "7,5000"))
     old = sender(first, tmp_path, (*LUNA_USER, *BY_ENGINE, "-Z", "7,100"))
     older = sender(first, tmp_path, (*LUNA_USER, *BY_ENGINE, "-Z", "6,9000"))
     await now.luna(2, reference(asserted=True))
-    assert levels(await first.poll()) == {"luna-a fan": 1}
+    assert levels(await next_poll(first)) == {"luna-a fan": 1}
     await first.close()
 
     second = listener(tmp_path, every="100ms")
-    await second.poll()
+    await next_poll(second)
     for one in (old, older):
         replayed = TrapSender(f"127.0.0.1:{second.addresses[0][1]}", one.credentials, one.state)
         await replayed.luna(2, reference(asserted=False))
 
-    poll = await second.poll()
+    poll = await next_poll(second)
     assert levels(poll) == {"luna-a fan": 1}
-    assert counted(await second.poll()) == {"auth-time": 2}
+    assert counted(await next_poll(second)) == {"auth-time": 2}
     await second.close()
 
 
@@ -165,13 +166,13 @@ async def test_a_map_of_ones_own_names_component_and_text(tmp_path: Path) -> Non
         {"trap": f"{own}.0.2", "alarm": "memory", "does": "clear", "resource": f"{own}.1"},
     ]
     one = listener(tmp_path, maps=maps)
-    await one.poll()
+    await next_poll(one)
     box = sender(one, tmp_path, v2c(COMMUNITY))
 
     await box.send(f"{own}.0.1", f"{own}.1.0", "i", "3", f"{own}.2.0", "s", "RAM at 91 %\n<b>")
-    raised = await one.poll()
+    raised = await next_poll(one)
     await box.send(f"{own}.0.2", f"{own}.1.0", "i", "3")
-    cleared = await one.poll()
+    cleared = await next_poll(one)
 
     assert levels(raised) == {"luna-a/3 memory": 2}
     assert [reading.note for reading in raised.readings if reading.note] == ["memory: RAM at 91 % <b>"]
@@ -183,12 +184,12 @@ async def test_a_trap_that_nothing_knows_is_acknowledged_and_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = listener(tmp_path, every="100ms")
-    await one.poll()
+    await next_poll(one)
 
     said = await sender(one, tmp_path, v2c(COMMUNITY)).send("1.3.6.1.6.3.1.1.5.1", tool="snmpinform")
 
     assert said.code == 0
-    assert counted(await one.poll()) == {"received": 1, "unmapped": 1}
+    assert counted(await next_poll(one)) == {"received": 1, "unmapped": 1}
     assert "127.0.0.1: trap 1.3.6.1.6.3.1.1.5.1 means nothing here" in caplog.text
     await one.close()
 

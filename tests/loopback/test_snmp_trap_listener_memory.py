@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.collect.base import AlarmHolder
 from hsm_agent.wire.snmp.usm import AuthProtocol, User
 from tests.fakes.trap_listener import (
     AUTH,
@@ -20,6 +19,7 @@ from tests.fakes.trap_listener import (
     counted,
     levels,
     listener,
+    next_poll,
     secrets,
     send,
     sender,
@@ -37,58 +37,58 @@ def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_an_alarm_survives_a_restart_and_its_end_ends_it(tmp_path: Path) -> None:
     first = listener(tmp_path)
-    await first.poll()
+    await next_poll(first)
     send(first, RAISE)
-    await first.poll()
+    await next_poll(first)
     await first.close()
 
     second = listener(tmp_path)
-    poll = await second.poll()
+    poll = await next_poll(second)
     assert levels(poll) == {"luna-a fan": 1}
     assert poll.complete
     send(second, CLEAR)
-    assert levels(await second.poll()) == {"luna-a fan": 0}
+    assert levels(await next_poll(second)) == {"luna-a fan": 0}
     await second.close()
 
 
 async def test_what_came_and_was_not_judged_yet_is_known_after_the_restart(tmp_path: Path) -> None:
     first = listener(tmp_path)
-    await first.poll()
+    await next_poll(first)
     send(first, RAISE, CLEAR, RAISE)
     await asyncio.sleep(0.05)
     await first.close()
 
     second = listener(tmp_path)
-    assert levels(await second.poll()) == {"luna-a fan": 1}
+    assert levels(await next_poll(second)) == {"luna-a fan": 1}
     await second.close()
 
 
 async def test_what_has_no_end_of_its_own_ends_by_the_clock_also_across_a_restart(tmp_path: Path) -> None:
     wall = [1_700_000_000.0]
     first = listener(tmp_path, wall=lambda: wall[0], clear_after="1h")
-    await first.poll()
+    await next_poll(first)
     send(first, DISK)
-    assert levels(await first.poll()) == {"luna-a disk": 2}
+    assert levels(await next_poll(first)) == {"luna-a disk": 2}
     await first.close()
 
     second = listener(tmp_path, wall=lambda: wall[0], clear_after="1h")
-    assert levels(await second.poll()) == {"luna-a disk": 2}
+    assert levels(await next_poll(second)) == {"luna-a disk": 2}
     wall[0] += 3600
     async with asyncio.timeout(5):
-        assert levels(await second.poll()) == {"luna-a disk": 0}
+        assert levels(await next_poll(second)) == {"luna-a disk": 0}
     await second.close()
 
 
 async def test_what_left_the_configuration_is_not_told_any_more(tmp_path: Path) -> None:
     first = listener(tmp_path)
-    await first.poll()
+    await next_poll(first)
     send(first, RAISE)
-    await first.poll()
+    await next_poll(first)
     await first.close()
 
     async def known(**keys: Any) -> dict[str, int]:
         one = listener(tmp_path, **keys)
-        found = levels(await one.poll())
+        found = levels(await next_poll(one))
         await one.close()
         return found
 
@@ -104,7 +104,7 @@ async def test_a_spoilt_memory_is_no_sign_that_all_is_over(tmp_path: Path, caplo
     (state / "alarms.json").write_text("{", encoding="ascii")
     one = listener(tmp_path)
 
-    poll = await one.poll()
+    poll = await next_poll(one)
 
     assert not poll.complete
     assert "alarms from before the start are not known" in caplog.text
@@ -114,15 +114,15 @@ async def test_a_spoilt_memory_is_no_sign_that_all_is_over(tmp_path: Path, caplo
 
 async def test_a_disk_that_refuses_is_told_until_it_takes_again(tmp_path: Path) -> None:
     one = listener(tmp_path, every="50ms")
-    await one.poll()
+    await next_poll(one)
     (tmp_path / "traps-traps" / "alarms.new").mkdir()
     send(one, RAISE)
-    poll = await one.poll()
+    poll = await next_poll(one)
     assert levels(poll) == {"luna-a fan": 1}
     assert "cannot be written, a restart would forget alarms" in poll.errors[0]
 
     (tmp_path / "traps-traps" / "alarms.new").rmdir()
-    assert (await one.poll()).errors == ()
+    assert (await next_poll(one)).errors == ()
     assert "fan" in (tmp_path / "traps-traps" / "alarms.json").read_text()
     await one.close()
 
@@ -130,12 +130,11 @@ async def test_a_disk_that_refuses_is_told_until_it_takes_again(tmp_path: Path) 
 async def test_an_alarm_that_an_operator_ended_stays_ended(tmp_path: Path) -> None:
     fan = ("traps", "luna-a", "vendor_alarm", (("alarm", "fan"),))
     one = listener(tmp_path)
-    assert isinstance(one, AlarmHolder)
     assert not await one.end_alarm(fan)
-    await one.poll()
+    await next_poll(one)
     send(one, RAISE, DISK)
-    await one.poll()
-    waiting = asyncio.create_task(one.poll())
+    await next_poll(one)
+    waiting = asyncio.create_task(next_poll(one))
     await asyncio.sleep(0.02)
 
     assert await one.end_alarm(fan)
@@ -151,19 +150,19 @@ async def test_an_alarm_that_an_operator_ended_stays_ended(tmp_path: Path) -> No
 async def test_an_inform_is_acknowledged_once_it_is_on_disk(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     one = listener(tmp_path, every="50ms")
-    await one.poll()
+    await next_poll(one)
     blocked, kept = tmp_path / "traps-traps" / "alarms.new", tmp_path / "traps-traps" / "alarms.json"
     blocked.mkdir()
     with sender() as own:
         own.connect(one.addresses[0])
         await loop.sock_sendall(own, INFORM)
-        await one.poll()
+        await next_poll(one)
         with pytest.raises(BlockingIOError):
             own.recv(65535)
         assert "fan" not in kept.read_text()
 
         blocked.rmdir()
-        await one.poll()
+        await next_poll(one)
         async with asyncio.timeout(5):
             answer = await loop.sock_recv(own, 65535)
     assert "fan" in kept.read_text()
@@ -174,7 +173,7 @@ async def test_an_inform_is_acknowledged_once_it_is_on_disk(tmp_path: Path) -> N
 async def test_an_inform_that_comes_just_before_the_end_is_kept_and_acknowledged(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     one = listener(tmp_path)
-    await one.poll()
+    await next_poll(one)
     with sender() as own:
         own.connect(one.addresses[0])
         await loop.sock_sendall(own, INFORM)
@@ -202,14 +201,14 @@ def v3(said: str, *, time: int, number: int = 1) -> bytes:
 
 async def test_an_old_clear_that_is_played_again_does_not_end_a_new_alarm(tmp_path: Path) -> None:
     one = listener(tmp_path)
-    await one.poll()
+    await next_poll(one)
     old = v3(DEASSERTED, time=1001, number=2)
     send(one, v3(ASSERTED, time=1000), old, v3(ASSERTED, time=1001, number=3))
     await asyncio.sleep(0.05)
-    told = [levels(await one.poll()) for _ in range(3)]
+    told = [levels(await next_poll(one)) for _ in range(3)]
 
     send(one, old)
-    again = await one.poll()
+    again = await next_poll(one)
 
     assert told == [{"luna-a fan": 1}, {"luna-a fan": 0}, {"luna-a fan": 1}]
     assert levels(again) == {"luna-a fan": 1}
@@ -219,16 +218,16 @@ async def test_an_old_clear_that_is_played_again_does_not_end_a_new_alarm(tmp_pa
 
 async def test_an_old_clear_that_is_played_again_after_a_restart_does_not_end_a_new_alarm(tmp_path: Path) -> None:
     first = listener(tmp_path)
-    await first.poll()
+    await next_poll(first)
     old = v3(DEASSERTED, time=1001, number=2)
     send(first, v3(ASSERTED, time=1000), old, v3(ASSERTED, time=1001, number=3))
     await asyncio.sleep(0.05)
     await first.close()
 
     second = listener(tmp_path)
-    await second.poll()
+    await next_poll(second)
     send(second, old)
-    again = await second.poll()
+    again = await next_poll(second)
 
     assert levels(again) == {"luna-a fan": 1}
     assert counted(again) == {"received": 1, "repeated": 1}
@@ -237,35 +236,35 @@ async def test_an_old_clear_that_is_played_again_after_a_restart_does_not_end_a_
 
 async def test_a_clear_that_was_sent_before_the_raise_and_comes_after_it_ends_nothing(tmp_path: Path) -> None:
     one = listener(tmp_path)
-    await one.poll()
+    await next_poll(one)
     send(one, v3(ASSERTED, time=1000))
-    await one.poll()
+    await next_poll(one)
     send(one, v3(DEASSERTED, time=990, number=2))
-    late = await one.poll()
+    late = await next_poll(one)
 
     assert levels(late) == {"luna-a fan": 1}
     assert counted(late) == {"received": 2, "outdated": 1}
     send(one, v3(DEASSERTED, time=1010, number=3))
-    assert levels(await one.poll()) == {"luna-a fan": 0}
+    assert levels(await next_poll(one)) == {"luna-a fan": 0}
     await one.close()
 
 
 async def test_an_inform_that_is_repeated_after_a_restart_is_acknowledged_and_judged_no_more(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     first = listener(tmp_path)
-    await first.poll()
+    await next_poll(first)
     send(first, INFORM)
-    await first.poll()
+    await next_poll(first)
     send(first, CLEAR)
-    await first.poll()
+    await next_poll(first)
     await first.close()
 
     second = listener(tmp_path, every="50ms")
-    await second.poll()
+    await next_poll(second)
     with sender() as own:
         own.connect(second.addresses[0])
         await loop.sock_sendall(own, INFORM)
-        poll = await second.poll()
+        poll = await next_poll(second)
         async with asyncio.timeout(5):
             await loop.sock_recv(own, 65535)
     assert levels(poll) == {"luna-a fan": 0}
@@ -275,19 +274,19 @@ async def test_an_inform_that_is_repeated_after_a_restart_is_acknowledged_and_ju
 async def test_an_inform_whose_answer_had_to_wait_too_long_is_acknowledged_when_it_is_repeated(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     one = listener(tmp_path, every="50ms")
-    await one.poll()
+    await next_poll(one)
     (tmp_path / "traps-traps" / "alarms.new").mkdir()
     with sender() as own:
         own.connect(one.addresses[0])
         await loop.sock_sendall(own, INFORM)
-        await one.poll()
+        await next_poll(one)
         one._unacknowledged.clear()  # as a thousand others behind it would do
         (tmp_path / "traps-traps" / "alarms.new").rmdir()
-        await one.poll()
+        await next_poll(one)
         with pytest.raises(BlockingIOError):
             own.recv(65535)
         await loop.sock_sendall(own, INFORM)
-        await one.poll()
+        await next_poll(one)
         async with asyncio.timeout(5):
             await loop.sock_recv(own, 65535)
     await one.close()

@@ -128,7 +128,7 @@ class CanarySettings(SourceSettings):
         return PinRecordFile(directory, self.name, (str(self.module), self.token, *names), self.pin.reveal())
 
 
-class CanaryCollector:
+class CanaryCollector(Collector):
     """Signs. Between two signatures it holds a process with the module loaded, and no session."""
 
     kind = "canary"

@@ -126,14 +126,13 @@ class CertificateSettings(SourceSettings):
             yield f"{each.resource}: {each.endpoint or each.file}" if each.name else each.resource
 
 
-class CertificateCollector:
+class CertificateCollector(Collector):
     """Looks at all of them at once. Between polls it holds nothing."""
 
     kind = "certificate"
 
     def __init__(self, settings: CertificateSettings) -> None:
-        self.name = settings.name
-        self.every = settings.every
+        super().__init__(settings)
         self._settings = settings
         self._files = FileReader()
         self._contexts = Lanes()
@@ -202,18 +201,11 @@ class CertificateCollector:
             raise FileTrouble(f"{watched.file} is longer than {_LONGEST_FILE} bytes: check that it is the right file")
         return content.data
 
-    async def close(self) -> None:
-        """Nothing is held."""
-
     async def forget(self, resource: str) -> bool:
         """Stop missing a certificate that is gone for good."""
         holders = [name for name, held in self._known.items() if resource in held]
         self._known = {name: held - {resource} for name, held in self._known.items()}
         return bool(holders)
-
-    def pids(self) -> tuple[int, ...]:
-        """No process."""
-        return ()
 
     def calls_a_day(self) -> Mapping[str, float]:
         """Handshakes and file reads a day."""

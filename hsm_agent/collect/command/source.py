@@ -141,15 +141,14 @@ class CommandSettings(SourceSettings):
         return {key: path for key, path in found.items() if path is not None}
 
 
-class CommandCollector:
+class CommandCollector(Collector):
     """Runs the commands of one source, one after the other; between polls nothing runs."""
 
     kind = "command"
 
     def __init__(self, settings: CommandSettings, context: CollectorContext | None = None) -> None:
         """Without a context tokens are remembered for no longer than this process."""
-        self.name = settings.name
-        self.every = settings.every
+        super().__init__(settings)
         self._settings = settings
         self._patterns = [tuple(map(shell_patterns.compiled, run.patterns)) for run in settings.runs]
         self._runner = Runner(settings.environment, settings.output_limit)

@@ -89,14 +89,13 @@ class DeclaredSettings(SourceSettings):
         return dict.fromkeys(sorted({declared_parse.METRICS[each.kind] for each in self.dates}), "")
 
 
-class DeclaredCollector:
+class DeclaredCollector(Collector):
     """Reads the files, and the clock."""
 
     kind = "declared"
 
     def __init__(self, settings: DeclaredSettings) -> None:
-        self.name = settings.name
-        self.every = settings.every
+        super().__init__(settings)
         self._settings = settings
         self._files = FileReader()
 
@@ -135,18 +134,6 @@ class DeclaredCollector:
             return declared_parse.first_line_instant(content.data)
         except ValueError as error:
             raise ValueError(f"{declared.file}: {error}") from error
-
-    async def close(self) -> None:
-        """Nothing is held."""
-
-    async def forget(self, resource: str) -> bool:
-        """Nothing is missed that is not in the configuration."""
-        del resource
-        return False
-
-    def pids(self) -> tuple[int, ...]:
-        """No process."""
-        return ()
 
     def calls_a_day(self) -> Mapping[str, float]:
         """File reads a day."""

@@ -137,7 +137,7 @@ class Pkcs11Settings(SourceSettings):
         )
 
 
-class Pkcs11Collector:
+class Pkcs11Collector(Collector):
     """Reads one module. Polls are serial; between them it holds nothing but a quiet worker."""
 
     kind = "pkcs11"

@@ -106,7 +106,7 @@ class SnmpSettings(SnmpPeerSettings, SourceSettings):
         )
 
 
-class SnmpCollector:
+class SnmpCollector(Collector):
     """Reads one appliance. Polls are serial; between them it holds nothing but a quiet socket."""
 
     kind = "snmp"
@@ -122,8 +122,7 @@ class SnmpCollector:
 
         Without a context rows are remembered for no longer than this process.
         """
-        self.name = settings.name
-        self.every = settings.every
+        super().__init__(settings)
         self._profiles = settings.profiles()
         self._plan = plan_of(self._profiles.values())
         self._settings = settings
@@ -200,10 +199,6 @@ class SnmpCollector:
         """Close the socket."""
         if self._client is not None:
             self._client.close()
-
-    def pids(self) -> tuple[int, ...]:
-        """It runs no process."""
-        return ()
 
     async def forget(self, resource: str) -> bool:
         """Stop missing a partition, a disk or a sensor that is gone for good. False if there was none."""

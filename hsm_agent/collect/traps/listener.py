@@ -1,6 +1,6 @@
 """Listens for traps and informs, and reads them as alarms.
 
-A poll returns as soon as a trap has come, or else after `every`. Severity is not decided here: a trap becomes the
+A poll follows each trap at once, and otherwise `every`. Severity is not decided here: a trap becomes the
 reading `vendor_alarm`, which rules evaluate.
 """
 
@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from hsm_agent.collect.base import Poll, SourceFailure
+from hsm_agent.collect.base import Poll, PushCollector, SourceFailure
 from hsm_agent.collect.traps.duplicates import DuplicateFilter, KnownNotifications, Progress
 from hsm_agent.collect.traps.held_alarms import AlarmKey, ApplyResult, TrapAlarms
 from hsm_agent.collect.traps.intake import MOST_PENDING, Intake, permitted
@@ -36,7 +36,7 @@ from hsm_agent.wire.snmp.notification import Drop
 from hsm_agent.wire.snmp.trap_receiver import SendingUser, TrapReceiver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from hsm_agent.collect.base import CollectorContext
     from hsm_agent.collect.traps.intake import PendingNotification
@@ -52,7 +52,7 @@ APPLIED_BETWEEN_YIELDS = 16
 """Notifications between two yields to the event loop: finding room in a full table takes half a millisecond."""
 
 
-class TrapListener:
+class TrapListener(PushCollector):
     """Listens from its first poll on. Between polls notifications wait in the intake."""
 
     kind = "snmp_trap_listener"
@@ -65,6 +65,7 @@ class TrapListener:
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__(settings)
         self._settings = settings
         self._directory = context.state_directory / f"traps-{quote(settings.name, safe='')}"
         self._state_file = ListenerStateFile(self._directory)
@@ -84,29 +85,14 @@ class TrapListener:
         self._held = ""
 
     @property
-    def name(self) -> str:
-        """The source's name in the configuration."""
-        return self._settings.name
-
-    @property
-    def every(self) -> float:
-        """Seconds between polls when nothing comes."""
-        return self._settings.every
-
-    @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
         """The addresses it listens at, with the ports the kernel chose."""
         return tuple(listener.address for listener in self._listeners)
 
     async def poll(self) -> Poll:
-        """Wait for traps, apply them, and return the state of all alarms. The first poll opens the sockets."""
-        began = self._monotonic()
-        waited = 0.0
+        """Apply what was received, and return the state of all alarms. The first poll opens the sockets."""
         if self._intake is None:
             self._intake = await self._open()
-        else:
-            await self._wait(self._intake)
-            waited = self._monotonic() - began
         intake = self._intake
         intake.note_unread([listener.dropped() for listener in self._listeners])
         await self._apply_pending(intake)
@@ -121,7 +107,6 @@ class TrapListener:
             errors=tuple(problem for problem in (self._problem, self._held) if problem),
             complete=self._knows_all_alarms and not self._alarms.evicted,
             gone=self._alarms.gone(),
-            waited_seconds=waited,
         )
 
     async def _open(self) -> Intake:
@@ -224,9 +209,9 @@ class TrapListener:
             clocks=restored_clocks(clocks, wall=self._wall(), monotonic=self._monotonic()),
         )
 
-    async def _wait(self, intake: Intake) -> None:
-        """Wait until a notification is queued, an alarm is due to end, or `every` has passed."""
-        if intake.pending:
+    async def wait(self) -> None:
+        """Return when a notification is queued, an alarm is due to end, or `every` has passed; at once unless open."""
+        if self._intake is None or self._intake.pending:
             return
         end = self._alarms.next_end()
         seconds = self.every if end is None else min(self.every, max(0.0, end - self._wall()))
@@ -298,11 +283,6 @@ class TrapListener:
         self._unbind()
         self._intake = None
 
-    async def forget(self, resource: str) -> bool:
-        """Nothing: a listener misses no object."""
-        del resource
-        return False
-
     async def end_alarm(self, series: Series) -> bool:
         """Clear an alarm; the next poll, which comes at once, stores it."""
         _, resource, _, labels = series
@@ -311,11 +291,3 @@ class TrapListener:
         self._is_unsaved = True
         self._woken.set()
         return True
-
-    def pids(self) -> tuple[int, ...]:
-        """None: sockets only."""
-        return ()
-
-    def calls_a_day(self) -> Mapping[str, float]:
-        """None: it asks nobody."""
-        return {}

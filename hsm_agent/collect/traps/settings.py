@@ -141,14 +141,13 @@ def _entry(one: TrapMapSettings, maps: tuple[TrapMapSettings, ...]) -> TrapEntry
     )
 
 
-LONGEST_WAIT_SECONDS = 300.0
-"""A poll waits for traps so long at most: the runner takes one of ten minutes for stuck."""
+LONGEST_INTERVAL_SECONDS = 300.0
 
 
 class ListenerSettings(SourceSettings):
     """Where traps are received, from whom, and what they mean."""
 
-    every: Annotated[Interval, Field(le=LONGEST_WAIT_SECONDS)] = 60.0
+    every: Annotated[Interval, Field(le=LONGEST_INTERVAL_SECONDS)] = 60.0
     listen: Annotated[tuple[ListenAddress, ...], Field(min_length=1)] = ("udp:127.0.0.1:1162",)
     networks: Networks = LOOPBACK
     communities: tuple[TrapCommunity, ...] = ()

@@ -6,27 +6,28 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.collect.base import Poll, SourceFailure
+from hsm_agent.collect.base import Collector, Poll, PushCollector, SourceFailure
 from hsm_agent.collect.runner import LONGEST_RETRY_SECONDS, Runner
 from hsm_agent.model import Reading, SourceState
 from hsm_agent.threads import StuckError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pytest
 
-    from hsm_agent.model import SourceStatus
+    from hsm_agent.model import Series, SourceStatus
 
 NOW, WALL = 1000.0, 1_700_000_000.0
 
 
-class Script:
+class Script(Collector):
     """A collector that does what a list says: a Poll to return, or an exception to raise."""
 
-    name, kind, every = "luna-a", "pkcs11", 60.0
+    kind = "pkcs11"
 
     def __init__(self, *acts: Poll | Exception) -> None:
+        self.name, self.every = "luna-a", 60.0
         self.acts = list(acts)
         self.closed = False
 
@@ -38,15 +39,6 @@ class Script:
 
     async def close(self) -> None:
         self.closed = True
-
-    async def forget(self, resource: str) -> bool:
-        return False
-
-    def pids(self) -> tuple[int, ...]:
-        return ()
-
-    def calls_a_day(self) -> Mapping[str, float]:
-        return {}
 
 
 class Seen:
@@ -117,16 +109,22 @@ async def test_a_source_that_says_when_is_asked_again_then_and_no_sooner() -> No
     assert await Seen().runner(SourceFailure("refused", retry_in=250.0)).once() == 250.0
 
 
-async def test_the_time_a_poll_listened_is_no_time_it_took() -> None:
+async def test_the_time_in_which_a_source_that_sends_is_waited_for_is_no_time_of_its_poll() -> None:
     seen = Seen()
-    runner = seen.runner(Poll(readings=(), next_in=0.0, waited_seconds=60.0))
-    script = runner.collector.poll
 
-    async def slow() -> Poll:
-        seen.clock += 60.5
-        return await script()
+    class Sending(PushCollector, Script):
+        async def wait(self) -> None:
+            seen.clock += 60.0
 
-    runner.collector.poll = slow  # type: ignore[method-assign]  # the fake's own poll, made slow
+        async def poll(self) -> Poll:
+            seen.clock += 0.5
+            return await super().poll()
+
+        async def end_alarm(self, series: Series) -> bool:
+            return False
+
+    sending = Sending(Poll(readings=(), next_in=0.0))
+    runner = Runner(sending, seen.publish, on_poll=seen.count, monotonic=lambda: seen.clock, wall=lambda: WALL)
     await runner.once()
 
     ((status, readings, _),) = seen.published
