@@ -33,7 +33,7 @@ _ANY_TABLE = ""
 RowKey = tuple[str, ...]
 """What a row is kept for, within its table."""
 
-Wanted = tuple[str, RowKey]
+WantedIndex = tuple[str, RowKey]
 """A table's name and a key."""
 
 
@@ -41,14 +41,14 @@ class _Stored(NamedTuple):
     """What a write came to. `read`: the file as it was found, if it could not be read before."""
 
     read: Indexes | None
-    fresh: dict[Wanted, int]
+    fresh: dict[WantedIndex, int]
     length: int
 
 
 class Indexes:
     """The indexes of all tables. `find` is for the event loop; `load` blocks on the disk."""
 
-    def __init__(self, path: Path, known: dict[Wanted, int], length: int) -> None:
+    def __init__(self, path: Path, known: dict[WantedIndex, int], length: int) -> None:
         """`length` is how much of the file is sound; use `load`."""
         self.problem = ""
         """Why what is known is not all on disk; empty as long as it is."""
@@ -58,7 +58,7 @@ class Indexes:
         self._known = known
         self._length = length
         self._is_unread = False
-        self._unstored: dict[Wanted, int] = {}
+        self._unstored: dict[WantedIndex, int] = {}
         self._provisional = FIRST_PROVISIONAL + secrets.randbelow(2**30)
         self._last: dict[str, int] = {}
         self._take(known)
@@ -88,7 +88,7 @@ class Indexes:
         return made
 
     @classmethod
-    def _mended(cls, path: Path, known: dict[Wanted, int], damaged: int) -> Indexes:
+    def _mended(cls, path: Path, known: dict[WantedIndex, int], damaged: int) -> Indexes:
         """What is sound, and for each table a gap: a damaged line may have given the number after its last one."""
         last: dict[str, int] = {_ANY_TABLE: 0}
         for (table, _key), index in known.items():
@@ -109,7 +109,7 @@ class Indexes:
         """The index of a row, None if it was given none yet."""
         return self._known.get((table, key))
 
-    async def allocate(self, wanted: Iterable[Wanted]) -> None:
+    async def allocate(self, wanted: Iterable[WantedIndex]) -> None:
         """Give indexes to all that have none: one write, off the loop, and only then are they found.
 
         Where they can't be stored within ten seconds they are found all the same, and `problem` says why.
@@ -135,13 +135,13 @@ class Indexes:
         self._take(stored.fresh)
         self._length, self._unstored, self.problem = stored.length, {}, ""
 
-    def _take(self, fresh: Mapping[Wanted, int]) -> None:
+    def _take(self, fresh: Mapping[WantedIndex, int]) -> None:
         self._known.update(fresh)
         for (table, _key), index in fresh.items():
             if index < FIRST_PROVISIONAL:
                 self._last[table] = max(index, self._last.get(table, 0))
 
-    def _store(self, missing: list[Wanted], unstored: dict[Wanted, int]) -> _Stored:
+    def _store(self, missing: list[WantedIndex], unstored: dict[WantedIndex, int]) -> _Stored:
         """What was given and stored, and how long the file is then. The lane runs one of these at a time.
 
         A write whose caller gave up is written over by the next one.
@@ -154,7 +154,7 @@ class Indexes:
         fresh |= base._give(key for key in missing if base.find(*key) is None)  # noqa: SLF001 - one of its own
         return _Stored(read, fresh, base._append(fresh))  # noqa: SLF001 - likewise
 
-    def _give(self, missing: Iterable[Wanted]) -> dict[Wanted, int]:
+    def _give(self, missing: Iterable[WantedIndex]) -> dict[WantedIndex, int]:
         """The next numbers."""
         fresh, last = {}, dict(self._last)
         for table, key in missing:
@@ -164,7 +164,7 @@ class Indexes:
             raise OSError(f"{self._path}: all {FIRST_PROVISIONAL - 1} indexes of a table are given")
         return fresh
 
-    def _append(self, fresh: Mapping[Wanted, int]) -> int:
+    def _append(self, fresh: Mapping[WantedIndex, int]) -> int:
         # Written at the end of what is sound, so that a line torn by a full disk is overwritten by the next try.
         length = self._length
         written = state_file.write_at(self._path, length, _lines(fresh)) if length else 0
@@ -173,16 +173,16 @@ class Indexes:
         return written
 
 
-def _lines(indexes: Mapping[Wanted, int]) -> bytes:
+def _lines(indexes: Mapping[WantedIndex, int]) -> bytes:
     return "".join(json.dumps([table, index, key]) + "\n" for (table, key), index in indexes.items()).encode()
 
 
-def _parse(data: bytes) -> tuple[dict[Wanted, int], int, int]:
+def _parse(data: bytes) -> tuple[dict[WantedIndex, int], int, int]:
     """What is known, how much of the file is sound, and how many of its lines are damaged.
 
     Behind the last sound line, zeros and half a line are what a power cut leaves: that was never in use.
     """
-    known: dict[Wanted, int] = {}
+    known: dict[WantedIndex, int] = {}
     given: set[tuple[str, int]] = set()
     length = position = damaged = doubtful = lines_before = 0
     for line in data.split(b"\n")[:-1]:
@@ -200,7 +200,7 @@ def _parse(data: bytes) -> tuple[dict[Wanted, int], int, int]:
     return known, length, damaged
 
 
-def _entry(line: bytes) -> tuple[Wanted, int] | None:
+def _entry(line: bytes) -> tuple[WantedIndex, int] | None:
     try:
         found = state_file.parse_json(line)
     except ValueError:

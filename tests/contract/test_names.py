@@ -19,10 +19,7 @@ DOUBLE_FOR_A_REASON: dict[str, str] = {}
 
 # Type names that still stand for more than one thing.
 STILL_DOUBLE: set[str] = {
-    "Answer",
     "Book",
-    "Changes",
-    "Client",
     "Fact",
     "Fetched",
     "Group",
@@ -31,14 +28,11 @@ STILL_DOUBLE: set[str] = {
     "Known",
     "Oid",
     "Parsed",
-    "Place",
     "Raw",
     "Result",
     "RowKey",
     "Runner",
     "Series",
-    "Sheet",
-    "Shown",
     "Table",
     "TokenMemory",
     "Value",

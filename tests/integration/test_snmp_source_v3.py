@@ -117,7 +117,7 @@ async def test_net_snmps_own_agent_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"auth": "WRONG"}, "wrong authentication key of user 'nms': check protocol and secret of user.auth"),
+        ({"auth": "WRONG"}, "wrong authentication key of user 'nms'"),
         ({"privacy": "WRONG"}, "user.privacy"),
         ({"privacy": None}, "is not allowed at this level"),
         ({"user": {"name": "who", "auth": {"protocol": "SHA", "secret": {"env": "AUTH"}}}}, "it knows no user 'who'"),

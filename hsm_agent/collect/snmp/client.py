@@ -47,7 +47,7 @@ class Appliance:
         return self.timeout / (self.retries + 1)
 
 
-class Client:
+class ApplianceClient:
     """Asks one appliance, one request at a time. What is learnt of its engine is kept while all goes well."""
 
     def __init__(self, appliance: Appliance, *, clock: Callable[[], float] = time.monotonic) -> None:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.command.seen_tokens import TokenMemory
-from hsm_agent.collect.snmp.client import Appliance, Client
+from hsm_agent.collect.snmp.client import Appliance, ApplianceClient
 from hsm_agent.collect.snmp.fetch import NAMES_A_GET, fetch, plan_of
 from hsm_agent.collect.snmp.identity import digest
 from hsm_agent.collect.snmp.parse import Fetched, Known, parse
@@ -127,7 +127,7 @@ class SnmpCollector(Collector):
         self._plan = plan_of(self._profiles.values())
         self._settings = settings
         self._clock = clock
-        self._client: Client | None = None
+        self._client: ApplianceClient | None = None
         self._known = Known()
         self._thread = Lane(f"source {settings.name}: reckoning")
         tables = [table for each in self._profiles.values() for table in each.tables]
@@ -142,7 +142,7 @@ class SnmpCollector(Collector):
         """Read everything. Raises SourceFailure within the source's own time-out."""
         if self._client is None:  # not when it is built: a hundred of them would hold up the loop
             appliance = await self._thread.call(self._settings.appliance, seconds=_WORK_SECONDS)
-            self._client = Client(appliance, clock=self._clock)
+            self._client = ApplianceClient(appliance, clock=self._clock)
         await self._remember()
         client = self._client
         client.begin()

@@ -13,12 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hsm_agent.net.udp import UdpListener
-from hsm_agent.serve.snmp.answer import answer
-from hsm_agent.serve.snmp.failure_reports import FailureReports
-from hsm_agent.serve.snmp.scalars import engine_groups, system_group
+from hsm_agent.serve.snmp.rows import engine_groups, system_group
 from hsm_agent.serve.snmp.settings import SnmpServerSettings
 from hsm_agent.serve.snmp.tables import WHOLE, Scope, Tables
-from hsm_agent.serve.snmp.view import Moment, Segment
+from hsm_agent.serve.snmp.view import Moment, Segment, answer
 from hsm_agent.settings.snmp import listen_address
 from hsm_agent.state.row_indexes import Indexes
 from hsm_agent.threads import Lane, StuckError
@@ -42,6 +40,8 @@ log = logging.getLogger(__name__)
 
 _DISK_SECONDS = 10.0
 _KEYS_SECONDS = 60.0
+REPORT_SECONDS = 60.0
+MOST_SENDERS = 64
 
 
 class SnmpServerError(Exception):
@@ -55,6 +55,31 @@ class _Service:
     authority: Authority
     scopes: dict[tuple[bool, str], Scope]
     tables: Tables
+
+
+class AuthFailureReports:
+    """Reports failed authentications: at most once a minute for each sender, and for few senders at a time.
+
+    Addresses of UDP datagrams can be forged: without the second bound, a flood of forged ones would make the agent
+    flood its own receivers with authenticationFailure traps.
+    """
+
+    def __init__(self, report: Callable[[str], None], monotonic: Callable[[], float]) -> None:
+        self._report = report
+        self._monotonic = monotonic
+        self._reported: dict[str, float] = {}
+
+    def note(self, address: str) -> None:
+        """A sender failed."""
+        now = self._monotonic()
+        if address in self._reported and now - self._reported[address] < REPORT_SECONDS:
+            return
+        if len(self._reported) >= MOST_SENDERS:
+            self._reported = {one: at for one, at in self._reported.items() if now - at < REPORT_SECONDS}
+        if len(self._reported) >= MOST_SENDERS:
+            return
+        self._reported[address] = now
+        self._report(address)
 
 
 class Responder:
@@ -79,7 +104,7 @@ class Responder:
         self._store = store
         self._engine = engine
         self._state_directory = state_directory
-        self._failures = FailureReports(on_authentication_failure, monotonic)
+        self._failures = AuthFailureReports(on_authentication_failure, monotonic)
         self._monotonic = monotonic
         self._wall = wall
         self._listeners: dict[str, UdpListener] = {}
@@ -124,7 +149,7 @@ class Responder:
         """
         if settings.engine_id != self._settings.engine_id:
             raise SnmpServerError("serve.snmp.engine_id: another engine ID needs a restart")
-        parted = self._part(settings.listen)
+        released = self._release_ports(settings.listen)
         fresh: dict[str, UdpListener] = {}
         try:
             fresh = self._bind(text for text in settings.listen if text not in self._listeners)
@@ -132,7 +157,7 @@ class Responder:
         except BaseException:
             for listener in fresh.values():
                 listener.close()
-            for text, listener in self._bind(parted).items():
+            for text, listener in self._bind(released).items():
                 listener.start()
                 self._listeners[text] = listener
             raise
@@ -179,13 +204,13 @@ class Responder:
             listener.close()
         self._listeners = {}
 
-    def _part(self, places: Collection[str]) -> list[str]:
+    def _release_ports(self, places: Collection[str]) -> list[str]:
         """Close the sockets that stand in the way of new ones: one that listens on all addresses takes the port."""
         ports = {listen_address(text)[1] for text in places if text not in self._listeners} - {0}
-        parted = [text for text in self._listeners if text not in places and listen_address(text)[1] in ports]
-        for text in parted:
+        released = [text for text in self._listeners if text not in places and listen_address(text)[1] in ports]
+        for text in released:
             self._listeners.pop(text).close()
-        return parted
+        return released
 
     def _bind(self, places: Iterable[str]) -> dict[str, UdpListener]:
         bound: dict[str, UdpListener] = {}

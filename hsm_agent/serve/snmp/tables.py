@@ -1,6 +1,7 @@
-"""Keeps the views up to date with the store, in small steps on the loop, and swaps them in whole.
+"""The encoded rows of all tables, and the views made of them: brought up to date with the store in small steps.
 
-Between two steps the old views are served: one answer never mixes two polls. Nothing here reads a socket.
+Changed sources are noted, and the store is read when a refresh begins. Until it ends the old views are served, then all
+are swapped at once: one answer never mixes two polls.
 """
 
 from __future__ import annotations
@@ -8,29 +9,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field
+from bisect import bisect_left
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hsm_agent.model import AGENT_SOURCE
-from hsm_agent.serve.snmp.capture import Capture, capture, merged
-from hsm_agent.serve.snmp.rows import active_row, rows_of_source, sink_row
-from hsm_agent.serve.snmp.scalars import SYSTEM, agent_scalars, alarm_scalars, spool_scalar
-from hsm_agent.serve.snmp.table import Changes, Sheet, Shown, patch
-from hsm_agent.serve.snmp.view import Layout, Segment, View
+from hsm_agent.serve.snmp.rows import (
+    SYSTEM,
+    active_row,
+    agent_scalars,
+    alarm_scalars,
+    rows_of_source,
+    sink_row,
+    spool_scalar,
+    worst_severities,
+)
+from hsm_agent.serve.snmp.view import Moment, Render, Segment, View, varbind
 from hsm_agent.text import glob_matches
-from hsm_agent.wire.snmp import mib
+from hsm_agent.wire.snmp import ber, mib
+from hsm_agent.wire.snmp.mib import Syntax
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from hsm_agent.model import Series, Severity, SinkStatus
-    from hsm_agent.serve.snmp.rows import Owner, Row
-    from hsm_agent.state.row_indexes import Indexes, RowKey, Wanted
+    from hsm_agent.serve.snmp.rows import Cells, Owner, Row
+    from hsm_agent.state.row_indexes import Indexes, RowKey, WantedIndex
     from hsm_agent.store import Store
     from hsm_agent.wire.snmp.ber import Oid
-
-    Keys = dict[RowKey, int]
 
 log = logging.getLogger(__name__)
 
@@ -39,33 +45,162 @@ _PATCHED_AT_ONCE = 1000
 _NARROW = (mib.TOKEN, mib.AUDIT, mib.READING, mib.ACTIVE)
 _OF_SOURCE = (mib.SOURCE.name, mib.TOKEN.name, mib.AUDIT.name, mib.READING.name)
 _ALARMS = ""
-"""The group of the rows of alarms, which hang on no single source."""
+"""The group of the rows of alarms, which belong to no single source."""
 
 Scope = frozenset[str]
 """Globs on label, serial or resource of tokens. With `*` among them the view is whole."""
 WHOLE = "*"
 
 
-class _Pace:
-    """Gives the loop back to others every few milliseconds of work."""
+class LoopYielder:
+    """Yields to the event loop after every 2 ms of work."""
 
     def __init__(self) -> None:
         self._until = time.perf_counter() + _STEP_SECONDS
 
-    async def breathe(self) -> None:
+    async def maybe_yield(self) -> None:
+        """To be awaited between two small pieces of work."""
         if time.perf_counter() >= self._until:
             await asyncio.sleep(0)
             self._until = time.perf_counter() + _STEP_SECONDS
 
 
-@dataclass(slots=True)
-class _Pending:
-    """What a refresh is about to show: nothing of it is seen before it is complete."""
+def _since_monotonic(since: float, moment: Moment) -> bytes:
+    return ber.encode_gauge32(int(moment.monotonic - since))
 
-    changes: dict[str, Changes] = field(default_factory=dict)
-    groups: dict[tuple[str, str], Keys] = field(default_factory=dict)
-    segments: dict[Scope, dict[Oid, Segment]] = field(default_factory=dict)
-    owners: dict[Scope, frozenset[Owner]] = field(default_factory=dict)
+
+def _since_wall(since: float, moment: Moment) -> bytes:
+    return ber.encode_gauge32(int(moment.wall - since))
+
+
+_RENDERS: dict[str, Render] = {
+    "hsmSourceSecondsSinceSuccess": _since_monotonic,
+    "hsmReadingAgeSeconds": _since_wall,
+}
+"""Columns whose cell is a moment and whose value is an age, true when answered."""
+
+
+class EncodedRow(NamedTuple):
+    """A row with its cells encoded: whole variable bindings, or names where the value is rendered when answered."""
+
+    row: Row
+    cells: tuple[bytes | None, ...]
+
+
+EncodedChanges = dict[int, EncodedRow | None]
+"""Rows by index as they are now, None for those that are gone."""
+
+
+class EncodedTable:
+    """One table's rows. `groups` tells which rows came from which source, to see which of them are gone."""
+
+    def __init__(self, table: mib.Table, base: Oid) -> None:
+        self.table = table
+        self.prefixes = tuple(table.prefix(base, column) for column in table.columns)
+        self.renders = tuple(_RENDERS.get(column.name) for column in table.columns)
+        self._moment = next((number for number, render in enumerate(self.renders) if render), None)
+        self.rows: dict[int, EncodedRow] = {}
+        self.groups: dict[str, dict[RowKey, int]] = {}
+        # An encoded OID is tag, length, content; the length is written anew for each row's index.
+        self._heads = tuple(ber.encode_oid(prefix)[2:] for prefix in self.prefixes)
+
+    def blank(self) -> dict[Oid, Segment]:
+        """Empty segments for all columns."""
+        columns = zip(self.table.columns, self.prefixes, self.renders, strict=True)
+        return {
+            prefix: Segment(render=render, counter64=column.syntax in {Syntax.COUNTER64, Syntax.GAUGE64})
+            for column, prefix, render in columns
+        }
+
+    def encode(self, index: int, row: Row) -> EncodedRow:
+        """The row encoded; cells that stayed as they are shown are taken over."""
+        before = self.rows.get(index)
+        if before is not None and self._only_moments_differ(before.row.cells, row.cells):
+            return before if before.row == row else EncodedRow(row, before.cells)
+        old: Sequence[mib.CellValue | None] = before.row.cells if before else (None,) * len(row.cells)
+        encoded: Sequence[bytes | None] = before.cells if before else (None,) * len(row.cells)
+        cells: list[bytes | None] = []
+        for number, (value, was, cell) in enumerate(zip(row.cells, old, encoded, strict=True)):
+            if value is None:
+                cells.append(None)
+            elif cell is not None and (value == was or self.renders[number]):
+                cells.append(cell)
+            else:
+                cells.append(self._encode_cell(index, number, value))
+        return EncodedRow(row, tuple(cells))
+
+    def _only_moments_differ(self, was: Cells, now: Cells) -> bool:
+        if self._moment is None:
+            return was == now
+        at = self._moment
+        return was[:at] == now[:at] and was[at + 1 :] == now[at + 1 :] and (was[at] is None) == (now[at] is None)
+
+    def _encode_cell(self, index: int, number: int, value: mib.CellValue) -> bytes:
+        content = self._heads[number] + ber.encode_subids((index,))
+        name = b"\x06" + ber.encode_length(len(content)) + content
+        if self.renders[number]:
+            return name
+        return varbind(name, mib.encode_value(self.table.columns[number].syntax, value))
+
+    def newly_encoded(self, changes: EncodedChanges) -> EncodedChanges:
+        """Those of the changes that are more than another moment."""
+        rows = self.rows
+        return {
+            index: one
+            for index, one in changes.items()
+            if one is None or index not in rows or one.cells is not rows[index].cells
+        }
+
+    def apply(self, changes: EncodedChanges) -> None:
+        """Make the changes the rows that are shown."""
+        for index, encoded in changes.items():
+            if encoded is None:
+                self.rows.pop(index, None)
+            else:
+                self.rows[index] = encoded
+
+
+def patch(segment: Segment, column: int, changes: Mapping[int, EncodedRow | None]) -> Segment:
+    """The segment with the changed rows' cells of one column; the same object if none of them differs."""
+    rows, cells, numbers = segment.rows, list(segment.cells), list(segment.numbers)
+    differs = False
+    for index, encoded in changes.items():
+        position = bisect_left(rows, index)
+        is_present = position < len(rows) and rows[position] == index
+        cell = encoded.cells[column] if encoded else None
+        if is_present != (cell is not None):
+            return _merge(segment, column, changes)
+        if cell is None or encoded is None:
+            continue
+        if cells[position] != cell:
+            cells[position] = cell
+            differs = True
+        if segment.render and numbers[position] != (number := _number(encoded, column)):
+            numbers[position] = number
+            differs = True
+    return Segment(rows, cells, numbers, segment.render, segment.counter64) if differs else segment
+
+
+def _merge(segment: Segment, column: int, changes: Mapping[int, EncodedRow | None]) -> Segment:
+    """The same where rows come or go."""
+    numbers: Sequence[float] = segment.numbers if segment.render else [0.0] * len(segment.rows)
+    merged = dict(zip(segment.rows, zip(segment.cells, numbers, strict=True), strict=True))
+    for index, encoded in changes.items():
+        cell = encoded.cells[column] if encoded else None
+        if cell is None or encoded is None:
+            merged.pop(index, None)
+        else:
+            merged[index] = (cell, _number(encoded, column) if segment.render else 0.0)
+    rows = sorted(merged)
+    cells = [merged[index][0] for index in rows]
+    kept = [merged[index][1] for index in rows] if segment.render else []
+    return Segment(rows, cells, kept, segment.render, segment.counter64)
+
+
+def _number(encoded: EncodedRow, column: int) -> float:
+    value = encoded.row.cells[column]
+    assert isinstance(value, int | float), "a rendered column holds moments"
+    return value
 
 
 class Tables:
@@ -76,9 +211,12 @@ class Tables:
         self._base = base
         self._indexes = indexes
         self._scalars = agent_scalars(base, store)
-        self._sheets = {table.name: Sheet(table, base) for table in mib.TABLES}
+        self._tables = {table.name: EncodedTable(table, base) for table in mib.TABLES}
         self._worst: Mapping[Series, Severity] = {}
-        self._noted: Capture | None = None
+        self._noted_sources: dict[str, None] = {}
+        """A set that keeps its order: new rows are given their indexes in it."""
+        self._are_alarms_noted = False
+        self._is_behind = False
         self._sinks: tuple[SinkStatus, ...] = ()
         self._views: dict[Scope, View] = {}
         self._owners: dict[Scope, frozenset[Owner]] = {}
@@ -95,28 +233,30 @@ class Tables:
     async def arrange(self, scopes: Iterable[Scope], scalars: Mapping[Oid, Segment]) -> None:
         """Serve these scopes from now on, and these system and engine groups."""
         async with self._refreshing:
-            pace = _Pace()
+            yielder = LoopYielder()
             self._scalars.update(scalars)
             owners = {scope: self._owners_of(scope, {}) for scope in scopes}
-            views = {scope: await self._whole(scope, owners[scope], {}, pace) for scope in owners}
+            views = {scope: View.of(await self._whole(scope, owners[scope], {}, yielder)) for scope in owners}
             self._views, self._owners = views, owners
             self._show_sinks(tuple(self._store.sinks.values()))
 
     def note(self, sources: Iterable[str], *, alarms: bool) -> None:
-        """Take what the store holds of these sources, and of the alarms if they changed; `catch_up` shows it."""
-        fresh = capture(self._store, sources, alarms=alarms, worst=self._worst)
-        self._worst = fresh.worst
-        self._noted = merged(self._noted, fresh)
+        """These sources changed in the store, and perhaps the alarms, or only sinks; `catch_up` shows it."""
+        self._is_behind = True
+        self._noted_sources |= dict.fromkeys(sources)
+        self._are_alarms_noted |= alarms
 
     async def catch_up(self) -> None:
-        """Show everything that was noted. What is noted meanwhile is shown too, in as few rounds as can be."""
+        """Show everything that was noted. What is noted meanwhile is shown too, in as few refreshes as can be."""
         async with self._refreshing:
-            while self._noted is not None:
-                captured, self._noted = self._noted, None
+            while self._is_behind:
+                self._is_behind = False
+                sources, alarms = self._noted_sources, self._are_alarms_noted
+                self._noted_sources, self._are_alarms_noted = {}, False
                 try:
-                    await self._show(captured)
+                    await self._show(sources, alarms=alarms)
                 except BaseException:
-                    self._noted = merged(captured, self._noted)
+                    self.note(sources, alarms=alarms)
                     raise
 
     async def refresh(self, sources: Iterable[str], *, alarms: bool) -> None:
@@ -124,36 +264,48 @@ class Tables:
         self.note(sources, alarms=alarms)
         await self.catch_up()
 
-    async def _show(self, captured: Capture) -> None:
-        pace = _Pace()
-        rows = await self._rows(captured, pace)
-        await self._allocate(rows, pace)
-        pending = await self._encode(rows, pace)
-        await self._build(pending, pace)
-        self._swap(pending, captured)
-
-    async def _rows(self, captured: Capture, pace: _Pace) -> dict[str, list[Row]]:
-        """The rows of each group as they are now."""
-        rows: dict[str, list[Row]] = {}
-        for name, (status, readings) in captured.sources.items():
-            rows[name] = []
-            for row in rows_of_source(name, status, readings, captured.worst):
+    async def _show(self, sources: dict[str, None], *, alarms: bool) -> None:
+        """Bring the views up to date; to `sources` are added those whose readings show another severity now."""
+        yielder = LoopYielder()
+        # The store is read here, at one moment; the rows are made of what was read, step by step.
+        scalars: dict[Oid, Segment] = {}
+        groups: dict[str, Iterator[Row]] = {}
+        if alarms:
+            raised = tuple(self._store.alarms.values())
+            groups[_ALARMS] = map(active_row, raised)
+            scalars |= alarm_scalars(self._base, raised)
+            before, self._worst = self._worst, worst_severities(raised)
+            sources |= dict.fromkeys(series[0] for series, _severity in before.items() ^ self._worst.items())
+        for name in sources:
+            readings = tuple(self._store.of_source(name).values())
+            groups[name] = rows_of_source(name, self._store.sources.get(name), readings, self._worst)
+        if AGENT_SOURCE in sources:
+            scalars |= spool_scalar(self._base, self._store)
+        rows: dict[str, list[Row]] = {name: [] for name in groups}
+        for name, group in groups.items():
+            for row in group:
                 rows[name].append(row)
-                await pace.breathe()
-        if captured.alarms is not None:
-            rows[_ALARMS] = []
-            for alarm in captured.alarms:
-                rows[_ALARMS].append(active_row(alarm))
-                await pace.breathe()
-        return rows
+                await yielder.maybe_yield()
+        await self._allocate(rows, yielder)
+        changes, keys = await self._encode(rows, yielder)
+        owners, segments = await self._build(changes, yielder)
+        # The swap: no step of the loop lies between, so that an answer sees all of the refresh or nothing.
+        self._scalars |= scalars
+        for name, of_table in changes.items():
+            self._tables[name].apply(of_table)
+        for (name, source), of_group in keys.items():
+            self._tables[name].groups[source] = of_group
+        self._owners = owners
+        self._views = {scope: view.replaced({**scalars, **segments[scope]}) for scope, view in self._views.items()}
+        self._show_sinks(tuple(self._store.sinks.values()))
 
-    async def _allocate(self, rows: Mapping[str, list[Row]], pace: _Pace) -> None:
-        wanted: list[Wanted] = [(mib.SINK.name, (name,)) for name in self._store.sinks]
+    async def _allocate(self, rows: Mapping[str, list[Row]], yielder: LoopYielder) -> None:
+        wanted: list[WantedIndex] = [(mib.SINK.name, (name,)) for name in self._store.sinks]
         for group in rows.values():
             for row in group:
                 if self._indexes.find(row.table.name, row.key) is None:
                     wanted.append((row.table.name, row.key))
-                await pace.breathe()
+                await yielder.maybe_yield()
         await self._indexes.allocate(wanted)
         if bool(self._indexes.problem) is not self._is_refused:
             self._is_refused = bool(self._indexes.problem)
@@ -162,123 +314,113 @@ class Tables:
             else:
                 log.info("indexes of SNMP rows are stored again")
 
-    async def _encode(self, rows: Mapping[str, list[Row]], pace: _Pace) -> _Pending:
-        pending = _Pending(changes={name: {} for name in self._sheets})
+    async def _encode(
+        self, rows: Mapping[str, list[Row]], yielder: LoopYielder
+    ) -> tuple[dict[str, EncodedChanges], dict[tuple[str, str], dict[RowKey, int]]]:
+        """The rows that differ from those shown, by table; and the indexes of all rows, by table and group."""
+        changes: dict[str, EncodedChanges] = {name: {} for name in self._tables}
+        keys: dict[tuple[str, str], dict[RowKey, int]] = {}
         for group, of_group in rows.items():
-            names = (mib.ACTIVE.name,) if group == _ALARMS else _OF_SOURCE
-            pending.groups |= {(name, group): {} for name in names}
+            keys |= {(name, group): {} for name in ((mib.ACTIVE.name,) if group == _ALARMS else _OF_SOURCE)}
             for row in of_group:
                 name = row.table.name
                 index = self._indexes.find(name, row.key)
                 if index is None:
                     continue
-                pending.groups[name, group][row.key] = index
-                shown = self._sheets[name].encode(index, row)
-                if shown is not self._sheets[name].shown.get(index):
-                    pending.changes[name][index] = shown
-                await pace.breathe()
-        for (name, group), keys in pending.groups.items():
-            before = self._sheets[name].groups.get(group, {})
-            left = {index for key, index in before.items() if keys.get(key) != index}
-            pending.changes[name].update(dict.fromkeys(left - set(keys.values())))
-        return pending
+                keys[name, group][row.key] = index
+                encoded = self._tables[name].encode(index, row)
+                if encoded is not self._tables[name].rows.get(index):
+                    changes[name][index] = encoded
+                await yielder.maybe_yield()
+        for (name, group), now in keys.items():
+            before = self._tables[name].groups.get(group, {})
+            left = {index for key, index in before.items() if now.get(key) != index}
+            # An index may have gone from one key to another of the group: then its row has changed, and is not gone.
+            changes[name].update(dict.fromkeys(left - set(now.values())))
+        return changes, keys
 
-    async def _build(self, pending: _Pending, pace: _Pace) -> None:
+    async def _build(
+        self, changes: Mapping[str, EncodedChanges], yielder: LoopYielder
+    ) -> tuple[dict[Scope, frozenset[Owner]], dict[Scope, dict[Oid, Segment]]]:
+        """The tokens of each scope after the changes, and the segments of its view that differ."""
+        owners = {scope: self._owners_of(scope, changes[mib.TOKEN.name]) for scope in self._views}
+        segments: dict[Scope, dict[Oid, Segment]] = {}
         for scope, view in self._views.items():
-            owners = self._owners_of(scope, pending.changes[mib.TOKEN.name])
-            pending.owners[scope] = owners
-            if owners != self._owners[scope]:
-                whole = await self._whole(scope, owners, pending.changes, pace)
-                pending.segments[scope] = dict(zip(whole.layout.prefixes, whole.segments, strict=True))
+            if owners[scope] != self._owners[scope]:  # rows that did not change come into its view, or leave it
+                segments[scope] = await self._whole(scope, owners[scope], changes, yielder)
                 continue
-            found = pending.segments[scope] = {}
-            for name, changes in pending.changes.items():
-                sheet = self._sheets[name]
-                seen = _visible(changes, scope, owners)
-                if not seen or sheet.prefixes[0] not in view.layout.positions:
+            found = segments[scope] = {}
+            for name, of_table in changes.items():
+                table = self._tables[name]
+                seen = _visible(of_table, scope, owners[scope])
+                if not seen or table.prefixes[0] not in view.numbers:
                     continue
-                new = sheet.newly_encoded(seen)
-                for column, prefix in enumerate(sheet.prefixes):
+                new = table.newly_encoded(seen)
+                for column, prefix in enumerate(table.prefixes):
                     # Most polls bring the same values at a later time: then only ages have to be looked at.
-                    changed = seen if sheet.renders[column] else new
-                    found[prefix] = await _patch(view.segment(prefix), column, changed, pace)
-
-    def _swap(self, pending: _Pending, captured: Capture) -> None:
-        """Everything at once: no step of the loop lies between."""
-        scalars: dict[Oid, Segment] = {}
-        if captured.alarms is not None:
-            scalars |= alarm_scalars(self._base, captured.alarms)
-        if AGENT_SOURCE in captured.sources:
-            scalars |= spool_scalar(self._base, self._store)
-        self._scalars |= scalars
-        for name, changes in pending.changes.items():
-            self._sheets[name].apply(changes)
-        for (name, group), keys in pending.groups.items():
-            self._sheets[name].groups[group] = keys
-        self._owners = pending.owners
-        self._views = {
-            scope: view.replaced({**scalars, **pending.segments[scope]}) for scope, view in self._views.items()
-        }
-        self._show_sinks(tuple(self._store.sinks.values()))
+                    changed = seen if table.renders[column] else new
+                    found[prefix] = await _patch(view.segment(prefix), column, changed, yielder)
+        return owners, segments
 
     def _show_sinks(self, sinks: tuple[SinkStatus, ...]) -> None:
         """The few rows of the sinks, at once. One without an index waits for the next refresh."""
-        sheet = self._sheets[mib.SINK.name]
-        now: dict[int, Shown] = {}
+        table = self._tables[mib.SINK.name]
+        now: EncodedChanges = {}
         for status in sinks:
             row = sink_row(status)
             index = self._indexes.find(mib.SINK.name, row.key)
             if index is not None:
-                now[index] = sheet.encode(index, row)
-        changes: Changes = {**dict.fromkeys(sheet.shown), **now}
-        sheet.apply(changes)
+                now[index] = table.encode(index, row)
+        changes = {**dict.fromkeys(table.rows), **now}
+        table.apply(changes)
         for scope, view in self._views.items():
-            if sheet.prefixes[0] in view.layout.positions:
-                columns = enumerate(sheet.prefixes)
+            if table.prefixes[0] in view.numbers:
+                columns = enumerate(table.prefixes)
                 self._views[scope] = view.replaced(
                     {prefix: patch(view.segment(prefix), column, changes) for column, prefix in columns}
                 )
         self._sinks = sinks
 
-    def _owners_of(self, scope: Scope, changes: Changes) -> frozenset[Owner]:
+    def _owners_of(self, scope: Scope, changes: EncodedChanges) -> frozenset[Owner]:
         """The tokens of a scope; none for the whole view, which asks for no owner."""
         if WHOLE in scope:
             return frozenset()
-        rows = _after(self._sheets[mib.TOKEN.name].shown, changes).values()
-        return frozenset(shown.row.owner for shown in rows if _matches(shown.row, scope))
+        rows = _after(self._tables[mib.TOKEN.name].rows, changes).values()
+        return frozenset(one.row.owner for one in rows if _matches(one.row, scope))
 
-    async def _whole(self, scope: Scope, owners: frozenset[Owner], changes: Mapping[str, Changes], pace: _Pace) -> View:
-        """A view made from nothing."""
+    async def _whole(
+        self, scope: Scope, owners: frozenset[Owner], changes: Mapping[str, EncodedChanges], yielder: LoopYielder
+    ) -> dict[Oid, Segment]:
+        """All segments of a view, made from nothing."""
         is_whole = WHOLE in scope
         segments = {prefix: one for prefix, one in self._scalars.items() if is_whole or prefix[:-1] == SYSTEM}
-        for table in mib.TABLES if is_whole else _NARROW:
-            sheet = self._sheets[table.name]
-            seen = _visible(_after(sheet.shown, changes.get(table.name, {})), scope, owners)
-            for column, (prefix, blank) in enumerate(sheet.blank().items()):
-                segments[prefix] = await _patch(blank, column, seen, pace)
-        prefixes = tuple(sorted(segments))
-        return View(Layout(prefixes), tuple(segments[prefix] for prefix in prefixes))
+        for definition in mib.TABLES if is_whole else _NARROW:
+            table = self._tables[definition.name]
+            seen = _visible(_after(table.rows, changes.get(definition.name, {})), scope, owners)
+            for column, (prefix, blank) in enumerate(table.blank().items()):
+                segments[prefix] = await _patch(blank, column, seen, yielder)
+        return segments
 
 
-async def _patch(segment: Segment, column: int, changes: Changes, pace: _Pace) -> Segment:
-    """As patch, with a breath between; an empty segment is filled at once, which is quicker than by parts."""
+async def _patch(segment: Segment, column: int, changes: EncodedChanges, yielder: LoopYielder) -> Segment:
+    """As patch, but yielding between; an empty segment is filled at once, which is quicker than piece by piece."""
     size = _PATCHED_AT_ONCE if segment.rows else max(1, len(changes))
     items = iter(changes.items())
-    while part := dict(islice(items, size)):
-        segment = patch(segment, column, part)
-        await pace.breathe()
+    while some := dict(islice(items, size)):
+        segment = patch(segment, column, some)
+        await yielder.maybe_yield()
     return segment
 
 
-def _visible(changes: Mapping[int, Shown | None], scope: Scope, owners: frozenset[Owner]) -> Changes:
+def _visible(changes: Mapping[int, EncodedRow | None], scope: Scope, owners: frozenset[Owner]) -> EncodedChanges:
     """Those rows that the scope may see; one that is gone was seen or is not missed."""
     if WHOLE in scope:
         return dict(changes)
-    return {index: shown for index, shown in changes.items() if shown is None or shown.row.owner in owners}
+    return {index: one for index, one in changes.items() if one is None or one.row.owner in owners}
 
 
-def _after(shown: Mapping[int, Shown], changes: Changes) -> dict[int, Shown]:
-    merged = {**shown, **changes}
+def _after(rows: Mapping[int, EncodedRow], changes: EncodedChanges) -> dict[int, EncodedRow]:
+    merged = {**rows, **changes}
     return {index: one for index, one in merged.items() if one is not None}
 
 

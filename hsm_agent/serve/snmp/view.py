@@ -1,23 +1,29 @@
-"""What one principal may see: an immutable, sorted set of encoded variable bindings, and the search in it.
+"""What one principal may see: an immutable, sorted set of encoded variable bindings; and the answers from it.
 
-Views are what was encoded: there is no access check to forget. A new poll makes new segments and a new view;
-whoever holds the old one goes on reading the old values to the end of its answer.
+Views are what was encoded: there is no access check to forget. A new poll makes new segments and a new view; an answer
+that was begun with the old one is completed with the old values. Answers follow RFC 3416 sections 4.2.1 to 4.2.5, for
+v1 RFC 3584 section 4.2.2. Pure: a request, a view and a moment in; error status, error index and bindings out.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from hsm_agent.wire.snmp import ber
+from hsm_agent.wire.snmp.pdu import ErrorStatus, PduType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hsm_agent.wire.snmp.ber import Oid
+    from hsm_agent.wire.snmp.request import Request
+
+MAX_BULK_VARBINDS = 500
+"""How many variable bindings one GETBULK is answered at most: less is always allowed, more serves amplification."""
 
 
 class Moment(NamedTuple):
@@ -59,52 +65,56 @@ def varbind(name: bytes, value: bytes) -> bytes:
     return b"\x30" + ber.encode_length(len(name) + len(value)) + name + value
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The objects of a view in order: what can be there, whether or not it has instances."""
-
-    prefixes: tuple[Oid, ...]
-    positions: Mapping[Oid, int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """No prefix lies within another, and they rise."""
-        object.__setattr__(self, "positions", {prefix: place for place, prefix in enumerate(self.prefixes)})
-
-
-Place = tuple[int, int]
-"""Where an instance stands: number of the segment, position in it."""
+InstancePosition = tuple[int, int]
+"""Where an instance is: number of the segment, position in it."""
 
 
 @dataclass(frozen=True)
 class View:
-    """Segments by the layout's order. Nothing in it changes but what is computed from it."""
+    """The objects of a view, with or without instances: `segments` in the order of `prefixes`, none within another.
 
-    layout: Layout
+    Nothing in it changes but what is computed from it.
+    """
+
+    prefixes: tuple[Oid, ...]
     segments: tuple[Segment, ...]
+    numbers: Mapping[Oid, int]
+    """The number of each prefix's segment."""
+
+    @classmethod
+    def of(cls, segments: Mapping[Oid, Segment]) -> View:
+        """The view of these objects."""
+        prefixes = tuple(sorted(segments))
+        numbers = {prefix: number for number, prefix in enumerate(prefixes)}
+        return cls(prefixes, tuple(segments[prefix] for prefix in prefixes), numbers)
 
     def segment(self, prefix: Oid) -> Segment:
-        """The segment of an object of the layout."""
-        return self.segments[self.layout.positions[prefix]]
+        """The segment of an object of the view."""
+        return self.segments[self.numbers[prefix]]
 
     def replaced(self, changes: Mapping[Oid, Segment]) -> View:
-        """The same view with other segments for some objects; those that are not in its layout are left out."""
+        """The same view with other segments for some objects; those that it does not have are left out."""
         segments = list(self.segments)
         for prefix, segment in changes.items():
-            position = self.layout.positions.get(prefix)
-            if position is not None:
-                segments[position] = segment
-        return View(self.layout, tuple(segments))
+            number = self.numbers.get(prefix)
+            if number is not None:
+                segments[number] = segment
+        return View(self.prefixes, tuple(segments), self.numbers)
 
     @cached_property
     def without_counter64(self) -> View:
         """What SNMPv1 sees: it has no Counter64 (RFC 3584 section 4.2.2.1)."""
-        kept = [place for place, segment in enumerate(self.segments) if not segment.counter64]
-        prefixes = tuple(self.layout.prefixes[place] for place in kept)
-        return View(Layout(prefixes), tuple(self.segments[place] for place in kept))
+        return View.of(
+            {
+                prefix: segment
+                for prefix, segment in zip(self.prefixes, self.segments, strict=True)
+                if not segment.counter64
+            }
+        )
 
-    def find(self, name: Oid) -> Place | None:
+    def find(self, name: Oid) -> InstancePosition | None:
         """Where the instance of that very name stands."""
-        number = self.layout.positions.get(name[:-1])
+        number = self.numbers.get(name[:-1])
         if number is None:
             return None
         rows = self.segments[number].rows
@@ -113,28 +123,28 @@ class View:
 
     def knows_object(self, name: Oid) -> bool:
         """Whether the name lies within an object of the view, so that only the instance is missing."""
-        number = bisect_right(self.layout.prefixes, name) - 1
+        number = bisect_right(self.prefixes, name) - 1
         if number < 0:
             return False
-        prefix = self.layout.prefixes[number]
+        prefix = self.prefixes[number]
         return name[: len(prefix)] == prefix
 
-    def after(self, name: Oid) -> Place | None:
+    def after(self, name: Oid) -> InstancePosition | None:
         """Where the first instance behind that name stands, None at the end of the view."""
-        number = self.layout.positions.get(name[:-1])
+        number = self.numbers.get(name[:-1])
         if number is not None:  # the common case of a walk: the name is an instance itself
             return self._from(number, bisect_right(self.segments[number].rows, name[-1]))
-        number = bisect_right(self.layout.prefixes, name) - 1
+        number = bisect_right(self.prefixes, name) - 1
         if number < 0:
             return self._from(0, 0)
-        prefix = self.layout.prefixes[number]
+        prefix = self.prefixes[number]
         if name[: len(prefix)] != prefix:
             return self._from(number + 1, 0)
         if len(name) == len(prefix):
             return self._from(number, 0)
         return self._from(number, bisect_right(self.segments[number].rows, name[len(prefix)]))
 
-    def _from(self, number: int, position: int) -> Place | None:
+    def _from(self, number: int, position: int) -> InstancePosition | None:
         segments = self.segments
         while number < len(segments):
             if position < len(segments[number].rows):
@@ -143,7 +153,9 @@ class View:
             position = 0
         return None
 
-    def run(self, place: Place | None, wanted: int, moment: Moment) -> tuple[list[bytes], Place | None]:
+    def run(
+        self, place: InstancePosition | None, wanted: int, moment: Moment
+    ) -> tuple[list[bytes], InstancePosition | None]:
         """Up to `wanted` variable bindings from a place on, and the place behind them."""
         found: list[bytes] = []
         while place is not None and len(found) < wanted:
@@ -153,10 +165,10 @@ class View:
             place = self._from(number, position + len(taken))
         return found, place
 
-    def name(self, place: Place) -> Oid:
+    def name(self, place: InstancePosition) -> Oid:
         """The name of the instance at a place."""
         number, position = place
-        return (*self.layout.prefixes[number], self.segments[number].rows[position])
+        return (*self.prefixes[number], self.segments[number].rows[position])
 
     @cached_property
     def last(self) -> Oid | None:
@@ -164,5 +176,107 @@ class View:
         for number in range(len(self.segments) - 1, -1, -1):
             rows = self.segments[number].rows
             if rows:
-                return (*self.layout.prefixes[number], rows[-1])
+                return (*self.prefixes[number], rows[-1])
         return None
+
+
+class ResponseContent(NamedTuple):
+    """What a Response is encoded from (Authority.respond)."""
+
+    error_status: int
+    error_index: int
+    varbinds: Sequence[bytes]
+
+
+def answer(request: Request, view: View, moment: Moment) -> ResponseContent:
+    """The answer to a request that was found authentic."""
+    if not request.counter64:
+        view = view.without_counter64
+    match request.pdu_type:
+        case PduType.GET:
+            return _get(request, view, moment)
+        case PduType.GETNEXT:
+            return _get_next(request, view, moment)
+        case PduType.GETBULK:
+            return ResponseContent(ErrorStatus.NO_ERROR, 0, _get_bulk(request, view, moment))
+        case _:
+            # A SET: nothing here can be written, whatever the name (RFC 3416 section 4.2.5).
+            return ResponseContent(
+                ErrorStatus.NOT_WRITABLE if request.names else ErrorStatus.NO_ERROR, min(1, len(request.names)), ()
+            )
+
+
+def _get(request: Request, view: View, moment: Moment) -> ResponseContent:
+    varbinds: list[bytes] = []
+    for index, name in enumerate(request.names, 1):
+        place = view.find(name)
+        if place is not None:
+            number, position = place
+            varbinds += view.segments[number].take(position, position + 1, moment)
+        elif not request.counter64:
+            return ResponseContent(ErrorStatus.NO_SUCH_NAME, index, ())
+        else:
+            missing = ber.NO_SUCH_INSTANCE if view.knows_object(name) else ber.NO_SUCH_OBJECT
+            varbinds.append(ber.encode_varbind(name, missing))
+    return ResponseContent(ErrorStatus.NO_ERROR, 0, varbinds)
+
+
+def _get_next(request: Request, view: View, moment: Moment) -> ResponseContent:
+    varbinds: list[bytes] = []
+    for index, name in enumerate(request.names, 1):
+        place = view.after(name)
+        if place is not None:
+            number, position = place
+            varbinds += view.segments[number].take(position, position + 1, moment)
+        elif not request.counter64:
+            return ResponseContent(ErrorStatus.NO_SUCH_NAME, index, ())
+        else:
+            varbinds.append(ber.encode_varbind(name, ber.END_OF_MIB_VIEW))
+    return ResponseContent(ErrorStatus.NO_ERROR, 0, varbinds)
+
+
+def _get_bulk(request: Request, view: View, moment: Moment) -> list[bytes]:
+    names = request.names
+    single = names[: max(request.non_repeaters, 0)]
+    repeated = names[len(single) :]
+    varbinds: list[bytes] = []
+    for name in single[:MAX_BULK_VARBINDS]:
+        found, _ = view.run(view.after(name), 1, moment)
+        varbinds += found or [ber.encode_varbind(name, ber.END_OF_MIB_VIEW)]
+    room = MAX_BULK_VARBINDS - len(varbinds)
+    if not repeated or room <= 0 or request.max_repetitions <= 0:
+        return varbinds
+    if len(repeated) == 1:
+        return varbinds + _repeat_one(repeated[0], view, min(request.max_repetitions, room), moment)
+    return varbinds + _repeat_many(repeated, view, request.max_repetitions, room, moment)
+
+
+def _repeat_one(name: Oid, view: View, repetitions: int, moment: Moment) -> list[bytes]:
+    found, place = view.run(view.after(name), repetitions, moment)
+    if place is None and len(found) < repetitions:
+        # One endOfMibView says it: the rest of the repetitions would only say it again (RFC 3416 section 4.2.3).
+        end = view.last if found and view.last else name
+        found.append(ber.encode_varbind(end, ber.END_OF_MIB_VIEW))
+    return found
+
+
+def _repeat_many(names: Sequence[Oid], view: View, repetitions: int, room: int, moment: Moment) -> list[bytes]:
+    varbinds: list[bytes] = []
+    places: list[InstancePosition | None] = [view.after(name) for name in names[:room]]
+    ends = list(names[:room])
+    for _ in range(repetitions):
+        if len(varbinds) + len(places) > room:
+            break
+        is_last = not any(places)  # a repetition of nothing but endOfMibView may be the last (RFC 3416 section 4.2.3)
+        for column, place in enumerate(places):
+            if place is None:
+                varbinds.append(ber.encode_varbind(ends[column], ber.END_OF_MIB_VIEW))
+                continue
+            found, following = view.run(place, 1, moment)
+            varbinds += found
+            places[column] = following
+            if following is None:
+                ends[column] = view.name(place)
+        if is_last:
+            break
+    return varbinds

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.serve.snmp.answer import MAX_BULK_VARBINDS, Answer, answer
-from hsm_agent.serve.snmp.view import Layout, Moment, Segment, View
+from hsm_agent.serve.snmp.view import MAX_BULK_VARBINDS, Moment, ResponseContent, Segment, View, answer
 from hsm_agent.wire.snmp import ber
 from hsm_agent.wire.snmp.ber import Oid, VarBind
 from hsm_agent.wire.snmp.pdu import ErrorStatus, PduType, Version, read_varbinds
@@ -20,20 +19,20 @@ def segment(prefix: Oid, *rows: int, counter64: bool = False) -> Segment:
     return Segment(rows, cells, counter64=counter64)
 
 
-VIEW = View(Layout((A, B, C)), (segment(A, 0), segment(B, 1, 2, 3), segment(C, 1, 3, counter64=True)))
-EMPTY = View(Layout((A,)), (Segment(),))
+VIEW = View.of({A: segment(A, 0), B: segment(B, 1, 2, 3), C: segment(C, 1, 3, counter64=True)})
+EMPTY = View.of({A: Segment()})
 
 
 def ask(
     pdu_type: PduType, *names: Oid, first: int = 0, second: int = 0, version: Version = Version.V2C, view: View = VIEW
-) -> Answer:
+) -> ResponseContent:
     request = Request(
         version, "nms", "127.0.0.1", 0.0, pdu_type, 1, first, second, names, 65507, 65000, b"", CommunityReply(b"")
     )
     return answer(request, view, Moment(0.0, 0.0))
 
 
-def varbinds(found: Answer) -> list[tuple[Oid, int]]:
+def varbinds(found: ResponseContent) -> list[tuple[Oid, int]]:
     """Names and tags."""
     return [(one.name, one.tag) for one in read_varbinds(b"".join(found.varbinds))]
 
@@ -124,7 +123,7 @@ def test_getbulk_counts_that_are_out_of_range(first: int, second: int, expected:
 
 
 def test_getbulk_is_capped() -> None:
-    long = View(Layout((A,)), (segment(A, *range(2000)),))
+    long = View.of({A: segment(A, *range(2000))})
 
     assert len(ask(PduType.GETBULK, A, second=2**31 - 1, view=long).varbinds) == MAX_BULK_VARBINDS
     assert len(ask(PduType.GETBULK, A, A, A, second=2**31 - 1, view=long).varbinds) == MAX_BULK_VARBINDS // 3 * 3
@@ -134,7 +133,7 @@ def test_getbulk_is_capped() -> None:
 
 @pytest.mark.parametrize("name", [(*A, 0), (*A, 7), (1, 3, 99)])
 def test_set_is_refused_whatever_the_name(name: Oid) -> None:
-    assert ask(PduType.SET, name, (*B, 1)) == Answer(ErrorStatus.NOT_WRITABLE, 1, ())
+    assert ask(PduType.SET, name, (*B, 1)) == ResponseContent(ErrorStatus.NOT_WRITABLE, 1, ())
 
 
 @pytest.mark.parametrize("pdu_type", [PduType.GET, PduType.GETNEXT, PduType.GETBULK, PduType.SET])

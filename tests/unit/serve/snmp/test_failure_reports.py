@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hsm_agent.serve.snmp.failure_reports import MOST_SENDERS, FailureReports
+from hsm_agent.serve.snmp.responder import MOST_SENDERS, AuthFailureReports
 from tests.fakes.snmp_present import Clock
 
 
-def reports(clock: Clock) -> tuple[FailureReports, list[str]]:
+def reports(clock: Clock) -> tuple[AuthFailureReports, list[str]]:
     told: list[str] = []
-    return FailureReports(told.append, lambda: clock.monotonic), told
+    return AuthFailureReports(told.append, lambda: clock.monotonic), told
 
 
 def test_a_sender_is_told_of_once_a_minute() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hsm_agent.model import Severity
-from hsm_agent.serve.snmp import scalars as snmp_scalars
+from hsm_agent.serve.snmp import rows
 from hsm_agent.serve.snmp.view import Moment, Segment
 from hsm_agent.version import VERSION
 from hsm_agent.wire.snmp import ber, mib
@@ -27,7 +27,7 @@ def values(segments: dict[Oid, Segment]) -> dict[Oid, object]:
 
 
 def test_system_group_is_whole() -> None:
-    group = snmp_scalars.system_group(base=mib.BASE, engine=ENGINE, name="hsm-1", contact="noc\n", location="Zürich")
+    group = rows.system_group(base=mib.BASE, engine=ENGINE, name="hsm-1", contact="noc\n", location="Zürich")
 
     found = values(group)
 
@@ -45,7 +45,7 @@ def test_system_group_is_whole() -> None:
 
 
 def test_engine_tells_its_identity_and_time() -> None:
-    found = values(snmp_scalars.engine_groups(ENGINE, Counters()))
+    found = values(rows.engine_groups(ENGINE, Counters()))
 
     engine = (1, 3, 6, 1, 6, 3, 10, 2, 1)
     assert [found[*engine, number, 0] for number in (1, 2, 3, 4)] == [ENGINE_ID, 7, 60, 65507]
@@ -53,7 +53,7 @@ def test_engine_tells_its_identity_and_time() -> None:
 
 def test_counters_are_read_when_answered() -> None:
     counters = Counters()
-    group = snmp_scalars.engine_groups(ENGINE, counters)
+    group = rows.engine_groups(ENGINE, counters)
     before = values(group)[Count.WRONG_DIGESTS.oid]
 
     counters.add(Count.WRONG_DIGESTS)
@@ -62,12 +62,12 @@ def test_counters_are_read_when_answered() -> None:
 
 
 def test_every_counter_is_served() -> None:
-    assert {what.oid for what in Count} <= values(snmp_scalars.engine_groups(ENGINE, Counters())).keys()
+    assert {what.oid for what in Count} <= values(rows.engine_groups(ENGINE, Counters())).keys()
 
 
 def test_agent_scalars_tell_of_the_agent() -> None:
     present = store()
-    group = snmp_scalars.agent_scalars(mib.BASE, present)
+    group = rows.agent_scalars(mib.BASE, present)
     present.polls += 1
     present.dropped_events = 2**33
 
@@ -90,7 +90,7 @@ def test_spooled_events_are_absent_before_the_agent_looked() -> None:
     present = store()
     present.forget_source("agent")
 
-    (segment,) = snmp_scalars.spool_scalar(mib.BASE, present).values()
+    (segment,) = rows.spool_scalar(mib.BASE, present).values()
 
     assert segment.rows == ()
 
@@ -98,11 +98,11 @@ def test_spooled_events_are_absent_before_the_agent_looked() -> None:
 def test_worst_severity_is_the_most_urgent() -> None:
     alarms = [alarm(), alarm(rule="x", severity=Severity.CRITICAL), alarm(rule="y", severity=Severity.INDETERMINATE)]
 
-    assert list(values(snmp_scalars.alarm_scalars(mib.BASE, alarms)).values()) == [3, 3]
+    assert list(values(rows.alarm_scalars(mib.BASE, alarms)).values()) == [3, 3]
 
 
 def test_counter64_is_marked_for_version_1() -> None:
-    group = snmp_scalars.agent_scalars(mib.BASE, store())
+    group = rows.agent_scalars(mib.BASE, store())
 
     wide = [
         prefix[-1]

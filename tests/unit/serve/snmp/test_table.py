@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hsm_agent.model import Severity
 from hsm_agent.serve.snmp.rows import Row, active_row, reading_row, source_row
-from hsm_agent.serve.snmp.table import Sheet, Shown, patch
+from hsm_agent.serve.snmp.tables import EncodedRow, EncodedTable, patch
 from hsm_agent.serve.snmp.view import Moment, Segment
 from hsm_agent.wire.snmp import mib
 from hsm_agent.wire.snmp.mib import BASE
@@ -25,8 +25,8 @@ def row(value: float | None, time: float = STARTED) -> Row:
     return reading_row(reading("token_sessions", value, time=time), Severity.CLEARED)
 
 
-def sheet(rows: dict[int, Row] | None = None) -> Sheet:
-    made = Sheet(mib.READING, BASE)
+def sheet(rows: dict[int, Row] | None = None) -> EncodedTable:
+    made = EncodedTable(mib.READING, BASE)
     made.apply({index: made.encode(index, one) for index, one in (rows or {}).items()})
     return made
 
@@ -47,7 +47,7 @@ def test_absent_cells_are_not_encoded() -> None:
 def test_a_row_that_stayed_is_the_same_object() -> None:
     made = sheet({1: row(12)})
 
-    assert made.encode(1, row(12)) is made.shown[1]
+    assert made.encode(1, row(12)) is made.rows[1]
 
 
 def test_a_row_whose_age_alone_differs_keeps_its_cells() -> None:
@@ -55,8 +55,8 @@ def test_a_row_whose_age_alone_differs_keeps_its_cells() -> None:
 
     later = made.encode(1, row(12, time=STARTED + 60))
 
-    assert later is not made.shown[1]
-    assert later.cells is made.shown[1].cells
+    assert later is not made.rows[1]
+    assert later.cells is made.rows[1].cells
     assert later.row.cells[AGE] == STARTED + 60
 
 
@@ -65,19 +65,19 @@ def test_a_row_that_changed_keeps_its_other_cells() -> None:
 
     later = made.encode(1, row(13))
 
-    before = made.shown[1].cells
+    before = made.rows[1].cells
     changed = [number for number, cell in enumerate(later.cells) if cell is not before[number]]
     assert changed == [VALUE]
 
 
 def test_a_moment_that_appears_is_named() -> None:
     status = store().sources["luna-a"]
-    made = Sheet(mib.SOURCE, BASE)
+    made = EncodedTable(mib.SOURCE, BASE)
     made.apply({1: made.encode(1, source_row(replace(status, last_success=None)))})
 
     shown = made.encode(1, source_row(status))
 
-    assert made.shown[1].cells[3] is None
+    assert made.rows[1].cells[3] is None
     assert shown.cells[3] is not None
 
 
@@ -92,7 +92,7 @@ def test_ages_are_rendered() -> None:
 
 def test_a_new_poll_makes_ages_young_again() -> None:
     made = sheet({1: row(12, time=STARTED + 3540), 2: row(13, time=STARTED + 3540)})
-    segment = patch(made.blank()[made.prefixes[AGE]], AGE, made.shown)
+    segment = patch(made.blank()[made.prefixes[AGE]], AGE, made.rows)
 
     later = patch(segment, AGE, {2: made.encode(2, row(13, time=STARTED + 3600))})
 
@@ -110,7 +110,7 @@ def test_age_of_a_reading_from_the_future_is_zero() -> None:
 def test_text_of_an_alarm_is_cut_and_cleaned() -> None:
     raised = alarm()
     long = replace(raised, event=replace(raised.event, text="ü" * 200 + "\n"))
-    made = Sheet(mib.ACTIVE, BASE)
+    made = EncodedTable(mib.ACTIVE, BASE)
 
     cell = made.encode(1, active_row(long)).cells[8]
 
@@ -120,7 +120,7 @@ def test_text_of_an_alarm_is_cut_and_cleaned() -> None:
 
 def test_a_segment_without_differences_stays_the_same_object() -> None:
     made = sheet({1: row(12)})
-    segment = patch(made.blank()[made.prefixes[VALUE]], VALUE, made.shown)
+    segment = patch(made.blank()[made.prefixes[VALUE]], VALUE, made.rows)
 
     assert patch(segment, VALUE, {1: made.encode(1, row(12, time=STARTED + 60)), 9: None}) is segment
 
@@ -132,16 +132,16 @@ def test_a_segment_without_differences_stays_the_same_object() -> None:
 def test_patching_equals_making_anew(
     first: dict[int, float | str | None], later: list[dict[int, float | str | None]]
 ) -> None:
-    made = Sheet(mib.READING, BASE)
+    made = EncodedTable(mib.READING, BASE)
     segments = list(made.blank().values())
     for step in (first, *later):
-        changes: dict[int, Shown | None] = {}
+        changes: dict[int, EncodedRow | None] = {}
         for index, value in step.items():
             changes[index] = None if isinstance(value, str) else made.encode(index, row(value, time=STARTED + index))
         segments = [patch(segment, number, changes) for number, segment in enumerate(segments)]
         made.apply(changes)
 
-    anew = [patch(segment, number, made.shown) for number, segment in enumerate(made.blank().values())]
+    anew = [patch(segment, number, made.rows) for number, segment in enumerate(made.blank().values())]
 
     assert [unwrapped(one) for one in segments] == [unwrapped(one) for one in anew]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsm_agent.serve.snmp.view import Layout, Moment, Segment, View, varbind
+from hsm_agent.serve.snmp.view import Moment, Segment, View, varbind
 from hsm_agent.wire.snmp import ber
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def segment(prefix: Oid, *rows: int) -> Segment:
 
 
 A, B, C, D = (1, 3, 6, 1), (1, 3, 6, 2), (1, 3, 6, 2 + 1, 1), (1, 3, 7)
-VIEW = View(Layout((A, B, C, D)), (segment(A, 0), segment(B), segment(C, 1, 5, 700), segment(D, 2)))
+VIEW = View.of(dict(zip((A, B, C, D), (segment(A, 0), segment(B), segment(C, 1, 5, 700), segment(D, 2)), strict=True)))
 INSTANCES = [(*A, 0), (*C, 1), (*C, 5), (*C, 700), (*D, 2)]
 
 
@@ -72,7 +72,7 @@ def test_a_run_is_as_many_steps(name: Oid, wanted: int) -> None:
 
 def test_the_last_instance_is_known() -> None:
     assert VIEW.last == (*D, 2)
-    assert View(Layout((A,)), (Segment(),)).last is None
+    assert View.of({A: Segment()}).last is None
 
 
 def test_values_are_rendered_at_the_moment_of_the_answer() -> None:
@@ -93,13 +93,13 @@ def test_replacing_a_segment_leaves_the_old_view_alone() -> None:
     assert changed.find((*B, 9)) == (1, 0)
     assert changed.segment(B).rows == (9,)
     assert VIEW.find((*B, 9)) is None
-    assert changed.layout is VIEW.layout
+    assert changed.prefixes is VIEW.prefixes
 
 
 def test_counter64_is_left_out_for_version_1() -> None:
     wide = Segment((1,), (ber.encode_varbind((*C, 1), ber.encode_counter64(1)),), counter64=True)
     view = VIEW.replaced({C: wide}).without_counter64
 
-    assert view.layout.prefixes == (A, B, D)
+    assert view.prefixes == (A, B, D)
     assert view.find((*C, 1)) is None
     assert not view.knows_object((*C, 1))
