@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -195,6 +196,27 @@ async def test_a_bug_in_one_connection_ends_no_other(caplog: pytest.LogCaptureFi
     await asyncio.wait((accepting,))
     await listener.close(grace_seconds=0.1)
     bound.close()
+
+
+async def test_the_listener_goes_on_when_there_were_no_descriptors_left(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = asyncio.get_running_loop()
+    accept = loop.sock_accept
+    failures = [OSError(errno.EMFILE, "Too many open files"), ConnectionAbortedError()]
+
+    async def failing_first(bound: socket.socket) -> object:
+        if failures:
+            raise failures.pop()
+        return await accept(bound)
+
+    monkeypatch.setattr(loop, "sock_accept", failing_first)
+    async with listening(limit=2) as server:
+        close(await server.connect())
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "http: cannot accept connections: Too many open files"
+    ]
 
 
 async def exchange(octets: bytes, *, half_close: bool = False) -> bytes:

@@ -1,8 +1,8 @@
-"""The HTTP side: GET and HEAD of /metrics, /healthz, /readyz and /api/v1/status. It changes nothing.
+"""The HTTP server: GET and HEAD of /metrics, /healthz, /readyz and /api/v1/status. Read-only.
 
-`/healthz` answers 200 as long as the event loop does. `/readyz` answers 503 with a JSON list of what is missing until
-every source was polled once, successfully or not, and while the spool cannot write: what is then announced would not
-survive the agent. A source or sink that is down is an alarm and leaves `/readyz` at 200.
+`/healthz` answers 200 while the event loop runs and the pipeline evaluates readings, else 503. `/readyz` answers 503
+with a JSON list of what is missing until every source was polled once, successfully or not, and while the spool cannot
+write: an event would not survive the agent. A source or sink that is down is an alarm and leaves `/readyz` at 200.
 
 A client that is slow, silent or greedy takes up one of a bounded number of connections, for a bounded time.
 """
