@@ -1,6 +1,6 @@
-"""The nouns of the agent: readings, severities, levels, events.
+"""The values that all rooms share: readings, severities, events, alarms, states of sources and sinks.
 
-Values only: nothing here reads a clock, opens a file or imports another room.
+Nothing here reads a clock, opens a file or imports another module of the package.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Labels = tuple[tuple[str, str], ...]
 """Label names and values, sorted by name: hashable, and equal whenever the sets are equal."""
 
 Series = tuple[str, str, str, Labels]
-"""What one history, one alarm or one row is kept for: source, resource, metric, identifying labels."""
+"""Identity of a reading over time: source, resource, metric, identifying labels."""
 
 AGENT_SOURCE = "agent"
 """The source under which the agent reports on itself."""
@@ -23,8 +23,7 @@ AGENT_SOURCE = "agent"
 class Severity(Enum):
     """Perceived severity, RFC 3877 section 5.4 (ItuPerceivedSeverity).
 
-    Deliberately not an IntEnum: the numbers of RFC 3877 do not rise with urgency, so `<` on them would lie.
-    Compare `rank`.
+    Not an IntEnum: the numbers of RFC 3877 do not rise with urgency, so `<` on them would be wrong. Compare `rank`.
     """
 
     CLEARED = "cleared"
@@ -65,14 +64,13 @@ _RANKS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One measured value, or the statement that it is unavailable and why.
+    """One measured value, or that it is unavailable and why.
 
-    `value` is None when there is no data; `reason` then says why, and is empty otherwise. A number that would
-    mean "never" (an audit store that is not filling) is `math.inf`.
-    `time` is UTC, in seconds since the epoch. `limit` is a level the source itself declares for this reading
-    (a sensor's own maximum, a source's own patience); a rule may refer to it as `own`. `note` is what the source says
-    besides the number, for people to read, fit to be shown; no part of the reading's identity. `hsm` names the HSM that
-    the object is on, where the source knows it.
+    `value` is None when there is no data; `reason` then says why, and is empty otherwise. `math.inf` means "never" (an
+    audit store that is not filling). `time` is UTC, in seconds since the epoch. `limit` is a level that the source
+    declares for this reading (a sensor's maximum); a rule refers to it as `own`. `note` is text from the source besides
+    the number, made fit to be shown; it is not part of the reading's identity. `hsm` names the HSM that the object is
+    on, where the source knows it.
     """
 
     source: str
@@ -97,7 +95,7 @@ class Reading:
 
 
 class EventKind(Enum):
-    """What an event says; the value is the MSGID of RFC 5424."""
+    """Kind of an event; the value is the MSGID of RFC 5424."""
 
     RAISED = "ALARM_RAISED"
     CHANGED = "ALARM_CHANGED"
@@ -105,7 +103,7 @@ class EventKind(Enum):
     TEST = "TEST"
     HEARTBEAT = "HEARTBEAT"
     NOTICE = "NOTICE"
-    """An act of an operator or of the agent itself: a new configuration, a silence, a forgotten alarm."""
+    """An action of an operator or of the agent itself: a new configuration, a silence, a forgotten alarm."""
 
 
 _LEFT_OUT_IF_EMPTY = {"missing": ""}
@@ -114,7 +112,7 @@ _LEFT_OUT_IF_EMPTY = {"missing": ""}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing to tell: a transition of an alarm, a test, a heartbeat or a notice.
+    """One message for all sinks: a transition of an alarm, a test, a heartbeat or a notice.
 
     `event_id` is the same at every sink and at every retry; `alarm_id` is shared by all events of one alarm
     from raise to clear, and empty where there is no alarm. `value` and `threshold` are decimal text as shown
@@ -143,7 +141,7 @@ class Event:
 
 
 class Guarantee(Enum):
-    """How far a sink's deliveries can be relied on; the same words everywhere."""
+    """How far a sink's deliveries can be relied on; the value is shown in status, documentation and MIB."""
 
     BEST_EFFORT = "best effort"
     AT_LEAST_ONCE = "at least once"
@@ -175,7 +173,7 @@ class SourceState(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceStatus:
-    """What is known of a source itself. `last_success` is on the monotonic clock, None before the first."""
+    """State of a source. `last_success` is on the monotonic clock, None before the first."""
 
     name: str
     kind: str
@@ -198,7 +196,7 @@ class SinkState(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkStatus:
-    """What is known of a sink. `failing_since` is on the monotonic clock, None while it is well.
+    """State of a sink. `failing_since` is on the monotonic clock, None while it accepts events.
 
     `refused`: events it did not take for half a minute or longer since the start; it may have taken them later.
     """
@@ -228,7 +226,7 @@ class Usage:
 class ActiveAlarm:
     """An alarm that is raised now: its latest event, since when, and whether a silence holds it back.
 
-    `severity` is what is true now; `event` is what was last told or would have been.
+    `severity` is the current one; `event` is the last notification, or the one that is held back.
     """
 
     alarm_id: str

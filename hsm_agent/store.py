@@ -1,4 +1,4 @@
-"""What is true now, in memory: readings, sources, alarms, sinks. Written by the pipeline, read by the servers."""
+"""The latest readings, and the states of sources, alarms and sinks, in memory; `serve` answers from it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """The present. All methods are for the event loop's thread; nothing here waits.
+    """The latest state. All methods are for the event loop's thread; nothing here waits.
 
     `versions` counts up for a source whenever any of its readings was replaced, so that a server can re-encode
     only what changed; `alarms_version` does the same for the alarms.
@@ -32,7 +32,7 @@ class Store:
         self._readings: dict[str, dict[Series, Reading]] = {}
 
     def update(self, readings: Iterable[Reading]) -> None:
-        """Take in new readings; each replaces the one of the same series."""
+        """Store readings; each replaces the one of the same series."""
         touched = set()
         for reading in readings:
             self._readings.setdefault(reading.source, {})[reading.series] = reading
@@ -51,7 +51,7 @@ class Store:
             self.forget(series)
 
     def forget_source(self, source: str) -> None:
-        """Drop all that is known of a source that left the configuration."""
+        """Drop everything about a source that left the configuration."""
         self._readings.pop(source, None)
         self.sources.pop(source, None)
         self.versions[source] = self.versions.get(source, 0) + 1

@@ -1,14 +1,13 @@
-"""Text from outside, made fit to be shown: in a terminal, a log, a trap, a label; and globs on names. Pure.
+"""Text from outside, made fit to be shown in a terminal, a log, a trap, a label; and globs on names. Pure.
 
-What controls a terminal, turns the direction of writing, hides, or has no meaning becomes U+FFFD: control and format
-characters (bidirectional controls among them), private and unassigned ones, lone surrogates. Letters of any script
-stay, and so does the joiner that makes one emoji of several, or a ligature: between two characters beyond ASCII, where
-it can hide in no name that people write.
+Characters that control a terminal, change the direction of writing, are invisible or unassigned become U+FFFD: control
+and format characters (bidirectional controls among them), private and unassigned ones, lone surrogates. Letters of any
+script stay. The joiner that makes one emoji of several, or a ligature, stays between two characters beyond ASCII, so that
+it cannot hide in an ASCII name.
 
-Globs are those of the shell, letter by letter: `*`, `?` and `[…]`. Matching takes time in proportion to the name:
-`fnmatch` makes an expression that never goes back over a star. Making it takes time and memory in proportion to the
-glob, which is therefore bounded, as is how many are kept: fnmatch itself would keep tens of thousands, whoever they
-come from.
+Globs are those of the shell, case-sensitive: `*`, `?` and `[…]`. Matching takes time in proportion to the name, since
+the expression that `fnmatch` makes never backtracks over a star. Compiling takes time and memory in proportion to the
+glob; so its length is bounded, and so is the number of compiled globs (fnmatch's own cache keeps 32 768).
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _KEPT_GLOBS = 1024
 
 
 class _Fit(dict[int, str]):
-    """For str.translate: what stands for a character; only so many are remembered."""
+    """For str.translate: the replacement of a character; a bounded number is cached."""
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
@@ -47,19 +46,19 @@ _FIT = _Fit()
 
 
 def harmless(text: str) -> str:
-    """The text, each character that is not fit to be shown replaced by U+FFFD, each other space by a common one."""
+    """The text with each unfit character replaced by U+FFFD, and each kind of space by U+0020."""
     if text.isprintable():  # the common case, a hundred times as fast
         return text
     return _LOOSE.sub(REPLACEMENT, text.translate(_FIT))
 
 
 def one_line(text: str) -> str:
-    """The same, but runs of control characters and line breaks become one space: what was several lines is read on."""
+    """The same, with runs of control characters and line breaks replaced by one space, so that lines read on."""
     return text if text.isprintable() else harmless(_BREAKS.sub(" ", text))
 
 
 def glob_matches(name: str, glob: str) -> bool:
-    """Whether the whole name is as the glob says; a name written out always means itself, whatever it holds."""
+    """Whether the glob matches the whole name; a glob that equals the name does, even if it contains `[`."""
     return glob in {"*", name} or _compiled(glob).match(name) is not None
 
 
@@ -69,7 +68,7 @@ def _compiled(glob: str) -> re.Pattern[str]:
 
 
 def checked_glob(glob: str) -> str:
-    """The glob. Raises ValueError if it is longer than a glob may be."""
+    """The glob; ValueError if it is too long."""
     if len(glob) > LONGEST_GLOB:
         raise ValueError(f"longer than {LONGEST_GLOB} characters")
     return glob

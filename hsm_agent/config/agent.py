@@ -1,4 +1,4 @@
-"""The section `agent` of a configuration, and how the verbs that only talk to a running agent read it alone."""
+"""The section `agent` of a configuration. Verbs that only talk to a running agent read this section alone."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class AgentSettings(Strict):
 
 
 class AgentAlone(Strict):
-    """The configuration with only `agent` looked into.
+    """The configuration with only `agent` validated.
 
-    The other sections may hold secrets that whoever asks the agent cannot read, and need not.
+    The other sections may refer to secrets that a user of such a verb may not read, and need not.
     """
 
     agent: AgentSettings = Field(default_factory=AgentSettings)
@@ -71,7 +71,7 @@ class AgentAlone(Strict):
 
 
 def load_agent(path: Path, environment: Mapping[str, str]) -> AgentSettings:
-    """The section `agent` alone, validated; the other sections are not looked at. Raises ConfigError."""
+    """The section `agent` alone, validated. Raises ConfigError."""
     document = read(path, environment)
     try:
         return AgentAlone.model_validate(document.tree, context={"base": document.base}).agent

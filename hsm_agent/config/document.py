@@ -1,4 +1,4 @@
-"""A configuration as it is written: the file with the environment's overrides, a tree that nobody has judged yet."""
+"""The configuration before validation: the tree of the file, with the environment's overrides."""
 
 from __future__ import annotations
 

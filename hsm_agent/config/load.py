@@ -29,7 +29,7 @@ class Loaded:
 def load(path: Path, environment: Mapping[str, str]) -> Loaded:
     """Read, override, validate. Raises ConfigError with a line for each thing that is wrong.
 
-    Who may have written the file, the modules and the commands is no matter of the file: see `trust`.
+    Who may have written the file, the modules and the commands is not configured in it: see `settings.trust`.
     """
     try:
         uids = trusted_uids(environment)
@@ -49,12 +49,12 @@ def load(path: Path, environment: Mapping[str, str]) -> Loaded:
 
 
 def _refuse(path: Path, what: str, uids: frozenset[int]) -> None:
-    """Raise ConfigError where others could change the file, or, while there is none, put one in its place."""
+    """Raise ConfigError where other users could change the file or, while there is none, create it."""
     try:
         refuse_untrusted(path, uids)
     except UntrustedError as error:
         raise ConfigError([f"{what}: {error}"]) from error
     except FileNotFoundError:
-        return  # the way to it has been looked at; that it is missing is said by whoever reads it
+        return  # its folders were checked; whatever reads the file reports that it is missing
     except OSError as error:
         raise ConfigError([f"{what}: {path}: {error.strerror}"]) from error

@@ -1,4 +1,4 @@
-"""The tree of settings: what a configuration file may say, and the defaults. Defaults stand nowhere else."""
+"""The tree of settings: the keys of a configuration file, with their types and defaults."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HTTP_CERTIFICATE = "serve.http"
 
 
 class ServeSettings(Strict):
-    """What answers."""
+    """The servers."""
 
     snmp: SnmpServerSettings | None = Field(default_factory=SnmpServerSettings)
     http: HttpSettings | None = HttpSettings()

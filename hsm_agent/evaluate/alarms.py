@@ -178,7 +178,7 @@ def _compose(kind: EventKind, subject: _Subject, context: Context, event_id: str
         kind=kind,
         severity=state.severity,
         time=context.now,
-        text=unknown_text(name, series, trigger.why),
+        text=unknown_text(name, series, trigger.why) if state.unknown else "",
         agent=context.agent,
         source=source,
         resource=resource,

@@ -1,8 +1,8 @@
-"""Growth that is unusual: how a slow leak is told from a busy morning within the hour. Pure.
+"""Unusual growth: distinguishes a slow leak from a busy morning within the hour. Pure.
 
-Two questions. Is it steady: do the minima of twelve short windows lie along a rising line, and does each quarter of
-them go on rising? A pool that opens is a step; a load that wanders does not keep to a line. And is it unusual: twice
-what the same time of day brought on any of the last days? A busy morning was one yesterday, too.
+Growth must be steady: the minima of twelve short windows lie along a rising line, and each quarter of them goes on
+rising. A connection pool that opens is a step; a load that wanders does not follow a line. And growth must be unusual:
+twice the growth at the same time of day on each of the last days. A busy morning was busy yesterday, too.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from hsm_agent.evaluate.trends import Points, Windows
 
 NEEDED_WINDOWS = 9
-"""So many of the twelve must have a value: with fewer nothing is decided."""
+"""So many of the twelve windows must have a value; with fewer nothing is decided."""
 CLEARNESS = 3.5
 """The rise must be so many times the minima's scatter about their line."""
 LEAST_SCATTER = 0.3
-"""What is counted in whole numbers scatters by this at least."""
+"""Lower bound of the scatter: whole numbers scatter by this much."""
 UNUSUAL = 2.0
-"""How many times the usual growth is unusual."""
+"""Growth is unusual at so many times the usual growth."""
 BEYOND = 1.25
 """What the six long windows rise to must be so many times the highest minimum known from before."""
 NEAR_SECONDS = 75 * 60.0
-"""What was usual is looked for so long before and after the time of day: people are late, and clocks change."""
+"""Usual growth is looked for so long before and after the time of day, for delays and daylight saving time."""
 FIRST_DAY_PER_HOUR = 0.2
 """While there is no earlier day to compare with, only growth slower than this share of the level an hour counts (a
 morning opens pools many times faster), ..."""
@@ -73,7 +73,7 @@ def _each_quarter_rises(points: Sequence[tuple[float, float]]) -> bool:
 
 
 def is_unusual(growth: SteadyGrowth, points: Points | None, *, time: float, span: float, against: float) -> bool:
-    """Whether no day within `against` brought half as much in so long, near this time of day."""
+    """Whether no day within `against` had half as much growth over `span`, near this time of day."""
     usual = max(_near(points, time, span, against), default=None)
     if usual is not None:
         return growth.rise >= UNUSUAL * usual
@@ -83,13 +83,13 @@ def is_unusual(growth: SteadyGrowth, points: Points | None, *, time: float, span
 
 
 def is_beyond(points: Points | None, low: float, *, before: float) -> bool:
-    """Whether a level is well above all that was seen until then. Half a day that rises is a day like any other."""
+    """Whether a level is well above all minima until then: rising over half a day alone is usual."""
     seen = points.values[: bisect_right(points.times, before)] if points is not None else ()
     return low >= BEYOND * max(seen, default=0.0)
 
 
 def _near(points: Points | None, time: float, span: float, against: float) -> Iterator[float]:
-    """By how much it grew on the days before, near this time of day."""
+    """Growth over `span` on the days before, near this time of day."""
     if points is None:
         return
     for day in range(1, int(against // DAY) + 1):
@@ -100,7 +100,7 @@ def _near(points: Points | None, time: float, span: float, against: float) -> It
 
 
 def _all_before(points: Points | None, time: float, span: float) -> Iterator[float]:
-    """By how much it grew in any time of that length that ended before this one began."""
+    """Growth over any `span` that ended before this one began."""
     if points is None:
         return
     for index in range(bisect_right(points.times, time - span)):
@@ -108,7 +108,7 @@ def _all_before(points: Points | None, time: float, span: float) -> Iterator[flo
 
 
 def _grown(points: Points, index: int, span: float) -> Iterator[float]:
-    """By how much it had grown since `span` before a point, if there is a point for that."""
+    """Growth over the `span` before a point, if there is a point at its beginning."""
     before = bisect_right(points.times, points.times[index] - span) - 1
     if before >= 0 and points.times[index] - span - points.times[before] <= span / 2:
         yield max(0.0, points.values[index] - points.values[before])

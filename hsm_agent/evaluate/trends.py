@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EVENNESS = 0.1
-"""No rise from window to window may be smaller than this share of the average one. A busy morning is a few great
-rises and then noise, whose minima rise by chance every other day; a leak goes on rising as it did."""
+"""No rise from window to window may be smaller than this share of the average one. A busy morning is a few large
+rises and then noise, whose minima rise by chance every other day; a leak rises evenly."""
 MINIMUM_SHARE = 0.25
 """A line is drawn once the history spans this share of what it is to be drawn over (7.5 of 30 days) ..."""
 MINIMUM_POINTS = 12
 """... and consists of so many points."""
 TOLERANCE = 1 / 3
-"""How old a point may be beyond the time it stands for, as a share of the time that is looked back."""
+"""How old a point may be beyond the time it is taken for, as a share of the time that is looked back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ def observe(windows: Windows | None, value: float, *, time: float, length: float
     if windows is None:
         return Windows(number=number, low=value)
     passed = number - windows.number
-    if passed < -1:  # the clock was set back: what it wrote while it was wrong says nothing
+    if passed < -1:  # the clock was set back: windows written while it was wrong are dropped
         return Windows(number=number, low=value)
     if passed <= 0:
         return windows if value >= windows.low else Windows(number=windows.number, low=value, lows=windows.lows)
@@ -57,7 +57,7 @@ def observe(windows: Windows | None, value: float, *, time: float, length: float
 
 
 def newest_low(windows: Windows | None, length: float) -> tuple[float, float] | None:
-    """The newest minimum of a complete window, and when that ended. What is read less often leaves windows without."""
+    """The newest minimum of a complete window, and when that ended. Slow polls leave windows without a value."""
     if windows is None:
         return None
     found = ((low, windows.number - ago) for ago, low in enumerate(reversed(windows.lows)) if low is not None)
@@ -67,8 +67,8 @@ def newest_low(windows: Windows | None, length: float) -> tuple[float, float] | 
 def grows(windows: Windows | None, *, at_least: float, raised: bool) -> bool | None:
     """Whether the minima rise strictly, by `at_least` in all; None while a window is missing.
 
-    What has been `raised` lasts until the newest minimum, that of the running window included, is back at the
-    oldest: a single quiet window within a leak must neither clear nor raise it again. Nor is raised what is back.
+    A `raised` alarm lasts until the newest minimum, that of the running window included, is back at the oldest: a
+    single quiet window within a leak must neither clear nor raise it again.
     """
     if windows is None:
         return None
@@ -79,7 +79,7 @@ def grows(windows: Windows | None, *, at_least: float, raised: bool) -> bool | N
         return False
     rises = [after - before for before, after in pairwise(lows)]
     total = lows[-1] - lows[0]
-    # The total is positive here, so that what is even enough also rises strictly.
+    # The total is positive here, so minima that rise evenly also rise strictly.
     return raised or (total >= at_least and min(rises) >= EVENNESS * total / len(rises))
 
 
@@ -98,7 +98,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """The first value of each interval, oldest first. Never changed in place; only the drawn lines are remembered."""
+    """The first value of each interval, oldest first. Never changed in place, except for the cache of lines."""
 
     times: array[float] = field(default_factory=lambda: array("d"))
     values: array[float] = field(default_factory=lambda: array("d"))
@@ -108,7 +108,7 @@ class Points:
         """The points with this value, or the same object where the interval has one already."""
         number = interval(time, spacing, phase)
         end = len(self.times)
-        # Points from the future are those of a clock that was set back since.
+        # Points in the future were written before the wall clock was set back.
         while end and self.times[end - 1] > time:
             end -= 1
         if end and interval(self.times[end - 1], spacing, phase) >= number:
@@ -117,14 +117,14 @@ class Points:
         return Points(self.times[start:end] + array("d", [time]), self.values[start:end] + array("d", [value]))
 
     def line(self, over: float) -> Line | None:
-        """The least-squares line through the last `over` seconds; None where that is too little to say."""
+        """The least-squares line through the last `over` seconds; None where the history is too short."""
         if over not in self._lines:
             self._lines[over] = _draw(self, over)
         return self._lines[over]
 
 
 def interval(time: float, spacing: float, phase: float) -> int:
-    """Number of the interval a time falls into."""
+    """Number of the interval that contains a time."""
     return floor(time / spacing + phase)
 
 
@@ -154,12 +154,12 @@ class Comparison:
 
     @property
     def difference(self) -> float:
-        """How far they are apart."""
+        """The absolute difference."""
         return abs(self.now - self.then)
 
     @property
     def percent(self) -> float:
-        """The difference as a share of the rate then; from nothing to something is infinitely more."""
+        """The difference as percentage of the rate then; infinite where that was 0."""
         if self.difference == 0:
             return 0.0
         return inf if self.then == 0 else self.difference / abs(self.then) * 100

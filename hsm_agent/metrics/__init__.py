@@ -1,6 +1,6 @@
 """Every metric there is: name, unit, type, one sentence, and the probable cause an alarm on it names.
 
-A rule may name only what stands here; `/metrics` and the documentation take their help texts from here.
+A rule may name only these and declared ones; `/metrics` and the documentation take their help texts from here.
 """
 
 from __future__ import annotations
