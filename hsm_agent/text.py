@@ -2,7 +2,7 @@
 
 Characters that control a terminal, change the direction of writing, are invisible or unassigned become U+FFFD: control
 and format characters (bidirectional controls among them), private and unassigned ones, lone surrogates. Letters of any
-script stay. The joiner that makes one emoji of several, or a ligature, stays between two characters beyond ASCII, so that
+script stay. The joiner that makes one emoji of several, or a ligature, stays between two characters beyond ASCII, where
 it cannot hide in an ASCII name.
 
 Globs are those of the shell, case-sensitive: `*`, `?` and `[…]`. Matching takes time in proportion to the name, since
