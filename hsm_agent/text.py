@@ -1,4 +1,4 @@
-"""Text from outside, made fit to be shown in a terminal, a log, a trap, a label; and globs on names. Pure.
+"""Text from outside, made fit to be shown in a terminal, a log, a trap, a label; globs on names, and suggestions. Pure.
 
 Characters that control a terminal, change the direction of writing, are invisible or unassigned become U+FFFD: control
 and format characters (bidirectional controls among them), private and unassigned ones, lone surrogates. Letters of any
@@ -16,6 +16,10 @@ import fnmatch
 import re
 import unicodedata
 from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 REPLACEMENT = "\ufffd"
 _JOINERS = "\u200c\u200d"
@@ -65,6 +69,14 @@ def glob_matches(name: str, glob: str) -> bool:
 @lru_cache(_KEPT_GLOBS)
 def _compiled(glob: str) -> re.Pattern[str]:
     return re.compile(fnmatch.translate(glob))
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """`, did you mean 'x'?` for the known name that is most like this one, empty if none is."""
+    import difflib  # noqa: PLC0415 - most processes never need it
+
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean '{close[0]}'?" if close else ""
 
 
 def checked_glob(glob: str) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-
 from hsm_agent.metrics import METRICS, agent, is_custom
+from hsm_agent.text import suggestion
 
 _OWN = frozenset(metric.name for metric in agent.METRICS)
 
@@ -22,7 +21,6 @@ def check_metric(name: str) -> str:
     if name.endswith("_info"):
         raise ValueError(f"'{name}' says what it says in its labels, which a pattern cannot give")
     if name not in METRICS:
-        close = difflib.get_close_matches(name, METRICS, n=1)
-        hint = f", did you mean '{close[0]}'?" if close else "; a name of your own begins with custom_"
+        hint = suggestion(name, METRICS) or "; a name of your own begins with custom_"
         raise ValueError(f"no metric is called '{name}'{hint}")
     return name

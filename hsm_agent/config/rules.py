@@ -6,7 +6,6 @@ module adds how a key is written (a duration, a glob, a level) and what must hol
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_type_hints
 
@@ -33,6 +32,7 @@ from hsm_agent.metrics import METRICS, is_custom
 from hsm_agent.model import Severity
 from hsm_agent.settings.quantities import duration
 from hsm_agent.settings.types import Duration, Glob, Interval, Strict
+from hsm_agent.text import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -142,12 +142,6 @@ _FALLS = KeysOf(Falls, {"severity": _AsSeverity})
 _CONDITIONS = ("above", "below", "grows", "rate_changes", "reaches", "changes", "not_falling", "falls")
 
 
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    """`, did you mean 'x'?`, or nothing."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f", did you mean '{close[0]}'?" if close else ""
-
-
 def _one_or_more(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
@@ -155,7 +149,7 @@ def _one_or_more(value: object) -> object:
 def _known_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in METRICS and not is_custom(name):  # custom ones are compared with the sources' own, in the tree
-            raise ValueError(f"no kind of source produces '{name}'{_suggestion(name, METRICS)}")
+            raise ValueError(f"no kind of source produces '{name}'{suggestion(name, METRICS)}")
     return names
 
 
@@ -170,7 +164,7 @@ def check_declared(named: Iterable[Iterable[str]], declared: Iterable[str]) -> N
     for index, names in enumerate(named):
         for name in names:
             if name not in METRICS and name not in known:
-                raise ValueError(f"rules.{index}.metric: no source declares '{name}'{_suggestion(name, known)}")
+                raise ValueError(f"rules.{index}.metric: no source declares '{name}'{suggestion(name, known)}")
 
 
 class RuleSettings(Strict):
@@ -202,10 +196,10 @@ class RuleSettings(Strict):
         if len(given) > 1:
             raise ValueError(f"one condition a rule; this one has {' and '.join(given)}")
         if self.name not in _DEFAULTS and not given:
-            hint = _suggestion(self.name, _DEFAULTS) or f"; a new one needs one of {', '.join(_CONDITIONS)}"
+            hint = suggestion(self.name, _DEFAULTS) or f"; a new one needs one of {', '.join(_CONDITIONS)}"
             raise ValueError(f"no default rule is called '{self.name}'{hint}")
         if self.name not in _DEFAULTS and self.metric is None:
-            hint = _suggestion(self.name, _DEFAULTS) or "; a new one needs a metric"
+            hint = suggestion(self.name, _DEFAULTS) or "; a new one needs a metric"
             raise ValueError(f"no default rule is called '{self.name}'{hint}")
         return self
 

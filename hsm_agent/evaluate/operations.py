@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 from hsm_agent.evaluate.alarms import Context, close, notice, notify_all
@@ -10,7 +9,7 @@ from hsm_agent.evaluate.messages import until_text
 from hsm_agent.evaluate.rules import PRESENCE
 from hsm_agent.evaluate.state import AlarmState, with_alarm
 from hsm_agent.evaluate.transaction import StepResult, Transaction
-from hsm_agent.text import glob_matches
+from hsm_agent.text import glob_matches, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,7 +49,7 @@ def unmatched_globs(silence: Silence, objects: Iterable[tuple[str, str]], rules:
     sources = sorted({source for source, _ in known})
     resources = sorted({resource for source, resource in known if glob_matches(source, silence.source)})
     return [
-        f"no {what} matches '{glob}'{_suggestion(glob, names) or ','} what comes under that name later is silenced"
+        f"no {what} matches '{glob}'{suggestion(glob, names) or ','} what comes under that name later is silenced"
         for what, glob, names in (
             ("source", silence.source, sources),
             ("resource", silence.resource, resources or sorted({resource for _, resource in known})),
@@ -58,11 +57,6 @@ def unmatched_globs(silence: Silence, objects: Iterable[tuple[str, str]], rules:
         )
         if not any(glob_matches(name, glob) for name in names) and glob != "*"
     ]
-
-
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    close_matches = difflib.get_close_matches(name, known, n=1)
-    return f", did you mean '{close_matches[0]}'?" if close_matches else ""
 
 
 def forget(state: AlarmState, alarm_id: str, by_uid: int, context: Context) -> StepResult:

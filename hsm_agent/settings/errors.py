@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, Union, get_args, get_origin, runtime_checkable
 
 from pydantic import BaseModel
+
+from hsm_agent.text import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -72,9 +73,7 @@ def _is_below(place: Sequence[int | str], other: Sequence[int | str]) -> bool:
 def _message(detail: ErrorDetails, siblings: Iterable[str]) -> str:
     kind, message = detail["type"], detail["msg"]
     if kind == "extra_forbidden":
-        key = str(detail["loc"][-1])
-        close = difflib.get_close_matches(key, list(siblings), n=1, cutoff=0.6)
-        return f"unknown key, did you mean '{close[0]}'?" if close else "unknown key"
+        return f"unknown key{suggestion(str(detail['loc'][-1]), siblings)}"
     if kind == "missing":
         return "required key is missing"
     if kind == "union_tag_not_found":

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsm_agent.text import LONGEST_GLOB, _compiled, checked_glob, glob_matches, harmless, one_line
+from hsm_agent.text import LONGEST_GLOB, _compiled, checked_glob, glob_matches, harmless, one_line, suggestion
 
 GONE = "\ufffd"
 
@@ -117,3 +117,8 @@ def test_only_so_many_are_kept() -> None:
         glob_matches("name", f"{number}*")
 
     assert _compiled.cache_info().currsize <= 1024
+
+
+def test_the_known_name_that_is_most_like_it_is_suggested() -> None:
+    assert suggestion("tokn_sessions", {"token_sessions", "sink_up"}) == ", did you mean 'token_sessions'?"
+    assert suggestion("zzz", ["token_sessions"]) == ""

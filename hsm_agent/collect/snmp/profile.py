@@ -5,7 +5,6 @@ Profiles are data files beside this module. They hold numeric OIDs and words of 
 
 from __future__ import annotations
 
-import difflib
 from functools import cache
 from importlib.resources import files
 from typing import Annotated, Literal, Self
@@ -15,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hsm_agent.metrics import CUSTOM_PREFIX, METRICS, is_custom, unit
 from hsm_agent.settings.types import Strict
+from hsm_agent.text import suggestion
 from hsm_agent.wire.snmp.ber import MAX_SUBID, MAX_SUBIDS
 
 _FOLDER = files("hsm_agent.collect.snmp") / "profiles"
@@ -44,9 +44,8 @@ def _whole(oid: tuple[int, ...]) -> tuple[int, ...]:
 def _metric(name: str) -> str:
     if name in METRICS or is_custom(name):
         return name
-    close = difflib.get_close_matches(name, METRICS, n=1)
-    meant = f"did you mean '{close[0]}'?" if close else f"one of your own begins with '{CUSTOM_PREFIX}'"
-    raise ValueError(f"there is no metric '{name}', {meant}")
+    hint = suggestion(name, METRICS) or f", one of your own begins with '{CUSTOM_PREFIX}'"
+    raise ValueError(f"there is no metric '{name}'{hint}")
 
 
 def _value_metric(name: str) -> str:
@@ -238,8 +237,5 @@ def names() -> tuple[str, ...]:
 def profile(name: str) -> Profile:
     """A profile that comes with the agent. Raises ValueError with the nearest name for one that does not."""
     if name not in names():
-        close = difflib.get_close_matches(name, names(), n=1)
-        raise ValueError(
-            f"no profile '{name}', {f'did you mean {close[0]!r}?' if close else 'there are ' + ', '.join(names())}"
-        )
+        raise ValueError(f"no profile '{name}'{suggestion(name, names()) or ', there are ' + ', '.join(names())}")
     return Profile.model_validate(yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
