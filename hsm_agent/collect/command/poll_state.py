@@ -10,20 +10,17 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.collect.audit_forecast import KEPT_POINTS, Point, seconds_to_full
 from hsm_agent.collect.command.identity import Names
-from hsm_agent.collect.command.parsers.text import Fact
-from hsm_agent.model import Reading
+from hsm_agent.collect.series import Fact, KnownSeries, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from hsm_agent.collect.command.identity import Known
     from hsm_agent.collect.command.parsers.text import Identity, Parsed
+    from hsm_agent.model import Reading
 
-Place = tuple[str, str, tuple[tuple[str, str], ...]]
-"""Resource, metric, and identifying labels."""
-
-KEPT_PLACES = 8000
-"""How many readings of a run are remembered, to miss them when they are gone."""
+MOST_MISSING = 4000
+"""Missing series that are remembered of each run: as many as one output may have."""
 
 NOT_PRINTED = "the command does not print it any more"
 ABSENT = "the token is not present"
@@ -31,12 +28,7 @@ PRESENT = "token_present"
 AUDIT_METRICS = ("audit_capacity_records", "audit_used_percent", "audit_seconds_to_full")
 
 
-def place_of(fact: Fact) -> Place:
-    """What makes two facts the same one at different times; labels of `..._info` are its content."""
-    return fact.resource, fact.metric, () if fact.metric.endswith("_info") else fact.labels
-
-
-class Book:
+class PollState:
     """What is known of one source. Runs are told apart by their position in the configuration."""
 
     def __init__(
@@ -57,7 +49,7 @@ class Book:
         self._audit_capacity = audit_capacity
         self._listing = frozenset(listing)
         self._names = Names()
-        self._known: dict[int, dict[Place, Fact]] = {}
+        self._known: dict[int, KnownSeries[Fact]] = {}
         self._points: dict[int, tuple[Point, ...]] = {}
         self._there: set[str] = set()
         self._called: set[str] = set()
@@ -78,9 +70,9 @@ class Book:
 
     def read(self, run: int, parsed: Parsed, at: float) -> list[Reading]:
         """Readings of a run's output, and of what it misses."""
-        known = self._known.setdefault(run, {})
         facts = self._take(run, parsed, at)
-        now = {place_of(fact): fact for fact in facts}
+        known = self._known[run]
+        now = {fact.key for fact in facts}
         there = {resource for resource, metric, _ in now if metric == PRESENT}
         self._there |= there
         if parsed.whole:
@@ -88,24 +80,21 @@ class Book:
         elif there or self._tokens(run):
             self._is_unsure = True
         gone = self._tokens(run) - there if parsed.whole else set()
+        # A series that never had a value is not missed.
+        learnt = (fact for fact in facts if fact.value is not None or fact.key in known.facts)
+        self._known[run] = known = known.updated(learnt, most_missing=MOST_MISSING)
         lost = [
-            replace(fact, value=None, reason=ABSENT if fact.resource in gone else NOT_PRINTED, limit=None)
-            for place, fact in known.items()
-            if place not in now and not (fact.metric == PRESENT and fact.resource in gone)
+            unavailable(fact, ABSENT if fact.resource in gone else NOT_PRINTED)
+            for fact in known.missing(now)
+            if not (fact.metric == PRESENT and fact.resource in gone)
         ]
-        known |= {place: fact for place, fact in now.items() if fact.value is not None or place in known}
-        # Names that change from poll to poll are the device's fault, but memory is ours.
-        for place in [place for place in known if place not in now][: max(0, len(known) - KEPT_PLACES)]:
-            del known[place]
-        return [self._reading(fact, at) for fact in (*facts, *lost)]
+        return [fact.reading(self._source, at) for fact in (*facts, *lost)]
 
     def _take(self, run: int, parsed: Parsed, at: float) -> list[Fact]:
         """The facts of a run's output under the names of the tokens they are of."""
         names, gone = self._names.give(run, parsed.tokens) if parsed.tokens else ({}, set())
         self._called |= {name for token in parsed.tokens.values() for name in (token.label, token.serial)}
-        known = self._known[run]
-        for place in [place for place in known if place[0] in gone]:
-            del known[place]
+        self._known[run] = self._known.get(run, KnownSeries[Fact]()).without(gone)
         self._gone |= gone
         facts = [replace(fact, resource=names.get(fact.resource, fact.resource)) for fact in parsed.facts]
         called = {names[key]: token for key, token in parsed.tokens.items()}
@@ -114,8 +103,8 @@ class Book:
     def fail(self, run: int, reason: str, at: float) -> list[Reading]:
         """Everything that was ever read of a run has no value now."""
         self._is_unsure = self._is_unsure or run in self._listing or bool(self._tokens(run))
-        known = self._known.get(run, {})
-        return [self._reading(replace(fact, value=None, reason=reason, limit=None), at) for fact in known.values()]
+        known = self._known.get(run, KnownSeries[Fact]())
+        return [unavailable(fact, reason).reading(self._source, at) for fact in known.facts.values()]
 
     def finish(self, at: float) -> list[Reading]:
         """The end of a poll: tokens that were there, or should be, and are in none of the complete outputs."""
@@ -128,15 +117,14 @@ class Book:
         facts = [self._named(Fact(metric=PRESENT, value=0, resource=name), missed[name]) for name in sorted(missed)]
         self.gone = tuple(sorted(self._gone - self._there - missed.keys()))
         self._there, self._called, self._gone, self._whole, self._is_unsure = set(), set(), set(), set(), False
-        return [self._reading(fact, at) for fact in facts]
+        return [fact.reading(self._source, at) for fact in facts]
 
     def forget(self, resource: str) -> bool:
         """Stop missing a resource. False if it was not known."""
         found = self._names.forget(resource)
-        for known in self._known.values():
-            for place in [place for place in known if place[0] == resource]:
-                del known[place]
-                found = True
+        for run, known in self._known.items():
+            self._known[run] = known.without({resource})
+            found = found or len(self._known[run].facts) < len(known.facts)
         return found
 
     def _tokens(self, run: int) -> set[str]:
@@ -144,7 +132,7 @@ class Book:
 
     def _seen(self, run: int) -> dict[str, Identity | None]:
         """Tokens that a run has brought, by name; a pattern brings nothing but the name."""
-        found = dict.fromkeys(resource for resource, metric, _ in self._known.get(run, {}) if metric == PRESENT)
+        found = dict.fromkeys(self._known.get(run, KnownSeries[Fact]()).resources(PRESENT))
         return {**found, **self._names.known.get(run, {})}
 
     def _named(self, fact: Fact, token: Identity | None) -> Fact:
@@ -174,15 +162,3 @@ class Book:
             Fact(metric=AUDIT_METRICS[1], value=100 * count / self._audit_capacity),
             Fact(metric=AUDIT_METRICS[2], value=seconds_to_full(self._points[run], self._audit_capacity)),
         ]
-
-    def _reading(self, fact: Fact, at: float) -> Reading:
-        return Reading(
-            source=self._source,
-            resource=fact.resource,
-            metric=fact.metric,
-            value=fact.value,
-            time=at,
-            labels=fact.labels,
-            reason=fact.reason,
-            limit=fact.limit,
-        )

@@ -27,7 +27,7 @@ from hsm_agent.collect.command.parsers import regex as shell_patterns
 from hsm_agent.collect.command.parsers.regex import MOST_PATTERNS
 from hsm_agent.collect.command.parsers.registry import BRINGS, LISTING, REGEX, ParserName, read
 from hsm_agent.collect.command.parsers.text import Malformed, one_line
-from hsm_agent.collect.command.poll_state import PRESENT, Book
+from hsm_agent.collect.command.poll_state import PRESENT, PollState
 from hsm_agent.collect.command.process import Runner, find, name_of
 from hsm_agent.collect.command.seen_tokens import TokenMemory, digest_of
 from hsm_agent.settings.types import Deadline, Interval, Size, Strict
@@ -156,7 +156,7 @@ class CommandCollector(Collector):
         digests = [digest_of(run.command, run.parser) for run in settings.runs]
         self._memory = None if context is None else TokenMemory(context.state_directory, settings.name, digests)
         self._is_new = self._memory is not None
-        self._book = Book(
+        self._state = PollState(
             settings.name,
             resource=settings.resource,
             expected=settings.expected,
@@ -180,17 +180,17 @@ class CommandCollector(Collector):
             started = loop.time()
             try:
                 parsed = await self._read(index, share)
-                readings += self._book.read(index, parsed, time.time())
+                readings += self._state.read(index, parsed, time.time())
             except SourceFailure as failure:
                 errors.append(str(failure))
-                readings += self._book.fail(index, str(failure), time.time())
+                readings += self._state.fail(index, str(failure), time.time())
             slowest = max(slowest, loop.time() - started)
         if len(errors) == len(runs):
-            self._book.finish(time.time())
+            self._state.finish(time.time())
             others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             # Not sooner: every run is a login at an appliance, and many that fail may lock the account.
             raise SourceFailure(f"{errors[0]}{others}", retry_in=max(0.0, began + self.every - loop.time()))
-        readings += self._book.finish(time.time())
+        readings += self._state.finish(time.time())
         await self._keep()
         return Poll(
             readings=tuple(readings),
@@ -198,7 +198,7 @@ class CommandCollector(Collector):
             errors=tuple(errors),
             slowest_call_seconds=slowest,
             calls=Counter(_call(run) for run in runs),
-            gone=self._book.gone,
+            gone=self._state.gone,
         )
 
     async def _read(self, index: int, seconds: float) -> Parsed:
@@ -225,19 +225,19 @@ class CommandCollector(Collector):
     async def forget(self, resource: str) -> bool:
         """Stop missing what is gone for good. False if it was not known."""
         await self._remember()
-        known = self._book.forget(resource)
+        known = self._state.forget(resource)
         await self._keep()
         return known
 
     async def _remember(self) -> None:
         """Once, whom the last process knew."""
         if self._memory is not None and self._is_new:
-            self._book.remember(await self._memory.load())
+            self._state.remember(await self._memory.load())
             self._is_new = False
 
     async def _keep(self) -> None:
         if self._memory is not None:
-            await self._memory.keep(self._book.seen)
+            await self._memory.keep(self._state.seen)
 
     def calls_a_day(self) -> Mapping[str, float]:
         """How often each command is run in a day."""

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hsm_agent.collect.series import Fact, SeriesKey
 from hsm_agent.collect.snmp.values import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from hsm_agent.collect.snmp.profile import Info, Link, Share
-    from hsm_agent.model import Labels
     from hsm_agent.wire.snmp.ber import Oid
 
-Key = tuple[str, str, "Labels"]
-"""Resource, metric and identifying labels."""
 Meaning = float | int | str | Unreadable
 _UP, _DOWN, _TESTING, _UNKNOWN, _DORMANT = 1, 2, 3, 4, 5  # RFC 2863, ifOperStatus; the first three ifAdminStatus too
 _LOOPBACK = 24  # IANAifType-MIB, softwareLoopback
@@ -30,22 +28,11 @@ class Growth:
     percent: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A reading to be."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnmpFact(Fact):
+    """A fact, and the OID of the value or the table it was read from."""
 
-    resource: str
-    metric: str
-    value: float | int | None
-    labels: Labels
     origin: Oid
-    reason: str = ""
-    limit: float | None = None
-
-    @property
-    def key(self) -> Key:
-        """What it is known by."""
-        return (self.resource, self.metric, () if self.metric.endswith("_info") else self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +65,7 @@ def word_of(meaning: Meaning | None) -> str:
     return "" if meaning is None or isinstance(meaning, Unreadable) else str(meaning)
 
 
-def shares(wanted: Sequence[Share], heard: Heard, growth: dict[Key, Growth]) -> Iterator[Fact]:
+def shares(wanted: Sequence[Share], heard: Heard, growth: dict[SeriesKey, Growth]) -> Iterator[SnmpFact]:
     """Percentages. Where the appliance has the part or the whole, there is one, or the reason why there is none."""
     resource = heard.resource or ""
     for share in wanted:
@@ -87,10 +74,10 @@ def shares(wanted: Sequence[Share], heard: Heard, growth: dict[Key, Growth]) -> 
         percent = _share(share, heard, growth, (resource, share.metric, ()))
         if percent is not None:
             number, reason = number_of(percent)
-            yield Fact(resource, share.metric, number, (), heard.origin, reason)
+            yield SnmpFact(share.metric, number, reason, resource=resource, origin=heard.origin)
 
 
-def _share(share: Share, heard: Heard, growth: dict[Key, Growth], key: Key) -> float | Unreadable | None:
+def _share(share: Share, heard: Heard, growth: dict[SeriesKey, Growth], key: SeriesKey) -> float | Unreadable | None:
     numbers: list[float] = []
     for name in (share.part, share.whole, *share.less):
         if name not in heard.named:
@@ -116,7 +103,7 @@ def _percent(share: Share, part: float, whole: float) -> float | Unreadable:
     return 100.0 * part / whole
 
 
-def _grown(growth: dict[Key, Growth], key: Key, part: float, whole: float) -> float | Unreadable | None:
+def _grown(growth: dict[SeriesKey, Growth], key: SeriesKey, part: float, whole: float) -> float | Unreadable | None:
     """The share of what both counters grew by since the last poll; the last one while the appliance shows old values.
 
     None for the first poll.
@@ -135,16 +122,16 @@ def _grown(growth: dict[Key, Growth], key: Key, part: float, whole: float) -> fl
     return percent
 
 
-def infos(wanted: Sequence[Info], heard: Heard) -> Iterator[Fact]:
+def infos(wanted: Sequence[Info], heard: Heard) -> Iterator[SnmpFact]:
     """Texts as labels."""
     for info in wanted:
         texts = {label: word_of(heard.named.get(name)) for label, name in info.labels.items()}
         labels = tuple(sorted((label, text) for label, text in texts.items() if text))
         if labels:
-            yield Fact(heard.resource or "", info.metric, 1, labels, heard.origin)
+            yield SnmpFact(info.metric, 1, labels=labels, resource=heard.resource or "", origin=heard.origin)
 
 
-def links(wanted: Sequence[Link], heard: Heard, up: set[Key]) -> Iterator[Fact]:
+def links(wanted: Sequence[Link], heard: Heard, up: set[SeriesKey]) -> Iterator[SnmpFact]:
     """States of network interfaces, loopbacks left out; `up` are those that were seen up, and is brought up to date."""
     for link in wanted:
         real = heard.named.get(link.real)
@@ -155,7 +142,7 @@ def links(wanted: Sequence[Link], heard: Heard, up: set[Key]) -> Iterator[Fact]:
         if state == 1 and real != _DOWN:
             up.add(key)
         number, reason = number_of(state)
-        yield Fact(key[0], link.metric, number, (), heard.origin, reason)
+        yield SnmpFact(link.metric, number, reason, resource=key[0], origin=heard.origin)
 
 
 def _link(link: Link, heard: Heard, real: Meaning, *, seen_up: bool) -> int | Unreadable:

@@ -6,20 +6,20 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.snmp.computed import Fact, Heard, infos, links, number_of, shares, word_of
+from hsm_agent.collect.series import KnownSeries, SeriesKey, unavailable
+from hsm_agent.collect.snmp.computed import Heard, SnmpFact, infos, links, number_of, shares, word_of
 from hsm_agent.collect.snmp.identity import named
 from hsm_agent.collect.snmp.values import understood
-from hsm_agent.model import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from hsm_agent.collect.command.parsers.text import Identity
-    from hsm_agent.collect.snmp.computed import Growth, Key
+    from hsm_agent.collect.snmp.computed import Growth
     from hsm_agent.collect.snmp.identity import Named
     from hsm_agent.collect.snmp.profile import Profile, Table, Value
     from hsm_agent.collect.snmp.values import Raw
-    from hsm_agent.model import Labels
+    from hsm_agent.model import Labels, Reading
     from hsm_agent.wire.snmp.ber import Oid
 
 _NOT_THERE = "the appliance does not report it any more"
@@ -42,15 +42,15 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What was learnt in earlier polls: what was read and from which OID, counters of shares, links that were up.
+    """What earlier polls have read: series, counters of shares, links that were up.
 
     `rows` are, by the table's number, its rows by name. `is_restored`: they are all that is known, from before a
     restart.
     """
 
-    seen: Mapping[Key, Oid] = field(default_factory=dict)
-    growth: Mapping[Key, Growth] = field(default_factory=dict)
-    up: frozenset[Key] = frozenset()
+    series: KnownSeries[SnmpFact] = field(default_factory=KnownSeries)
+    growth: Mapping[SeriesKey, Growth] = field(default_factory=dict)
+    up: frozenset[SeriesKey] = frozenset()
     rows: Mapping[int, Mapping[str, Identity]] = field(default_factory=dict)
     is_restored: bool = False
 
@@ -61,7 +61,7 @@ class Known:
             for number, rows in self.rows.items()
         }
         return Known(
-            seen={key: origin for key, origin in self.seen.items() if key[0] not in resources},
+            series=self.series.without(resources),
             growth={key: each for key, each in self.growth.items() if key[0] not in resources},
             up=frozenset(key for key in self.up if key[0] not in resources),
             rows=rows,
@@ -96,7 +96,7 @@ def parse(
     Likewise each value of `own`, the one of the profiles that the operator wrote for this appliance; of the others an
     appliance may have only some.
     """
-    facts: dict[Key, Fact] = {}
+    facts: dict[SeriesKey, SnmpFact] = {}
     growth, up = dict(known.growth), set(known.up)
     tables = [_Rows.read(table, fetched, now) for profile in profiles for table in profile.tables]
     names = [named(rows.table, rows.heard, known.rows.get(number, {})) for number, rows in enumerate(tables)]
@@ -111,47 +111,36 @@ def parse(
     for fact in _not_there(own.values if own is not None else (), fetched):
         facts.setdefault(fact.key, fact)
     before = _seen_before(known, [rows.table for rows in tables], names)
-    missed = [key for key in before if key not in facts]
-    for key in missed[:_MOST_MISSED]:  # those that have been missed longest stand last
-        resource, metric, labels = key
-        origin = before[key]
-        facts[key] = Fact(resource, metric, None, labels, origin, fetched.failed.get(origin, _NOT_THERE))
-    readings = tuple(
-        Reading(
-            source=source,
-            resource=fact.resource,
-            metric=fact.metric,
-            value=fact.value,
-            time=now,
-            labels=fact.labels,
-            reason=fact.reason,
-            limit=fact.limit,
-        )
-        for fact in facts.values()
-    )
-    seen = {key: fact.origin for key, fact in facts.items()}
-    there = {"", *(resource for resource, _, _ in seen)}
+    series = before.updated(facts.values(), most_missing=_MOST_MISSED)
+    missed = (unavailable(fact, fetched.failed.get(fact.origin, _NOT_THERE)) for fact in series.missing(facts))
+    readings = tuple(fact.reading(source, now) for fact in (*facts.values(), *missed))
+    there = {"", *(resource for resource, _, _ in series.facts)}
     learnt = Known(
-        seen=seen,
+        series=series,
         growth={key: each for key, each in growth.items() if key[0] in there},
-        up=frozenset(up & seen.keys()),
+        up=frozenset(up & series.facts.keys()),
         rows={number: each.known for number, each in enumerate(names) if each.known},
     )
     gone = {name for each in names for name in each.gone} - there
     return Parsed(readings, learnt, tuple(found), tuple(sorted(gone)))
 
 
-def _seen_before(known: Known, tables: Sequence[Table], names: Sequence[Named]) -> dict[Key, Oid]:
+def _seen_before(known: Known, tables: Sequence[Table], names: Sequence[Named]) -> KnownSeries[SnmpFact]:
     """What is missed where it is not there now: not names that are no more; after a restart all that a row may have."""
     gone = {(name, table.oid) for table, each in zip(tables, names, strict=True) for name in each.gone}
-    seen = {key: origin for key, origin in known.seen.items() if (key[0], origin) not in gone}
+    seen = {key: fact for key, fact in known.series.facts.items() if (fact.resource, fact.origin) not in gone}
     if known.is_restored:
         for table, each in zip(tables, names, strict=True):
-            seen |= {(name, *place): table.oid for name in each.missing for place in _places(table)}
-    return seen
+            restored = (
+                SnmpFact(metric, None, labels=labels, resource=name, origin=table.oid)
+                for name in each.missing
+                for metric, labels in _series_of(table)
+            )
+            seen |= {fact.key: fact for fact in restored}
+    return KnownSeries(seen)
 
 
-def _places(table: Table) -> Iterator[tuple[str, Labels]]:
+def _series_of(table: Table) -> Iterator[tuple[str, Labels]]:
     yield from ((value.metric, tuple(sorted(value.labels.items()))) for value in table.values if value.metric)
     yield from ((share.metric, ()) for share in table.shares)
     yield from ((link.metric, ()) for link in table.links)
@@ -179,10 +168,10 @@ def _facts(
     profile: Profile,
     fetched: Fetched,
     tables: Iterable[tuple[_Rows, Named]],
-    growth: dict[Key, Growth],
-    up: set[Key],
+    growth: dict[SeriesKey, Growth],
+    up: set[SeriesKey],
     now: float,
-) -> Iterator[Fact]:
+) -> Iterator[SnmpFact]:
     heard = _heard(profile.values, fetched.values, now)
     failed = {value.called: fetched.failed[value.oid] for value in profile.values if value.oid in fetched.failed}
     heard = replace(heard, failed=failed)
@@ -213,15 +202,16 @@ def _heard(values: Sequence[Value], raw: Mapping[Oid, Raw], now: float) -> Heard
     return Heard(found, named, None, values[0].oid if values else ())
 
 
-def _not_there(values: Sequence[Value], fetched: Fetched) -> Iterator[Fact]:
+def _not_there(values: Sequence[Value], fetched: Fetched) -> Iterator[SnmpFact]:
     for value in values:
         if value.metric is not None and value.oid not in fetched.values:
             nothing = f"the appliance reports nothing under {'.'.join(map(str, value.oid))}"
             reason = fetched.failed.get(value.oid, nothing)
-            yield Fact(value.resource, value.metric, None, tuple(sorted(value.labels.items())), value.oid, reason)
+            labels = tuple(sorted(value.labels.items()))
+            yield SnmpFact(value.metric, None, reason, labels, resource=value.resource, origin=value.oid)
 
 
-def _of_values(values: Sequence[Value], heard: Heard) -> Iterator[Fact]:
+def _of_values(values: Sequence[Value], heard: Heard) -> Iterator[SnmpFact]:
     for index, meaning in heard.meanings.items():
         value = values[index]
         if value.metric is None:
@@ -231,4 +221,5 @@ def _of_values(values: Sequence[Value], heard: Heard) -> Iterator[Fact]:
         origin = value.oid if heard.resource is None else heard.origin
         number, reason = number_of(meaning)
         limit, _ = number_of(heard.named.get(value.limit))
-        yield Fact(resource, value.metric, number, labels, origin, reason, None if number is None else limit)
+        limit = None if number is None else limit
+        yield SnmpFact(value.metric, number, reason, labels, limit, resource=resource, origin=origin)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from hsm_agent.collect.command.parsers.registry import PARSERS
 
 if TYPE_CHECKING:
-    from hsm_agent.collect.command.parsers.text import Fact, Parsed
+    from hsm_agent.collect.command.parsers.text import Parsed
+    from hsm_agent.collect.series import Fact
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "shell"
 

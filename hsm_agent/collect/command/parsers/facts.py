@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.command.parsers.text import Fact, Fields, Malformed, instead, one_line
+from hsm_agent.collect.command.parsers.text import Fields, Malformed, instead, one_line
+from hsm_agent.collect.series import Fact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

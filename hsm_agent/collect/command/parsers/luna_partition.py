@@ -6,7 +6,6 @@ import re
 
 from hsm_agent.collect.command.parsers.facts import Sheet, attempts_left, fill, missing, role, unlike
 from hsm_agent.collect.command.parsers.text import (
-    Fact,
     Fields,
     Identity,
     Malformed,
@@ -19,6 +18,10 @@ from hsm_agent.collect.command.parsers.text import (
     whole_lines,
     yes_or_no,
 )
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hsm_agent.collect.series import Fact
 
 _NAME = "partition name"
 _STARTERS = (_NAME, "partition sn", "partition serial number", "partition serial #")

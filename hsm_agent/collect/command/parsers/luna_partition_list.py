@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from hsm_agent.collect.command.parsers.facts import Sheet, fill, unlike
 from hsm_agent.collect.command.parsers.text import (
-    Fact,
     Fields,
     Identity,
     Malformed,
@@ -21,6 +20,10 @@ from hsm_agent.collect.command.parsers.text import (
     one_line,
     whole_lines,
 )
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hsm_agent.collect.series import Fact
 
 _HEADINGS = (
     (re.compile(r"(?:partition\s+)?(?:serial(?:\s+(?:numbers?|num|no\.?|#))?|sn|s/n)|partition\s+id"), "serial"),

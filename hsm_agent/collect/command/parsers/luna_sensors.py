@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from hsm_agent.collect.command.parsers.facts import Sheet, unlike
 from hsm_agent.collect.command.parsers.text import (
-    Fact,
     Fields,
     Malformed,
     Parsed,
@@ -21,6 +20,7 @@ from hsm_agent.collect.command.parsers.text import (
     one_line,
     whole_lines,
 )
+from hsm_agent.collect.series import Fact
 
 _GAP = re.compile(r"\s{2,}")
 _RULE = re.compile(r"[\s|+=_-]*")

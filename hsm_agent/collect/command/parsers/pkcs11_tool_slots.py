@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.command.parsers.facts import unlike
-from hsm_agent.collect.command.parsers.text import Fact, Identity, Parsed, name_in, one_line, split_field, whole_lines
+from hsm_agent.collect.command.parsers.text import Identity, Parsed, name_in, one_line, split_field, whole_lines
+from hsm_agent.collect.series import Fact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,6 @@ import re
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.command.parsers.text import (
-    Fact,
     Malformed,
     Parsed,
     as_number,
@@ -21,6 +20,7 @@ from hsm_agent.collect.command.parsers.text import (
     one_line,
 )
 from hsm_agent.collect.custom_metrics import check_metric
+from hsm_agent.collect.series import Fact
 from hsm_agent.settings.regex import Pattern, compile_pattern
 
 if TYPE_CHECKING:

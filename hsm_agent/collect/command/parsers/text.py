@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from hsm_agent.collect.series import Fact
+
 from hsm_agent.text import harmless
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -28,18 +30,6 @@ _KEPT_CHARACTERS = 64
 
 class Malformed(ValueError):
     """A text does not fit. The message is one line and holds the line that is to blame."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
-    """One metric as a command printed it: a value, or why there is none. `resource` is empty for the whole device."""
-
-    metric: str
-    value: float | int | None
-    resource: str = ""
-    reason: str = ""
-    labels: tuple[tuple[str, str], ...] = ()
-    limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

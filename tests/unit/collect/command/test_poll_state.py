@@ -3,16 +3,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.command.parsers.text import Fact, Parsed
-from hsm_agent.collect.command.poll_state import ABSENT, KEPT_PLACES, NOT_PRINTED, Book
+from hsm_agent.collect.command.parsers.text import Parsed
+from hsm_agent.collect.command.poll_state import ABSENT, MOST_MISSING, NOT_PRINTED, PollState
+from hsm_agent.collect.series import Fact
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
 
 if TYPE_CHECKING:
     from hsm_agent.model import Reading
 
 
-def book(*expected: str, resource: str = "", capacity: int = 1000) -> Book:
-    return Book("luna", resource=resource, expected=expected, audit_capacity=capacity)
+def state(*expected: str, resource: str = "", capacity: int = 1000) -> PollState:
+    return PollState("luna", resource=resource, expected=expected, audit_capacity=capacity)
 
 
 def token(name: str, objects: int = 3) -> tuple[Fact, Fact]:
@@ -31,7 +32,7 @@ def shown(readings: list[Reading]) -> dict[tuple[str, str], tuple[float | int | 
 
 def test_what_a_run_does_not_print_any_more_has_no_value() -> None:
     one, two = Fact(metric="hsm_tampered", value=0), Fact(metric="sensor_celsius", value=40, resource="cpu", limit=75)
-    made = book()
+    made = state()
     made.read(0, printed(one, two), 1.0)
 
     assert shown(made.read(0, printed(one), 2.0)) == {
@@ -42,7 +43,7 @@ def test_what_a_run_does_not_print_any_more_has_no_value() -> None:
 
 
 def test_runs_do_not_miss_each_others_readings() -> None:
-    made = book()
+    made = state()
     made.read(0, printed(Fact(metric="hsm_tampered", value=0)), 1.0)
 
     assert shown(made.read(1, printed(Fact(metric="audit_role_initialized", value=1)), 1.0)) == {
@@ -51,7 +52,7 @@ def test_runs_do_not_miss_each_others_readings() -> None:
 
 
 def test_a_run_that_fails_loses_everything_it_ever_brought() -> None:
-    made = book()
+    made = state()
     made.read(0, printed(Fact(metric="token_login_attempts_left", value=3, labels=(("role", "so"),), limit=1)), 1.0)
     (lost,) = made.fail(0, "no route", 2.0)
 
@@ -60,14 +61,14 @@ def test_a_run_that_fails_loses_everything_it_ever_brought() -> None:
 
 
 def test_what_never_had_a_value_is_not_missed() -> None:
-    made = book()
+    made = state()
     made.read(0, printed(Fact(metric="sensor_well", value=None, resource="noise", reason="?")), 1.0)
 
     assert made.read(0, printed(), 2.0) == []
 
 
 def test_new_content_of_an_info_is_the_same_reading() -> None:
-    made = book()
+    made = state()
     made.read(0, printed(Fact(metric="hsm_firmware_info", value=1, labels=(("version", "1"),))), 1.0)
     (now,) = made.read(0, printed(Fact(metric="hsm_firmware_info", value=1, labels=(("version", "2"),))), 2.0)
 
@@ -75,7 +76,7 @@ def test_new_content_of_an_info_is_the_same_reading() -> None:
 
 
 def test_a_token_that_was_there_and_is_not_in_a_complete_output_is_gone() -> None:
-    made = book()
+    made = state()
     made.read(0, printed(*token("a"), *token("b")), 1.0)
     made.finish(1.0)
     readings = [*made.read(0, printed(*token("a")), 2.0), *made.finish(2.0)]
@@ -86,7 +87,7 @@ def test_a_token_that_was_there_and_is_not_in_a_complete_output_is_gone() -> Non
 
 
 def test_a_token_that_is_not_in_an_output_that_may_be_cut_is_unknown() -> None:
-    made = book("a", "b")
+    made = state("a", "b")
     made.read(0, printed(*token("a"), *token("b")), 1.0)
     made.finish(1.0)
     readings = [*made.read(0, printed(*token("a"), whole=False), 2.0), *made.finish(2.0)]
@@ -95,7 +96,7 @@ def test_a_token_that_is_not_in_an_output_that_may_be_cut_is_unknown() -> None:
 
 
 def test_an_expected_token_is_missed_though_it_was_never_seen() -> None:
-    made = book("a", "b")
+    made = state("a", "b")
     readings = [*made.read(0, printed(*token("a")), 1.0), *made.finish(1.0)]
     present = {
         reading.resource: (reading.value, reading.labels) for reading in readings if reading.metric == "token_present"
@@ -106,14 +107,14 @@ def test_an_expected_token_is_missed_though_it_was_never_seen() -> None:
 
 
 def test_an_expected_token_may_be_in_another_run() -> None:
-    made = book("a", "b")
+    made = state("a", "b")
     readings = [*made.read(0, printed(*token("a")), 1.0), *made.read(1, printed(*token("b")), 1.0), *made.finish(1.0)]
 
     assert {reading.value for reading in readings if reading.metric == "token_present"} == {1}
 
 
 def test_while_a_run_with_tokens_fails_nobody_is_declared_gone_that_it_may_have() -> None:
-    made = book("a", "b", "c")
+    made = state("a", "b", "c")
     made.read(0, printed(*token("a")), 1.0)
     made.read(1, printed(*token("b")), 1.0)
     made.finish(1.0)
@@ -124,13 +125,13 @@ def test_while_a_run_with_tokens_fails_nobody_is_declared_gone_that_it_may_have(
 
 
 def test_nobody_is_missed_before_anything_was_read() -> None:
-    made = book("a")
+    made = state("a")
 
     assert [*made.fail(0, "no route", 1.0), *made.finish(1.0)] == []
 
 
 def test_forget() -> None:
-    made = book()
+    made = state()
     made.read(0, printed(*token("a"), *token("b")), 1.0)
     made.finish(1.0)
 
@@ -140,18 +141,18 @@ def test_forget() -> None:
 
 
 def test_readings_of_the_whole_device_bear_the_name_that_was_given() -> None:
-    (reading,) = book(resource="hsm 1").read(0, printed(Fact(metric="hsm_tampered", value=0)), 1.0)
+    (reading,) = state(resource="hsm 1").read(0, printed(Fact(metric="hsm_tampered", value=0)), 1.0)
 
     assert (reading.source, reading.resource, reading.time) == ("luna", "hsm 1", 1.0)
 
 
-def records(made: Book, count: int | None, at: float) -> dict[str, float | int | None]:
+def records(made: PollState, count: int | None, at: float) -> dict[str, float | int | None]:
     fact = Fact(metric="audit_records", value=count, reason="" if count is not None else "why")
     return {reading.metric: reading.value for reading in made.read(0, printed(fact), at)}
 
 
 def test_fill_and_forecast_of_the_audit_store() -> None:
-    made = book(capacity=1000)
+    made = state(capacity=1000)
 
     assert records(made, 100, 0.0) == {
         "audit_records": 100,
@@ -170,18 +171,18 @@ def test_fill_and_forecast_of_the_audit_store() -> None:
 
 
 def test_names_that_change_from_poll_to_poll_do_not_pile_up() -> None:
-    made, readings = book(), 0
+    made, readings = state(), 0
     for poll in range(12):
         facts = [Fact(metric="sensor_well", value=1, resource=f"{poll} {n}") for n in range(1000)]
         readings = len(made.read(0, printed(*facts), float(poll)))
 
-    assert readings == KEPT_PLACES + 1000
+    assert readings == MOST_MISSING + 1000
     assert not made.forget("0 1")
     assert made.forget("11 1")
 
 
 def test_nobody_is_missed_while_a_listing_has_not_been_read_yet() -> None:
-    made = Book("luna", resource="", expected=["a", "b"], audit_capacity=1, listing=[0, 1])
+    made = PollState("luna", resource="", expected=["a", "b"], audit_capacity=1, listing=[0, 1])
     readings = [*made.read(0, printed(*token("a")), 1.0), *made.fail(1, "no route", 1.0), *made.finish(1.0)]
 
     assert ("b", "token_present") not in shown(readings)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.collect.command.parsers.pkcs11_tool_slots import parse as parse_slots
 from hsm_agent.collect.command.parsers.registry import PARSERS
-from tests.unit.collect.command.test_poll_state import book, shown
+from tests.unit.collect.command.test_poll_state import shown, state
 from tests.unit.collect.shell_samples import read, sample
 
 if TYPE_CHECKING:
     from hsm_agent.collect.command.parsers.text import Parsed
-    from hsm_agent.collect.command.poll_state import Book
+    from hsm_agent.collect.command.poll_state import PollState
 
 FIRST, SECOND = "signing", "5D1E0B02"
 
@@ -27,7 +27,7 @@ def slots(*numbers: int) -> Parsed:
     return parse_slots(head + "".join((one, two)[number - 1] for number in numbers))
 
 
-def present(made: Book, *numbers: int, at: float = 1.0) -> dict[str, tuple[float | int | None, str]]:
+def present(made: PollState, *numbers: int, at: float = 1.0) -> dict[str, tuple[float | int | None, str]]:
     """Who is there, and whether he is expected."""
     readings = [*made.read(0, slots(*numbers), at), *made.finish(at)]
     return {
@@ -38,7 +38,7 @@ def present(made: Book, *numbers: int, at: float = 1.0) -> dict[str, tuple[float
 
 
 def test_of_two_tokens_of_one_label_the_one_that_is_pulled_is_missed_and_not_the_other() -> None:
-    made = book()
+    made = state()
 
     assert present(made, 1, 2) == {FIRST: (1, "false"), SECOND: (1, "false")}
     assert present(made, 2) == {FIRST: (0, "false"), SECOND: (1, "false")}
@@ -48,19 +48,19 @@ def test_of_two_tokens_of_one_label_the_one_that_is_pulled_is_missed_and_not_the
 
 
 def test_a_restart_keeps_who_has_the_name_and_who_is_missed() -> None:
-    before = book()
+    before = state()
     present(before, 1, 2)
-    made = book()
+    made = state()
     made.remember(before.seen)
 
     assert present(made, 2) == {FIRST: (0, "false"), SECOND: (1, "false")}
-    made = book()
+    made = state()
     made.remember({0: {FIRST: before.seen[0][FIRST]}})
     assert present(made, 2) == {FIRST: (0, "false"), SECOND: (1, "false")}
 
 
 def test_the_readings_of_each_are_its_own() -> None:
-    made = book()
+    made = state()
     made.read(0, slots(1, 2), 1.0)
     made.finish(1.0)
     (info,) = [one for one in made.read(0, slots(2), 2.0) if one.metric == "token_info" and one.value == 1]
@@ -69,7 +69,7 @@ def test_the_readings_of_each_are_its_own() -> None:
 
 
 def test_a_token_that_is_forgotten_leaves_its_name_to_the_other_and_nobody_is_missed() -> None:
-    made = book()
+    made = state()
     present(made, 1, 2)
     present(made, 2)
 
@@ -81,7 +81,7 @@ def test_a_token_that_is_forgotten_leaves_its_name_to_the_other_and_nobody_is_mi
 
 
 def test_a_token_under_another_label_is_the_same_and_nobody_is_missed() -> None:
-    made = book()
+    made = state()
     text = sample("pkcs11_tool_slots_one_label")
     made.read(0, parse_slots(text), 1.0)
     made.finish(1.0)
@@ -94,13 +94,13 @@ def test_a_token_under_another_label_is_the_same_and_nobody_is_missed() -> None:
 
 
 def test_a_label_or_a_serial_number_may_be_expected() -> None:
-    assert present(book("5D1E0A01"), 1, 2) == {FIRST: (1, "true"), SECOND: (1, "false")}
-    assert present(book("signing"), 2) == {FIRST: (1, "true")}
-    assert present(book("5D1E0A01"), 2) == {"signing": (1, "false"), "5D1E0A01": (0, "true")}
+    assert present(state("5D1E0A01"), 1, 2) == {FIRST: (1, "true"), SECOND: (1, "false")}
+    assert present(state("signing"), 2) == {FIRST: (1, "true")}
+    assert present(state("5D1E0A01"), 2) == {"signing": (1, "false"), "5D1E0A01": (0, "true")}
 
 
 def test_an_expected_label_is_there_while_any_token_has_it() -> None:
-    made = book("signing")
+    made = state("signing")
     present(made, 1, 2)
 
     assert present(made, 2) == {FIRST: (0, "false"), SECOND: (1, "true")}
@@ -108,7 +108,7 @@ def test_an_expected_label_is_there_while_any_token_has_it() -> None:
 
 
 def test_partitions_of_one_name_keep_their_readings_apart() -> None:
-    made = book()
+    made = state()
     parsed = read("partition_show")
     made.read(0, parsed, 1.0)
     made.finish(1.0)
@@ -117,7 +117,7 @@ def test_partitions_of_one_name_keep_their_readings_apart() -> None:
 
 
 def test_a_damaged_row_costs_its_partition_the_figures_and_nobody_the_name() -> None:
-    made = book()
+    made = state()
     text = sample("partition_list")
     made.read(0, PARSERS["lunash-partition-list"](text), 1.0)
     made.finish(1.0)

@@ -11,16 +11,17 @@ from hsm_agent.collect.snmp.profile import Link
 from hsm_agent.collect.snmp.values import Unreadable
 
 if TYPE_CHECKING:
-    from hsm_agent.collect.snmp.computed import Key, Meaning
+    from hsm_agent.collect.series import SeriesKey
+    from hsm_agent.collect.snmp.computed import Meaning
 
 LINK = Link.model_validate(
     {"metric": "host_link_up", "wanted": "wanted", "real": "real", "kind": "kind", "traffic": ["octets"]}
 )
-KEY: Key = ("eth0", "host_link_up", ())
+KEY: SeriesKey = ("eth0", "host_link_up", ())
 NEVER = "the interface was not up yet: it never carried anything"
 
 
-def state(up: set[Key] | None = None, **named: Meaning) -> float | int | str | None:
+def state(up: set[SeriesKey] | None = None, **named: Meaning) -> float | int | str | None:
     """The value, the reason why there is none, or None for no reading."""
     facts = list(links([LINK], Heard({}, named, "eth0", (1, 3)), set() if up is None else up))
     assert len(facts) <= 1
@@ -56,7 +57,7 @@ def test_a_loopback_and_a_row_without_a_state_have_none() -> None:
 
 
 def test_a_link_that_was_never_up_is_not_missed_and_one_that_was_is() -> None:
-    up: set[Key] = set()
+    up: set[SeriesKey] = set()
 
     assert state(up, wanted=1, real=2, octets=0) == NEVER
     assert state(up, wanted=2, real=2, octets=0) == 1

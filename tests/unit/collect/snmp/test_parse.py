@@ -144,8 +144,8 @@ def test_what_is_missed_does_not_pile_up_for_ever() -> None:
         there: dict[Oid, dict[Oid, Raw]] = {(turn, row): {(3,): row} for row in range(300)}
         known = parsed({"tables": [ROWS]}, Fetched(values={}, rows={ENTRY: there}), known).known
 
-    assert len(known.seen) == 300 + 1000
-    assert {place.split(".")[0] for place, _, _ in known.seen} == {"5", "4", "3", "2", "1"}
+    assert len(known.series.facts) == 300 + 1000
+    assert {place.split(".")[0] for place, _, _ in known.series.facts} == {"5", "4", "3", "2", "1"}
 
 
 def test_a_table_that_is_not_answered_makes_its_rows_unavailable() -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from hsm_agent.collect.command.parsers.facts import Sheet, attempts_left, fill, role, unlike
-from hsm_agent.collect.command.parsers.text import Fact, Malformed, fields_of, number
+from hsm_agent.collect.command.parsers.text import Malformed, fields_of, number
+from hsm_agent.collect.series import Fact
 
 
 def sheet(*lines: str) -> Sheet:

@@ -15,7 +15,8 @@ from tests.fakes.examples import examples
 from tests.unit.collect.shell_samples import SAMPLES, read, sample
 
 if TYPE_CHECKING:
-    from hsm_agent.collect.command.parsers.text import Fact, Parsed
+    from hsm_agent.collect.command.parsers.text import Parsed
+    from hsm_agent.collect.series import Fact
 
 _DIGITS = re.compile(r"(?<![\d.])\d+(?:\.\d+)?(?![\d]|\.\d)")
 _STATES = {

@@ -1,0 +1,85 @@
+"""The series of a source: what a poll has read, and what earlier polls read and this one did not. Pure.
+
+One rule for every kind of source: a series that was read before and is missing now does not vanish. It is unavailable,
+with a reason, until it is read again or its object is forgotten.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from hsm_agent.model import Labels, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Collection, Container, Iterable, Iterator
+
+SeriesKey = tuple[str, str, Labels]
+"""Resource, metric, and the labels that tell series apart. Those of a metric `…_info` are its content and do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One value of one metric, or the reason why there is none. `limit` is a level that the source itself gives."""
+
+    metric: str
+    value: float | int | None
+    reason: str = ""
+    labels: Labels = ()
+    limit: float | None = None
+    resource: str = ""
+
+    @property
+    def key(self) -> SeriesKey:
+        """The series of this fact."""
+        return self.resource, self.metric, () if self.metric.endswith("_info") else self.labels
+
+    def reading(self, source: str, time: float, hsm: str = "") -> Reading:
+        """The fact as a reading of a source. `time` is UTC seconds."""
+        return Reading(
+            source=source,
+            resource=self.resource,
+            metric=self.metric,
+            value=self.value,
+            time=time,
+            labels=self.labels,
+            reason=self.reason,
+            limit=self.limit,
+            hsm=hsm,
+        )
+
+
+F = TypeVar("F", bound=Fact)
+
+
+def unavailable(fact: F, reason: str) -> F:
+    """The same series without a value."""
+    return replace(fact, value=None, reason=reason, limit=None)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSeries(Generic[F]):
+    """The series that polls have read, each with its last fact."""
+
+    facts: Mapping[SeriesKey, F] = field(default_factory=dict)
+
+    def missing(self, present: Container[SeriesKey]) -> Iterator[F]:
+        """Known series that are not among the present ones, the latest missed first."""
+        return (fact for key, fact in self.facts.items() if key not in present)
+
+    def updated(self, facts: Iterable[F], *, most_missing: int) -> KnownSeries[F]:
+        """With the facts of a poll. Of the missing series the latest are kept: a source that keeps renaming its
+        objects would fill the memory.
+        """
+        present = {fact.key: fact for fact in facts}
+        missing = [fact for _, fact in zip(range(most_missing), self.missing(present), strict=False)]
+        return KnownSeries({**present, **{fact.key: fact for fact in missing}})
+
+    def without(self, resources: Collection[str]) -> KnownSeries[F]:
+        """Without the series of these resources."""
+        return KnownSeries({key: fact for key, fact in self.facts.items() if key[0] not in resources})
+
+    def resources(self, metric: str) -> list[str]:
+        """The resources that have a series of this metric, in order of first appearance."""
+        return list(dict.fromkeys(resource for resource, name, _ in self.facts if name == metric))
