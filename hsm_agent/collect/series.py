@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from hsm_agent.model import Labels, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from collections.abc import Collection, Container, Iterable, Iterator
+    from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 
 SeriesKey = tuple[str, str, Labels]
 """Resource, metric, and the labels that tell series apart. Those of a metric `…_info` are its content and do not."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hsm_agent.collect.command.parsers.text import Identity, Parsed
     from hsm_agent.model import Reading
 
+_NO_SERIES: KnownSeries[Fact] = KnownSeries()
 MOST_MISSING = 4000
 """Missing series that are remembered of each run: as many as one output may have."""
 
@@ -94,7 +95,7 @@ class PollState:
         """The facts of a run's output under the names of the tokens they are of."""
         names, gone = self._names.give(run, parsed.tokens) if parsed.tokens else ({}, set())
         self._called |= {name for token in parsed.tokens.values() for name in (token.label, token.serial)}
-        self._known[run] = self._known.get(run, KnownSeries[Fact]()).without(gone)
+        self._known[run] = self._known.get(run, _NO_SERIES).without(gone)
         self._gone |= gone
         facts = [replace(fact, resource=names.get(fact.resource, fact.resource)) for fact in parsed.facts]
         called = {names[key]: token for key, token in parsed.tokens.items()}
@@ -103,7 +104,7 @@ class PollState:
     def fail(self, run: int, reason: str, at: float) -> list[Reading]:
         """Everything that was ever read of a run has no value now."""
         self._is_unsure = self._is_unsure or run in self._listing or bool(self._tokens(run))
-        known = self._known.get(run, KnownSeries[Fact]())
+        known = self._known.get(run, _NO_SERIES)
         return [unavailable(fact, reason).reading(self._source, at) for fact in known.facts.values()]
 
     def finish(self, at: float) -> list[Reading]:
@@ -132,7 +133,7 @@ class PollState:
 
     def _seen(self, run: int) -> dict[str, Identity | None]:
         """Tokens that a run has brought, by name; a pattern brings nothing but the name."""
-        found = dict.fromkeys(self._known.get(run, KnownSeries[Fact]()).resources(PRESENT))
+        found = dict.fromkeys(self._known.get(run, _NO_SERIES).resources(PRESENT))
         return {**found, **self._names.known.get(run, {})}
 
     def _named(self, fact: Fact, token: Identity | None) -> Fact:

@@ -18,7 +18,13 @@ def test_a_fact_becomes_a_reading_and_one_without_a_value_keeps_its_series() -> 
     gone = unavailable(fact, "not listed").reading("luna", 7.0)
 
     assert fact.reading("luna", 7.0, "4711").hsm == "4711"
-    assert (gone.source, gone.resource, gone.value, gone.reason, gone.limit) == ("luna", "pay", None, "not listed", None)
+    assert (gone.source, gone.resource, gone.value, gone.reason, gone.limit) == (
+        "luna",
+        "pay",
+        None,
+        "not listed",
+        None,
+    )
 
 
 def test_of_missing_series_the_latest_are_kept() -> None:
@@ -32,7 +38,8 @@ def test_of_missing_series_the_latest_are_kept() -> None:
 
 
 def test_a_series_that_is_read_again_is_missed_no_more() -> None:
-    known = KnownSeries[Fact]().updated([Fact("m", 1, resource="a")], most_missing=5).updated([], most_missing=5)
+    known: KnownSeries[Fact] = KnownSeries()
+    known = known.updated([Fact("m", 1, resource="a")], most_missing=5).updated([], most_missing=5)
     again = known.updated([Fact("m", 2, resource="a")], most_missing=5)
 
     assert list(again.missing({("a", "m", ())})) == []

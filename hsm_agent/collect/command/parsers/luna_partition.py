@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from hsm_agent.collect.command.parsers.facts import Sheet, attempts_left, fill, missing, role, unlike
 from hsm_agent.collect.command.parsers.text import (
@@ -18,7 +19,6 @@ from hsm_agent.collect.command.parsers.text import (
     whole_lines,
     yes_or_no,
 )
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hsm_agent.collect.series import Fact

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hsm_agent.collect.command.parsers.facts import Sheet, fill, unlike
 from hsm_agent.collect.command.parsers.text import (
@@ -20,7 +21,6 @@ from hsm_agent.collect.command.parsers.text import (
     one_line,
     whole_lines,
 )
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hsm_agent.collect.series import Fact
