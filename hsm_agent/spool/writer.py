@@ -37,6 +37,11 @@ class _Commit:
     upto: int
     done: asyncio.Future[None]
 
+    def finish(self) -> None:
+        """Let the caller go on, unless it was cancelled."""
+        if not self.done.done():
+            self.done.set_result(None)
+
 
 class Writer:
     """One spool's changes on their way to the disk.
@@ -89,9 +94,9 @@ class Writer:
         try:
             async with asyncio.timeout(self._patience_seconds):
                 # Changes are written also if this caller is cancelled: memory has them already.
-                await asyncio.wait((commit.done,))
+                await commit.done
         except TimeoutError:
-            if not commit.done.done():
+            if commit.done.cancelled():  # not if it was written at that moment
                 self.fail(f"the disk has not answered for {self._patience_seconds:g} s")
 
     def fail(self, reason: str, *, must_open: bool = False) -> None:
@@ -104,7 +109,7 @@ class Writer:
         # Those on their way too, in their order: the answer comes too late to count, and twice does no harm.
         for commit in (*self._in_flight, *self._queue):
             self._unsaved.update(commit.changes)
-            commit.done.set_result(None)
+            commit.finish()
         self._in_flight, self._queue = [], []
         self._release(self._upto)
         # At once: acknowledgements may go into the reserve that the failure has just freed.
@@ -153,7 +158,7 @@ class Writer:
         self._in_flight = []
         for commit in group:
             self._release(commit.upto)
-            commit.done.set_result(None)
+            commit.finish()
 
     async def _recover(self) -> None:
         """Try until the disk has taken all that it missed."""
