@@ -1,4 +1,4 @@
-"""UDP sockets: a link to one peer that is sent to, and a listener that answers whoever asks. Knows no protocol.
+"""UDP sockets: a link to one peer that is sent to, and a listener that answers datagrams. Knows no protocol.
 
 A listener on every address of the host answers from the address that was asked: managers drop what comes from
 another. It is read by hand and not through a transport: several datagrams a wake-up and no 256 KiB buffer for each
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 _MAX_UNREAD = 256
 """Datagrams kept until they are read: a few windows of answers. A flood pushes out the oldest."""
 _MAX_STRAYS = 64
-"""The same for those from elsewhere, apart, so that strangers cannot push out what the peer says."""
+"""The same for those from other addresses: kept apart, so that they cannot push out what the peer sends."""
 _LARGEST_DATAGRAM = 65535
 _DATAGRAMS_A_WAKE_UP = 16
 _SECONDS_A_WAKE_UP = 0.005  # whichever is reached first; then others get their turn
@@ -86,9 +86,9 @@ class UdpLink(asyncio.DatagramProtocol):
         if error is not None:
             raise LinkError(describe(error), error.errno or 0) from error
 
-    def stray(self, datagram: bytes, place: str) -> None:
+    def stray(self, datagram: bytes, address: str) -> None:
         """A datagram came to the same port from somewhere else."""
-        self._strays.append((datagram, place))
+        self._strays.append((datagram, address))
         self._changed.set()
 
     def listen(self, transport: asyncio.DatagramTransport) -> None:
@@ -96,7 +96,7 @@ class UdpLink(asyncio.DatagramProtocol):
         self._stray_transport = transport
 
     async def receive_from(self) -> tuple[bytes, str]:
-        """The next datagram, and where it comes from: empty for the peer itself. Raises LinkError.
+        """The next datagram, and its address: empty for the peer itself. Raises LinkError.
 
         The caller has the deadline.
         """
@@ -159,7 +159,7 @@ async def _opened(endpoint: Endpoint, *, strays: bool) -> UdpLink:
         let_routers_fragment(plain)
         if endpoint.local is not None:
             plain.bind(endpoint.local)
-        plain.connect(endpoint.remote)  # sends nothing; without it neither refusals nor strangers are told apart
+        plain.connect(endpoint.remote)  # sends nothing; gives us ICMP errors, and only the peer's datagrams
         if strays:
             sockets.append(_unconnected_twin(plain))
         _, link = await loop.create_datagram_endpoint(UdpLink, sock=plain)

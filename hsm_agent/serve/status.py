@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from hsm_agent.metrics import unit
 from hsm_agent.model import AGENT_SOURCE, Severity, SinkState, SourceState, number_text
 from hsm_agent.serve.snapshot import value_now
-from hsm_agent.serve.token_state import pin_status, token_status
+from hsm_agent.serve.token_state import TOKEN_VALUES, pin_status, token_status
 from hsm_agent.text import harmless
 from hsm_agent.version import VERSION
 
@@ -32,16 +32,11 @@ if TYPE_CHECKING:
     Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 _IDENTITY = ("label", "serial", "manufacturer", "model", "firmware", "hardware")
-_TOKEN_VALUES = {
-    "memory_used_percent": "token_memory_private_used_percent",
-    "storage_used_percent": "token_storage_used_percent",
-    "sessions": "token_sessions",
-    "sessions_max": "token_sessions_max",
-    "sessions_used_percent": "token_sessions_used_percent",
+_TOKEN_MEMBERS = {value.member: value.metric for value in TOKEN_VALUES if value.member} | {
     "audit_records": "audit_records",
     "audit_used_percent": "audit_used_percent",
 }
-"""What an operator asks of a token first; everything else stands under `readings`."""
+"""What an operator asks of a token first; everything else is under `readings`."""
 
 
 def status(present: Snapshot) -> dict[str, Json]:
@@ -144,7 +139,7 @@ def _token(place: tuple[str, str], metrics: dict[str, Reading], worst: str, pres
     labels = _labels(metrics["token_info"].labels) if "token_info" in metrics else {}
     row: dict[str, Json] = {"source": place[0], "resource": harmless(place[1])}
     row |= {name: labels.get(name) for name in _IDENTITY}
-    row |= {name: _number(_value(metrics, metric)) for name, metric in _TOKEN_VALUES.items()}
+    row |= {name: _number(_value(metrics, metric)) for name, metric in _TOKEN_MEMBERS.items()}
     missing = "token_info" in metrics and metrics["token_info"].value is None
     value = partial(_value, metrics)
     status = token_status(value, is_down=is_down, info_is_missing=missing)

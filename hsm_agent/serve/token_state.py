@@ -1,15 +1,42 @@
-"""How a token and its PINs are, in one word each: the same for SNMP and for the status document.
+"""The status of a token and of its PINs, and its values in tables: the same for SNMP and for the status document.
 
-The numbers are those of HsmTokenStatus and HsmPinStatus in the MIB; the words are the names.
+The numbers are those of HsmTokenStatus and HsmPinStatus in the MIB; the document has the names.
 """
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+class TokenValue(NamedTuple):
+    """A metric of tokens that tables show; `member` is its name in the status document, empty where it has none."""
+
+    metric: str
+    member: str = ""
+
+
+TOKEN_VALUES = (
+    TokenValue("token_memory_private_total_bytes"),
+    TokenValue("token_memory_private_free_bytes"),
+    TokenValue("token_memory_private_used_percent", "memory_used_percent"),
+    TokenValue("token_memory_public_total_bytes"),
+    TokenValue("token_memory_public_free_bytes"),
+    TokenValue("token_memory_public_used_percent"),
+    TokenValue("token_sessions", "sessions"),
+    TokenValue("token_sessions_max", "sessions_max"),
+    TokenValue("token_sessions_used_percent", "sessions_used_percent"),
+    TokenValue("token_rw_sessions"),
+    TokenValue("token_rw_sessions_max"),
+    TokenValue("token_objects"),
+    TokenValue("token_storage_total_bytes"),
+    TokenValue("token_storage_used_bytes"),
+    TokenValue("token_storage_used_percent", "storage_used_percent"),
+)
+"""In the order of the columns of the MIB's token table."""
 
 
 class TokenStatus(Enum):
@@ -38,7 +65,7 @@ _WORST_FIRST = (PinStatus.LOCKED, PinStatus.FINAL_TRY, PinStatus.COUNT_LOW)
 def token_status(
     value: Callable[[str], float | int | None], *, is_down: bool, info_is_missing: bool = False
 ) -> TokenStatus:
-    """`value` gives the reading of a metric; `info_is_missing`: the token's information was asked for in vain."""
+    """`value` gives the reading of a metric; `info_is_missing`: the token's information could not be read."""
     if is_down:
         return TokenStatus.UNKNOWN
     present = value("token_present")

@@ -30,10 +30,10 @@ _LOST = "lost"
 """The key of lines that stand for damaged ones: what those gave out is given to nothing else."""
 _ANY_TABLE = ""
 
-RowKey = tuple[str, ...]
+MibRowKey = tuple[str, ...]
 """What a row is kept for, within its table."""
 
-WantedIndex = tuple[str, RowKey]
+WantedIndex = tuple[str, MibRowKey]
 """A table's name and a key."""
 
 
@@ -53,7 +53,7 @@ class Indexes:
         self.problem = ""
         """Why what is known is not all on disk; empty as long as it is."""
         self.damage = ""
-        """What was wrong with the file, in words for people; empty if nothing was."""
+        """What was wrong with the file, for the log; empty if nothing was."""
         self._path = path
         self._known = known
         self._length = length
@@ -68,7 +68,7 @@ class Indexes:
     def load(cls, directory: Path) -> Indexes:
         """The indexes stored in the state directory; none if there is no file yet, or none that can be read.
 
-        A damaged line is left out, counted and told, and the file set aside; what can be read is written anew.
+        A damaged line is left out, counted and reported, and the file set aside; what can be read is written anew.
         """
         path = directory / FILE_NAME
         try:
@@ -105,7 +105,7 @@ class Indexes:
             made.problem = f"{path}: {error.strerror}"
         return made
 
-    def find(self, table: str, key: RowKey) -> int | None:
+    def find(self, table: str, key: MibRowKey) -> int | None:
         """The index of a row, None if it was given none yet."""
         return self._known.get((table, key))
 

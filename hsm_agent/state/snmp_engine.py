@@ -97,7 +97,7 @@ def _first(path: Path) -> _State | None:
 def _open_directory(directory: Path) -> int:
     """A descriptor of it, made private if it is missing, as the agent would, and given to its folder's owner.
 
-    Whoever owns the folder can put a link in its place at any moment: what root gives away is the open directory, and
+    The folder's owner can put a link in its place at any moment: what root gives away is the open directory, and
     only if it is the one that was just made.
     """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

@@ -30,7 +30,6 @@ STILL_DOUBLE: set[str] = {
     "Parsed",
     "Raw",
     "Result",
-    "RowKey",
     "Runner",
     "Series",
     "Table",

@@ -80,7 +80,7 @@ class Peer:
 class TrapSink:
     """Sends SNMPv2-Trap PDUs.
 
-    A trap is told once it left the host and no refusal came back. A receiver whose host says that nobody listens
+    A trap is accepted once it left the host and no refusal came back. A receiver whose host answers port unreachable
     is a failure like any other: what was lost that way can be seen, so it is sent again.
     """
 
@@ -99,21 +99,21 @@ class TrapSink:
     async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
         """Send all, then listen for a refusal: without one, all count as accepted."""
         refused: Refused | None = None
-        told = []
+        sent = []
         try:
             link = await self._ready()
             for event in events:
                 refused = self._send(link, event)
                 if refused is not None:
                     break
-                told.append(event)
+                sent.append(event)
             await asyncio.sleep(_GRACE_SECONDS)
             link.check()
         except LinkError as error:
             self._refusals += 1
             self._drop()
             raise Retry(f"{self._peer.address}: {error}") from error
-        for event in told:
+        for event in sent:
             accepted(event)
         if refused is not None:
             raise refused
@@ -132,7 +132,7 @@ class TrapSink:
         return None
 
     async def notify(self, oid: Oid, varbinds: Sequence[bytes] = ()) -> None:
-        """Send a notification that is not spooled, such as coldStart. Raises Retry; nobody need try again."""
+        """Send a notification that is not spooled, such as coldStart. Raises Retry; it need not be repeated."""
         now = asyncio.get_running_loop().time()
         listed = encode_notification(oid, varbinds, up_seconds=self._peer.up_seconds(now))
         try:
@@ -162,59 +162,61 @@ class TrapSink:
 
 
 class _Batch:
-    """Answers come in any order, and are told in the order of the events."""
+    """Answers come in any order, and are reported in the order of the events."""
 
     def __init__(self, events: Sequence[Event], acknowledged: set[str], accepted: Callable[[Event], None]) -> None:
         self._events = events
         self._accepted = accepted
-        self._verdicts = {place: _NO_ERROR for place, event in enumerate(events) if event.event_id in acknowledged}
-        self._told = 0
+        self._verdicts = {
+            position: _NO_ERROR for position, event in enumerate(events) if event.event_id in acknowledged
+        }
+        self._reported = 0
         self._why_unencodable = ""
 
     def notifications(self, encode: Callable[[Event], tuple[bytes, ...]]) -> list[tuple[int, tuple[bytes, ...]]]:
         """What is still to be sent; up to the first event that no notification can carry."""
         found = []
-        for place, event in enumerate(self._events):
-            if place in self._verdicts:
+        for position, event in enumerate(self._events):
+            if position in self._verdicts:
                 continue
             try:
-                found.append((place, encode(event)))
+                found.append((position, encode(event)))
             except ValueError as error:
                 self._why_unencodable = str(error)
-                self.answered(place, _UNENCODABLE)
+                self.answered(position, _UNENCODABLE)
                 break
         return found
 
-    def answered(self, place: int, error_status: int) -> None:
+    def answered(self, position: int, error_status: int) -> None:
         """The receiver's answer to one."""
-        self._verdicts[place] = error_status
-        self.tell()
+        self._verdicts[position] = error_status
+        self.report()
 
-    def tell(self) -> None:
-        """Tell what was accepted, as far as it is known without a gap."""
-        while self._told < len(self._events) and self._verdicts.get(self._told) == _NO_ERROR:
-            self._told += 1
-            self._accepted(self._events[self._told - 1])
+    def report(self) -> None:
+        """Report what was accepted, as far as it is known without a gap."""
+        while self._reported < len(self._events) and self._verdicts.get(self._reported) == _NO_ERROR:
+            self._reported += 1
+            self._accepted(self._events[self._reported - 1])
 
     @property
-    def told(self) -> set[str]:
-        """The events told as accepted."""
-        return {event.event_id for event in self._events[: self._told]}
+    def reported(self) -> set[str]:
+        """The events reported as accepted."""
+        return {event.event_id for event in self._events[: self._reported]}
 
     @property
     def acknowledged(self) -> set[str]:
         """The events accepted behind a gap, which need not be sent again."""
         return {
-            self._events[place].event_id
-            for place, verdict in self._verdicts.items()
-            if verdict == _NO_ERROR and place >= self._told
+            self._events[position].event_id
+            for position, verdict in self._verdicts.items()
+            if verdict == _NO_ERROR and position >= self._reported
         }
 
     def check(self, receiver: str) -> None:
-        """Raise what is to be said of the first event that was not accepted, if the receiver said anything."""
-        if self._told == len(self._events) or self._told not in self._verdicts:
+        """Raise Refused for the first event that was not accepted, if the receiver answered it."""
+        if self._reported == len(self._events) or self._reported not in self._verdicts:
             return
-        event, verdict = self._events[self._told], self._verdicts[self._told]
+        event, verdict = self._events[self._reported], self._verdicts[self._reported]
         if verdict == _UNENCODABLE:
             why = f"{receiver}: no notification can carry it: {self._why_unencodable}"
             raise Refused(event.event_id, why, certain=True)
@@ -249,7 +251,7 @@ class InformSink:
         receiver = str(self._peer.address)
         batch = _Batch(events, self._acknowledged, accepted)
         notifications = batch.notifications(self._peer.varbinds)
-        batch.tell()
+        batch.report()
         try:
             if notifications:
                 if self._session is None:
@@ -268,7 +270,7 @@ class InformSink:
             raise
 
     def _remember(self, batch: _Batch) -> None:
-        self._acknowledged -= batch.told
+        self._acknowledged -= batch.reported
         self._acknowledged |= batch.acknowledged
         if len(self._acknowledged) > _MAX_REMEMBERED:  # some left the spool another way, and won't be asked for again
             self._acknowledged = batch.acknowledged
@@ -281,7 +283,7 @@ class InformSink:
     async def notify(self, oid: Oid, varbinds: Sequence[bytes] = ()) -> None:
         """Send a notification that is not spooled, such as coldStart, on a link of its own.
 
-        Raises Retry; nobody need try again.
+        Raises Retry; it need not be repeated.
         """
         receiver = str(self._peer.address)
         up_seconds = self._peer.up_seconds(asyncio.get_running_loop().time())

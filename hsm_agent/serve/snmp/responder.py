@@ -1,6 +1,6 @@
 """The SNMP responder: sockets, who may ask, and the views they are answered from.
 
-It reads the store and judges nothing. Who may ask is decided in wire/snmp/authority, what is answered in answer.
+It reads the store only. Who may ask is decided in wire/snmp/authority, what is answered in answer.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Responder:
         self.changed(self._store.sources, alarms=True)  # what changed meanwhile was noted in the tables before these
 
     async def adopt(self, engine: Engine) -> None:
-        """Go on as this engine: users and communities are the same, what is told of it changes."""
+        """Continue as this engine, with the same users and communities; the engine's own objects change."""
         self._engine = engine
         await self.reconfigure(self._settings)
 
@@ -182,7 +182,7 @@ class Responder:
             self._noted.set()
 
     async def run(self) -> None:
-        """Show what changed, until cancelled: whoever judges and tells does not wait for it."""
+        """Bring the tables up to date, until cancelled; evaluation and delivery do not wait for it."""
         while True:
             await self._noted.wait()
             self._noted.clear()

@@ -26,7 +26,7 @@ from hsm_agent.model import (
     number_text,
 )
 from hsm_agent.serve.snmp.view import Moment, Render, Segment
-from hsm_agent.serve.token_state import pin_status, token_status
+from hsm_agent.serve.token_state import TOKEN_VALUES, pin_status, token_status
 from hsm_agent.version import VERSION
 from hsm_agent.wire.snmp import ber, mib
 from hsm_agent.wire.snmp.engine import Count
@@ -36,15 +36,15 @@ from hsm_agent.wire.snmp.pdu import MAX_MESSAGE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from hsm_agent.state.row_indexes import RowKey
+    from hsm_agent.state.row_indexes import MibRowKey
     from hsm_agent.store import Store
     from hsm_agent.wire.snmp.ber import Oid
     from hsm_agent.wire.snmp.engine import Counters, Engine
 
 Cells = tuple[mib.CellValue | None, ...]
 Owner = tuple[str, str]
-"""The source and resource a row tells of; what decides in which views it is."""
-_NOBODY: Owner = ("", "")
+"""The source and resource a row is about: they decide which views it is in."""
+_NO_OWNER: Owner = ("", "")
 
 SYSTEM: Oid = (1, 3, 6, 1, 2, 1, 1)
 _SNMP: Oid = (1, 3, 6, 1, 2, 1, 11)
@@ -54,10 +54,10 @@ _AUTHENTICATION_TRAPS_ENABLED = 1
 
 
 class Row(NamedTuple):
-    """One row: what it is kept for, whose it is, its cells in the order of the table's columns."""
+    """One row: the key of its index, its owner, and its cells in the order of the table's columns."""
 
     table: mib.Table
-    key: RowKey
+    key: MibRowKey
     owner: Owner
     cells: Cells
 
@@ -65,7 +65,7 @@ class Row(NamedTuple):
 def rows_of_source(
     name: str, status: SourceStatus | None, readings: Sequence[Reading], worst: Mapping[Series, Severity]
 ) -> Iterator[Row]:
-    """Every row that hangs on one source. `worst` is the worst severity raised on each series."""
+    """Every row that belongs to one source. `worst` is the worst severity raised on each series."""
     if status is not None:
         yield source_row(status)
     of_resource: dict[str, dict[str, list[Reading]]] = {}
@@ -96,7 +96,7 @@ def source_row(status: SourceStatus) -> Row:
 
 
 Metrics = dict[str, list[Reading]]
-"""The readings of one resource by metric; several where labels tell them apart."""
+"""The readings of one resource by metric; several where they differ in labels."""
 
 _AUDIT_METRICS = (
     "audit_records",
@@ -106,23 +106,6 @@ _AUDIT_METRICS = (
 )
 _CHAIN_UNKNOWN = 1  # HsmChainState of the MIB
 _TOKEN_LABELS = ("label", "serial", "manufacturer", "model", "firmware", "hardware")
-_TOKEN_VALUES = (
-    "token_memory_private_total_bytes",
-    "token_memory_private_free_bytes",
-    "token_memory_private_used_percent",
-    "token_memory_public_total_bytes",
-    "token_memory_public_free_bytes",
-    "token_memory_public_used_percent",
-    "token_sessions",
-    "token_sessions_max",
-    "token_sessions_used_percent",
-    "token_rw_sessions",
-    "token_rw_sessions_max",
-    "token_objects",
-    "token_storage_total_bytes",
-    "token_storage_used_bytes",
-    "token_storage_used_percent",
-)
 _MAX_SLOT_ID = 2**32 - 1
 
 
@@ -137,7 +120,7 @@ def token_row(source: str, resource: str, metrics: Metrics, *, is_down: bool) ->
         *(labels.get(name) or None for name in _TOKEN_LABELS),
         _slot_id(_labels(metrics, "slot_info").get("slot_id", "")),
         status.value,
-        *(_finite(metrics, metric) for metric in _TOKEN_VALUES),
+        *(_finite(metrics, one.metric) for one in TOKEN_VALUES),
         pin_status(value, "token_pin").value,
         pin_status(value, "token_so_pin").value,
     )
@@ -231,7 +214,7 @@ def sink_row(status: SinkStatus) -> Row:
         status.dropped,
         status.last_error or None,
     )
-    return Row(mib.SINK, (status.name,), _NOBODY, cells)
+    return Row(mib.SINK, (status.name,), _NO_OWNER, cells)
 
 
 def _value(metrics: Metrics, metric: str) -> float | int | None:

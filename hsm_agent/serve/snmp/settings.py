@@ -35,7 +35,7 @@ class ServerUser(SnmpUser):
 
 
 class ServerCommunity(Strict):
-    """An SNMPv2c community: the word itself is a secret, and only these networks may use it."""
+    """An SNMPv2c community: its name is a secret, and only these networks may use it."""
 
     name: Secret
     networks: Networks = LOOPBACK
@@ -50,7 +50,7 @@ class SystemSettings(Strict):
 
 
 class SnmpServerSettings(Strict):
-    """The responder. Without users and communities it answers nobody."""
+    """The responder. Without users and communities it answers no request."""
 
     listen: Annotated[tuple[ListenAddress, ...], Field(min_length=1)] = ("udp:127.0.0.1:1161",)
     base_oid: Annotated[tuple[int, ...], BeforeValidator(_base)] = BASE

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.model import Series, Severity, SinkStatus
     from hsm_agent.serve.snmp.rows import Cells, Owner, Row
-    from hsm_agent.state.row_indexes import Indexes, RowKey, WantedIndex
+    from hsm_agent.state.row_indexes import Indexes, MibRowKey, WantedIndex
     from hsm_agent.store import Store
     from hsm_agent.wire.snmp.ber import Oid
 
@@ -100,7 +100,7 @@ class EncodedTable:
         self.renders = tuple(_RENDERS.get(column.name) for column in table.columns)
         self._moment = next((number for number, render in enumerate(self.renders) if render), None)
         self.rows: dict[int, EncodedRow] = {}
-        self.groups: dict[str, dict[RowKey, int]] = {}
+        self.groups: dict[str, dict[MibRowKey, int]] = {}
         # An encoded OID is tag, length, content; the length is written anew for each row's index.
         self._heads = tuple(ber.encode_oid(prefix)[2:] for prefix in self.prefixes)
 
@@ -316,10 +316,10 @@ class Tables:
 
     async def _encode(
         self, rows: Mapping[str, list[Row]], yielder: LoopYielder
-    ) -> tuple[dict[str, EncodedChanges], dict[tuple[str, str], dict[RowKey, int]]]:
+    ) -> tuple[dict[str, EncodedChanges], dict[tuple[str, str], dict[MibRowKey, int]]]:
         """The rows that differ from those shown, by table; and the indexes of all rows, by table and group."""
         changes: dict[str, EncodedChanges] = {name: {} for name in self._tables}
-        keys: dict[tuple[str, str], dict[RowKey, int]] = {}
+        keys: dict[tuple[str, str], dict[MibRowKey, int]] = {}
         for group, of_group in rows.items():
             keys |= {(name, group): {} for name in ((mib.ACTIVE.name,) if group == _ALARMS else _OF_SOURCE)}
             for row in of_group:

@@ -154,20 +154,20 @@ class View:
         return None
 
     def run(
-        self, place: InstancePosition | None, wanted: int, moment: Moment
+        self, instance: InstancePosition | None, wanted: int, moment: Moment
     ) -> tuple[list[bytes], InstancePosition | None]:
-        """Up to `wanted` variable bindings from a place on, and the place behind them."""
+        """Up to `wanted` variable bindings from a position on, and the position behind them."""
         found: list[bytes] = []
-        while place is not None and len(found) < wanted:
-            number, position = place
+        while instance is not None and len(found) < wanted:
+            number, position = instance
             taken = self.segments[number].take(position, position + wanted - len(found), moment)
             found += taken
-            place = self._from(number, position + len(taken))
-        return found, place
+            instance = self._from(number, position + len(taken))
+        return found, instance
 
-    def name(self, place: InstancePosition) -> Oid:
-        """The name of the instance at a place."""
-        number, position = place
+    def name(self, instance: InstancePosition) -> Oid:
+        """The name of the instance at a position."""
+        number, position = instance
         return (*self.prefixes[number], self.segments[number].rows[position])
 
     @cached_property
@@ -209,9 +209,9 @@ def answer(request: Request, view: View, moment: Moment) -> ResponseContent:
 def _get(request: Request, view: View, moment: Moment) -> ResponseContent:
     varbinds: list[bytes] = []
     for index, name in enumerate(request.names, 1):
-        place = view.find(name)
-        if place is not None:
-            number, position = place
+        instance = view.find(name)
+        if instance is not None:
+            number, position = instance
             varbinds += view.segments[number].take(position, position + 1, moment)
         elif not request.counter64:
             return ResponseContent(ErrorStatus.NO_SUCH_NAME, index, ())
@@ -224,9 +224,9 @@ def _get(request: Request, view: View, moment: Moment) -> ResponseContent:
 def _get_next(request: Request, view: View, moment: Moment) -> ResponseContent:
     varbinds: list[bytes] = []
     for index, name in enumerate(request.names, 1):
-        place = view.after(name)
-        if place is not None:
-            number, position = place
+        instance = view.after(name)
+        if instance is not None:
+            number, position = instance
             varbinds += view.segments[number].take(position, position + 1, moment)
         elif not request.counter64:
             return ResponseContent(ErrorStatus.NO_SUCH_NAME, index, ())
@@ -252,8 +252,8 @@ def _get_bulk(request: Request, view: View, moment: Moment) -> list[bytes]:
 
 
 def _repeat_one(name: Oid, view: View, repetitions: int, moment: Moment) -> list[bytes]:
-    found, place = view.run(view.after(name), repetitions, moment)
-    if place is None and len(found) < repetitions:
+    found, instance = view.run(view.after(name), repetitions, moment)
+    if instance is None and len(found) < repetitions:
         # One endOfMibView says it: the rest of the repetitions would only say it again (RFC 3416 section 4.2.3).
         end = view.last if found and view.last else name
         found.append(ber.encode_varbind(end, ber.END_OF_MIB_VIEW))
@@ -262,21 +262,23 @@ def _repeat_one(name: Oid, view: View, repetitions: int, moment: Moment) -> list
 
 def _repeat_many(names: Sequence[Oid], view: View, repetitions: int, room: int, moment: Moment) -> list[bytes]:
     varbinds: list[bytes] = []
-    places: list[InstancePosition | None] = [view.after(name) for name in names[:room]]
+    positions: list[InstancePosition | None] = [view.after(name) for name in names[:room]]
     ends = list(names[:room])
     for _ in range(repetitions):
-        if len(varbinds) + len(places) > room:
+        if len(varbinds) + len(positions) > room:
             break
-        is_last = not any(places)  # a repetition of nothing but endOfMibView may be the last (RFC 3416 section 4.2.3)
-        for column, place in enumerate(places):
-            if place is None:
+        is_last = not any(
+            positions
+        )  # a repetition of nothing but endOfMibView may be the last (RFC 3416 section 4.2.3)
+        for column, instance in enumerate(positions):
+            if instance is None:
                 varbinds.append(ber.encode_varbind(ends[column], ber.END_OF_MIB_VIEW))
                 continue
-            found, following = view.run(place, 1, moment)
+            found, following = view.run(instance, 1, moment)
             varbinds += found
-            places[column] = following
+            positions[column] = following
             if following is None:
-                ends[column] = view.name(place)
+                ends[column] = view.name(instance)
         if is_last:
             break
     return varbinds

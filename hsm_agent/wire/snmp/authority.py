@@ -109,7 +109,7 @@ def asks_for_engine_id(pdu_type: PduType, names: tuple[Oid, ...]) -> bool:
 
 
 def answer_in_clear(engine: Engine, header: Header, user_name: bytes, request_id: int, now: float) -> bytes:
-    """The engine ID, for who asked without authentication."""
+    """The engine ID as the answer to a request without authentication (RFC 5343)."""
     varbind = ber.encode_varbind((*_ENGINE_ID, 0), ber.encode_octets(engine.engine_id))
     response = encode_pdu(PduType.RESPONSE, request_id, 0, 0, (varbind,))
     return v3.encode_message(
@@ -142,7 +142,7 @@ def _known(user: User, engine_id: bytes) -> _Known:
 
 
 class Authority:
-    """Decides who is heard. One for each set of users and communities; engine and counters outlive it."""
+    """Decides which messages are processed. One for each set of users and communities; the engine outlives it."""
 
     def __init__(
         self,
@@ -193,9 +193,9 @@ class Authority:
         return tuple(one for one in self._communities if any(source in network for network in one.networks))
 
     def _receive_community(
-        self, version: Version, datagram: bytes, place: tuple[int, int], address: str, now: float
+        self, version: Version, datagram: bytes, bounds: tuple[int, int], address: str, now: float
     ) -> Request | Refusal:
-        position, end = place
+        position, end = bounds
         given, position = ber.read_octets(datagram, position, end)
         principal = None
         for community in self._communities_of(address):
@@ -293,7 +293,7 @@ class Authority:
         return answer_in_clear(self.engine, incoming.header, name, pdu.request_id, incoming.now)
 
     def _names(self, pdu: Pdu) -> tuple[Oid, ...]:
-        """What is asked for; who takes notifications reads their values by himself, and these may be damaged."""
+        """What is asked for; empty for notifications, whose values are read apart, as some may be damaged."""
         if self._any_context or len(pdu.varbinds) > MAX_ASKED_OCTETS:
             return ()
         return read_names(pdu.varbinds, MAX_NAMES + 1)
@@ -308,8 +308,8 @@ class Authority:
     ) -> Refusal:
         """A Report if the sender may have one (RFC 3412 section 7.1 (3)); counted either way.
 
-        It takes both the reportable flag and, where the PDU can be read, one of the Confirmed Class: who clears the
-        flag of a request gets nothing, and no Report ever answers a Report.
+        It takes both the reportable flag and, where the PDU can be read, one of the Confirmed Class: a request without
+        the flag gets nothing, and no Report ever answers a Report.
         """
         count = self.counters.add(cause)
         if not incoming.header.flags & v3.REPORTABLE:

@@ -50,7 +50,7 @@ MAX_UNSIGNED64 = 2**64 - 1
 _SHORT_LENGTHS = tuple(bytes((n,)) for n in range(0x80))
 _SMALL_INTEGERS = tuple(bytes((INTEGER, 1, n)) for n in range(0x80))
 _CACHED_OIDS = 1024
-_CACHED_OID_OCTETS = 32  # keeps what strangers can put into the cache within about a megabyte
+_CACHED_OID_OCTETS = 32  # bounds the memory that unauthenticated senders can fill: about a megabyte
 
 
 class Reason(Enum):

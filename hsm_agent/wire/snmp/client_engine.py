@@ -97,7 +97,7 @@ class SnmpClientEngine:
         context: bytes = b"",
         reads_values: bool = True,
     ) -> None:
-        """Either a community (v2c) or a user (v3). `first_id` is random, so that strangers can't guess an answer.
+        """Either a community (v2c) or a user (v3). `first_id` is random, so that request IDs cannot be guessed.
 
         Context engine ID and context name are those of RFC 3411 section 3.3.1; without the former it is the peer's.
         With `reads_values` the variable bindings of responses are decoded.
@@ -116,7 +116,7 @@ class SnmpClientEngine:
         self._outstanding: dict[int, _Sent] = {}
         """By message ID; for v2c, which has none, by request ID."""
         self.ignored = ""
-        """What the last datagram was that came to nothing: for whoever waits in vain."""
+        """What the last datagram without use was; part of the error when no answer comes."""
 
     @property
     def user_name(self) -> str:

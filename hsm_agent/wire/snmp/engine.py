@@ -33,7 +33,7 @@ class Engine:
     """Engine ID, boots, and the start of the engine on the monotonic clock.
 
     `engine_id` is 5 to 32 octets and kept for ever; `boots` was raised and stored before the first packet. 0 boots:
-    that could not be done yet, and nothing of SNMPv3 may be said or heard in the name of this engine.
+    that could not be done yet, and no SNMPv3 message may be sent or accepted in the name of this engine.
     The salts belong here because responder and notifications encrypt with the same keys.
     """
 

@@ -252,7 +252,7 @@ def _number(value: CellValue) -> float | int:
 
 
 def encode_value(syntax: Syntax, value: CellValue) -> bytes:
-    """An encoded value. Gauges latch at their ends, counters wrap, text is cut: no value is too large to be told."""
+    """An encoded value. Gauges latch at their ends, counters wrap, text is cut: no value is too large to be encoded."""
     return _ENCODERS[syntax](value)
 
 

@@ -1,4 +1,4 @@
-"""What the authoritative side hands out, a request that was heard, and the datagram that answers it."""
+"""A request that passed the checks of the authoritative side, and the encoding of its response."""
 
 from __future__ import annotations
 

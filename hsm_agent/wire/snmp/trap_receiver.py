@@ -1,7 +1,7 @@
-"""The side that takes notifications: decides whom to believe, and what an inform is answered.
+"""The receiver of notifications: decides which to accept, and what an inform is answered.
 
 No I/O and no clock. Communities are compared in constant time. A v3 trap's authority is its sender: only engines that
-are configured for a user are believed, each within its own time window (RFC 3414 section 3.2 (7) b). A v3 inform's
+are configured for a user are accepted, each within its own time window (RFC 3414 section 3.2 (7) b). A v3 inform's
 authority is our own engine: Authority does those checks, and answers the discovery before them.
 """
 
@@ -41,16 +41,16 @@ _DISCOVERY = frozenset({Count.UNKNOWN_ENGINE_IDS, Count.NOT_IN_TIME_WINDOWS})
 
 
 class AcceptedTrap(NamedTuple):
-    """A notification to believe; `answer` acknowledges an inform, and is to be sent once it was taken."""
+    """A notification to process; `answer` acknowledges an inform, and is to be sent once it is stored."""
 
     trap: Trap
     answer: bytes | None = None
 
 
 class DroppedTrap(NamedTuple):
-    """Nothing to believe. `answer`, if there is one, tells the sender why; `detail` helps to configure it.
+    """A datagram that is dropped. `answer`, if there is one, reports the cause; `detail` helps to configure the sender.
 
-    `authentic`: the sender proved who it is, so that nobody else can have sent what could not be read.
+    `authentic`: the sender proved who it is, so that no other can have sent what could not be read.
     """
 
     why: Drop
@@ -60,7 +60,7 @@ class DroppedTrap(NamedTuple):
 
 
 class DiscoveryReply(NamedTuple):
-    """A sender that is only getting acquainted."""
+    """A Report to a sender that discovers our engine ID and time (RFC 3414 section 4)."""
 
     answer: bytes
 
@@ -108,7 +108,7 @@ class TrapReceiver:
 
     @property
     def clocks(self) -> dict[bytes, RemoteClock]:
-        """The clocks of the engines that were heard."""
+        """The clocks of the engines whose messages were authentic."""
         return {engine_id: one.clock for engine_id, one in self._senders.items() if one.clock.authentic}
 
     def receive(self, datagram: bytes, address: str, now: float) -> TrapOutcome:
