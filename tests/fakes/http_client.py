@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+# exposition() imports it when it is first called: not on a test's event loop.
+import prometheus_client.openmetrics.exposition  # noqa: F401
+
 from hsm_agent.serve.http.server import HttpServer, HttpSettings
 from tests.fakes.present import known_snapshot
 
