@@ -7,7 +7,6 @@ recognised as a duplicate after it.
 from __future__ import annotations
 
 import logging
-import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -50,8 +49,7 @@ class ListenerStateFile:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE_NAME
-        # A cancelled save leaves its thread writing while close() writes again.
-        self._turn = threading.Lock()
+        # Also where a cancelled save leaves its thread writing: the lane waits for that before the next one.
         self._disk = Lane(str(self._path))
         self.damaged = 0
         """Entries that could not be read: with any, not all raised alarms are known."""
@@ -107,8 +105,7 @@ class ListenerStateFile:
             },
             "pushed_out": [key._asdict() for key in state.evicted],
         }
-        with self._turn:
-            state_file.write_json(self._path, document)
+        state_file.write_json(self._path, document)
 
     def _set_aside(self) -> str:
         try:
