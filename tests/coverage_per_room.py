@@ -10,6 +10,7 @@ from typing import Any
 
 FLOORS = {
     "model": 100,
+    "codec": 100,
     "evaluate": 100,
     "wire": 100,
     "metrics": 100,

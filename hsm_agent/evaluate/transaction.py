@@ -77,23 +77,19 @@ class Transaction:
 
     def put_points(self, key: HistoryKey, points: Points, phase: float) -> None:
         """Remember a history that got a new point or lost some; rows whose points are all gone are deleted."""
-        series, spacing = key
+        kept = _row_numbers(points, key, phase)
         before = self.points.get(key)
-        row_of = partial(_row_number, spacing=spacing, phase=phase)
-        kept = range(row_of(points.times[0]), row_of(points.times[-1]) + 1)
-        if before is not None:
-            for number in range(row_of(before.times[0]), row_of(before.times[-1]) + 1):
-                if number not in kept:
-                    self._points_rows[_series_key("points", series, spacing, number)] = None
-        self._points_rows[_series_key("points", series, spacing, kept[-1])] = newest_row(points, row_of)
+        for number in _row_numbers(before, key, phase) if before is not None else ():
+            if number not in kept:
+                self._points_rows[_series_key("points", *key, number)] = None
+        newest = newest_row(points, partial(_row_number, spacing=key[1], phase=phase))
+        self._points_rows[_series_key("points", *key, kept[-1])] = newest
         self.points.put(key, points)
 
     def drop_points(self, key: HistoryKey, points: Points, phase: float) -> None:
         """Forget a history and its rows."""
-        series, spacing = key
-        first, last = (_row_number(points.times[end], spacing, phase) for end in (0, -1))
-        for number in range(first, last + 1):
-            self._points_rows[_series_key("points", series, spacing, number)] = None
+        for number in _row_numbers(points, key, phase):
+            self._points_rows[_series_key("points", *key, number)] = None
         self.points.put(key, None)
 
     def result(self) -> StepResult:
@@ -164,6 +160,11 @@ def _series_key(kind: str, series: Series, *more: object) -> str:
 
 def _row_number(time: float, spacing: float, phase: float) -> int:
     return interval(time, spacing, phase) // CHUNK
+
+
+def _row_numbers(points: Points, key: HistoryKey, phase: float) -> range:
+    first, last = (_row_number(points.times[end], key[1], phase) for end in (0, -1))
+    return range(first, last + 1)
 
 
 def newest_row(points: Points, row_of: Callable[[float], int]) -> str:
