@@ -11,14 +11,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from hsm_agent.settings.secret import Secret
 from hsm_agent.settings.types import Strict
 from hsm_agent.wire.snmp.usm import MIN_SECRET_OCTETS, AuthProtocol, PrivacyProtocol, User
-from hsm_agent.wire.snmp.v3 import MAX_NAME
+from hsm_agent.wire.snmp.v3 import MAX_ENGINE_ID, MAX_NAME, MIN_ENGINE_ID
 
 T = TypeVar("T")
 
 _LISTEN = re.compile(r"udp:(?P<v4>[0-9.]+):(?P<p4>[0-9]{1,5})|udp6:\[(?P<v6>[^\]\[]+)\]:(?P<p6>[0-9]{1,5})")
 _HIGHEST_PORT = 65535
 MAX_RETRIES = 20
-_MIN_ENGINE_ID, _MAX_ENGINE_ID = 5, 32  # RFC 3411 section 5, SnmpEngineID
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK: tuple[Network, ...] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
@@ -51,8 +50,8 @@ def _engine_id(value: object) -> object:
     if not re.fullmatch(r"([0-9A-Fa-f]{2})+", digits):
         raise ValueError("not an engine ID: write it in hex, in quotes")
     octets = bytes.fromhex(digits)
-    if not _MIN_ENGINE_ID <= len(octets) <= _MAX_ENGINE_ID or octets.count(octets[0]) == len(octets):
-        raise ValueError(f"not an engine ID: it has {_MIN_ENGINE_ID} to {_MAX_ENGINE_ID} octets, not all the same")
+    if not MIN_ENGINE_ID <= len(octets) <= MAX_ENGINE_ID or octets.count(octets[0]) == len(octets):
+        raise ValueError(f"not an engine ID: it has {MIN_ENGINE_ID} to {MAX_ENGINE_ID} octets, not all the same")
     return octets
 
 

@@ -24,7 +24,6 @@ PRODUCT: ber.Oid = (3, 1)
 """Arc of hsmAgentProduct, the sysObjectID, below the base."""
 
 MAX_TEXT_OCTETS = 255
-_MAX_UNSIGNED64 = 2**64 - 1
 
 CellValue = int | float | str | bytes | bool | ber.Oid
 """What a cell may hold before it is encoded; its syntax says which."""
@@ -235,7 +234,7 @@ def date_and_time(seconds: float) -> bytes:
 _ENCODERS: dict[Syntax, Callable[[CellValue], bytes]] = {
     Syntax.TEXT: lambda value: ber.encode_octets(text_octets(str(value))),
     Syntax.PERCENT: lambda value: ber.encode_gauge32(round(_number(value) * 100)),
-    Syntax.GAUGE64: lambda value: ber.encode_counter64(min(max(int(_number(value)), 0), _MAX_UNSIGNED64)),
+    Syntax.GAUGE64: lambda value: ber.encode_counter64(min(max(int(_number(value)), 0), ber.MAX_UNSIGNED64)),
     Syntax.ENUMERATION: lambda value: ber.encode_integer(int(_number(value))),
     Syntax.DATE: lambda value: ber.encode_octets(date_and_time(_number(value))),
     Syntax.TRUTH: lambda value: ber.encode_integer(1 if value else 2),  # RFC 2579: true(1), false(2)
@@ -261,7 +260,6 @@ BASE: Oid = (1, 3, 6, 1, 4, 1, 8072, 9999, 9999, 4801)
 
 _PARENTS: tuple[tuple[str, Oid], ...] = (("enterprises", (1, 3, 6, 1, 4, 1)), ("experimental", (1, 3, 6, 1, 3)))
 _MAX_SUBIDS = 64  # leaves room for tables, columns and rows below the 128 of RFC 2578 section 3.5
-_MAX_SUBID = 2**32 - 1
 
 
 def parse_base(text: str) -> Oid:
@@ -272,8 +270,8 @@ def parse_base(text: str) -> Oid:
     parent = _parent(oid)
     if parent is None:
         raise ValueError(f"{text}: the base must lie below enterprises, 1.3.6.1.4.1, or experimental, 1.3.6.1.3")
-    if len(oid) > _MAX_SUBIDS or max(oid) > _MAX_SUBID:
-        raise ValueError(f"{text}: at most {_MAX_SUBIDS} numbers up to {_MAX_SUBID}")
+    if len(oid) > _MAX_SUBIDS or max(oid) > ber.MAX_SUBID:
+        raise ValueError(f"{text}: at most {_MAX_SUBIDS} numbers up to {ber.MAX_SUBID}")
     return oid
 
 

@@ -116,3 +116,7 @@ def test_a_wrong_key_is_named() -> None:
 
     assert second is not None
     assert manager.receive(second, NOW) == Complaint(Count.WRONG_DIGESTS)
+
+
+def test_only_a_user_has_a_name() -> None:
+    assert (v2c_manager().user_name, v3_manager().user_name) == ("", PRIV_USER.name)
