@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 # exposition() imports it when it is first called: not on a test's event loop.
 import prometheus_client.openmetrics.exposition  # noqa: F401
 
+from hsm_agent.serve.http.connection import HttpTimeouts
 from hsm_agent.serve.http.server import HttpServer, HttpSettings
 from tests.fakes.present import known_snapshot
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm_agent.serve.snapshot import Snapshot
-from hsm_agent.serve.http.connection import HttpTimeouts
 
 USUAL = HttpTimeouts()
 

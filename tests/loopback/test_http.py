@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hsm_agent.serve.http.exposition import exposition
 from hsm_agent.serve.http.server import PATHS, HttpError, HttpServer, HttpSettings
 from tests.fakes.http_client import Answer, get, request, running, send, settings_of
 from tests.fakes.present import known_snapshot, make_reading
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm_agent.serve.snapshot import Snapshot
-from hsm_agent.serve.http.exposition import exposition
 
 
 @pytest.fixture

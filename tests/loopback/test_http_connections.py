@@ -31,9 +31,11 @@ class Server:
     def __init__(self, bound: socket.socket) -> None:
         self.address = bound.getsockname()
         self.release = asyncio.Event()
+        self.has_slow_request = asyncio.Event()
 
     async def answer(self, request: HttpRequest) -> HttpResponse:
         if request.path == "/slow":
+            self.has_slow_request.set()
             await self.release.wait()
         return plain(HTTPStatus.OK)
 
@@ -47,7 +49,8 @@ class Server:
 
     async def make_busy(self, streams: Streams) -> None:
         streams[1].write(REQUEST.replace(b"healthz", b"slow"))
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(2):
+            await self.has_slow_request.wait()
 
 
 async def without_tls() -> ssl.SSLContext | None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.serve.http import server as http
+from hsm_agent.serve.http.connection import HttpTimeouts
+from hsm_agent.serve.http.exposition import exposition
 from hsm_agent.serve.http.server import HttpServer, HttpSettings
 from tests.fakes.http_client import get, running, send
 from tests.fakes.present import known_snapshot, make_reading
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from hsm_agent.serve.snapshot import Snapshot
-from hsm_agent.serve.http.connection import HttpTimeouts
-from hsm_agent.serve.http.exposition import exposition
 
 
 @pytest.fixture
