@@ -9,14 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.audit_forecast import KEPT_POINTS, Point, seconds_to_full
-from hsm_agent.collect.command.identity import Names
+from hsm_agent.collect.identity import Names
 from hsm_agent.collect.series import Fact, KnownSeries, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from hsm_agent.collect.command.identity import Known
-    from hsm_agent.collect.command.parsers.text import Identity, Parsed
+    from hsm_agent.collect.command.parsers.text import Parsed
+    from hsm_agent.collect.identity import Identity, Known
     from hsm_agent.model import Reading
 
 _NO_SERIES: KnownSeries[Fact] = KnownSeries()

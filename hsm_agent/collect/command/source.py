@@ -23,13 +23,13 @@ from hsm_agent.collect.base import (
     SourceFailure,
     SourceSettings,
 )
-from hsm_agent.collect.command.parsers import regex as shell_patterns
+from hsm_agent.collect.command.parsers import regex
 from hsm_agent.collect.command.parsers.regex import MOST_PATTERNS
 from hsm_agent.collect.command.parsers.registry import BRINGS, LISTING, REGEX, ParserName, read
 from hsm_agent.collect.command.parsers.text import Malformed, one_line
 from hsm_agent.collect.command.poll_state import PRESENT, PollState
 from hsm_agent.collect.command.process import Runner, find, name_of
-from hsm_agent.collect.command.seen_tokens import TokenMemory, digest_of
+from hsm_agent.collect.identity import TokenMemory, digest_of
 from hsm_agent.settings.types import Deadline, Interval, Size, Strict
 from hsm_agent.threads import Lane, StuckError
 
@@ -66,7 +66,7 @@ def _words(words: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
 
 
 def _pattern(pattern: str) -> str:
-    shell_patterns.compiled(pattern)
+    regex.compiled(pattern)
     return pattern
 
 
@@ -126,13 +126,13 @@ class CommandSettings(SourceSettings):
 
     def brings(self) -> Mapping[str, str]:
         """What the parsers read, and what the patterns name."""
-        named = (name for run in self.runs for text in run.patterns for name in shell_patterns.compiled(text).names)
+        named = (name for run in self.runs for text in run.patterns for name in regex.compiled(text).names)
         read = (name for run in self.runs for name in BRINGS.get(run.parser, ()))
-        return dict.fromkeys(sorted({*named, *read} - {shell_patterns.RESOURCE}), "")
+        return dict.fromkeys(sorted({*named, *read} - {regex.RESOURCE}), "")
 
     def declares(self) -> frozenset[str]:
         """Metrics of the operator's own (`custom_…`) that the patterns name."""
-        named = (name for run in self.runs for text in run.patterns for name in shell_patterns.compiled(text).names)
+        named = (name for run in self.runs for text in run.patterns for name in regex.compiled(text).names)
         return frozenset(name for name in named if name.startswith("custom_"))
 
     def trusted_files(self) -> Mapping[str, Path]:
@@ -150,7 +150,7 @@ class CommandCollector(Collector):
         """Without a context tokens are remembered for no longer than this process."""
         super().__init__(settings)
         self._settings = settings
-        self._patterns = [tuple(map(shell_patterns.compiled, run.patterns)) for run in settings.runs]
+        self._patterns = [tuple(map(regex.compiled, run.patterns)) for run in settings.runs]
         self._runner = Runner(settings.environment, settings.output_limit)
         self._reading = Lane(f"reading what a command of source {settings.name} printed")
         digests = [digest_of(run.command, run.parser) for run in settings.runs]
@@ -250,4 +250,4 @@ def _call(run: RunSettings) -> str:
 
 
 def _lists_tokens(run: RunSettings) -> bool:
-    return run.parser in LISTING or any(PRESENT in shell_patterns.compiled(text).names for text in run.patterns)
+    return run.parser in LISTING or any(PRESENT in regex.compiled(text).names for text in run.patterns)

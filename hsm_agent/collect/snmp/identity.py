@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.command.identity import Names
-from hsm_agent.collect.command.parsers.text import Identity
-from hsm_agent.collect.command.seen_tokens import digest_of
+from hsm_agent.collect.identity import Identity, Names, digest_of
 from hsm_agent.collect.snmp.computed import word_of
 from hsm_agent.collect.snmp.values import Unreadable, text_of
 

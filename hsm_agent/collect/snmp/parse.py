@@ -14,7 +14,7 @@ from hsm_agent.collect.snmp.values import understood
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from hsm_agent.collect.command.parsers.text import Identity
+    from hsm_agent.collect.identity import Identity
     from hsm_agent.collect.snmp.computed import Growth
     from hsm_agent.collect.snmp.identity import Named
     from hsm_agent.collect.snmp.profile import Profile, Table, Value

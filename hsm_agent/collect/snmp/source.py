@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
-from hsm_agent.collect.command.seen_tokens import TokenMemory
+from hsm_agent.collect.identity import TokenMemory
 from hsm_agent.collect.snmp.client import Appliance, ApplianceClient
 from hsm_agent.collect.snmp.fetch import NAMES_A_GET, fetch, plan_of
 from hsm_agent.collect.snmp.identity import digest

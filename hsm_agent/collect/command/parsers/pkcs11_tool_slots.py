@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.command.parsers.facts import unlike
-from hsm_agent.collect.command.parsers.text import Identity, Parsed, name_in, one_line, split_field, whole_lines
+from hsm_agent.collect.command.parsers.text import Parsed, name_in, one_line, split_field, whole_lines
+from hsm_agent.collect.identity import Identity
 from hsm_agent.collect.series import Fact
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class _Slot:
         return frozenset(flag for each in said.split(",") if (flag := each.strip().casefold()))
 
 
-def parse(text: str) -> Parsed:
+def parse_slots(text: str) -> Parsed:
     """Readings of every slot. Raises Malformed where the output is not one."""
     lines = whole_lines(text)
     slots = _slots(lines)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, get_args
 
-from hsm_agent.collect.command.parsers import luna_audit as shell_audit
-from hsm_agent.collect.command.parsers import luna_hsm as shell_hsm_show
-from hsm_agent.collect.command.parsers import luna_partition as shell_partition_show
-from hsm_agent.collect.command.parsers import luna_partition_list as shell_partition_list
-from hsm_agent.collect.command.parsers import luna_sensors as shell_sensors
-from hsm_agent.collect.command.parsers import luna_sysstat as shell_sysstat
-from hsm_agent.collect.command.parsers import pkcs11_tool_slots as shell_slots
-from hsm_agent.collect.command.parsers import regex as shell_patterns
+from hsm_agent.collect.command.parsers import regex
+from hsm_agent.collect.command.parsers.luna_hsm import parse_audit_show, parse_audit_status, parse_hsm_show
+from hsm_agent.collect.command.parsers.luna_partitions import parse_partition_list, parse_partitions
+from hsm_agent.collect.command.parsers.luna_system import parse_sensors, parse_sysstat
+from hsm_agent.collect.command.parsers.pkcs11_tool_slots import parse_slots
 from hsm_agent.collect.command.parsers.text import check_number
 
 if TYPE_CHECKING:
@@ -36,14 +33,14 @@ ParserName = Literal[
 ]
 
 PARSERS: Mapping[str, Callable[[str], Parsed]] = {
-    "lunash-hsm-show": shell_hsm_show.parse,
-    "lunash-partition-show": shell_partition_show.parse,
-    "lunash-partition-list": shell_partition_list.parse,
-    "lunash-audit-show": shell_audit.parse_show,
-    "lunash-sensors": shell_sensors.parse,
-    "lunash-sysstat": shell_sysstat.parse,
-    "lunacm-audit-status": shell_audit.parse_status,
-    "pkcs11-tool-slots": shell_slots.parse,
+    "lunash-hsm-show": parse_hsm_show,
+    "lunash-partition-show": parse_partitions,
+    "lunash-partition-list": parse_partition_list,
+    "lunash-audit-show": parse_audit_show,
+    "lunash-sensors": parse_sensors,
+    "lunash-sysstat": parse_sysstat,
+    "lunacm-audit-status": parse_audit_status,
+    "pkcs11-tool-slots": parse_slots,
 }
 """Each raises Malformed, and nothing else, where an output as a whole is not what it reads."""
 
@@ -92,6 +89,6 @@ def read(
 ) -> Parsed:
     """What an output says. Raises Malformed where it is not what the parser reads, or is more than can be meant."""
     text = output.decode("utf-8", "replace")
-    parsed = shell_patterns.parse(text, patterns, is_late) if parser == REGEX else PARSERS[parser](text)
+    parsed = regex.parse(text, patterns, is_late) if parser == REGEX else PARSERS[parser](text)
     check_number(len(parsed.facts))
     return parsed

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from hsm_agent.collect.identity import Identity
     from hsm_agent.collect.series import Fact
 
 from hsm_agent.text import harmless
@@ -30,19 +31,6 @@ _KEPT_CHARACTERS = 64
 
 class Malformed(ValueError):
     """A text does not fit. The message is one line and holds the line that is to blame."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What tells one token from another; `place` is the slot it is in.
-
-    `is_partial`: its label could not be read, which is not to say that it has none.
-    """
-
-    label: str
-    serial: str
-    place: str = ""
-    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsm_agent.collect.command.identity import MOST_REMEMBERED, Names
-from hsm_agent.collect.command.parsers.text import Identity
+from hsm_agent.collect.identity import MOST_REMEMBERED, Identity, Names
 
 A, B = Identity("ePass", "26F6AAAA", "slot 1"), Identity("ePass", "26F6BBBB", "slot 2")
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.command.parsers.text import Identity
-from hsm_agent.collect.command.seen_tokens import TokenMemory, digest_of
+from hsm_agent.collect.identity import Identity, TokenMemory, digest_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.command.parsers.luna_audit import parse_show, parse_status
+from hsm_agent.collect.command.parsers.luna_hsm import parse_audit_show, parse_audit_status
 from hsm_agent.collect.command.parsers.text import Malformed
 from tests.unit.collect.shell_samples import read, reasons, sample, values
 
@@ -36,7 +36,7 @@ def test_lunacm_audit_status() -> None:
 def test_the_role_is_known_only_where_its_state_says_so(state: str, value: int | None) -> None:
     text = sample("audit_status").replace("initialized", state)
 
-    assert values(parse_status(text)).get("audit_role_initialized") == value
+    assert values(parse_audit_status(text)).get("audit_role_initialized") == value
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_the_role_is_known_only_where_its_state_says_so(state: str, value: int |
 def test_a_line_that_does_not_fit_has_no_value_and_is_shown(before: str, after: str, metric: str, said: str) -> None:
     text = sample("audit_show")
     assert before in text
-    parsed = parse_show(text.replace(before, after))
+    parsed = parse_audit_show(text.replace(before, after))
 
     assert said in reasons(parsed)[metric]
 
@@ -64,16 +64,16 @@ def test_a_line_that_does_not_fit_has_no_value_and_is_shown(before: str, after: 
 def test_two_counts_that_differ_are_none() -> None:
     text = sample("audit_show").replace("HSM Audit Role", "HSM is currently storing 5 log records.\nHSM Audit Role")
 
-    assert "said twice" in reasons(parse_show(text))["audit_records"]
+    assert "said twice" in reasons(parse_audit_show(text))["audit_records"]
 
 
 def test_the_time_with_a_zone() -> None:
     text = sample("audit_show").replace(" 2026", " UTC 2026")
 
-    assert values(parse_show(text))["hsm_clock_offset_seconds"] == -32.0
+    assert values(parse_audit_show(text))["hsm_clock_offset_seconds"] == -32.0
 
 
-@pytest.mark.parametrize("parse", [parse_show, parse_status])
+@pytest.mark.parametrize("parse", [parse_audit_show, parse_audit_status])
 @pytest.mark.parametrize("text", ["", "something else\n", sample("refused")])
 def test_an_output_that_is_none_fails_as_a_whole(parse: object, text: str) -> None:
     assert callable(parse)
@@ -85,7 +85,7 @@ def test_an_output_that_is_none_fails_as_a_whole(parse: object, text: str) -> No
     ("state", "value"), [("initialized", 1), ("not initialized.", 0), ("locked", None), ("logged in", "none")]
 )
 def test_a_state_of_the_role_that_is_not_known_is_said(state: str, value: int | str | None) -> None:
-    parsed = parse_status(f"HSM Auditor: {state}\nHSM is currently storing 1 log records.\n")
+    parsed = parse_audit_status(f"HSM Auditor: {state}\nHSM is currently storing 1 log records.\n")
     found = [(fact.value, fact.reason) for fact in parsed.facts if fact.metric == "audit_role_initialized"]
 
     if value == "none":
@@ -97,7 +97,7 @@ def test_a_state_of_the_role_that_is_not_known_is_said(state: str, value: int | 
 
 
 def test_a_state_of_the_role_that_stands_twice_is_none() -> None:
-    parsed = parse_status(
+    parsed = parse_audit_status(
         "HSM Auditor: initialized\nHSM Auditor: not initialized\nHSM is currently storing 1 log records.\n"
     )
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.command.parsers.luna_hsm import parse
+from hsm_agent.collect.command.parsers.luna_hsm import parse_hsm_show
 from hsm_agent.collect.command.parsers.text import Malformed
 from tests.unit.collect.shell_samples import labels, limit, read, reasons, sample, values
 
@@ -74,7 +74,7 @@ def changed(before: str, after: str) -> str:
     ],
 )
 def test_tampering(before: str, after: str, value: int | None) -> None:
-    parsed = parse(changed(before, after))
+    parsed = parse_hsm_show(changed(before, after))
 
     assert values(parsed)["hsm_tampered"] == value
     assert ("hsm_tampered" in reasons(parsed)) == (value is None)
@@ -83,7 +83,7 @@ def test_tampering(before: str, after: str, value: int | None) -> None:
 def test_a_zeroized_hsm_is_known_as_such_whatever_the_tamper_line_says() -> None:
     text = changed("No tamper(s)", "gibberish").replace("3 before HSM zeroization!", "HSM IS ZEROIZED !!!!")
 
-    assert values(parse(text))["hsm_tampered"] == 1
+    assert values(parse_hsm_show(text))["hsm_tampered"] == 1
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_zeroized_hsm_is_known_as_such_whatever_the_tamper_line_says() -> None
 def test_a_field_that_does_not_fit_has_no_value_and_shows_the_line(
     before: str, after: str, metric: str, said: str
 ) -> None:
-    parsed = parse(changed(before, after))
+    parsed = parse_hsm_show(changed(before, after))
 
     assert said in reasons(parsed)[metric]
 
@@ -109,29 +109,29 @@ def test_a_field_that_does_not_fit_has_no_value_and_shows_the_line(
 def test_a_line_that_stands_twice_and_differs_has_no_value() -> None:
     text = sample("hsm_show").replace("Secure Transport Mode:", "Secure Transport Mode: Yes\n Secure Transport Mode:")
 
-    assert "stands twice with different values" in reasons(parse(text))["hsm_transport_mode"]
+    assert "stands twice with different values" in reasons(parse_hsm_show(text))["hsm_transport_mode"]
 
 
 def test_a_battery_at_its_threshold_is_not_well() -> None:
-    assert values(parse(changed("3.071 V", "2.750 V")))["hsm_battery_well"] == 0
+    assert values(parse_hsm_show(changed("3.071 V", "2.750 V")))["hsm_battery_well"] == 0
 
 
 def test_without_a_threshold_nobody_says_whether_the_battery_is_well() -> None:
-    parsed = parse(changed("Battery Warning Threshold Voltage:   2.750 V", ""))
+    parsed = parse_hsm_show(changed("Battery Warning Threshold Voltage:   2.750 V", ""))
 
     assert "hsm_battery_well" not in values(parsed)
     assert (values(parsed, "battery"), limit(parsed, "battery", "sensor_volts")) == ({"sensor_volts": 3.071}, None)
 
 
 def test_a_threshold_without_its_level_is_a_reading_that_is_missing() -> None:
-    parsed = parse(changed("System Temp:                         41 deg. C", ""))
+    parsed = parse_hsm_show(changed("System Temp:                         41 deg. C", ""))
 
     assert "no line 'system temp'" in reasons(parsed)["sensor_celsius"]
 
 
 def test_a_last_line_without_an_end_may_be_cut_and_is_not_read() -> None:
     text = sample("hsm_show").split("432\n   Free Space Left")[0]
-    parsed = parse(text)
+    parsed = parse_hsm_show(text)
 
     assert text.endswith("33554")
     assert "no line 'space in use (bytes)'" in reasons(parsed)["hsm_storage_used_percent"]
@@ -151,13 +151,13 @@ def test_a_last_line_without_an_end_may_be_cut_and_is_not_read() -> None:
 )
 def test_an_output_that_is_none_fails_as_a_whole(text: str, said: str) -> None:
     with pytest.raises(Malformed) as caught:
-        parse(text)
+        parse_hsm_show(text)
 
     assert said in str(caught.value)
 
 
 def test_a_size_that_overflowed_leaves_the_storage_without_figures() -> None:
-    parsed = parse(
+    parsed = parse_hsm_show(
         sample("hsm_show").replace("Space In Use (Bytes):                33554432", "Space In Use (Bytes): -2147483648")
     )
     said = "no number as expected: Space In Use (Bytes): -2147483648"

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.command.parsers.luna_partition import parse
-from hsm_agent.collect.command.parsers.text import Identity, Malformed
+from hsm_agent.collect.command.parsers.luna_partitions import parse_partitions
+from hsm_agent.collect.command.parsers.text import Malformed
+from hsm_agent.collect.identity import Identity
 from tests.unit.collect.shell_samples import labels, read, reasons, sample, values
 
 
@@ -48,12 +49,12 @@ def test_an_older_firmware_begins_with_the_serial_number_and_has_an_owner() -> N
 def test_without_the_shells_last_line_nobody_knows_whether_there_are_more(end: str) -> None:
     text = sample("partition_show").split("Command Result")[0].replace("\n", end)
 
-    assert not parse(text).whole
+    assert not parse_partitions(text).whole
 
 
 def test_where_the_line_between_two_partitions_is_lost_neither_is_believed() -> None:
     text = sample("partition_show").replace("   Partition Name:                            archive\n", "")
-    parsed = parse(text)
+    parsed = parse_partitions(text)
 
     assert values(parsed, "payments") == {
         "token_present": 1,
@@ -68,7 +69,7 @@ def test_where_the_line_between_two_partitions_is_lost_neither_is_believed() -> 
 def test_a_name_that_is_blank_gives_way_to_label_and_serial_number() -> None:
     text = sample("partition_show_old").replace("signing", "")
 
-    assert values(parse(text), "512345678")["token_objects"] == 1
+    assert values(parse_partitions(text), "512345678")["token_objects"] == 1
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_a_field_that_does_not_fit_has_no_value_and_shows_the_line(
 ) -> None:
     text = sample("partition_show")
     assert before in text
-    parsed = parse(text.replace(before, after))
+    parsed = parse_partitions(text.replace(before, after))
 
     assert said in reasons(parsed)[metric]
     assert values(parsed, "payments")["token_objects"] == 212
@@ -104,23 +105,25 @@ def test_a_field_that_does_not_fit_has_no_value_and_shows_the_line(
 )  # fmt: skip
 def test_an_output_that_is_none_fails_as_a_whole(text: str, said: str) -> None:
     with pytest.raises(Malformed) as caught:
-        parse(text)
+        parse_partitions(text)
 
     assert said in str(caught.value)
 
 
 def test_a_partition_whose_name_was_cut_off_does_not_become_another_one() -> None:
     text = sample("partition_show_old").replace("\tPartition Name:                         signing\n", "")
-    two = parse(f"{sample('partition_show_old')}{text}")
+    two = parse_partitions(f"{sample('partition_show_old')}{text}")
 
     assert {fact.resource for fact in two.facts} == {"signing"}
     assert not two.whole
     with pytest.raises(Malformed, match="the output names no partition"):
-        parse(text)
+        parse_partitions(text)
 
 
 def test_two_partitions_of_one_name_are_told_apart_by_serial_number() -> None:
-    parsed = parse(sample("partition_show").replace("Name:                            archive", "Name: payments"))
+    parsed = parse_partitions(
+        sample("partition_show").replace("Name:                            archive", "Name: payments")
+    )
 
     assert values(parsed, "payments")["token_objects"] == 212
     assert values(parsed, "700123012")["token_objects"] == 6
@@ -132,7 +135,7 @@ def test_two_partitions_of_one_name_are_told_apart_by_serial_number() -> None:
 
 
 def test_what_stands_behind_a_nul_is_no_part_of_a_name() -> None:
-    parsed = parse(sample("partition_show").replace("payments\n", "payments\0\0rubbish\n"))
+    parsed = parse_partitions(sample("partition_show").replace("payments\n", "payments\0\0rubbish\n"))
 
     assert {fact.resource for fact in parsed.facts} == {"payments", "archive"}
 
@@ -149,21 +152,23 @@ def test_where_the_line_is_lost_that_begins_a_partition_nobody_is_declared_gone(
     text = sample("partition_show")
     assert lost in text
 
-    assert not parse(text.replace(lost, "")).whole
-    assert not parse(
+    assert not parse_partitions(text.replace(lost, "")).whole
+    assert not parse_partitions(
         text.replace(lost, "").replace("   Partition SN:                              700123011\n", "")
     ).whole
 
 
 def test_a_number_that_overflowed_is_none() -> None:
-    found = reasons(parse(sample("partition_show").replace("Count:                    212", "Count: -2147483436")))
+    found = reasons(
+        parse_partitions(sample("partition_show").replace("Count:                    212", "Count: -2147483436"))
+    )
 
     assert found["token_objects"] == "no number as expected: Partition Object Count: -2147483436"
 
 
 def test_a_name_that_stands_twice_is_no_second_partition() -> None:
     line = "   Partition Name:                            archive\n"
-    parsed = parse(sample("partition_show").replace(line, line * 2))
+    parsed = parse_partitions(sample("partition_show").replace(line, line * 2))
 
     assert parsed.tokens == {"payments": Identity("payments", "700123011"), "archive": Identity("archive", "700123012")}
     assert not parsed.whole

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.command.parsers.luna_partition_list import parse
-from hsm_agent.collect.command.parsers.text import Identity, Malformed
+from hsm_agent.collect.command.parsers.luna_partitions import parse_partition_list
+from hsm_agent.collect.command.parsers.text import Malformed
+from hsm_agent.collect.identity import Identity
 from tests.unit.collect.shell_samples import labels, read, reasons, sample, values
 
 HEAD = "Partition  Name  Objects  Total  Used  Free\n=====\n"
@@ -41,7 +42,7 @@ def test_a_table_of_three_partitions() -> None:
     ],
 )  # fmt: skip
 def test_columns_are_known_by_their_headings(head: str, row: str) -> None:
-    parsed = parse(f"{head}\n-----\n{row}\n{DONE}")
+    parsed = parse_partition_list(f"{head}\n-----\n{row}\n{DONE}")
 
     found = values(parsed, "web 1")
     assert (found["token_objects"], found["token_storage_used_percent"]) == (7, 40)
@@ -49,7 +50,7 @@ def test_columns_are_known_by_their_headings(head: str, row: str) -> None:
 
 
 def test_a_table_without_numbers_of_partitions_or_of_objects() -> None:
-    parsed = parse(f"Partition  Total  Used  Free\nweb 1  100  40  60\n{DONE}")
+    parsed = parse_partition_list(f"Partition  Total  Used  Free\nweb 1  100  40  60\n{DONE}")
 
     assert "token_objects" not in values(parsed, "web 1")
     assert values(parsed, "web 1")["token_storage_free_bytes"] == 60
@@ -57,7 +58,7 @@ def test_a_table_without_numbers_of_partitions_or_of_objects() -> None:
 
 
 def test_a_column_that_is_missing_leaves_no_percentage() -> None:
-    parsed = parse(f"Partition  Name  Objects  Total  Used\n5  web  1  100  40\n{DONE}")
+    parsed = parse_partition_list(f"Partition  Name  Objects  Total  Used\n5  web  1  100  40\n{DONE}")
 
     assert values(parsed, "web")["token_storage_used_bytes"] == 40
     assert reasons(parsed) == dict.fromkeys(
@@ -66,7 +67,7 @@ def test_a_column_that_is_missing_leaves_no_percentage() -> None:
 
 
 def test_a_partition_without_a_name_goes_by_its_number_and_two_of_one_name_are_two() -> None:
-    parsed = parse(f"{HEAD}5    1 100 40 60\n6 web 2 100 40 60\n7 web 3 100 40 60\n{DONE}")
+    parsed = parse_partition_list(f"{HEAD}5    1 100 40 60\n6 web 2 100 40 60\n7 web 3 100 40 60\n{DONE}")
 
     assert parsed.tokens == {"5": Identity("", "5"), "web": Identity("web", "6"), "7": Identity("web", "7")}
     assert values(parsed, "7")["token_objects"] == 3
@@ -83,13 +84,13 @@ def test_a_partition_without_a_name_goes_by_its_number_and_two_of_one_name_are_t
     ],
 )
 def test_no_partition_at_all_is_an_answer(text: str) -> None:
-    parsed = parse(text)
+    parsed = parse_partition_list(text)
 
     assert (parsed.facts, parsed.whole) == ((), True)
 
 
 def test_an_output_without_its_last_line_leaves_it_open_whether_all_are_there() -> None:
-    parsed = parse(sample("partition_list").replace("Command Result : 0 (Success)\n", ""))
+    parsed = parse_partition_list(sample("partition_list").replace("Command Result : 0 (Success)\n", ""))
 
     assert not parsed.whole
     assert len(parsed.tokens) == 3
@@ -99,7 +100,7 @@ def test_an_output_without_its_last_line_leaves_it_open_whether_all_are_there() 
     "row", ["5 web 1 100 - 60", "5 web 100 40 60", "5 web", "5", "5 web 1 100 40 6O", "5 web 1 100 40 -60"]
 )
 def test_a_row_unlike_the_head_is_its_partition_without_figures(row: str) -> None:
-    parsed = parse(f"{HEAD}{row}\n6 code 1 100 40 60\n{DONE}")
+    parsed = parse_partition_list(f"{HEAD}{row}\n6 code 1 100 40 60\n{DONE}")
 
     assert {*reasons(parsed).values()} == {f"a row unlike the table's head: {row}"}
     assert values(parsed, "5") == {
@@ -114,14 +115,14 @@ def test_a_row_unlike_the_head_is_its_partition_without_figures(row: str) -> Non
 
 
 def test_a_line_that_may_be_a_partition_and_says_not_whose_leaves_it_open() -> None:
-    parsed = parse(f"{HEAD}5 web 1 100 40 60\ncode 2 100 40 60\n{DONE}")
+    parsed = parse_partition_list(f"{HEAD}5 web 1 100 40 60\ncode 2 100 40 60\n{DONE}")
 
     assert [*parsed.tokens] == ["web"]
     assert not parsed.whole
 
 
 def test_figures_that_contradict_are_none() -> None:
-    found = reasons(parse(f"{HEAD}5 web 1 100 40 61\n6 code 1 0 0 0\n{DONE}"))
+    found = reasons(parse_partition_list(f"{HEAD}5 web 1 100 40 61\n6 code 1 0 0 0\n{DONE}"))
 
     assert found["token_storage_total_bytes"] == "40 bytes used and 61 free of 100 cannot be"
     assert found["token_storage_used_percent"] == "the size is 0"
@@ -129,9 +130,9 @@ def test_figures_that_contradict_are_none() -> None:
 
 def test_a_partition_that_stands_twice_has_figures_if_they_are_the_same() -> None:
     row = "5 web 1 100 40 60\n"
-    assert reasons(parse(HEAD + row + row + DONE)) == {}
+    assert reasons(parse_partition_list(HEAD + row + row + DONE)) == {}
 
-    found = reasons(parse(f"{HEAD}{row}5 web 1 100 41 59\n{DONE}"))
+    found = reasons(parse_partition_list(f"{HEAD}{row}5 web 1 100 41 59\n{DONE}"))
     assert {*found.values()} == {"stands twice with different values: 5 web 1 100 41 59"}
 
 
@@ -149,6 +150,6 @@ def test_a_partition_that_stands_twice_has_figures_if_they_are_the_same() -> Non
 )  # fmt: skip
 def test_an_output_that_is_none_fails_as_a_whole(text: str, said: str) -> None:
     with pytest.raises(Malformed) as caught:
-        parse(text)
+        parse_partition_list(text)
 
     assert said in str(caught.value)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.command.parsers.luna_sensors import parse
+from hsm_agent.collect.command.parsers.luna_system import parse_sensors
 from hsm_agent.collect.command.parsers.text import Malformed
 from tests.unit.collect.shell_samples import limit, read, reasons, sample, values
 
@@ -39,7 +39,7 @@ def test_a_sensor_that_cannot_be_read_has_no_value_and_is_not_well() -> None:
 
 
 def test_columns_are_known_by_their_headings() -> None:
-    parsed = parse("Status | Unit | Sensor | Upper Critical | Reading\nok | C | CPU | 90 | 47\n")
+    parsed = parse_sensors("Status | Unit | Sensor | Upper Critical | Reading\nok | C | CPU | 90 | 47\n")
 
     assert values(parsed, "CPU") == {"sensor_celsius": 47, "sensor_well": 1}
     assert limit(parsed, "CPU", "sensor_celsius") == 90
@@ -47,14 +47,14 @@ def test_columns_are_known_by_their_headings() -> None:
 
 @pytest.mark.parametrize("head", ["T1", "Threshold", "Upper Non-Critical", "Upper", "Critical", "UNC", "UNR"])
 def test_a_threshold_of_unknown_meaning_is_none(head: str) -> None:
-    parsed = parse(f"Sensor | Reading | Unit | Status | {head}\nCPU | 47 | C | ok | 90\n")
+    parsed = parse_sensors(f"Sensor | Reading | Unit | Status | {head}\nCPU | 47 | C | ok | 90\n")
 
     assert limit(parsed, "CPU", "sensor_celsius") is None
 
 
 @pytest.mark.parametrize("head", ["Upper Critical", "upper_critical", "UC", "UCR", "Upper Crit.", "High Critical"])
 def test_a_threshold_by_its_names(head: str) -> None:
-    parsed = parse(f"Sensor | Reading | Unit | Status | {head}\nCPU | 47 | C | ok | 90\n")
+    parsed = parse_sensors(f"Sensor | Reading | Unit | Status | {head}\nCPU | 47 | C | ok | 90\n")
 
     assert limit(parsed, "CPU", "sensor_celsius") == 90
 
@@ -71,7 +71,7 @@ def test_a_threshold_by_its_names(head: str) -> None:
     ],
 )
 def test_a_row_that_does_not_fit_has_no_value_and_is_shown(row: str, metric: str, said: str) -> None:
-    parsed = parse(f"Sensor | Reading | Unit | Status\n-------+--\nOther | 1 | C | ok\n{row}\n")
+    parsed = parse_sensors(f"Sensor | Reading | Unit | Status\n-------+--\nOther | 1 | C | ok\n{row}\n")
 
     assert said in reasons(parsed)[metric]
     assert values(parsed, "Other") == {"sensor_celsius": 1, "sensor_well": 1}
@@ -87,7 +87,7 @@ def test_a_row_that_does_not_fit_has_no_value_and_is_shown(row: str, metric: str
 )
 def test_an_output_that_is_none_fails_as_a_whole(text: str, said: str) -> None:
     with pytest.raises(Malformed) as caught:
-        parse(text)
+        parse_sensors(text)
 
     assert said in str(caught.value)
 
@@ -97,4 +97,4 @@ def test_a_table_in_several_parts_is_read_to_its_end() -> None:
     head = text.splitlines()[1]
     parts = text.replace("Fan 1  ", f"\n{head}\nFan 1  ").replace("VBAT", "\nna: not available, 1  2\n\nVBAT")
 
-    assert parse(parts).facts == parse(text).facts
+    assert parse_sensors(parts).facts == parse_sensors(text).facts

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.command.parsers.pkcs11_tool_slots import parse
-from hsm_agent.collect.command.parsers.text import Identity, Malformed
+from hsm_agent.collect.command.parsers.pkcs11_tool_slots import parse_slots
+from hsm_agent.collect.command.parsers.text import Malformed
+from hsm_agent.collect.identity import Identity
 from tests.unit.collect.shell_samples import labels, read, reasons, sample, values
 
 
@@ -26,7 +27,7 @@ def test_a_token_an_uninitialised_one_and_an_empty_slot() -> None:
 
 @pytest.mark.parametrize("line", ["(token not recognized)", "C_GetTokenInfo() failed: rv = CKR_DEVICE_ERROR (0x30)"])
 def test_a_token_that_cannot_be_read_leaves_it_open_whether_all_are_there(line: str) -> None:
-    parsed = parse(sample("pkcs11_tool_slots").replace("token state:   uninitialized", line))
+    parsed = parse_slots(sample("pkcs11_tool_slots").replace("token state:   uninitialized", line))
 
     assert reasons(parsed) == {"token_initialized": f"the token cannot be read: {line}"}
     assert values(parsed, "slot 1")["token_initialized"] is None
@@ -36,8 +37,8 @@ def test_a_token_that_cannot_be_read_leaves_it_open_whether_all_are_there(line: 
 def test_tokens_of_one_label_are_told_apart_by_serial_number() -> None:
     text = sample("pkcs11_tool_slots").replace("  (empty)", "  token label  : payments\n  serial num   : 77")
 
-    assert values(parse(text), "77")["token_present"] == 1
-    assert parse(text).tokens == {
+    assert values(parse_slots(text), "77")["token_present"] == 1
+    assert parse_slots(text).tokens == {
         "payments": Identity("payments", "2c61068325", "slot 630394957"),
         "77": Identity("payments", "77", "slot 2"),
     }
@@ -46,20 +47,20 @@ def test_tokens_of_one_label_are_told_apart_by_serial_number() -> None:
 def test_a_slot_without_a_label_line_is_not_taken_for_a_token() -> None:
     text = sample("pkcs11_tool_slots").replace("  token label        : payments\n", "")
 
-    assert "no line 'token label'" in reasons(parse(text))["token_initialized"]
-    assert not parse(text).whole
+    assert "no line 'token label'" in reasons(parse_slots(text))["token_initialized"]
+    assert not parse_slots(text).whole
 
 
 def test_the_flags_of_a_verbose_listing() -> None:
     text = sample("pkcs11_tool_slots").replace("rng, token initialized, PIN", "rng, PIN")
 
-    assert values(parse(text), "payments")["token_initialized"] == 0
+    assert values(parse_slots(text), "payments")["token_initialized"] == 0
 
 
 def test_no_slot_at_all_is_an_answer() -> None:
-    assert parse("Available slots:\n") == parse("Available slots:\r\n")
-    assert parse("Available slots:\n").whole
-    assert parse("No slots.\n") == parse("Available slots:\n")
+    assert parse_slots("Available slots:\n") == parse_slots("Available slots:\r\n")
+    assert parse_slots("Available slots:\n").whole
+    assert parse_slots("No slots.\n") == parse_slots("Available slots:\n")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_no_slot_at_all_is_an_answer() -> None:
 )
 def test_an_output_that_is_none_fails_as_a_whole(text: str) -> None:
     with pytest.raises(Malformed, match="this is not what pkcs11-tool"):
-        parse(text)
+        parse_slots(text)
 
 
 PINS = ("token_pin_count_low", "token_pin_final_try", "token_pin_locked", "token_pin_state")
@@ -87,7 +88,7 @@ SO_PINS = tuple(name.replace("token_pin", "token_so_pin") for name in PINS)
 )
 def test_how_near_the_pins_are_to_being_locked(flags: str, user: tuple[int, ...], officer: tuple[int, ...]) -> None:
     found = values(
-        parse(sample("pkcs11_tool_slots").replace("login required, ", f"login required, {flags}")), "payments"
+        parse_slots(sample("pkcs11_tool_slots").replace("login required, ", f"login required, {flags}")), "payments"
     )
 
     assert tuple(found[name] for name in PINS) == user
@@ -97,7 +98,7 @@ def test_how_near_the_pins_are_to_being_locked(flags: str, user: tuple[int, ...]
 @pytest.mark.parametrize("lengths", ["  pin min/max        : 0/0\n", ""])
 def test_a_token_that_needs_no_log_in_has_no_pin_that_could_be_locked(lengths: str) -> None:
     text = sample("pkcs11_tool_slots").replace("login required, rng", "rng, SO PIN locked")
-    parsed = parse(text.replace("  pin min/max        : 4/255\n", lengths))
+    parsed = parse_slots(text.replace("  pin min/max        : 4/255\n", lengths))
 
     found = values(parsed, "payments")
     assert {found[name] for name in (*PINS, *SO_PINS)} == {None}
@@ -105,7 +106,9 @@ def test_a_token_that_needs_no_log_in_has_no_pin_that_could_be_locked(lengths: s
 
 
 def test_a_token_with_pins_may_lock_them_though_it_can_be_used_without() -> None:
-    found = values(parse(sample("pkcs11_tool_slots").replace("login required, rng", "rng, SO PIN locked")), "payments")
+    found = values(
+        parse_slots(sample("pkcs11_tool_slots").replace("login required, rng", "rng, SO PIN locked")), "payments"
+    )
 
     assert found["token_so_pin_state"] == 3
 
@@ -113,13 +116,13 @@ def test_a_token_with_pins_may_lock_them_though_it_can_be_used_without() -> None
 def test_a_user_pin_that_was_never_set_has_no_state() -> None:
     text = sample("pkcs11_tool_slots").replace(", PIN initialized", ", user PIN locked, SO PIN locked")
 
-    assert values(parse(text), "payments")["token_pin_state"] is None
-    assert values(parse(text), "payments")["token_so_pin_state"] == 3
+    assert values(parse_slots(text), "payments")["token_pin_state"] is None
+    assert values(parse_slots(text), "payments")["token_so_pin_state"] == 3
 
 
 @pytest.mark.parametrize("label", ["(empty)", "(token not recognized)", "x (empty)"])
 def test_a_label_does_not_pass_for_a_state_of_the_slot(label: str) -> None:
-    parsed = parse(sample("pkcs11_tool_slots").replace(": payments", f": {label}"))
+    parsed = parse_slots(sample("pkcs11_tool_slots").replace(": payments", f": {label}"))
 
     assert values(parsed, label)["token_present"] == 1
     assert parsed.whole
@@ -130,13 +133,13 @@ def test_a_label_does_not_pass_for_a_state_of_the_slot(label: str) -> None:
     [("  ePass   ", "ePass"), ("ePass\0\0\0\0/var/run", "ePass"), ("e\x07P\x1b[31mass", "e\ufffdPass"), ("ePass\u202e", "ePass\ufffd")],
 )  # fmt: skip
 def test_a_label_ends_at_a_nul_and_has_no_padding(printed: str, label: str) -> None:
-    parsed = parse(sample("pkcs11_tool_slots").replace(": payments", f": {printed}"))
+    parsed = parse_slots(sample("pkcs11_tool_slots").replace(": payments", f": {printed}"))
 
     assert labels(parsed, "token_info", label)["label"] == label
 
 
 def test_a_label_of_nothing_but_padding_is_blank() -> None:
-    assert "2c61068325" in parse(sample("pkcs11_tool_slots").replace(": payments", ": \0\0rubbish")).tokens
+    assert "2c61068325" in parse_slots(sample("pkcs11_tool_slots").replace(": payments", ": \0\0rubbish")).tokens
 
 
 def test_a_slot_that_cannot_be_asked_leaves_it_open_whether_all_are_there() -> None:
@@ -144,8 +147,8 @@ def test_a_slot_that_cannot_be_asked_leaves_it_open_whether_all_are_there() -> N
         "Network slot B\n  token state:   uninitialized", "(GetSlotInfo failed, CKR_GENERAL_ERROR)"
     )
 
-    assert not parse(text).whole
-    assert reasons(parse(text))["token_initialized"].startswith(
+    assert not parse_slots(text).whole
+    assert reasons(parse_slots(text))["token_initialized"].startswith(
         "the token cannot be read: Slot 1 (0x1): (GetSlotInfo failed"
     )
 
@@ -154,7 +157,7 @@ def test_one_slot_twice_is_two_resources() -> None:
     text = sample("pkcs11_tool_slots")
     block = text[text.index("Slot 0") : text.index("Slot 1")]
 
-    tokens = parse(text.replace(block, block * 4)).tokens
+    tokens = parse_slots(text.replace(block, block * 4)).tokens
     assert [*tokens] == ["payments", "2c61068325", "slot 630394957", "slot 630394957 (2)"]
 
 
@@ -165,13 +168,13 @@ def test_where_the_line_is_lost_that_begins_a_slot_nobody_is_declared_gone(lost:
     text = sample("pkcs11_tool_slots_one_label")
     assert lost in text
 
-    assert parse(text).whole
-    assert not parse(text.replace(lost, "")).whole
+    assert parse_slots(text).whole
+    assert not parse_slots(text.replace(lost, "")).whole
 
 
 @pytest.mark.parametrize("state", ["  (empty)", "  token state:   uninitialized"])
 def test_a_token_and_none_in_one_slot_are_two_slots_whose_border_is_lost(state: str) -> None:
-    parsed = parse(sample("pkcs11_tool_slots_one_label") + state + "\n")
+    parsed = parse_slots(sample("pkcs11_tool_slots_one_label") + state + "\n")
 
     assert not parsed.whole
     assert values(parsed, "signing")["token_present"] == 1
