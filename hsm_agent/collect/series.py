@@ -6,13 +6,14 @@ with a reason, until it is read again or its object is forgotten.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from hsm_agent.model import Labels, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 
 SeriesKey = tuple[str, str, Labels]
 """Resource, metric, and the labels that tell series apart. Those of a metric `…_info` are its content and do not."""
@@ -82,3 +83,34 @@ class KnownSeries(Generic[F]):
     def resources(self, metric: str) -> list[str]:
         """The resources that have a series of this metric, in order of first appearance."""
         return list(dict.fromkeys(resource for resource, name, _ in self.facts if name == metric))
+
+
+Point = tuple[float, int]
+"""When, and how many records there were."""
+
+_FEWEST_RISING = 3
+_SLOPE_POINTS = 5
+_FILLING_FROM_PERCENT = 5
+KEPT_POINTS = 20
+"""How many readings of a store are worth remembering."""
+
+
+def seconds_to_full(points: Sequence[Point], capacity: int) -> float:
+    """Time until the audit store is full at its present slope; infinite while it is not filling.
+
+    Said only once 5 % are used and three readings have risen: a burst that is drained at once is no forecast.
+    """
+    if not points:
+        return math.inf
+    now = points[-1][1]
+    if now >= capacity:
+        return 0.0
+    rising = [points[-1]]
+    for point in reversed(points[:-1]):
+        if point[1] >= rising[-1][1] or point[0] >= rising[-1][0]:
+            break
+        rising.append(point)
+    if len(rising) < _FEWEST_RISING or now * 100 < capacity * _FILLING_FROM_PERCENT:
+        return math.inf
+    first = rising[min(len(rising), _SLOPE_POINTS) - 1]
+    return (capacity - now) * (points[-1][0] - first[0]) / (now - first[1])

@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.audit_forecast import KEPT_POINTS, Point, seconds_to_full
 from hsm_agent.collect.identity import Names
-from hsm_agent.collect.series import Fact, KnownSeries, unavailable
+from hsm_agent.collect.series import KEPT_POINTS, Fact, KnownSeries, Point, seconds_to_full, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

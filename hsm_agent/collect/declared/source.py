@@ -1,26 +1,83 @@
 """The source `kind: declared`: dates nobody can measure, written in the configuration or left in a file by a job.
 
 When the last backup was tested, until when a firmware is supported, when a custodian's card is to be renewed.
+
+A plain date is midnight, local time, at the beginning of that day, both ways: an age is then rather too great, and the
+time left rather too little, by less than a day.
 """
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import math
+import re
 import time
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
-from hsm_agent.collect.declared import parse as declared_parse
 from hsm_agent.collect.file_reader import FileReader, FileTrouble
+from hsm_agent.model import Reading
 from hsm_agent.settings.types import Duration, Interval, LocalPath, Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from hsm_agent.model import Reading
+
+Kind = Literal["age", "expiry"]
+
+AGE, LEFT = "declared_age_seconds", "declared_seconds_left"
+METRICS: dict[Kind, str] = {"age": AGE, "expiry": LEFT}
+_EPOCH = re.compile(r"[0-9]{1,11}")
+_LONGEST_SHOWN = 40
+_SKEW_SECONDS = 300.0
+"""A file server's clock may be that far ahead of ours; its fresh file is of now."""
+
+
+def instant(text: str) -> float:
+    """UTC seconds since the epoch of an ISO 8601 date or date with time; without a zone it is local time.
+
+    Raises ValueError.
+    """
+    try:
+        when = dt.datetime.fromisoformat(text.strip())
+        return (when if when.tzinfo is not None else when.astimezone()).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(
+            f"not a date: {text.strip()[:_LONGEST_SHOWN]!r} (write 2026-10-01 or 2026-10-01T06:30:00+02:00)"
+        ) from None
+
+
+def first_line_instant(data: bytes) -> float:
+    """UTC seconds of a date on the first line: ISO 8601, or seconds since the epoch. Raises ValueError."""
+    line = data.split(b"\n", 1)[0].decode("ascii", "replace").strip()
+    if not line:
+        raise ValueError("its first line is empty")
+    return float(line) if _EPOCH.fullmatch(line) else instant(line)
+
+
+def reading(source: str, name: str, kind: Kind, when: float, now: float, limit: float | None) -> Reading:
+    """The age of, or the time left until, an instant. What lies ahead has no age: unavailable, with a reason."""
+    value = now - when if kind == "age" else when - now
+    if kind == "age" and -_SKEW_SECONDS <= value < 0:
+        value = 0.0
+    if kind == "age" and value < 0:
+        days = math.ceil(-value / 86400)
+        return missing(source, name, kind, now, f"the date is ahead of this host's clock, by {days} days or less")
+    return Reading(source=source, resource=name, metric=METRICS[kind], value=value, time=now, limit=limit)
+
+
+def missing(source: str, name: str, kind: Kind, now: float, reason: str) -> Reading:
+    """An unavailable reading of a date."""
+    return Reading(source=source, resource=name, metric=METRICS[kind], value=None, time=now, reason=reason)
+
+
+def errors(readings: Sequence[Reading]) -> tuple[str, ...]:
+    """A line for each reading that has no value."""
+    return tuple(f"{each.resource}: {each.reason}" for each in readings if each.value is None)
+
 
 _DAY = 86400.0
 _LONGEST_LINE = 256
@@ -30,7 +87,7 @@ def _date_text(value: object) -> object:
     """A date as text, whatever the reader of the file made of it; refused where it is none."""
     text = value.isoformat() if isinstance(value, dt.date) else value
     if isinstance(text, str):
-        declared_parse.instant(text)
+        instant(text)
     return text
 
 
@@ -86,7 +143,7 @@ class DeclaredSettings(SourceSettings):
 
     def brings(self) -> Mapping[str, str]:
         """Time left, or age, as the dates are declared."""
-        return dict.fromkeys(sorted({declared_parse.METRICS[each.kind] for each in self.dates}), "")
+        return dict.fromkeys(sorted({METRICS[each.kind] for each in self.dates}), "")
 
 
 class DeclaredCollector(Collector):
@@ -103,14 +160,14 @@ class DeclaredCollector(Collector):
         """Every date. Raises SourceFailure where none could be had."""
         deadline = asyncio.get_running_loop().time() + self._settings.timeout
         readings = await asyncio.gather(*(self._reading(each, deadline) for each in self._settings.dates))
-        errors = declared_parse.errors(readings)
-        if len(errors) == len(readings):
-            others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-            raise SourceFailure(f"no date could be read: {errors[0]}{others}")
+        problems = errors(readings)
+        if len(problems) == len(readings):
+            others = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise SourceFailure(f"no date could be read: {problems[0]}{others}")
         return Poll(
             readings=tuple(readings),
             next_in=self.every,
-            errors=errors,
+            errors=problems,
             calls={"file": sum(each.file is not None for each in self._settings.dates)},
             complete=True,
         )
@@ -119,19 +176,19 @@ class DeclaredCollector(Collector):
         try:
             when = await self._instant(declared, deadline)
         except (FileTrouble, ValueError) as error:
-            return declared_parse.missing(self.name, declared.name, declared.kind, time.time(), str(error))
-        return declared_parse.reading(self.name, declared.name, declared.kind, when, time.time(), declared.warning)
+            return missing(self.name, declared.name, declared.kind, time.time(), str(error))
+        return reading(self.name, declared.name, declared.kind, when, time.time(), declared.warning)
 
     async def _instant(self, declared: DeclaredDate, deadline: float) -> float:
         if declared.file is None:
             # Each time anew: local midnight moves with the host's time zone.
-            return declared_parse.instant(declared.date or "")
+            return instant(declared.date or "")
         seconds = deadline - asyncio.get_running_loop().time()
         content = await self._files.read(declared.file, most=_LONGEST_LINE, seconds=seconds)
         if declared.read == "modified":
             return content.modified
         try:
-            return declared_parse.first_line_instant(content.data)
+            return first_line_instant(content.data)
         except ValueError as error:
             raise ValueError(f"{declared.file}: {error}") from error
 

@@ -12,10 +12,10 @@ from hsm_agent.model import Reading
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from hsm_agent.collect.audit_forecast import Point
     from hsm_agent.collect.pkcs11.identity import Identity, Key
     from hsm_agent.collect.pkcs11.luna.appliance import Clock, Pairs, Shown
     from hsm_agent.collect.pkcs11.recording import Raw
+    from hsm_agent.collect.series import Point
     from hsm_agent.model import Labels
 
 Topic = tuple[str, str]

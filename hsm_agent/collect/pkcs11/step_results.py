@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.collect.audit_forecast import KEPT_POINTS
 from hsm_agent.collect.pkcs11 import reasons as pkcs11_reasons
 from hsm_agent.collect.pkcs11.luna import steps as pkcs11_luna_steps
 from hsm_agent.collect.pkcs11.luna.audit_and_storage import (
@@ -17,6 +16,7 @@ from hsm_agent.collect.pkcs11.luna.audit_and_storage import (
 )
 from hsm_agent.collect.pkcs11.poll_state import STORE
 from hsm_agent.collect.pkcs11.token import Fact
+from hsm_agent.collect.series import KEPT_POINTS
 from hsm_agent.workers.pkcs11.return_values import (
     FUNCTION_NOT_SUPPORTED,
     HSM_TAMPERED,

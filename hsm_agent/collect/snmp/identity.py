@@ -12,14 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.identity import Identity, Names, digest_of
-from hsm_agent.collect.snmp.computed import word_of
-from hsm_agent.collect.snmp.values import Unreadable, text_of
+from hsm_agent.collect.snmp.values import Unreadable, text_of, word_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from hsm_agent.collect.snmp.computed import Heard
     from hsm_agent.collect.snmp.profile import Table
+    from hsm_agent.collect.snmp.values import Heard
     from hsm_agent.wire.snmp.ber import Oid
 
 _SERIAL = "serial"

@@ -7,18 +7,16 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.series import KnownSeries, SeriesKey, unavailable
-from hsm_agent.collect.snmp.computed import Heard, SnmpFact, infos, links, number_of, shares, word_of
 from hsm_agent.collect.snmp.identity import named
-from hsm_agent.collect.snmp.values import understood
+from hsm_agent.collect.snmp.values import Heard, SnmpFact, infos, links, number_of, shares, understood, word_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from hsm_agent.collect.identity import Identity
-    from hsm_agent.collect.snmp.computed import Growth
     from hsm_agent.collect.snmp.identity import Named
     from hsm_agent.collect.snmp.profile import Profile, Table, Value
-    from hsm_agent.collect.snmp.values import Raw
+    from hsm_agent.collect.snmp.values import Growth, Raw
     from hsm_agent.model import Labels, Reading
     from hsm_agent.wire.snmp.ber import Oid
 

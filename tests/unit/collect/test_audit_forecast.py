@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from hsm_agent.collect.audit_forecast import seconds_to_full
+from hsm_agent.collect.series import seconds_to_full
 
 CAPACITY = 100_000
 

@@ -6,16 +6,20 @@ import datetime as dt
 import re
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.command.parsers.facts import Sheet, attempts_left, fill, missing, unlike
 from hsm_agent.collect.command.parsers.text import (
+    FactBuilder,
     Fields,
     Malformed,
     Parsed,
+    attempts_left,
     check_result,
     count,
     fields_of,
+    fill,
+    missing,
     number,
     one_line,
+    unlike,
     whole_lines,
     yes_or_no,
 )
@@ -36,47 +40,47 @@ def parse_hsm_show(text: str) -> Parsed:
     """Readings of `hsm show`. Raises Malformed where the output is not one, or says that the command failed."""
     lines = whole_lines(text)
     check_result(lines)
-    sheet = Sheet(fields_of(lines))
+    builder = FactBuilder(fields_of(lines))
     zeroized = any(_ZEROIZED.match(line) for line in lines)
-    _logins(sheet, zeroized=zeroized)
-    sheet.take("hsm_transport_mode", ["secure transport mode"], yes_or_no)
-    _tamper(sheet, zeroized=zeroized)
-    _storage(sheet)
-    _environment(sheet)
-    sheet.take("audit_role_initialized", ["audit role initialized"], yes_or_no, optional=True)
-    sheet.take("hsm_partitions", ["number of partitions created"], count, optional=True)
-    sheet.take("hsm_partitions_max", ["number of partitions allowed"], count, optional=True)
-    if sheet.empty:
+    _logins(builder, zeroized=zeroized)
+    builder.take("hsm_transport_mode", ["secure transport mode"], yes_or_no)
+    _tamper(builder, zeroized=zeroized)
+    _storage(builder)
+    _environment(builder)
+    builder.take("audit_role_initialized", ["audit role initialized"], yes_or_no, optional=True)
+    builder.take("hsm_partitions", ["number of partitions created"], count, optional=True)
+    builder.take("hsm_partitions_max", ["number of partitions allowed"], count, optional=True)
+    if builder.empty:
         raise unlike("hsm show", lines)
-    _identity(sheet)
-    return Parsed(facts=tuple(sheet.facts))
+    _identity(builder)
+    return Parsed(facts=tuple(builder.facts))
 
 
-def _logins(sheet: Sheet, *, zeroized: bool) -> None:
+def _logins(builder: FactBuilder, *, zeroized: bool) -> None:
     labels = [("role", "so")]
     if zeroized:
-        sheet.add("token_login_attempts_left", None, "the HSM is zeroized", labels=labels)
+        builder.add("token_login_attempts_left", None, "the HSM is zeroized", labels=labels)
         return
-    sheet.take("token_login_attempts_left", [_ATTEMPTS], attempts_left, labels=labels)
+    builder.take("token_login_attempts_left", [_ATTEMPTS], attempts_left, labels=labels)
 
 
-def _tamper(sheet: Sheet, *, zeroized: bool) -> None:
+def _tamper(builder: FactBuilder, *, zeroized: bool) -> None:
     """Tampered or zeroized: any sign is enough for 1, and 0 needs the HSM's own word."""
     try:
         signs = [
             int(zeroized),
-            sheet.number([_TAMPER], _tamper_state),
-            sheet.number(["manually zeroized"], yes_or_no),
+            builder.number([_TAMPER], _tamper_state),
+            builder.number(["manually zeroized"], yes_or_no),
         ]
     except Malformed as error:
-        sheet.add("hsm_tampered", 1 if zeroized else None, "" if zeroized else str(error))
+        builder.add("hsm_tampered", 1 if zeroized else None, "" if zeroized else str(error))
         return
     if any(signs):
-        sheet.add("hsm_tampered", 1)
+        builder.add("hsm_tampered", 1)
     elif signs[1] is None:
-        sheet.add("hsm_tampered", None, missing(_TAMPER))
+        builder.add("hsm_tampered", None, missing(_TAMPER))
     else:
-        sheet.add("hsm_tampered", 0)
+        builder.add("hsm_tampered", 0)
 
 
 def _tamper_state(value: str, line: str) -> int:
@@ -87,24 +91,24 @@ def _tamper_state(value: str, line: str) -> int:
     raise Malformed(f"no known tamper state: {one_line(line)}")
 
 
-def _storage(sheet: Sheet) -> None:
+def _storage(builder: FactBuilder) -> None:
     values: list[float | None] = []
     reason = ""
     for name in _STORAGE:
         try:
-            values.append(sheet.number([name], count))
+            values.append(builder.number([name], count))
             reason = reason or ("" if values[-1] is not None else missing(name))
         except Malformed as error:
             values.append(None)
             reason = str(error)
     total, used, free = values
-    fill(sheet, "hsm_storage", total, used, free, reason)
+    fill(builder, "hsm_storage", total, used, free, reason)
 
 
-def _environment(sheet: Sheet) -> None:
+def _environment(builder: FactBuilder) -> None:
     """Battery and temperature, which not every model prints, each with the HSM's own threshold."""
     _sensor(
-        sheet,
+        builder,
         "sensor_celsius",
         "system",
         ("system temp", "system temperature"),
@@ -112,7 +116,7 @@ def _environment(sheet: Sheet) -> None:
         _CELSIUS,
     )
     volts = _sensor(
-        sheet,
+        builder,
         "sensor_volts",
         "battery",
         ("battery voltage",),
@@ -121,11 +125,11 @@ def _environment(sheet: Sheet) -> None:
     )
     if volts is not None:
         level, threshold = volts
-        sheet.add("hsm_battery_well", int(level > threshold))
+        builder.add("hsm_battery_well", int(level > threshold))
 
 
 def _sensor(
-    sheet: Sheet, metric: str, resource: str, names: tuple[str, ...], limits: tuple[str, ...], unit: str
+    builder: FactBuilder, metric: str, resource: str, names: tuple[str, ...], limits: tuple[str, ...], unit: str
 ) -> tuple[float, float] | None:
     """A level with its threshold as limit. Returns both where both are known."""
 
@@ -133,21 +137,21 @@ def _sensor(
         return number(value, line, unit)
 
     try:
-        level = sheet.number(names, with_unit)
-        limit = sheet.number(limits, with_unit)
+        level = builder.number(names, with_unit)
+        limit = builder.number(limits, with_unit)
     except Malformed as error:
-        sheet.add(metric, None, str(error), resource=resource)
+        builder.add(metric, None, str(error), resource=resource)
         return None
     if level is None:
         if limit is not None:
-            sheet.add(metric, None, missing(names[0]), resource=resource)
+            builder.add(metric, None, missing(names[0]), resource=resource)
         return None
-    sheet.add(metric, level, resource=resource, limit=limit)
+    builder.add(metric, level, resource=resource, limit=limit)
     return None if limit is None else (level, limit)
 
 
-def _identity(sheet: Sheet) -> None:
-    sheet.identity(
+def _identity(builder: FactBuilder) -> None:
+    builder.identity(
         "hsm_info",
         {
             "label": ("hsm label",),
@@ -157,7 +161,7 @@ def _identity(sheet: Sheet) -> None:
             "software": ("software version",),
         },
     )
-    sheet.identity("hsm_firmware_info", {"version": ("firmware", "firmware version")})
+    builder.identity("hsm_firmware_info", {"version": ("firmware", "firmware version")})
 
 
 _RECORDS = re.compile(r"\s*hsm is currently storing\s+([0-9]{1,12})\s+log records?\s*\.?\s*", re.IGNORECASE)
@@ -183,17 +187,17 @@ def parse_audit_show(text: str) -> Parsed:
     lines = whole_lines(text)
     check_result(lines)
     fields = fields_of(lines)
-    sheet = Sheet(fields)
-    _records(sheet, lines)
-    _statement(sheet, lines, "audit_export_working", _DAEMON_LIKE, _says(_DAEMON), "HSM found logging daemon")
+    builder = FactBuilder(fields)
+    _records(builder, lines)
+    _statement(builder, lines, "audit_export_working", _DAEMON_LIKE, _says(_DAEMON), "HSM found logging daemon")
     _statement(
-        sheet, lines, "audit_logging_configured", _CONFIGURED_LIKE, _says(_CONFIGURED), "Logging has been configured"
+        builder, lines, "audit_logging_configured", _CONFIGURED_LIKE, _says(_CONFIGURED), "Logging has been configured"
     )
-    _role(sheet, fields)
-    _clock(sheet, fields)
-    if sheet.empty:
+    _role(builder, fields)
+    _clock(builder, fields)
+    if builder.empty:
         raise unlike("audit show", lines)
-    return Parsed(facts=tuple(sheet.facts))
+    return Parsed(facts=tuple(builder.facts))
 
 
 def parse_audit_status(text: str) -> Parsed:
@@ -201,22 +205,22 @@ def parse_audit_status(text: str) -> Parsed:
     lines = whole_lines(text)
     check_result(lines)
     fields = fields_of(lines)
-    sheet = Sheet(fields)
-    _records(sheet, lines)
-    _role(sheet, fields)
-    if sheet.empty:
+    builder = FactBuilder(fields)
+    _records(builder, lines)
+    _role(builder, fields)
+    if builder.empty:
         raise unlike("audit status", lines)
-    return Parsed(facts=tuple(sheet.facts))
+    return Parsed(facts=tuple(builder.facts))
 
 
-def _records(sheet: Sheet, lines: list[str]) -> None:
+def _records(builder: FactBuilder, lines: list[str]) -> None:
     _statement(
-        sheet, lines, "audit_records", _RECORDS_LIKE, _count, "HSM is currently storing … log records"
+        builder, lines, "audit_records", _RECORDS_LIKE, _count, "HSM is currently storing … log records"
     )  # fmt: skip
 
 
 def _statement(
-    sheet: Sheet,
+    builder: FactBuilder,
     lines: list[str],
     metric: str,
     like: re.Pattern[str],
@@ -228,14 +232,14 @@ def _statement(
     try:
         values = {read(line) for line in said}
     except Malformed as error:
-        sheet.add(metric, None, str(error))
+        builder.add(metric, None, str(error))
         return
     if len(values) > 1:
-        sheet.add(metric, None, f"said twice and not the same: {one_line(said[-1])}")
+        builder.add(metric, None, f"said twice and not the same: {one_line(said[-1])}")
     elif not values:
-        sheet.add(metric, None, missing(wanted))
+        builder.add(metric, None, missing(wanted))
     else:
-        sheet.add(metric, values.pop())
+        builder.add(metric, values.pop())
 
 
 def _count(line: str) -> int:
@@ -256,37 +260,37 @@ def _says(sentence: re.Pattern[str]) -> Callable[[str], int]:
     return read
 
 
-def _role(sheet: Sheet, fields: Fields) -> None:
+def _role(builder: FactBuilder, fields: Fields) -> None:
     """Whether the role is initialised, where the output says that; whether somebody is logged in says nothing of it."""
     for name in _ROLE_NAMES:
         try:
             found = fields.find(name)
         except Malformed as error:
-            sheet.add("audit_role_initialized", None, str(error))
+            builder.add("audit_role_initialized", None, str(error))
             return
         state = "" if found is None else found[0].casefold().rstrip(".")
         if found is not None and state not in _SAYS_NOTHING:
             value = _ROLE_STATES.get(state)
             reason = "" if value is not None else f"no known state of the audit role: {one_line(found[1])}"
-            sheet.add("audit_role_initialized", value, reason)
+            builder.add("audit_role_initialized", value, reason)
             return
 
 
-def _clock(sheet: Sheet, fields: Fields) -> None:
+def _clock(builder: FactBuilder, fields: Fields) -> None:
     """HSM minus host, both as printed in one moment and in one time zone."""
     try:
         found = [fields.find(name) for name in ("hsm time", "host time")]
         if None in found:
-            sheet.add("hsm_clock_offset_seconds", None, missing("HSM Time" if found[0] is None else "HOST Time"))
+            builder.add("hsm_clock_offset_seconds", None, missing("HSM Time" if found[0] is None else "HOST Time"))
             return
         hsm, host = (_time(*each) for each in found if each is not None)
     except Malformed as error:
-        sheet.add("hsm_clock_offset_seconds", None, str(error))
+        builder.add("hsm_clock_offset_seconds", None, str(error))
         return
     if hsm[1] != host[1]:
-        sheet.add("hsm_clock_offset_seconds", None, f"the two times are of different zones: {hsm[1]}, {host[1]}")
+        builder.add("hsm_clock_offset_seconds", None, f"the two times are of different zones: {hsm[1]}, {host[1]}")
     else:
-        sheet.add("hsm_clock_offset_seconds", (hsm[0] - host[0]).total_seconds())
+        builder.add("hsm_clock_offset_seconds", (hsm[0] - host[0]).total_seconds())
 
 
 def _time(value: str, line: str) -> tuple[dt.datetime, str]:

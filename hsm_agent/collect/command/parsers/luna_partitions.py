@@ -10,17 +10,22 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.command.parsers.facts import Sheet, attempts_left, fill, missing, role, unlike
 from hsm_agent.collect.command.parsers.text import (
+    FactBuilder,
     Fields,
     Malformed,
     Parsed,
+    attempts_left,
     check_result,
     count,
+    fill,
     instead,
+    missing,
     name_in,
     one_line,
+    role,
     split_field,
+    unlike,
     whole_lines,
     yes_or_no,
 )
@@ -81,49 +86,49 @@ def _named(blocks: list[Fields]) -> dict[str, tuple[Fields, Identity]]:
 
     A part without the line of the name has been cut: it must not become a partition of another name.
     """
-    sheets = [Sheet(block) for block in blocks if _NAME in block.values]
-    tokens = [Identity(sheet.first(_NAME, "partition label"), sheet.first(*_SERIALS)) for sheet in sheets]
+    sheets = [FactBuilder(block) for block in blocks if _NAME in block.values]
+    tokens = [Identity(builder.first(_NAME, "partition label"), builder.first(*_SERIALS)) for builder in sheets]
     numbered = {token.label for token in tokens if token.serial}
     found: dict[str, tuple[Fields, Identity]] = {}
-    for sheet, token in zip(sheets, tokens, strict=True):
+    for builder, token in zip(sheets, tokens, strict=True):
         label, serial = token.label, token.serial
         if not serial and (not label or label in numbered):  # of a name that stands twice one part is damaged
             continue
         name = next((name for name in (label, serial) if name and name not in found), "")
         if not name:
             raise Malformed(f"two partitions are called '{label or serial}'")
-        found[name] = (sheet.fields, token)
+        found[name] = (builder.fields, token)
     return found
 
 
 def _partition(name: str, block: Fields) -> list[Fact]:
-    sheet = Sheet(block, name)
+    builder = FactBuilder(block, name)
     # A line that begins a partition may have been lost: what stands twice may be another partition's.
     mixed = next(iter(block.doubled.values()), None)
     if mixed is not None:
         block = Fields(values=block.values, doubled=dict.fromkeys(block.values, mixed))
-        sheet.fields = block
-    sheet.add("token_present", 1)
-    _storage(sheet)
-    sheet.take("token_objects", ["partition object count"], count)
+        builder.fields = block
+    builder.add("token_present", 1)
+    _storage(builder)
+    builder.take("token_objects", ["partition object count"], count)
     for field in block.values:
-        _role_field(sheet, field)
+        _role_field(builder, field)
     if mixed is None:
-        sheet.identity("token_info", {"label": ("partition label",), "name": (_NAME,), "serial": _SERIALS})
-    return sheet.facts
+        builder.identity("token_info", {"label": ("partition label",), "name": (_NAME,), "serial": _SERIALS})
+    return builder.facts
 
 
-def _storage(sheet: Sheet) -> None:
+def _storage(builder: FactBuilder) -> None:
     reason = missing(_STORAGE)
     values: tuple[int, ...] | tuple[None, ...] = (None, None, None)
     try:
-        found = sheet.fields.find(_STORAGE)
+        found = builder.fields.find(_STORAGE)
         if found is not None:
             values = _figures(*found)
     except Malformed as error:
         reason = str(error)
     total, used, free = values
-    fill(sheet, "token_storage", total, used, free, reason)
+    fill(builder, "token_storage", total, used, free, reason)
 
 
 def _figures(value: str, line: str) -> tuple[int, ...]:
@@ -133,17 +138,17 @@ def _figures(value: str, line: str) -> tuple[int, ...]:
     return tuple(map(int, found.groups()))
 
 
-def _role_field(sheet: Sheet, field: str) -> None:
+def _role_field(builder: FactBuilder, field: str) -> None:
     found = _ROLE_FIELD.fullmatch(field)
     if found is None:
         return
     labels = [("role", role(found[1]))]
     if found[2] == "locked out":
-        sheet.take("token_role_locked", [field], yes_or_no, labels=labels)
+        builder.take("token_role_locked", [field], yes_or_no, labels=labels)
     elif found[2] == "zeroized":
-        sheet.take("token_zeroized", [field], yes_or_no, labels=labels)
+        builder.take("token_zeroized", [field], yes_or_no, labels=labels)
     else:
-        sheet.take("token_login_attempts_left", [field], attempts_left, labels=labels)
+        builder.take("token_login_attempts_left", [field], attempts_left, labels=labels)
 
 
 _HEADINGS = (
@@ -266,13 +271,13 @@ def _row(columns: list[str], line: str) -> _Row | None:
 
 
 def _listed_partition(name: str, row: _Row, columns: list[str]) -> list[Fact]:
-    sheet = Sheet(Fields(), name)
-    sheet.add("token_present", 1)
+    builder = FactBuilder(Fields(), name)
+    builder.add("token_present", 1)
     if {*_STORAGE_COLUMNS} & {*columns}:
         total, used, free = (row.figures.get(column) for column in _STORAGE_COLUMNS)
         lost = next((column for column in _STORAGE_COLUMNS if column not in columns), "")
         fill(
-            sheet,
+            builder,
             "token_storage",
             total,
             used,
@@ -280,8 +285,8 @@ def _listed_partition(name: str, row: _Row, columns: list[str]) -> list[Fact]:
             row.reason or (f"the table has no column '{lost}'" if lost else ""),
         )
     if "objects" in columns:
-        sheet.add("token_objects", row.figures.get("objects"), row.reason)
+        builder.add("token_objects", row.figures.get("objects"), row.reason)
     labels = [(key, text) for key, text in (("name", row.token.label), ("serial", row.token.serial)) if text]
     if not row.token.is_partial:
-        sheet.add("token_info", 1, labels=labels)
-    return sheet.facts
+        builder.add("token_info", 1, labels=labels)
+    return builder.facts

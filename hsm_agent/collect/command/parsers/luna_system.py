@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from hsm_agent.collect.command.parsers.facts import Sheet, missing, unlike
 from hsm_agent.collect.command.parsers.text import (
+    FactBuilder,
     Fields,
     Malformed,
     Parsed,
@@ -17,8 +17,10 @@ from hsm_agent.collect.command.parsers.text import (
     check_result,
     fields_of,
     instead,
+    missing,
     name_in,
     one_line,
+    unlike,
     whole_lines,
 )
 from hsm_agent.collect.series import Fact
@@ -121,23 +123,23 @@ def _critical(names: list[str], side: re.Pattern[str]) -> int | None:
 
 
 def _row(head: _Head, name: str, cells: list[str], line: str) -> list[Fact]:
-    sheet = Sheet(Fields(), name)
+    builder = FactBuilder(Fields(), name)
     if len(cells) != head.cells:
-        sheet.add("sensor_well", None, f"a row unlike the table's head: {one_line(line)}")
-        return sheet.facts
+        builder.add("sensor_well", None, f"a row unlike the table's head: {one_line(line)}")
+        return builder.facts
     metric = next((metric for unit, metric in _UNITS if unit.fullmatch(cells[head.unit])), None)
     status = cells[head.status] if head.status is not None else ""
     if metric is not None:
         value, reason = _level(cells[head.reading], status, line)
-        sheet.add(metric, value, reason, limit=_limit(metric, head, cells))
+        builder.add(metric, value, reason, limit=_limit(metric, head, cells))
     well = _WELL.get(status.casefold())
     if well is not None:
-        sheet.add("sensor_well", well)
+        builder.add("sensor_well", well)
     elif status.casefold() not in _NO_STATE:
-        sheet.add("sensor_well", None, f"no known status: {one_line(line)}")
+        builder.add("sensor_well", None, f"no known status: {one_line(line)}")
     elif metric is None:
-        sheet.add("sensor_well", None, f"neither a known unit nor a status: {one_line(line)}")
-    return sheet.facts
+        builder.add("sensor_well", None, f"neither a known unit nor a status: {one_line(line)}")
+    return builder.facts
 
 
 def _level(cell: str, status: str, line: str) -> tuple[float | int | None, str]:
@@ -190,22 +192,22 @@ def parse_sysstat(text: str) -> Parsed:
     """Readings of `status sysstat show`. Raises Malformed where the state is not there, or the command failed."""
     lines = whole_lines(text)
     check_result(lines)
-    sheet = Sheet(fields_of(lines))
-    found = sheet.fields.find(_STATE)
+    builder = FactBuilder(fields_of(lines))
+    found = builder.fields.find(_STATE)
     if found is None:
         raise Malformed(f"{missing('System Status')}; {instead(lines)}")
     word = found[0].split(None, 1)[0].rstrip(",;.") if found[0] else ""
     if word not in _STATES:
         raise Malformed(f"no known state of service: {one_line(found[1])}")
     operational, trouble = _STATES[word]
-    sheet.add("hsm_operational", operational)
-    sheet.add("hsm_trouble", trouble)
-    codes = sheet.fields.find(_CODES)
+    builder.add("hsm_operational", operational)
+    builder.add("hsm_trouble", trouble)
+    codes = builder.fields.find(_CODES)
     if codes is not None and _CODE_LIST.fullmatch(codes[0]):
         listed = [code.strip() for code in codes[0].split(",")]
         meaning = ", ".join(_MEANINGS.get(code, f"code {code}") for code in listed)
-        sheet.add("hsm_status_info", 1, labels=[("state", word), ("codes", ",".join(listed)), ("meaning", meaning)])
+        builder.add("hsm_status_info", 1, labels=[("state", word), ("codes", ",".join(listed)), ("meaning", meaning)])
     else:
         reason = missing("System Status Code") if codes is None else f"no list of codes: {one_line(codes[1])}"
-        sheet.add("hsm_status_info", None, reason)
-    return Parsed(facts=tuple(sheet.facts))
+        builder.add("hsm_status_info", None, reason)
+    return Parsed(facts=tuple(builder.facts))

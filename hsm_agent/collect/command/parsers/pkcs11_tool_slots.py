@@ -7,8 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.command.parsers.facts import unlike
-from hsm_agent.collect.command.parsers.text import Parsed, name_in, one_line, split_field, whole_lines
+from hsm_agent.collect.command.parsers.text import Parsed, name_in, one_line, split_field, unlike, whole_lines
 from hsm_agent.collect.identity import Identity
 from hsm_agent.collect.series import Fact
 

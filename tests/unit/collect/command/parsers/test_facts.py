@@ -2,17 +2,25 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.command.parsers.facts import Sheet, attempts_left, fill, role, unlike
-from hsm_agent.collect.command.parsers.text import Malformed, fields_of, number
+from hsm_agent.collect.command.parsers.text import (
+    FactBuilder,
+    Malformed,
+    attempts_left,
+    fields_of,
+    fill,
+    number,
+    role,
+    unlike,
+)
 from hsm_agent.collect.series import Fact
 
 
-def sheet(*lines: str) -> Sheet:
-    return Sheet(fields_of(list(lines)), "p")
+def builder(*lines: str) -> FactBuilder:
+    return FactBuilder(fields_of(list(lines)), "p")
 
 
 def test_the_first_name_that_is_there_is_taken() -> None:
-    made = sheet("new: 2", "old: 1")
+    made = builder("new: 2", "old: 1")
 
     assert made.take("token_objects", ["newest", "new", "old"], number) == 2
     assert made.facts == [Fact(metric="token_objects", value=2, resource="p")]
@@ -20,7 +28,7 @@ def test_the_first_name_that_is_there_is_taken() -> None:
 
 
 def test_a_field_that_is_missing_is_missed_unless_it_is_optional() -> None:
-    made = sheet()
+    made = builder()
     made.take("token_objects", ["count"], number)
     made.take("hsm_partitions", ["partitions"], number, optional=True)
 
@@ -31,14 +39,14 @@ def test_a_field_that_is_missing_is_missed_unless_it_is_optional() -> None:
 
 
 def test_an_optional_field_that_does_not_fit_is_told() -> None:
-    made = sheet("partitions: few")
+    made = builder("partitions: few")
     made.take("hsm_partitions", ["partitions"], number, optional=True)
 
     assert [fact.reason for fact in made.facts] == ["no number as expected: partitions: few"]
 
 
 def test_an_identity_is_made_of_what_is_there() -> None:
-    made = sheet("serial: 7", "label:")
+    made = builder("serial: 7", "label:")
     made.identity("hsm_info", {"label": ("label",), "serial": ("sn", "serial")})
     made.identity("token_info", {"label": ("label",)})
 
@@ -77,7 +85,7 @@ def test_roles(name: str, slug: str) -> None:
     ],
 )
 def test_fill(figures: tuple[float | None, ...], values: list[float | None]) -> None:
-    made = sheet()
+    made = builder()
     total, used, free = figures
     fill(made, "token_storage", total, used, free, "why")
 

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.snmp.computed import Heard, links
 from hsm_agent.collect.snmp.profile import Link
-from hsm_agent.collect.snmp.values import Unreadable
+from hsm_agent.collect.snmp.values import Heard, Unreadable, links
 
 if TYPE_CHECKING:
     from hsm_agent.collect.series import SeriesKey
-    from hsm_agent.collect.snmp.computed import Meaning
+    from hsm_agent.collect.snmp.values import Meaning
 
 LINK = Link.model_validate(
     {"metric": "host_link_up", "wanted": "wanted", "real": "real", "kind": "kind", "traffic": ["octets"]}
