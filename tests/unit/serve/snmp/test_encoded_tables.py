@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsm_agent.model import Severity
+from hsm_agent.serve.snmp.encoded_table import EncodedRow, EncodedTable, patch
 from hsm_agent.serve.snmp.rows import Row, active_row, reading_row, source_row
-from hsm_agent.serve.snmp.tables import EncodedRow, EncodedTable, patch
 from hsm_agent.serve.snmp.view import Moment, Segment
 from hsm_agent.wire.snmp import mib
 from hsm_agent.wire.snmp.mib import BASE
