@@ -91,7 +91,7 @@ def _build(kind: type[T], members: dict[str, object]) -> T:
             found[member.field] = member.from_json(members[member.name])
         elif member.missing is not MISSING:
             found[member.field] = member.missing
-        elif member.default is MISSING:
+        elif member.default is MISSING:  # else the constructor sets the default
             raise ValueError(f"{member.name} is missing")
     return kind(**found)
 

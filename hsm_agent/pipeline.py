@@ -144,10 +144,11 @@ class Pipeline:
         The first `complete` one after a start or a new configuration shows which tokens left the configuration.
         `gone` are resources that are no longer read under that name.
         """
-        self._store.sources[status.name] = status
+        self._store.sources[status.name] = status  # first: evaluation depends on which sources are up
         shared = self._hsms.shared(readings)
         changes = [partial(step, readings=portion) for portion in _portions(shared.readings)]
         await self._carry_out(*changes, readings=shared.readings)
+        # Only after the HSM's own series were evaluated, so that its alarms are raised before the old ones clear.
         for name in sorted(set(shared.moved.values())):
             await self._move({key for key, to in shared.moved.items() if to == name}, name)
         if gone:
@@ -172,10 +173,11 @@ class Pipeline:
                 # Not on a thread, although it may look at the whole state (16 ms for 1000 tokens): if a thread hung,
                 # it would keep the lock, and evaluation would stop.
                 result = change(self.alarm_state, context=self._context())
+                # On disk before it is in memory: what is seen or sent has survived a crash of this process.
                 await self._commit(result)
                 self._apply(result)
                 alarms_changed |= result.alarms_changed
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # servers and sinks get a turn between the steps of a large poll
             sources = {reading.source for reading in readings}
             if sources or alarms_changed:
                 await self._refresh(sources, alarms=alarms_changed)

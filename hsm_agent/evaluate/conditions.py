@@ -150,7 +150,7 @@ def _level(rule: Rule, condition: Above | Below, reading: Reading, value: float,
     warning = level_of(condition.warning, reading.limit)
     critical = level_of(condition.critical, reading.limit)
     margin = rule.margin(reading.metric)
-    if warning is None and critical is None:
+    if warning is None and critical is None:  # `own`, and the reading has no limit
         return UNDECIDED
     if isinstance(condition, Below):
         return severity_below(value, warning=warning, critical=critical, hysteresis=margin, current=current)
@@ -186,6 +186,7 @@ def _growth(
     if severity is CLEARED:
         decided = UNDECIDED if undecided and not over else CLEARED
         return Evaluation(severity=decided, value=value, unit=name), NO_MEMORY
+    # A `length` of 0 stands for growth found by `sooner`, whose start is remembered until it is over.
     if length:
         windows = histories.windows(length)
         start = windows.lows[-WINDOWS:][0] if windows and windows.lows else None
@@ -208,6 +209,7 @@ def _six_windows(
         reached = current.rank >= level.rank
         windows = histories.windows(seconds)
         growing = trends.grows(windows, at_least=condition.at_least, raised=reached)
+        # With `sooner`, half a day of rising is compared with earlier days, too: a working day rises as long.
         if growing and not reached and condition.sooner is not None and windows is not None:
             points = histories.points(floor_spacing(condition.sooner))
             growing = growth.is_beyond(points, windows.lows[-1] or 0.0, before=time - WINDOWS * seconds)
@@ -290,7 +292,7 @@ def _change(
     elif memory.seen != content:
         old_value, old_labels = json.loads(memory.seen)
         old, new = _labels_text(old_labels), _labels_text(reading.labels)
-        again = old != new
+        again = old != new  # other labels (a firmware version) are notified again, a counter's next step is not
         # A counter that is back at 0 was reset with its process: nothing has happened since.
         if again or not (reading.metric.endswith("_total") and value < old_value and value == 0):
             clock = reading.time

@@ -51,12 +51,15 @@ def steady(windows: Windows | None, *, at_least: float) -> SteadyGrowth | None:
     """The growth along the last twelve windows, if there is any; LookupError while too few have a value."""
     lows = windows.lows[-STEADY_WINDOWS:] if windows is not None else ()
     points = [(float(number), low) for number, low in enumerate(lows) if low is not None]
+    # The values must span nearly all windows, too: a gap at one end would shorten the line.
     if len(points) < NEEDED_WINDOWS or points[-1][0] - points[0][0] < STEADY_WINDOWS - 2:
         raise LookupError
+    # Least squares over the numbers of the windows: a window without a value is a gap and shifts nothing.
     count = len(points)
     middle, mean = sum(age for age, _ in points) / count, sum(low for _, low in points) / count
     slope = sum((age - middle) * (low - mean) for age, low in points) / sum((age - middle) ** 2 for age, _ in points)
     rise = slope * (STEADY_WINDOWS - 1)
+    # Standard error of the minima about their line, which uses up two degrees of freedom.
     scatter = sqrt(sum((low - mean - slope * (age - middle)) ** 2 for age, low in points) / (count - 2))
     if rise < max(at_least, CLEARNESS * max(scatter, LEAST_SCATTER)) or not _each_quarter_rises(points):
         return None
@@ -77,6 +80,7 @@ def is_unusual(growth: SteadyGrowth, points: Points | None, *, time: float, span
     usual = max(_near(points, time, span, against), default=None)
     if usual is not None:
         return growth.rise >= UNUSUAL * usual
+    # No earlier day to compare with: only slow growth that is no tail of a faster one counts.
     if growth.rise > FIRST_DAY_PER_HOUR * span / HOUR * max(growth.start, 1.0):
         return False
     return growth.rise >= FIRST_DAY_SHARE * max(_all_before(points, time, span), default=0.0)
@@ -110,5 +114,6 @@ def _all_before(points: Points | None, time: float, span: float) -> Iterator[flo
 def _grown(points: Points, index: int, span: float) -> Iterator[float]:
     """Growth over the `span` before a point, if there is a point at its beginning."""
     before = bisect_right(points.times, points.times[index] - span) - 1
+    # A point far before the beginning would add growth of an earlier time.
     if before >= 0 and points.times[index] - span - points.times[before] <= span / 2:
         yield max(0.0, points.values[index] - points.values[before])

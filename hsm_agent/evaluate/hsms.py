@@ -43,8 +43,10 @@ class Hsms:
         self.globs = {name: tuple(each) for name, each in (globs or {}).items()}
         self._readings: dict[Series, dict[str, Reading]] = {}
         self._present: dict[ObjectKey, dict[str, bool]] = {}
+        """By source and HSM: the partitions that were read, and whether each was present the last time."""
         self._names: dict[tuple[str, str, str], str] = {}
         self._moved: set[ObjectKey] = set()
+        """Partitions whose readings of the HSM bear its name already."""
 
     def name_of(self, reading: Reading) -> str:
         """The HSM that a reading's object is on; empty where it is not known."""
@@ -76,12 +78,14 @@ class Hsms:
             seen = self._present.setdefault((reading.source, name), {}) if name else {}
             if reading.metric == PRESENCE and reading.value is not None:
                 seen[reading.resource] = reading.value != 0
+            # Readings about the partition itself, and of an HSM that is read under its own name, stay as they are.
             if not name or name == reading.resource or not is_of_hsm(reading.metric):
                 found.append(reading)
                 continue
             series = replace(reading, resource=name).series
             self._readings.setdefault(series, {})[reading.resource] = reading
             of_hsms[series] = None
+            # Only now it is known that the partition is on this HSM: the caller ends the series under the old name.
             if (reading.source, reading.resource) not in self._moved:
                 moved[reading.source, reading.resource] = name
         self._moved.update(moved)
@@ -94,7 +98,7 @@ class Hsms:
             self._readings[series].pop(resource, None)
             if not self._readings[series]:
                 del self._readings[series]
-        left = {series[:2] for series in self._readings}
+        left = {series[:2] for series in self._readings}  # still read by way of another partition
         emptied = []
         for place, seen in self._present.items():
             if place[0] == source and seen.pop(resource, None) is not None and not seen and place not in left:
@@ -114,4 +118,5 @@ def _chosen(readings: Iterable[Reading]) -> Reading:
     if not worst:
         return valued[-1]
     pick = max if worst == "highest" else min
+    # Reversed, so that of equal values the latest reading counts, with its note.
     return pick(reversed(valued), key=lambda reading: reading.value if reading.value is not None else 0.0)

@@ -233,9 +233,11 @@ class _Histories:
                 if sooner is not None:
                     spans = [span for span in (sooner.warning, sooner.critical) if span is not None]
                     self._add_windows([steady_length(span) for span in spans], STEADY_WINDOWS)
+                    # The earliest growth compared began `span` and NEAR_SECONDS (`growth`) before the oldest day.
                     spacing, keep = floor_spacing(sooner), sooner.against + max(spans) + 2 * HOUR
                     self.floors[spacing] = (spacing, keep, steady_length(min(spans)))
             case RateChanges(against=against):
+                # A third more for a late poll, and a third for the interval before it: TOLERANCE of `trends`.
                 self._add_points(rate_spacing(against), against * 5 / 3)
             case Reaches(over=over):
                 # 35 days of hourly points for the usual 30: a longer `over` after a reload finds points to start from.
@@ -288,6 +290,7 @@ class Ruleset:
 
     def _plan(self, series: Series, labels: Labels | None) -> SeriesPlan:
         source, resource, metric, _ = series
+        # Only the reading's own labels are part of a series; `match` also covers the configured ones.
         merged = None if labels is None else self.labels_of(source, labels)
         rules = tuple(r for r in self._by_metric.get(metric, ()) if r.match.covers(source, resource, merged))
         histories = _Histories()

@@ -140,6 +140,7 @@ def _draw(points: Points, over: float) -> Line | None:
     values = points.values[start:]
     mean_age = sum(ages) / count
     mean = sum(values) / count
+    # Ages relative to the newest point: squares of UTC seconds would lose the precision that is needed here.
     spread = sum(map(mul, ages, ages)) - count * mean_age * mean_age
     slope = (sum(map(mul, ages, values)) - count * mean_age * mean) / spread
     return Line(origin=origin, value=mean - slope * mean_age, slope=slope)
@@ -181,10 +182,11 @@ def compare_counter(points: Points | None, value: float, *, time: float, against
     tolerance = against * TOLERANCE
     then = _index(points, time - against, tolerance)
     recent = _index(points, time - rate_spacing(against), tolerance)
+    # The rate then is the increase up to that point, so the point before it is needed as well.
     if points is None or then is None or recent is None or then == 0:
         return None
     began, ended = points.times[then - 1], points.times[then]
-    if ended - began > tolerance:
+    if ended - began > tolerance:  # a gap: the increase may have come at any time within it
         return None
     return Comparison(
         now=increase([*points.values[recent:], value]) / (time - points.times[recent]),
