@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hsm_agent.net.udp import LinkError
-from hsm_agent.wire.snmp.client_engine import Complaint, Learned, SnmpResponse, TooBigError
+from hsm_agent.wire.snmp.client_engine import Complaint, Discovered, SnmpResponse, TooBigError
 from hsm_agent.wire.snmp.engine import Count
 from hsm_agent.wire.snmp.pdu import ErrorStatus
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MOST_ADDRESSES = 8
-_MOST_LESSONS = 6
+_MOST_DISCOVERIES = 6
 """Discovery takes two steps (RFC 3414 section 4); a peer that restarts meanwhile one or two more."""
 
 _COMPLAINTS = {
@@ -126,7 +126,7 @@ class SnmpSession:
         self._others = others
         self._clock = clock or asyncio.get_running_loop().time
         self._outstanding: dict[int, _Outstanding] = {}
-        self._lessons = 0
+        self._discoveries = 0
         self._oddity = ""
         """What came last and was of no use; empty if nothing did."""
         self._is_answered = False
@@ -152,6 +152,7 @@ class SnmpSession:
                     outcome = await self._receive(min(one.due for one in self._outstanding.values()))
                     self._take(outcome, answered)
         finally:
+            # Late answers to requests that were given up must not be taken for answers to the next ones.
             for request_id in self._outstanding:
                 self._engine.forget(request_id)
             self._outstanding = {}
@@ -170,9 +171,9 @@ class SnmpSession:
             outcome = await self._receive(sent + self._try_seconds)
             if isinstance(outcome, Complaint):
                 raise SessionError(self._complaint(outcome.cause))
-            if isinstance(outcome, Learned):
+            if isinstance(outcome, Discovered):
                 self._note_seconds(loop.time() - sent)
-                self._learn()
+                self._count_discovery()
                 tries = self._tries
 
     def _send_due(self, answered: Callable[[int, SnmpResponse], None], name: str) -> None:
@@ -190,7 +191,7 @@ class SnmpSession:
             except TooBigError:
                 self._settle(SnmpResponse(request_id, ErrorStatus.TOO_BIG), answered)
             except LinkError as error:
-                if error.errno != errno.EMSGSIZE:
+                if error.errno != errno.EMSGSIZE:  # else the path takes no datagram of this length: only this one fails
                     raise
                 self._settle(SnmpResponse(request_id, ErrorStatus.TOO_BIG), answered)
 
@@ -226,8 +227,8 @@ class SnmpSession:
             case SnmpResponse():
                 self._is_answered = True
                 self._settle(outcome, answered)
-            case Learned():
-                self._learn()
+            case Discovered():
+                self._count_discovery()
                 # What is outstanding was encoded with the engine ID or time that was believed before.
                 for one in self._outstanding.values():
                     one.due = 0.0
@@ -238,14 +239,14 @@ class SnmpSession:
     def _settle(self, response: SnmpResponse, answered: Callable[[int, SnmpResponse], None]) -> None:
         one = self._outstanding.pop(response.request_id, None)
         self._engine.forget(response.request_id)
-        if one is not None:
-            self._lessons = 0
+        if one is not None:  # None: a second answer, to a repetition
+            self._discoveries = 0
             self._note_seconds(asyncio.get_running_loop().time() - one.sent)
             answered(one.position, response)
 
-    def _learn(self) -> None:
-        self._lessons += 1
-        if self._lessons > _MOST_LESSONS:
+    def _count_discovery(self) -> None:
+        self._discoveries += 1
+        if self._discoveries > _MOST_DISCOVERIES:
             raise SessionError("its engine ID or its time changes with every answer")
 
     def _note_seconds(self, seconds: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp.client_engine import ClientOutcome, Learned, Originator
+from hsm_agent.wire.snmp.client_engine import ClientOutcome, Discovered, Originator
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.snmp_messages import NOW, PRIV_USER, engine
 
@@ -42,8 +42,8 @@ class Talk:
         return None if answer is None else self.originator.receive(answer, self.now)
 
     def get_ready(self) -> None:
-        assert self.probe() == Learned()
-        assert self.probe() == Learned()
+        assert self.probe() == Discovered()
+        assert self.probe() == Discovered()
         assert self.originator.ready
 
 

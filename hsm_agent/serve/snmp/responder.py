@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.net.udp import UdpListener
 from hsm_agent.serve.snmp.rows import engine_groups, system_group
-from hsm_agent.serve.snmp.settings import SnmpServerSettings
 from hsm_agent.serve.snmp.tables import WHOLE, Scope, Tables
 from hsm_agent.serve.snmp.view import Moment, Segment, answer
 from hsm_agent.settings.snmp import listen_address
@@ -29,12 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
+    from hsm_agent.serve.snmp.settings import SnmpServerSettings
     from hsm_agent.store import Store
     from hsm_agent.wire.snmp.ber import Oid
     from hsm_agent.wire.snmp.engine import Engine
     from hsm_agent.wire.snmp.usm import User
-
-__all__ = ["Responder", "SnmpServerError", "SnmpServerSettings"]
 
 log = logging.getLogger(__name__)
 

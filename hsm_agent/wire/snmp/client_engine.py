@@ -54,7 +54,7 @@ class TooBigError(ValueError):
     """The message is larger than a datagram, or than the peer takes."""
 
 
-class Learned(NamedTuple):
+class Discovered(NamedTuple):
     """The peer's engine or its time became known: what is outstanding must be sent anew."""
 
 
@@ -65,10 +65,10 @@ class Complaint(NamedTuple):
 
 
 class _Sent(NamedTuple):
-    """What an answer may be to, and how much was known of the receiver when it was sent."""
+    """A request that may be answered, and how many discovery steps were done when it was sent."""
 
     request_id: int
-    lessons: int
+    discoveries: int
 
 
 class SnmpResponse(NamedTuple):
@@ -80,7 +80,7 @@ class SnmpResponse(NamedTuple):
     varbinds: tuple[VarBind, ...] = ()
 
 
-ClientOutcome = SnmpResponse | Learned | Complaint
+ClientOutcome = SnmpResponse | Discovered | Complaint
 
 
 class SnmpClientEngine:
@@ -111,8 +111,8 @@ class SnmpClientEngine:
         self._community = community
         self._user = user
         self._last_id = first_id & _MAX_ID
-        self._receiver: RemoteEngine | None = None
-        self._lessons = 0
+        self._peer: RemoteEngine | None = None
+        self._discoveries = 0
         self._outstanding: dict[int, _Sent] = {}
         """By message ID; for v2c, which has none, by request ID."""
         self.ignored = ""
@@ -125,16 +125,16 @@ class SnmpClientEngine:
 
     @property
     def ready(self) -> bool:
-        """Whether what is sent will be understood; if not, send a probe first."""
-        return self._user is None or (self._receiver is not None and self._receiver.authentic)
+        """Whether the peer's engine ID and time are known; if not, send a probe first."""
+        return self._user is None or (self._peer is not None and self._peer.authentic)
 
     def next_id(self) -> int:
-        """A request ID for something new."""
+        """The next request ID."""
         self._last_id = (self._last_id + 1) & _MAX_ID
         return self._last_id
 
     def forget(self, request_id: int) -> None:
-        """It is done with; late answers to it mean nothing."""
+        """Ignore late answers to this request."""
         self._outstanding = {
             message_id: sent for message_id, sent in self._outstanding.items() if sent.request_id != request_id
         }
@@ -144,26 +144,26 @@ class SnmpClientEngine:
         if self._user is None:
             self._remember(request_id, request_id)
             return self._encode_community(pdu)
-        receiver = self._receiver
-        if receiver is None or not receiver.authentic:
-            raise ValueError("the receiver is not known well enough: send a probe first")
-        header = self._header(receiver.keys, reportable=v3.REPORTABLE)
-        moment = (receiver.engine_id, receiver.boots, receiver.time_at(now))
-        message = self._encode_v3(header, receiver.keys, pdu, moment)
+        peer = self._peer
+        if peer is None or not peer.authentic:
+            raise ValueError("the peer is not known well enough: send a probe first")
+        header = self._header(peer.keys, reportable=v3.REPORTABLE)
+        moment = (peer.engine_id, peer.boots, peer.time_at(now))
+        message = self._encode_v3(header, peer.keys, pdu, moment)
         self._remember(header.message_id, request_id)
-        return sized(message, receiver.max_size)
+        return sized(message, peer.max_size)
 
     def encode_probe(self) -> bytes:
-        """What teaches us the next thing about the receiver: its engine ID, then its time (RFC 3414 section 4).
+        """The request of a discovery step: for the peer's engine ID, then for its time (RFC 3414 section 4).
 
-        Both steps ask for nothing, so that they are small whatever follows is like.
+        Both probes carry an empty varbind list, so they fit any maximum message size.
         """
         request_id = self.next_id()
         pdu = encode_pdu(PduType.GET, request_id, 0, 0, ())
-        if self._receiver is not None:
-            header = self._header(self._receiver.keys, reportable=v3.REPORTABLE)
+        if self._peer is not None:
+            header = self._header(self._peer.keys, reportable=v3.REPORTABLE)
             self._remember(header.message_id, request_id)
-            return self._encode_v3(header, self._receiver.keys, pdu, (self._receiver.engine_id, 0, 0))
+            return self._encode_v3(header, self._peer.keys, pdu, (self._peer.engine_id, 0, 0))
         self._remember(request_id, request_id)
         return v3.encode_message(
             Header(request_id, MAX_MESSAGE, v3.REPORTABLE, v3.USM_MODEL),
@@ -195,12 +195,13 @@ class SnmpClientEngine:
         )
 
     def _remember(self, message_id: int, request_id: int) -> None:
+        # Every retransmission of a v3 request has a message ID of its own, and any of them may be answered.
         while len(self._outstanding) >= _MAX_REMEMBERED:
             del self._outstanding[next(iter(self._outstanding))]
-        self._outstanding[message_id] = _Sent(request_id, self._lessons)
+        self._outstanding[message_id] = _Sent(request_id, self._discoveries)
 
     def receive(self, datagram: bytes, now: float) -> ClientOutcome | None:
-        """What the receiver says; None for what is malformed, not authentic, late, or answers nothing we asked.
+        """What the peer says; None for what is malformed, not authentic, late, or answers nothing we asked.
 
         Why it is None is in `ignored` then.
         """
@@ -225,39 +226,42 @@ class SnmpClientEngine:
 
     def _receive_v3(self, datagram: bytes, position: int, end: int, now: float) -> ClientOutcome | None:
         header, position = v3.read_header(datagram, position, end)
+        # An answer has the message ID of its request (RFC 3412 section 7.2 (10)): others are not looked at further.
         if header.security_model != v3.USM_MODEL or header.message_id not in self._outstanding:
             return None
         parameters, position = v3.read_parameters(datagram, position, end)
         if not header.flags & v3.AUTH:
             return self._receive_report(datagram, position, end, header, parameters)
-        receiver = self._receiver
-        if receiver is None or not self._is_authentic(receiver, datagram, header, parameters):
+        peer = self._peer
+        if peer is None or not self._is_authentic(peer, datagram, header, parameters):
             return None
-        news = receiver.learn(parameters.boots, parameters.time, now)
-        if receiver.is_late(parameters.boots, parameters.time, now):
+        # RFC 3414 section 3.2 (7) b: first take over what is newer, then drop what is outside the window.
+        is_newer = peer.learn(parameters.boots, parameters.time, now)
+        if peer.is_late(parameters.boots, parameters.time, now):
             return None
-        pdu = _open(receiver.keys, datagram, position, end, header, parameters)
+        pdu = _open(peer.keys, datagram, position, end, header, parameters)
         if pdu.pdu_type is not PduType.REPORT:
-            if header.flags & v3.LEVEL != level_of(receiver.keys):
+            # A response below the level of its request could have been changed or read on its way.
+            if header.flags & v3.LEVEL != level_of(peer.keys):
                 return None
             return self._answer(pdu, self._outstanding[header.message_id].request_id)
         cause = _cause(pdu)
         if cause is not Count.NOT_IN_TIME_WINDOWS:
             return Complaint(cause)
-        return self._learned() if news else self._contradicted(header, cause)
+        return self._discovered() if is_newer else self._contradicted(header, cause)
 
-    def _learned(self) -> Learned:
-        self._lessons += 1
-        return Learned()
+    def _discovered(self) -> Discovered:
+        self._discoveries += 1
+        return Discovered()
 
     def _contradicted(self, header: Header, cause: Count) -> Complaint | None:
-        """The receiver repeats what we know by now: no contradiction if the message is older than the knowledge."""
-        return None if self._outstanding[header.message_id].lessons < self._lessons else Complaint(cause)
+        """The peer repeats what we know by now: no contradiction if the message is older than the knowledge."""
+        return None if self._outstanding[header.message_id].discoveries < self._discoveries else Complaint(cause)
 
     @staticmethod
-    def _is_authentic(receiver: RemoteEngine, datagram: bytes, header: Header, parameters: Parameters) -> bool:
-        keys = receiver.keys
-        if parameters.engine_id != receiver.engine_id or parameters.user_name != keys.user_name:
+    def _is_authentic(peer: RemoteEngine, datagram: bytes, header: Header, parameters: Parameters) -> bool:
+        keys = peer.keys
+        if parameters.engine_id != peer.engine_id or parameters.user_name != keys.user_name:
             return False
         if header.flags & v3.PRIVACY and keys.privacy is None:
             return False
@@ -275,17 +279,19 @@ class SnmpClientEngine:
             return None
         cause = _cause(pdu)
         engine_id = parameters.engine_id
-        known = self._receiver.engine_id if self._receiver else None
+        known = self._peer.engine_id if self._peer else None
         if cause is not Count.UNKNOWN_ENGINE_IDS:
             return Complaint(cause)
         if engine_id == known:
             return self._contradicted(header, cause)
         if len(engine_id) < v3.MIN_ENGINE_ID:
             return None
+        # Anyone may claim another engine in clear, but not answer for it: its next message must be authentic with
+        # keys that are localized to this engine ID (RFC 3414 section 2.6).
         assert self._user is not None
         keys = self._user.localize(engine_id)
-        self._receiver = RemoteEngine(keys=keys, engine_id=engine_id, max_size=header.max_size)
-        return self._learned()
+        self._peer = RemoteEngine(keys=keys, engine_id=engine_id, max_size=header.max_size)
+        return self._discovered()
 
     def _answer(self, pdu: Pdu, request_id: int | None) -> SnmpResponse | None:
         if pdu.pdu_type is not PduType.RESPONSE or pdu.request_id != request_id:
@@ -327,7 +333,7 @@ def _pdu(kind: PduType, request_id: int, first: int, second: int, names: Iterabl
 
 
 class Originator(SnmpClientEngine):
-    """Encodes notifications for one receiver and understands what it answers. Made anew after each failure."""
+    """Encodes notifications for one peer and understands what it answers. Made anew after each failure."""
 
     def __init__(
         self, *, engine: Engine, first_id: int, community: bytes | None = None, user: User | None = None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsm_agent.wire.snmp import ber, v3
-from hsm_agent.wire.snmp.client_engine import Complaint, Learned, Manager, SnmpResponse
+from hsm_agent.wire.snmp.client_engine import Complaint, Discovered, Manager, SnmpResponse
 from hsm_agent.wire.snmp.engine import Count, Salts
 from hsm_agent.wire.snmp.pdu import PduType
 from hsm_agent.wire.snmp.usm import AuthProtocol, User
@@ -30,7 +30,7 @@ def ready(manager: Manager, agent: InformReceiver, now: float = NOW) -> None:
     for _ in range(2):
         answer = agent.answer(manager.encode_probe(), now)
         assert answer is not None
-        assert manager.receive(answer, now) == Learned()
+        assert manager.receive(answer, now) == Discovered()
     assert manager.ready
 
 
@@ -89,7 +89,7 @@ def test_an_agent_whose_clock_jumped_is_followed() -> None:
     ready(manager, agent)
     agent.started -= 400
 
-    assert asked(manager, agent) == Learned()
+    assert asked(manager, agent) == Discovered()
     assert asked(manager, agent) == SnmpResponse(7, 0, 0, NULLS)
 
 

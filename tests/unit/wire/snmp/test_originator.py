@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.wire.snmp import ber, v3
-from hsm_agent.wire.snmp.client_engine import Complaint, Learned, Originator, SnmpResponse, TooBigError
+from hsm_agent.wire.snmp.client_engine import Complaint, Discovered, Originator, SnmpResponse, TooBigError
 from hsm_agent.wire.snmp.engine import Count
 from hsm_agent.wire.snmp.pdu import PduType, encode_pdu
 from tests.fakes.inform_receiver import RECEIVER_ENGINE, InformReceiver
@@ -92,7 +92,7 @@ def test_discovery_takes_two_probes_and_the_second_is_authentic(user: User) -> N
 
     steps = [(made.probe(), made.originator.ready) for _ in range(2)]
 
-    assert steps == [(Learned(), False), (Learned(), True)]
+    assert steps == [(Discovered(), False), (Discovered(), True)]
     assert made.inform(7) == SnmpResponse(7, 0)
 
 
@@ -140,7 +140,7 @@ def test_a_receiver_that_started_anew_is_learnt_again() -> None:
     made = talk()
     made.receiver.boots, made.receiver.started = 4, NOW
 
-    assert made.inform(7) == Learned()
+    assert made.inform(7) == Discovered()
     assert made.originator.ready
     assert made.inform(7) == SnmpResponse(7, 0)
 
@@ -149,9 +149,9 @@ def test_a_receiver_with_a_new_engine_is_discovered_again() -> None:
     made = talk()
     made.receiver.engine_id = b"another engine"
 
-    assert made.inform(7) == Learned()
+    assert made.inform(7) == Discovered()
     assert not made.originator.ready
-    assert made.probe() == Learned()
+    assert made.probe() == Discovered()
     assert made.inform(7) == SnmpResponse(7, 0)
 
 
@@ -160,7 +160,7 @@ def test_a_clock_that_lags_is_followed() -> None:
     made.now += 1000
     made.receiver.started += 400
 
-    assert made.inform(7) == Learned()
+    assert made.inform(7) == Discovered()
     assert made.inform(7) == SnmpResponse(7, 0)
 
 
@@ -180,7 +180,7 @@ def test_a_clock_that_lags_is_followed() -> None:
 )
 def test_a_complaint_in_discovery_is_passed_on(receiver: InformReceiver, cause: Count) -> None:
     made = Talk(v3_originator(), receiver)
-    assert made.probe() == Learned()
+    assert made.probe() == Discovered()
 
     assert made.probe() == Complaint(cause)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsm_agent.wire.snmp import ber, v3
-from hsm_agent.wire.snmp.client_engine import Complaint, Learned, SnmpResponse
+from hsm_agent.wire.snmp.client_engine import Complaint, Discovered, SnmpResponse
 from hsm_agent.wire.snmp.engine import MAX_BOOTS, Count
 from hsm_agent.wire.snmp.pdu import PduType, encode_pdu
 from hsm_agent.wire.snmp.usm import Keys, PrivacyProtocol
@@ -30,7 +30,7 @@ def test_an_answer_of_earlier_boots_is_not_believed() -> None:
     made = talk()
     old = made.receiver.answer(made.originator.encode_inform(7, VARBINDS, made.now), made.now)
     made.receiver.boots = 4
-    assert made.inform(8) == Learned()
+    assert made.inform(8) == Discovered()
 
     assert made.hear(old) is None
 
@@ -38,7 +38,7 @@ def test_an_answer_of_earlier_boots_is_not_believed() -> None:
 def test_a_receiver_that_has_used_up_its_boots_is_not_believed() -> None:
     made = Talk(v3_originator(), InformReceiver(user=PRIV_USER, boots=MAX_BOOTS))
 
-    assert made.probe() == Learned()
+    assert made.probe() == Discovered()
     assert made.probe() is None
 
 
@@ -125,7 +125,7 @@ def test_a_denial_of_the_engine_from_before_it_was_learnt_is_no_contradiction() 
     made = talk()
     denial = _forge(made, flags=0, keys=b"")
     made.receiver.boots += 1
-    assert made.inform(8) == Learned()
+    assert made.inform(8) == Discovered()
 
     assert made.hear(denial) is None
 
