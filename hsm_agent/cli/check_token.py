@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hsm_agent.cli.nagios import Answer, Range, judge, line, perfdata, unknown
 from hsm_agent.collect.pkcs11.identity import Identity, resources
-from hsm_agent.collect.pkcs11.single_sweep import SweepFailed
+from hsm_agent.collect.pkcs11.single_sweep import SweepFailed, SweepHung
 from hsm_agent.collect.pkcs11.token import count, decode_token, memory
 from hsm_agent.text import glob_matches
 
@@ -52,6 +52,8 @@ def check_token(question: TokenQuestion, sweep: SingleSweep) -> Answer:
     """Read all tokens of the module without a configuration, and judge the private memory of one."""
     try:
         raw = sweep.read()
+    except SweepHung as hung:
+        return unknown(str(hung))
     except SweepFailed:
         sweep.end()
         return _check_by_collector(question, sweep.seconds_left)

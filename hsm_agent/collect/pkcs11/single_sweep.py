@@ -40,7 +40,7 @@ class SweepFailed(Exception):
     """Something went wrong that is for `fetch.py` to put right, or to name."""
 
 
-class _Hung(Exception):
+class SweepHung(Exception):
     """A call took all the time there was; the text says which."""
 
 
@@ -77,7 +77,7 @@ class SingleSweep:
         return self._deadline - time.monotonic()
 
     def read(self) -> dict[str, Any]:
-        """The raw result, as of `fetch.py` (see `recording.py`). Raises SweepFailed."""
+        """The raw result, as of `fetch.py` (see `recording.py`). Raises SweepFailed or SweepHung."""
         failed: list[list[Any]] = []
         results: list[list[Any]] = []
         loaded = self._mapping()
@@ -89,7 +89,7 @@ class SingleSweep:
             is_last = position == len(slots) - 1
             try:
                 results.append(self._result(slot, self.seconds_left if is_last else self.seconds_left / 2))
-            except _Hung as hung:
+            except SweepHung as hung:
                 if not is_last:  # there is time for a fresh worker to read the others
                     raise SweepFailed(str(hung)) from hung
                 failed.append(["token", slot, str(hung)])
@@ -108,10 +108,7 @@ class SingleSweep:
         }
 
     def _mapping(self) -> dict[str, Any]:
-        try:
-            found = self._answer(self.seconds_left)
-        except _Hung as hung:
-            raise SweepFailed(str(hung)) from hung
+        found = self._answer(self.seconds_left)
         if not isinstance(found, dict):
             raise SweepFailed("what came from the worker is no answer")
         return found
@@ -130,14 +127,14 @@ class SingleSweep:
             os.write(self._requests, json.dumps(request).encode() + b"\n")
 
     def _answer(self, seconds: float) -> Any:
-        """The next answer; _Hung where there is none in time."""
+        """The next answer; SweepHung where there is none in time."""
         until = time.monotonic() + seconds
         poller = select.poll()
         poller.register(self._pipe, select.POLLIN)
         while not self._answers:
             if not poller.poll(max(0.0, until - time.monotonic()) * 1000):
                 self._is_hung = True
-                raise _Hung(self._hung(seconds))
+                raise SweepHung(self._hung(seconds))
             data = os.read(self._pipe, _READ_BYTES)
             self._received += data
             if not data or len(self._received) > _MOST_ANSWER_BYTES:
