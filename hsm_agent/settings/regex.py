@@ -100,8 +100,8 @@ def _engine(pattern: str) -> Any:
     try:
         return re2.compile(pattern, options)
     except re2.error as error:
-        said = error.args[0]
-        reason = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+        found = error.args[0]
+        reason = found.decode(errors="replace") if isinstance(found, bytes) else str(found)
         hint = next((f" ({hint})" for begin, hint in _HINTS if reason.startswith(begin)), "")
         raise ValueError(f"not a pattern: {reason}{hint}") from error
     except UnicodeEncodeError:

@@ -56,7 +56,6 @@ STILL_USED: dict[str, set[str]] = {
         "collect/pkcs11",
         "collect/pkcs11/luna",
         "collect/snmp",
-        "workers/pkcs11",
     },
     "said": {
         "collect/command",
@@ -64,7 +63,6 @@ STILL_USED: dict[str, set[str]] = {
         "collect/pkcs11",
         "collect/pkcs11/luna",
         "collect/snmp",
-        "settings",
     },
 }
 

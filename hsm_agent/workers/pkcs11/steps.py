@@ -94,18 +94,18 @@ STEPS: dict[str, Callable[[Module, int], Any]] = {
 }
 
 
-_MOST_PARTS = 1024
+_MOST_FOLDERS = 1024
 
 
 def store_bytes(directory: str) -> dict[str, Any]:
     """Sizes of an object store: of all its files, and of each folder in it (a token's, as a rule)."""
-    parts: dict[str, int] = {}
+    folders: dict[str, int] = {}
     total = 0
     for entry, size in _sizes(directory):
         total += size
-        if entry.is_dir(follow_symlinks=False) and len(parts) < _MOST_PARTS:
-            parts[os.fsencode(entry.name).decode("utf-8", "replace")] = size
-    return {"bytes": total, "parts": parts}
+        if entry.is_dir(follow_symlinks=False) and len(folders) < _MOST_FOLDERS:
+            folders[os.fsencode(entry.name).decode("utf-8", "replace")] = size
+    return {"bytes": total, "parts": folders}
 
 
 def directory_bytes(directory: str) -> int:
