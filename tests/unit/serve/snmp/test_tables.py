@@ -203,6 +203,24 @@ async def test_a_cancelled_refresh_changes_nothing_and_the_next_one_all(tmp_path
     assert len(column(made, TOKEN_SESSIONS)) == 2001
 
 
+async def test_severities_of_a_cancelled_refresh_are_shown_by_the_next_one(tmp_path: Path) -> None:
+    present = store()
+    present.update([reading("token_present", 1, resource=f"token {number}") for number in range(2000)])
+    made = await tables(tmp_path, present)
+    raise_alarms(present, [])
+
+    refreshing = asyncio.create_task(made.refresh([], alarms=True))
+    await asyncio.sleep(0)
+    refreshing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await refreshing
+    assert column(made, (1, 6, 1, 3)) == {1: 6}
+
+    await made.catch_up()
+    assert column(made, (1, 6, 1, 3)) == {}
+    assert set(column(made, (1, 5, 1, 7)).values()) == {1}
+
+
 async def test_refreshes_at_once_are_done_one_after_the_other(tmp_path: Path) -> None:
     present = store()
     made = await tables(tmp_path, present)
