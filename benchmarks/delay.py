@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from hsm_agent.collect.pkcs11.fetch import Wish
-    from hsm_agent.collect.pkcs11.fetched import Fetched
+    from hsm_agent.collect.pkcs11.fetch import PollRequest
+    from hsm_agent.collect.pkcs11.recording import RawPoll
     from hsm_agent.deliver.base import Sink
     from hsm_agent.model import Event
 
@@ -48,11 +48,11 @@ class _StampedCollector(Pkcs11Collector):
     began = 0.0
     arrived = 0.0
 
-    async def _fetch(self, wish: Wish, deadline: float) -> Fetched:
+    async def _fetch(self, wish: PollRequest, deadline: float) -> RawPoll:
         self.began = time.time()
-        fetched = await super()._fetch(wish, deadline)
+        raw = await super()._fetch(wish, deadline)
         self.arrived = time.time()
-        return fetched
+        return raw
 
 
 class _StampedSink:

@@ -14,7 +14,7 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -22,14 +22,14 @@ import hsm_agent
 from hsm_agent.agent.agent import Agent
 from hsm_agent.collect.base import Collector, Poll
 from hsm_agent.collect.pkcs11.parse import parse
-from hsm_agent.collect.pkcs11.poll_state import Known
+from hsm_agent.collect.pkcs11.poll_state import PollMemory
+from hsm_agent.collect.pkcs11.recording import RawPoll
 from hsm_agent.collect.pkcs11.source import Pkcs11Settings
 from hsm_agent.collect.runner import Runner
 from hsm_agent.config.load import load
 from tests.peers.trusted import trusting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from types import CodeType, FrameType
 
 _PACKAGE = str(Path(hsm_agent.__file__).parent)
@@ -82,13 +82,13 @@ class _RecordedSource(Collector):
 
     kind = "pkcs11"
 
-    def __init__(self, settings: Pkcs11Settings, recorded: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Pkcs11Settings, recorded: RawPoll) -> None:
         super().__init__(settings)
         self._settings = settings
         self._recorded = recorded
 
     async def poll(self) -> Poll:
-        parsed = parse(self._recorded, self._settings.watch(), Known())
+        parsed = parse(self._recorded, self._settings.parse_options(), PollMemory())
         return Poll(readings=parsed.readings, next_in=self.every, errors=parsed.errors, complete=True)
 
 
@@ -115,7 +115,7 @@ async def _one_alarm(agent: Agent, receiver: socket.socket, found: Trace) -> Non
     config = agent.loaded.config
     (settings,) = config.sources
     assert isinstance(settings, Pkcs11Settings)
-    recorded = json.loads(_RECORDING.read_text(encoding="utf-8"))
+    recorded = RawPoll.from_json(json.loads(_RECORDING.read_text(encoding="utf-8")))
     runner = Runner(_RecordedSource(settings, recorded), agent.pipeline.take, on_poll=lambda: None)
     async with agent.tasks, asyncio.timeout(_ANSWER_SECONDS):
         await agent.sinks.replace(agent.sinks.build(config.deliver, agent.sink_context(config), anew=True), [])

@@ -8,13 +8,13 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.report import median, number, percentile, show, times
 from hsm_agent.collect.child_common import PKCS11_COMMAND
-from hsm_agent.collect.pkcs11.fetch import Fetcher, Wish
+from hsm_agent.collect.pkcs11.fetch import Fetcher, PollRequest
 from hsm_agent.collect.pkcs11.parse import parse, tokens_watched
-from hsm_agent.collect.pkcs11.poll_state import Known, Watch
+from hsm_agent.collect.pkcs11.poll_state import ParseOptions, PollMemory
 from hsm_agent.collect.pkcs11.worker import ModuleLaunch
 from tests.peers.require import require
 from tests.peers.softhsm import SoftHsm
@@ -22,6 +22,8 @@ from tests.peers.testmodule import FakeHsm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from hsm_agent.collect.pkcs11.recording import RawPoll
 
 _TURNS = 5
 """The C loop and the worker take turns, so that what else the machine does hits both."""
@@ -120,30 +122,27 @@ def _in_c(program: Path, module: Path, environment: Mapping[str, str]) -> list[f
     return [int(line) / 1e6 for line in done.stdout.split()][_WARM_UP:]
 
 
-async def _sweep(fetcher: Fetcher) -> tuple[float, float, dict[str, Any]]:
+async def _sweep(fetcher: Fetcher) -> tuple[float, float, RawPoll]:
     """One sweep: milliseconds in the worker, milliseconds until the answers are here, the answers."""
     deadline = asyncio.get_running_loop().time() + _DEADLINE_SECONDS
-    wish = Wish(
-        sweep=True, find=lambda results: tokens_watched(results, fetcher.word, ("*",)), steps=lambda _tokens: ()
-    )
+    request = PollRequest(sweep=True, find=lambda results: tokens_watched(results, ("*",)), steps=lambda _tokens: ())
     started = time.perf_counter()
-    fetched = await fetcher.read(wish, deadline)
-    arrived = time.perf_counter()
-    raw = fetcher.raw(fetched, wish)
-    return _in_worker(raw["results"]), (arrived - started) * 1e3, raw
+    raw = await fetcher.read(request, deadline)
+    return _in_worker(raw), (time.perf_counter() - started) * 1e3, raw
 
 
-def _parse(raw: dict[str, Any]) -> float:
+def _parse(raw: RawPoll) -> float:
     """Milliseconds until the answers are readings."""
     started = time.perf_counter()
-    parse(raw, Watch(source="bench"), Known())
+    parse(raw, ParseOptions(name="bench"), PollMemory())
     return (time.perf_counter() - started) * 1e3
 
 
-def _in_worker(results: list[list[Any]]) -> float:
+def _in_worker(raw: RawPoll) -> float:
     """Milliseconds: the worker notes when it begins each slot; the calls of the last one are added."""
-    begun: list[float] = [result[2] for result in results]
-    last: int = sum(call[2] for call in results[-1][3])
+    results = [*raw.results.values()]
+    begun = [result.at for result in results]
+    last = sum(call.microseconds for call in results[-1].calls)
     return (begun[-1] - begun[0]) * 1e3 + last / 1e3
 
 

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hsm_agent.cli.nagios import Answer, Range, judge, line, perfdata, unknown
-from hsm_agent.collect.pkcs11.identity import Identity, resources
+from hsm_agent.collect.pkcs11.identity import TokenIdentity, resources
 from hsm_agent.collect.pkcs11.single_sweep import SweepFailed, SweepHung
 from hsm_agent.collect.pkcs11.token import count, decode_token, memory
 from hsm_agent.text import glob_matches
@@ -65,11 +65,12 @@ def _judge_sweep(question: TokenQuestion, raw: Mapping[str, Any]) -> Answer:
     if not raw["failed"] and not question.verbose:
         return judge_token(question, raw)
     from hsm_agent.collect.pkcs11.parse import parse
-    from hsm_agent.collect.pkcs11.poll_state import Known, Watch
+    from hsm_agent.collect.pkcs11.poll_state import ParseOptions, PollMemory
+    from hsm_agent.collect.pkcs11.recording import RawPoll
 
     # What the agent makes of `memory_total`: one way of counting for both.
-    watch = Watch(source="check", memory_total={} if question.total is None else {"*": question.total})
-    parsed = parse(raw, watch, Known())
+    options = ParseOptions(name="check", memory_total={} if question.total is None else {"*": question.total})
+    parsed = parse(RawPoll.from_json(raw), options, PollMemory())
     if not parsed.well:
         return unknown(f"no token could be read: {parsed.errors[0]}")
     return judge_token(question, raw, parsed.readings, parsed.errors)
@@ -80,6 +81,7 @@ def _check_by_collector(question: TokenQuestion, seconds: float) -> Answer:
     import asyncio
 
     from hsm_agent.collect.base import SourceFailure
+    from hsm_agent.collect.pkcs11.recording import RawPoll
     from hsm_agent.collect.pkcs11.source import Pkcs11Settings
 
     seconds = max(seconds, _LEAST_SECONDS)
@@ -103,8 +105,8 @@ def _check_by_collector(question: TokenQuestion, seconds: float) -> Answer:
         return unknown(f"{question.module}: no answer within {question.timeout_seconds:g} s")
     except SourceFailure as failure:
         return unknown(str(failure))
-    assert isinstance(poll.raw, dict)
-    return judge_token(question, poll.raw, poll.readings, poll.errors)
+    assert isinstance(poll.raw, RawPoll)
+    return judge_token(question, poll.raw.to_json(), poll.readings, poll.errors)
 
 
 async def _poll(settings: Pkcs11Settings) -> Poll:
@@ -154,7 +156,7 @@ def _tokens(raw: Mapping[str, Any], total: int | None) -> Iterator[_Found]:
     payloads = {slot: payload for step, slot, _, _, payload in raw["results"] if step == "token"}
     tokens = {slot: decode_token(bytes.fromhex(token), word) for slot, (_, token) in payloads.items() if token}
     tokens = {slot: token for slot, token in tokens.items() if token.initialized}
-    names = resources({slot: Identity(token.label, token.serial) for slot, token in tokens.items()}, {})
+    names = resources({slot: TokenIdentity(token.label, token.serial) for slot, token in tokens.items()}, {})
     for slot, token in tokens.items():
         found = memory(count(token.total_private, word), count(token.free_private, word), total)
         yield _Found(names[slot], token.label, token.serial, found)

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SHOWN_CHARACTERS = 60
-_ANSWER_LENGTH = 5
+_ANSWER_LENGTH, _CALL_LENGTH = 5, 3  # see Result and Call in collect/pkcs11/recording.py
 _MOST_STUCK = 3
 _MIB = 1024 * 1024
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -245,6 +245,7 @@ def _fits(answer: Any, awaited: tuple[str, int] | None) -> bool:
         and len(answer) == _ANSWER_LENGTH
         and tuple(answer[:2]) == awaited
         and isinstance(answer[3], list)
+        and all(isinstance(call, list) and len(call) == _CALL_LENGTH for call in answer[3])
     )
 
 

@@ -20,18 +20,11 @@ DOUBLE_FOR_A_REASON: dict[str, str] = {}
 # Type names that still stand for more than one thing.
 STILL_DOUBLE: set[str] = {
     "Fact",
-    "Fetched",
-    "Group",
-    "Identity",
     "Known",
     "Oid",
     "Parsed",
-    "Raw",
-    "Result",
     "Runner",
-    "Series",
     "Table",
-    "TokenMemory",
     "Value",
 }
 
@@ -39,10 +32,6 @@ FORBIDDEN = {"acts", "book", "crew", "guest", "haul", "heard", "keeper", "ledger
 
 # Forbidden words, each with the folders where they are still part of a name.
 STILL_USED: dict[str, set[str]] = {
-    "book": {
-        "collect/pkcs11",
-        "collect/pkcs11/luna",
-    },
     "haul": {
         "collect/snmp",
     },
@@ -53,15 +42,11 @@ STILL_USED: dict[str, set[str]] = {
         "collect/command",
     },
     "parts": {
-        "collect/pkcs11",
-        "collect/pkcs11/luna",
         "collect/snmp",
     },
     "said": {
         "collect/command",
         "collect/command/parsers",
-        "collect/pkcs11",
-        "collect/pkcs11/luna",
         "collect/snmp",
     },
 }

@@ -11,7 +11,8 @@ import pytest
 
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.pkcs11.parse import parse
-from hsm_agent.collect.pkcs11.poll_state import Known, Watch
+from hsm_agent.collect.pkcs11.poll_state import ParseOptions, PollMemory
+from hsm_agent.collect.pkcs11.recording import RawPoll
 from hsm_agent.collect.pkcs11.source import Pkcs11Settings
 from tests.integration.pkcs11_source import find, metrics, source, value
 from tests.peers.softhsm import SoftHsm
@@ -187,7 +188,7 @@ async def test_a_recorded_poll_is_masked_and_can_be_replayed(tmp_path: Path, sof
         polled = await hsm.poll()
     recorded = json.dumps(Pkcs11Settings.mask(polled.raw))
     serial = dict(find(polled, "alpha", "token_info").labels)["serial"]
-    replayed = parse(json.loads(recorded), Watch(source="hsm"), Known())
+    replayed = parse(RawPoll.from_json(json.loads(recorded)), ParseOptions(name="hsm"), PollMemory())
 
     for secret in (b"alpha", serial.encode()):
         assert secret.decode() not in recorded

@@ -1,4 +1,4 @@
-"""What the canary signs, and whether what came back is a signature of it. Pure; no token is near."""
+"""The text that the canary signs, and the verification of the signature. Pure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Verdict:
 
 
 def message(source: str, when: float) -> bytes:
-    """What is signed, in words: nobody can take it for anything else."""
+    """The text that is signed: it cannot be mistaken for anything but a test."""
     return f"hsm-agent canary {source} at {when:.3f}: this signature says nothing".encode()
 
 

@@ -1,4 +1,4 @@
-"""From the raw result of a poll to readings. Pure: what was known before is an argument, what is known now a result.
+"""Turns the raw result of a poll into readings. Pure: the memory of earlier polls is an argument, the new one a result.
 
 It must not let one slot's failure touch another's readings, nor report a value that was not read in this poll.
 """
@@ -8,20 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.pkcs11 import identity as pkcs11_naming
-from hsm_agent.collect.pkcs11 import reasons as pkcs11_reasons
-from hsm_agent.collect.pkcs11 import step_results as pkcs11_extras
-from hsm_agent.collect.pkcs11.identity import Identity
-from hsm_agent.collect.pkcs11.poll_state import SWEEP, Book, Known, TokenSlot, Watch
-from hsm_agent.collect.pkcs11.recording import Raw, Result, typed
+from hsm_agent.collect.pkcs11 import identity, reasons, step_results
+from hsm_agent.collect.pkcs11.identity import TokenIdentity
+from hsm_agent.collect.pkcs11.poll_state import SWEEP, ParseOptions, ParseState, PollMemory, TokenSlot
 from hsm_agent.collect.pkcs11.token import (
     Fact,
     Slot,
     Token,
     clock_fact,
     count,
-    decode_slot,
-    decode_token,
     memory_facts,
     pin_facts,
     session_facts,
@@ -30,9 +25,9 @@ from hsm_agent.workers.pkcs11.return_values import ABSENT, STATEMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-    from typing import Any
 
-    from hsm_agent.collect.pkcs11.identity import Key
+    from hsm_agent.collect.pkcs11.identity import TokenKey
+    from hsm_agent.collect.pkcs11.recording import RawPoll, Result
     from hsm_agent.model import Reading
 
 _MOST_LISTED = 8
@@ -40,17 +35,17 @@ _OWN_SESSIONS_ONLY = ("NSS", "Mozilla Foundation", "tpm2-software", "libsoftokn3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parsed:
-    """Readings, isolated failures, what is known from now on, and whether any watched token could be read.
+class ParsedPoll:
+    """Readings, isolated failures, the memory for the next poll, and whether any watched token could be read.
 
     `standing` are failures of earlier polls in what was not tried again in this one.
     `gone` are resources that are not read under that name any more: their token goes by another, or the slot is gone.
-    `remarks` are for the log: what people should know and no reading says.
+    `remarks` are for the log: they tell what no reading does.
     """
 
     readings: tuple[Reading, ...]
     errors: tuple[str, ...]
-    known: Known
+    memory: PollMemory
     well: bool
     standing: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
@@ -59,49 +54,49 @@ class Parsed:
 
 @dataclass(slots=True)
 class _Sweep:
-    """The slots of one sweep, sorted by what came of them."""
+    """The slots of one sweep, sorted by their result."""
 
     tokens: dict[int, tuple[Token, Slot | None, float]] = field(default_factory=dict)
     empty: dict[int, Slot] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
     stated: set[int] = field(default_factory=set)
-    """Failed ones whose HSM said why, and has readings for it."""
+    """Failed slots whose HSM gave the reason in its return value: readings of their own report it."""
 
 
-def parse(recorded: Mapping[str, Any], watch: Watch, known: Known) -> Parsed:
+def parse(raw: RawPoll, options: ParseOptions, memory: PollMemory) -> ParsedPoll:
     """Readings of one poll, fresh or replayed."""
-    raw = typed(recorded)
-    book = Book(raw, watch, known)
+    state = ParseState(raw, options, memory)
     well = True
     if raw.slots is not None:
         sweep = _sorted(raw)
-        well = _read_sweep(book, sweep)
-    pkcs11_extras.read(book)
-    return Parsed(
-        readings=tuple(book.readings),
-        errors=(*book.errors(), *raw.notes),
-        standing=book.standing(),
-        known=book.known_now(),
+        well = _read_sweep(state, sweep)
+    step_results.read(state)
+    return ParsedPoll(
+        readings=tuple(state.readings),
+        errors=(*state.errors(), *raw.notes),
+        standing=state.standing(),
+        memory=state.memory_afterwards(),
         well=well,
-        gone=tuple(sorted(book.forgotten)),
-        remarks=tuple(book.remarks),
+        gone=tuple(sorted(state.forgotten)),
+        remarks=tuple(state.remarks),
     )
 
 
-def tokens_watched(results: Iterable[Sequence[Any]], word: int, globs: Sequence[str]) -> dict[Key, int]:
+def tokens_watched(results: Iterable[Result], globs: Sequence[str]) -> dict[TokenKey, int]:
     """Initialised tokens in the results of a sweep that the configuration names, and their slots."""
     found = {}
-    for step, slot, _, _, payload in results:
-        if step != "token" or payload[1] is None:
-            continue
-        token = decode_token(bytes.fromhex(payload[1]), word)
-        identity = Identity(token.label, token.serial)
-        if token.initialized and pkcs11_naming.watched(identity, globs):
-            found[slot] = identity
-    return {key: slot for slot, key in pkcs11_naming.keys(found).items()}
+    for result in results:
+        token = result.token if result.step == "token" else None
+        if token is not None and token.initialized:
+            found[result.slot] = TokenIdentity(token.label, token.serial)
+    return {key: slot for slot, key in identity.keys(_watched(found, globs)).items()}
 
 
-def _sorted(raw: Raw) -> _Sweep:
+def _watched(tokens: Mapping[int, TokenIdentity], globs: Sequence[str]) -> dict[int, TokenIdentity]:
+    return {slot: token for slot, token in tokens.items() if identity.watched(token, globs)}
+
+
+def _sorted(raw: RawPoll) -> _Sweep:
     sweep = _Sweep()
     for slot in raw.slots or ():
         result = raw.results.get(("token", slot))
@@ -112,71 +107,73 @@ def _sorted(raw: Raw) -> _Sweep:
     return sweep
 
 
-def _sort_one(raw: Raw, sweep: _Sweep, result: Result) -> None:
-    slot_data, token_data = result.payload
-    slot_info = decode_slot(bytes.fromhex(slot_data), raw.word) if slot_data else None
-    if token_data is not None:
-        token = decode_token(bytes.fromhex(token_data), raw.word)
-        sweep.tokens[result.slot] = (token, slot_info, result.at)
+def _sort_one(raw: RawPoll, sweep: _Sweep, result: Result) -> None:
+    slot_info = result.slot_info
+    if result.token is not None:
+        sweep.tokens[result.slot] = (result.token, slot_info, result.at)
         return
     refusal = next((call for call in result.calls if call.function == "C_GetTokenInfo"), result.failure)
     if refusal is None or refusal.value in ABSENT:  # no failure at all: the slot says that it is empty
         sweep.empty[result.slot] = slot_info or Slot(description="", manufacturer="", hardware="", firmware="")
         return
-    sweep.failed[result.slot] = pkcs11_reasons.returned(refusal.function, refusal.value, result.slot, luna=raw.luna)
+    sweep.failed[result.slot] = reasons.returned(refusal.function, refusal.value, result.slot, luna=raw.luna)
     if raw.luna and refusal.value in STATEMENTS:
         sweep.stated.add(result.slot)
 
 
-def _read_sweep(book: Book, sweep: _Sweep) -> bool:
+def _read_sweep(state: ParseState, sweep: _Sweep) -> bool:
     """Readings of all slots. False if slots failed and no watched token could be read."""
-    globs = book.watch.tokens
+    globs = state.options.tokens
     initialized = {slot: found for slot, found in sweep.tokens.items() if found[0].initialized}
-    everyone = {slot: Identity(token.label, token.serial) for slot, (token, _, _) in initialized.items()}
-    identities = {slot: token for slot, token in everyone.items() if pkcs11_naming.watched(token, globs)}
-    seen = {name: token for name, token in book.known.seen.items() if pkcs11_naming.watched(token, globs)}
-    names, keys = pkcs11_naming.resources(identities, seen), pkcs11_naming.keys(identities)
-    book.tokens = {slot: TokenSlot(names[slot], identities[slot], keys[slot]) for slot in identities}
+    everyone = {slot: TokenIdentity(token.label, token.serial) for slot, (token, _, _) in initialized.items()}
+    identities = _watched(everyone, globs)
+    seen = {name: token for name, token in state.memory.seen.items() if identity.watched(token, globs)}
+    names, keys = identity.resources(identities, seen), identity.keys(identities)
+    state.tokens = {slot: TokenSlot(names[slot], identities[slot], keys[slot]) for slot in identities}
     for slot in sorted(identities, key=names.__getitem__):
         token, slot_info, at = initialized[slot]
-        book.add(names[slot], _token_facts(book, slot, token, at), at)
+        state.add(names[slot], _token_facts(state, slot, token, at), at)
         if slot_info is not None:
-            book.add(names[slot], [_slot_fact(slot, slot_info)], at)
-    _read_nameless(book, sweep)
-    unknown = _read_failed(book, sweep)
-    _read_missing(book, unknown)
-    if not (book.readings_of_tokens() or sweep.failed):
-        book.fail(SWEEP, f"no token is watched: the module shows {_list(everyone.values())}, none that `tokens` names")
+            state.add(names[slot], [_slot_fact(slot, slot_info)], at)
+    _read_nameless(state, sweep)
+    unknown = _read_failed(state, sweep)
+    _read_missing(state, unknown)
+    if not (state.readings_of_tokens() or sweep.failed):
+        state.fail(SWEEP, f"no token is watched: the module shows {_list(everyone.values())}, none that `tokens` names")
     elif not sweep.failed:
-        _remark_unmatched(book, everyone.values())
+        _remark_unmatched(state, everyone.values())
     failed = [slot for slot in sweep.failed if slot not in sweep.stated]
     return bool(identities) or not failed
 
 
-def _list(tokens: Collection[Identity]) -> str:
-    """Tokens as the operator may name them."""
+def _list(tokens: Collection[TokenIdentity]) -> str:
+    """Tokens by the names under which `tokens` may name them."""
     names = [f"{token.label or 'a blank label'} ({token.serial})" for token in tokens]
     more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
     return ", ".join(names[:_MOST_LISTED]) + more if names else "no initialised token"
 
 
-def _remark_unmatched(book: Book, tokens: Collection[Identity]) -> None:
-    """A name or glob that means no token, present or missed, may be mistyped: what stands there does nothing."""
-    everyone, watch = [*tokens, *book.seen.values()], book.watch
-    tables = {"tokens": watch.tokens, "memory_total": watch.memory_total, "sessions_max": watch.sessions_max}
+def _remark_unmatched(state: ParseState, tokens: Collection[TokenIdentity]) -> None:
+    """Remark on a name or glob that matches no token, present or missed: it may be mistyped, and has no effect."""
+    everyone, options = [*tokens, *state.seen.values()], state.options
+    tables = {
+        "tokens": options.tokens,
+        "memory_total": options.memory_total,
+        "sessions_max": options.sessions_max,
+    }
     for key, globs in tables.items():
         for glob in globs:
             topic = f"{key}: {glob}"
-            if any(pkcs11_naming.watched(token, [glob]) for token in everyone):
-                book.told.discard(topic)
-            elif topic not in book.told:
-                book.told.add(topic)
-                book.remarks.append(f"{glob!r} in `{key}` names no token; the module shows {_list(tokens)}")
+            if any(identity.watched(token, [glob]) for token in everyone):
+                state.logged.discard(topic)
+            elif topic not in state.logged:
+                state.logged.add(topic)
+                state.remarks.append(f"{glob!r} in `{key}` names no token; the module shows {_list(tokens)}")
 
 
-def _token_facts(book: Book, slot: int, token: Token, at: float) -> list[Fact]:
-    watch, given = book.watch, Identity(token.label, token.serial)
-    scope = session_scope(watch.sessions_scope, (book.raw.manufacturer, token.manufacturer, book.raw.module))
+def _token_facts(state: ParseState, slot: int, token: Token, at: float) -> list[Fact]:
+    options, given = state.options, TokenIdentity(token.label, token.serial)
+    scope = session_scope(options.sessions_scope, (state.raw.manufacturer, token.manufacturer, state.raw.module))
     labels = {
         "firmware": token.firmware,
         "hardware": token.hardware,
@@ -188,29 +185,29 @@ def _token_facts(book: Book, slot: int, token: Token, at: float) -> list[Fact]:
     private = count(token.total_private, token.word), count(token.free_private, token.word)
     public = count(token.total_public, token.word), count(token.free_public, token.word)
     facts = [
-        book.presence(present=True, expected=pkcs11_naming.expected(given, watch.tokens)),
+        state.presence(present=True, expected=identity.expected(given, options.tokens)),
         Fact("token_initialized", int(token.initialized)),
-        *memory_facts("private", *private, _given(watch.memory_total, given)),
+        *memory_facts("private", *private, _given(options.memory_total, given)),
         *memory_facts("public", *public),
-        *session_facts(token, scope=scope, given_max=_given(watch.sessions_max, given)),
+        *session_facts(token, scope=scope, given_max=_given(options.sessions_max, given)),
         *pin_facts(token),
         clock_fact(token, at),
         Fact("token_info", 1, labels=tuple(sorted(labels.items()))),
     ]
     if (
-        "CA_GetFirmwareVersion" not in book.raw.functions
-        or ("firmware", book.tokens[slot].key) in book.known.unsupported
+        "CA_GetFirmwareVersion" not in state.raw.functions
+        or ("firmware", state.tokens[slot].key) in state.memory.unsupported
     ):
         facts.append(Fact("hsm_firmware_info", 1, labels=(("version", token.firmware),)))
-    return book.with_refusals(book.tokens[slot].resource, facts)
+    return state.with_refusals(state.tokens[slot].resource, facts)
 
 
-def _given(table: Mapping[str, int], identity: Identity) -> int | None:
+def _given(table: Mapping[str, int], token: TokenIdentity) -> int | None:
     """The operator's figure for a token: by its name if that stands there, else by the first glob that means it."""
-    for name in (identity.label, identity.serial):
+    for name in (token.label, token.serial):
         if name in table:
             return table[name]
-    return next((value for glob, value in table.items() if pkcs11_naming.watched(identity, [glob])), None)
+    return next((value for glob, value in table.items() if identity.watched(token, [glob])), None)
 
 
 def session_scope(configured: str, names: tuple[str, ...]) -> str:
@@ -232,77 +229,77 @@ def _slot_fact(slot: int, info: Slot) -> Fact:
     return Fact("slot_info", 1, labels=tuple(sorted(labels.items())))
 
 
-def _read_nameless(book: Book, sweep: _Sweep) -> None:
-    """Slots without a token, or with one nobody has initialised: nothing to miss, so no `token_present`."""
-    if not pkcs11_naming.watched(Identity("", ""), book.watch.tokens):
+def _read_nameless(state: ParseState, sweep: _Sweep) -> None:
+    """Slots without an initialised token: none can be missing from them, so there is no `token_present`."""
+    if not identity.watched(TokenIdentity("", ""), state.options.tokens):
         return
     for slot, info in sweep.empty.items():
-        book.add(f"slot {slot}", [_slot_fact(slot, info)], book.raw.time)
+        state.add(f"slot {slot}", [_slot_fact(slot, info)], state.raw.time)
     for slot, (token, slot_info, at) in sweep.tokens.items():
         if not token.initialized:
             facts = [Fact("token_initialized", 0)]
             facts += [_slot_fact(slot, slot_info)] if slot_info is not None else []
-            book.add(f"slot {slot}", facts, at)
+            state.add(f"slot {slot}", facts, at)
 
 
-def _read_failed(book: Book, sweep: _Sweep) -> list[str]:
+def _read_failed(state: ParseState, sweep: _Sweep) -> list[str]:
     """Slots whose token could not be read. Returns the reasons of those whose token is not known for certain."""
     unknown = []
-    present = {token.resource for token in book.tokens.values()}
-    lasting = _lasting(book)
-    for slot, reason in _failed_first(book, sweep):
-        before = book.known.tokens.get(slot) if slot in lasting else None
+    present = {token.resource for token in state.tokens.values()}
+    lasting = _lasting(state)
+    for slot, reason in _failed_first(state, sweep):
+        before = state.memory.tokens.get(slot) if slot in lasting else None
         finding = slot in sweep.stated
         if before is None or before.resource in present:
             unknown.append(reason)
             if not finding:
-                book.fail(SWEEP, reason)
+                state.fail(SWEEP, reason)
             continue
         if not finding:
-            book.fail(SWEEP, f"{before.resource}: {reason}")
-        book.failed[slot] = before
-        book.lose(before.resource, reason)
+            state.fail(SWEEP, f"{before.resource}: {reason}")
+        state.failed[slot] = before
+        state.lose(before.resource, reason)
     return unknown
 
 
-def _failed_first(book: Book, sweep: _Sweep) -> list[tuple[int, str]]:
-    """What failed goes before what was not reached because of it: the first reason is the one people see."""
-    return sorted(sweep.failed.items(), key=lambda failed: ("token", failed[0]) not in book.raw.failed)
+def _failed_first(state: ParseState, sweep: _Sweep) -> list[tuple[int, str]]:
+    """Slots that failed go before those that were not reached because of them: the first reason is the one shown."""
+    return sorted(sweep.failed.items(), key=lambda failed: ("token", failed[0]) not in state.raw.failed)
 
 
-def _lasting(book: Book) -> frozenset[int]:
+def _lasting(state: ParseState) -> frozenset[int]:
     """The slots whose numbers certainly mean what they did in the sweep before.
 
     Within a process all do. In another one only if whatever was read is where it was before. Even then a module that
     counts its slots has moved up all that follow a token which went: where the list is another one, those are certain
     that stand before a token which is still in its place.
     """
-    slots = frozenset(book.raw.slots or ())
-    if book.raw.process == book.known.process:
+    slots = frozenset(state.raw.slots or ())
+    if state.raw.process == state.memory.process:
         return slots
-    before = {slot: token.key for slot, token in book.known.tokens.items()}
-    here = {slot: token.key for slot, token in book.tokens.items() if slot in before or token.key in before.values()}
+    before = {slot: token.key for slot, token in state.memory.tokens.items()}
+    here = {slot: token.key for slot, token in state.tokens.items() if slot in before or token.key in before.values()}
     if not here or any(before.get(slot) != key for slot, key in here.items()):
         return frozenset()
-    return slots if slots == book.known.listed else frozenset(slot for slot in slots if slot < max(here))
+    return slots if slots == state.memory.listed else frozenset(slot for slot in slots if slot < max(here))
 
 
-def _read_missing(book: Book, unknown: list[str]) -> None:
-    """Tokens that should be there. While a slot fails whose token is unknown, nobody is declared gone."""
-    slots = [*book.tokens.values(), *book.failed.values()]
+def _read_missing(state: ParseState, unknown: list[str]) -> None:
+    """Tokens that should be there. While a slot fails whose token is unknown, none is declared absent."""
+    slots = [*state.tokens.values(), *state.failed.values()]
     present = {token.resource: token.identity for token in slots}
-    gone = pkcs11_naming.missing(present, book.known.seen, book.watch.tokens)
+    gone = identity.missing(present, state.memory.seen, state.options.tokens)
     for resource, (_, is_expected) in gone.items():
         if unknown:
-            fact = book.presence(present=None, expected=is_expected, reason=unknown[0])
+            fact = state.presence(present=None, expected=is_expected, reason=unknown[0])
         else:
-            fact = book.presence(present=False, expected=is_expected)
-        book.add(resource, [fact], book.raw.time)
-        book.lose(resource, unknown[0] if unknown else "the token is not present", but=("token_present",))
-    book.seen = pkcs11_naming.remember(present, book.known.seen, book.watch.tokens)
-    covered = {*present, *gone, *(reading.resource for reading in book.readings)}
-    for resource in set(book.known.series) - covered - {""}:
+            fact = state.presence(present=False, expected=is_expected)
+        state.add(resource, [fact], state.raw.time)
+        state.lose(resource, unknown[0] if unknown else "the token is not present", but=("token_present",))
+    state.seen = identity.remember(present, state.memory.seen, state.options.tokens)
+    covered = {*present, *gone, *(reading.resource for reading in state.readings)}
+    for resource in set(state.memory.series) - covered - {""}:
         if unknown:
-            book.lose(resource, unknown[0])  # it may be in one of the slots that failed
+            state.lose(resource, unknown[0])  # it may be in one of the slots that failed
         else:
-            book.forgotten.add(resource)
+            state.forgotten.add(resource)

@@ -1,20 +1,20 @@
-"""The book in which one poll's readings are written, and what a source carries from one poll to the next."""
+"""The readings of one poll while it is parsed, and the memory that a source carries from one poll to the next."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.pkcs11.luna.serial import hsm_of
+from hsm_agent.collect.pkcs11.identity import hsm_of
 from hsm_agent.collect.pkcs11.token import Fact
 from hsm_agent.model import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from hsm_agent.collect.pkcs11.identity import Identity, Key
-    from hsm_agent.collect.pkcs11.luna.appliance import Clock, Pairs, Shown
-    from hsm_agent.collect.pkcs11.recording import Raw
+    from hsm_agent.collect.pkcs11.identity import TokenIdentity, TokenKey
+    from hsm_agent.collect.pkcs11.luna.appliance import Clock, Pairs, ShownIds
+    from hsm_agent.collect.pkcs11.recording import RawPoll
     from hsm_agent.collect.series import Point
     from hsm_agent.model import Labels
 
@@ -22,22 +22,26 @@ Topic = tuple[str, str]
 """What an error is about: the step and the resource; `token` without one is the sweep."""
 SWEEP: Topic = ("token", "")
 STORE: Topic = ("fill", "")
-Series = tuple[str, "Labels"]
+_SeriesKey = tuple[str, "Labels"]
 """A metric and the labels that tell its series apart; those of an `..._info` metric are its content and do not."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
-    """What the operator told about a source, as far as parsing needs it."""
+class AnswerError(Exception):
+    """An answer that cannot be decoded; the text says why."""
 
-    source: str
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParseOptions:
+    """The settings of a source as far as parsing needs them, under the names of `Pkcs11Settings`."""
+
+    name: str
     tokens: tuple[str, ...] = ("*",)
     memory_total: Mapping[str, int] = field(default_factory=dict)
     sessions_max: Mapping[str, int] = field(default_factory=dict)
     sessions_scope: str = "auto"
     audit_capacity: int = 198120
-    capabilities: Shown = (1, 7, 12, 37)
-    policies: Shown = ()
+    capabilities: ShownIds = (1, 7, 12, 37)
+    policies: ShownIds = ()
     store_directory: str = ""
     store_capacity: int = 0
 
@@ -47,67 +51,67 @@ class TokenSlot:
     """A watched token in a slot, and what its readings are called."""
 
     resource: str
-    identity: Identity
-    key: Key
+    identity: TokenIdentity
+    key: TokenKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What is carried from poll to poll. Only `seen` outlives the process."""
+class PollMemory:
+    """Carried from poll to poll. Only `seen` is written to disk."""
 
     process: int = 0
     """The worker whose slot numbers are those of `tokens`."""
     tokens: Mapping[int, TokenSlot] = field(default_factory=dict)
     listed: frozenset[int] = frozenset()
     """Slots of the last sweep, those without a token included."""
-    seen: Mapping[str, Identity] = field(default_factory=dict)
-    series: Mapping[str, Mapping[Series, Labels]] = field(default_factory=dict)
+    seen: Mapping[str, TokenIdentity] = field(default_factory=dict)
+    series: Mapping[str, Mapping[_SeriesKey, Labels]] = field(default_factory=dict)
     """Metrics and their labels by resource: what has to become unavailable when its token can't be read."""
     audit: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     clocks: Mapping[str, Clock] = field(default_factory=dict)
     """Time up and time idle, by resource, as they were last read."""
     sets: Mapping[tuple[str, str], Pairs] = field(default_factory=dict)
     """Capabilities and policies, by step and resource, as they were last read."""
-    told: frozenset[str] = frozenset()
-    """What the log says already: HA groups of which no member is watched, steps that are refused."""
+    logged: frozenset[str] = frozenset()
+    """Remarks that the log has already: HA groups of which no member is watched, steps that are refused."""
     sessions_refused: frozenset[str] = frozenset()
-    unsupported: frozenset[tuple[str, Key]] = frozenset()
+    unsupported: frozenset[tuple[str, TokenKey]] = frozenset()
     """Steps that make no sense for a token, so that they are not asked again."""
     errors: Mapping[Topic, tuple[str, ...]] = field(default_factory=dict)
     """What failed when it was last tried: it stands until it is tried again, however often others are read."""
 
-    def slots(self) -> dict[Key, int]:
+    def slots(self) -> dict[TokenKey, int]:
         """The slots of the last sweep, by token."""
         return {token.key: slot for slot, token in self.tokens.items()}
 
 
-class Book:
-    """One poll being written down."""
+class ParseState:
+    """One poll while it is parsed."""
 
-    def __init__(self, raw: Raw, watch: Watch, known: Known) -> None:
+    def __init__(self, raw: RawPoll, options: ParseOptions, memory: PollMemory) -> None:
         self.raw = raw
-        self.watch = watch
-        self.known = known
+        self.options = options
+        self.memory = memory
         self.readings: list[Reading] = []
         self._errors: dict[Topic, list[str]] = {}
-        self.tokens: Mapping[int, TokenSlot] = known.tokens
+        self.tokens: Mapping[int, TokenSlot] = memory.tokens
         self.failed: dict[int, TokenSlot] = {}
-        self.seen: Mapping[str, Identity] = known.seen
-        self.audit = dict(known.audit)
-        self.clocks = dict(known.clocks)
-        self.sets = dict(known.sets)
-        self.told = set(known.told)
+        self.seen: Mapping[str, TokenIdentity] = memory.seen
+        self.audit = dict(memory.audit)
+        self.clocks = dict(memory.clocks)
+        self.sets = dict(memory.sets)
+        self.logged = set(memory.logged)
         self.remarks: list[str] = []
-        self.unsupported = set(known.unsupported)
-        self.sessions_refused = set(known.sessions_refused)
+        self.unsupported = set(memory.unsupported)
+        self.sessions_refused = set(memory.sessions_refused)
         self.forgotten: set[str] = set()
 
     def add(self, resource: str, facts: Iterable[Fact], at: float) -> None:
-        """Write facts down as readings."""
+        """Add facts as readings of a resource."""
         hsm = self._hsm(resource)
         for fact in facts:
             reading = Reading(
-                source=self.watch.source,
+                source=self.options.name,
                 resource=resource,
                 metric=fact.metric,
                 value=fact.value,
@@ -125,11 +129,11 @@ class Book:
             return ""
         found = (token for token in (*self.tokens.values(), *self.failed.values()) if token.resource == resource)
         token = next(found, None)
-        identity = token.identity if token is not None else self.known.seen.get(resource)
+        identity = token.identity if token is not None else self.memory.seen.get(resource)
         return hsm_of(identity.serial) if identity is not None else ""
 
     def fail(self, topic: Topic, error: str) -> None:
-        """Write an isolated failure down."""
+        """Add an isolated failure."""
         self._errors.setdefault(topic, []).append(error)
 
     def errors(self) -> tuple[str, ...]:
@@ -146,15 +150,15 @@ class Book:
         asked = {*self.raw.results, *self.raw.failed}
         tried |= {(step, self.tokens[slot].resource) for step, slot in asked if slot in self.tokens}
         here = {"", *(token.resource for token in self.tokens.values())}
-        return {topic: was for topic, was in self.known.errors.items() if topic not in tried and topic[1] in here}
+        return {topic: was for topic, was in self.memory.errors.items() if topic not in tried and topic[1] in here}
 
     def readings_of_tokens(self) -> bool:
         """Whether any token was found or is missed."""
         return any(reading.metric == "token_present" for reading in self.readings)
 
     def lose(self, resource: str, reason: str, *, but: Collection[str] = ()) -> None:
-        """Everything that was ever read of a resource has no value now."""
-        series = self.known.series.get(resource, {})
+        """Make every series that was ever read of a resource unavailable."""
+        series = self.memory.series.get(resource, {})
         self.add(
             resource,
             [Fact(metric, None, reason, labels) for (metric, _), labels in series.items() if metric not in but],
@@ -163,7 +167,7 @@ class Book:
 
     def labels_known(self, resource: str, metric: str) -> list[Labels]:
         """The labels under which a metric of a resource was read before."""
-        series = self.known.series.get(resource, {})
+        series = self.memory.series.get(resource, {})
         return [labels for (name, _), labels in series.items() if name == metric]
 
     def presence(self, *, present: bool | None, expected: bool, reason: str = "") -> Fact:
@@ -178,18 +182,18 @@ class Book:
         full = Fact("token_sessions_used_percent", 100.0)
         return [full if fact.metric == full.metric and fact.value is None else fact for fact in facts]
 
-    def known_now(self) -> Known:
-        """What the next poll is to know."""
-        series = {resource: dict(metrics) for resource, metrics in self.known.series.items()}
+    def memory_afterwards(self) -> PollMemory:
+        """The memory for the next poll."""
+        series = {resource: dict(metrics) for resource, metrics in self.memory.series.items()}
         for reading in self.readings:
             _, _, metric, labels = reading.series
             series.setdefault(reading.resource, {})[metric, labels] = reading.labels
         for resource in self.forgotten:
             series.pop(resource, None)
         return replace(
-            self.known,
-            process=self.known.process if self.raw.slots is None else self.raw.process,
-            listed=self.known.listed if self.raw.slots is None else frozenset(self.raw.slots),
+            self.memory,
+            process=self.memory.process if self.raw.slots is None else self.raw.process,
+            listed=self.memory.listed if self.raw.slots is None else frozenset(self.raw.slots),
             errors={
                 **self._not_tried_again(),
                 **{topic: tuple(errors) for topic, errors in self._errors.items()},
@@ -200,7 +204,7 @@ class Book:
             audit=self.audit,
             clocks=self.clocks,
             sets=self.sets,
-            told=frozenset(self.told),
+            logged=frozenset(self.logged),
             sessions_refused=frozenset(self.sessions_refused),
             unsupported=frozenset(self.unsupported),
         )

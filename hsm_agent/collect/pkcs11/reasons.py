@@ -57,7 +57,7 @@ def returned(function: str, value: int, slot: int | None, *, luna: bool) -> str:
 
 
 def not_loaded(module: str, answer: dict[str, Any]) -> str:
-    """What the dynamic loader said, and what that means."""
+    """Explains the dynamic loader's error."""
     error = " ".join(str(answer.get("error", "")).split())
     if answer.get("stage") == "dlsym":
         return f"{module} is not a PKCS#11 module: it has no C_GetFunctionList"

@@ -1,4 +1,4 @@
-"""The tokens a source has seen, on disk, so that a restart still knows whom to miss."""
+"""Persists the tokens a source has seen, so that missing tokens are still detected after a restart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from hsm_agent.collect.pkcs11.identity import Identity
+from hsm_agent.collect.pkcs11.identity import TokenIdentity
 from hsm_agent.state import files as state_file
 from hsm_agent.state.files import DamagedFileError
 from hsm_agent.threads import Lane, StuckError
@@ -22,15 +22,15 @@ log = logging.getLogger(__name__)
 _DISK_SECONDS = 5.0
 
 
-class TokenMemory:
-    """One small file in the state directory. What can't be read or written is said in the log, and done without."""
+class SeenTokensFile:
+    """One small file in the state directory. Without it the source works too: errors only go to the log."""
 
     def __init__(self, directory: Path, source: str) -> None:
         self._path = directory / f"pkcs11-{quote(source, safe='')}.json"
-        self._kept: dict[str, Identity] | None = None
+        self._kept: dict[str, TokenIdentity] | None = None
         self._disk = Lane(str(self._path))
 
-    async def load(self) -> dict[str, Identity]:
+    async def load(self) -> dict[str, TokenIdentity]:
         """Tokens seen before, by resource."""
         try:
             self._kept = await self._disk.call(self._read, seconds=_DISK_SECONDS)
@@ -38,7 +38,7 @@ class TokenMemory:
             log.warning("tokens missing since the last run are not noticed: %s", error)
         return dict(self._kept or {})
 
-    async def keep(self, seen: Mapping[str, Identity]) -> None:
+    async def keep(self, seen: Mapping[str, TokenIdentity]) -> None:
         """Write the file if it would differ."""
         if dict(seen) == self._kept:
             return
@@ -49,7 +49,7 @@ class TokenMemory:
             self._kept = None
             log.warning("a restart will not miss these tokens: %s", error)
 
-    def _read(self) -> dict[str, Identity]:
+    def _read(self) -> dict[str, TokenIdentity]:
         try:
             found = state_file.read_json(self._path)
         except (OSError, DamagedFileError) as error:
@@ -71,7 +71,7 @@ class TokenMemory:
         with suppress(OSError):  # it stays where it is, then, and is overwritten by what is seen now
             state_file.set_aside(self._path)
 
-    def _write(self, seen: Mapping[str, Identity]) -> None:
+    def _write(self, seen: Mapping[str, TokenIdentity]) -> None:
         tokens = {name: {"label": token.label, "serial": token.serial} for name, token in seen.items()}
         try:
             state_file.write_json(self._path, {"tokens": tokens})
@@ -80,9 +80,9 @@ class TokenMemory:
             log.warning("%s cannot be written, a restart will not miss these tokens: %s", self._path, error.strerror)
 
 
-def _identity(token: Any) -> Identity | None:
+def _identity(token: Any) -> TokenIdentity | None:
     match token:
         case {"label": str() as label, "serial": str() as serial}:
-            return Identity(label, serial)
+            return TokenIdentity(label, serial)
         case _:
             return None

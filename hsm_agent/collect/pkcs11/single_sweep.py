@@ -204,7 +204,7 @@ def _fork(page_descriptor: int) -> tuple[int, int, int]:
 
 
 def _work(requests: int, answers: int, words: Sequence[str]) -> NoReturn:
-    """Become a worker. What the module prints is nobody's: where it matters, `fetch.py` reads it."""
+    """Become a worker. What the module prints is dropped: where it matters, `fetch.py` reads it."""
     try:
         for number, descriptor in enumerate((requests, answers, os.open(os.devnull, os.O_WRONLY))):
             os.dup2(descriptor, number)

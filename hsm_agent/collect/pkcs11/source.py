@@ -9,25 +9,26 @@ import asyncio
 import datetime as dt
 import logging
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.child_common import MEMORY_BYTES, PKCS11_COMMAND
 from hsm_agent.collect.child_process import WorkerMemory
-from hsm_agent.collect.pkcs11 import seen_tokens as pkcs11_memory
-from hsm_agent.collect.pkcs11 import steps as calls
-from hsm_agent.collect.pkcs11.fetch import Fetcher, Wish
+from hsm_agent.collect.pkcs11.fetch import Fetcher, PollRequest
 from hsm_agent.collect.pkcs11.luna import client_config as luna_client
+from hsm_agent.collect.pkcs11.luna.appliance import STORAGE_METRICS
 from hsm_agent.collect.pkcs11.parse import parse, tokens_watched
-from hsm_agent.collect.pkcs11.poll_state import Known, Watch
-from hsm_agent.collect.pkcs11.recording import mask
+from hsm_agent.collect.pkcs11.poll_state import ParseOptions, PollMemory
+from hsm_agent.collect.pkcs11.recording import RawPoll, mask
 from hsm_agent.collect.pkcs11.schedule import Group, Rhythm
-from hsm_agent.collect.pkcs11.steps import VENDOR_STEPS, due_steps, is_incomplete, is_needed, nowhere
+from hsm_agent.collect.pkcs11.seen_tokens import SeenTokensFile
+from hsm_agent.collect.pkcs11.steps import STEPS, due_steps, is_incomplete, is_needed, nowhere
 from hsm_agent.collect.pkcs11.worker import ModuleLaunch
+from hsm_agent.metrics import tokens
 from hsm_agent.settings.environment import Environment
 from hsm_agent.settings.types import Glob, Interval, LocalPath, Size, Strict
 from hsm_agent.threads import Lane
@@ -36,13 +37,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from hsm_agent.collect.pkcs11.fetched import Fetched
-    from hsm_agent.collect.pkcs11.parse import Parsed
+    from hsm_agent.collect.pkcs11.parse import ParsedPoll
     from hsm_agent.model import Usage
 
 log = logging.getLogger(__name__)
 
 _DAY = 86400.0
+IF_LUNA = "if the module is a Luna's"
 _MANY_RESULTS = 30
 _PARSE_SECONDS = 60.0
 _SLOT_NUMBER = re.compile(r"(?i)(?:slot\s*[:=#]?\s*)?(?:\d{1,2}|0x[\da-f]{1,4})")
@@ -109,7 +110,7 @@ class Pkcs11Settings(SourceSettings):
 
     def brings(self) -> Mapping[str, str]:
         """What every module tells, what is asked for, and what only a Luna has."""
-        return calls.brings(self)
+        return _brings(self)
 
     def trusted_files(self) -> Mapping[str, Path]:
         """The module: it is loaded."""
@@ -118,23 +119,21 @@ class Pkcs11Settings(SourceSettings):
     @staticmethod
     def mask(raw: object) -> object:
         """What a poll brought without labels and serials, for a recording that may be shown to others."""
-        return mask(raw) if isinstance(raw, dict) else None
+        return mask(raw.to_json()) if isinstance(raw, RawPoll) else None
 
-    def watch(self) -> Watch:
-        """What parsing needs to know."""
-        store = self.object_store
-        return Watch(
-            source=self.name,
-            tokens=self.tokens,
-            memory_total=self.memory_total,
-            sessions_max=self.sessions_max,
-            sessions_scope=self.sessions_scope,
-            audit_capacity=self.audit_capacity,
-            store_directory=str(store.directory) if store else "",
-            store_capacity=store.capacity if store else 0,
-            capabilities=self.capabilities,
-            policies=self.policies,
-        )
+    @property
+    def store_directory(self) -> str:
+        """For parsing."""
+        return str(self.object_store.directory) if self.object_store else ""
+
+    @property
+    def store_capacity(self) -> int:
+        """For parsing."""
+        return self.object_store.capacity if self.object_store else 0
+
+    def parse_options(self) -> ParseOptions:
+        """The settings that parsing needs: it is not to import pydantic, for the sake of the Nagios plugin."""
+        return ParseOptions(**{each.name: getattr(self, each.name) for each in fields(ParseOptions)})
 
 
 class Pkcs11Collector(Collector):
@@ -149,10 +148,10 @@ class Pkcs11Collector(Collector):
         self.name = settings.name
         self.every = settings.every
         self._settings = settings
-        self._watch = settings.watch()
-        self._memory = pkcs11_memory.TokenMemory(context.state_directory, settings.name)
-        self._known: Known | None = None
-        self._parsing = Lane(f"source {settings.name}: reading what the module said")
+        self._options = settings.parse_options()
+        self._seen_tokens = SeenTokensFile(context.state_directory, settings.name)
+        self._poll_memory: PollMemory | None = None
+        self._parsing = Lane(f"source {settings.name}: parsing a poll")
         launch = ModuleLaunch(
             source=settings.name,
             command=command,
@@ -176,22 +175,21 @@ class Pkcs11Collector(Collector):
         """Read what is due now. Raises SourceFailure within the source's own time-out."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        if self._known is None:
-            self._known = Known(seen=await self._memory.load())
+        if self._poll_memory is None:
+            self._poll_memory = PollMemory(seen=await self._seen_tokens.load())
         if self._fetcher.age(started) >= self._settings.rediscover_every:
             await self._fetcher.retire()
-            self._known = replace(self._known, unsupported=frozenset())
+            self._poll_memory = replace(self._poll_memory, unsupported=frozenset())
         due = self._rhythm.due(started)
-        wish = self._wish(due, self._known)
-        fetched = await self._fetch(wish, started + self._settings.timeout)
-        raw = self._fetcher.raw(fetched, wish)
-        parsed = await self._parse(raw, self._known)
-        self._known = parsed.known
+        request = self._request(due, self._poll_memory)
+        raw = await self._fetch(request, started + self._settings.timeout)
+        parsed = await self._parse(raw, self._poll_memory)
+        self._poll_memory = parsed.memory
         for remark in parsed.remarks:
             log.warning("source %s: %s", self.name, remark)
-        await self._memory.keep(parsed.known.seen)
+        await self._seen_tokens.keep(parsed.memory.seen)
         self._plan(due, started)
-        if is_incomplete(Group.INVENTORY, raw, parsed.known):
+        if is_incomplete(Group.INVENTORY, raw, parsed.memory):
             self._rhythm.again(Group.INVENTORY, started + self._settings.storage_every)
         return Poll(
             readings=parsed.readings,
@@ -199,35 +197,35 @@ class Pkcs11Collector(Collector):
             errors=parsed.errors,
             standing=parsed.standing,
             remarks=parsed.remarks,
-            slowest_call_seconds=fetched.slowest_microseconds / 1e6 if fetched.calls else None,
-            calls=fetched.calls,
+            slowest_call_seconds=raw.slowest_microseconds / 1e6 if raw.calls else None,
+            calls=raw.calls,
             raw=raw,
-            complete=wish.sweep and not parsed.errors,
+            complete=request.sweep and not parsed.errors,
             gone=parsed.gone,
         )
 
-    async def _parse(self, raw: dict[str, Any], known: Known) -> Parsed:
+    async def _parse(self, raw: RawPoll, memory: PollMemory) -> ParsedPoll:
         """The readings. Raises SourceFailure if there are none of any watched token."""
-        work = partial(parse, raw, self._watch, known)
+        work = partial(parse, raw, self._options, memory)
         # Parsing takes some 0.1 ms a token; many tokens would hold up the loop.
-        many = len(raw["results"]) > _MANY_RESULTS
+        many = len(raw.results) > _MANY_RESULTS
         parsed = await self._parsing.call(work, seconds=_PARSE_SECONDS) if many else work()
         if not parsed.well:
             others = f" (and {len(parsed.errors) - 1} more)" if len(parsed.errors) > 1 else ""
             raise SourceFailure(f"no token could be read: {parsed.errors[0]}{others}")
         return parsed
 
-    async def _fetch(self, wish: Wish, deadline: float) -> Fetched:
-        return await self._fetcher.read(wish, deadline)
+    async def _fetch(self, request: PollRequest, deadline: float) -> RawPoll:
+        return await self._fetcher.read(request, deadline)
 
-    def _wish(self, due: frozenset[Group], known: Known) -> Wish:
+    def _request(self, due: frozenset[Group], memory: PollMemory) -> PollRequest:
         """What this poll is to read: slots and tokens in a sweep, and what else is due of the tokens."""
         store = self._settings.object_store
-        return Wish(
+        return PollRequest(
             sweep=Group.SWEEP in due,
-            find=lambda results: tokens_watched(results, self._fetcher.word, self._watch.tokens),
-            steps=lambda tokens: due_steps(due, tokens, self._fetcher.functions, known.unsupported),
-            known=known.slots(),
+            find=lambda results: tokens_watched(results, self._options.tokens),
+            steps=lambda tokens: due_steps(due, tokens, self._fetcher.functions, memory.unsupported),
+            known=memory.slots(),
             store=str(store.directory) if store is not None and Group.SWEEP in due else "",
         )
 
@@ -242,7 +240,7 @@ class Pkcs11Collector(Collector):
         """Faster while records wait; no faster than the sweep while the call itself is what fails."""
         if self._fetcher.has_hung("audit"):
             return self._settings.every
-        points = (self._known or Known()).audit.values()
+        points = (self._poll_memory or PollMemory()).audit.values()
         waiting = any(series[-1][1] > 0 for series in points if series)
         return min(_HURRY_SECONDS, self._settings.audit_every) if waiting else self._settings.audit_every
 
@@ -260,20 +258,37 @@ class Pkcs11Collector(Collector):
 
     async def forget(self, resource: str) -> bool:
         """Stop missing a token that is gone for good. False if it is not remembered."""
-        known = self._known or Known(seen=await self._memory.load())
-        if resource not in known.seen:
+        memory = self._poll_memory or PollMemory(seen=await self._seen_tokens.load())
+        if resource not in memory.seen:
             return False
-        seen = {name: token for name, token in known.seen.items() if name != resource}
-        series = {name: metrics for name, metrics in known.series.items() if name != resource}
-        self._known = replace(known, seen=seen, series=series)
-        await self._memory.keep(seen)
+        seen = {name: token for name, token in memory.seen.items() if name != resource}
+        series = {name: metrics for name, metrics in memory.series.items() if name != resource}
+        self._poll_memory = replace(memory, seen=seen, series=series)
+        await self._seen_tokens.keep(seen)
         return True
 
     def calls_a_day(self) -> Mapping[str, float]:
         """How often each C call is made in a day for one token, at the configured rhythms and an empty audit store."""
-        known = self._known or Known()
-        unknown = nowhere(known.slots(), known.unsupported)
+        memory = self._poll_memory or PollMemory()
+        unknown = nowhere(memory.slots(), memory.unsupported)
         return calls_a_day(self._settings, self._fetcher.functions, unknown)
+
+
+def _brings(settings: Pkcs11Settings) -> dict[str, str]:
+    """Metrics a source may bring, and on what that depends."""
+    asked = {
+        "token_alive": settings.liveness_every is not None,
+        "token_objects": settings.objects_every is not None,
+        **dict.fromkeys(STORAGE_METRICS, settings.object_store is not None),
+    }
+    names = [metric.name for metric in tokens.METRICS if not metric.name.startswith("source_")]
+    found = dict.fromkeys([*(name for name in names if asked.get(name, True)), "hsm_firmware_info"], "")
+    if settings.luna == "off":
+        return found
+    chosen = {"hsm_capability": settings.capabilities, "hsm_policy": settings.policies}
+    chosen["token_policy"] = settings.policies
+    luna = [*(metric.name for metric in tokens.HSM if chosen.get(metric.name, True)), *STORAGE_METRICS, "token_objects"]
+    return {**dict.fromkeys(luna, IF_LUNA), **found}
 
 
 def calls_a_day(
@@ -294,7 +309,7 @@ def calls_a_day(
         Group.STORAGE: _DAY / settings.storage_every,
         Group.INVENTORY: 1.0,
     }
-    for name, step in VENDOR_STEPS.items():
+    for name, step in STEPS.items():
         if step.function in functions:
             times = rhythms[step.group]
             made = min(times, loads) if name in unknown else step.calls * times

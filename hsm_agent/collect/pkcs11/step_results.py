@@ -1,22 +1,16 @@
-"""Readings of the slower rhythms: audit store, storage, firmware, liveness, object count, object store. Pure."""
+"""Readings from the results of all steps but the sweep, and of the object store. Pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hsm_agent.collect.pkcs11 import reasons as pkcs11_reasons
-from hsm_agent.collect.pkcs11.luna import steps as pkcs11_luna_steps
-from hsm_agent.collect.pkcs11.luna.audit_and_storage import (
-    AUDIT_METRICS,
-    audit_facts,
-    audit_role_facts,
-    fill_facts,
-    storage_facts,
-    store_facts,
-)
-from hsm_agent.collect.pkcs11.poll_state import STORE
+from hsm_agent.collect.pkcs11 import reasons
+from hsm_agent.collect.pkcs11.luna import appliance
+from hsm_agent.collect.pkcs11.luna import steps as luna
+from hsm_agent.collect.pkcs11.luna.appliance import fill_facts, store_facts
+from hsm_agent.collect.pkcs11.poll_state import STORE, AnswerError
+from hsm_agent.collect.pkcs11.steps import STEPS
 from hsm_agent.collect.pkcs11.token import Fact
-from hsm_agent.collect.series import KEPT_POINTS
 from hsm_agent.workers.pkcs11.return_values import (
     FUNCTION_NOT_SUPPORTED,
     HSM_TAMPERED,
@@ -32,8 +26,9 @@ from hsm_agent.workers.pkcs11.return_values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from hsm_agent.collect.pkcs11.poll_state import Book
+    from hsm_agent.collect.pkcs11.poll_state import ParseState
     from hsm_agent.collect.pkcs11.recording import Call, Result
+    from hsm_agent.collect.pkcs11.steps import Step
 
 _LOG_FULL = "the HSM refuses to work until its audit log is exported: CKR_LOG_FULL"
 _FINDINGS = {
@@ -44,211 +39,191 @@ _FINDINGS = {
     SESSION_COUNT: "the token refuses another session: CKR_SESSION_COUNT",
 }
 """Answers that say something about the token; the source did its work."""
+_DIGESTS = {"hsm_policies_info": ("capabilities", "policies"), "token_policies_info": ("token_policies",)}
 
 
-def read(book: Book) -> None:
+def read(state: ParseState) -> None:
     """Everything but the sweep."""
-    full, tampered = _said(book, {LOG_FULL}), _said(book, {HSM_TAMPERED, MTK_ZEROIZED})
-    for slot, token in book.tokens.items():
-        for step in (*_STEPS, *pkcs11_luna_steps.STEPS):
-            _read_step(book, step, slot, token.resource)
-    pkcs11_luna_steps.read_digests(book)
-    _note_sessions(book)
+    full = _that_returned(state, {LOG_FULL})
+    tampered = _that_returned(state, {HSM_TAMPERED, MTK_ZEROIZED})
+    for slot, token in state.tokens.items():
+        for step in STEPS:
+            _read_step(state, step, slot, token.resource)
+    _read_digests(state)
+    _note_sessions(state)
     for resource in full:
-        _replace(book, resource, [Fact("audit_used_percent", 100.0), Fact("audit_seconds_to_full", 0.0)])
+        _replace(state, resource, [Fact("audit_used_percent", 100.0), Fact("audit_seconds_to_full", 0.0)])
     for resource in tampered:
-        _replace(book, resource, [Fact("hsm_tampered", 1)])
-    _read_store(book)
+        _replace(state, resource, [Fact("hsm_tampered", 1)])
+    _read_store(state)
 
 
-def _read_step(book: Book, step: str, slot: int, resource: str) -> None:
-    result, reason = book.raw.results.get((step, slot)), book.raw.failed.get((step, slot))
-    if result is None and reason is None:
+def _read_step(state: ParseState, name: str, slot: int, resource: str) -> None:
+    step, result, reason = STEPS[name], state.raw.results.get((name, slot)), state.raw.failed.get((name, slot), "")
+    if reason:
+        state.fail((name, resource), f"{resource}: {reason}")
+    elif result is None or _is_settled(state, step, resource, result):
         return
-    if reason is not None:
-        book.fail((step, resource), f"{resource}: {reason}")
-    elif result is not None and _settled(book, resource, result):
-        return
-    reason = reason or _reason(book, resource, result)
-    at = book.raw.time if result is None else result.at
-    if step in _STEPS:
-        facts = _STEPS[step](book, resource, result, reason)
-    elif result is None or result.failure is not None:
-        facts = pkcs11_luna_steps.lost(book, resource, step, reason)
     else:
-        facts = pkcs11_luna_steps.STEPS[step](book, resource, result)
-    book.add(resource, facts, at)
+        reason = _reason(state, step, resource, result)
+    at = state.raw.time if result is None else result.at
+    try:
+        if result is not None and result.failure is None:
+            facts = step.read(state, resource, result)
+        else:
+            facts = (step.failed or _lost(step))(state, resource, result, reason)
+    except AnswerError as error:
+        state.fail((name, resource), f"{resource}: {error}")
+        facts = step.lost(state, resource, str(error))
+    state.add(resource, facts, at)
 
 
-def _said(book: Book, values: set[int]) -> set[str]:
-    """Tokens of which any call of this poll returned one of these."""
-    slots = {**book.tokens, **book.failed}
+def _lost(step: Step) -> Callable[[ParseState, str, Result | None, str], list[Fact]]:
+    return lambda state, resource, _result, reason: step.lost(state, resource, reason)
+
+
+def _that_returned(state: ParseState, values: set[int]) -> set[str]:
+    """Tokens of which any call of this poll returned one of these values."""
+    slots = {**state.tokens, **state.failed}
     return {
         slots[result.slot].resource
-        for result in book.raw.results.values()
-        if book.raw.luna and result.slot in slots and any(call.value in values for call in result.calls)
+        for result in state.raw.results.values()
+        if state.raw.luna and result.slot in slots and any(call.value in values for call in result.calls)
     }
 
 
-def _settled(book: Book, resource: str, result: Result) -> bool:
+def _is_settled(state: ParseState, step: Step, resource: str, result: Result) -> bool:
     """Whether the slot simply has no such thing: no reading, no error, and it is not asked again."""
-    failure, of_luna = result.failure, result.step in pkcs11_luna_steps.STEPS
-    if failure is None or (book.raw.luna and failure.value in _FINDINGS):
+    failure = result.failure
+    if failure is None or (state.raw.luna and failure.value in _FINDINGS):
         return False
-    unknown = failure.value == FUNCTION_NOT_SUPPORTED
-    if not (pkcs11_luna_steps.is_nothing_here(book, resource, result) if of_luna else unknown):
+    if not step.is_absent(state, resource, result):
         return False
-    book.unsupported.add((result.step, book.tokens[result.slot].key))
-    if of_luna:
-        facts = pkcs11_luna_steps.lost(book, resource, result.step, "no longer supported", known_only=True)
-    else:
-        gone = [name for name in _METRICS[result.step] if book.labels_known(resource, name)]
-        facts = [Fact(name, None, "no longer supported") for name in gone]
-    book.add(resource, facts, result.at)
+    state.unsupported.add((result.step, state.tokens[result.slot].key))
+    state.add(resource, step.lost(state, resource, "no longer supported", known_only=True), result.at)
     return True
 
 
-def _reason(book: Book, resource: str, result: Result | None) -> str:
-    failure = None if result is None else result.failure
-    if result is None or failure is None:
+def _reason(state: ParseState, step: Step, resource: str, result: Result) -> str:
+    failure = result.failure
+    if failure is None:
         return ""
-    if failure.value in _FINDINGS and (book.raw.luna or failure.value == SESSION_COUNT):
+    if failure.value in _FINDINGS and (state.raw.luna or failure.value == SESSION_COUNT):
         return _FINDINGS[failure.value]
-    reason = pkcs11_reasons.returned(failure.function, failure.value, result.slot, luna=book.raw.luna)
-    if result.step in pkcs11_luna_steps.STEPS and is_refusal(failure.value):
-        pkcs11_luna_steps.note_refusal(book, resource, result, reason)
+    reason = reasons.returned(failure.function, failure.value, result.slot, luna=state.raw.luna)
+    if step.may_be_refused and is_refusal(failure.value):
+        _log_refusal(state, resource, result, reason)
     elif failure.value != RANDOM_NO_RNG:
-        book.fail((result.step, resource), f"{resource}: {reason}")
+        state.fail((result.step, resource), f"{resource}: {reason}")
     return reason
 
 
-def _values(result: Result | None) -> Sequence[int] | None:
-    return None if result is None or result.failure is not None else result.payload
+def _log_refusal(state: ParseState, resource: str, result: Result, reason: str) -> None:
+    """A slot that refuses is asked again by the next worker, when it may be allowed; the log says so once.
+
+    It is no failure of the source, which would stay raised for ever.
+    """
+    state.unsupported.add((result.step, state.tokens[result.slot].key))
+    key = f"{resource}: {result.step}"
+    if key not in state.logged:
+        state.logged.add(key)
+        state.remarks.append(f"{resource}: {reason}; what it would tell is unavailable")
 
 
-def _audit(book: Book, resource: str, result: Result | None, reason: str) -> list[Fact]:
-    status = _values(result)
-    if status is not None and result is not None:
-        points = (*book.audit.get(resource, ()), (result.at, status[4]))
-        book.audit[resource] = points[-KEPT_POINTS:]
-    capacity = book.watch.audit_capacity
-    facts = audit_facts(status, book.audit.get(resource, ()), capacity, full=False, reason=reason)
-    failure = None if result is None else result.failure
-    uninitialized = failure is not None and failure.value == LOG_AUDIT_NOT_INITIALIZED
-    return facts + audit_role_facts(status, reason, uninitialized=uninitialized)
+def _read_digests(state: ParseState) -> None:
+    """One digest of all capabilities and policies, only where all of them were read in this poll."""
+    for slot, token in state.tokens.items():
+        for metric, steps in _DIGESTS.items():
+            asked = [step for step in steps if _was_due(state, step, slot)]
+            if asked:
+                state.add(token.resource, [_digest(state, token.resource, metric, slot, asked)], state.raw.time)
 
 
-def _storage(book: Book, resource: str, result: Result | None, reason: str) -> list[Fact]:
-    del resource
-    return storage_facts(_values(result), book.raw.word, reason=reason)
-
-
-def _firmware(book: Book, resource: str, result: Result | None, reason: str) -> list[Fact]:
-    version = _values(result)
-    if version is None:
-        labels = next(iter(book.labels_known(resource, "hsm_firmware_info")), ())
-        return [Fact("hsm_firmware_info", None, reason, labels)]
-    return [Fact("hsm_firmware_info", 1, labels=(("version", ".".join(map(str, version))),))]
-
-
-def _alive(book: Book, resource: str, result: Result | None, reason: str) -> list[Fact]:
-    """A call that never came back is a token that is not alive; a refused session says nothing either way."""
-    del book, resource
+def _was_due(state: ParseState, step: str, slot: int) -> bool:
+    result = state.raw.results.get((step, slot))
     if result is None:
-        return [Fact("token_alive", 0 if reason else None, "")]
-    failure = result.failure
-    if failure is not None and failure.value in {SESSION_COUNT, RANDOM_NO_RNG}:
-        return [Fact("token_alive", None, reason)]
-    return [Fact("token_alive", int(failure is None))]
+        return (step, slot) in state.raw.failed
+    return result.failure is None or result.failure.value != FUNCTION_NOT_SUPPORTED
 
 
-def _objects(book: Book, resource: str, result: Result | None, reason: str) -> list[Fact]:
-    del book, resource
-    values = _values(result)
-    return [Fact("token_objects", None if values is None else values[0], reason if values is None else "")]
-
-
-_STEPS: dict[str, Callable[[Book, str, Any, str], list[Fact]]] = {
-    "audit": _audit,
-    "storage": _storage,
-    "firmware": _firmware,
-    "alive": _alive,
-    "objects": _objects,
-}
-_METRICS = {
-    "audit": AUDIT_METRICS,
-    "storage": tuple(fact.metric for fact in storage_facts(None, 8, reason="")),
-    "firmware": ("hsm_firmware_info",),
-    "alive": ("token_alive",),
-    "objects": ("token_objects",),
-}
+def _digest(state: ParseState, resource: str, metric: str, slot: int, steps: Sequence[str]) -> Fact:
+    sets = []
+    for step in steps:
+        result = state.raw.results.get((step, slot))
+        if result is None or result.failure is not None:
+            labels = next(iter(state.labels_known(resource, metric)), ())
+            return Fact(metric, None, f"{STEPS[step].function} gave no answer", labels)
+        sets.append((step, luna.pairs(result)))
+    return appliance.digest_fact(metric, sets)
 
 
 def _opened(result: Result) -> Call | None:
     return next((call for call in result.calls if call.function == "C_OpenSession"), None)
 
 
-def _note_sessions(book: Book) -> None:
+def _note_sessions(state: ParseState) -> None:
     """CKR_SESSION_COUNT is the token's own statement that its sessions are used up; it stands until it opens one."""
-    for result in book.raw.results.values():
+    for result in state.raw.results.values():
         opened = _opened(result)
-        token = book.tokens.get(result.slot)
+        token = state.tokens.get(result.slot)
         if opened is None or token is None:
             continue
         if opened.value == OK:
-            book.sessions_refused.discard(token.resource)
+            state.sessions_refused.discard(token.resource)
         elif opened.value == SESSION_COUNT:
-            book.sessions_refused.add(token.resource)
-            _replace(book, token.resource, [Fact("token_sessions_used_percent", 100.0)])
+            state.sessions_refused.add(token.resource)
+            _replace(state, token.resource, [Fact("token_sessions_used_percent", 100.0)])
 
 
-def _replace(book: Book, resource: str, facts: list[Fact]) -> None:
-    """The HSM's own word outranks what was computed for the same metric in this poll."""
+def _replace(state: ParseState, resource: str, facts: list[Fact]) -> None:
+    """What the HSM itself reported replaces what was computed for the same metric in this poll."""
     metrics = {fact.metric for fact in facts}
-    book.readings = [
-        reading for reading in book.readings if reading.resource != resource or reading.metric not in metrics
+    state.readings = [
+        reading for reading in state.readings if reading.resource != resource or reading.metric not in metrics
     ]
-    book.add(resource, facts, book.raw.time)
+    state.add(resource, facts, state.raw.time)
 
 
-def _read_store(book: Book) -> None:
+def _read_store(state: ParseState) -> None:
     """Fill of a file-backed token's directory; of one that serves several, each token's share of it as well."""
-    fill = book.raw.fill
+    fill = state.raw.fill
     if fill is None:
         return
-    owner, shares = _store_owner(book), _shares(book, fill.get("parts", {}))
+    owner, shares = _store_owner(state), _shares(state, fill.get("parts", {}))
     if "error" in fill:
-        book.fail(STORE, f"object_store: {fill['error']}")
+        state.fail(STORE, f"object_store: {fill['error']}")
         for resource in (*shares, owner):
-            book.add(resource, fill_facts(None, None, why=fill["error"]), book.raw.time)
+            state.add(resource, fill_facts(None, None, why=fill["error"]), state.raw.time)
         return
-    capacity, used = book.watch.store_capacity, fill["bytes"]
-    book.add(owner, store_facts(capacity, used), book.raw.time)
+    capacity, used = state.options.store_capacity, fill["bytes"]
+    state.add(owner, store_facts(capacity, used), state.raw.time)
     for resource, share in shares.items():
         if share is None:
             why = "none of the object store's folders has the token's serial in its name"
-            book.add(resource, fill_facts(None, None, why=why), book.raw.time)
+            state.add(resource, fill_facts(None, None, why=why), state.raw.time)
         else:
-            book.add(resource, store_facts(capacity, share, free=max(0, capacity - used)), book.raw.time)
+            state.add(resource, store_facts(capacity, share, free=max(0, capacity - used)), state.raw.time)
 
 
-def _store_owner(book: Book) -> str:
+def _store_owner(state: ParseState) -> str:
     """Whose directory it is: the token whose serial it ends in, as SoftHSM names them, or the only one there is."""
-    owners = [token for token in book.tokens.values() if _ends_in(book.watch.store_directory, token.identity.serial)]
-    tokens = owners or [*book.tokens.values()]
+    owners = [
+        token for token in state.tokens.values() if _ends_in(state.options.store_directory, token.identity.serial)
+    ]
+    tokens = owners or [*state.tokens.values()]
     return tokens[0].resource if len(tokens) == 1 else ""
 
 
-def _shares(book: Book, parts: Mapping[str, int]) -> dict[str, int | None]:
+def _shares(state: ParseState, folders: Mapping[str, int]) -> dict[str, int | None]:
     """Bytes of each token in a store that serves several, by the folders that are named by their serials."""
-    if _store_owner(book):
+    if _store_owner(state):
         return {}
-    tokens = book.tokens.values()
-    return {token.resource: _share(token.identity.serial, parts) for token in tokens}
+    tokens = state.tokens.values()
+    return {token.resource: _share(token.identity.serial, folders) for token in tokens}
 
 
-def _share(serial: str, parts: Mapping[str, int]) -> int | None:
-    found = [size for folder, size in parts.items() if _ends_in(folder, serial)]
+def _share(serial: str, folders: Mapping[str, int]) -> int | None:
+    found = [size for folder, size in folders.items() if _ends_in(folder, serial)]
     return sum(found) if found else None
 
 

@@ -1,6 +1,6 @@
-"""What one token says of itself: CK_SLOT_INFO and CK_TOKEN_INFO decoded, and the facts that follow from them.
+"""CK_SLOT_INFO and CK_TOKEN_INFO decoded, and the facts about a token that follow from them.
 
-Pure. It must not turn "not reported" into a number: every spelling of it ends as None with a reason.
+Pure. Every way of reporting nothing becomes None with a reason, never a number.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class Token(NamedTuple):
     def initialized(self) -> bool:
         """Whether somebody has initialised the token; a token that is not has nothing to watch.
 
-        CKF_TOKEN_INITIALIZED came with version 2.11, and older modules never set it; but whoever has a user PIN was
-        initialised.
+        CKF_TOKEN_INITIALIZED came with version 2.11, and older modules never set it; but a token with a user PIN
+        was initialised.
         """
         return bool(self.flags & (CKF_TOKEN_INITIALIZED | CKF_USER_PIN_INITIALIZED))
 
@@ -146,7 +146,7 @@ def limit(value: int, word: int) -> int | None:
 
 
 class Memory(NamedTuple):
-    """How full a memory is, as far as it can be told; `reason` says why it can't."""
+    """Fill of a memory; `reason` says why a figure is missing."""
 
     total: int | None
     free: int | None

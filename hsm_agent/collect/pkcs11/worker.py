@@ -41,6 +41,11 @@ class ModuleWorker(Children):
         """Whether vendor codes are Luna's."""
         return bool(self.loaded.get("functions"))
 
+    @property
+    def word(self) -> int:
+        """Bytes of the module's CK_ULONG."""
+        return int(self.loaded.get("ulong", 8))
+
     def begin_poll(self) -> None:
         """To be called at the start of each poll."""
         self.is_fresh = self.current is None

@@ -47,7 +47,7 @@ _PUBLIC = {
 
 
 class Canary:
-    """The module, once loaded, and the token. `at` is told of every step that may hang."""
+    """The module, once loaded, and the token. `at` is called with every step that may hang."""
 
     def __init__(self, at: Callable[[str], None]) -> None:
         self._at = at

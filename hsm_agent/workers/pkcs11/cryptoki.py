@@ -73,7 +73,7 @@ class Failed(Exception):
 
 
 class Module:
-    """One loaded library. `before` is told each call before it is made, `calls` keeps what came of them."""
+    """One loaded library. `before` is called with each function before it is called; `calls` keeps the results."""
 
     def __init__(self, path: str, before: Callable[[str, int | None], None]) -> None:
         self.calls: list[tuple[str, int, int]] = []

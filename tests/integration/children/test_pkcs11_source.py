@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hsm_agent.collect.base import CollectorContext, SourceFailure
+from hsm_agent.collect.pkcs11.recording import RawPoll
 from hsm_agent.collect.pkcs11.source import Pkcs11Collector, Pkcs11Settings
 from tests.unit.collect.pkcs11_raws import slot_hex, token_hex
 
@@ -35,8 +36,8 @@ async def test_a_plain_token_is_asked_for_nothing_but_its_information(tmp_path: 
     poll = await collector.poll()
     await collector.close()
 
-    assert isinstance(poll.raw, dict)
-    assert [result[0] for result in poll.raw["results"]] == ["token"]
+    assert isinstance(poll.raw, RawPoll)
+    assert [step for step, _ in poll.raw.results] == ["token"]
     assert 9.5 < poll.next_in <= 10
     assert collector.pids() == ()
 
@@ -48,9 +49,9 @@ async def test_a_luna_is_asked_for_everything_at_the_start(tmp_path: Path) -> No
     calls = collector.calls_a_day()
     await collector.close()
 
-    assert isinstance(poll.raw, dict)
+    assert isinstance(poll.raw, RawPoll)
     # The partition's own count of objects makes counting them needless.
-    assert [result[0] for result in poll.raw["results"]] == ["token", "audit", "storage", "firmware", "alive"]
+    assert [step for step, _ in poll.raw.results] == ["token", "audit", "storage", "firmware", "alive"]
     assert 4.5 < poll.next_in <= 5  # records wait
     assert calls["CA_LogGetStatus"] == 5760
 

@@ -9,8 +9,9 @@ import pytest
 from hsm_agent.cli.check_token import TokenQuestion, judge_token
 from hsm_agent.cli.nagios import Answer, Range, State
 from hsm_agent.collect.pkcs11.parse import parse
-from hsm_agent.collect.pkcs11.poll_state import Known, Watch
-from tests.unit.collect.pkcs11_raws import ALL_ONES, raw, swept
+from hsm_agent.collect.pkcs11.poll_state import ParseOptions, PollMemory
+from hsm_agent.collect.pkcs11.recording import RawPoll
+from tests.unit.collect.pkcs11_raws import ALL_ONES, recorded, swept
 
 
 def _question(label: str | None = None, *, total: int | None = None) -> TokenQuestion:
@@ -29,7 +30,7 @@ def _token(slot: int, name: str, *, free: int | None, total: int | None, serial:
 
 
 def _judge(*tokens: list[Any], label: str | None = None, given: int | None = None) -> Answer:
-    return judge_token(_question(label, total=given), raw(*tokens))
+    return judge_token(_question(label, total=given), recorded(*tokens))
 
 
 @pytest.mark.parametrize(
@@ -91,8 +92,8 @@ def test_what_cannot_be_told_is_unknown(free: int | None, total: int | None, sai
 
 
 def test_details_are_the_library_the_slots_the_sums_and_every_reading() -> None:
-    read = raw(_token(7, "pay", free=900, total=1000, serial="77"))
-    readings = parse(read, Watch(source="check"), Known()).readings
+    read = recorded(_token(7, "pay", free=900, total=1000, serial="77"))
+    readings = parse(RawPoll.from_json(read), ParseOptions(name="check"), PollMemory()).readings
 
     details = judge_token(_question(), read, readings, ("pay: a call failed",)).details
 
@@ -109,8 +110,8 @@ def test_details_are_the_library_the_slots_the_sums_and_every_reading() -> None:
 
 
 def test_details_say_what_a_library_does_not_tell() -> None:
-    read = raw(_token(7, "pay", free=900, total=1000), info="")
-    readings = parse(read, Watch(source="check"), Known()).readings
+    read = recorded(_token(7, "pay", free=900, total=1000), info="")
+    readings = parse(RawPoll.from_json(read), ParseOptions(name="check"), PollMemory()).readings
 
     assert (
         judge_token(_question(), read, readings).details[0] == "library: not told, version not told, Cryptoki not told"
@@ -123,9 +124,9 @@ def test_details_say_what_a_library_does_not_tell() -> None:
 def test_a_token_is_full_as_the_agent_makes_it_with_the_same_total(
     free: int | None, total: int | None, given: int | None
 ) -> None:
-    read = raw(_token(1, "pay", free=free, total=total))
-    watch = Watch(source="check", memory_total={} if given is None else {"*": given})
-    readings = {reading.metric: reading for reading in parse(read, watch, Known()).readings}
+    read = recorded(_token(1, "pay", free=free, total=total))
+    options = ParseOptions(name="check", memory_total={} if given is None else {"*": given})
+    readings = {reading.metric: reading for reading in parse(RawPoll.from_json(read), options, PollMemory()).readings}
     percent = readings["token_memory_private_used_percent"].value
 
     answer = judge_token(_question(total=given), read)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+from hsm_agent.collect.pkcs11.recording import RawPoll
+
 ALL_ONES = 2**64 - 1
 INITIALIZED = 0x400
 AT = 1_700_000_000.5
@@ -53,8 +55,13 @@ def asked(step: str, slot: int, function: str, values: list[int] | None, *, rv: 
     return [step, slot, at, [[function, rv, 30]], values]
 
 
-def raw(*results: list[Any], sweep: bool = True, **more: Any) -> dict[str, Any]:
-    """A poll; slots are those of the results and failures."""
+def raw(*results: list[Any], sweep: bool = True, **more: Any) -> RawPoll:
+    """A poll, replayed from `recorded`."""
+    return RawPoll.from_json(recorded(*results, sweep=sweep, **more))
+
+
+def recorded(*results: list[Any], sweep: bool = True, **more: Any) -> dict[str, Any]:
+    """The recording of a poll; slots are those of the results and failures."""
     failed = more.pop("failed", [])
     slots = [result[1] for result in results if result[0] == "token"]
     slots += [slot for step, slot, _ in failed if step == "token"]

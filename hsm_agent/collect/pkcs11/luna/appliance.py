@@ -1,4 +1,4 @@
-"""What Luna says of the HSM and its roles: storage, statistics, capabilities, policies, tamper, transport. Pure."""
+"""Facts from the answers of Luna's functions: audit store, storage, statistics, roles, sets, tamper. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import hashlib
 from typing import TYPE_CHECKING, Literal
 
 from hsm_agent.collect.pkcs11.token import NOT_REPORTED, Fact, count
+from hsm_agent.collect.series import Point, seconds_to_full
+from hsm_agent.workers.pkcs11.return_values import LOG_AUDIT_NOT_INITIALIZED, LOG_FULL, OK, name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 Pairs = tuple[tuple[int, int], ...]
-Shown = Literal["all"] | tuple[int, ...]
+ShownIds = Literal["all"] | tuple[int, ...]
 Clock = tuple[int, int]
 """Time the HSM was up, and time it was idle, in the same unit."""
 
@@ -28,6 +30,101 @@ SET_METRICS = {
     "token_policies": ("token_policy", "policy_id"),
 }
 """Metric and label of each set, by the step that asks for it."""
+AUDIT_METRICS = (
+    "audit_records",
+    "audit_capacity_records",
+    "audit_used_percent",
+    "audit_seconds_to_full",
+    "audit_role_initialized",
+    "audit_export_working",
+)
+STORAGE_METRICS = (
+    "token_storage_total_bytes",
+    "token_storage_used_bytes",
+    "token_storage_free_bytes",
+    "token_storage_used_percent",
+)
+HSM_STORAGE_METRICS = tuple(metric.replace("token_", "hsm_") for metric in STORAGE_METRICS)
+
+
+def audit_facts(
+    status: Sequence[int] | None, points: Sequence[Point], capacity: int, *, full: bool, reason: str
+) -> list[Fact]:
+    """The audit store. `full` means that the HSM itself refused a call because of it, whatever the count says."""
+    facts = [Fact("audit_capacity_records", capacity)]
+    if status is None:
+        facts.append(Fact("audit_records", None, reason))
+    else:
+        facts.append(Fact("audit_records", status[4]))
+        full = full or status[1] == LOG_FULL  # the last poll of the logging daemon met a full store
+    if full:
+        return [*facts, Fact("audit_used_percent", 100.0), Fact("audit_seconds_to_full", 0.0)]
+    if status is None:
+        return [*facts, Fact("audit_used_percent", None, reason), Fact("audit_seconds_to_full", None, reason)]
+    percent = 100 * status[4] / capacity
+    return [
+        *facts,
+        Fact("audit_used_percent", percent),
+        Fact("audit_seconds_to_full", seconds_to_full(points, capacity)),
+    ]
+
+
+def audit_role_facts(status: Sequence[int] | None, reason: str, *, uninitialized: bool = False) -> list[Fact]:
+    """Whether there is an auditor, and whether the logging daemon's last poll succeeded.
+
+    The library documents neither field: 1 and 0 are taken as yes and no, the vendor's code for "not initialised" as no.
+    """
+    role: int | None = None
+    if uninitialized:
+        role = 0
+    elif status is not None:
+        role = {0: 0, 1: 1, LOG_AUDIT_NOT_INITIALIZED: 0}.get(status[0])
+        reason = "" if role is not None else f"the HSM says {name(status[0], luna=True)} of its audit role"
+    initialized = Fact("audit_role_initialized", role, "" if role is not None else reason)
+    if role == 0:
+        return [initialized, Fact("audit_export_working", None, "the HSM's audit role is not initialised")]
+    if status is None:
+        return [initialized, Fact("audit_export_working", None, reason)]
+    return [initialized, Fact("audit_export_working", int(status[1] == OK))]
+
+
+def storage_facts(values: Sequence[int], word: int) -> list[Fact]:
+    """Fill of the partition, and its number of objects, from CA_GetTokenStorageInformation."""
+    _, total, used, free, objects = (count(value, word) for value in values)
+    facts = fill_facts(total, used, free)
+    return [*facts, Fact("token_objects", objects, "" if objects is not None else NOT_REPORTED)]
+
+
+def fill_facts(total: int | None, used: int | None, free: int | None = None, *, why: str = NOT_REPORTED) -> list[Fact]:
+    """Fill of any store of which total and used are known."""
+    if total is not None and used is not None and used > total:
+        why = f"{used} bytes used of {total} cannot be"
+        total = used = None
+    elif total == 0:
+        why = "its total is reported as 0 bytes"
+        total = None
+    if total is None or used is None:
+        return [Fact(metric, None, why) for metric in STORAGE_METRICS]
+    left = total - used if free is None else free
+    return [
+        Fact("token_storage_total_bytes", total),
+        Fact("token_storage_used_bytes", used),
+        Fact("token_storage_free_bytes", left),
+        Fact("token_storage_used_percent", 100 * used / total),
+    ]
+
+
+def store_facts(capacity: int, used: int, *, free: int | None = None) -> list[Fact]:
+    """Fill of a directory against the capacity the operator gave it, which files can well outgrow.
+
+    `free` is what is left of a capacity that others share.
+    """
+    return [
+        Fact("token_storage_total_bytes", capacity),
+        Fact("token_storage_used_bytes", used),
+        Fact("token_storage_free_bytes", max(0, capacity - used) if free is None else free),
+        Fact("token_storage_used_percent", 100 * used / capacity),
+    ]
 
 
 def hsm_storage_facts(values: Sequence[int], word: int) -> list[Fact]:
@@ -41,7 +138,7 @@ def hsm_storage_facts(values: Sequence[int], word: int) -> list[Fact]:
         total = used = free = None
     percent = None if total is None or used is None else 100 * used / total
     found = {"total_bytes": total, "used_bytes": used, "free_bytes": free, "used_percent": percent}
-    return [Fact(f"hsm_storage_{name}", value, "" if value is not None else why) for name, value in found.items()]
+    return [Fact(f"hsm_storage_{each}", value, "" if value is not None else why) for each, value in found.items()]
 
 
 def statistics(answers: Iterable[Sequence[int]]) -> dict[int, int]:
@@ -84,7 +181,7 @@ def _busy(now: Clock | None, before: Clock | None) -> tuple[float | None, str]:
 
 
 def role_facts(role: str, state: Sequence[int]) -> list[Fact]:
-    """Login attempts a role has left, and whether it is locked; nobody can log in to one that is not initialised."""
+    """Login attempts a role has left, and whether it is locked. A role that is not initialised has neither."""
     flags, attempts = state
     labels = (("role", role),)
     if not flags & _ROLE_INITIALIZED:
@@ -109,7 +206,7 @@ def transport_facts(state: int) -> list[Fact]:
     return [Fact("hsm_transport_mode", int(state != 0))]
 
 
-def set_facts(step: str, pairs: Pairs, shown: Shown, known: Iterable[str]) -> list[Fact]:
+def set_facts(step: str, pairs: Pairs, shown: ShownIds, known: Iterable[str]) -> list[Fact]:
     """Those values of a set that are to be shown; `known` are ids that were read before."""
     metric, label = SET_METRICS[step]
     facts = [Fact(metric, value, labels=((label, str(name)),)) for name, value in pairs if _is_shown(name, shown)]
@@ -118,13 +215,13 @@ def set_facts(step: str, pairs: Pairs, shown: Shown, known: Iterable[str]) -> li
     return facts + [Fact(metric, None, "no longer reported", ((label, name),)) for name in gone]
 
 
-def _is_shown(name: int, shown: Shown) -> bool:
+def _is_shown(name: int, shown: ShownIds) -> bool:
     return shown == "all" or name in shown
 
 
-def digest_fact(metric: str, parts: Iterable[tuple[str, Pairs]]) -> Fact:
-    """One short digest over whole sets, whatever order the HSM lists them in."""
-    lines = [f"{part} {name}={value}\n" for part, pairs in parts for name, value in sorted(pairs)]
+def digest_fact(metric: str, sets: Iterable[tuple[str, Pairs]]) -> Fact:
+    """One short digest over whole sets, independent of the order in which the HSM lists them."""
+    lines = [f"{step} {number}={value}\n" for step, pairs in sets for number, value in sorted(pairs)]
     digest = hashlib.sha256("".join(lines).encode()).hexdigest()[:_DIGEST_CHARACTERS]
     return Fact(metric, 1, labels=(("digest", digest),))
 

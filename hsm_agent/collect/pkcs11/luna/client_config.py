@@ -24,7 +24,7 @@ _NUMBERED = re.compile(r"VirtualToken(\d+)(Label|SN|Members)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class HaGroup:
     """An HA group: the label and serial number of its virtual slot, and its members' serial numbers."""
 
     label: str
@@ -33,10 +33,10 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Client:
+class ClientConfig:
     """The groups a client has, and whether it shows nothing but them."""
 
-    groups: tuple[Group, ...]
+    groups: tuple[HaGroup, ...]
     ha_only: bool
 
 
@@ -47,7 +47,7 @@ def place(module: Path, environment: Mapping[str, str]) -> Path | None:
     return Path("/etc") / FILE if _LIBRARY.fullmatch(module.name) else None
 
 
-def parse(text: str) -> Client:
+def parse(text: str) -> ClientConfig:
     """The groups of a configuration; what it holds besides is passed over."""
     sections = {found[1].strip(): dict(_entries(found[2])) for found in _SECTION.finditer(text)}
     numbered: dict[str, dict[str, str]] = {}
@@ -55,21 +55,21 @@ def parse(text: str) -> Client:
         if (found := _NUMBERED.fullmatch(key)) is not None:
             numbered.setdefault(found[1], {})[found[2]] = value
     groups = tuple(
-        Group(
-            label=said.get("Label", ""),
-            serial=said.get("SN", ""),
-            members=tuple(member.strip() for member in said.get("Members", "").split(",") if member.strip()),
+        HaGroup(
+            label=entries.get("Label", ""),
+            serial=entries.get("SN", ""),
+            members=tuple(member.strip() for member in entries.get("Members", "").split(",") if member.strip()),
         )
-        for _, said in sorted(numbered.items())
+        for _, entries in sorted(numbered.items())
     )
-    return Client(groups=groups, ha_only=sections.get("HAConfiguration", {}).get("HAOnly") == "1")
+    return ClientConfig(groups=groups, ha_only=sections.get("HAConfiguration", {}).get("HAOnly") == "1")
 
 
 def _entries(body: str) -> Iterable[tuple[str, str]]:
     return ((found[1].strip(), found[2].strip()) for found in _ENTRY.finditer(body))
 
 
-def watched_alone(client: Client, tokens: Sequence[str]) -> list[Group]:
+def watched_alone(client: ClientConfig, tokens: Sequence[str]) -> list[HaGroup]:
     """Groups that are watched while, for certain, no member's own slot is.
 
     Labels of members are not in the file: a glob, or a name that is no group's, may well be a member's.
@@ -80,7 +80,7 @@ def watched_alone(client: Client, tokens: Sequence[str]) -> list[Group]:
     return [group for group in client.groups if any(_means(token, group) for token in tokens)]
 
 
-def _means(token: str, group: Group) -> bool:
+def _means(token: str, group: HaGroup) -> bool:
     return any(glob_matches(name, token) for name in (group.label, group.serial) if name)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from hsm_agent.collect.pkcs11.identity import (
     MOST_REMEMBERED,
-    Identity,
+    TokenIdentity,
     expected,
     keys,
     literal,
@@ -14,7 +14,7 @@ from hsm_agent.collect.pkcs11.identity import (
     watched,
 )
 
-ALPHA, BETA = Identity("alpha", "A1"), Identity("beta", "B1")
+ALPHA, BETA = TokenIdentity("alpha", "A1"), TokenIdentity("beta", "B1")
 
 
 @pytest.mark.parametrize(
@@ -30,12 +30,12 @@ ALPHA, BETA = Identity("alpha", "A1"), Identity("beta", "B1")
     ],
 )
 def test_resources(tokens: list[tuple[str, str]], names: list[str]) -> None:
-    found = resources({slot: Identity(*token) for slot, token in enumerate(tokens)}, {})
+    found = resources({slot: TokenIdentity(*token) for slot, token in enumerate(tokens)}, {})
 
     assert [found[slot] for slot in range(len(tokens))] == names
 
 
-TWIN = Identity("alpha", "A2")
+TWIN = TokenIdentity("alpha", "A2")
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,13 @@ TWIN = Identity("alpha", "A2")
         pytest.param([TWIN], {"alpha": ALPHA}, ["A2"], id="a newcomer does not get it"),
         pytest.param([TWIN], {"A2": TWIN}, ["alpha"], id="nobody has it any more"),
         pytest.param([ALPHA, TWIN], {"A1": ALPHA, "A2": TWIN}, ["alpha", "A2"], id="both were renamed once"),
-        pytest.param([Identity("new", "A1"), TWIN], {"alpha": ALPHA}, ["new", "alpha"], id="who had it is called anew"),
+        pytest.param(
+            [TokenIdentity("new", "A1"), TWIN], {"alpha": ALPHA}, ["new", "alpha"], id="who had it is called anew"
+        ),
         pytest.param([BETA, BETA], {"beta": BETA}, ["beta", "slot 1"], id="a double of a known one"),
     ],
 )
-def test_names_last(tokens: list[Identity], seen: dict[str, Identity], names: list[str]) -> None:
+def test_names_last(tokens: list[TokenIdentity], seen: dict[str, TokenIdentity], names: list[str]) -> None:
     found = resources(dict(enumerate(tokens)), seen)
 
     assert [found[slot] for slot in range(len(tokens))] == names
@@ -73,15 +75,15 @@ def test_names_without_a_wildcard_are_expected() -> None:
 
 @pytest.mark.parametrize("label", ["prod[1]", "a*", "why?"])
 def test_a_label_that_holds_a_wildcard_can_be_named(label: str) -> None:
-    token = Identity(label, "S1")
+    token = TokenIdentity(label, "S1")
 
     assert watched(token, [label])
     assert expected(token, [label])
-    assert not watched(Identity("prod1", "S1"), ["prod[2]"])
+    assert not watched(TokenIdentity("prod1", "S1"), ["prod[2]"])
 
 
 def test_tokens_of_one_serial_do_not_stand_for_each_other() -> None:
-    one, two = Identity("one", "0000"), Identity("two", "0000")
+    one, two = TokenIdentity("one", "0000"), TokenIdentity("two", "0000")
 
     assert missing({"two": two}, {"one": one, "two": two}, ["*"]) == {"one": (one, False)}
 
@@ -92,17 +94,17 @@ def test_a_token_seen_before_is_missed() -> None:
 
 def test_an_expected_token_is_missed_once_under_the_name_it_had() -> None:
     assert missing({}, {"alpha": ALPHA}, ["A1"]) == {"alpha": (ALPHA, True)}
-    assert missing({}, {}, ["vault"]) == {"vault": (Identity("vault", ""), True)}
+    assert missing({}, {}, ["vault"]) == {"vault": (TokenIdentity("vault", ""), True)}
 
 
 @pytest.mark.parametrize(
     "present",
     [
         pytest.param({"A1": ALPHA}, id="its name is another now"),
-        pytest.param({"omega": Identity("omega", "A1")}, id="its label was changed"),
+        pytest.param({"omega": TokenIdentity("omega", "A1")}, id="its label was changed"),
     ],
 )
-def test_a_token_that_is_here_in_another_way_is_not_missed(present: dict[str, Identity]) -> None:
+def test_a_token_that_is_here_in_another_way_is_not_missed(present: dict[str, TokenIdentity]) -> None:
     assert missing(present, {"alpha": ALPHA}, ["*"]) == {}
 
 
@@ -117,6 +119,6 @@ def test_remembers_the_present_and_the_missing_and_forgets_old_names() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    seen = {f"t{n}": Identity(f"t{n}", f"s{n}") for n in range(MOST_REMEMBERED + 10)}
+    seen = {f"t{n}": TokenIdentity(f"t{n}", f"s{n}") for n in range(MOST_REMEMBERED + 10)}
 
     assert len(remember({"beta": BETA}, seen, ["*"])) == MOST_REMEMBERED

@@ -2,17 +2,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from hsm_agent.collect.pkcs11.identity import Identity
-from hsm_agent.collect.pkcs11.poll_state import STORE, SWEEP, Book, Known, TokenSlot, Watch
-from hsm_agent.collect.pkcs11.recording import typed
+from hsm_agent.collect.pkcs11.identity import TokenIdentity
+from hsm_agent.collect.pkcs11.poll_state import STORE, SWEEP, ParseOptions, ParseState, PollMemory, TokenSlot
 from hsm_agent.collect.pkcs11.token import Fact
 from tests.unit.collect.pkcs11_raws import AT, raw
 
-ALPHA, KEY = Identity("alpha", "S1"), ("alpha", "S1", -1)
+ALPHA, KEY = TokenIdentity("alpha", "S1"), ("alpha", "S1", -1)
 
 
-def _book(known: Known | None = None, **poll: Any) -> Book:
-    return Book(typed(raw(**poll)), Watch(source="hsm"), known or Known())
+def _book(known: PollMemory | None = None, **poll: Any) -> ParseState:
+    return ParseState(raw(**poll), ParseOptions(name="hsm"), known or PollMemory())
 
 
 def test_facts_become_readings_of_the_source() -> None:
@@ -27,7 +26,7 @@ def test_facts_become_readings_of_the_source() -> None:
 def test_what_was_once_read_is_lost_with_its_labels() -> None:
     first = _book()
     first.add("alpha", [Fact("token_present", 1, labels=(("expected", "true"),)), Fact("token_sessions", 3)], AT)
-    book = _book(first.known_now())
+    book = _book(first.memory_afterwards())
     book.lose("alpha", "gone", but=("token_sessions",))
 
     (reading,) = book.readings
@@ -46,16 +45,16 @@ def test_a_failed_slot_keeps_its_token_for_the_next_poll() -> None:
     book.tokens = {}
     book.failed[3] = TokenSlot("alpha", ALPHA, KEY)
 
-    assert book.known_now().tokens == {3: TokenSlot("alpha", ALPHA, KEY)}
+    assert book.memory_afterwards().tokens == {3: TokenSlot("alpha", ALPHA, KEY)}
 
 
 def test_forgotten_names_leave_no_series() -> None:
     first = _book()
     first.add("alpha", [Fact("token_sessions", 3)], AT)
-    book = _book(first.known_now())
+    book = _book(first.memory_afterwards())
     book.forgotten.add("alpha")
 
-    assert "alpha" not in book.known_now().series
+    assert "alpha" not in book.memory_afterwards().series
 
 
 def test_what_failed_stands_until_it_is_tried_again() -> None:
@@ -63,8 +62,8 @@ def test_what_failed_stands_until_it_is_tried_again() -> None:
     first.tokens = {1: TokenSlot("alpha", ALPHA, KEY)}
     for topic, error in ((SWEEP, "slot 2 hung"), (("objects", "alpha"), "alpha: no"), (STORE, "store: no")):
         first.fail(topic, error)
-    audit = _book(first.known_now(), sweep=False)
-    sweep = _book(audit.known_now(), fill={"bytes": 1})
+    audit = _book(first.memory_afterwards(), sweep=False)
+    sweep = _book(audit.memory_afterwards(), fill={"bytes": 1})
     sweep.tokens = first.tokens
 
     assert first.errors() == ("slot 2 hung", "alpha: no", "store: no")
@@ -77,7 +76,7 @@ def test_nothing_stands_of_a_token_that_is_gone() -> None:
     first = _book()
     first.tokens = {1: TokenSlot("alpha", ALPHA, KEY)}
     first.fail(("objects", "alpha"), "alpha: no")
-    sweep = _book(first.known_now())
+    sweep = _book(first.memory_afterwards())
     sweep.tokens = {}
 
     assert sweep.standing() == ()

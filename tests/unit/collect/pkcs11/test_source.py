@@ -54,12 +54,12 @@ def test_what_an_operator_may_write() -> None:
         },
         context={"base": "/etc/hsm"},
     )
-    watch = settings.watch()
+    options = settings.parse_options()
 
     assert settings.module == Path("/etc/hsm/lib.so")
     assert settings.inventory_at == dt.time(6, 30)
-    assert watch.memory_total == {"prod": 2 * 1024**2}
-    assert (watch.store_directory, watch.store_capacity) == ("/etc/hsm/tokens", 1_000_000)
+    assert options.memory_total == {"prod": 2 * 1024**2}
+    assert (options.store_directory, options.store_capacity) == ("/etc/hsm/tokens", 1_000_000)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from hsm_agent.collect.pkcs11.parse import Parsed, parse
-from hsm_agent.collect.pkcs11.poll_state import Known, Watch
+from hsm_agent.collect.pkcs11.parse import ParsedPoll, parse
+from hsm_agent.collect.pkcs11.poll_state import ParseOptions, PollMemory
 from tests.unit.collect.pkcs11_raws import asked, raw, swept
 
-WATCH = Watch(source="hsm")
+WATCH = ParseOptions(name="hsm")
 ALPHA = ("alpha", "S1", -1)
 LUNA: dict[str, Any] = {"functions": ["CA_GetFirmwareVersion", "CA_GetTokenStorageInformation", "CA_LogGetStatus"]}
 OPEN, RANDOM, CLOSE = ["C_OpenSession", 0, 1], ["C_GenerateRandom", 0, 1], ["C_CloseSession", 0, 1]
@@ -17,11 +17,13 @@ REFUSED = ["alive", 1, 0.0, [["C_OpenSession", 0xB1, 1]], None]
 ALIVE = ["alive", 1, 0.0, [OPEN, RANDOM, CLOSE], [0]]
 
 
-def _after(*results: list[Any], known: Known | None = None, watch: Watch = WATCH, **more: Any) -> Parsed:
-    return parse(raw(*results, **more), watch, known or Known())
+def _after(
+    *results: list[Any], known: PollMemory | None = None, watch: ParseOptions = WATCH, **more: Any
+) -> ParsedPoll:
+    return parse(raw(*results, **more), watch, known or PollMemory())
 
 
-def _read(parsed: Parsed, metric: str, resource: str = "alpha") -> Any:
+def _read(parsed: ParsedPoll, metric: str, resource: str = "alpha") -> Any:
     (found,) = [reading for reading in parsed.readings if (reading.resource, reading.metric) == (resource, metric)]
     return found.reason if found.value is None else found.value
 
@@ -30,7 +32,7 @@ def test_audit_readings_alone_leave_the_sweep_s_readings_alone() -> None:
     parsed = _after(swept(1), **LUNA)
     for at, records in ((0.0, 20_000), (5.0, 30_000), (10.0, 40_000)):
         audit = asked("audit", 1, "CA_LogGetStatus", [1, 0, 0, 1, records], at=at)
-        parsed = _after(audit, known=parsed.known, sweep=False, **LUNA)
+        parsed = _after(audit, known=parsed.memory, sweep=False, **LUNA)
 
     assert _read(parsed, "audit_seconds_to_full") == pytest.approx((198_120 - 40_000) / 2000)
     assert len(parsed.readings) == 6
@@ -46,12 +48,12 @@ def test_a_function_the_slot_does_not_know_is_not_asked_again_and_is_no_error() 
     parsed = _after(swept(1), asked("audit", 1, "CA_LogGetStatus", None, rv=0x54), **LUNA)
 
     assert parsed.errors == ()
-    assert ("audit", ALPHA) in parsed.known.unsupported
+    assert ("audit", ALPHA) in parsed.memory.unsupported
     assert not [reading for reading in parsed.readings if reading.metric.startswith("audit_")]
 
 
 def test_a_function_that_is_no_longer_known_makes_its_readings_unavailable() -> None:
-    known = _after(swept(1), asked("audit", 1, "CA_LogGetStatus", [1, 0, 0, 1, 5]), **LUNA).known
+    known = _after(swept(1), asked("audit", 1, "CA_LogGetStatus", [1, 0, 0, 1, 5]), **LUNA).memory
     parsed = _after(asked("audit", 1, "CA_LogGetStatus", None, rv=0x54), known=known, sweep=False, **LUNA)
 
     assert _read(parsed, "audit_records") == "no longer supported"
@@ -94,19 +96,19 @@ def test_another_vendor_s_code_of_that_number_is_no_full_log() -> None:
 
 def test_refused_sessions_stand_until_one_is_opened() -> None:
     refused = _after(swept(1), REFUSED)
-    later = _after(swept(1), known=refused.known)
-    opened = _after(swept(1), ALIVE, known=later.known)
+    later = _after(swept(1), known=refused.memory)
+    opened = _after(swept(1), ALIVE, known=later.memory)
 
     assert _read(refused, "token_sessions_used_percent") == 100
     assert "CKR_SESSION_COUNT" in _read(refused, "token_alive")
     assert refused.errors == ()
     assert _read(later, "token_sessions_used_percent") == 100
-    assert _read(_after(swept(1), known=opened.known), "token_sessions_used_percent") != 100
+    assert _read(_after(swept(1), known=opened.memory), "token_sessions_used_percent") != 100
 
 
 def test_a_newer_count_outranks_an_older_refusal() -> None:
     refused = _after(swept(1, sessions=50, max_sessions=50), REFUSED)
-    later = _after(swept(1, sessions=5, max_sessions=50), known=refused.known)
+    later = _after(swept(1, sessions=5, max_sessions=50), known=refused.memory)
 
     assert _read(later, "token_sessions_used_percent") == 10
 
@@ -148,7 +150,7 @@ def test_firmware_of_luna_outranks_the_short_one() -> None:
 
 
 def test_firmware_that_cannot_be_read_keeps_its_name_without_a_value() -> None:
-    known = _after(swept(1), asked("firmware", 1, "CA_GetFirmwareVersion", [7, 8, 400]), **LUNA).known
+    known = _after(swept(1), asked("firmware", 1, "CA_GetFirmwareVersion", [7, 8, 400]), **LUNA).memory
     parsed = _after(asked("firmware", 1, "CA_GetFirmwareVersion", None, rv=0x30), known=known, sweep=False, **LUNA)
 
     (reading,) = [reading for reading in parsed.readings if reading.metric == "hsm_firmware_info"]
@@ -164,7 +166,7 @@ def test_firmware_that_cannot_be_read_keeps_its_name_without_a_value() -> None:
     ],
 )
 def test_whose_object_store_it_is(directory: str, slots: list[list[Any]], resource: str) -> None:
-    watch = Watch(source="hsm", store_directory=directory, store_capacity=1000)
+    watch = ParseOptions(name="hsm", store_directory=directory, store_capacity=1000)
     parsed = _after(*slots, watch=watch, fill={"bytes": 250})
 
     assert _read(parsed, "token_storage_used_percent", resource) == 25
@@ -172,7 +174,7 @@ def test_whose_object_store_it_is(directory: str, slots: list[list[Any]], resour
 
 
 BOTH = [swept(1, serial="005a5a"), swept(2, label="beta", serial="S2"), swept(3, label="gamma", serial="S3")]
-SHARED = Watch(source="hsm", store_directory="/var/lib/softhsm/tokens", store_capacity=1000)
+SHARED = ParseOptions(name="hsm", store_directory="/var/lib/softhsm/tokens", store_capacity=1000)
 
 
 def test_a_store_that_serves_several_tokens_is_shared_out_among_them() -> None:

@@ -4,29 +4,29 @@ from typing import Any
 
 import pytest
 
-from hsm_agent.collect.pkcs11.identity import Identity
-from hsm_agent.collect.pkcs11.poll_state import Known, TokenSlot
+from hsm_agent.collect.pkcs11.identity import TokenIdentity
+from hsm_agent.collect.pkcs11.poll_state import PollMemory, TokenSlot
 from hsm_agent.collect.pkcs11.schedule import Group
-from hsm_agent.collect.pkcs11.source import Pkcs11Settings, calls_a_day
+from hsm_agent.collect.pkcs11.source import IF_LUNA, Pkcs11Settings, calls_a_day
 from hsm_agent.collect.pkcs11.steps import (
-    IF_LUNA,
-    VENDOR_STEPS,
+    STEPS,
     due_steps,
     is_incomplete,
     is_needed,
     nowhere,
 )
 from hsm_agent.workers.pkcs11.luna import OUTPUTS, SETS
-from hsm_agent.workers.pkcs11.steps import STEPS
+from hsm_agent.workers.pkcs11.steps import STEPS as WORKER_STEPS
+from tests.unit.collect.pkcs11_raws import raw
 
 ONE, TWO = ("one", "1", -1), ("two", "2", -1)
 MINIMAL = {"name": "luna-a", "kind": "pkcs11", "module": "/opt/lib.so"}
 STORE = {"directory": "/var/lib/tokens", "capacity": "2MiB"}
-LUNA = frozenset(step.function for step in VENDOR_STEPS.values())
+LUNA = frozenset(step.function for step in STEPS.values() if step.function)
 
 
 def test_every_step_is_one_of_the_worker_s_and_every_function_of_the_worker_s_is_asked() -> None:
-    assert set(VENDOR_STEPS) | {"token", "alive", "objects"} == set(STEPS)
+    assert set(STEPS) | {"token"} == set(WORKER_STEPS)
     assert {*OUTPUTS, *SETS, "CA_GetHSMStats", "CA_RoleStateGet", "CA_GetHAState"} == LUNA
 
 
@@ -161,9 +161,9 @@ def _result(step: str, value: int) -> list[Any]:
 def test_an_inventory_that_failed_in_part_is_incomplete(
     results: list[list[Any]], failed: list[list[Any]], *, incomplete: bool
 ) -> None:
-    known = Known(
-        tokens={1: TokenSlot("one", Identity("one", "1"), ONE)},
+    known = PollMemory(
+        tokens={1: TokenSlot("one", TokenIdentity("one", "1"), ONE)},
         unsupported=frozenset({("policies", ONE)} if results and results[0][3][0][1] == 0x54 else ()),
     )
 
-    assert is_incomplete(Group.INVENTORY, {"results": results, "failed": failed}, known) is incomplete
+    assert is_incomplete(Group.INVENTORY, raw(*results, failed=failed, sweep=False), known) is incomplete

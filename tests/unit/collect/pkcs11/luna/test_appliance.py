@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hsm_agent.collect.pkcs11.luna.appliance import (
     Clock,
-    Shown,
+    ShownIds,
     clock,
     differences,
     digest_fact,
@@ -103,7 +103,7 @@ def test_transport_mode(state: int, on: int) -> None:
 @pytest.mark.parametrize(
     ("shown", "found"), [((1, 99), {"1": 5}), ("all", {"1": 5, "2": 6}), ((), {}), ((7,), {"7": None})]
 )
-def test_the_ids_that_are_shown(shown: Shown, found: dict[str, int | None]) -> None:
+def test_the_ids_that_are_shown(shown: ShownIds, found: dict[str, int | None]) -> None:
     known = ["7"] if shown == (7,) else []
     facts = set_facts("policies", ((1, 5), (2, 6)), shown, known)
 

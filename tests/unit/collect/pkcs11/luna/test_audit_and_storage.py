@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from hsm_agent.collect.pkcs11.luna.audit_and_storage import (
+from hsm_agent.collect.pkcs11.luna.appliance import (
     audit_facts,
     audit_role_facts,
     fill_facts,
@@ -80,7 +80,7 @@ def test_a_refusal_for_want_of_an_auditor_says_so() -> None:
 
 
 def test_partition_storage() -> None:
-    found = {fact.metric: fact.value for fact in storage_facts([2048, 324_096, 81_024, 243_072, 6], 8, reason="")}
+    found = {fact.metric: fact.value for fact in storage_facts([2048, 324_096, 81_024, 243_072, 6], 8)}
 
     assert found == {
         "token_storage_total_bytes": 324_096,
@@ -93,7 +93,7 @@ def test_partition_storage() -> None:
 
 @pytest.mark.parametrize("values", [[0, 0, 0, 0, 3], [0, 2**64 - 1, 5, 5, 3], [0, 10, 20, 0, 3]])
 def test_storage_figures_that_cannot_be_are_no_readings(values: list[int]) -> None:
-    facts = storage_facts(values, 8, reason="")
+    facts = storage_facts(values, 8)
 
     assert [fact.value for fact in facts] == [None] * 4 + [3]
     assert all(fact.reason for fact in facts[:4])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hsm_agent.collect.pkcs11.luna.client_config import Client, Group, parse, place, warnings, watched_alone
+from hsm_agent.collect.pkcs11.luna.client_config import ClientConfig, HaGroup, parse, place, warnings, watched_alone
 
 CONFIGURATION = """
 Chrystoki2 = {
@@ -29,8 +29,8 @@ HAConfiguration = {
    HAOnly = %d;
 }
 """
-PAYMENTS = Group(label="payments-ha", serial="11238700701509", members=("1238700701509", "1238700701510"))
-ARCHIVE = Group(label="archive-ha", serial="11238700701600", members=("1238700701600",))
+PAYMENTS = HaGroup(label="payments-ha", serial="11238700701509", members=("1238700701509", "1238700701510"))
+ARCHIVE = HaGroup(label="archive-ha", serial="11238700701600", members=("1238700701600",))
 LUNA = Path("/usr/safenet/lunaclient/lib/libCryptoki2_64.so")
 
 
@@ -38,13 +38,13 @@ LUNA = Path("/usr/safenet/lunaclient/lib/libCryptoki2_64.so")
 def test_groups_are_read(ending: str) -> None:
     text = (CONFIGURATION % 0).replace("\n", ending)
 
-    assert parse(text) == Client(groups=(PAYMENTS, ARCHIVE), ha_only=False)
+    assert parse(text) == ClientConfig(groups=(PAYMENTS, ARCHIVE), ha_only=False)
     assert parse(CONFIGURATION % 1).ha_only
 
 
 @pytest.mark.parametrize("text", ["", "VirtualToken = {", "VirtualToken = { }", "= { ; }", "[VirtualToken]\nx=1\n"])
 def test_what_has_no_groups_has_none(text: str) -> None:
-    assert parse(text) == Client(groups=(), ha_only=False)
+    assert parse(text) == ClientConfig(groups=(), ha_only=False)
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_what_has_no_groups_has_none(text: str) -> None:
         (["payments*"], []),
     ],
 )
-def test_a_group_is_watched_alone_where_nothing_else_can_be_meant(tokens: list[str], alone: list[Group]) -> None:
+def test_a_group_is_watched_alone_where_nothing_else_can_be_meant(tokens: list[str], alone: list[HaGroup]) -> None:
     assert watched_alone(parse(CONFIGURATION % 0), tokens) == alone
 
 
 @pytest.mark.parametrize(("tokens", "alone"), [(["*"], [PAYMENTS, ARCHIVE]), (["archive*"], [ARCHIVE]), (["x"], [])])
-def test_a_client_that_shows_groups_only_has_them_alone(tokens: list[str], alone: list[Group]) -> None:
+def test_a_client_that_shows_groups_only_has_them_alone(tokens: list[str], alone: list[HaGroup]) -> None:
     assert watched_alone(parse(CONFIGURATION % 1), tokens) == alone
 
 
