@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ObjectIdentity:
     """What tells one token from another; `place` is the slot it is in.
 
     `is_partial`: its label could not be read, which is not to say that it has none.
@@ -39,26 +39,26 @@ class Identity:
     is_partial: bool = False
 
 
-Known = dict[int, dict[str, "Identity"]]
+KnownObjects = dict[int, dict[str, "ObjectIdentity"]]
 """Tokens by run and name, those known first before others."""
 
 MOST_REMEMBERED = 1024
 """Of each run: beside those that are there, so many that are missing."""
 
 
-def _all(token: Identity) -> tuple[str, ...]:
+def _all(token: ObjectIdentity) -> tuple[str, ...]:
     return token.label, token.serial, token.place
 
 
-def _number_and_label(token: Identity) -> tuple[str, ...]:
+def _number_and_label(token: ObjectIdentity) -> tuple[str, ...]:
     return (token.label, token.serial) if token.label or token.serial else ()
 
 
-def _label(token: Identity) -> tuple[str, ...]:
+def _label(token: ObjectIdentity) -> tuple[str, ...]:
     return (token.label,) if token.label else ()
 
 
-def _number(token: Identity) -> tuple[str, ...]:
+def _number(token: ObjectIdentity) -> tuple[str, ...]:
     return (token.serial,) if token.serial else ()
 
 
@@ -66,10 +66,13 @@ class Names:
     """The names of one source's tokens."""
 
     def __init__(self) -> None:
-        self.known: Known = {}
+        self.known: KnownObjects = {}
 
     def give(
-        self, run: int, tokens: Mapping[str, Identity], wishes: Callable[[str, Identity], Iterator[str]] | None = None
+        self,
+        run: int,
+        tokens: Mapping[str, ObjectIdentity],
+        wishes: Callable[[str, ObjectIdentity], Iterator[str]] | None = None,
     ) -> tuple[dict[str, str], set[str]]:
         """Names of the tokens in a run's output, by what the output's facts call them; and names that are no more.
 
@@ -103,31 +106,31 @@ class Names:
             del tokens[name]
         return bool(runs)
 
-    def _is_free(self, run: int, name: str, token: Identity, taken: set[str]) -> bool:
+    def _is_free(self, run: int, name: str, token: ObjectIdentity, taken: set[str]) -> bool:
         """Whether nobody has the name: in the other runs' outputs nobody else, as two may show the same token."""
         if name in taken:
             return False
         elsewhere = (tokens[name] for other, tokens in self.known.items() if other != run and name in tokens)
         return all(token.serial and _number_and_label(token) == _number_and_label(one) for one in elsewhere)
 
-    def _remember(self, run: int, present: dict[str, Identity], missing: set[str]) -> None:
+    def _remember(self, run: int, present: dict[str, ObjectIdentity], missing: set[str]) -> None:
         before = self.known.get(run, {})
         kept = [name for name in before if name in missing][-MOST_REMEMBERED:]
         stay = {name: present.get(name, token) for name, token in before.items() if name in present or name in kept}
         self.known[run] = {**stay, **present}
 
 
-def _completed(token: Identity, before: Mapping[str, Identity]) -> Identity:
+def _completed(token: ObjectIdentity, before: Mapping[str, ObjectIdentity]) -> ObjectIdentity:
     """With the label it had, where it could not be read now."""
     found = [one.label for one in before.values() if one.serial == token.serial] if token.is_partial else []
     return replace(token, label=found[0] if len(found) == 1 else "", is_partial=False) if token.is_partial else token
 
 
-def _serial(token: Identity, before: Identity | None) -> str:
+def _serial(token: ObjectIdentity, before: ObjectIdentity | None) -> str:
     return token.serial or ("" if before is None else before.serial)
 
 
-def _known_again(tokens: Mapping[str, Identity], before: Mapping[str, Identity]) -> dict[str, str]:
+def _known_again(tokens: Mapping[str, ObjectIdentity], before: Mapping[str, ObjectIdentity]) -> dict[str, str]:
     """The names that tokens have had, each for one of them."""
     again: dict[str, str] = {}
     for likeness in (_all, _number_and_label):  # as it was, or in another slot
@@ -154,7 +157,7 @@ def _known_again(tokens: Mapping[str, Identity], before: Mapping[str, Identity])
 
 
 def _by(
-    likeness: Callable[[Identity], tuple[str, ...]], tokens: Iterable[tuple[str, Identity]]
+    likeness: Callable[[ObjectIdentity], tuple[str, ...]], tokens: Iterable[tuple[str, ObjectIdentity]]
 ) -> dict[tuple[str, ...], list[str]]:
     """What tokens are called, by what they have in common; what says nothing is nobody's likeness."""
     found: dict[tuple[str, ...], list[str]] = defaultdict(list)
@@ -164,7 +167,7 @@ def _by(
     return found
 
 
-def _wishes(key: str, token: Identity) -> Iterator[str]:
+def _wishes(key: str, token: ObjectIdentity) -> Iterator[str]:
     """What a token may be called, best first; there is always one more."""
     yield from (name for name in (token.label, token.serial, token.place, key) if name)
     number = 2
@@ -184,17 +187,17 @@ def digest_of(words: Sequence[str], parser: str) -> str:
     return hashlib.sha256(json.dumps([*words, parser]).encode()).hexdigest()[:32]
 
 
-class TokenMemory:
+class SeenObjectsFile:
     """One small file in the state directory. What can't be read or written is said in the log, and done without."""
 
     def __init__(self, directory: Path, source: str, runs: Sequence[str], *, kind: str = "command") -> None:
         """`runs` are the runs' digests, in their order."""
         self._path = directory / f"{kind}-{quote(source, safe='')}.json"
         self._runs = tuple(runs)
-        self._kept: Known | None = None
+        self._kept: KnownObjects | None = None
         self._disk = Lane(str(self._path))
 
-    async def load(self) -> Known:
+    async def load(self) -> KnownObjects:
         """Tokens seen before, by run and name."""
         try:
             self._kept = await self._disk.call(self._read, seconds=_DISK_SECONDS)
@@ -202,7 +205,7 @@ class TokenMemory:
             log.warning("tokens missing since the last run are not noticed: %s", error)
         return _copy(self._kept or {})
 
-    async def keep(self, seen: Known) -> None:
+    async def keep(self, seen: KnownObjects) -> None:
         """Write the file if it would differ."""
         if seen == self._kept:
             return
@@ -213,7 +216,7 @@ class TokenMemory:
             self._kept = None
             log.warning("a restart will not miss these tokens: %s", error)
 
-    def _read(self) -> Known:
+    def _read(self) -> KnownObjects:
         try:
             with self._path.open("rb") as file:
                 found = json.loads(file.read(_MOST_BYTES))["runs"]
@@ -225,7 +228,7 @@ class TokenMemory:
             log.warning("%s is not usable, tokens missing since the last run are not noticed: %s", self._path, error)
             return {}
 
-    def _write(self, seen: Known) -> None:
+    def _write(self, seen: KnownObjects) -> None:
         runs = {
             self._runs[run]: {name: [token.label, token.serial, token.place] for name, token in tokens.items()}
             for run, tokens in seen.items()
@@ -243,12 +246,12 @@ class TokenMemory:
             log.warning("%s cannot be written, a restart will not miss these tokens: %s", self._path, error.strerror)
 
 
-def _tokens(found: Mapping[str, Any]) -> dict[str, Identity]:
-    tokens = {name: Identity(label, serial, place) for name, (label, serial, place) in found.items()}
+def _tokens(found: Mapping[str, Any]) -> dict[str, ObjectIdentity]:
+    tokens = {name: ObjectIdentity(label, serial, place) for name, (label, serial, place) in found.items()}
     if not all(isinstance(text, str) for one in tokens.values() for text in (one.label, one.serial, one.place)):
         raise TypeError("a token's label, serial number and slot are texts")
     return tokens
 
 
-def _copy(known: Known) -> Known:
+def _copy(known: KnownObjects) -> KnownObjects:
     return {run: dict(tokens) for run, tokens in known.items() if tokens}

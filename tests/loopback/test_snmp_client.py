@@ -125,9 +125,9 @@ async def test_an_appliance_that_takes_small_messages_is_asked_for_less() -> Non
     agent = InformReceiver(user=PRIV_USER, max_size=484)
     names = [(*NAME, number) for number in range(40)]
     async with client(agent) as made:
-        haul = await fetch(made, Plan(tuple(names), ()))
+        result = await fetch(made, Plan(tuple(names), ()))
 
-    assert haul.errors == []
+    assert result.errors == []
     assert len(agent.informs) > 1
 
 

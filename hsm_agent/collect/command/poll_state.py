@@ -14,8 +14,8 @@ from hsm_agent.collect.series import KEPT_POINTS, Fact, KnownSeries, Point, seco
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from hsm_agent.collect.command.parsers.text import Parsed
-    from hsm_agent.collect.identity import Identity, Known
+    from hsm_agent.collect.command.parsers.text import ParsedOutput
+    from hsm_agent.collect.identity import KnownObjects, ObjectIdentity
     from hsm_agent.model import Reading
 
 _NO_SERIES: KnownSeries[Fact] = KnownSeries()
@@ -60,15 +60,15 @@ class PollState:
         more, runs known to be complete, and whether one is not."""
 
     @property
-    def seen(self) -> Known:
+    def seen(self) -> KnownObjects:
         """The tokens that are missed from now on when they are not there, by run and name."""
         return self._names.known
 
-    def remember(self, seen: Known) -> None:
+    def remember(self, seen: KnownObjects) -> None:
         """Tokens that were seen before this process began."""
         self._names.known = {run: dict(tokens) for run, tokens in seen.items()}
 
-    def read(self, run: int, parsed: Parsed, at: float) -> list[Reading]:
+    def read(self, run: int, parsed: ParsedOutput, at: float) -> list[Reading]:
         """Readings of a run's output, and of what it misses."""
         facts = self._take(run, parsed, at)
         known = self._known[run]
@@ -90,7 +90,7 @@ class PollState:
         ]
         return [fact.reading(self._source, at) for fact in (*facts, *lost)]
 
-    def _take(self, run: int, parsed: Parsed, at: float) -> list[Fact]:
+    def _take(self, run: int, parsed: ParsedOutput, at: float) -> list[Fact]:
         """The facts of a run's output under the names of the tokens they are of."""
         names, gone = self._names.give(run, parsed.tokens) if parsed.tokens else ({}, set())
         self._called |= {name for token in parsed.tokens.values() for name in (token.label, token.serial)}
@@ -130,12 +130,12 @@ class PollState:
     def _tokens(self, run: int) -> set[str]:
         return set(self._seen(run))
 
-    def _seen(self, run: int) -> dict[str, Identity | None]:
+    def _seen(self, run: int) -> dict[str, ObjectIdentity | None]:
         """Tokens that a run has brought, by name; a pattern brings nothing but the name."""
         found = dict.fromkeys(self._known.get(run, _NO_SERIES).resources(PRESENT))
         return {**found, **self._names.known.get(run, {})}
 
-    def _named(self, fact: Fact, token: Identity | None) -> Fact:
+    def _named(self, fact: Fact, token: ObjectIdentity | None) -> Fact:
         """A fact of the whole device bears the name the operator gave; a token that is expected says so.
 
         One that is missing is not what was expected while another one of that label is there.
@@ -147,7 +147,7 @@ class PollState:
             fact = replace(fact, labels=(("expected", "true" if names & {*self._expected} else "false"),))
         return fact if fact.resource else replace(fact, resource=self._resource)
 
-    def _audit(self, run: int, parsed: Parsed, at: float) -> list[Fact]:
+    def _audit(self, run: int, parsed: ParsedOutput, at: float) -> list[Fact]:
         """Fill and forecast of the audit store, where its records were counted."""
         records = next((fact for fact in parsed.facts if fact.metric == "audit_records"), None)
         if records is None:

@@ -110,7 +110,7 @@ class _Pipes(asyncio.SubprocessProtocol):
         self.gone.set()
 
 
-class Runner:
+class CommandRunner:
     """Runs one command at a time."""
 
     def __init__(self, environment: Mapping[str, str], most_bytes: int) -> None:
@@ -137,7 +137,7 @@ class Runner:
         except TimeoutError:
             raise SourceFailure(
                 f"{name_of(words)} did not end within {seconds:.3g} s and was killed: check the device and the way "
-                f"to it, or give more `timeout`{_said(pipes)}"
+                f"to it, or give more `timeout`{_printed(pipes)}"
             ) from None
         finally:
             await self.kill()
@@ -148,7 +148,7 @@ class Runner:
             )
         code = transport.get_returncode()
         if code != 0:
-            raise SourceFailure(f"{name_of(words)} {_end(code)}{_said(pipes)}")
+            raise SourceFailure(f"{name_of(words)} {_end(code)}{_printed(pipes)}")
         return Printed(output=bytes(pipes.output), seconds=loop.time() - began)
 
     async def _find(self, words: Sequence[str], seconds: float) -> Path:
@@ -208,12 +208,12 @@ def _end(code: int | None) -> str:
     return f"ended with exit status {code}"
 
 
-def _said(pipes: _Pipes) -> str:
+def _printed(pipes: _Pipes) -> str:
     """The first line of standard error, and the last one, as banners come first; and the device's own words."""
     lines = _lines(bytes(pipes.errors))
     ends = " … ".join(dict.fromkeys((*lines[:1], *lines[-1:])))
     words = words_of(lines_of(bytes(pipes.output[:_KEPT_OUTPUT_BYTES]).decode("utf-8", "replace")))
-    return "".join(f": {said}" for said in (ends, words) if said)
+    return "".join(f": {one}" for one in (ends, words) if one)
 
 
 def _lines(data: bytes) -> list[str]:

@@ -28,15 +28,15 @@ from hsm_agent.collect.command.parsers.regex import MOST_PATTERNS
 from hsm_agent.collect.command.parsers.registry import BRINGS, LISTING, REGEX, ParserName, read
 from hsm_agent.collect.command.parsers.text import Malformed, one_line
 from hsm_agent.collect.command.poll_state import PRESENT, PollState
-from hsm_agent.collect.command.process import Runner, find, name_of
-from hsm_agent.collect.identity import TokenMemory, digest_of
+from hsm_agent.collect.command.process import CommandRunner, find, name_of
+from hsm_agent.collect.identity import SeenObjectsFile, digest_of
 from hsm_agent.settings.types import Deadline, Interval, Size, Strict
 from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hsm_agent.collect.command.parsers.text import Parsed
+    from hsm_agent.collect.command.parsers.text import ParsedOutput
     from hsm_agent.model import Reading
 
 _DAY = 86400.0
@@ -151,10 +151,10 @@ class CommandCollector(Collector):
         super().__init__(settings)
         self._settings = settings
         self._patterns = [tuple(map(regex.compiled, run.patterns)) for run in settings.runs]
-        self._runner = Runner(settings.environment, settings.output_limit)
+        self._runner = CommandRunner(settings.environment, settings.output_limit)
         self._reading = Lane(f"reading what a command of source {settings.name} printed")
         digests = [digest_of(run.command, run.parser) for run in settings.runs]
-        self._memory = None if context is None else TokenMemory(context.state_directory, settings.name, digests)
+        self._memory = None if context is None else SeenObjectsFile(context.state_directory, settings.name, digests)
         self._is_new = self._memory is not None
         self._state = PollState(
             settings.name,
@@ -201,7 +201,7 @@ class CommandCollector(Collector):
             gone=self._state.gone,
         )
 
-    async def _read(self, index: int, seconds: float) -> Parsed:
+    async def _read(self, index: int, seconds: float) -> ParsedOutput:
         run = self._settings.runs[index]
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds

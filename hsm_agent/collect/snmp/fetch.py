@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from hsm_agent.collect.snmp.parse import Fetched
+from hsm_agent.collect.snmp.parse import ApplianceAnswers
 from hsm_agent.wire.snmp.ber import END_OF_MIB_VIEW_TAG, Undecodable
 from hsm_agent.wire.snmp.pdu import ErrorStatus
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from hsm_agent.collect.snmp.profile import Profile
-    from hsm_agent.collect.snmp.values import Raw
+    from hsm_agent.collect.snmp.values import RawValue
     from hsm_agent.wire.snmp.ber import Oid, VarBind
     from hsm_agent.wire.snmp.client_engine import SnmpResponse
 
@@ -72,14 +72,14 @@ def plan_of(profiles: Iterable[Profile]) -> Plan:
 
 
 @dataclass(slots=True)
-class Haul:
-    """What was brought in so far; `answers` counts requests that were answered, `errors` has a line each."""
+class FetchResult:
+    """What was brought in so far; `answer_count` counts requests that were answered, `errors` has a line each."""
 
-    values: dict[Oid, Raw] = field(default_factory=dict)
-    rows: dict[Oid, dict[Oid, dict[Oid, Raw]]] = field(default_factory=dict)
+    values: dict[Oid, RawValue] = field(default_factory=dict)
+    rows: dict[Oid, dict[Oid, dict[Oid, RawValue]]] = field(default_factory=dict)
     failed: dict[Oid, str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
-    answers: int = 0
+    answer_count: int = 0
     oddities: int = 0
     """Values that can't be decoded, and walks in circles; the first few are among the errors."""
 
@@ -102,73 +102,73 @@ class Haul:
             self.errors.append(what)
 
     @property
-    def fetched(self) -> Fetched:
+    def answers(self) -> ApplianceAnswers:
         """For parsing."""
-        return Fetched(values=self.values, rows=self.rows, failed=self.failed)
+        return ApplianceAnswers(values=self.values, rows=self.rows, failed=self.failed)
 
 
-async def fetch(asker: Asker, plan: Plan) -> Haul:
+async def fetch(asker: Asker, plan: Plan) -> FetchResult:
     """Ask for everything. What is not answered leaves the rest as it is; nothing is left out unsaid."""
-    haul = Haul()
+    result = FetchResult()
     try:
         for start in range(0, len(plan.values), NAMES_A_GET):
-            await _get(asker, plan.values[start : start + NAMES_A_GET], haul)
+            await _get(asker, plan.values[start : start + NAMES_A_GET], result)
     except NoAnswer as silence:
-        haul.fail([oid for oid in plan.values if oid not in haul.values], str(silence))
+        result.fail([oid for oid in plan.values if oid not in result.values], str(silence))
     for table in plan.tables:
         try:
-            await _walk(asker, table, haul)
+            await _walk(asker, table, result)
         except NoAnswer as silence:
-            haul.fail([table.entry], str(silence))
-    return haul
+            result.fail([table.entry], str(silence))
+    return result
 
 
-async def _get(asker: Asker, names: Sequence[Oid], haul: Haul) -> None:
+async def _get(asker: Asker, names: Sequence[Oid], result: FetchResult) -> None:
     """GET; in halves where the answer is too big for the appliance, and without what it can't bear to be asked."""
     wanted = list(names)
     while wanted:
         answer = await asker.get(wanted)
-        haul.answers += 1
+        result.answer_count += 1
         if answer.error_status == ErrorStatus.NO_ERROR:
             asked = set(wanted)
             for one in answer.varbinds:
-                haul.look_at(one)
+                result.look_at(one)
                 if one.name in asked and one.value is not None:  # None: no such object or instance
-                    haul.values[one.name] = one.value
+                    result.values[one.name] = one.value
             return
         if answer.error_status == ErrorStatus.TOO_BIG and len(wanted) > 1:
             half = len(wanted) // 2
-            await _get(asker, wanted[:half], haul)
+            await _get(asker, wanted[:half], result)
             wanted = wanted[half:]
             continue
         word = _word(answer.error_status)
         if not 0 < answer.error_index <= len(wanted):
-            haul.fail(wanted, f"the appliance refuses a request: {word}")
+            result.fail(wanted, f"the appliance refuses a request: {word}")
             return
         refused = wanted.pop(answer.error_index - 1)
-        haul.fail([refused], f"the appliance refuses {_dotted(refused)}: {word}")
+        result.fail([refused], f"the appliance refuses {_dotted(refused)}: {word}")
 
 
-async def _walk(asker: Asker, table: TablePlan, haul: Haul) -> None:
-    rows = haul.rows.setdefault(table.entry, {})
+async def _walk(asker: Asker, table: TablePlan, result: FetchResult) -> None:
+    rows = result.rows.setdefault(table.entry, {})
     for start in range(0, len(table.columns), _MOST_COLUMNS):
         roots = {(*table.entry, *column): column for column in table.columns[start : start + _MOST_COLUMNS]}
         at = {root: root for root in roots}
         repetitions = max(1, VALUES_A_BULK // len(roots))
         while at:
             answer = await asker.bulk(list(at.values()), repetitions)
-            haul.answers += 1
+            result.answer_count += 1
             if answer.error_status == ErrorStatus.TOO_BIG and repetitions > 1:
                 repetitions //= 2
                 continue
             if answer.error_status != ErrorStatus.NO_ERROR:
-                haul.fail(
+                result.fail(
                     [table.entry], f"the appliance refuses table {_dotted(table.entry)}: {_word(answer.error_status)}"
                 )
                 return
-            at = _take(answer.varbinds, at, roots, haul, rows)
+            at = _take(answer.varbinds, at, roots, result, rows)
             if len(rows) > table.rows:
-                haul.errors.append(
+                result.errors.append(
                     f"table {_dotted(table.entry)} has more than {table.rows} rows: the rest is not read"
                 )
                 for index in sorted(rows)[table.rows :]:
@@ -180,8 +180,8 @@ def _take(
     varbinds: Sequence[VarBind],
     at: dict[Oid, Oid],
     roots: dict[Oid, Oid],
-    haul: Haul,
-    rows: dict[Oid, dict[Oid, Raw]],
+    result: FetchResult,
+    rows: dict[Oid, dict[Oid, RawValue]],
 ) -> dict[Oid, Oid]:
     """Take in one answer; where each column goes on, those at their end left out.
 
@@ -197,17 +197,17 @@ def _take(
         if one.tag == END_OF_MIB_VIEW_TAG or one.name[: len(root)] != root or one.name <= going[root]:
             del going[root]
             if not one.name:  # how the column goes on is not known
-                haul.look_at(one)
+                result.look_at(one)
             elif one.tag != END_OF_MIB_VIEW_TAG and one.name[: len(root)] == root:
-                haul.wonder(f"{_dotted(one.name)} comes again in a walk: the rest of {_dotted(root)} is not read")
+                result.wonder(f"{_dotted(one.name)} comes again in a walk: the rest of {_dotted(root)} is not read")
             continue
-        haul.look_at(one)
+        result.look_at(one)
         going[root] = one.name
         if one.value is not None:
             rows.setdefault(one.name[len(root) :], {})[roots[root]] = one.value
     # A column that had no part in a short answer goes on from where it was; one without any progress would for ever.
     if going == at:
-        haul.wonder(f"the appliance answers a walk with nothing: the rest of {_dotted(order[0])} is not read")
+        result.wonder(f"the appliance answers a walk with nothing: the rest of {_dotted(order[0])} is not read")
         return {}
     return going
 

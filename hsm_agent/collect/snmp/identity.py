@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.identity import Identity, Names, digest_of
+from hsm_agent.collect.identity import Names, ObjectIdentity, digest_of
 from hsm_agent.collect.snmp.values import Unreadable, text_of, word_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from hsm_agent.collect.snmp.profile import Table
-    from hsm_agent.collect.snmp.values import Heard
+    from hsm_agent.collect.snmp.profile import ProfileTable
+    from hsm_agent.collect.snmp.values import RowValues
     from hsm_agent.wire.snmp.ber import Oid
 
 _SERIAL = "serial"
@@ -33,25 +33,25 @@ class Named:
     """
 
     resources: Mapping[Oid, str]
-    known: Mapping[str, Identity]
+    known: Mapping[str, ObjectIdentity]
     gone: Collection[str]
     missing: Collection[str]
 
 
-def digest(table: Table) -> str:
+def digest(table: ProfileTable) -> str:
     """What a table's rows are known by on disk: another way to name them is another memory."""
     where = (f"{name}={wanted}" for name, wanted in sorted(table.where.items()))
     return digest_of([text_of(table.oid), table.prefix, table.index, *table.resource, "where", *where], "snmp")
 
 
-def named(table: Table, rows: Mapping[Oid, Heard], before: Mapping[str, Identity]) -> Named:
+def named(table: ProfileTable, rows: Mapping[Oid, RowValues], before: Mapping[str, ObjectIdentity]) -> Named:
     """A name for each row; `before` are those that were known, by name, those known first before others."""
-    words = {index: [word_of(heard.named.get(name)) for name in table.resource] for index, heard in rows.items()}
+    words = {index: [word_of(row.named.get(name)) for name in table.resource] for index, row in rows.items()}
     shared = [Counter(column) for column in zip(*words.values(), strict=True)]
     keys = {text_of(index): index for index in rows}
     tokens = {key: _identity(table, rows[index], index, words[index], before) for key, index in keys.items()}
 
-    def wishes(key: str, token: Identity) -> Iterator[str]:
+    def wishes(key: str, token: ObjectIdentity) -> Iterator[str]:
         index = keys[key]
         # What another row bears as well tells nobody which is meant, but for the label of the one known first.
         own = [word for word, bearers in zip(words[index], shared, strict=True) if bearers[word] == 1]
@@ -71,14 +71,16 @@ def named(table: Table, rows: Mapping[Oid, Heard], before: Mapping[str, Identity
     )
 
 
-def _identity(table: Table, row: Heard, index: Oid, words: Sequence[str], before: Mapping[str, Identity]) -> Identity:
+def _identity(
+    table: ProfileTable, row: RowValues, index: Oid, words: Sequence[str], before: Mapping[str, ObjectIdentity]
+) -> ObjectIdentity:
     """Who a row is: its first word, its serial number, its index. A word that can't be read now is what it was."""
     serial, place = word_of(row.named.get(_SERIAL)), text_of(index)
     label = next(filter(None, words), "")
     if any(isinstance(row.named.get(name), Unreadable) for name in table.resource):
         same = (one for one in before.values() if (one.serial == serial if serial else one.place == place))
         label = next((one.label for one in same), label)
-    return Identity(label, serial, place)
+    return ObjectIdentity(label, serial, place)
 
 
 def _by_index(word: str, shown: str) -> Iterator[str]:

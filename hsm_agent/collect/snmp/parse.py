@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.collect.series import KnownSeries, SeriesKey, unavailable
 from hsm_agent.collect.snmp.identity import named
-from hsm_agent.collect.snmp.values import Heard, SnmpFact, infos, links, number_of, shares, understood, word_of
+from hsm_agent.collect.snmp.values import RowValues, SnmpFact, infos, links, number_of, shares, understood, word_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from hsm_agent.collect.identity import Identity
+    from hsm_agent.collect.identity import ObjectIdentity
     from hsm_agent.collect.snmp.identity import Named
-    from hsm_agent.collect.snmp.profile import Profile, Table, Value
-    from hsm_agent.collect.snmp.values import Growth, Raw
+    from hsm_agent.collect.snmp.profile import Profile, ProfileTable, ProfileValue
+    from hsm_agent.collect.snmp.values import Growth, RawValue
     from hsm_agent.model import Labels, Reading
     from hsm_agent.wire.snmp.ber import Oid
 
@@ -26,20 +26,20 @@ _MOST_MISSED = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
+class ApplianceAnswers:
     """What an appliance answered. What it has not is not in it; `failed` says why a question got no answer.
 
     `rows` has, by the OID of a table's entry and the row's index, the row's values by column. `failed` is by the OID
     of a value or of a table's entry.
     """
 
-    values: Mapping[Oid, Raw]
-    rows: Mapping[Oid, Mapping[Oid, Mapping[Oid, Raw]]]
+    values: Mapping[Oid, RawValue]
+    rows: Mapping[Oid, Mapping[Oid, Mapping[Oid, RawValue]]]
     failed: Mapping[Oid, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class PollMemory:
     """What earlier polls have read: series, counters of shares, links that were up.
 
     `rows` are, by the table's number, its rows by name. `is_restored`: they are all that is known, from before a
@@ -49,16 +49,16 @@ class Known:
     series: KnownSeries[SnmpFact] = field(default_factory=KnownSeries)
     growth: Mapping[SeriesKey, Growth] = field(default_factory=dict)
     up: frozenset[SeriesKey] = frozenset()
-    rows: Mapping[int, Mapping[str, Identity]] = field(default_factory=dict)
+    rows: Mapping[int, Mapping[str, ObjectIdentity]] = field(default_factory=dict)
     is_restored: bool = False
 
-    def without(self, resources: Collection[str], prefixes: Sequence[str]) -> Known:
+    def without(self, resources: Collection[str], prefixes: Sequence[str]) -> PollMemory:
         """Without what is known of these; the prefixes are those of the tables."""
         rows = {
             number: {name: one for name, one in rows.items() if prefixes[number] + name not in resources}
             for number, rows in self.rows.items()
         }
-        return Known(
+        return PollMemory(
             series=self.series.without(resources),
             growth={key: each for key, each in self.growth.items() if key[0] not in resources},
             up=frozenset(key for key in self.up if key[0] not in resources),
@@ -68,27 +68,27 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class ParsedAnswers:
     """Readings, what to remember, for each profile whether anything of it was there, and resources that are no more.
 
     A resource is no more where its row has another name now.
     """
 
     readings: tuple[Reading, ...]
-    known: Known
+    known: PollMemory
     found: tuple[bool, ...]
     gone: tuple[str, ...] = ()
 
 
 def parse(
-    fetched: Fetched,
+    answers: ApplianceAnswers,
     profiles: Sequence[Profile],
-    known: Known,
+    known: PollMemory,
     *,
     source: str,
     now: float,
     own: Profile | None = None,
-) -> Parsed:
+) -> ParsedAnswers:
     """The readings of one poll. What was read before and is not there now is unavailable, with the reason.
 
     Likewise each value of `own`, the one of the profiles that the operator wrote for this appliance; of the others an
@@ -96,34 +96,34 @@ def parse(
     """
     facts: dict[SeriesKey, SnmpFact] = {}
     growth, up = dict(known.growth), set(known.up)
-    tables = [_Rows.read(table, fetched, now) for profile in profiles for table in profile.tables]
-    names = [named(rows.table, rows.heard, known.rows.get(number, {})) for number, rows in enumerate(tables)]
+    tables = [_Rows.read(table, answers, now) for profile in profiles for table in profile.tables]
+    names = [named(rows.table, rows.row, known.rows.get(number, {})) for number, rows in enumerate(tables)]
     left = iter(zip(tables, names, strict=True))
     found = []
     for profile in profiles:
         count = 0
-        for fact in _facts(profile, fetched, islice(left, len(profile.tables)), growth, up, now):
+        for fact in _facts(profile, answers, islice(left, len(profile.tables)), growth, up, now):
             facts.setdefault(fact.key, fact)
             count += 1
         found.append(count > 0)
-    for fact in _not_there(own.values if own is not None else (), fetched):
+    for fact in _not_there(own.values if own is not None else (), answers):
         facts.setdefault(fact.key, fact)
     before = _seen_before(known, [rows.table for rows in tables], names)
     series = before.updated(facts.values(), most_missing=_MOST_MISSED)
-    missed = (unavailable(fact, fetched.failed.get(fact.origin, _NOT_THERE)) for fact in series.missing(facts))
+    missed = (unavailable(fact, answers.failed.get(fact.origin, _NOT_THERE)) for fact in series.missing(facts))
     readings = tuple(fact.reading(source, now) for fact in (*facts.values(), *missed))
     there = {"", *(resource for resource, _, _ in series.facts)}
-    learnt = Known(
+    learnt = PollMemory(
         series=series,
         growth={key: each for key, each in growth.items() if key[0] in there},
         up=frozenset(up & series.facts.keys()),
         rows={number: each.known for number, each in enumerate(names) if each.known},
     )
     gone = {name for each in names for name in each.gone} - there
-    return Parsed(readings, learnt, tuple(found), tuple(sorted(gone)))
+    return ParsedAnswers(readings, learnt, tuple(found), tuple(sorted(gone)))
 
 
-def _seen_before(known: Known, tables: Sequence[Table], names: Sequence[Named]) -> KnownSeries[SnmpFact]:
+def _seen_before(known: PollMemory, tables: Sequence[ProfileTable], names: Sequence[Named]) -> KnownSeries[SnmpFact]:
     """What is missed where it is not there now: not names that are no more; after a restart all that a row may have."""
     gone = {(name, table.oid) for table, each in zip(tables, names, strict=True) for name in each.gone}
     seen = {key: fact for key, fact in known.series.facts.items() if (fact.resource, fact.origin) not in gone}
@@ -138,7 +138,7 @@ def _seen_before(known: Known, tables: Sequence[Table], names: Sequence[Named]) 
     return KnownSeries(seen)
 
 
-def _series_of(table: Table) -> Iterator[tuple[str, Labels]]:
+def _series_of(table: ProfileTable) -> Iterator[tuple[str, Labels]]:
     yield from ((value.metric, tuple(sorted(value.labels.items()))) for value in table.values if value.metric)
     yield from ((share.metric, ()) for share in table.shares)
     yield from ((link.metric, ()) for link in table.links)
@@ -146,78 +146,78 @@ def _series_of(table: Table) -> Iterator[tuple[str, Labels]]:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """A table and what was heard of its rows, by index; `failed` says of a name why it was not answered."""
+    """A table and what was row of its rows, by index; `failed` says of a name why it was not answered."""
 
-    table: Table
-    heard: Mapping[Oid, Heard]
+    table: ProfileTable
+    row: Mapping[Oid, RowValues]
     failed: Mapping[str, str]
 
     @classmethod
-    def read(cls, table: Table, fetched: Fetched, now: float) -> _Rows:
-        rows = {index: _heard(table.values, raw, now) for index, raw in fetched.rows.get(table.oid, {}).items()}
-        kept = {index: heard for index, heard in rows.items() if _wanted(table, heard)}
+    def read(cls, table: ProfileTable, answers: ApplianceAnswers, now: float) -> _Rows:
+        rows = {index: _row_values(table.values, raw, now) for index, raw in answers.rows.get(table.oid, {}).items()}
+        kept = {index: row for index, row in rows.items() if _wanted(table, row)}
         failed = {}
-        if table.oid in fetched.failed:
-            failed = {value.called: fetched.failed[table.oid] for value in table.values}
+        if table.oid in answers.failed:
+            failed = {value.called: answers.failed[table.oid] for value in table.values}
         return cls(table, kept, failed)
 
 
 def _facts(
     profile: Profile,
-    fetched: Fetched,
+    answers: ApplianceAnswers,
     tables: Iterable[tuple[_Rows, Named]],
     growth: dict[SeriesKey, Growth],
     up: set[SeriesKey],
     now: float,
 ) -> Iterator[SnmpFact]:
-    heard = _heard(profile.values, fetched.values, now)
-    failed = {value.called: fetched.failed[value.oid] for value in profile.values if value.oid in fetched.failed}
-    heard = replace(heard, failed=failed)
-    yield from _of_values(profile.values, heard)
-    yield from shares(profile.shares, heard, growth)
-    yield from infos(profile.infos, heard)
+    row = _row_values(profile.values, answers.values, now)
+    failed = {value.called: answers.failed[value.oid] for value in profile.values if value.oid in answers.failed}
+    row = replace(row, failed=failed)
+    yield from _of_values(profile.values, row)
+    yield from shares(profile.shares, row, growth)
+    yield from infos(profile.infos, row)
     for rows, names in tables:
         table = rows.table
         for index, resource in names.resources.items():
-            heard = replace(rows.heard[index], resource=resource, origin=table.oid, failed=rows.failed)
-            yield from _of_values(table.values, heard)
-            yield from shares(table.shares, heard, growth)
-            yield from infos(table.infos, heard)
-            yield from links(table.links, heard, up)
+            row = replace(rows.row[index], resource=resource, origin=table.oid, failed=rows.failed)
+            yield from _of_values(table.values, row)
+            yield from shares(table.shares, row, growth)
+            yield from infos(table.infos, row)
+            yield from links(table.links, row, up)
 
 
-def _wanted(table: Table, heard: Heard) -> bool:
-    return all(word_of(heard.named.get(name)) == wanted for name, wanted in table.where.items())
+def _wanted(table: ProfileTable, row: RowValues) -> bool:
+    return all(word_of(row.named.get(name)) == wanted for name, wanted in table.where.items())
 
 
-def _heard(values: Sequence[Value], raw: Mapping[Oid, Raw], now: float) -> Heard:
+def _row_values(values: Sequence[ProfileValue], raw: Mapping[Oid, RawValue], now: float) -> RowValues:
     found = {}
     for index, value in enumerate(values):
         meaning = understood(value, raw[value.oid], now) if value.oid in raw else None
         if meaning is not None:
             found[index] = meaning
     named = {values[index].called: meaning for index, meaning in reversed(found.items())}
-    return Heard(found, named, None, values[0].oid if values else ())
+    return RowValues(found, named, None, values[0].oid if values else ())
 
 
-def _not_there(values: Sequence[Value], fetched: Fetched) -> Iterator[SnmpFact]:
+def _not_there(values: Sequence[ProfileValue], answers: ApplianceAnswers) -> Iterator[SnmpFact]:
     for value in values:
-        if value.metric is not None and value.oid not in fetched.values:
+        if value.metric is not None and value.oid not in answers.values:
             nothing = f"the appliance reports nothing under {'.'.join(map(str, value.oid))}"
-            reason = fetched.failed.get(value.oid, nothing)
+            reason = answers.failed.get(value.oid, nothing)
             labels = tuple(sorted(value.labels.items()))
             yield SnmpFact(value.metric, None, reason, labels, resource=value.resource, origin=value.oid)
 
 
-def _of_values(values: Sequence[Value], heard: Heard) -> Iterator[SnmpFact]:
-    for index, meaning in heard.meanings.items():
+def _of_values(values: Sequence[ProfileValue], row: RowValues) -> Iterator[SnmpFact]:
+    for index, meaning in row.meanings.items():
         value = values[index]
         if value.metric is None:
             continue
-        resource = value.resource if heard.resource is None else heard.resource
+        resource = value.resource if row.resource is None else row.resource
         labels = tuple(sorted(value.labels.items()))
-        origin = value.oid if heard.resource is None else heard.origin
+        origin = value.oid if row.resource is None else row.origin
         number, reason = number_of(meaning)
-        limit, _ = number_of(heard.named.get(value.limit))
+        limit, _ = number_of(row.named.get(value.limit))
         limit = None if number is None else limit
         yield SnmpFact(value.metric, number, reason, labels, limit, resource=resource, origin=origin)

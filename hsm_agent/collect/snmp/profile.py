@@ -27,12 +27,12 @@ def _oid(value: object) -> object:
         value = str(value)
     if not isinstance(value, str):
         return value
-    parts = value.removeprefix(".").split(".")
-    if not all(part.isascii() and part.isdigit() and int(part) <= MAX_SUBID for part in parts):
+    numbers = value.removeprefix(".").split(".")
+    if not all(part.isascii() and part.isdigit() and int(part) <= MAX_SUBID for part in numbers):
         raise ValueError(f"not an OID: {value!r} (write numbers with dots between them, in quotes)")
-    if len(parts) > MAX_SUBIDS:
+    if len(numbers) > MAX_SUBIDS:
         raise ValueError(f"an OID has {MAX_SUBIDS} numbers at most")
-    return tuple(int(part) for part in parts)
+    return tuple(int(part) for part in numbers)
 
 
 def _whole(oid: tuple[int, ...]) -> tuple[int, ...]:
@@ -60,8 +60,8 @@ def _info_metric(name: str) -> str:
     return name
 
 
-Oid = Annotated[tuple[int, ...], BeforeValidator(_oid), Field(min_length=1)]
-WholeOid = Annotated[Oid, AfterValidator(_whole)]
+OidText = Annotated[tuple[int, ...], BeforeValidator(_oid), Field(min_length=1)]
+WholeOid = Annotated[OidText, AfterValidator(_whole)]
 MetricName = Annotated[str, AfterValidator(_metric)]
 ValueMetric = Annotated[MetricName, AfterValidator(_value_metric)]
 InfoMetric = Annotated[MetricName, AfterValidator(_info_metric)]
@@ -80,10 +80,10 @@ def _all_texts(value: object) -> object:
 States = Annotated[dict[str, float | str | None], BeforeValidator(_texts)]
 
 
-class Value(Strict):
+class ProfileValue(Strict):
     """One object, or in a table one column. `name` is what shares, infos and `resource` call it; else the metric is."""
 
-    oid: Oid
+    oid: OidText
     metric: ValueMetric | None = None
     name: str = ""
     unit: str | None = None
@@ -156,7 +156,7 @@ class Link(Strict):
 class _Scope(Strict):
     """Values, and what is made of them."""
 
-    values: tuple[Value, ...] = ()
+    values: tuple[ProfileValue, ...] = ()
     shares: tuple[Share, ...] = ()
     infos: tuple[Info, ...] = ()
 
@@ -174,7 +174,7 @@ class _Scope(Strict):
         return named | {share.metric for share in self.shares} | {info.metric for info in self.infos}
 
 
-class Table(_Scope):
+class ProfileTable(_Scope):
     """A conceptual table. `oid` is its entry's; a value's `oid` is its column. Each row is a resource."""
 
     oid: WholeOid
@@ -203,7 +203,7 @@ class Table(_Scope):
 class Profile(_Scope):
     """What is read of one kind of appliance."""
 
-    tables: tuple[Table, ...] = ()
+    tables: tuple[ProfileTable, ...] = ()
 
     @model_validator(mode="after")
     def _refers_to_values(self) -> Self:

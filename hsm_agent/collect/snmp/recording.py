@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.collect.snmp.parse import Fetched
+from hsm_agent.collect.snmp.parse import ApplianceAnswers
 from hsm_agent.collect.snmp.profile import names, profile
 from hsm_agent.collect.snmp.values import text_of
 from hsm_agent.wire.snmp.ber import Undecodable
@@ -20,22 +20,22 @@ from hsm_agent.wire.snmp.ber import Undecodable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from hsm_agent.collect.snmp.values import Raw
+    from hsm_agent.collect.snmp.values import RawValue
     from hsm_agent.wire.snmp.ber import Oid
 
 
-def masked(fetched: Fetched) -> dict[str, Any]:
-    """A recording of what was fetched."""
+def masked(answers: ApplianceAnswers) -> dict[str, Any]:
+    """A recording of what was answers."""
     return {
-        "values": {text_of(oid): _value(raw) for oid, raw in fetched.values.items()},
-        "rows": {text_of(entry): _rows(rows) for entry, rows in fetched.rows.items()},
-        "failed": {text_of(oid): reason for oid, reason in fetched.failed.items()},
+        "values": {text_of(oid): _value(raw) for oid, raw in answers.values.items()},
+        "rows": {text_of(entry): _rows(rows) for entry, rows in answers.rows.items()},
+        "failed": {text_of(oid): reason for oid, reason in answers.failed.items()},
     }
 
 
-def replayed(recorded: Mapping[str, Any]) -> Fetched:
-    """What a recording says was fetched."""
-    return Fetched(
+def replayed(recorded: Mapping[str, Any]) -> ApplianceAnswers:
+    """What a recording says was answers."""
+    return ApplianceAnswers(
         values={_oid(oid): _raw(value) for oid, value in recorded["values"].items()},
         rows={
             _oid(entry): {
@@ -47,7 +47,7 @@ def replayed(recorded: Mapping[str, Any]) -> Fetched:
     )
 
 
-def _rows(rows: Mapping[Oid, Mapping[Oid, Raw]]) -> dict[str, dict[str, Any]]:
+def _rows(rows: Mapping[Oid, Mapping[Oid, RawValue]]) -> dict[str, dict[str, Any]]:
     plain = all(len(index) == 1 for index in rows)
     return {
         text_of(index) if plain else str(place): {text_of(column): _value(raw) for column, raw in row.items()}
@@ -55,7 +55,7 @@ def _rows(rows: Mapping[Oid, Mapping[Oid, Raw]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _value(raw: Raw) -> object:
+def _value(raw: RawValue) -> object:
     if isinstance(raw, int):
         return raw
     text = text_of(raw)
@@ -82,7 +82,7 @@ def _values(name: str) -> Iterable[Iterable[str]]:
     return [value.states for scope in (one, *one.tables) for value in scope.values]
 
 
-def _raw(value: Any) -> Raw:
+def _raw(value: Any) -> RawValue:
     if isinstance(value, dict):
         return Undecodable(value["undecodable"]) if "undecodable" in value else _oid(value["oid"])
     return value if isinstance(value, int) else str(value).encode()

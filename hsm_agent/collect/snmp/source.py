@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
-from hsm_agent.collect.identity import TokenMemory
+from hsm_agent.collect.identity import SeenObjectsFile
 from hsm_agent.collect.snmp.client import Appliance, ApplianceClient
 from hsm_agent.collect.snmp.fetch import NAMES_A_GET, fetch, plan_of
 from hsm_agent.collect.snmp.identity import digest
-from hsm_agent.collect.snmp.parse import Fetched, Known, parse
+from hsm_agent.collect.snmp.parse import ApplianceAnswers, PollMemory, parse
 from hsm_agent.collect.snmp.profile import Profile, profile
 from hsm_agent.collect.snmp.recording import masked
 from hsm_agent.metrics import is_custom
@@ -23,8 +23,8 @@ from hsm_agent.threads import Lane
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from hsm_agent.collect.snmp.fetch import Haul
-    from hsm_agent.collect.snmp.parse import Parsed
+    from hsm_agent.collect.snmp.fetch import FetchResult
+    from hsm_agent.collect.snmp.parse import ParsedAnswers
 
 _DAY = 86400.0
 _SCHEMES = ("udp", "udp6")
@@ -82,7 +82,7 @@ class SnmpSettings(SnmpPeerSettings, SourceSettings):
     @staticmethod
     def mask(raw: object) -> object:
         """What a poll brought without labels, serials and indexes, fit for JSON."""
-        return masked(raw) if isinstance(raw, Fetched) else None
+        return masked(raw) if isinstance(raw, ApplianceAnswers) else None
 
     def declares(self) -> frozenset[str]:
         """Metrics of the configuration's own."""
@@ -128,13 +128,15 @@ class SnmpCollector(Collector):
         self._settings = settings
         self._clock = clock
         self._client: ApplianceClient | None = None
-        self._known = Known()
+        self._known = PollMemory()
         self._thread = Lane(f"source {settings.name}: reckoning")
         tables = [table for each in self._profiles.values() for table in each.tables]
         self._prefixes = [table.prefix for table in tables]
         digests = [digest(table) for table in tables]
         self._memory = (
-            TokenMemory(context.state_directory, settings.name, digests, kind="snmp") if context and tables else None
+            SeenObjectsFile(context.state_directory, settings.name, digests, kind="snmp")
+            if context and tables
+            else None
         )
         self._is_new = self._memory is not None
 
@@ -146,12 +148,12 @@ class SnmpCollector(Collector):
         await self._remember()
         client = self._client
         client.begin()
-        haul = await fetch(client, self._plan)
-        if not haul.answers:
+        result = await fetch(client, self._plan)
+        if not result.answer_count:
             client.close()
-            raise SourceFailure(f"{self._settings.to}: {haul.errors[0]}")
-        parsed = await self._parse(haul)
-        errors = (*haul.errors, *self._absent(parsed))
+            raise SourceFailure(f"{self._settings.to}: {result.errors[0]}")
+        parsed = await self._parse(result)
+        errors = (*result.errors, *self._absent(parsed))
         if not any(reading.value is not None for reading in parsed.readings):
             why = errors[0] if errors else "it has no value that has a meaning here"
             raise SourceFailure(f"{self._settings.to}: {why}")
@@ -163,7 +165,7 @@ class SnmpCollector(Collector):
             errors=errors,
             slowest_call_seconds=client.slowest,
             calls=dict(client.calls),
-            raw=haul.fetched,
+            raw=result.answers,
             complete=not errors,
             gone=parsed.gone,
         )
@@ -171,23 +173,23 @@ class SnmpCollector(Collector):
     async def _remember(self) -> None:
         """Once, which rows the last process knew."""
         if self._memory is not None and self._is_new:
-            self._known = Known(rows=await self._memory.load(), is_restored=True)
+            self._known = PollMemory(rows=await self._memory.load(), is_restored=True)
             self._is_new = False
 
     async def _keep(self) -> None:
         if self._memory is not None:
             await self._memory.keep({number: dict(rows) for number, rows in self._known.rows.items()})
 
-    async def _parse(self, haul: Haul) -> Parsed:
-        def work() -> Parsed:
+    async def _parse(self, result: FetchResult) -> ParsedAnswers:
+        def work() -> ParsedAnswers:
             profiles = tuple(self._profiles.values())
             own = self._settings.custom
-            return parse(haul.fetched, profiles, self._known, source=self.name, now=time.time(), own=own)
+            return parse(result.answers, profiles, self._known, source=self.name, now=time.time(), own=own)
 
-        count = len(haul.values) + sum(len(row) for rows in haul.rows.values() for row in rows.values())
+        count = len(result.values) + sum(len(row) for rows in result.rows.values() for row in rows.values())
         return await self._thread.call(work, seconds=_WORK_SECONDS) if count > _MANY_VALUES else work()
 
-    def _absent(self, parsed: Parsed) -> Iterator[str]:
+    def _absent(self, parsed: ParsedAnswers) -> Iterator[str]:
         for name, found in zip(self._profiles, parsed.found, strict=True):
             if not found:
                 yield (

@@ -14,10 +14,10 @@ from hsm_agent.wire.snmp.ber import Undecodable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from hsm_agent.collect.snmp.profile import Info, Link, Share, Value
+    from hsm_agent.collect.snmp.profile import Info, Link, ProfileValue, Share
     from hsm_agent.wire.snmp.ber import Oid
 
-Raw = int | bytes | tuple[int, ...] | Undecodable
+RawValue = int | bytes | tuple[int, ...] | Undecodable
 """A value as it came: a number, octets, an OID, or what can't be decoded."""
 
 _NUMBER = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?) ?[A-Za-z%°/]*")
@@ -46,7 +46,7 @@ class Unreadable:
     reason: str
 
 
-def text_of(raw: Raw) -> str:
+def text_of(raw: RawValue) -> str:
     """A value as text: octets as UTF-8 or else Latin-1, an OID with dots; fit to be shown, and not for ever."""
     if isinstance(raw, Undecodable):
         return raw.reason
@@ -61,7 +61,7 @@ def text_of(raw: Raw) -> str:
     return harmless(text.strip("\0 \t\r\n"))[:_LONGEST_TEXT]
 
 
-def understood(value: Value, raw: Raw, now: float) -> float | int | str | Unreadable | None:
+def understood(value: ProfileValue, raw: RawValue, now: float) -> float | int | str | Unreadable | None:
     """What `raw` says; a text where `read` is text. None: the appliance has no such thing.
 
     A date becomes seconds from `now` (UTC seconds since the epoch) until then.
@@ -87,7 +87,7 @@ def understood(value: Value, raw: Raw, now: float) -> float | int | str | Unread
     return number if value.scale == 1 else round(number * value.scale, 9)
 
 
-def _signed(value: Value, raw: Raw, number: float | None) -> float | int | None:
+def _signed(value: ProfileValue, raw: RawValue, number: float | None) -> float | int | None:
     """The number as its `read` wants the 32nd bit understood; None for what is no size where one is wanted."""
     if number is not None and value.form == "signed" and _SIGN_BIT <= number < 2 * _SIGN_BIT:
         return number - 2 * _SIGN_BIT
@@ -96,21 +96,21 @@ def _signed(value: Value, raw: Raw, number: float | None) -> float | int | None:
     return number
 
 
-def _unreadable(raw: Raw, wanted: str) -> Unreadable:
+def _unreadable(raw: RawValue, wanted: str) -> Unreadable:
     text = text_of(raw)
     shown = text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
     return Unreadable(f"the appliance says '{shown}', which is not {wanted} that is known here")
 
 
-def _state(value: Value, raw: Raw) -> float | str | Unreadable | None:
-    said = text_of(raw).lower()
+def _state(value: ProfileValue, raw: RawValue) -> float | str | Unreadable | None:
+    shown = text_of(raw).lower()
     for text, state in value.states.items():
-        if text.lower() == said:
+        if text.lower() == shown:
             return int(state) if isinstance(state, float) and state.is_integer() else state
     return _unreadable(raw, "a state")
 
 
-def _number(raw: Raw) -> float | int | None:
+def _number(raw: RawValue) -> float | int | None:
     if isinstance(raw, int):
         return raw
     found = _NUMBER.fullmatch(text_of(raw)) if isinstance(raw, bytes) else None
@@ -119,7 +119,7 @@ def _number(raw: Raw) -> float | int | None:
     return float(found[1]) if "." in found[1] else int(found[1])
 
 
-def _date(raw: Raw) -> float | None:
+def _date(raw: RawValue) -> float | None:
     """UTC seconds since the epoch; what names no zone is taken for UTC."""
     if isinstance(raw, int):
         return float(raw)
@@ -185,7 +185,7 @@ class SnmpFact(Fact):
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class RowValues:
     """Meanings of one row, or of what is in no table (resource None): by place in the profile, and by name.
 
     `failed` says of a name why it was not asked or not answered.
@@ -214,24 +214,24 @@ def word_of(meaning: Meaning | None) -> str:
     return "" if meaning is None or isinstance(meaning, Unreadable) else str(meaning)
 
 
-def shares(wanted: Sequence[Share], heard: Heard, growth: dict[SeriesKey, Growth]) -> Iterator[SnmpFact]:
+def shares(wanted: Sequence[Share], row: RowValues, growth: dict[SeriesKey, Growth]) -> Iterator[SnmpFact]:
     """Percentages. Where the appliance has the part or the whole, there is one, or the reason why there is none."""
-    resource = heard.resource or ""
+    resource = row.resource or ""
     for share in wanted:
-        if share.part not in heard.named and share.whole not in heard.named:
+        if share.part not in row.named and share.whole not in row.named:
             continue
-        percent = _share(share, heard, growth, (resource, share.metric, ()))
+        percent = _share(share, row, growth, (resource, share.metric, ()))
         if percent is not None:
             number, reason = number_of(percent)
-            yield SnmpFact(share.metric, number, reason, resource=resource, origin=heard.origin)
+            yield SnmpFact(share.metric, number, reason, resource=resource, origin=row.origin)
 
 
-def _share(share: Share, heard: Heard, growth: dict[SeriesKey, Growth], key: SeriesKey) -> float | Unreadable | None:
+def _share(share: Share, row: RowValues, growth: dict[SeriesKey, Growth], key: SeriesKey) -> float | Unreadable | None:
     numbers: list[float] = []
     for name in (share.part, share.whole, *share.less):
-        if name not in heard.named:
-            return Unreadable(heard.failed.get(name, f"the appliance does not report '{name}' of it"))
-        number, reason = number_of(heard.named[name])
+        if name not in row.named:
+            return Unreadable(row.failed.get(name, f"the appliance does not report '{name}' of it"))
+        number, reason = number_of(row.named[name])
         if number is None:
             return Unreadable(f"'{name}': {reason}")
         numbers.append(number)
@@ -271,38 +271,38 @@ def _grown(growth: dict[SeriesKey, Growth], key: SeriesKey, part: float, whole: 
     return percent
 
 
-def infos(wanted: Sequence[Info], heard: Heard) -> Iterator[SnmpFact]:
+def infos(wanted: Sequence[Info], row: RowValues) -> Iterator[SnmpFact]:
     """Texts as labels."""
     for info in wanted:
-        texts = {label: word_of(heard.named.get(name)) for label, name in info.labels.items()}
+        texts = {label: word_of(row.named.get(name)) for label, name in info.labels.items()}
         labels = tuple(sorted((label, text) for label, text in texts.items() if text))
         if labels:
-            yield SnmpFact(info.metric, 1, labels=labels, resource=heard.resource or "", origin=heard.origin)
+            yield SnmpFact(info.metric, 1, labels=labels, resource=row.resource or "", origin=row.origin)
 
 
-def links(wanted: Sequence[Link], heard: Heard, up: set[SeriesKey]) -> Iterator[SnmpFact]:
+def links(wanted: Sequence[Link], row: RowValues, up: set[SeriesKey]) -> Iterator[SnmpFact]:
     """States of network interfaces, loopbacks left out; `up` are those that were seen up, and is brought up to date."""
     for link in wanted:
-        real = heard.named.get(link.real)
-        if real is None or heard.named.get(link.kind) == _LOOPBACK:
+        real = row.named.get(link.real)
+        if real is None or row.named.get(link.kind) == _LOOPBACK:
             continue
-        key = (heard.resource or "", link.metric, ())
-        state = _link(link, heard, real, seen_up=key in up)
+        key = (row.resource or "", link.metric, ())
+        state = _link(link, row, real, seen_up=key in up)
         if state == 1 and real != _DOWN:
             up.add(key)
         number, reason = number_of(state)
-        yield SnmpFact(link.metric, number, reason, resource=key[0], origin=heard.origin)
+        yield SnmpFact(link.metric, number, reason, resource=key[0], origin=row.origin)
 
 
-def _link(link: Link, heard: Heard, real: Meaning, *, seen_up: bool) -> int | Unreadable:
+def _link(link: Link, row: RowValues, real: Meaning, *, seen_up: bool) -> int | Unreadable:
     number, reason = number_of(real)
     if number is None:
         return Unreadable(reason)
-    if heard.named.get(link.wanted) in {_DOWN, _TESTING} or number in {_UP, _DORMANT}:
+    if row.named.get(link.wanted) in {_DOWN, _TESTING} or number in {_UP, _DORMANT}:
         return 1
     if number in {_TESTING, _UNKNOWN}:
         return Unreadable("the interface is being tested" if number == _TESTING else "the appliance does not know it")
-    carried = [heard.named.get(name) for name in link.traffic]
+    carried = [row.named.get(name) for name in link.traffic]
     if not seen_up and carried and all(one == 0 for one in carried):
         return Unreadable("the interface was not up yet: it never carried anything")
     return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hsm_agent.collect.command.parsers.registry import PARSERS
 
 if TYPE_CHECKING:
-    from hsm_agent.collect.command.parsers.text import Parsed
+    from hsm_agent.collect.command.parsers.text import ParsedOutput
     from hsm_agent.collect.series import Fact
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "shell"
@@ -37,28 +37,28 @@ def sample(name: str) -> str:
     return (FOLDER / f"{name}.txt").read_bytes().decode()
 
 
-def read(name: str) -> Parsed:
+def read(name: str) -> ParsedOutput:
     """A sample as its parser reads it."""
     return PARSERS[SAMPLES[name]](sample(name))
 
 
-def values(parsed: Parsed, resource: str = "") -> dict[str, float | int | None]:
+def values(parsed: ParsedOutput, resource: str = "") -> dict[str, float | int | None]:
     """What was read of one resource; a label `role` stands behind the metric."""
     return {_name(fact): fact.value for fact in parsed.facts if fact.resource == resource}
 
 
-def reasons(parsed: Parsed) -> dict[str, str]:
+def reasons(parsed: ParsedOutput) -> dict[str, str]:
     """Why metrics have no value."""
     return {_name(fact): fact.reason for fact in parsed.facts if fact.value is None}
 
 
-def labels(parsed: Parsed, metric: str, resource: str = "") -> dict[str, str]:
+def labels(parsed: ParsedOutput, metric: str, resource: str = "") -> dict[str, str]:
     """The labels of the one fact of that name."""
     (found,) = [dict(fact.labels) for fact in parsed.facts if (fact.metric, fact.resource) == (metric, resource)]
     return found
 
 
-def limit(parsed: Parsed, resource: str, metric: str) -> float | None:
+def limit(parsed: ParsedOutput, resource: str, metric: str) -> float | None:
     (found,) = [fact.limit for fact in parsed.facts if (fact.metric, fact.resource) == (metric, resource)]
     return found
 

@@ -10,7 +10,7 @@ from hsm_agent.collect.command.parsers.text import (
     FactBuilder,
     Fields,
     Malformed,
-    Parsed,
+    ParsedOutput,
     attempts_left,
     check_result,
     count,
@@ -36,7 +36,7 @@ _ZEROIZED = re.compile(r"\s*(?:[^:]*:)?\s*hsm is zeroized\b", re.IGNORECASE)
 _CELSIUS = r"(?:deg(?:rees|\.)?\s*)?c\b\.?"
 
 
-def parse_hsm_show(text: str) -> Parsed:
+def parse_hsm_show(text: str) -> ParsedOutput:
     """Readings of `hsm show`. Raises Malformed where the output is not one, or says that the command failed."""
     lines = whole_lines(text)
     check_result(lines)
@@ -53,7 +53,7 @@ def parse_hsm_show(text: str) -> Parsed:
     if builder.empty:
         raise unlike("hsm show", lines)
     _identity(builder)
-    return Parsed(facts=tuple(builder.facts))
+    return ParsedOutput(facts=tuple(builder.facts))
 
 
 def _logins(builder: FactBuilder, *, zeroized: bool) -> None:
@@ -182,7 +182,7 @@ _TIME = re.compile(
 )
 
 
-def parse_audit_show(text: str) -> Parsed:
+def parse_audit_show(text: str) -> ParsedOutput:
     """Readings of LunaSH `audit show`. Raises Malformed where it is not one, or says that the command failed."""
     lines = whole_lines(text)
     check_result(lines)
@@ -197,10 +197,10 @@ def parse_audit_show(text: str) -> Parsed:
     _clock(builder, fields)
     if builder.empty:
         raise unlike("audit show", lines)
-    return Parsed(facts=tuple(builder.facts))
+    return ParsedOutput(facts=tuple(builder.facts))
 
 
-def parse_audit_status(text: str) -> Parsed:
+def parse_audit_status(text: str) -> ParsedOutput:
     """Readings of LunaCM `audit status`. Raises Malformed as `parse_show` does."""
     lines = whole_lines(text)
     check_result(lines)
@@ -210,7 +210,7 @@ def parse_audit_status(text: str) -> Parsed:
     _role(builder, fields)
     if builder.empty:
         raise unlike("audit status", lines)
-    return Parsed(facts=tuple(builder.facts))
+    return ParsedOutput(facts=tuple(builder.facts))
 
 
 def _records(builder: FactBuilder, lines: list[str]) -> None:
@@ -228,14 +228,14 @@ def _statement(
     wanted: str,
 ) -> None:
     """The fact of a sentence. One that only resembles what is known has no value; nor have two that differ."""
-    said = [line for line in lines if like.search(line)]
+    found = [line for line in lines if like.search(line)]
     try:
-        values = {read(line) for line in said}
+        values = {read(line) for line in found}
     except Malformed as error:
         builder.add(metric, None, str(error))
         return
     if len(values) > 1:
-        builder.add(metric, None, f"said twice and not the same: {one_line(said[-1])}")
+        builder.add(metric, None, f"said twice and not the same: {one_line(found[-1])}")
     elif not values:
         builder.add(metric, None, missing(wanted))
     else:

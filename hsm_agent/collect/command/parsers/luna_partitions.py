@@ -14,7 +14,7 @@ from hsm_agent.collect.command.parsers.text import (
     FactBuilder,
     Fields,
     Malformed,
-    Parsed,
+    ParsedOutput,
     attempts_left,
     check_result,
     count,
@@ -29,7 +29,7 @@ from hsm_agent.collect.command.parsers.text import (
     whole_lines,
     yes_or_no,
 )
-from hsm_agent.collect.identity import Identity
+from hsm_agent.collect.identity import ObjectIdentity
 
 if TYPE_CHECKING:
     from hsm_agent.collect.series import Fact
@@ -45,7 +45,7 @@ _FIGURES = re.compile(
 _ROLE_FIELD = re.compile(r"(.+?) (login attempts left|locked out|zeroized)")
 
 
-def parse_partitions(text: str) -> Parsed:
+def parse_partitions(text: str) -> ParsedOutput:
     """Readings of every partition in the output. Raises Malformed where there is none, or the command failed."""
     lines = whole_lines(text)
     told = check_result(lines)
@@ -60,7 +60,7 @@ def parse_partitions(text: str) -> Parsed:
     # Without the shell's own last line nobody knows whether there was more to come, and where the line is lost that
     # begins a partition, it is among the lines of another one, or of none.
     whole = told and not strays and len(named) == len(blocks) and not any(block.doubled for block in blocks)
-    return Parsed(facts=tuple(facts), whole=whole, tokens=tokens)
+    return ParsedOutput(facts=tuple(facts), whole=whole, tokens=tokens)
 
 
 def _blocks(lines: list[str]) -> tuple[list[Fields], bool]:
@@ -81,15 +81,15 @@ def _blocks(lines: list[str]) -> tuple[list[Fields], bool]:
     return blocks, strays
 
 
-def _named(blocks: list[Fields]) -> dict[str, tuple[Fields, Identity]]:
+def _named(blocks: list[Fields]) -> dict[str, tuple[Fields, ObjectIdentity]]:
     """Parts by the partition's name, else by its label or serial number, and who each is. Raises Malformed.
 
     A part without the line of the name has been cut: it must not become a partition of another name.
     """
     sheets = [FactBuilder(block) for block in blocks if _NAME in block.values]
-    tokens = [Identity(builder.first(_NAME, "partition label"), builder.first(*_SERIALS)) for builder in sheets]
+    tokens = [ObjectIdentity(builder.first(_NAME, "partition label"), builder.first(*_SERIALS)) for builder in sheets]
     numbered = {token.label for token in tokens if token.serial}
-    found: dict[str, tuple[Fields, Identity]] = {}
+    found: dict[str, tuple[Fields, ObjectIdentity]] = {}
     for builder, token in zip(sheets, tokens, strict=True):
         label, serial = token.label, token.serial
         if not serial and (not label or label in numbered):  # of a name that stands twice one part is damaged
@@ -181,24 +181,24 @@ _FIGURE = re.compile(r"[0-9]{1,18}")
 class _Row:
     """A partition's row: its figures by column, or why there are none."""
 
-    token: Identity
+    token: ObjectIdentity
     figures: dict[str, int]
     reason: str = ""
 
 
-def parse_partition_list(text: str) -> Parsed:
+def parse_partition_list(text: str) -> ParsedOutput:
     """Readings of every partition. Raises Malformed where there is no table, or the command failed."""
     lines = whole_lines(text)
     told = check_result(lines)
     place, columns = next(((place, found) for place, line in enumerate(lines) if (found := _head(line))), (0, []))
     if not columns and told and any(_NOBODY.match(line) for line in lines):
-        return Parsed(facts=(), whole=True)
+        return ParsedOutput(facts=(), whole=True)
     if not columns:
         raise unlike("partition list", lines)
     _check_unit(lines[: place + 1])
     rows, strays = _rows(columns, lines[place + 1 :])
     facts: list[Fact] = []
-    tokens: dict[str, Identity] = {}
+    tokens: dict[str, ObjectIdentity] = {}
     for row in rows:
         name = next((name for name in (row.token.label, row.token.serial) if name and name not in tokens), "")
         if not name:
@@ -206,7 +206,7 @@ def parse_partition_list(text: str) -> Parsed:
         tokens[name] = row.token
         facts += _listed_partition(name, row, columns)
     # Without the shell's own last line nobody knows whether there was more to come.
-    return Parsed(facts=tuple(facts), whole=told and not strays, tokens=tokens)
+    return ParsedOutput(facts=tuple(facts), whole=told and not strays, tokens=tokens)
 
 
 def _head(line: str) -> list[str]:
@@ -241,7 +241,7 @@ def _check_unit(lines: list[str]) -> None:
 
 def _rows(columns: list[str], lines: list[str]) -> tuple[list[_Row], bool]:
     """The rows below a head, and whether there is a line that may be one and cannot be read as one."""
-    rows: dict[Identity, _Row] = {}
+    rows: dict[ObjectIdentity, _Row] = {}
     strays = False
     for line in lines:
         row = None if _RULE.fullmatch(line) else _row(columns, line)
@@ -264,10 +264,10 @@ def _row(columns: list[str], line: str) -> _Row | None:
         return None
     name = name_in(" ".join(words[place:last]))
     if last >= place and all(map(_FIGURE.fullmatch, cells.values())) and (name or serial):
-        return _Row(Identity(name, serial), {column: int(cell) for column, cell in cells.items()})
+        return _Row(ObjectIdentity(name, serial), {column: int(cell) for column, cell in cells.items()})
     if not serial:
         return None
-    return _Row(Identity("", serial, is_partial=True), {}, f"a row unlike the table's head: {one_line(line)}")
+    return _Row(ObjectIdentity("", serial, is_partial=True), {}, f"a row unlike the table's head: {one_line(line)}")
 
 
 def _listed_partition(name: str, row: _Row, columns: list[str]) -> list[Fact]:

@@ -12,7 +12,7 @@ from hsm_agent.collect.command.parsers.text import (
     FactBuilder,
     Fields,
     Malformed,
-    Parsed,
+    ParsedOutput,
     as_number,
     check_result,
     fields_of,
@@ -56,7 +56,7 @@ class _Head:
     lower_critical: int | None
 
 
-def parse_sensors(text: str) -> Parsed:
+def parse_sensors(text: str) -> ParsedOutput:
     """Readings of every sensor. Raises Malformed where there is no table, or the command failed."""
     lines = whole_lines(text)
     check_result(lines)
@@ -76,7 +76,7 @@ def parse_sensors(text: str) -> Parsed:
             facts[name] = _row(head, name, cells, line)
     if not facts:
         raise Malformed(f"the table of sensors has no rows; {instead(lines)}")
-    return Parsed(facts=tuple(fact for each in facts.values() for fact in each))
+    return ParsedOutput(facts=tuple(fact for each in facts.values() for fact in each))
 
 
 def _cells(line: str) -> list[str]:
@@ -188,7 +188,7 @@ _MEANINGS = {
 }
 
 
-def parse_sysstat(text: str) -> Parsed:
+def parse_sysstat(text: str) -> ParsedOutput:
     """Readings of `status sysstat show`. Raises Malformed where the state is not there, or the command failed."""
     lines = whole_lines(text)
     check_result(lines)
@@ -210,4 +210,4 @@ def parse_sysstat(text: str) -> Parsed:
     else:
         reason = missing("System Status Code") if codes is None else f"no list of codes: {one_line(codes[1])}"
         builder.add("hsm_status_info", None, reason)
-    return Parsed(facts=tuple(builder.facts))
+    return ParsedOutput(facts=tuple(builder.facts))

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.command.parsers.text import Parsed, name_in, one_line, split_field, unlike, whole_lines
-from hsm_agent.collect.identity import Identity
+from hsm_agent.collect.command.parsers.text import ParsedOutput, name_in, one_line, split_field, unlike, whole_lines
+from hsm_agent.collect.identity import ObjectIdentity
 from hsm_agent.collect.series import Fact
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class _Slot:
         return frozenset(flag for each in said.split(",") if (flag := each.strip().casefold()))
 
 
-def parse_slots(text: str) -> Parsed:
+def parse_slots(text: str) -> ParsedOutput:
     """Readings of every slot. Raises Malformed where the output is not one."""
     lines = whole_lines(text)
     slots = _slots(lines)
@@ -66,7 +66,7 @@ def parse_slots(text: str) -> Parsed:
     if not slots and not any(map(str.strip, lines)):
         raise unlike("pkcs11-tool --list-slots", lines)
     facts: list[Fact] = []
-    tokens: dict[str, Identity] = {}
+    tokens: dict[str, ObjectIdentity] = {}
     for slot in slots:
         if not slot.has_token:
             facts += _no_token(slot)
@@ -77,7 +77,7 @@ def parse_slots(text: str) -> Parsed:
         facts += _token(slot, resource)
     # A last line that has no end was cut, and others after it may have been.
     whole = text.endswith("\n") and not has_strays and not any(slot.trouble for slot in slots)
-    return Parsed(facts=tuple(facts), whole=whole, tokens=tokens)
+    return ParsedOutput(facts=tuple(facts), whole=whole, tokens=tokens)
 
 
 def _slots(lines: list[str]) -> list[_Slot]:
@@ -119,11 +119,11 @@ def _find_cut(slots: list[_Slot]) -> None:
         labels.add(label)
 
 
-def _identity(slot: _Slot) -> Identity:
-    return Identity(name_in(slot.fields["token label"]), name_in(slot.fields.get("serial num", "")), slot.name)
+def _identity(slot: _Slot) -> ObjectIdentity:
+    return ObjectIdentity(name_in(slot.fields["token label"]), name_in(slot.fields.get("serial num", "")), slot.name)
 
 
-def _resource(token: Identity, taken: Mapping[str, Identity]) -> str:
+def _resource(token: ObjectIdentity, taken: Mapping[str, ObjectIdentity]) -> str:
     """Label, else serial number, where these tell it from the others; else the slot."""
     again = (f"{token.place} ({number})" for number in itertools.count(2))
     names = itertools.chain((token.label, token.serial, token.place), again)

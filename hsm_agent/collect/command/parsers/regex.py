@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.collect.command.parsers.text import (
     Malformed,
-    Parsed,
+    ParsedOutput,
     as_number,
     check_number,
     check_result,
@@ -42,7 +42,7 @@ def compiled(pattern: str) -> Pattern:
     return made
 
 
-def parse(text: str, patterns: Sequence[Pattern], is_late: Callable[[], bool] = lambda: False) -> Parsed:
+def parse(text: str, patterns: Sequence[Pattern], is_late: Callable[[], bool] = lambda: False) -> ParsedOutput:
     """Readings by pattern. A metric of a pattern that no line fits has no value.
 
     Raises Malformed where no pattern fits at all, the command failed, or `is_late` says that time is up.
@@ -65,7 +65,7 @@ def parse(text: str, patterns: Sequence[Pattern], is_late: Callable[[], bool] = 
             found.setdefault((name, ""), Fact(metric=name, value=None, reason=reason))
     if all(fact.value is None for fact in found.values()):
         raise Malformed(f"no pattern fits the output; {instead(lines)}")
-    return Parsed(facts=tuple(found.values()))
+    return ParsedOutput(facts=tuple(found.values()))
 
 
 def _metrics(pattern: Pattern) -> list[str]:
@@ -78,11 +78,11 @@ def _take(found: dict[tuple[str, str], Fact], pattern: Pattern, groups: Mapping[
         _note(found, _fact(groups[name], name, resource, line))
 
 
-def _fact(said: str | None, name: str, resource: str, line: str) -> Fact:
-    if said is None or not _NUMBER.fullmatch(said):
+def _fact(text: str | None, name: str, resource: str, line: str) -> Fact:
+    if text is None or not _NUMBER.fullmatch(text):
         reason = f"no number in the group {name}: {one_line(line)}"
         return Fact(metric=name, value=None, resource=resource, reason=reason)
-    return Fact(metric=name, value=as_number(said), resource=resource)
+    return Fact(metric=name, value=as_number(text), resource=resource)
 
 
 def _note(found: dict[tuple[str, str], Fact], fact: Fact) -> None:

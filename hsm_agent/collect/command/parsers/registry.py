@@ -14,7 +14,7 @@ from hsm_agent.collect.command.parsers.text import check_number
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from hsm_agent.collect.command.parsers.text import Parsed
+    from hsm_agent.collect.command.parsers.text import ParsedOutput
     from hsm_agent.settings.regex import Pattern
 
 REGEX = "regex"
@@ -32,7 +32,7 @@ ParserName = Literal[
     "regex",
 ]
 
-PARSERS: Mapping[str, Callable[[str], Parsed]] = {
+PARSERS: Mapping[str, Callable[[str], ParsedOutput]] = {
     "lunash-hsm-show": parse_hsm_show,
     "lunash-partition-show": parse_partitions,
     "lunash-partition-list": parse_partition_list,
@@ -86,7 +86,7 @@ assert {*PARSERS, REGEX} == {*get_args(ParserName)}
 
 def read(
     parser: str, patterns: Sequence[Pattern], output: bytes, is_late: Callable[[], bool] = lambda: False
-) -> Parsed:
+) -> ParsedOutput:
     """What an output says. Raises Malformed where it is not what the parser reads, or is more than can be meant."""
     text = output.decode("utf-8", "replace")
     parsed = regex.parse(text, patterns, is_late) if parser == REGEX else PARSERS[parser](text)

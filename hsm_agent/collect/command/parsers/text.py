@@ -16,7 +16,7 @@ from hsm_agent.text import harmless
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from hsm_agent.collect.identity import Identity
+    from hsm_agent.collect.identity import ObjectIdentity
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _FIELD = re.compile(r"\s*([^:]{1,80}):\s*(.*)$")
@@ -34,7 +34,7 @@ class Malformed(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parsed:
+class ParsedOutput:
     """What one output says.
 
     `whole`: the output is known to be complete, so that a token that is not in it is not there. `tokens`: who the
@@ -43,7 +43,7 @@ class Parsed:
 
     facts: tuple[Fact, ...]
     whole: bool = False
-    tokens: Mapping[str, Identity] = field(default_factory=dict)
+    tokens: Mapping[str, ObjectIdentity] = field(default_factory=dict)
 
 
 def check_number(facts: int) -> None:

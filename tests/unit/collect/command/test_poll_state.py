@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.command.parsers.text import Parsed
+from hsm_agent.collect.command.parsers.text import ParsedOutput
 from hsm_agent.collect.command.poll_state import ABSENT, MOST_MISSING, NOT_PRINTED, PollState
 from hsm_agent.collect.series import Fact
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
@@ -22,8 +22,8 @@ def token(name: str, objects: int = 3) -> tuple[Fact, Fact]:
     )
 
 
-def printed(*facts: Fact, whole: bool = True) -> Parsed:
-    return Parsed(facts=facts, whole=whole)
+def printed(*facts: Fact, whole: bool = True) -> ParsedOutput:
+    return ParsedOutput(facts=facts, whole=whole)
 
 
 def shown(readings: list[Reading]) -> dict[tuple[str, str], tuple[float | int | None, str]]:

@@ -10,13 +10,13 @@ from tests.unit.collect.command.test_poll_state import shown, state
 from tests.unit.collect.shell_samples import read, sample
 
 if TYPE_CHECKING:
-    from hsm_agent.collect.command.parsers.text import Parsed
+    from hsm_agent.collect.command.parsers.text import ParsedOutput
     from hsm_agent.collect.command.poll_state import PollState
 
 FIRST, SECOND = "signing", "5D1E0B02"
 
 
-def slots(*numbers: int) -> Parsed:
+def slots(*numbers: int) -> ParsedOutput:
     """The two tokens of one label, or one of them."""
     text = sample("pkcs11_tool_slots_one_label")
     head, one, two = (

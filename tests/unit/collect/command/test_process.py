@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.command.process import Runner, clean_environment, find, name_of
+from hsm_agent.collect.command.process import CommandRunner, clean_environment, find, name_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def test_a_command_is_named_by_its_beginning_and_its_end(words: list[str], name:
 
 
 async def test_an_executable_that_is_not_there_is_said(tmp_path: Path) -> None:
-    runner = Runner({}, 1000)
+    runner = CommandRunner({}, 1000)
 
     with pytest.raises(SourceFailure, match="tool cannot be run: no such executable; install it or correct `command`"):
         await runner.run([str(tmp_path / "tool")], 1.0)
@@ -58,4 +58,4 @@ async def test_an_executable_that_others_can_write_is_not_run(tmp_path: Path) ->
     tool.chmod(0o757)
 
     with pytest.raises(SourceFailure, match=r"tool is not run: .*tool can be written by others; run: chmod o-w"):
-        await Runner({}, 1000).run([str(tool)], 1.0)
+        await CommandRunner({}, 1000).run([str(tool)], 1.0)

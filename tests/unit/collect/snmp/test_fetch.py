@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.snmp.fetch import Haul, NoAnswer, Plan, TablePlan, fetch, plan_of
+from hsm_agent.collect.snmp.fetch import FetchResult, NoAnswer, Plan, TablePlan, fetch, plan_of
 from hsm_agent.collect.snmp.profile import Profile
 from hsm_agent.wire.snmp import ber
 from hsm_agent.wire.snmp.ber import Oid, VarBind
@@ -37,13 +37,13 @@ class Agent:
         self._circles = circles
         self.asked: list[int] = []
 
-    def _heard(self, count: int) -> None:
+    def _row_values(self, count: int) -> None:
         if len(self.asked) >= self._silent_after:
             raise NoAnswer("no answer")
         self.asked.append(count)
 
     async def get(self, names: Sequence[Oid]) -> SnmpResponse:
-        self._heard(len(names))
+        self._row_values(len(names))
         if len(names) > self._most:
             return SnmpResponse(1, ErrorStatus.TOO_BIG, 0, ())
         for place, name in enumerate(names, 1):
@@ -59,7 +59,7 @@ class Agent:
         return VarBind(name, ber.NO_SUCH_INSTANCE_TAG, None)
 
     async def bulk(self, names: Sequence[Oid], repetitions: int) -> SnmpResponse:
-        self._heard(len(names) * repetitions)
+        self._row_values(len(names) * repetitions)
         if len(names) * repetitions > self._most:
             return SnmpResponse(1, ErrorStatus.TOO_BIG, 0, ())
         if any(name in self._refuses for name in names):
@@ -86,103 +86,103 @@ def plan(columns: int = 2, rows: int = 256) -> Plan:
     return Plan((), (TablePlan(ENTRY, tuple((column,) for column in range(1, columns + 1)), rows),))
 
 
-async def hauled(agent: Agent, wanted: Plan) -> Haul:
+async def hauled(agent: Agent, wanted: Plan) -> FetchResult:
     return await fetch(agent, wanted)
 
 
 async def test_values_are_asked_for_in_requests_of_25() -> None:
     agent = Agent(numbers(60))
 
-    haul = await hauled(agent, Plan(tuple(numbers(60)), ()))
+    result = await hauled(agent, Plan(tuple(numbers(60)), ()))
 
     assert agent.asked == [25, 25, 10]
-    assert haul.values == numbers(60)
-    assert haul.errors == []
+    assert result.values == numbers(60)
+    assert result.errors == []
 
 
 async def test_an_appliance_of_small_answers_is_asked_for_less() -> None:
     agent = Agent(numbers(20), most=6)
 
-    haul = await hauled(agent, Plan(tuple(numbers(20)), ()))
+    result = await hauled(agent, Plan(tuple(numbers(20)), ()))
 
-    assert haul.values == numbers(20)
+    assert result.values == numbers(20)
     assert [asked for asked in agent.asked if asked <= 6] == [5, 5, 5, 5]
 
 
 async def test_an_object_that_is_refused_costs_no_other() -> None:
     agent = Agent(numbers(5), refuses={(1, 3, 2): 1})
 
-    haul = await hauled(agent, Plan(tuple(numbers(5)), ()))
+    result = await hauled(agent, Plan(tuple(numbers(5)), ()))
 
-    assert haul.values == {(1, 3, number): number for number in (1, 3, 4, 5)}
-    assert haul.failed == {(1, 3, 2): "the appliance refuses 1.3.2: gen err"}
+    assert result.values == {(1, 3, number): number for number in (1, 3, 4, 5)}
+    assert result.failed == {(1, 3, 2): "the appliance refuses 1.3.2: gen err"}
 
 
 async def test_a_refusal_that_names_no_object_fails_the_request() -> None:
     agent = Agent(numbers(2), refuses={(1, 3, 2): 9})
 
-    haul = await hauled(agent, Plan(tuple(numbers(2)), ()))
+    result = await hauled(agent, Plan(tuple(numbers(2)), ()))
 
-    assert haul.errors == ["the appliance refuses a request: gen err"]
-    assert set(haul.failed) == set(numbers(2))
+    assert result.errors == ["the appliance refuses a request: gen err"]
+    assert set(result.failed) == set(numbers(2))
 
 
 async def test_objects_that_are_not_there_are_no_values() -> None:
-    haul = await hauled(Agent({(1, 3, 1): 1}), Plan(((1, 3, 1), (1, 3, 2)), ()))
+    result = await hauled(Agent({(1, 3, 1): 1}), Plan(((1, 3, 1), (1, 3, 2)), ()))
 
-    assert haul.values == {(1, 3, 1): 1}
-    assert haul.errors == []
+    assert result.values == {(1, 3, 1): 1}
+    assert result.errors == []
 
 
 async def test_a_table_is_walked_to_its_end() -> None:
-    haul = await hauled(Agent(table(60) | {(1, 3, 9, 2, 1): 7}), plan())
+    result = await hauled(Agent(table(60) | {(1, 3, 9, 2, 1): 7}), plan())
 
-    assert len(haul.rows[ENTRY]) == 60
-    assert haul.rows[ENTRY][(60,)] == {(1,): 160, (2,): 260}
+    assert len(result.rows[ENTRY]) == 60
+    assert result.rows[ENTRY][(60,)] == {(1,): 160, (2,): 260}
 
 
 async def test_columns_with_holes_are_walked_each_at_its_own_pace() -> None:
     tree = table(5)
     del tree[*ENTRY, 2, 1], tree[*ENTRY, 1, 4]
 
-    haul = await hauled(Agent(tree), plan())
+    result = await hauled(Agent(tree), plan())
 
-    assert haul.rows[ENTRY][(1,)] == {(1,): 101}
-    assert haul.rows[ENTRY][(4,)] == {(2,): 204}
+    assert result.rows[ENTRY][(1,)] == {(1,): 101}
+    assert result.rows[ENTRY][(4,)] == {(2,): 204}
 
 
 async def test_many_columns_are_walked_in_parts() -> None:
-    haul = await hauled(Agent(table(3, columns=30)), plan(columns=30))
+    result = await hauled(Agent(table(3, columns=30)), plan(columns=30))
 
-    assert len(haul.rows[ENTRY][(2,)]) == 30
+    assert len(result.rows[ENTRY][(2,)]) == 30
 
 
 async def test_a_long_table_is_cut_and_says_so() -> None:
-    haul = await hauled(Agent(table(100)), plan(rows=10))
+    result = await hauled(Agent(table(100)), plan(rows=10))
 
-    assert sorted(haul.rows[ENTRY]) == [(row,) for row in range(1, 11)]
-    assert haul.errors == ["table 1.3.9.1 has more than 10 rows: the rest is not read"]
+    assert sorted(result.rows[ENTRY]) == [(row,) for row in range(1, 11)]
+    assert result.errors == ["table 1.3.9.1 has more than 10 rows: the rest is not read"]
 
 
 async def test_a_table_in_small_answers_is_asked_for_less() -> None:
-    haul = await hauled(Agent(table(30), most=8), plan())
+    result = await hauled(Agent(table(30), most=8), plan())
 
-    assert len(haul.rows[ENTRY]) == 30
+    assert len(result.rows[ENTRY]) == 30
 
 
 async def test_a_table_that_is_refused_is_told() -> None:
-    haul = await hauled(Agent(table(3), refuses={(*ENTRY, 1): 1}), plan())
+    result = await hauled(Agent(table(3), refuses={(*ENTRY, 1): 1}), plan())
 
-    assert [*haul.failed] == [ENTRY]
-    assert haul.errors[0].startswith("the appliance refuses table 1.3.9.1: no access; check what its agent lets this")
+    assert [*result.failed] == [ENTRY]
+    assert result.errors[0].startswith("the appliance refuses table 1.3.9.1: no access; check what its agent lets this")
 
 
 async def test_an_agent_that_goes_in_circles_is_left() -> None:
     agent = Agent(table(3), circles=True)
 
-    haul = await hauled(agent, plan())
+    result = await hauled(agent, plan())
 
-    assert len(haul.rows[ENTRY]) == 3
+    assert len(result.rows[ENTRY]) == 3
     assert len(agent.asked) < 4
 
 
@@ -190,13 +190,13 @@ async def test_an_agent_that_says_a_name_again_is_left_and_told_of() -> None:
     class Stuck(Agent):
         async def bulk(self, names: Sequence[Oid], repetitions: int) -> SnmpResponse:
             del repetitions
-            self._heard(1)
+            self._row_values(1)
             return SnmpResponse(1, 0, 0, tuple(VarBind((*name[:5], 1), ber.INTEGER, 1) for name in names))
 
-    haul = await hauled(Stuck({}), plan())
+    result = await hauled(Stuck({}), plan())
 
-    assert haul.rows[ENTRY] == {(1,): {(1,): 1, (2,): 1}}
-    assert haul.errors == [
+    assert result.rows[ENTRY] == {(1,): {(1,): 1, (2,): 1}}
+    assert result.errors == [
         f"1.3.9.1.{column}.1 comes again in a walk: the rest of 1.3.9.1.{column} is not read" for column in (1, 2)
     ]
 
@@ -204,14 +204,14 @@ async def test_an_agent_that_says_a_name_again_is_left_and_told_of() -> None:
 async def test_an_agent_that_answers_nothing_at_all_is_left() -> None:
     class Mute(Agent):
         async def bulk(self, names: Sequence[Oid], repetitions: int) -> SnmpResponse:
-            self._heard(1)
+            self._row_values(1)
             return SnmpResponse(1, 0, 0, ())
 
     agent = Mute({})
-    haul = await hauled(agent, plan())
+    result = await hauled(agent, plan())
 
     assert agent.asked == [1]
-    assert haul.errors == ["the appliance answers a walk with nothing: the rest of 1.3.9.1.1 is not read"]
+    assert result.errors == ["the appliance answers a walk with nothing: the rest of 1.3.9.1.1 is not read"]
 
 
 class Damaging(Agent):
@@ -234,35 +234,35 @@ class Damaging(Agent):
 
 
 async def test_what_cannot_be_decoded_costs_nothing_else_and_is_told() -> None:
-    haul = await hauled(Damaging(numbers(3) | table(3)), Plan(tuple(numbers(3)), plan().tables))
+    result = await hauled(Damaging(numbers(3) | table(3)), Plan(tuple(numbers(3)), plan().tables))
 
     odd = ber.Undecodable("IpAddress of 0 octets")
-    assert haul.values == {(1, 3, 1): 1, (1, 3, 2): odd, (1, 3, 3): 3}
-    assert haul.rows[ENTRY] == {(1,): {(1,): 101}, (2,): {(1,): odd}, (3,): {(1,): 103}}
-    assert haul.errors == [
+    assert result.values == {(1, 3, 1): 1, (1, 3, 2): odd, (1, 3, 3): 3}
+    assert result.rows[ENTRY] == {(1,): {(1,): 101}, (2,): {(1,): odd}, (3,): {(1,): 103}}
+    assert result.errors == [
         f"{what} cannot be decoded: the appliance sent IpAddress of 0 octets"
         for what in ("1.3.2", "a name", "1.3.9.1.1.2", "a name")
     ]
 
 
 async def test_not_every_value_that_cannot_be_decoded_is_told() -> None:
-    haul = Haul()
+    result = FetchResult()
     for number in range(100):
-        haul.look_at(VarBind((1, 3, number), ber.IP_ADDRESS, ber.Undecodable("IpAddress of 0 octets")))
+        result.look_at(VarBind((1, 3, number), ber.IP_ADDRESS, ber.Undecodable("IpAddress of 0 octets")))
 
-    assert haul.oddities == 100
-    assert len(haul.errors) == 10
+    assert result.oddities == 100
+    assert len(result.errors) == 10
 
 
 async def test_silence_is_told_once_and_what_was_answered_is_kept() -> None:
     wanted = Plan(tuple(numbers(30)), plan().tables)
 
-    haul = await hauled(Agent(numbers(30) | table(3), silent_after=1), wanted)
+    result = await hauled(Agent(numbers(30) | table(3), silent_after=1), wanted)
 
-    assert len(haul.values) == 25
-    assert haul.answers == 1
-    assert haul.errors == ["no answer"]
-    assert set(haul.failed) == {(1, 3, number) for number in range(26, 31)} | {ENTRY}
+    assert len(result.values) == 25
+    assert result.answer_count == 1
+    assert result.errors == ["no answer"]
+    assert set(result.failed) == {(1, 3, number) for number in range(26, 31)} | {ENTRY}
 
 
 def test_what_several_profiles_want_is_asked_once() -> None:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.collect.snmp.parse import Fetched, Known, Parsed, parse
+from hsm_agent.collect.snmp.parse import ApplianceAnswers, ParsedAnswers, PollMemory, parse
 from hsm_agent.collect.snmp.profile import Profile
 from hsm_agent.wire.snmp.ber import Undecodable
 
 if TYPE_CHECKING:
-    from hsm_agent.collect.snmp.values import Raw
+    from hsm_agent.collect.snmp.values import RawValue
     from hsm_agent.wire.snmp.ber import Oid
 
 ENTRY = (1, 3, 9, 1)
@@ -26,27 +26,29 @@ TABLE: dict[str, Any] = {
     ],
 }
 PLAIN: dict[str, Any] = {"oid": "1.3.9.1", "resource": ["label"], "values": [TABLE["values"][0], TABLE["values"][2]]}
-FIRST: tuple[Oid, tuple[Raw, Raw, Raw]] = ((1,), (b"keys", b"11", 1))
-SECOND: tuple[Oid, tuple[Raw, Raw, Raw]] = ((2,), (b"keys", b"22", 2))
+FIRST: tuple[Oid, tuple[RawValue, RawValue, RawValue]] = ((1,), (b"keys", b"11", 1))
+SECOND: tuple[Oid, tuple[RawValue, RawValue, RawValue]] = ((2,), (b"keys", b"22", 2))
 
 
 def polled(
-    *rows: tuple[Oid, tuple[Raw, Raw, Raw]], known: Known | None = None, table: dict[str, Any] = TABLE
-) -> Parsed:
-    by_column: dict[Oid, dict[Oid, Raw]] = {
+    *rows: tuple[Oid, tuple[RawValue, RawValue, RawValue]],
+    known: PollMemory | None = None,
+    table: dict[str, Any] = TABLE,
+) -> ParsedAnswers:
+    by_column: dict[Oid, dict[Oid, RawValue]] = {
         index: {(1,): label, (2,): serial, (3,): objects} for index, (label, serial, objects) in rows
     }
     profile = Profile.model_validate({"tables": [table]})
-    fetched = Fetched(values={}, rows={ENTRY: by_column})
-    return parse(fetched, (profile,), known or Known(), source="a", now=0.0)
+    answers = ApplianceAnswers(values={}, rows={ENTRY: by_column})
+    return parse(answers, (profile,), known or PollMemory(), source="a", now=0.0)
 
 
-def shown(found: Parsed) -> dict[str, object]:
+def shown(found: ParsedAnswers) -> dict[str, object]:
     return {each.resource: each.reason or each.value for each in found.readings}
 
 
-def restarted(found: Parsed) -> Known:
-    return Known(rows=found.known.rows, is_restored=True)
+def restarted(found: ParsedAnswers) -> PollMemory:
+    return PollMemory(rows=found.known.rows, is_restored=True)
 
 
 @pytest.mark.parametrize("table", [TABLE, PLAIN], ids=["by serial number", "by index"])
@@ -58,7 +60,7 @@ def test_of_two_rows_of_one_label_each_keeps_its_name_when_the_other_goes(
     both = polled(FIRST, SECOND, table=table)
     assert shown(both) == {"keys": 1, later: 2}
 
-    def known() -> Known:
+    def known() -> PollMemory:
         return restarted(both) if is_restart else both.known
 
     assert shown(polled(SECOND, known=known(), table=table)) == {"keys": GONE, later: 2}
@@ -98,14 +100,14 @@ def test_a_name_that_another_table_bears_is_not_told_as_gone() -> None:
     tables = [TABLE, {**PLAIN, "oid": "1.3.9.2", "values": [PLAIN["values"][0], {"oid": 3, "metric": "sensor_volts"}]}]
     profile = Profile.model_validate({"tables": tables})
 
-    def turn(label: bytes, known: Known) -> Parsed:
-        rows: dict[Oid, dict[Oid, dict[Oid, Raw]]] = {
+    def turn(label: bytes, known: PollMemory) -> ParsedAnswers:
+        rows: dict[Oid, dict[Oid, dict[Oid, RawValue]]] = {
             ENTRY: {(1,): {(1,): label, (2,): b"11", (3,): 1}},
             (1, 3, 9, 2): {(1,): {(1,): b"keys", (3,): 5}},
         }
-        return parse(Fetched(values={}, rows=rows), (profile,), known, source="a", now=0.0)
+        return parse(ApplianceAnswers(values={}, rows=rows), (profile,), known, source="a", now=0.0)
 
-    found = turn(b"web", turn(b"keys", Known()).known)
+    found = turn(b"web", turn(b"keys", PollMemory()).known)
 
     assert shown(found) == {"web": 1, "keys": 5}
     assert found.gone == ()
@@ -122,7 +124,7 @@ def test_a_name_stays_though_another_row_shows_the_same_serial_number() -> None:
 @pytest.mark.parametrize("table", [TABLE, PLAIN], ids=["by serial number", "by index"])
 def test_a_label_that_cannot_be_decoded_costs_no_name(table: dict[str, Any]) -> None:
     both = polled(FIRST, SECOND, table=table)
-    damaged: list[tuple[Oid, tuple[Raw, Raw, Raw]]] = [
+    damaged: list[tuple[Oid, tuple[RawValue, RawValue, RawValue]]] = [
         (index, (Undecodable("OCTET STRING of 9 octets"), serial, objects))
         for index, (_, serial, objects) in (FIRST, SECOND)
     ]
@@ -131,9 +133,9 @@ def test_a_label_that_cannot_be_decoded_costs_no_name(table: dict[str, Any]) -> 
 
 
 def test_what_is_remembered_of_rows_that_come_and_go_is_bounded() -> None:
-    known = Known()
+    known = PollMemory()
     for turn in range(8):
-        rows: list[tuple[Oid, tuple[Raw, Raw, Raw]]] = [
+        rows: list[tuple[Oid, tuple[RawValue, RawValue, RawValue]]] = [
             ((turn, row), (f"{turn}.{row}".encode(), b"", 1)) for row in range(300)
         ]
         known = polled(*rows, known=known).known

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.collect.snmp.parse import Fetched, Known, Parsed, parse
+from hsm_agent.collect.snmp.parse import ApplianceAnswers, ParsedAnswers, PollMemory, parse
 from hsm_agent.collect.snmp.profile import Profile, profile
 from hsm_agent.wire.snmp.ber import Undecodable
 
 if TYPE_CHECKING:
-    from hsm_agent.collect.snmp.values import Raw
+    from hsm_agent.collect.snmp.values import RawValue
     from hsm_agent.wire.snmp.ber import Oid
 
 ENTRY = (1, 3, 9, 1)
@@ -26,15 +26,15 @@ ROWS: dict[str, Any] = {
 }
 
 
-def rows(*given: tuple[Oid, dict[int, Raw]]) -> dict[Oid, dict[Oid, dict[Oid, Raw]]]:
+def rows(*given: tuple[Oid, dict[int, RawValue]]) -> dict[Oid, dict[Oid, dict[Oid, RawValue]]]:
     return {ENTRY: {index: {(column,): value for column, value in values.items()} for index, values in given}}
 
 
-def parsed(fields: dict[str, Any], fetched: Fetched, known: Known | None = None) -> Parsed:
-    return parse(fetched, (Profile.model_validate(fields),), known or Known(), source="a", now=0.0)
+def parsed(fields: dict[str, Any], answers: ApplianceAnswers, known: PollMemory | None = None) -> ParsedAnswers:
+    return parse(answers, (Profile.model_validate(fields),), known or PollMemory(), source="a", now=0.0)
 
 
-def shown(found: Parsed) -> dict[tuple[str, str], object]:
+def shown(found: ParsedAnswers) -> dict[tuple[str, str], object]:
     return {(each.resource, each.metric): each.reason or each.value for each in found.readings}
 
 
@@ -55,7 +55,7 @@ def test_a_row_has_a_name_that_no_other_bears(
 ) -> None:
     given = rows(((1,), {1: first[0], 2: first[1], 3: 5}), ((2,), {1: second[0], 2: second[1], 3: 5}))
 
-    found = parsed({"tables": [ROWS]}, Fetched(values={}, rows=given))
+    found = parsed({"tables": [ROWS]}, ApplianceAnswers(values={}, rows=given))
 
     assert sorted({each.resource for each in found.readings}) == names
 
@@ -73,7 +73,7 @@ def test_a_row_has_a_name_that_no_other_bears(
 def test_an_index_of_text_is_read_with_and_without_its_length(index: Oid, name: str) -> None:
     table = {**ROWS, "index": "text", "resource": [], "prefix": "slot "}
 
-    assert [*shown(parsed({"tables": [table]}, Fetched(values={}, rows=rows((index, {3: 5})))))] == [
+    assert [*shown(parsed({"tables": [table]}, ApplianceAnswers(values={}, rows=rows((index, {3: 5})))))] == [
         (f"slot {name}", "token_objects")
     ]
 
@@ -81,13 +81,13 @@ def test_an_index_of_text_is_read_with_and_without_its_length(index: Oid, name: 
 def test_only_rows_that_are_wanted_are_shown() -> None:
     given = rows(((1,), {1: b"a", 3: 5}), ((2,), {1: b"b", 3: 6}), ((3,), {3: 7}))
 
-    found = parsed({"tables": [{**ROWS, "where": {"label": "b"}}]}, Fetched(values={}, rows=given))
+    found = parsed({"tables": [{**ROWS, "where": {"label": "b"}}]}, ApplianceAnswers(values={}, rows=given))
 
     assert shown(found) == {("b", "token_objects"): 6}
 
 
 def test_what_an_appliance_never_had_is_no_reading() -> None:
-    found = parse(Fetched(values={}, rows={}), (profile("luna-legacy"),), Known(), source="a", now=0.0)
+    found = parse(ApplianceAnswers(values={}, rows={}), (profile("luna-legacy"),), PollMemory(), source="a", now=0.0)
 
     assert found.readings == ()
     assert found.found == (False,)
@@ -110,10 +110,12 @@ def test_what_the_operator_asks_for_and_the_appliance_has_not_is_unavailable_wit
             ]
         }
     )
-    there: dict[Oid, Raw] = {own.values[2].oid: 2, own.values[4].oid: b"none"}
+    there: dict[Oid, RawValue] = {own.values[2].oid: 2, own.values[4].oid: b"none"}
     failed = {own.values[1].oid: "the appliance refuses it: genErr"}
 
-    found = parse(Fetched(values=there, rows={}, failed=failed), (own,), Known(), source="a", now=0.0, own=own)
+    found = parse(
+        ApplianceAnswers(values=there, rows={}, failed=failed), (own,), PollMemory(), source="a", now=0.0, own=own
+    )
 
     assert shown(found) == {
         ("queue", "custom_jobs"): "the appliance reports nothing under 1.3.6.1.4.1.32473.1.0",
@@ -123,11 +125,13 @@ def test_what_the_operator_asks_for_and_the_appliance_has_not_is_unavailable_wit
 
 
 def test_what_was_there_and_is_not_is_unavailable_with_the_reason() -> None:
-    first = parsed(SIMPLE, Fetched(values={(1, 3, 1): 4, (1, 3, 2): 5}, rows={}))
+    first = parsed(SIMPLE, ApplianceAnswers(values={(1, 3, 1): 4, (1, 3, 2): 5}, rows={}))
 
-    gone = parsed(SIMPLE, Fetched(values={(1, 3, 1): 4}, rows={}), first.known)
-    silent = parsed(SIMPLE, Fetched(values={(1, 3, 1): 4}, rows={}, failed={(1, 3, 2): "no answer"}), gone.known)
-    back = parsed(SIMPLE, Fetched(values={(1, 3, 1): 4, (1, 3, 2): 5}, rows={}), silent.known)
+    gone = parsed(SIMPLE, ApplianceAnswers(values={(1, 3, 1): 4}, rows={}), first.known)
+    silent = parsed(
+        SIMPLE, ApplianceAnswers(values={(1, 3, 1): 4}, rows={}, failed={(1, 3, 2): "no answer"}), gone.known
+    )
+    back = parsed(SIMPLE, ApplianceAnswers(values={(1, 3, 1): 4, (1, 3, 2): 5}, rows={}), silent.known)
 
     load = ("", "hsm_load_percent")
     assert [shown(each)[load] for each in (first, gone, silent, back)] == [
@@ -139,19 +143,19 @@ def test_what_was_there_and_is_not_is_unavailable_with_the_reason() -> None:
 
 
 def test_what_is_missed_does_not_pile_up_for_ever() -> None:
-    known = Known()
+    known = PollMemory()
     for turn in range(6):
-        there: dict[Oid, dict[Oid, Raw]] = {(turn, row): {(3,): row} for row in range(300)}
-        known = parsed({"tables": [ROWS]}, Fetched(values={}, rows={ENTRY: there}), known).known
+        there: dict[Oid, dict[Oid, RawValue]] = {(turn, row): {(3,): row} for row in range(300)}
+        known = parsed({"tables": [ROWS]}, ApplianceAnswers(values={}, rows={ENTRY: there}), known).known
 
     assert len(known.series.facts) == 300 + 1000
     assert {place.split(".")[0] for place, _, _ in known.series.facts} == {"5", "4", "3", "2", "1"}
 
 
 def test_a_table_that_is_not_answered_makes_its_rows_unavailable() -> None:
-    first = parsed({"tables": [ROWS]}, Fetched(values={}, rows=rows(((1,), {1: b"a", 3: 5}))))
+    first = parsed({"tables": [ROWS]}, ApplianceAnswers(values={}, rows=rows(((1,), {1: b"a", 3: 5}))))
 
-    silent = parsed({"tables": [ROWS]}, Fetched(values={}, rows={}, failed={ENTRY: "no answer"}), first.known)
+    silent = parsed({"tables": [ROWS]}, ApplianceAnswers(values={}, rows={}, failed={ENTRY: "no answer"}), first.known)
 
     assert shown(silent) == {("a", "token_objects"): "no answer"}
 
@@ -161,9 +165,9 @@ def test_the_content_of_an_info_is_not_its_identity() -> None:
         "values": [{"oid": "1.3.1", "name": "version", "read": "text"}],
         "infos": [{"metric": "hsm_firmware_info", "labels": {"version": "version"}}],
     }
-    first = parsed(fields, Fetched(values={(1, 3, 1): b"7.4"}, rows={}))
+    first = parsed(fields, ApplianceAnswers(values={(1, 3, 1): b"7.4"}, rows={}))
 
-    second = parsed(fields, Fetched(values={(1, 3, 1): b"7.7"}, rows={}), first.known)
+    second = parsed(fields, ApplianceAnswers(values={(1, 3, 1): b"7.7"}, rows={}), first.known)
 
     assert [(each.value, each.labels) for each in second.readings] == [(1, (("version", "7.7"),))]
 
@@ -191,26 +195,30 @@ SHARE: dict[str, Any] = {
     ],
 )
 def test_a_share_is_a_percentage_or_says_why_there_is_none(
-    used: Raw | None, whole: Raw | None, cache: Raw | None, said: float | str | None
+    used: RawValue | None, whole: RawValue | None, cache: RawValue | None, said: float | str | None
 ) -> None:
     given = {(1, 3, 1): used, (1, 3, 2): whole, (1, 3, 3): cache}
-    found = parsed(SHARE, Fetched(values={oid: raw for oid, raw in given.items() if raw is not None}, rows={}))
+    found = parsed(SHARE, ApplianceAnswers(values={oid: raw for oid, raw in given.items() if raw is not None}, rows={}))
 
     found_said = shown(found).get(("", "host_memory_used_percent"))
     assert str(found_said).startswith(str(said))
 
 
 def test_a_share_without_an_answer_to_one_of_its_parts_says_so() -> None:
-    fetched = Fetched(values={(1, 3, 1): 60, (1, 3, 2): 100}, rows={}, failed={(1, 3, 3): "no answer within 5 s"})
+    answers = ApplianceAnswers(
+        values={(1, 3, 1): 60, (1, 3, 2): 100}, rows={}, failed={(1, 3, 3): "no answer within 5 s"}
+    )
 
-    assert shown(parsed(SHARE, fetched)) == {("", "host_memory_used_percent"): "no answer within 5 s"}
+    assert shown(parsed(SHARE, answers)) == {("", "host_memory_used_percent"): "no answer within 5 s"}
 
 
 def test_a_share_in_a_table_that_was_not_read_to_its_end_says_so() -> None:
     fields = {"tables": [{**SHARE, "oid": "1.3.9"}]}
-    fetched = Fetched(values={}, rows={(1, 3, 9): {(7,): {(1, 3, 1): 60}}}, failed={(1, 3, 9): "no answer within 5 s"})
+    answers = ApplianceAnswers(
+        values={}, rows={(1, 3, 9): {(7,): {(1, 3, 1): 60}}}, failed={(1, 3, 9): "no answer within 5 s"}
+    )
 
-    assert shown(parsed(fields, fetched)) == {("7", "host_memory_used_percent"): "no answer within 5 s"}
+    assert shown(parsed(fields, answers)) == {("7", "host_memory_used_percent"): "no answer within 5 s"}
 
 
 @pytest.mark.parametrize(
@@ -230,7 +238,7 @@ def test_a_negative_size_is_a_number_of_32_bits_without_sign(size: int, used: in
         ],
         "shares": [{"metric": "host_disk_used_percent", "part": "used", "whole": "size"}],
     }
-    found = shown(parsed(fields, Fetched(values={(1, 3, 1): size, (1, 3, 2): used}, rows={})))
+    found = shown(parsed(fields, ApplianceAnswers(values={(1, 3, 1): size, (1, 3, 2): used}, rows={})))
 
     value = found["", "host_disk_used_percent"]
     assert value == said if isinstance(said, str) else value == pytest.approx(said)
@@ -241,9 +249,9 @@ def test_a_share_of_growth_begins_anew_with_its_counters_and_waits_for_news() ->
         **SHARE,
         "shares": [{"metric": "hsm_utilization_percent", "part": "used", "whole": "all", "change": True}],
     }
-    known, seen = Known(), []
+    known, seen = PollMemory(), []
     for used, whole in ((10, 100), (20, 150), (20, 150), (30, 160), (5, 170), (6, 180), (0, 5)):
-        found = parsed(fields, Fetched(values={(1, 3, 1): used, (1, 3, 2): whole}, rows={}), known)
+        found = parsed(fields, ApplianceAnswers(values={(1, 3, 1): used, (1, 3, 2): whole}, rows={}), known)
         known = found.known
         seen.append(shown(found).get(("", "hsm_utilization_percent")))
 
@@ -255,8 +263,8 @@ def test_a_value_brings_its_own_limit() -> None:
     fields = {
         "values": [{"oid": "1.3.1", "metric": "sensor_celsius", "limit": "most"}, {"oid": "1.3.2", "name": "most"}]
     }
-    found = parsed(fields, Fetched(values={(1, 3, 1): 20, (1, 3, 2): 80}, rows={}))
-    alone = parsed(fields, Fetched(values={(1, 3, 1): 20}, rows={}))
+    found = parsed(fields, ApplianceAnswers(values={(1, 3, 1): 20, (1, 3, 2): 80}, rows={}))
+    alone = parsed(fields, ApplianceAnswers(values={(1, 3, 1): 20}, rows={}))
 
     assert [each.limit for each in (*found.readings, *alone.readings)] == [80, None]
 
@@ -264,6 +272,6 @@ def test_a_value_brings_its_own_limit() -> None:
 def test_a_state_that_is_a_text_is_no_number() -> None:
     fields = {"values": [{"oid": "1.3.1", "metric": "sensor_well", "states": {"1": "fine"}}]}
 
-    assert shown(parsed(fields, Fetched(values={(1, 3, 1): 1}, rows={}))) == {
+    assert shown(parsed(fields, ApplianceAnswers(values={(1, 3, 1): 1}, rows={}))) == {
         ("", "sensor_well"): "'fine' is a text, not a number"
     }

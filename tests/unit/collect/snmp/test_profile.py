@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.collect.snmp.profile import Profile, Value, names, profile
+from hsm_agent.collect.snmp.profile import Profile, ProfileValue, names, profile
 from hsm_agent.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def test_what_makes_no_sense_is_refused_with_its_place(fields: dict[str, Any], s
 
 
 def test_an_oid_may_begin_with_a_dot_and_a_column_may_be_a_number() -> None:
-    assert Value.model_validate({**VALUE, "oid": ".1.3.6"}).oid == (1, 3, 6)
-    assert Value.model_validate({**VALUE, "oid": 7}).oid == (7,)
+    assert ProfileValue.model_validate({**VALUE, "oid": ".1.3.6"}).oid == (1, 3, 6)
+    assert ProfileValue.model_validate({**VALUE, "oid": 7}).oid == (7,)
 
 
 def shown(name: str) -> Iterator[tuple[str, str, str]]:
@@ -91,7 +91,7 @@ def shown(name: str) -> Iterator[tuple[str, str, str]]:
             yield _row(".".join(map(str, table.oid)) + ".", value)
 
 
-def _row(before: str, value: Value) -> tuple[str, str, str]:
+def _row(before: str, value: ProfileValue) -> tuple[str, str, str]:
     oid = before + ".".join(map(str, value.oid))
     return oid, f"`{value.metric}`" if value.metric else value.name, "inferred" if value.inferred else "seen"
 

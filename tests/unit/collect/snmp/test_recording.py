@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-from hsm_agent.collect.snmp.parse import Fetched, Known, parse
+from hsm_agent.collect.snmp.parse import ApplianceAnswers, PollMemory, parse
 from hsm_agent.collect.snmp.profile import profile
 from hsm_agent.collect.snmp.recording import masked, replayed
 from hsm_agent.wire.snmp.ber import Undecodable
 
 ENTRY = (1, 3, 6, 1, 4, 1, 3159, 1, 2, 1)
-FETCHED = Fetched(
+FETCHED = ApplianceAnswers(
     values={(1, 3, 6, 1, 4, 1, 3159, 1, 1, 2, 0): b"CSLAN77 b", (1, 3, 6, 1, 4, 1, 3159, 1, 1, 5, 0): 12},
     rows={
         ENTRY: {(1,): {(2,): b"PCI:0", (3,): b"OPERATIONAL", (5,): 41, (9,): b"535000", (4,): (1, 3, 6)}},
@@ -37,7 +37,7 @@ def test_a_recording_can_be_replayed() -> None:
     recorded = json.loads(json.dumps(masked(FETCHED)))
 
     again = replayed(recorded)
-    found = parse(again, (profile("utimaco"),), Known(), source="a", now=0.0)
+    found = parse(again, (profile("utimaco"),), PollMemory(), source="a", now=0.0)
 
     assert masked(again) == recorded
     shown = {(each.resource, each.metric): each.value for each in found.readings}
@@ -46,9 +46,9 @@ def test_a_recording_can_be_replayed() -> None:
 
 
 def test_what_could_not_be_decoded_is_recorded_without_its_octets() -> None:
-    fetched = Fetched(values={(1, 3): Undecodable("IpAddress of 8 octets: 0102030405060708")}, rows={})
+    answers = ApplianceAnswers(values={(1, 3): Undecodable("IpAddress of 8 octets: 0102030405060708")}, rows={})
 
-    recorded = masked(fetched)
+    recorded = masked(answers)
 
     assert recorded["values"] == {"1.3": {"undecodable": "IpAddress of 8 octets"}}
     assert masked(replayed(recorded)) == recorded

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from hsm_agent.collect.snmp.profile import Value
-from hsm_agent.collect.snmp.values import Raw, Unreadable, text_of, understood
+from hsm_agent.collect.snmp.profile import ProfileValue
+from hsm_agent.collect.snmp.values import RawValue, Unreadable, text_of, understood
 
 NOW = dt.datetime(2026, 11, 21, tzinfo=dt.UTC).timestamp()
 DAY = 86400.0
 
 
-def meaning(raw: Raw, **keys: Any) -> object:
-    return understood(Value.model_validate({"oid": "1.3", "name": "it", **keys}), raw, NOW)
+def meaning(raw: RawValue, **keys: Any) -> object:
+    return understood(ProfileValue.model_validate({"oid": "1.3", "name": "it", **keys}), raw, NOW)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def meaning(raw: Raw, **keys: Any) -> object:
         pytest.param((1, 3, 6), {"read": "text"}, "1.3.6", id="an OID"),
     ],
 )
-def test_a_value_means(raw: Raw, keys: dict[str, Any], means: object) -> None:
+def test_a_value_means(raw: RawValue, keys: dict[str, Any], means: object) -> None:
     assert meaning(raw, **keys) == means
 
 
@@ -62,7 +62,7 @@ def test_a_value_means(raw: Raw, keys: dict[str, Any], means: object) -> None:
         (b"x" * 100, {}, f"'{'x' * 59}…', which is not a number"),
     ],
 )
-def test_what_has_no_meaning_is_told_with_its_text(raw: Raw, keys: dict[str, Any], said: str) -> None:
+def test_what_has_no_meaning_is_told_with_its_text(raw: RawValue, keys: dict[str, Any], said: str) -> None:
     assert meaning(raw, **keys) == Unreadable(f"the appliance says {said} that is known here")
 
 

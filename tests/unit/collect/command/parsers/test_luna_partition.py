@@ -4,7 +4,7 @@ import pytest
 
 from hsm_agent.collect.command.parsers.luna_partitions import parse_partitions
 from hsm_agent.collect.command.parsers.text import Malformed
-from hsm_agent.collect.identity import Identity
+from hsm_agent.collect.identity import ObjectIdentity
 from tests.unit.collect.shell_samples import labels, read, reasons, sample, values
 
 
@@ -128,8 +128,8 @@ def test_two_partitions_of_one_name_are_told_apart_by_serial_number() -> None:
     assert values(parsed, "payments")["token_objects"] == 212
     assert values(parsed, "700123012")["token_objects"] == 6
     assert parsed.tokens == {
-        "payments": Identity("payments", "700123011"),
-        "700123012": Identity("payments", "700123012"),
+        "payments": ObjectIdentity("payments", "700123011"),
+        "700123012": ObjectIdentity("payments", "700123012"),
     }
     assert parsed.whole
 
@@ -170,5 +170,8 @@ def test_a_name_that_stands_twice_is_no_second_partition() -> None:
     line = "   Partition Name:                            archive\n"
     parsed = parse_partitions(sample("partition_show").replace(line, line * 2))
 
-    assert parsed.tokens == {"payments": Identity("payments", "700123011"), "archive": Identity("archive", "700123012")}
+    assert parsed.tokens == {
+        "payments": ObjectIdentity("payments", "700123011"),
+        "archive": ObjectIdentity("archive", "700123012"),
+    }
     assert not parsed.whole

@@ -4,7 +4,7 @@ import pytest
 
 from hsm_agent.collect.command.parsers.luna_partitions import parse_partition_list
 from hsm_agent.collect.command.parsers.text import Malformed
-from hsm_agent.collect.identity import Identity
+from hsm_agent.collect.identity import ObjectIdentity
 from tests.unit.collect.shell_samples import labels, read, reasons, sample, values
 
 HEAD = "Partition  Name  Objects  Total  Used  Free\n=====\n"
@@ -25,7 +25,7 @@ def test_a_table_of_three_partitions() -> None:
     }
     assert values(parsed, "payments")["token_storage_used_percent"] == 0
     assert labels(parsed, "token_info", "archive") == {"name": "archive", "serial": "500881013"}
-    assert parsed.tokens["code signing 2"] == Identity("code signing 2", "500881012")
+    assert parsed.tokens["code signing 2"] == ObjectIdentity("code signing 2", "500881012")
     assert parsed.whole
     assert reasons(parsed) == {}
 
@@ -46,7 +46,7 @@ def test_columns_are_known_by_their_headings(head: str, row: str) -> None:
 
     found = values(parsed, "web 1")
     assert (found["token_objects"], found["token_storage_used_percent"]) == (7, 40)
-    assert parsed.tokens == {"web 1": Identity("web 1", "5")}
+    assert parsed.tokens == {"web 1": ObjectIdentity("web 1", "5")}
 
 
 def test_a_table_without_numbers_of_partitions_or_of_objects() -> None:
@@ -54,7 +54,7 @@ def test_a_table_without_numbers_of_partitions_or_of_objects() -> None:
 
     assert "token_objects" not in values(parsed, "web 1")
     assert values(parsed, "web 1")["token_storage_free_bytes"] == 60
-    assert parsed.tokens == {"web 1": Identity("web 1", "")}
+    assert parsed.tokens == {"web 1": ObjectIdentity("web 1", "")}
 
 
 def test_a_column_that_is_missing_leaves_no_percentage() -> None:
@@ -69,7 +69,11 @@ def test_a_column_that_is_missing_leaves_no_percentage() -> None:
 def test_a_partition_without_a_name_goes_by_its_number_and_two_of_one_name_are_two() -> None:
     parsed = parse_partition_list(f"{HEAD}5    1 100 40 60\n6 web 2 100 40 60\n7 web 3 100 40 60\n{DONE}")
 
-    assert parsed.tokens == {"5": Identity("", "5"), "web": Identity("web", "6"), "7": Identity("web", "7")}
+    assert parsed.tokens == {
+        "5": ObjectIdentity("", "5"),
+        "web": ObjectIdentity("web", "6"),
+        "7": ObjectIdentity("web", "7"),
+    }
     assert values(parsed, "7")["token_objects"] == 3
 
 
@@ -110,7 +114,7 @@ def test_a_row_unlike_the_head_is_its_partition_without_figures(row: str) -> Non
         "token_storage_used_percent": None,
     }
     assert values(parsed, "code")["token_storage_used_percent"] == 40
-    assert parsed.tokens["5"] == Identity("", "5", is_partial=True)
+    assert parsed.tokens["5"] == ObjectIdentity("", "5", is_partial=True)
     assert parsed.whole
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from hsm_agent.collect.command.parsers.pkcs11_tool_slots import parse_slots
 from hsm_agent.collect.command.parsers.text import Malformed
-from hsm_agent.collect.identity import Identity
+from hsm_agent.collect.identity import ObjectIdentity
 from tests.unit.collect.shell_samples import labels, read, reasons, sample, values
 
 
@@ -39,8 +39,8 @@ def test_tokens_of_one_label_are_told_apart_by_serial_number() -> None:
 
     assert values(parse_slots(text), "77")["token_present"] == 1
     assert parse_slots(text).tokens == {
-        "payments": Identity("payments", "2c61068325", "slot 630394957"),
-        "77": Identity("payments", "77", "slot 2"),
+        "payments": ObjectIdentity("payments", "2c61068325", "slot 630394957"),
+        "77": ObjectIdentity("payments", "77", "slot 2"),
     }
 
 

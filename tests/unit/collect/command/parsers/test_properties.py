@@ -15,7 +15,7 @@ from tests.fakes.examples import examples
 from tests.unit.collect.shell_samples import SAMPLES, read, sample
 
 if TYPE_CHECKING:
-    from hsm_agent.collect.command.parsers.text import Parsed
+    from hsm_agent.collect.command.parsers.text import ParsedOutput
     from hsm_agent.collect.series import Fact
 
 _DIGITS = re.compile(r"(?<![\d.])\d+(?:\.\d+)?(?![\d]|\.\d)")
@@ -26,7 +26,7 @@ _STATES = {
 }  # fmt: skip
 
 
-def parsed(parser: str, text: str) -> Parsed | None:
+def parsed(parser: str, text: str) -> ParsedOutput | None:
     try:
         return PARSERS[parser](text)
     except Malformed as error:

@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 
 from hsm_agent.collect.command.parsers.regex import compiled, parse
-from hsm_agent.collect.command.parsers.text import MOST_FACTS, Malformed, Parsed
+from hsm_agent.collect.command.parsers.text import MOST_FACTS, Malformed, ParsedOutput
 
 
 def read(text: str, *patterns: str) -> dict[tuple[str, str], float | int | None]:
     return {(fact.resource, fact.metric): fact.value for fact in whole(text, *patterns).facts}
 
 
-def whole(text: str, *patterns: str) -> Parsed:
+def whole(text: str, *patterns: str) -> ParsedOutput:
     return parse(text, [compiled(pattern) for pattern in patterns])
 
 
