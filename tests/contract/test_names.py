@@ -20,34 +20,19 @@ DOUBLE_FOR_A_REASON: dict[str, str] = {}
 # Type names that still stand for more than one thing.
 STILL_DOUBLE: set[str] = {
     "Fact",
-    "Known",
-    "Oid",
-    "Parsed",
-    "Runner",
-    "Table",
-    "Value",
+    "PollMemory",
 }
 
 FORBIDDEN = {"acts", "book", "crew", "guest", "haul", "heard", "keeper", "ledger", "parts", "rounds", "said"}
 
 # Forbidden words, each with the folders where they are still part of a name.
 STILL_USED: dict[str, set[str]] = {
-    "haul": {
-        "collect/snmp",
-    },
-    "heard": {
-        "collect/snmp",
-    },
     "keeper": {
         "collect/command",
-    },
-    "parts": {
-        "collect/snmp",
     },
     "said": {
         "collect/command",
         "collect/command/parsers",
-        "collect/snmp",
     },
 }
 

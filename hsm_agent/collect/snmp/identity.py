@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from hsm_agent.collect.snmp.profile import ProfileTable
-    from hsm_agent.collect.snmp.values import RowValues
+    from hsm_agent.collect.snmp.values import RowMeanings
     from hsm_agent.wire.snmp.ber import Oid
 
 _SERIAL = "serial"
@@ -44,7 +44,7 @@ def digest(table: ProfileTable) -> str:
     return digest_of([text_of(table.oid), table.prefix, table.index, *table.resource, "where", *where], "snmp")
 
 
-def named(table: ProfileTable, rows: Mapping[Oid, RowValues], before: Mapping[str, ObjectIdentity]) -> Named:
+def named(table: ProfileTable, rows: Mapping[Oid, RowMeanings], before: Mapping[str, ObjectIdentity]) -> Named:
     """A name for each row; `before` are those that were known, by name, those known first before others."""
     words = {index: [word_of(row.named.get(name)) for name in table.resource] for index, row in rows.items()}
     shared = [Counter(column) for column in zip(*words.values(), strict=True)]
@@ -72,7 +72,7 @@ def named(table: ProfileTable, rows: Mapping[Oid, RowValues], before: Mapping[st
 
 
 def _identity(
-    table: ProfileTable, row: RowValues, index: Oid, words: Sequence[str], before: Mapping[str, ObjectIdentity]
+    table: ProfileTable, row: RowMeanings, index: Oid, words: Sequence[str], before: Mapping[str, ObjectIdentity]
 ) -> ObjectIdentity:
     """Who a row is: its first word, its serial number, its index. A word that can't be read now is what it was."""
     serial, place = word_of(row.named.get(_SERIAL)), text_of(index)

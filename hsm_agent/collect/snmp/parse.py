@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.collect.series import KnownSeries, SeriesKey, unavailable
 from hsm_agent.collect.snmp.identity import named
-from hsm_agent.collect.snmp.values import RowValues, SnmpFact, infos, links, number_of, shares, understood, word_of
+from hsm_agent.collect.snmp.values import RowMeanings, SnmpFact, infos, links, number_of, shares, understood, word_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -149,7 +149,7 @@ class _Rows:
     """A table and what was row of its rows, by index; `failed` says of a name why it was not answered."""
 
     table: ProfileTable
-    row: Mapping[Oid, RowValues]
+    row: Mapping[Oid, RowMeanings]
     failed: Mapping[str, str]
 
     @classmethod
@@ -186,18 +186,18 @@ def _facts(
             yield from links(table.links, row, up)
 
 
-def _wanted(table: ProfileTable, row: RowValues) -> bool:
+def _wanted(table: ProfileTable, row: RowMeanings) -> bool:
     return all(word_of(row.named.get(name)) == wanted for name, wanted in table.where.items())
 
 
-def _row_values(values: Sequence[ProfileValue], raw: Mapping[Oid, RawValue], now: float) -> RowValues:
+def _row_values(values: Sequence[ProfileValue], raw: Mapping[Oid, RawValue], now: float) -> RowMeanings:
     found = {}
     for index, value in enumerate(values):
         meaning = understood(value, raw[value.oid], now) if value.oid in raw else None
         if meaning is not None:
             found[index] = meaning
     named = {values[index].called: meaning for index, meaning in reversed(found.items())}
-    return RowValues(found, named, None, values[0].oid if values else ())
+    return RowMeanings(found, named, None, values[0].oid if values else ())
 
 
 def _not_there(values: Sequence[ProfileValue], answers: ApplianceAnswers) -> Iterator[SnmpFact]:
@@ -209,7 +209,7 @@ def _not_there(values: Sequence[ProfileValue], answers: ApplianceAnswers) -> Ite
             yield SnmpFact(value.metric, None, reason, labels, resource=value.resource, origin=value.oid)
 
 
-def _of_values(values: Sequence[ProfileValue], row: RowValues) -> Iterator[SnmpFact]:
+def _of_values(values: Sequence[ProfileValue], row: RowMeanings) -> Iterator[SnmpFact]:
     for index, meaning in row.meanings.items():
         value = values[index]
         if value.metric is None:

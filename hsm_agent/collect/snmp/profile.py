@@ -60,8 +60,8 @@ def _info_metric(name: str) -> str:
     return name
 
 
-OidText = Annotated[tuple[int, ...], BeforeValidator(_oid), Field(min_length=1)]
-WholeOid = Annotated[OidText, AfterValidator(_whole)]
+OidPrefix = Annotated[tuple[int, ...], BeforeValidator(_oid), Field(min_length=1)]
+WholeOid = Annotated[OidPrefix, AfterValidator(_whole)]
 MetricName = Annotated[str, AfterValidator(_metric)]
 ValueMetric = Annotated[MetricName, AfterValidator(_value_metric)]
 InfoMetric = Annotated[MetricName, AfterValidator(_info_metric)]
@@ -83,7 +83,7 @@ States = Annotated[dict[str, float | str | None], BeforeValidator(_texts)]
 class ProfileValue(Strict):
     """One object, or in a table one column. `name` is what shares, infos and `resource` call it; else the metric is."""
 
-    oid: OidText
+    oid: OidPrefix
     metric: ValueMetric | None = None
     name: str = ""
     unit: str | None = None

@@ -185,7 +185,7 @@ class SnmpFact(Fact):
 
 
 @dataclass(frozen=True, slots=True)
-class RowValues:
+class RowMeanings:
     """Meanings of one row, or of what is in no table (resource None): by place in the profile, and by name.
 
     `failed` says of a name why it was not asked or not answered.
@@ -214,7 +214,7 @@ def word_of(meaning: Meaning | None) -> str:
     return "" if meaning is None or isinstance(meaning, Unreadable) else str(meaning)
 
 
-def shares(wanted: Sequence[Share], row: RowValues, growth: dict[SeriesKey, Growth]) -> Iterator[SnmpFact]:
+def shares(wanted: Sequence[Share], row: RowMeanings, growth: dict[SeriesKey, Growth]) -> Iterator[SnmpFact]:
     """Percentages. Where the appliance has the part or the whole, there is one, or the reason why there is none."""
     resource = row.resource or ""
     for share in wanted:
@@ -226,7 +226,9 @@ def shares(wanted: Sequence[Share], row: RowValues, growth: dict[SeriesKey, Grow
             yield SnmpFact(share.metric, number, reason, resource=resource, origin=row.origin)
 
 
-def _share(share: Share, row: RowValues, growth: dict[SeriesKey, Growth], key: SeriesKey) -> float | Unreadable | None:
+def _share(
+    share: Share, row: RowMeanings, growth: dict[SeriesKey, Growth], key: SeriesKey
+) -> float | Unreadable | None:
     numbers: list[float] = []
     for name in (share.part, share.whole, *share.less):
         if name not in row.named:
@@ -271,7 +273,7 @@ def _grown(growth: dict[SeriesKey, Growth], key: SeriesKey, part: float, whole: 
     return percent
 
 
-def infos(wanted: Sequence[Info], row: RowValues) -> Iterator[SnmpFact]:
+def infos(wanted: Sequence[Info], row: RowMeanings) -> Iterator[SnmpFact]:
     """Texts as labels."""
     for info in wanted:
         texts = {label: word_of(row.named.get(name)) for label, name in info.labels.items()}
@@ -280,7 +282,7 @@ def infos(wanted: Sequence[Info], row: RowValues) -> Iterator[SnmpFact]:
             yield SnmpFact(info.metric, 1, labels=labels, resource=row.resource or "", origin=row.origin)
 
 
-def links(wanted: Sequence[Link], row: RowValues, up: set[SeriesKey]) -> Iterator[SnmpFact]:
+def links(wanted: Sequence[Link], row: RowMeanings, up: set[SeriesKey]) -> Iterator[SnmpFact]:
     """States of network interfaces, loopbacks left out; `up` are those that were seen up, and is brought up to date."""
     for link in wanted:
         real = row.named.get(link.real)
@@ -294,7 +296,7 @@ def links(wanted: Sequence[Link], row: RowValues, up: set[SeriesKey]) -> Iterato
         yield SnmpFact(link.metric, number, reason, resource=key[0], origin=row.origin)
 
 
-def _link(link: Link, row: RowValues, real: Meaning, *, seen_up: bool) -> int | Unreadable:
+def _link(link: Link, row: RowMeanings, real: Meaning, *, seen_up: bool) -> int | Unreadable:
     number, reason = number_of(real)
     if number is None:
         return Unreadable(reason)

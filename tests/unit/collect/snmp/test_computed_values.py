@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.collect.snmp.profile import Link
-from hsm_agent.collect.snmp.values import RowValues, Unreadable, links
+from hsm_agent.collect.snmp.values import RowMeanings, Unreadable, links
 
 if TYPE_CHECKING:
     from hsm_agent.collect.series import SeriesKey
@@ -22,7 +22,7 @@ NEVER = "the interface was not up yet: it never carried anything"
 
 def state(up: set[SeriesKey] | None = None, **named: Meaning) -> float | int | str | None:
     """The value, the reason why there is none, or None for no reading."""
-    facts = list(links([LINK], RowValues({}, named, "eth0", (1, 3)), set() if up is None else up))
+    facts = list(links([LINK], RowMeanings({}, named, "eth0", (1, 3)), set() if up is None else up))
     assert len(facts) <= 1
     return (facts[0].reason or facts[0].value) if facts else None
 
