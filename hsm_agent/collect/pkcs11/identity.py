@@ -7,8 +7,7 @@ C_Initialize, and may assign it to another token the next time.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hsm_agent.text import glob_matches
 
@@ -27,8 +26,7 @@ TokenKey = tuple[str, str, int]
 """Key of a token across slots: label, serial, and the slot where these two are not unique (else -1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class TokenIdentity:
+class TokenIdentity(NamedTuple):
     """Label and serial number of a token."""
 
     label: str

@@ -9,7 +9,6 @@ import calendar
 import datetime as dt
 import struct
 import sys
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from hsm_agent.text import harmless
@@ -28,8 +27,7 @@ _NO_CLOCK_SECONDS = 86400
 _PIN_STATES = ("count_low", "final_try", "locked")  # each flag is the one before shifted by one bit
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """One metric of one token: a value, or why there is none. `limit` is a level that the source itself gives."""
 
     metric: str
