@@ -103,7 +103,7 @@ def test_spoiled_notifications_raise_nothing_and_leave_nothing(caplog: pytest.Lo
     grown = resident_bytes() - before
     assert grown <= MOST_GROWTH_BYTES
     assert len(fed.alarms.known) <= MOST_ALARMS
-    assert len(caplog.records) <= MOST_SENDERS
+    assert len(caplog.records) <= MOST_SENDERS + 1  # senders beyond the bound share one line
     # The mutator reaches every kind of end; a change that makes it blunt is seen here.
     assert all(fed.seen[kind] > PACKETS // 1000 for kind in ("duplicates", "dropped", "getting acquainted", "answered"))
     reasons = {drop.value for drop, count in fed.intake.dropped.items() if count}

@@ -240,4 +240,4 @@ async def test_serving_nobody_is_said(tmp_path: Path, caplog: pytest.LogCaptureF
     await one.start()
     await one.close()
 
-    assert "nobody is answered" in caplog.text
+    assert "no request is answered" in caplog.text

@@ -138,7 +138,7 @@ class Responder:
             log.error("snmp: %s", self.recovered)
         await self.reconfigure(self._settings)
         if not self._settings.users and not self._settings.communities:
-            log.warning("serve.snmp: no users and no communities: nobody is answered")
+            log.warning("serve.snmp: no users and no communities: no request is answered")
 
     async def reconfigure(self, settings: SnmpServerSettings) -> None:
         """Other users, communities, places to listen; sockets that stay are kept open.
