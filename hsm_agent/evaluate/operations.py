@@ -102,11 +102,11 @@ def _forget_series(transaction: Transaction, is_configured: Callable[[Series], b
         if not is_configured(series) or not context.rules.plan_of(series).rules:
             transaction.series_states.put(series, None)
     for series, length in base.windows:
-        if not is_configured(series) or length not in dict(context.rules.plan_of(series).windows):
+        if not is_configured(series) or length not in context.rules.plan_of(series).windows:
             transaction.windows.put((series, length), None)
     for (series, spacing), points in base.points.items():
         plan = context.rules.plan_of(series)
-        if not is_configured(series) or spacing not in {need[0] for need in (*plan.points, *plan.floors)}:
+        if not is_configured(series) or spacing not in plan.points | plan.floors:
             transaction.drop_points((series, spacing), points, plan.phase)
 
 

@@ -183,21 +183,6 @@ class Rule:
         return PERCENT_HYSTERESIS if unit(metric) == "percent" else 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeriesPlan:
-    """What one series needs: the rules that watch it and the histories of their conditions."""
-
-    rules: tuple[Rule, ...]
-    windows: tuple[tuple[float, int], ...] = ()
-    """Lengths of the windows whose minima are kept, and of how many."""
-    points: tuple[tuple[float, float], ...] = ()
-    """Spacing of the points that are kept, and for how long, both in seconds."""
-    floors: tuple[tuple[float, float, float], ...] = ()
-    """The same of points that are minima, and the length of the windows they are the minima of."""
-    phase: float = 0.0
-    """0 to 1: where in its interval this series takes its points, so that not all series do it at once."""
-
-
 def rate_spacing(against: float) -> float:
     """Seconds between the points of a rate: twelve in the time that is looked back."""
     return against / 12
@@ -218,24 +203,29 @@ def floor_spacing(sooner: Sooner) -> float:
     return min(span for span in (sooner.warning, sooner.critical) if span is not None) / 4
 
 
-@dataclass(slots=True)
-class _Histories:
-    """The histories that some conditions need, each as long as the most demanding condition needs it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesPlan:
+    """What one series needs: the rules that watch it, and histories that are long enough for all their conditions."""
 
+    rules: tuple[Rule, ...]
+    phase: float
+    """0 to 1: where in its interval this series takes its points, so that not all series do it at once."""
     windows: dict[float, int] = field(default_factory=dict)
+    """Windows whose minima are kept: how many, by their length in seconds."""
     points: dict[float, float] = field(default_factory=dict)
-    floors: dict[float, tuple[float, float, float]] = field(default_factory=dict)
+    """Points that are kept: for how many seconds, by their spacing in seconds."""
+    floors: dict[float, tuple[float, float]] = field(default_factory=dict)
+    """The same of points that are minima, with the length of the windows they are the minima of."""
 
-    def add(self, condition: Condition) -> None:
+    def __post_init__(self) -> None:
+        for rule in self.rules:
+            self._add(rule.condition)
+
+    def _add(self, condition: Condition) -> None:
         match condition:
             case Grows(warning=warning, critical=critical, sooner=sooner):
                 self._add_windows((warning, critical), WINDOWS)
-                if sooner is not None:
-                    spans = [span for span in (sooner.warning, sooner.critical) if span is not None]
-                    self._add_windows([steady_length(span) for span in spans], STEADY_WINDOWS)
-                    # The earliest growth compared began `span` and NEAR_SECONDS (`growth`) before the oldest day.
-                    spacing, keep = floor_spacing(sooner), sooner.against + max(spans) + 2 * HOUR
-                    self.floors[spacing] = (spacing, keep, steady_length(min(spans)))
+                self._add_sooner(sooner)
             case RateChanges(against=against):
                 # A third more for a late poll, and a third for the interval before it: TOLERANCE of `trends`.
                 self._add_points(rate_spacing(against), against * 5 / 3)
@@ -244,6 +234,14 @@ class _Histories:
                 self._add_points(line_spacing(over), over * 7 / 6)
             case _:
                 pass
+
+    def _add_sooner(self, sooner: Sooner | None) -> None:
+        if sooner is None:
+            return
+        spans = [span for span in (sooner.warning, sooner.critical) if span is not None]
+        self._add_windows([steady_length(span) for span in spans], STEADY_WINDOWS)
+        # The earliest growth that is compared began `span` and NEAR_SECONDS (`growth`) before the oldest day.
+        self.floors[floor_spacing(sooner)] = (sooner.against + max(spans) + 2 * HOUR, steady_length(min(spans)))
 
     def _add_windows(self, lengths: Iterable[float | None], count: int) -> None:
         for length in lengths:
@@ -293,13 +291,4 @@ class Ruleset:
         # Only the reading's own labels are part of a series; `match` also covers the configured ones.
         merged = None if labels is None else self.labels_of(source, labels)
         rules = tuple(r for r in self._by_metric.get(metric, ()) if r.match.covers(source, resource, merged))
-        histories = _Histories()
-        for rule in rules:
-            histories.add(rule.condition)
-        return SeriesPlan(
-            rules=rules,
-            windows=tuple(sorted(histories.windows.items())),
-            points=tuple(histories.points.items()),
-            floors=tuple(histories.floors.values()),
-            phase=crc32(repr(series).encode()) / 2**32,
-        )
+        return SeriesPlan(rules=rules, phase=crc32(repr(series).encode()) / 2**32)

@@ -96,14 +96,14 @@ class _SeriesHistories:
 def _add_to_histories(transaction: Transaction, reading: Reading, value: float, plan: SeriesPlan) -> None:
     series = reading.series
     transaction.series_states.put(series, HAS_VALUE)
-    for length, count in plan.windows:
+    for length, count in plan.windows.items():
         windows = trends.observe(
             transaction.windows.get((series, length)), value, time=reading.time, length=length, keep=count
         )
         transaction.windows.put((series, length), windows)
-    for spacing, keep in plan.points:
+    for spacing, keep in plan.points.items():
         _add_point(transaction, series, value, reading.time, (spacing, keep, plan.phase))
-    for spacing, keep, length in plan.floors:
+    for spacing, (keep, length) in plan.floors.items():
         found = trends.newest_low(transaction.windows.get((series, length)), length)
         if found is not None:
             low, ended = found

@@ -149,14 +149,14 @@ def judged(load: Load, until: float, *, every: float = 60.0) -> Iterator[tuple[f
     assert isinstance(condition, Grows)
     assert condition.sooner is not None
     plan = Ruleset([RULE]).plan(("luna", "keys", "token_sessions", ()), ())
-    ((spacing, keep, length),) = plan.floors
+    ((spacing, (keep, length)),) = plan.floors.items()
     assert (spacing, length) == (floor_spacing(condition.sooner), steady_length(condition.sooner.warning or 0.0))
     histories = _SeriesHistories()
     for number in range(int(until / every)):
         at = number * every
         found = reading(at, load(at), "token_sessions")
         assert found.value is not None
-        for size, count in plan.windows:
+        for size, count in plan.windows.items():
             histories.kept[size] = observe(
                 histories.kept.get(size), found.value, time=found.time, length=size, keep=count
             )

@@ -119,9 +119,9 @@ def test_a_plan_names_the_histories_its_rules_need() -> None:
 
     plan = rules.plan(("luna", "keys", metric, ()), ())
 
-    assert dict(plan.windows) == {1800: 6, 7200: 6}
-    assert plan.floors == ()
-    assert dict(plan.points) == {300: 6000, HOUR: 70 * DAY}
+    assert plan.windows == {1800: 6, 7200: 6}
+    assert plan.floors == {}
+    assert plan.points == {300: 6000, HOUR: 70 * DAY}
     assert 0 <= plan.phase < 1
 
 
@@ -131,13 +131,13 @@ def test_growth_that_is_told_sooner_needs_short_windows_and_their_minima_of_a_we
         ("luna", "keys", "token_sessions", ()), ()
     )
 
-    assert dict(plan.windows) == {7200: 6, 240: 12, 720: 12}
-    assert plan.floors == ((720, 7 * DAY + 8640 + 2 * HOUR, 240),)
+    assert plan.windows == {7200: 6, 240: 12, 720: 12}
+    assert plan.floors == {720: (7 * DAY + 8640 + 2 * HOUR, 240)}
 
 
 def test_thirty_days_are_drawn_from_hourly_points_kept_for_35_days() -> None:
     rules = Ruleset([Rule(name="r", metrics=(MEMORY,), condition=Reaches(level=95, warning=90 * DAY))])
 
-    assert dict(rules.plan(("luna", "keys", MEMORY, ()), ()).points) == {HOUR: 35 * DAY}
+    assert rules.plan(("luna", "keys", MEMORY, ()), ()).points == {HOUR: 35 * DAY}
     assert line_spacing(HOUR) == 30
     assert rate_spacing(HOUR) == 300
