@@ -20,21 +20,12 @@ DOUBLE_FOR_A_REASON: dict[str, str] = {}
 # Type names that still stand for more than one thing.
 STILL_DOUBLE: set[str] = {
     "Fact",
-    "PollMemory",
 }
 
 FORBIDDEN = {"acts", "book", "crew", "guest", "haul", "heard", "keeper", "ledger", "parts", "rounds", "said"}
 
 # Forbidden words, each with the folders where they are still part of a name.
-STILL_USED: dict[str, set[str]] = {
-    "keeper": {
-        "collect/command",
-    },
-    "said": {
-        "collect/command",
-        "collect/command/parsers",
-    },
-}
+STILL_USED: dict[str, set[str]] = {}
 
 
 def folder(path: Path) -> str:

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_KEEPER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("supervisor.py")))
+_SUPERVISOR = (sys.executable, "-I", "-S", str(Path(__file__).with_name("supervisor.py")))
 _REAP_SECONDS = 3.0
 _KEPT_ERROR_BYTES = 16 * 1024
 _KEPT_OUTPUT_BYTES = 64 * 1024
-_SAID_CHARACTERS = 160
+_SHOWN_CHARACTERS = 160
 _NAMED_CHARACTERS = 48
 
 
@@ -163,7 +163,7 @@ class CommandRunner:
         try:
             transport, _ = await asyncio.get_running_loop().subprocess_exec(
                 lambda: pipes,
-                *_KEEPER,
+                *_SUPERVISOR,
                 str(path),
                 *words,
                 env=clean_environment(self._environment),
@@ -184,7 +184,7 @@ class CommandRunner:
         if lifeline is not None:
             lifeline.close()
         if not await _gone(pipes):
-            transport.kill()  # the command dies with its keeper
+            transport.kill()  # the command dies with its supervisor
             if not await _gone(pipes):
                 log.warning("command process %s is stuck in the kernel and cannot be reaped", transport.get_pid())
         transport.close()
@@ -217,5 +217,5 @@ def _printed(pipes: _Pipes) -> str:
 
 
 def _lines(data: bytes) -> list[str]:
-    found = (one_line(line.decode("utf-8", "replace"), _SAID_CHARACTERS) for line in data.splitlines())
+    found = (one_line(line.decode("utf-8", "replace"), _SHOWN_CHARACTERS) for line in data.splitlines())
     return [line for line in found if line]

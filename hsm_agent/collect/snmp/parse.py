@@ -39,7 +39,7 @@ class ApplianceAnswers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PollMemory:
+class ApplianceMemory:
     """What earlier polls have read: series, counters of shares, links that were up.
 
     `rows` are, by the table's number, its rows by name. `is_restored`: they are all that is known, from before a
@@ -52,13 +52,13 @@ class PollMemory:
     rows: Mapping[int, Mapping[str, ObjectIdentity]] = field(default_factory=dict)
     is_restored: bool = False
 
-    def without(self, resources: Collection[str], prefixes: Sequence[str]) -> PollMemory:
+    def without(self, resources: Collection[str], prefixes: Sequence[str]) -> ApplianceMemory:
         """Without what is known of these; the prefixes are those of the tables."""
         rows = {
             number: {name: one for name, one in rows.items() if prefixes[number] + name not in resources}
             for number, rows in self.rows.items()
         }
-        return PollMemory(
+        return ApplianceMemory(
             series=self.series.without(resources),
             growth={key: each for key, each in self.growth.items() if key[0] not in resources},
             up=frozenset(key for key in self.up if key[0] not in resources),
@@ -75,7 +75,7 @@ class ParsedAnswers:
     """
 
     readings: tuple[Reading, ...]
-    known: PollMemory
+    known: ApplianceMemory
     found: tuple[bool, ...]
     gone: tuple[str, ...] = ()
 
@@ -83,7 +83,7 @@ class ParsedAnswers:
 def parse(
     answers: ApplianceAnswers,
     profiles: Sequence[Profile],
-    known: PollMemory,
+    known: ApplianceMemory,
     *,
     source: str,
     now: float,
@@ -113,7 +113,7 @@ def parse(
     missed = (unavailable(fact, answers.failed.get(fact.origin, _NOT_THERE)) for fact in series.missing(facts))
     readings = tuple(fact.reading(source, now) for fact in (*facts.values(), *missed))
     there = {"", *(resource for resource, _, _ in series.facts)}
-    learnt = PollMemory(
+    learnt = ApplianceMemory(
         series=series,
         growth={key: each for key, each in growth.items() if key[0] in there},
         up=frozenset(up & series.facts.keys()),
@@ -123,7 +123,9 @@ def parse(
     return ParsedAnswers(readings, learnt, tuple(found), tuple(sorted(gone)))
 
 
-def _seen_before(known: PollMemory, tables: Sequence[ProfileTable], names: Sequence[Named]) -> KnownSeries[SnmpFact]:
+def _seen_before(
+    known: ApplianceMemory, tables: Sequence[ProfileTable], names: Sequence[Named]
+) -> KnownSeries[SnmpFact]:
     """What is missed where it is not there now: not names that are no more; after a restart all that a row may have."""
     gone = {(name, table.oid) for table, each in zip(tables, names, strict=True) for name in each.gone}
     seen = {key: fact for key, fact in known.series.facts.items() if (fact.resource, fact.origin) not in gone}

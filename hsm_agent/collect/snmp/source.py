@@ -12,7 +12,7 @@ from hsm_agent.collect.identity import SeenObjectsFile
 from hsm_agent.collect.snmp.client import Appliance, ApplianceClient
 from hsm_agent.collect.snmp.fetch import NAMES_A_GET, fetch, plan_of
 from hsm_agent.collect.snmp.identity import digest
-from hsm_agent.collect.snmp.parse import ApplianceAnswers, PollMemory, parse
+from hsm_agent.collect.snmp.parse import ApplianceAnswers, ApplianceMemory, parse
 from hsm_agent.collect.snmp.profile import Profile, profile
 from hsm_agent.collect.snmp.recording import masked
 from hsm_agent.metrics import is_custom
@@ -128,7 +128,7 @@ class SnmpCollector(Collector):
         self._settings = settings
         self._clock = clock
         self._client: ApplianceClient | None = None
-        self._known = PollMemory()
+        self._known = ApplianceMemory()
         self._thread = Lane(f"source {settings.name}: reckoning")
         tables = [table for each in self._profiles.values() for table in each.tables]
         self._prefixes = [table.prefix for table in tables]
@@ -173,7 +173,7 @@ class SnmpCollector(Collector):
     async def _remember(self) -> None:
         """Once, which rows the last process knew."""
         if self._memory is not None and self._is_new:
-            self._known = PollMemory(rows=await self._memory.load(), is_restored=True)
+            self._known = ApplianceMemory(rows=await self._memory.load(), is_restored=True)
             self._is_new = False
 
     async def _keep(self) -> None:

@@ -51,8 +51,8 @@ class _Slot:
     @property
     def flags(self) -> frozenset[str]:
         """Lower case; empty where they are not printed, as a token has some."""
-        said = name_in(self.fields.get("token flags", ""), most=1000)
-        return frozenset(flag for each in said.split(",") if (flag := each.strip().casefold()))
+        shown = name_in(self.fields.get("token flags", ""), most=1000)
+        return frozenset(flag for each in shown.split(",") if (flag := each.strip().casefold()))
 
 
 def parse_slots(text: str) -> ParsedOutput:
@@ -89,10 +89,10 @@ def _slots(lines: list[str]) -> list[_Slot]:
         if not slots:
             continue
         slot = slots[-1]
-        said = line if found is None else found[3]
-        if _UNREADABLE.match(said):
+        state = line if found is None else found[3]
+        if _UNREADABLE.match(state):
             slot.trouble = f"the token cannot be read: {one_line(line)}"
-        elif _EMPTY.fullmatch(said):
+        elif _EMPTY.fullmatch(state):
             slot.is_empty = True
         elif found is None and (pair := split_field(line)) is not None:
             if pair[0] in _ONCE and pair[0] in slot.fields:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.collect.snmp.parse import ApplianceAnswers, ParsedAnswers, PollMemory, parse
+from hsm_agent.collect.snmp.parse import ApplianceAnswers, ParsedAnswers, ApplianceMemory, parse
 from hsm_agent.collect.snmp.profile import Profile
 from hsm_agent.wire.snmp.ber import Undecodable
 
@@ -32,7 +32,7 @@ SECOND: tuple[Oid, tuple[RawValue, RawValue, RawValue]] = ((2,), (b"keys", b"22"
 
 def polled(
     *rows: tuple[Oid, tuple[RawValue, RawValue, RawValue]],
-    known: PollMemory | None = None,
+    known: ApplianceMemory | None = None,
     table: dict[str, Any] = TABLE,
 ) -> ParsedAnswers:
     by_column: dict[Oid, dict[Oid, RawValue]] = {
@@ -40,15 +40,15 @@ def polled(
     }
     profile = Profile.model_validate({"tables": [table]})
     answers = ApplianceAnswers(values={}, rows={ENTRY: by_column})
-    return parse(answers, (profile,), known or PollMemory(), source="a", now=0.0)
+    return parse(answers, (profile,), known or ApplianceMemory(), source="a", now=0.0)
 
 
 def shown(found: ParsedAnswers) -> dict[str, object]:
     return {each.resource: each.reason or each.value for each in found.readings}
 
 
-def restarted(found: ParsedAnswers) -> PollMemory:
-    return PollMemory(rows=found.known.rows, is_restored=True)
+def restarted(found: ParsedAnswers) -> ApplianceMemory:
+    return ApplianceMemory(rows=found.known.rows, is_restored=True)
 
 
 @pytest.mark.parametrize("table", [TABLE, PLAIN], ids=["by serial number", "by index"])
@@ -60,7 +60,7 @@ def test_of_two_rows_of_one_label_each_keeps_its_name_when_the_other_goes(
     both = polled(FIRST, SECOND, table=table)
     assert shown(both) == {"keys": 1, later: 2}
 
-    def known() -> PollMemory:
+    def known() -> ApplianceMemory:
         return restarted(both) if is_restart else both.known
 
     assert shown(polled(SECOND, known=known(), table=table)) == {"keys": GONE, later: 2}
@@ -100,14 +100,14 @@ def test_a_name_that_another_table_bears_is_not_told_as_gone() -> None:
     tables = [TABLE, {**PLAIN, "oid": "1.3.9.2", "values": [PLAIN["values"][0], {"oid": 3, "metric": "sensor_volts"}]}]
     profile = Profile.model_validate({"tables": tables})
 
-    def turn(label: bytes, known: PollMemory) -> ParsedAnswers:
+    def turn(label: bytes, known: ApplianceMemory) -> ParsedAnswers:
         rows: dict[Oid, dict[Oid, dict[Oid, RawValue]]] = {
             ENTRY: {(1,): {(1,): label, (2,): b"11", (3,): 1}},
             (1, 3, 9, 2): {(1,): {(1,): b"keys", (3,): 5}},
         }
         return parse(ApplianceAnswers(values={}, rows=rows), (profile,), known, source="a", now=0.0)
 
-    found = turn(b"web", turn(b"keys", PollMemory()).known)
+    found = turn(b"web", turn(b"keys", ApplianceMemory()).known)
 
     assert shown(found) == {"web": 1, "keys": 5}
     assert found.gone == ()
@@ -133,7 +133,7 @@ def test_a_label_that_cannot_be_decoded_costs_no_name(table: dict[str, Any]) -> 
 
 
 def test_what_is_remembered_of_rows_that_come_and_go_is_bounded() -> None:
-    known = PollMemory()
+    known = ApplianceMemory()
     for turn in range(8):
         rows: list[tuple[Oid, tuple[RawValue, RawValue, RawValue]]] = [
             ((turn, row), (f"{turn}.{row}".encode(), b"", 1)) for row in range(300)

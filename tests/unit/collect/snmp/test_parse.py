@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.collect.snmp.parse import ApplianceAnswers, ParsedAnswers, PollMemory, parse
+from hsm_agent.collect.snmp.parse import ApplianceAnswers, ParsedAnswers, ApplianceMemory, parse
 from hsm_agent.collect.snmp.profile import Profile, profile
 from hsm_agent.wire.snmp.ber import Undecodable
 
@@ -30,8 +30,8 @@ def rows(*given: tuple[Oid, dict[int, RawValue]]) -> dict[Oid, dict[Oid, dict[Oi
     return {ENTRY: {index: {(column,): value for column, value in values.items()} for index, values in given}}
 
 
-def parsed(fields: dict[str, Any], answers: ApplianceAnswers, known: PollMemory | None = None) -> ParsedAnswers:
-    return parse(answers, (Profile.model_validate(fields),), known or PollMemory(), source="a", now=0.0)
+def parsed(fields: dict[str, Any], answers: ApplianceAnswers, known: ApplianceMemory | None = None) -> ParsedAnswers:
+    return parse(answers, (Profile.model_validate(fields),), known or ApplianceMemory(), source="a", now=0.0)
 
 
 def shown(found: ParsedAnswers) -> dict[tuple[str, str], object]:
@@ -87,7 +87,9 @@ def test_only_rows_that_are_wanted_are_shown() -> None:
 
 
 def test_what_an_appliance_never_had_is_no_reading() -> None:
-    found = parse(ApplianceAnswers(values={}, rows={}), (profile("luna-legacy"),), PollMemory(), source="a", now=0.0)
+    found = parse(
+        ApplianceAnswers(values={}, rows={}), (profile("luna-legacy"),), ApplianceMemory(), source="a", now=0.0
+    )
 
     assert found.readings == ()
     assert found.found == (False,)
@@ -114,7 +116,7 @@ def test_what_the_operator_asks_for_and_the_appliance_has_not_is_unavailable_wit
     failed = {own.values[1].oid: "the appliance refuses it: genErr"}
 
     found = parse(
-        ApplianceAnswers(values=there, rows={}, failed=failed), (own,), PollMemory(), source="a", now=0.0, own=own
+        ApplianceAnswers(values=there, rows={}, failed=failed), (own,), ApplianceMemory(), source="a", now=0.0, own=own
     )
 
     assert shown(found) == {
@@ -143,7 +145,7 @@ def test_what_was_there_and_is_not_is_unavailable_with_the_reason() -> None:
 
 
 def test_what_is_missed_does_not_pile_up_for_ever() -> None:
-    known = PollMemory()
+    known = ApplianceMemory()
     for turn in range(6):
         there: dict[Oid, dict[Oid, RawValue]] = {(turn, row): {(3,): row} for row in range(300)}
         known = parsed({"tables": [ROWS]}, ApplianceAnswers(values={}, rows={ENTRY: there}), known).known
@@ -249,7 +251,7 @@ def test_a_share_of_growth_begins_anew_with_its_counters_and_waits_for_news() ->
         **SHARE,
         "shares": [{"metric": "hsm_utilization_percent", "part": "used", "whole": "all", "change": True}],
     }
-    known, seen = PollMemory(), []
+    known, seen = ApplianceMemory(), []
     for used, whole in ((10, 100), (20, 150), (20, 150), (30, 160), (5, 170), (6, 180), (0, 5)):
         found = parsed(fields, ApplianceAnswers(values={(1, 3, 1): used, (1, 3, 2): whole}, rows={}), known)
         known = found.known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hsm_agent.collect.snmp.parse import ApplianceAnswers, PollMemory, parse
+from hsm_agent.collect.snmp.parse import ApplianceAnswers, ApplianceMemory, parse
 from hsm_agent.collect.snmp.profile import profile
 from hsm_agent.collect.snmp.recording import masked, replayed
 from hsm_agent.wire.snmp.ber import Undecodable
@@ -37,7 +37,7 @@ def test_a_recording_can_be_replayed() -> None:
     recorded = json.loads(json.dumps(masked(FETCHED)))
 
     again = replayed(recorded)
-    found = parse(again, (profile("utimaco"),), PollMemory(), source="a", now=0.0)
+    found = parse(again, (profile("utimaco"),), ApplianceMemory(), source="a", now=0.0)
 
     assert masked(again) == recorded
     shown = {(each.resource, each.metric): each.value for each in found.readings}
