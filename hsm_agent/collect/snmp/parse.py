@@ -97,7 +97,7 @@ def parse(
     facts: dict[SeriesKey, SnmpFact] = {}
     growth, up = dict(known.growth), set(known.up)
     tables = [_Rows.read(table, answers, now) for profile in profiles for table in profile.tables]
-    names = [named(rows.table, rows.row, known.rows.get(number, {})) for number, rows in enumerate(tables)]
+    names = [named(rows.table, rows.rows, known.rows.get(number, {})) for number, rows in enumerate(tables)]
     left = iter(zip(tables, names, strict=True))
     found = []
     for profile in profiles:
@@ -148,10 +148,10 @@ def _series_of(table: ProfileTable) -> Iterator[tuple[str, Labels]]:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """A table and what was row of its rows, by index; `failed` says of a name why it was not answered."""
+    """The rows of a table by index; `failed` says of a name why it was not answered."""
 
     table: ProfileTable
-    row: Mapping[Oid, RowMeanings]
+    rows: Mapping[Oid, RowMeanings]
     failed: Mapping[str, str]
 
     @classmethod
@@ -181,7 +181,7 @@ def _facts(
     for rows, names in tables:
         table = rows.table
         for index, resource in names.resources.items():
-            row = replace(rows.row[index], resource=resource, origin=table.oid, failed=rows.failed)
+            row = replace(rows.rows[index], resource=resource, origin=table.oid, failed=rows.failed)
             yield from _of_values(table.values, row)
             yield from shares(table.shares, row, growth)
             yield from infos(table.infos, row)

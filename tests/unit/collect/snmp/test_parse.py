@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.collect.snmp.parse import ApplianceAnswers, ParsedAnswers, ApplianceMemory, parse
+from hsm_agent.collect.snmp.parse import ApplianceAnswers, ApplianceMemory, ParsedAnswers, parse
 from hsm_agent.collect.snmp.profile import Profile, profile
 from hsm_agent.wire.snmp.ber import Undecodable
 
