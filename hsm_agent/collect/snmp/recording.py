@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def masked(answers: ApplianceAnswers) -> dict[str, Any]:
-    """A recording of what was answers."""
+    """A recording of what was read."""
     return {
         "values": {text_of(oid): _value(raw) for oid, raw in answers.values.items()},
         "rows": {text_of(entry): _rows(rows) for entry, rows in answers.rows.items()},
@@ -34,7 +34,7 @@ def masked(answers: ApplianceAnswers) -> dict[str, Any]:
 
 
 def replayed(recorded: Mapping[str, Any]) -> ApplianceAnswers:
-    """What a recording says was answers."""
+    """The answers of a recording."""
     return ApplianceAnswers(
         values={_oid(oid): _raw(value) for oid, value in recorded["values"].items()},
         rows={

@@ -42,7 +42,7 @@ class AlarmLevel(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedText:
-    """What the text of a trap says by itself: whether the alarm is over (None: not parsed), and in which words."""
+    """The parsed text of a trap: whether the alarm is over (None: not stated), and the note."""
 
     over: bool | None
     note: str
