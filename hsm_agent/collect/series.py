@@ -35,11 +35,11 @@ class Fact:
         """The series of this fact."""
         return self.resource, self.metric, () if self.metric.endswith("_info") else self.labels
 
-    def reading(self, source: str, time: float, hsm: str = "") -> Reading:
-        """The fact as a reading of a source. `time` is UTC seconds."""
+    def reading(self, source: str, time: float, hsm: str = "", resource: str | None = None) -> Reading:
+        """The fact as a reading of a source, and of `resource` where the fact names none. `time` is UTC seconds."""
         return Reading(
             source=source,
-            resource=self.resource,
+            resource=self.resource if resource is None else resource,
             metric=self.metric,
             value=self.value,
             time=time,

@@ -11,16 +11,9 @@ from typing import TYPE_CHECKING
 from hsm_agent.collect.pkcs11 import identity, reasons, step_results
 from hsm_agent.collect.pkcs11.identity import TokenIdentity
 from hsm_agent.collect.pkcs11.poll_state import SWEEP, ParseOptions, ParseState, PollMemory, TokenSlot
-from hsm_agent.collect.pkcs11.token import (
-    Fact,
-    Slot,
-    Token,
-    clock_fact,
-    count,
-    memory_facts,
-    pin_facts,
-    session_facts,
-)
+from hsm_agent.collect.pkcs11.token import Slot, Token, count
+from hsm_agent.collect.pkcs11.token_facts import clock_fact, memory_facts, pin_facts, session_facts
+from hsm_agent.collect.series import Fact
 from hsm_agent.workers.pkcs11.return_values import ABSENT, STATEMENTS
 
 if TYPE_CHECKING:

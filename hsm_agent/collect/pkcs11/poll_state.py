@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.pkcs11.identity import hsm_of
-from hsm_agent.collect.pkcs11.token import Fact
-from hsm_agent.model import Reading
+from hsm_agent.collect.series import Fact, KnownSeries, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,14 +15,15 @@ if TYPE_CHECKING:
     from hsm_agent.collect.pkcs11.luna.appliance import Clock, Pairs, ShownIds
     from hsm_agent.collect.pkcs11.recording import RawPoll
     from hsm_agent.collect.series import Point
-    from hsm_agent.model import Labels
+    from hsm_agent.model import Labels, Reading
 
 Topic = tuple[str, str]
 """What an error is about: the step and the resource; `token` without one is the sweep."""
 SWEEP: Topic = ("token", "")
 STORE: Topic = ("fill", "")
-_SeriesKey = tuple[str, "Labels"]
-"""A metric and the labels that tell its series apart; those of an `..._info` metric are its content and do not."""
+_NO_SERIES: KnownSeries[Fact] = KnownSeries()
+_MOST_MISSING = 1024
+"""Series of one resource that are kept though they are not read any more: ids of capabilities and policies, say."""
 
 
 class AnswerError(Exception):
@@ -65,8 +65,8 @@ class PollMemory:
     listed: frozenset[int] = frozenset()
     """Slots of the last sweep, those without a token included."""
     seen: Mapping[str, TokenIdentity] = field(default_factory=dict)
-    series: Mapping[str, Mapping[_SeriesKey, Labels]] = field(default_factory=dict)
-    """Metrics and their labels by resource: what has to become unavailable when its token can't be read."""
+    series: Mapping[str, KnownSeries[Fact]] = field(default_factory=dict)
+    """By resource: what becomes unavailable when its token cannot be read."""
     audit: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     clocks: Mapping[str, Clock] = field(default_factory=dict)
     """Time up and time idle, by resource, as they were last read."""
@@ -93,6 +93,7 @@ class ParseState:
         self.options = options
         self.memory = memory
         self.readings: list[Reading] = []
+        self._facts: dict[str, list[Fact]] = {}
         self._errors: dict[Topic, list[str]] = {}
         self.tokens: Mapping[int, TokenSlot] = memory.tokens
         self.failed: dict[int, TokenSlot] = {}
@@ -108,20 +109,10 @@ class ParseState:
 
     def add(self, resource: str, facts: Iterable[Fact], at: float) -> None:
         """Add facts as readings of a resource."""
-        hsm = self._hsm(resource)
+        hsm, known = self._hsm(resource), self._facts.setdefault(resource, [])
         for fact in facts:
-            reading = Reading(
-                source=self.options.name,
-                resource=resource,
-                metric=fact.metric,
-                value=fact.value,
-                time=at,
-                labels=fact.labels,
-                reason=fact.reason,
-                limit=fact.limit,
-                hsm=hsm,
-            )
-            self.readings.append(reading)
+            known.append(fact)
+            self.readings.append(fact.reading(self.options.name, at, hsm, resource))
 
     def _hsm(self, resource: str) -> str:
         """The HSM a token is on, as far as its serial number tells; a group's slot is on none in particular."""
@@ -158,17 +149,13 @@ class ParseState:
 
     def lose(self, resource: str, reason: str, *, but: Collection[str] = ()) -> None:
         """Make every series that was ever read of a resource unavailable."""
-        series = self.memory.series.get(resource, {})
-        self.add(
-            resource,
-            [Fact(metric, None, reason, labels) for (metric, _), labels in series.items() if metric not in but],
-            self.raw.time,
-        )
+        known = self.memory.series.get(resource, _NO_SERIES).facts.values()
+        self.add(resource, [unavailable(fact, reason) for fact in known if fact.metric not in but], self.raw.time)
 
     def labels_known(self, resource: str, metric: str) -> list[Labels]:
         """The labels under which a metric of a resource was read before."""
-        series = self.memory.series.get(resource, {})
-        return [labels for (name, _), labels in series.items() if name == metric]
+        known = self.memory.series.get(resource, _NO_SERIES).facts.values()
+        return [fact.labels for fact in known if fact.metric == metric]
 
     def presence(self, *, present: bool | None, expected: bool, reason: str = "") -> Fact:
         """`token_present`, which says whether the configuration names exactly this token."""
@@ -184,10 +171,9 @@ class ParseState:
 
     def memory_afterwards(self) -> PollMemory:
         """The memory for the next poll."""
-        series = {resource: dict(metrics) for resource, metrics in self.memory.series.items()}
-        for reading in self.readings:
-            _, _, metric, labels = reading.series
-            series.setdefault(reading.resource, {})[metric, labels] = reading.labels
+        series = dict(self.memory.series)
+        for resource, facts in self._facts.items():
+            series[resource] = series.get(resource, _NO_SERIES).updated(facts, most_missing=_MOST_MISSING)
         for resource in self.forgotten:
             series.pop(resource, None)
         return replace(

@@ -10,7 +10,7 @@ from hsm_agent.collect.pkcs11.luna import steps as luna
 from hsm_agent.collect.pkcs11.luna.appliance import fill_facts, store_facts
 from hsm_agent.collect.pkcs11.poll_state import STORE, AnswerError
 from hsm_agent.collect.pkcs11.steps import STEPS
-from hsm_agent.collect.pkcs11.token import Fact
+from hsm_agent.collect.series import Fact
 from hsm_agent.workers.pkcs11.return_values import (
     FUNCTION_NOT_SUPPORTED,
     HSM_TAMPERED,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hsm_agent.collect.pkcs11.luna import appliance
 from hsm_agent.collect.pkcs11.luna import steps as luna
 from hsm_agent.collect.pkcs11.schedule import Group
-from hsm_agent.collect.pkcs11.token import Fact
+from hsm_agent.collect.series import Fact
 from hsm_agent.workers.pkcs11.return_values import FUNCTION_NOT_SUPPORTED, RANDOM_NO_RNG, SESSION_COUNT
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Literal
 
-from hsm_agent.collect.pkcs11.token import NOT_REPORTED, Fact, count
-from hsm_agent.collect.series import Point, seconds_to_full
+from hsm_agent.collect.pkcs11.token import NOT_REPORTED, count
+from hsm_agent.collect.series import Fact, Point, seconds_to_full
 from hsm_agent.workers.pkcs11.return_values import LOG_AUDIT_NOT_INITIALIZED, LOG_FULL, OK, name
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.pkcs11.token import Fact
+from hsm_agent.collect.series import Fact
 from hsm_agent.workers.pkcs11.return_values import OK
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from hsm_agent.collect.pkcs11.luna import appliance, ha
 from hsm_agent.collect.pkcs11.luna.appliance import ROLES, SET_METRICS
 from hsm_agent.collect.pkcs11.poll_state import AnswerError
-from hsm_agent.collect.pkcs11.token import Fact
-from hsm_agent.collect.series import KEPT_POINTS
+from hsm_agent.collect.series import KEPT_POINTS, Fact
 from hsm_agent.workers.pkcs11.return_values import FUNCTION_NOT_SUPPORTED, LOG_AUDIT_NOT_INITIALIZED, NEVER_HERE
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import Any
 
 from hsm_agent.collect.pkcs11.identity import TokenIdentity
 from hsm_agent.collect.pkcs11.poll_state import STORE, SWEEP, ParseOptions, ParseState, PollMemory, TokenSlot
-from hsm_agent.collect.pkcs11.token import Fact
+from hsm_agent.collect.series import Fact
 from tests.unit.collect.pkcs11_raws import AT, raw
 
 ALPHA, KEY = TokenIdentity("alpha", "S1"), ("alpha", "S1", -1)

@@ -86,7 +86,7 @@ def test_sets_show_what_is_to_be_shown_and_one_digest_of_the_whole() -> None:
 
 def test_half_of_the_sets_is_no_digest() -> None:
     known = _after(swept(1), *(_answer(step, [[12, 1]]) for step in PAIRS)).memory
-    before = known.series["alpha"]["hsm_policies_info", ()]
+    before = known.series["alpha"].facts["", "hsm_policies_info", ()].labels
     parsed = _after(_answer("capabilities", [[12, 1]]), _answer("policies", None, rv=0x30), known=known, sweep=False)
     hung = _after(_answer("capabilities", [[12, 1]]), known=known, sweep=False, failed=[["policies", 1, "hung"]])
 
