@@ -67,7 +67,7 @@ async def test_a_changed_policy_changes_the_digest_and_is_named_in_the_log(
     async with source(tmp_path, luna.module, environment=luna.environment, **KEYS) as hsm:
         for policy in (1, 1, 0):
             luna.set_pairs("policies", {7: 1, 12: policy})
-            hsm._rhythm.again(Group.INVENTORY, 0.0)
+            hsm._schedule.again(Group.INVENTORY, 0.0)
             digests.append(dict(find(await hsm.poll(), "alpha", "hsm_policies_info").labels)["digest"])
             await asyncio.sleep(0.06)
 

@@ -75,7 +75,7 @@ class Signer:
 
     async def attempt(self, deadline: float) -> Attempt:
         """Sign once, until that time of the loop's clock. SourceFailure is for what is no fault of the token's."""
-        if self._busy:  # an attempt that was cancelled: its answer would be taken for ours
+        if self._busy:  # the last attempt was cancelled: its answer would be taken for the next one's
             await self._children.discard()
         self._busy = True
         try:
@@ -137,7 +137,7 @@ class Signer:
         return await self._judged(answer, text)
 
     def _status_after(self, answer: Mapping[str, Any]) -> PinRecordStatus:
-        """A login that surely failed for another reason than the PIN says nothing of it; an unclear one was a try."""
+        """A login that certainly failed for another reason leaves the PIN's status; an unclear one counts as a try."""
         before = self._record.status if self._record is not None else PinRecordStatus.TRYING
         if answer.get("failed") != "C_Login":
             return PinRecordStatus.GOOD
@@ -145,9 +145,9 @@ class Signer:
         return PinRecordStatus.NEW if innocent and before is PinRecordStatus.TRYING else before
 
     async def _keep(self, status: PinRecordStatus, why: str = "") -> None:
-        """On disk only what is news: a PIN that goes on being good costs nothing."""
+        """Write the record only where the status changes: a PIN that stays good costs no write."""
         if self._record is None or self._record.status is not status:
-            # In memory even where the disk refuses: this process, at least, does not try it again.
+            # In memory even where the disk fails: this process, at least, does not try the PIN again.
             self._record = PinRecord(status=status, at=time.time(), why=why)
             self._record = await self._on_disk(partial(self._file.keep, status, why))
 

@@ -38,7 +38,7 @@ _USELESS = frozenset({NOT_INITIALIZED, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollRequest:
-    """What one poll is to read.
+    """The steps that one poll is to read.
 
     `find` tells which watched tokens are in the results of the step `token`, and in which slots; `steps` what is due
     of those tokens. `known` are the slots of the last sweep: in a sweep a hint which to ask last, so that a lone

@@ -1,4 +1,4 @@
-"""When what is due. The clocks are arguments; nothing here waits."""
+"""The schedule of a source: when each group of steps is due. Pure: the clocks are arguments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Group(Enum):
-    """What is read at one rhythm."""
+    """Steps that are read together, at one interval."""
 
     SWEEP = "sweep"
     AUDIT = "audit"
@@ -22,10 +22,10 @@ class Group(Enum):
 
 
 _TOGETHER_SECONDS = 0.2
-"""What falls due that soon is read at once, so that rhythms that are multiples of each other share a poll."""
+"""Groups that are due within this time are read at once, so that multiples of one interval share a poll."""
 
 
-class Rhythm:
+class Schedule:
     """When each group is due next, in seconds of the monotonic clock. Everything is due at the start."""
 
     def __init__(self, periods: Mapping[Group, float | None], inventory_at: dt.time) -> None:
@@ -53,7 +53,7 @@ class Rhythm:
                 continue
             period = self._periods.get(group) or 0.0
             planned = self._next.get(group, started) + period
-            # Keep the beat, unless it was missed: then begin a new one rather than hurry after the old.
+            # Keep the phase; after a missed interval begin a new one, rather than poll several times to catch up.
             self._next[group] = planned if planned > started else started + period
 
     def again(self, group: Group, at: float) -> None:

@@ -24,7 +24,7 @@ from hsm_agent.collect.pkcs11.luna.appliance import STORAGE_METRICS
 from hsm_agent.collect.pkcs11.parse import parse, tokens_watched
 from hsm_agent.collect.pkcs11.poll_state import ParseOptions, PollMemory
 from hsm_agent.collect.pkcs11.recording import RawPoll, mask
-from hsm_agent.collect.pkcs11.schedule import Group, Rhythm
+from hsm_agent.collect.pkcs11.schedule import Group, Schedule
 from hsm_agent.collect.pkcs11.seen_tokens import SeenTokensFile
 from hsm_agent.collect.pkcs11.steps import STEPS, due_steps, is_incomplete, is_needed, nowhere
 from hsm_agent.collect.pkcs11.worker import ModuleLaunch
@@ -48,7 +48,7 @@ _MANY_RESULTS = 30
 _PARSE_SECONDS = 60.0
 _SLOT_NUMBER = re.compile(r"(?i)(?:slot\s*[:=#]?\s*)?(?:\d{1,2}|0x[\da-f]{1,4})")
 _HURRY_SECONDS = 5.0
-"""Rhythm of the audit readings while the store is not empty: it can fill within minutes."""
+"""Schedule of the audit readings while the store is not empty: it can fill within minutes."""
 
 
 def _time_of_day(value: object) -> dt.time:
@@ -169,7 +169,7 @@ class Pkcs11Collector(Collector):
             Group.LIVENESS: settings.liveness_every,
             Group.OBJECTS: settings.objects_every,
         }
-        self._rhythm = Rhythm(periods, settings.inventory_at)
+        self._schedule = Schedule(periods, settings.inventory_at)
 
     async def poll(self) -> Poll:
         """Read what is due now. Raises SourceFailure within the source's own time-out."""
@@ -180,7 +180,7 @@ class Pkcs11Collector(Collector):
         if self._fetcher.age(started) >= self._settings.rediscover_every:
             await self._fetcher.retire()
             self._poll_memory = replace(self._poll_memory, unsupported=frozenset())
-        due = self._rhythm.due(started)
+        due = self._schedule.due(started)
         request = self._request(due, self._poll_memory)
         raw = await self._fetch(request, started + self._settings.timeout)
         parsed = await self._parse(raw, self._poll_memory)
@@ -190,10 +190,10 @@ class Pkcs11Collector(Collector):
         await self._seen_tokens.keep(parsed.memory.seen)
         self._plan(due, started)
         if is_incomplete(Group.INVENTORY, raw, parsed.memory):
-            self._rhythm.again(Group.INVENTORY, started + self._settings.storage_every)
+            self._schedule.again(Group.INVENTORY, started + self._settings.storage_every)
         return Poll(
             readings=parsed.readings,
-            next_in=self._rhythm.next_in(loop.time()),
+            next_in=self._schedule.next_in(loop.time()),
             errors=parsed.errors,
             standing=parsed.standing,
             remarks=parsed.remarks,
@@ -232,9 +232,11 @@ class Pkcs11Collector(Collector):
     def _plan(self, due: frozenset[Group], started: float) -> None:
         """Set the rhythms that depend on what was found, then the times of what was done."""
         has = self._fetcher.functions
-        self._rhythm.set_period(Group.AUDIT, self._audit_period() if is_needed(Group.AUDIT, has) else None)
-        self._rhythm.set_period(Group.STORAGE, self._settings.storage_every if is_needed(Group.STORAGE, has) else None)
-        self._rhythm.done(due, started, dt.datetime.now().astimezone())
+        self._schedule.set_period(Group.AUDIT, self._audit_period() if is_needed(Group.AUDIT, has) else None)
+        self._schedule.set_period(
+            Group.STORAGE, self._settings.storage_every if is_needed(Group.STORAGE, has) else None
+        )
+        self._schedule.done(due, started, dt.datetime.now().astimezone())
 
     def _audit_period(self) -> float:
         """Faster while records wait; no faster than the sweep while the call itself is what fails."""

@@ -1,6 +1,6 @@
-"""What can be asked of one slot. Each step ends in a payload, whatever the module returns: raw data or None.
+"""The steps that read one slot. Each returns a payload: raw data, or None where a call failed.
 
-The return values are in the calls beside it; nothing is judged here.
+The return values stand in the calls that are sent beside it; nothing is interpreted here.
 """
 
 from __future__ import annotations

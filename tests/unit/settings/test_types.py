@@ -44,16 +44,16 @@ def test_anything_else_is_no_duration(text: object) -> None:
         Sample.model_validate({"every": text})
 
 
-class Rhythm(Strict):
+class Schedule(Strict):
     every: Interval = 60.0
     timeout: Deadline = 10.0
 
 
 def test_an_interval_lasts_10_ms_and_a_deadline_1_ms_at_least() -> None:
-    shortest = Rhythm.model_validate({"every": "10ms", "timeout": "1ms"})
+    shortest = Schedule.model_validate({"every": "10ms", "timeout": "1ms"})
 
     assert (shortest.every, shortest.timeout) == (0.01, 0.001)
-    assert Rhythm.model_validate({"every": "50ms"}).every == 0.05
+    assert Schedule.model_validate({"every": "50ms"}).every == 0.05
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_an_interval_lasts_10_ms_and_a_deadline_1_ms_at_least() -> None:
 )
 def test_anything_shorter_is_refused_at_its_place(key: str, text: object, least: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        Rhythm.model_validate({key: text})
+        Schedule.model_validate({key: text})
     (error,) = caught.value.errors()
     assert error["loc"] == (key,)
     assert error["msg"] == f"Value error, shorter than {least}: {text!r}"

@@ -4,22 +4,22 @@ import datetime as dt
 
 import pytest
 
-from hsm_agent.collect.pkcs11.schedule import Group, Rhythm, seconds_until
+from hsm_agent.collect.pkcs11.schedule import Group, Schedule, seconds_until
 
 MIDNIGHT = dt.time(0, 0)
 NOON = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC)
 
 
-def _rhythm() -> Rhythm:
-    return Rhythm({Group.SWEEP: 60.0, Group.AUDIT: 15.0, Group.OBJECTS: None}, MIDNIGHT)
+def _schedule() -> Schedule:
+    return Schedule({Group.SWEEP: 60.0, Group.AUDIT: 15.0, Group.OBJECTS: None}, MIDNIGHT)
 
 
 def test_everything_that_has_a_rhythm_is_due_at_the_start() -> None:
-    assert _rhythm().due(100.0) == {Group.SWEEP, Group.AUDIT, Group.INVENTORY}
+    assert _schedule().due(100.0) == {Group.SWEEP, Group.AUDIT, Group.INVENTORY}
 
 
 def test_rhythms_that_are_multiples_share_a_poll() -> None:
-    rhythm = _rhythm()
+    rhythm = _schedule()
     rhythm.done(rhythm.due(0.0), 0.0, NOON)
     polls = []
     now = 0.0
@@ -38,7 +38,7 @@ def test_rhythms_that_are_multiples_share_a_poll() -> None:
 
 
 def test_what_was_not_done_stays_due() -> None:
-    rhythm = _rhythm()
+    rhythm = _schedule()
     rhythm.done({Group.AUDIT}, 0.0, NOON)
 
     assert rhythm.due(1.0) == {Group.SWEEP, Group.INVENTORY}
@@ -46,7 +46,7 @@ def test_what_was_not_done_stays_due() -> None:
 
 
 def test_a_missed_beat_is_not_hurried_after() -> None:
-    rhythm = _rhythm()
+    rhythm = _schedule()
     rhythm.done({Group.SWEEP, Group.AUDIT}, 0.0, NOON)
     rhythm.done({Group.SWEEP, Group.AUDIT}, 1000.0, NOON)
 
@@ -54,7 +54,7 @@ def test_a_missed_beat_is_not_hurried_after() -> None:
 
 
 def test_a_rhythm_can_change_and_stop() -> None:
-    rhythm = _rhythm()
+    rhythm = _schedule()
     rhythm.set_period(Group.AUDIT, 5.0)
     rhythm.done({Group.SWEEP, Group.AUDIT}, 0.0, NOON)
     assert rhythm.next_in(0.0) == 5.0
@@ -64,7 +64,7 @@ def test_a_rhythm_can_change_and_stop() -> None:
 
 
 def test_inventory_is_due_at_its_time_of_day() -> None:
-    rhythm = _rhythm()
+    rhythm = _schedule()
     rhythm.done({Group.INVENTORY}, 0.0, NOON)
 
     assert Group.INVENTORY not in rhythm.due(12 * 3600 - 60)
@@ -72,7 +72,7 @@ def test_inventory_is_due_at_its_time_of_day() -> None:
 
 
 def test_what_was_incomplete_is_due_again_before_its_own_time_and_never_later() -> None:
-    rhythm = _rhythm()
+    rhythm = _schedule()
     rhythm.done(rhythm.due(0.0), 0.0, NOON)
     rhythm.again(Group.INVENTORY, 300.0)
     rhythm.again(Group.AUDIT, 300.0)
