@@ -139,6 +139,7 @@ class ChildProcess:
     def send(self, request: Mapping[str, Any]) -> None:
         """Ask; one request is in flight at a time."""
         steps = request.get("steps")
+        # An answer that nothing waits for ends the child: the library can write to the pipe, too.
         self._awaited.extend([None] if steps is None else [(step, slot) for step, slot in steps])
         self._pipes.asked += 1 if steps is None else len(steps)
         stdin: Any = self._transport.get_pipe_transport(0)

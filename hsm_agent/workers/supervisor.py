@@ -209,6 +209,7 @@ class Supervisor:
         poller = select.poll()
         poller.register(self._bell, select.POLLIN)
         while not self._is_childless and (self._status is None or time.monotonic() < until):
+            # Again and again: whatever is killed leaves its own children to us, and may have forked meanwhile.
             for pid in {self._child, *_children()} if self._status is None else _children():
                 _kill(pid)
             if poller.poll(5 if time.monotonic() < until else 1000):

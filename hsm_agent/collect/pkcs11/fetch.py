@@ -165,10 +165,12 @@ class _PollRun:
                     raise SourceFailure(reason)
                 self._restarted(reason)
                 return True
+            # After the sweep, so that a file system that hangs cannot take the tokens with it.
             if self._request.store and self.answers.fill is None:
                 return await self._fill(worker, listing)
             batch = self._next(listing)
         if not batch:
+            # Only a sweep that read every slot proves that a token with a hung step is not there any more.
             if self._request.sweep and len(listing.results) == len(listing.slots):
                 for step in {step for step, _ in self._hung_steps if step != "token"}:
                     self._forget(step, listing.tokens)
@@ -303,6 +305,7 @@ class _PollRun:
                 self._check(result)
                 self._take(listing, waiting.pop(0), result)
         except ChildLost as lost:
+            # The page counts from the first step that was sent; answers before the fatal one may still be in its pipe.
             lost.behind = max(0, worker.current_step() - (sent - len(waiting)))
             raise
         finally:
@@ -325,6 +328,8 @@ class _PollRun:
     def _has_successor(self, lost: ChildLost, listing: SlotListing, waiting: Sequence[_Ask]) -> bool:
         """Note what was lost with a worker. Whether a fresh one is to go on."""
         fatal, reason = waiting[min(lost.behind, len(waiting) - 1)], str(lost)
+        # A crash may have been the process's own trouble, not the step's: it is asked once more of a fresh one. A call
+        # that hung has had its time.
         if not lost.hung and fatal.identity not in self._retried and not self._is_last():
             self._retried.add(fatal.identity)
             self._restarted(reason)
@@ -338,6 +343,7 @@ class _PollRun:
             self._tries[fatal.slot] = _MOST_TRIES_A_POLL if was_late else self._tries.get(fatal.slot, 0) + 1
         else:
             self.answers.failed[fatal.step, fatal.key] = reason
+        # Removed first, so that it becomes the last: `_late` asks in the order of this dict.
         self._hung_steps.pop(fatal.identity, None)
         self._hung_steps[fatal.identity] = None
         return self._is_worth_it(listing)
