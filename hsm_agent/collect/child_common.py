@@ -54,7 +54,9 @@ def hung_text(function: str, slot: int | None, seconds: float) -> str:
     if not function:
         return f"the worker did not answer within {seconds:.3g} s; the host may be overloaded"
     advice = WHAT_TO_CHECK.get(function, CHECK_LINK)
-    return f"{call_text(function, slot)} did not return within {seconds:.3g} s, worker killed: {advice}"
+    # Rounded: the time that was left differs a little from poll to poll, and each text that is new is logged.
+    rounded = round(seconds, 1) or seconds
+    return f"{call_text(function, slot)} did not return within {rounded:.3g} s, worker killed: {advice}"
 
 
 def exit_text(returncode: int | None, function: str, slot: int | None, stderr: Sequence[str]) -> str:

@@ -9,6 +9,8 @@ def test_a_hung_call_is_named_with_its_slot() -> None:
     assert hung_text("C_GetTokenInfo", 3, 10.0) == (
         "C_GetTokenInfo on slot 3 did not return within 10 s, worker killed: check the HSM and the link to it"
     )
+    assert "within 1 s" in hung_text("C_GetTokenInfo", 3, 0.997), "one text from poll to poll"
+    assert "within 0.04 s" in hung_text("C_GetTokenInfo", 3, 0.04)
     assert "check what the library does when it is loaded" in hung_text("dlopen", None, 2)
     assert "host may be overloaded" in hung_text("", None, 2)
 
