@@ -107,8 +107,13 @@ def from_bytes(kind: type[T], payload: bytes) -> T:
 
 
 def dump(value: object) -> str:
-    """Compact JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=_SEPARATORS)
+    """Compact JSON; in ASCII only with a lone surrogate, which no file takes: the keys of rows must stay the same."""
+    text = json.dumps(value, ensure_ascii=False, separators=_SEPARATORS)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=_SEPARATORS)
+    return text
 
 
 def parse(content: str | bytes) -> Any:

@@ -261,9 +261,13 @@ def _delivery(entry: SpoolEntry) -> dict[str, Any]:
 def _glob(request: Mapping[str, Any], key: str) -> str:
     """A glob of a request; `*` where it is left out."""
     try:
-        return checked_glob(str(request.get(key, "*")))
+        glob = checked_glob(str(request.get(key, "*")))
+        glob.encode()  # a terminal of another encoding gives lone surrogates, which no file and no name has
+    except UnicodeEncodeError:
+        raise ControlError(f"{key}: not text in the encoding of this host") from None
     except ValueError as error:
         raise ControlError(f"{key}: {error}") from error
+    return glob
 
 
 def _reading(reading: Reading, present: Snapshot) -> dict[str, Any]:

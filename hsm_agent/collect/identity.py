@@ -11,14 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from hsm_agent.state import files as state_file
+from hsm_agent.state.files import DamagedFileError
 from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
@@ -178,7 +180,6 @@ def _wishes(key: str, token: ObjectIdentity) -> Iterator[str]:
 
 log = logging.getLogger(__name__)
 
-_MOST_BYTES = 16 * 1024 * 1024
 _DISK_SECONDS = 5.0
 
 
@@ -218,29 +219,25 @@ class SeenObjectsFile:
 
     def _read(self) -> KnownObjects:
         try:
-            with self._path.open("rb") as file:
-                found = json.loads(file.read(_MOST_BYTES))["runs"]
-            kept = {str(digest): _tokens(tokens) for digest, tokens in found.items()}
-            return {run: kept[digest] for run, digest in enumerate(self._runs) if digest in kept}
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            found = state_file.read_json(self._path)
+            kept = {} if found is None else {str(digest): _tokens(tokens) for digest, tokens in found["runs"].items()}
+        except OSError as error:
             log.warning("%s is not usable, tokens missing since the last run are not noticed: %s", self._path, error)
             return {}
+        except (DamagedFileError, ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("%s is not usable, tokens missing since the last run are not noticed: %s", self._path, error)
+            with suppress(OSError):  # it stays where it is, then, and is overwritten by what is seen now
+                state_file.set_aside(self._path)
+            return {}
+        return {run: kept[digest] for run, digest in enumerate(self._runs) if digest in kept}
 
     def _write(self, seen: KnownObjects) -> None:
         runs = {
             self._runs[run]: {name: [token.label, token.serial, token.place] for name, token in tokens.items()}
             for run, tokens in seen.items()
         }
-        new = self._path.with_suffix(".new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            with os.fdopen(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
-                json.dump({"runs": runs}, file, ensure_ascii=False, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._path)
+            state_file.write_json(self._path, {"runs": runs})
         except OSError as error:
             self._kept = None
             log.warning("%s cannot be written, a restart will not miss these tokens: %s", self._path, error.strerror)

@@ -23,6 +23,16 @@ class _Loader(yaml.SafeLoader):
                 seen.add(key)
         return super().construct_mapping(node, deep)
 
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
+        """A text. YAML escapes of half a character, as JSON writes emoji, are joined; a half alone is refused."""
+        found = super().construct_scalar(node)
+        if not found.isascii():
+            try:
+                return found.encode("utf-16", "surrogatepass").decode("utf-16")
+            except UnicodeDecodeError:
+                raise ConfigError([f"line {node.start_mark.line + 1}: a text holds half a character"]) from None
+        return found
+
 
 _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (

@@ -31,8 +31,9 @@ _DAMAGE = {1, 11, 17, 20, 24, 26}
 _NOT_OPEN = "the spool's file is not open"
 _NO_FILE = {errno.EISDIR, errno.EINVAL}
 _MOST_LIKELY_VERSION = 1000
-_REFUSALS = (sqlite3.Error, OSError, UnicodeDecodeError)
-"""What a call on the file may raise; the last where SQLite quotes damaged text in its error message."""
+_REFUSALS = (sqlite3.Error, OSError, UnicodeError, OverflowError)
+"""What a call on the file may raise; the last two where SQLite quotes damaged text in its error message, and for a text
+or a number that it has no form for: the writer must go on whatever it is given."""
 _LOGS = ("-wal", "-shm")
 _VACUUM_PAGES, _CAUTIOUS_PAGES = 256, 64
 _RELEASED: tuple[TableName, ...] = ("entry", "waiting", "dead")
@@ -332,7 +333,7 @@ class Disk:
             for statement, rows in tables.statements(changes).items():
                 connection.executemany(statement, rows)
             connection.execute("COMMIT")
-        except sqlite3.Error:
+        except _REFUSALS:
             # SQLite has rolled back by itself after some errors (a full disk among them).
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

@@ -87,6 +87,7 @@ class Writer:
         if self.reason:
             self._unsaved.update(changes)
             self._release(self._upto)
+            self._start()
             return
         commit = _Commit(changes, durable, upto, asyncio.get_running_loop().create_future())
         self._queue.append(commit)

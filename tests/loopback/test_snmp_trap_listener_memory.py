@@ -290,3 +290,24 @@ async def test_an_inform_whose_answer_had_to_wait_too_long_is_acknowledged_when_
         async with asyncio.timeout(5):
             await loop.sock_recv(own, 65535)
     await one.close()
+
+
+async def test_an_alarm_that_is_ended_while_the_state_is_written_is_written_again(tmp_path: Path) -> None:
+    one = listener(tmp_path)
+    await next_poll(one)
+    send(one, RAISE)
+    await one.wait()
+    polling = asyncio.create_task(one.poll())
+    async with asyncio.timeout(5):
+        while not one._alarms.known or one._is_unsaved:
+            await asyncio.sleep(0)
+    assert not polling.done()
+
+    assert await one.end_alarm(("traps", "luna-a", "vendor_alarm", (("alarm", "fan"),)))
+    await polling
+
+    assert one._is_unsaved
+    await one.close()
+    again = listener(tmp_path)
+    assert levels(await again.poll()) == {"luna-a fan": 0}
+    await again.close()

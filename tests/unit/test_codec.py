@@ -195,3 +195,9 @@ def test_what_is_right_is_taken_as_it_is(check: Callable[[object], object], valu
 def test_what_is_wrong_is_no_value(check: Callable[[object], object], value: object) -> None:
     with pytest.raises(ValueError, match=r"."):
         check(value)
+
+
+def test_a_lone_surrogate_makes_a_text_that_a_file_takes_and_others_stay_as_they_were() -> None:
+    assert codec.dump(["Zürich"]) == '["Zürich"]'
+    assert codec.dump(["M\udcfcnchen"]).encode() == b'["M\\udcfcnchen"]'
+    assert codec.parse(codec.dump(["M\udcfcnchen"])) == ["M\udcfcnchen"]

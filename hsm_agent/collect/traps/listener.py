@@ -264,12 +264,14 @@ class TrapListener(PushCollector):
             tuple(self._alarms.evicted),
         )
         count = len(self._unacknowledged)
+        self._is_unsaved = False  # before the disk is waited for: what changes meanwhile is not in this state
         try:
             await self._state_file.save(state)
         except OSError as error:
+            self._is_unsaved = True
             self._problem = f"{self._directory}: cannot be written, a restart would forget alarms: {error.strerror}"
             return
-        self._is_unsaved, self._problem = False, ""
+        self._problem = ""
         intake.duplicates.mark_stored(state.duplicates)
         for _ in range(count):
             self._unacknowledged.popleft()()

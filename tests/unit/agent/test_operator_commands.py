@@ -62,6 +62,7 @@ async def test_a_reading_is_found_by_metric_and_globs_or_similar_names_are_sugge
         ("silence", {"seconds": LONGEST_SILENCE_SECONDS + 1, "reason": "r"}, "silence"),
         ("silence", {"seconds": 60, "reason": " \n"}, "reason"),
         ("silence", {"seconds": 60, "reason": "r", "rule": "?" * 300}, "rule"),
+        ("silence", {"seconds": 60, "reason": "r", "source": "M\udcfcnchen*"}, "source"),
         ("silence-end", {"id": "none"}, "none"),
         ("resend", {"sink": "other"}, "noc"),
         ("test-notification", {"sink": "other"}, "noc"),

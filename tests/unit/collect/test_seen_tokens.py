@@ -79,6 +79,8 @@ async def test_a_file_that_is_not_usable_is_said_and_done_without(
     assert record.levelno == logging.WARNING
     assert "command-a.json is not usable" in record.message
     assert len(record.message.splitlines()) == 1
+    assert not (tmp_path / "command-a.json").exists()
+    assert len(list(tmp_path.iterdir())) == 1, "set aside"
 
 
 async def test_a_folder_that_cannot_be_written_is_said_and_tried_again(

@@ -188,3 +188,20 @@ def test_a_spool_with_a_reason_has_failed() -> None:
     well = SpoolStats(entries=0, bytes=0, used_percent=0.0, dropped_total=0, reason="")
 
     assert (well.failed, dataclasses.replace(well, reason="disk full").failed) == (False, True)
+
+
+async def test_a_row_that_no_file_takes_is_a_refusal_and_the_writer_goes_on(tmp_path: Path) -> None:
+    spool = await _open(tmp_path)
+
+    await spool.commit([raised("a", "x")], {"state/a": "M\udcfcnchen"})
+    assert "can't encode" in spool.stats().reason
+    await spool.commit([raised("b", "y")], {"state/a": "mended"})
+    async with asyncio.timeout(10):
+        while spool.stats().failed:
+            await asyncio.sleep(0)
+    await spool.close()
+
+    spool = await _open(tmp_path)
+    assert await _ids(spool) == ["a", "b"]
+    assert await spool.states() == {"state/a": "mended"}
+    await spool.close()
