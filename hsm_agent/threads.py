@@ -13,18 +13,37 @@ import errno
 import queue
 import threading
 import time
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import AsyncIterator, Callable, Hashable
 
 T = TypeVar("T")
 Resource = TypeVar("Resource")
 
 _IDLE_SECONDS = 2.0
+
+
+@asynccontextmanager
+async def deadline(seconds: float) -> AsyncIterator[None]:
+    """Raise TimeoutError after so many seconds, also in the clean-up of a task that was cancelled.
+
+    There asyncio.timeout of Python before 3.11.4 takes the end of its own time for the task's cancellation and raises
+    CancelledError: what follows in the clean-up, such as to kill a child, would never be done.
+    """
+    task = asyncio.current_task()
+    cancelling_before = 0 if task is None else task.cancelling()
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            yield
+    except asyncio.CancelledError as error:
+        if limit.expired() and task is not None and task.cancelling() <= cancelling_before:
+            raise TimeoutError from error
+        raise
 
 
 class StuckError(OSError):
@@ -102,7 +121,7 @@ class Lane:
         call: _Call[T] | None = None
         self._callers += 1
         try:
-            async with asyncio.timeout(max(0.0, seconds)), self._turn:
+            async with deadline(max(0.0, seconds)), self._turn:
                 if self._last is not None and not self._last.over:  # its caller was cancelled
                     await asyncio.wait((self._last.done,))
                 self._refuse_behind_a_stuck_one()

@@ -32,6 +32,7 @@ from hsm_agent.collect.child_common import (
 from hsm_agent.collect.pipes import Pipes
 from hsm_agent.model import Usage
 from hsm_agent.settings.types import Size
+from hsm_agent.threads import deadline
 from hsm_agent.workers.shared_page import (
     CHILD,
     CHILD_AT,
@@ -199,7 +200,7 @@ class ChildProcess:
 
     async def _exit(self, seconds: float) -> bool:
         try:
-            async with asyncio.timeout(seconds):
+            async with deadline(seconds):
                 await self._pipes.exited.wait()
         except TimeoutError:
             return False

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from hsm_agent.deliver.base import LEAST_PATIENCE_SECONDS, Refused, Retry
 from hsm_agent.deliver.health import SinkHealth
 from hsm_agent.deliver.poison import TRIALS, PoisonDetector
+from hsm_agent.threads import deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -318,7 +319,7 @@ class Pump:
 
     async def _close(self) -> None:
         try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
+            async with deadline(_CLOSE_SECONDS):
                 await self._sink.close()
         except TimeoutError:
             log.info("sink %s: the session was not closed in time", self._sink.name)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from hsm_agent.net.address import Address, Endpoint, describe, endpoints
+from hsm_agent.threads import deadline
 
 if TYPE_CHECKING:
     from hsm_agent.net.tls import TlsSettings
@@ -151,7 +152,7 @@ class Connection(asyncio.Protocol):
         self._break("closed")
         self._transport.close()
         try:
-            async with asyncio.timeout(_SHUTDOWN_SECONDS):
+            async with deadline(_SHUTDOWN_SECONDS):
                 await self._ended.wait()
         except TimeoutError:
             self._transport.abort()

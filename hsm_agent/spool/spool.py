@@ -17,7 +17,7 @@ from hsm_agent.spool.queue import Queue
 from hsm_agent.spool.records import SpoolError
 from hsm_agent.spool.restore import restore
 from hsm_agent.spool.writer import Writer
-from hsm_agent.threads import ThreadOf
+from hsm_agent.threads import ThreadOf, deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -205,7 +205,7 @@ class Spool:
             why = self._writer.reason or "it does not answer"
             log.error("spool: %d changes were never written, the disk refuses: %s", unsaved, why)
         try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
+            async with deadline(_CLOSE_SECONDS):
                 await self._disk.run(Disk.close)
         except TimeoutError:
             log.error("spool: the disk does not answer, its file is left as it is")  # noqa: TRY400 - not a bug

@@ -212,3 +212,16 @@ def test_a_check_imports_no_library(hsm: FakeHsm, words: tuple[str, ...]) -> Non
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
 
     assert done.stdout.splitlines()[-1] == "", done
+
+
+def test_a_parent_that_ignores_the_end_of_its_children_changes_nothing(hsm: FakeHsm) -> None:
+    command = ["/bin/sh", "-c", 'trap "" CHLD; exec "$@"', "sh", sys.executable, "-m", "hsm_agent", "check"]
+    environment = {**os.environ, **hsm.environment, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, "-p", str(hsm.module), "-l", "payments"],
+        capture_output=True, text=True, check=False, timeout=30, env=environment, cwd=hsm.softhsm.tokens,
+    )  # fmt: skip
+
+    assert done.stderr == ""
+    assert done.returncode == 0
+    assert done.stdout.startswith("OK: payments")

@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from hsm_agent.agent.components import TaskSupervisor
 from hsm_agent.collect.base import SourceFailure
+from hsm_agent.collect.runner import Runner
 from tests.integration.pkcs11_source import source, value
+from tests.peers.processes import living, until
 from tests.peers.rights import needs_root
 from tests.peers.testmodule import FakeHsm
 
@@ -42,6 +45,10 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+async def _drop(*_: object, **__: object) -> None:
+    """Publish nothing."""
 
 
 @pytest.fixture
@@ -187,3 +194,21 @@ async def test_endless_noise_is_bounded_in_the_log(
     said = [record.getMessage() for record in caplog.records if "module of hsm" in record.getMessage()]
     assert len(said) == 101
     assert max(map(len, said)) < 400
+
+
+async def test_a_source_that_leaves_while_a_call_hangs_leaves_no_process(tmp_path: Path, fake: FakeHsm) -> None:
+    async with source(tmp_path, fake.module, environment=fake.environment, timeout="20s") as hsm:
+        await hsm.poll()
+        (pid,) = hsm.pids()
+        fake.fault("C_GetTokenInfo", hang_ms=60_000)
+        tasks = TaskSupervisor()
+        async with tasks:
+            runner = Runner(hsm, _drop, on_poll=lambda: None)
+            tasks.start("source", runner.run())
+            list(fake.calls())  # those of the first poll
+            await until(lambda: "C_GetTokenInfo" in fake.calls())
+
+            await tasks.stop(["source"], within=5.0)
+
+            assert hsm.pids() == ()
+            assert living([pid]) == []

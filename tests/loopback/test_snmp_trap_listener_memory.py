@@ -298,15 +298,19 @@ async def test_an_alarm_that_is_ended_while_the_state_is_written_is_written_agai
     send(one, RAISE)
     await one.wait()
     polling = asyncio.create_task(one.poll())
+
+    def is_unsaved() -> bool:
+        return one._is_unsaved
+
     async with asyncio.timeout(5):
-        while not one._alarms.known or one._is_unsaved:
+        while not one._alarms.known or is_unsaved():
             await asyncio.sleep(0)
     assert not polling.done()
 
     assert await one.end_alarm(("traps", "luna-a", "vendor_alarm", (("alarm", "fan"),)))
     await polling
 
-    assert one._is_unsaved
+    assert is_unsaved()
     await one.close()
     again = listener(tmp_path)
     assert levels(await again.poll()) == {"luna-a fan": 0}

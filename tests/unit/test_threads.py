@@ -6,11 +6,12 @@ import asyncio
 import errno
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.threads import Lane, Lanes, StuckError, ThreadOf
+from hsm_agent.threads import Lane, Lanes, StuckError, ThreadOf, deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,3 +214,37 @@ async def test_the_owner_ends_after_what_it_was_asked_before() -> None:
     owner.join(5)
     assert not owner.is_alive()
     assert owner.daemon
+
+
+async def test_a_deadline_ends_a_clean_up_with_a_timeout_and_the_task_as_cancelled() -> None:
+    outcome = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            with suppress(TimeoutError):
+                async with deadline(0.001):
+                    await asyncio.Event().wait()
+            outcome.append("cleaned up")
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+
+    assert outcome == ["cleaned up"]
+    assert task.cancelled()
+
+
+async def test_a_deadline_does_not_hide_a_cancellation() -> None:
+    async def work() -> None:
+        async with deadline(60):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+
+    assert task.cancelled()

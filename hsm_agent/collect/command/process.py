@@ -19,7 +19,7 @@ from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.command.parsers.text import lines_of, one_line, words_of
 from hsm_agent.collect.pipes import ERRORS, Throttle
 from hsm_agent.settings.trust import UntrustedError, refuse_untrusted, trusted_uids
-from hsm_agent.threads import Lanes, StuckError
+from hsm_agent.threads import Lanes, StuckError, deadline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -195,7 +195,7 @@ class CommandRunner:
 
 async def _gone(pipes: _Pipes) -> bool:
     try:
-        async with asyncio.timeout(_REAP_SECONDS):
+        async with deadline(_REAP_SECONDS):
             await pipes.gone.wait()
     except TimeoutError:
         return False

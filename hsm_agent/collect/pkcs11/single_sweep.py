@@ -175,11 +175,17 @@ class SingleSweep:
 
     def _ended(self, seconds: float) -> bool:
         until = time.monotonic() + seconds
-        while os.waitpid(self._pid, os.WNOHANG)[0] == 0:
+        while self._lives():
             if time.monotonic() >= until:
                 return False
             time.sleep(_LOOK_SECONDS)
         return True
+
+    def _lives(self) -> bool:
+        try:
+            return os.waitpid(self._pid, os.WNOHANG)[0] == 0
+        except ChildProcessError:  # whoever started the plugin ignores SIGCHLD: the kernel has reaped it
+            return False
 
 
 def _fork(page_descriptor: int) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ from hsm_agent.deliver.base import Refused, Retry
 from hsm_agent.deliver.syslog.message import MESSAGES_A_TURN, MessageBuilder
 from hsm_agent.model import Guarantee
 from hsm_agent.net.address import describe
+from hsm_agent.threads import deadline
 from hsm_agent.wire.syslog.relp import Accepted, Opened, Rejected, RelpAnswer, RelpError, RelpSession, RelpState
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ class RelpSink:
     async def _close_session(self, link: _Link) -> None:
         try:
             link.connection.write(link.session.close())
-            async with asyncio.timeout(_CLOSE_SECONDS):
+            async with deadline(_CLOSE_SECONDS):
                 while link.session.state is not RelpState.CLOSED:
                     link.session.receive(await link.connection.read())
         except (OSError, RelpError):
