@@ -14,20 +14,21 @@ FLOORS = {
     "evaluate": 100,
     "wire": 100,
     "metrics": 100,
-    "agent": 87,
+    "agent": 92,
     "cli": 95,
     "collect": 97,
-    "config": 97,
-    "deliver": 99,
-    "net": 97,
+    "config": 96,
+    "deliver": 98,
+    "net": 96,
     "serve": 98,
-    "settings": 99,
-    "spool": 97,
-    "state": 98,
-    "workers": 35,  # their own processes are not measured: they start with a clean environment and end by a signal
+    "settings": 98,
+    "spool": 96,
+    "state": 97,
+    "workers": 45,  # their own processes are not measured: they start with a clean environment and end by a signal
     ".": 98,
 }
-"""Percent of statements and branches together; `.` is the modules at the top of the package."""
+"""Percent of statements and branches together; `.` is the modules at the top of the package. Outside the core a point or
+two below what a run has: some branches depend on timing."""
 
 
 def percentages(files: dict[str, Any]) -> dict[str, float]:
