@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.certificate.parse import Look, interpret
+from hsm_agent.collect.certificate.parse import LEFT, FetchedCertificates, parse_fetched
 from hsm_agent.model import AGENT_SOURCE, Labels, Reading, SinkState, SourceState, SourceStatus, Usage
 from hsm_agent.net.certificates import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from hsm_agent.collect.series import Fact, KnownSeries
     from hsm_agent.model import SinkStatus
     from hsm_agent.spool import SpoolStats
 
@@ -104,7 +105,7 @@ class OwnCertificates:
     def __init__(self) -> None:
         self._seen: Mapping[str, bytes] = {}
         self._read_at = -CERTIFICATES_SECONDS
-        self._known: Mapping[str, frozenset[str]] = {}
+        self._known: Mapping[str, KnownSeries[Fact]] = {}
 
     def due(self, held: Mapping[str, bytes], monotonic: float) -> bool:
         """Whether the certificates are to be read (again): `held` is PEM by resource."""
@@ -116,16 +117,16 @@ class OwnCertificates:
         Of a presented chain: the leaf, and the certificate that expires first. Of trusted certificates: each, unless
         there are more than ten (a public bundle, in which some certificate always expires soon).
         """
-        looks = []
+        fetched = []
         for resource, pem in held.items():
             trusted = resource.endswith(AUTHORITIES)
             parsed = parse(pem)
             # If one certificate of a chain can't be parsed, the first of the others need not be the leaf.
             found = parsed.certificates if trusted or not parsed.errors else ()
             if not trusted or len(found) <= _MOST_AUTHORITIES:
-                looks.append(Look(resource=resource, certificates=found, is_endpoint=not trusted))
-        read = interpret(AGENT_SOURCE, looks, self._known, now)
-        left = [each for name, known in self._known.items() if name not in read.known for each in sorted(known)]
+                fetched.append(FetchedCertificates(resource=resource, certificates=found, is_endpoint=not trusted))
+        read = parse_fetched(AGENT_SOURCE, fetched, self._known, now)
+        left = [each for name, known in self._known.items() if name not in read.known for each in known.resources(LEFT)]
         self._seen, self._read_at, self._known = dict(held), monotonic, read.known
         return read.readings, [*read.gone, *left]
 

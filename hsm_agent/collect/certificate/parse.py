@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hsm_agent.model import Reading
+from hsm_agent.collect.series import Fact, KnownSeries, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from hsm_agent.model import Reading
     from hsm_agent.net.certificates import Certificate
 
 LEFT = "certificate_seconds_left"
 INFO = "certificate_info"
 CHAIN = "chain"
+_NO_SERIES: KnownSeries[Fact] = KnownSeries()
+_MOST_MISSING = 4000
+"""Missing series that are remembered of each file: one whose certificates keep changing would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What a look at one endpoint or file brought: certificates, errors, or both (a bundle with a bad block)."""
+class FetchedCertificates:
+    """What one endpoint or file gave: certificates, errors, or both (a bundle with a bad block)."""
 
     resource: str
     certificates: tuple[Certificate, ...] = ()
@@ -30,64 +34,71 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """The readings, the errors, what each look is known to hold from now on, and what it does not hold any more."""
+class CertificateReadings:
+    """The readings, the errors, the known series by endpoint or file, and the resources that are gone."""
 
     readings: tuple[Reading, ...]
     errors: tuple[str, ...]
-    known: Mapping[str, frozenset[str]]
+    known: Mapping[str, KnownSeries[Fact]]
     gone: tuple[str, ...]
 
 
-def interpret(source: str, looks: Sequence[Look], known: Mapping[str, frozenset[str]], now: float) -> Judged:
-    """Readings of all looks; `known` are the resources each had before."""
-    readings: list[Reading] = []
-    holds: dict[str, frozenset[str]] = {}
+def parse_fetched(
+    source: str, fetched: Sequence[FetchedCertificates], known: Mapping[str, KnownSeries[Fact]], now: float
+) -> CertificateReadings:
+    """Readings of all endpoints and files; `known` are the series that each had before."""
+    facts: list[Fact] = []
+    series: dict[str, KnownSeries[Fact]] = {}
     gone: list[str] = []
-    for look in looks:
-        before = known.get(look.resource, frozenset())
-        present = named(look)
-        for resource, certificate in present.items():
-            readings += _readings(source, resource, certificate, now)
-        missing = before - set(present)
-        if look.errors:
+    for each in fetched:
+        before = known.get(each.resource, _NO_SERIES)
+        found = [fact for name, one in named(each).items() for fact in _facts(name, one, now)]
+        present = {fact.key for fact in found}
+        missing = sorted(before.missing(present), key=lambda fact: fact.resource)
+        facts += found
+        if each.errors:
             # One that cannot be parsed any more is not gone; nor is one behind an endpoint that refuses.
-            for resource in sorted(missing or (set() if present else {look.resource})):
-                readings += _unavailable(source, resource, look.errors[0], now, was_known=resource in missing)
-            holds[look.resource] = before | set(present)
+            facts += [unavailable(fact, each.errors[0]) for fact in missing]
+            if not found and not missing:
+                facts.append(Fact(LEFT, None, each.errors[0], resource=each.resource))
         else:
-            gone += sorted(missing)
-            holds[look.resource] = frozenset(present)
+            gone += dict.fromkeys(fact.resource for fact in missing)
+            before = _NO_SERIES
+        # Labels of a certificate that cannot be read are not its content any more.
+        series[each.resource] = before.updated((replace(fact, labels=()) for fact in found), most_missing=_MOST_MISSING)
     errors = tuple(
-        line if line.startswith(look.resource) else f"{look.resource}: {line}" for look in looks for line in look.errors
+        line if line.startswith(each.resource) else f"{each.resource}: {line}"
+        for each in fetched
+        for line in each.errors
     )
-    return Judged(readings=tuple(readings), errors=errors, known=holds, gone=tuple(gone))
+    readings = tuple(fact.reading(source, now) for fact in facts)
+    return CertificateReadings(readings=readings, errors=errors, known=series, gone=tuple(gone))
 
 
-def named(look: Look) -> dict[str, Certificate]:
+def named(fetched: FetchedCertificates) -> dict[str, Certificate]:
     """Each certificate under a name that stays when it is renewed.
 
-    An endpoint's leaf has the look's own name, and so has a file's only certificate. Of the chain behind a leaf the one
-    that ends first is `/chain`. In a bundle it is the subject; where two have the same, the serial too.
+    An endpoint's leaf has the endpoint's name, and a file's only certificate the file's. Of the chain behind a leaf the
+    one that ends first is `/chain`. In a bundle it is the subject; where two have the same, the serial too.
     """
-    certificates = look.certificates
-    if look.is_endpoint:
+    certificates = fetched.certificates
+    if fetched.is_endpoint:
         leaf, rest = certificates[:1], [each for each in certificates[1:] if each not in certificates[:1]]
-        found = dict(zip([look.resource], leaf, strict=False))
+        found = dict(zip([fetched.resource], leaf, strict=False))
         if rest:
-            found[f"{look.resource}/{CHAIN}"] = min(rest, key=lambda each: each.not_after)
+            found[f"{fetched.resource}/{CHAIN}"] = min(rest, key=lambda each: each.not_after)
         return found
-    if len(certificates) == 1 and not look.errors:
-        return {look.resource: certificates[0]}
+    if len(certificates) == 1 and not fetched.errors:
+        return {fetched.resource: certificates[0]}
     unique = {each.fingerprint: each for each in certificates}.values()
     subjects = Counter(each.subject for each in unique)
     return {
-        f"{look.resource}/{each.subject}{f' {each.serial}' if subjects[each.subject] > 1 else ''}": each
+        f"{fetched.resource}/{each.subject}{f' {each.serial}' if subjects[each.subject] > 1 else ''}": each
         for each in unique
     }
 
 
-def _readings(source: str, resource: str, certificate: Certificate, now: float) -> list[Reading]:
+def _facts(resource: str, certificate: Certificate, now: float) -> tuple[Fact, Fact]:
     until = dt.datetime.fromtimestamp(certificate.not_after, dt.UTC)
     labels = {
         "subject": certificate.subject,
@@ -96,13 +107,8 @@ def _readings(source: str, resource: str, certificate: Certificate, now: float) 
         "sha256": certificate.fingerprint,
         "not_after": f"{until:%Y-%m-%dT%H:%M:%SZ}",
     }
-    left = Reading(source=source, resource=resource, metric=LEFT, value=certificate.not_after - now, time=now)
     content = tuple(sorted(labels.items()))
-    return [left, Reading(source=source, resource=resource, metric=INFO, value=1, time=now, labels=content)]
-
-
-def _unavailable(source: str, resource: str, reason: str, now: float, *, was_known: bool) -> list[Reading]:
-    return [
-        Reading(source=source, resource=resource, metric=metric, value=None, time=now, reason=reason)
-        for metric in ((LEFT, INFO) if was_known else (LEFT,))
-    ]
+    return (
+        Fact(LEFT, certificate.not_after - now, resource=resource),
+        Fact(INFO, 1, labels=content, resource=resource),
+    )

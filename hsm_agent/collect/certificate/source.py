@@ -25,7 +25,7 @@ from hsm_agent.collect.base import (
     SourceFailure,
     SourceSettings,
 )
-from hsm_agent.collect.certificate.parse import Look, interpret
+from hsm_agent.collect.certificate.parse import FetchedCertificates, parse_fetched
 from hsm_agent.collect.file_reader import FileReader, FileTrouble
 from hsm_agent.net import certificates
 from hsm_agent.net.address import resolve
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from hsm_agent.collect.series import Fact, KnownSeries
     from hsm_agent.net.address import SocketAddress
 
 _NEXT_ADDRESS_SECONDS = 0.25  # RFC 8305: try the next address of a name that long after the last
@@ -268,7 +269,7 @@ class CertificateSettings(SourceSettings):
 
 
 class CertificateCollector(Collector):
-    """Looks at all of them at once. Between polls it holds nothing."""
+    """Fetches all certificates at once. Between polls no connection stays open."""
 
     kind = "certificate"
 
@@ -278,39 +279,41 @@ class CertificateCollector(Collector):
         self._files = FileReader()
         self._contexts = Lanes()
         self._parsing = Lane(f"source {settings.name}: reading certificates")
-        self._known: Mapping[str, frozenset[str]] = {}
+        self._known: Mapping[str, KnownSeries[Fact]] = {}
 
     async def poll(self) -> Poll:
-        """Look at every certificate. Raises SourceFailure where none could be read."""
+        """Fetch every certificate. Raises SourceFailure where none could be read."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.timeout
-        looks = await asyncio.gather(*(self._look(each, deadline) for each in self._settings.certificates))
-        found = interpret(self.name, looks, self._known, time.time())
-        if not any(look.certificates for look in looks):
+        fetched = await asyncio.gather(*(self._fetch(each, deadline) for each in self._settings.certificates))
+        found = parse_fetched(self.name, fetched, self._known, time.time())
+        if not any(each.certificates for each in fetched):
             others = f" (and {len(found.errors) - 1} more)" if len(found.errors) > 1 else ""
             raise SourceFailure(f"no certificate could be read: {found.errors[0]}{others}")
         self._known = found.known
-        handshakes = sum(look.is_endpoint for look in looks)
+        handshakes = sum(each.is_endpoint for each in fetched)
         return Poll(
             readings=found.readings,
             next_in=min(self.every, _RETRY_SECONDS) if found.errors else self.every,
             errors=found.errors,
-            calls={"TLS handshake": handshakes, "file": len(looks) - handshakes},
+            calls={"TLS handshake": handshakes, "file": len(fetched) - handshakes},
             complete=not found.errors,
             gone=found.gone,
         )
 
-    async def _look(self, watched: WatchedCertificate, deadline: float) -> Look:
+    async def _fetch(self, watched: WatchedCertificate, deadline: float) -> FetchedCertificates:
         is_endpoint = watched.endpoint is not None
         try:
             data = await (self._handshake if is_endpoint else self._file)(watched, deadline)
         except (EndpointTrouble, FileTrouble) as trouble:
-            return Look(resource=watched.resource, errors=(str(trouble),), is_endpoint=is_endpoint)
+            return FetchedCertificates(resource=watched.resource, errors=(str(trouble),), is_endpoint=is_endpoint)
         parsed = await self._parsing.call(partial(certificates.parse, data), seconds=_PARSE_SECONDS)
         errors = tuple(line if is_endpoint else f"{watched.file}: {line}" for line in parsed.errors)
         # Where one of a chain cannot be parsed, nobody knows that the first of the rest is the leaf.
         found = () if is_endpoint and errors else parsed.certificates
-        return Look(resource=watched.resource, certificates=found, errors=errors, is_endpoint=is_endpoint)
+        return FetchedCertificates(
+            resource=watched.resource, certificates=found, errors=errors, is_endpoint=is_endpoint
+        )
 
     async def _handshake(self, watched: WatchedCertificate, deadline: float) -> bytes:
         loop = asyncio.get_running_loop()
@@ -344,9 +347,9 @@ class CertificateCollector(Collector):
 
     async def forget(self, resource: str) -> bool:
         """Stop missing a certificate that is gone for good."""
-        holders = [name for name, held in self._known.items() if resource in held]
-        self._known = {name: held - {resource} for name, held in self._known.items()}
-        return bool(holders)
+        was_known = any(key[0] == resource for series in self._known.values() for key in series.facts)
+        self._known = {name: series.without({resource}) for name, series in self._known.items()}
+        return was_known
 
     def calls_a_day(self) -> Mapping[str, float]:
         """Handshakes and file reads a day."""
