@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.collect.snmp.client import Appliance, ApplianceClient
+from hsm_agent.collect.snmp.client import ApplianceClient, Target
 from hsm_agent.collect.snmp.fetch import NoAnswer
 from hsm_agent.collect.snmp.source import SnmpSettings
 from hsm_agent.deliver.base import Retry
@@ -38,7 +38,7 @@ def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 async def asking(agent: InformReceiver, **more: Any) -> AsyncIterator[ApplianceClient]:
     async with served(agent, host="127.0.0.2", answers_from="127.0.0.3") as peer:
         address = Address.parse(peer.address, ("udp",))
-        made = ApplianceClient(Appliance(address=address, timeout=0.5, retries=0, **more))
+        made = ApplianceClient(Target(address=address, timeout=0.5, retries=0, **more))
         made.begin()
         try:
             yield made
@@ -80,9 +80,7 @@ async def test_a_forged_v3_answer_from_elsewhere_is_not_taken() -> None:
 async def test_an_ipv6_answer_from_another_port_is_taken_where_it_is_allowed() -> None:
     async with served(InformReceiver(), host="::1", answers_from="::1") as peer:
         address = Address.parse(peer.address, ("udp6",))
-        made = ApplianceClient(
-            Appliance(address=address, timeout=0.5, retries=0, community=b"public", answers_from="any")
-        )
+        made = ApplianceClient(Target(address=address, timeout=0.5, retries=0, community=b"public", answers_from="any"))
         made.begin()
         assert (await made.get([NAME])).varbinds[0].name == NAME
         made.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.snmp.client import Appliance, ApplianceClient
+from hsm_agent.collect.snmp.client import ApplianceClient, Target
 from hsm_agent.collect.snmp.fetch import NoAnswer, Plan, fetch
 from hsm_agent.net.address import Address
 from hsm_agent.wire.snmp.engine import Count
@@ -30,7 +30,7 @@ async def client(
     async with served(agent) as peer:
         given = more or ({"user": agent.user} if agent.user else {"community": b"public"})
         address = Address.parse(peer.address, ("udp",))
-        made = ApplianceClient(Appliance(address=address, timeout=timeout, retries=retries, **given))
+        made = ApplianceClient(Target(address=address, timeout=timeout, retries=retries, **given))
         made.begin()
         try:
             yield made
@@ -134,7 +134,7 @@ async def test_an_appliance_that_takes_small_messages_is_asked_for_less() -> Non
 
 async def test_a_name_that_nobody_has_is_a_failure_that_says_so() -> None:
     address = Address.parse("udp:no-such-host.invalid:161", ("udp",))
-    made = ApplianceClient(Appliance(address=address, timeout=5.0, retries=0, community=b"public"))
+    made = ApplianceClient(Target(address=address, timeout=5.0, retries=0, community=b"public"))
     made.begin()
 
     with pytest.raises(SourceFailure, match=r"no-such-host\.invalid.*check `to`, name resolution and routing"):

@@ -30,8 +30,8 @@ _ONE_AT_A_TIME = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Appliance:
-    """An appliance as it is configured. A whole poll takes `timeout` seconds at most."""
+class Target:
+    """An appliance to ask, as it is configured. A whole poll takes `timeout` seconds at most."""
 
     address: Address
     timeout: float
@@ -50,15 +50,15 @@ class Appliance:
 class ApplianceClient:
     """Asks one appliance, one request at a time. What is learnt of its engine is kept while all goes well."""
 
-    def __init__(self, appliance: Appliance, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, target: Target, *, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` is what the appliance's time is computed by."""
-        self._appliance = appliance
+        self._target = target
         self._clock = clock
         self._salts = Salts()
         self._manager: Manager | None = None
         self._session: SnmpSession | None = None
         self._others = OtherAddresses(
-            str(appliance.address), are_trusted=appliance.user is not None or appliance.answers_from == "any"
+            str(target.address), are_trusted=target.user is not None or target.answers_from == "any"
         )
         self._turn = 0
         self._deadline = 0.0
@@ -76,7 +76,7 @@ class ApplianceClient:
 
     def begin(self) -> None:
         """A new poll: its time runs from now."""
-        self._deadline = asyncio.get_running_loop().time() + self._appliance.timeout
+        self._deadline = asyncio.get_running_loop().time() + self._target.timeout
         self._traffic = Traffic()
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class ApplianceClient:
     async def _opened(self) -> tuple[SnmpSession, Manager]:
         if self._session is not None and self._manager is not None:
             return self._session, self._manager
-        one = self._appliance
+        one = self._target
         left = self._deadline - asyncio.get_running_loop().time()
         try:
             link = await open_link(one.address, bind=None, turn=self._turn, timeout=max(left, 0.001), strays=True)
@@ -145,4 +145,4 @@ class ApplianceClient:
     def _failure(self, text: str) -> SourceFailure:
         """A failure after which everything is begun anew."""
         self.close()
-        return SourceFailure(f"{self._appliance.address}: {text}")
+        return SourceFailure(f"{self._target.address}: {text}")

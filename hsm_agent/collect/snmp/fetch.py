@@ -1,6 +1,6 @@
 """What is asked of an appliance in one poll, and the questions themselves: GETs for values, walks for tables.
 
-It knows no profile's meaning and no socket: `Asker` carries a request and brings its answer.
+It knows no profile's meaning and no socket: `SnmpClient` sends a request and returns its response.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class NoAnswer(Exception):
     """The appliance was silent for as long as it may be. One line."""
 
 
-class Asker(Protocol):
-    """Carries requests. Both raise NoAnswer, and SourceFailure where it is of no use to go on."""
+class SnmpClient(Protocol):
+    """Sends requests to one appliance. Both methods raise NoAnswer, or SourceFailure to end the poll."""
 
     async def get(self, names: Sequence[Oid]) -> SnmpResponse:
         """GET of these."""
@@ -107,27 +107,27 @@ class FetchResult:
         return ApplianceAnswers(values=self.values, rows=self.rows, failed=self.failed)
 
 
-async def fetch(asker: Asker, plan: Plan) -> FetchResult:
+async def fetch(client: SnmpClient, plan: Plan) -> FetchResult:
     """Ask for everything. What is not answered leaves the rest as it is; nothing is left out unsaid."""
     result = FetchResult()
     try:
         for start in range(0, len(plan.values), NAMES_A_GET):
-            await _get(asker, plan.values[start : start + NAMES_A_GET], result)
+            await _get(client, plan.values[start : start + NAMES_A_GET], result)
     except NoAnswer as silence:
         result.fail([oid for oid in plan.values if oid not in result.values], str(silence))
     for table in plan.tables:
         try:
-            await _walk(asker, table, result)
+            await _walk(client, table, result)
         except NoAnswer as silence:
             result.fail([table.entry], str(silence))
     return result
 
 
-async def _get(asker: Asker, names: Sequence[Oid], result: FetchResult) -> None:
+async def _get(client: SnmpClient, names: Sequence[Oid], result: FetchResult) -> None:
     """GET; in halves where the answer is too big for the appliance, and without what it can't bear to be asked."""
     wanted = list(names)
     while wanted:
-        answer = await asker.get(wanted)
+        answer = await client.get(wanted)
         result.answer_count += 1
         if answer.error_status == ErrorStatus.NO_ERROR:
             asked = set(wanted)
@@ -138,7 +138,7 @@ async def _get(asker: Asker, names: Sequence[Oid], result: FetchResult) -> None:
             return
         if answer.error_status == ErrorStatus.TOO_BIG and len(wanted) > 1:
             half = len(wanted) // 2
-            await _get(asker, wanted[:half], result)
+            await _get(client, wanted[:half], result)
             wanted = wanted[half:]
             continue
         word = _word(answer.error_status)
@@ -149,14 +149,14 @@ async def _get(asker: Asker, names: Sequence[Oid], result: FetchResult) -> None:
         result.fail([refused], f"the appliance refuses {_dotted(refused)}: {word}")
 
 
-async def _walk(asker: Asker, table: TablePlan, result: FetchResult) -> None:
+async def _walk(client: SnmpClient, table: TablePlan, result: FetchResult) -> None:
     rows = result.rows.setdefault(table.entry, {})
     for start in range(0, len(table.columns), _MOST_COLUMNS):
         roots = {(*table.entry, *column): column for column in table.columns[start : start + _MOST_COLUMNS]}
         at = {root: root for root in roots}
         repetitions = max(1, VALUES_A_BULK // len(roots))
         while at:
-            answer = await asker.bulk(list(at.values()), repetitions)
+            answer = await client.bulk(list(at.values()), repetitions)
             result.answer_count += 1
             if answer.error_status == ErrorStatus.TOO_BIG and repetitions > 1:
                 repetitions //= 2

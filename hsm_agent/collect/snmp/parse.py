@@ -112,15 +112,23 @@ def parse(
     series = before.updated(facts.values(), most_missing=_MOST_MISSED)
     missed = (unavailable(fact, answers.failed.get(fact.origin, _NOT_THERE)) for fact in series.missing(facts))
     readings = tuple(fact.reading(source, now) for fact in (*facts.values(), *missed))
-    there = {"", *(resource for resource, _, _ in series.facts)}
-    learnt = ApplianceMemory(
+    memory = _remembered(series, growth, up, names)
+    # A name that another row has now is not gone, nor is one that is missed.
+    gone = {name for each in names for name in each.gone} - {"", *(resource for resource, _, _ in series.facts)}
+    return ParsedAnswers(readings, memory, tuple(found), tuple(sorted(gone)))
+
+
+def _remembered(
+    series: KnownSeries[SnmpFact], growth: Mapping[SeriesKey, Growth], up: set[SeriesKey], names: Sequence[Named]
+) -> ApplianceMemory:
+    """The memory for the next poll: of counters and links only those whose resource still has a series."""
+    kept = {"", *(resource for resource, _, _ in series.facts)}
+    return ApplianceMemory(
         series=series,
-        growth={key: each for key, each in growth.items() if key[0] in there},
+        growth={key: each for key, each in growth.items() if key[0] in kept},
         up=frozenset(up & series.facts.keys()),
         rows={number: each.known for number, each in enumerate(names) if each.known},
     )
-    gone = {name for each in names for name in each.gone} - there
-    return ParsedAnswers(readings, learnt, tuple(found), tuple(sorted(gone)))
 
 
 def _seen_before(

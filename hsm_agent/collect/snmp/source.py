@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.identity import SeenObjectsFile
-from hsm_agent.collect.snmp.client import Appliance, ApplianceClient
+from hsm_agent.collect.snmp.client import ApplianceClient, Target
 from hsm_agent.collect.snmp.fetch import NAMES_A_GET, fetch, plan_of
 from hsm_agent.collect.snmp.identity import digest
 from hsm_agent.collect.snmp.parse import ApplianceAnswers, ApplianceMemory, parse
@@ -93,9 +93,9 @@ class SnmpSettings(SnmpPeerSettings, SourceSettings):
         own = {"custom": self.custom} if self.custom is not None else {}
         return {name: profile(name) for name in self.profile} | own
 
-    def appliance(self) -> Appliance:
+    def target(self) -> Target:
         """Whom to ask, and how. Derives a user's keys, which takes a few milliseconds."""
-        return Appliance(
+        return Target(
             address=Address.parse(self.to, _SCHEMES),
             timeout=self.timeout,
             retries=self.retries,
@@ -143,8 +143,8 @@ class SnmpCollector(Collector):
     async def poll(self) -> Poll:
         """Read everything. Raises SourceFailure within the source's own time-out."""
         if self._client is None:  # not when it is built: a hundred of them would hold up the loop
-            appliance = await self._thread.call(self._settings.appliance, seconds=_WORK_SECONDS)
-            self._client = ApplianceClient(appliance, clock=self._clock)
+            target = await self._thread.call(self._settings.target, seconds=_WORK_SECONDS)
+            self._client = ApplianceClient(target, clock=self._clock)
         await self._remember()
         client = self._client
         client.begin()

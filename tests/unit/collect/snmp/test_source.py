@@ -77,4 +77,4 @@ async def test_nothing_is_missed_before_the_first_poll() -> None:
 
 
 def test_a_try_waits_for_its_share_of_the_time_out() -> None:
-    assert settings(timeout="9s", retries=2).appliance().patience == 3.0
+    assert settings(timeout="9s", retries=2).target().patience == 3.0
