@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from hsm_agent.metrics import CUSTOM_PREFIX, METRICS, is_custom, unit
 from hsm_agent.settings.types import Strict
 from hsm_agent.text import suggestion
-from hsm_agent.wire.snmp.ber import MAX_SUBID, MAX_SUBIDS
+from hsm_agent.wire.snmp.ber import parse_oid
 
 _FOLDER = files("hsm_agent.collect.snmp") / "profiles"
 _MOST_ROWS = 4096
@@ -27,12 +27,7 @@ def _oid(value: object) -> object:
         value = str(value)
     if not isinstance(value, str):
         return value
-    numbers = value.removeprefix(".").split(".")
-    if not all(part.isascii() and part.isdigit() and int(part) <= MAX_SUBID for part in numbers):
-        raise ValueError(f"not an OID: {value!r} (write numbers with dots between them, in quotes)")
-    if len(numbers) > MAX_SUBIDS:
-        raise ValueError(f"an OID has {MAX_SUBIDS} numbers at most")
-    return tuple(int(part) for part in numbers)
+    return parse_oid(value)
 
 
 def _whole(oid: tuple[int, ...]) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hsm_agent.collect.snmp.parse import ApplianceAnswers
 from hsm_agent.collect.snmp.profile import names, profile
 from hsm_agent.collect.snmp.values import text_of
-from hsm_agent.wire.snmp.ber import Undecodable
+from hsm_agent.wire.snmp.ber import Undecodable, parse_oid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,14 +36,15 @@ def masked(answers: ApplianceAnswers) -> dict[str, Any]:
 def replayed(recorded: Mapping[str, Any]) -> ApplianceAnswers:
     """The answers of a recording."""
     return ApplianceAnswers(
-        values={_oid(oid): _raw(value) for oid, value in recorded["values"].items()},
+        values={parse_oid(oid): _raw(value) for oid, value in recorded["values"].items()},
         rows={
-            _oid(entry): {
-                _oid(index): {_oid(column): _raw(value) for column, value in row.items()} for index, row in rows.items()
+            parse_oid(entry): {
+                parse_oid(index): {parse_oid(column): _raw(value) for column, value in row.items()}
+                for index, row in rows.items()
             }
             for entry, rows in recorded["rows"].items()
         },
-        failed={_oid(oid): reason for oid, reason in recorded["failed"].items()},
+        failed={parse_oid(oid): reason for oid, reason in recorded["failed"].items()},
     )
 
 
@@ -84,9 +85,5 @@ def _values(name: str) -> Iterable[Iterable[str]]:
 
 def _raw(value: Any) -> RawValue:
     if isinstance(value, dict):
-        return Undecodable(value["undecodable"]) if "undecodable" in value else _oid(value["oid"])
+        return Undecodable(value["undecodable"]) if "undecodable" in value else parse_oid(value["oid"])
     return value if isinstance(value, int) else str(value).encode()
-
-
-def _oid(text: str) -> Oid:
-    return tuple(map(int, text.split(".")))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -22,7 +21,7 @@ from hsm_agent.settings.snmp import (
     reject_duplicates,
 )
 from hsm_agent.settings.types import Interval, Strict
-from hsm_agent.wire.snmp.ber import MAX_SUBID, MAX_SUBIDS
+from hsm_agent.wire.snmp.ber import parse_oid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,17 +29,16 @@ if TYPE_CHECKING:
 MOST_MAPS = 256
 MOST_INSTRUCTIONS = 10_000
 """Of all patterns of a listener: what a trap may cost, on the event loop."""
+_LEAST_SUBIDS, _HIGHEST_ROOT = 2, 2  # X.690 8.19.4
 _NAME = r"^[a-z0-9][a-z0-9_-]{0,47}$"
 
 
 def _oid(value: object) -> object:
     if not isinstance(value, str):
         return value
-    if not re.fullmatch(r"\.?[0-2](\.[0-9]{1,10})+", value):
+    oid = parse_oid(value)
+    if len(oid) < _LEAST_SUBIDS or oid[0] > _HIGHEST_ROOT:
         raise ValueError(f"not an object identifier: {value!r} (write 1.3.6.1.4.1.N.M, in quotes)")
-    oid = tuple(int(part) for part in value.lstrip(".").split("."))
-    if len(oid) > MAX_SUBIDS or max(oid) > MAX_SUBID:
-        raise ValueError(f"not an object identifier: at most {MAX_SUBIDS} numbers up to {MAX_SUBID}")
     return oid
 
 

@@ -7,6 +7,7 @@ numbers and subidentifiers may have leading zeros, and an OBJECT IDENTIFIER with
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -49,8 +50,22 @@ MAX_UNSIGNED32 = 2**32 - 1
 MAX_UNSIGNED64 = 2**64 - 1
 _SHORT_LENGTHS = tuple(bytes((n,)) for n in range(0x80))
 _SMALL_INTEGERS = tuple(bytes((INTEGER, 1, n)) for n in range(0x80))
+_OID_TEXT = re.compile(r"\.?[0-9]{1,10}(\.[0-9]{1,10})*")
 _CACHED_OIDS = 1024
 _CACHED_OID_OCTETS = 32  # bounds the memory that unauthenticated senders can fill: about a megabyte
+
+
+def parse_oid(text: str) -> Oid:
+    """The numbers of `1.3.6.1.4.1.N` or `.1.3.6.1.4.1.N`, or of a piece of one. Raises ValueError.
+
+    Whether they are a whole object identifier is for the caller to say: an index or a prefix is none.
+    """
+    if not _OID_TEXT.fullmatch(text):
+        raise ValueError(f"not an object identifier: {text!r} (write 1.3.6.1.4.1.N.M, in quotes)")
+    oid = tuple(int(part) for part in text.removeprefix(".").split("."))
+    if len(oid) > MAX_SUBIDS or max(oid) > MAX_SUBID:
+        raise ValueError(f"not an object identifier: at most {MAX_SUBIDS} numbers up to {MAX_SUBID}")
+    return oid
 
 
 class Reason(Enum):

@@ -46,9 +46,9 @@ def test_one_that_is_not_there_is_refused_with_the_nearest() -> None:
     ("fields", "said"),
     [
         ({}, "nothing to read"),
-        ({"values": [{**VALUE, "oid": "1.3.x"}]}, "values.0.oid: Value error, not an OID: '1.3.x'"),
-        ({"values": [{**VALUE, "oid": "1.3.4294967296"}]}, "not an OID"),
-        ({"values": [{**VALUE, "oid": "1" + ".1" * 128}]}, "128 numbers at most"),
+        ({"values": [{**VALUE, "oid": "1.3.x"}]}, "values.0.oid: Value error, not an object identifier: '1.3.x'"),
+        ({"values": [{**VALUE, "oid": "1.3.4294967296"}]}, "not an object identifier"),
+        ({"values": [{**VALUE, "oid": "1" + ".1" * 128}]}, "at most 128 numbers"),
         ({"values": [{**VALUE, "oid": 1.3}]}, "values.0.oid: "),
         ({"values": [{**VALUE, "oid": 5}]}, "values.0.oid: not a whole OID"),
         ({"values": [{**VALUE, "oid": "2.5"}]}, "values.0.oid: not a whole OID"),

@@ -58,6 +58,8 @@ def test_a_map_of_a_built_in_trap_stands_instead_of_it() -> None:
     ("keys", "said"),
     [
         ({"trap": "fan"}, "not an object identifier: 'fan'"),
+        ({"trap": "1"}, "not an object identifier: '1'"),
+        ({"trap": "3.6.1"}, "not an object identifier: '3.6.1'"),
         ({"trap": 1.3}, "tuple"),
         ({"trap": "1.3.6.4294967296"}, "at most 128 numbers up to 4294967295"),
         ({"trap": "1" + ".3" * 128}, "at most 128 numbers"),

@@ -300,3 +300,23 @@ def test_what_cannot_be_decoded_is_described(encoded: str, reason: str) -> None:
     data = bytes.fromhex(encoded)
 
     assert ber.undecodable(data, 0, len(data)).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "oid"),
+    [("1.3.6.1", (1, 3, 6, 1)), (".1.3.6.1", (1, 3, 6, 1)), ("7", (7,)), ("1.4294967295", (1, 4294967295))],
+)
+def test_the_text_of_an_oid_is_numbers_with_dots_between_them(text: str, oid: tuple[int, ...]) -> None:
+    assert ber.parse_oid(text) == oid
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", ".", "1.", "1..3", "..1.3", "1.x", "1.-3", " 1.3", "1.3\n", "1.\u0663"),
+        *("1.4294967296", "1." + "9" * 5000, "1" + ".3" * 128),
+    ],
+)
+def test_text_that_is_no_oid_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not an object identifier"):
+        ber.parse_oid(text)
