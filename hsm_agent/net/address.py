@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
-import re
 import socket
 import ssl
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from hsm_agent.settings.quantities import MAX_PORT, host_port
 from hsm_agent.threads import Lanes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_WRITTEN = re.compile(r"(?P<scheme>[a-z+]+[0-9]?):(?:\[(?P<v6>[^\]\[]+)\]|(?P<host>[^:\[\]/\s]+)):(?P<port>[0-9]{1,5})")
-_MAX_PORT = 65535
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
@@ -34,19 +31,18 @@ class Address:
     @classmethod
     def parse(cls, text: str, schemes: Sequence[str]) -> Self:
         """`SCHEME:HOST:PORT`, an IPv6 address in brackets. Raises ValueError with what to write instead."""
-        found = _WRITTEN.fullmatch(text)
-        if found is None or found["scheme"] not in schemes:
+        scheme, _, rest = text.partition(":")
+        found = host_port(rest) if scheme in schemes else None
+        if found is None:
             choices = ", ".join(f"{scheme}:" for scheme in schemes)
             raise ValueError(f"not an address: {text!r} (write one of {choices} then host:port; IPv6 in brackets)")
-        port = int(found["port"])
-        if not 0 < port <= _MAX_PORT:
-            raise ValueError(f"not a port: {port}")
-        host = found["host"] or found["v6"]
-        if found["v6"]:
-            _ip(found["v6"].partition("%")[0])
+        if not 0 < found.port <= MAX_PORT:
+            raise ValueError(f"not a port: {found.port}")
+        if found.in_brackets:
+            _ip(found.host.partition("%")[0])
         else:
-            _encodable(host)
-        return cls(scheme=found["scheme"], host=host, port=port)
+            _encodable(found.host)
+        return cls(scheme=scheme, host=found.host, port=found.port)
 
     def __str__(self) -> str:
         """As it is written in the configuration."""

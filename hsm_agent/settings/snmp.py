@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from hsm_agent.settings.quantities import MAX_PORT, host_port
 from hsm_agent.settings.secret import Secret
 from hsm_agent.settings.types import Strict
 from hsm_agent.wire.snmp.usm import MIN_SECRET_OCTETS, AuthProtocol, PrivacyProtocol, User
@@ -15,8 +16,7 @@ from hsm_agent.wire.snmp.v3 import MAX_ENGINE_ID, MAX_NAME, MIN_ENGINE_ID
 
 T = TypeVar("T")
 
-_LISTEN = re.compile(r"udp:(?P<v4>[0-9.]+):(?P<p4>[0-9]{1,5})|udp6:\[(?P<v6>[^\]\[]+)\]:(?P<p6>[0-9]{1,5})")
-_HIGHEST_PORT = 65535
+_IPV4_CHARACTERS = frozenset("0123456789.")
 MAX_RETRIES = 20
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -25,17 +25,19 @@ LOOPBACK: tuple[Network, ...] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress
 
 def listen_address(text: str) -> tuple[str, int]:
     """Address and port of `udp:127.0.0.1:1161` or `udp6:[::1]:1161`. Raises ValueError."""
-    found = _LISTEN.fullmatch(text)
-    if found is None:
+    scheme, _, rest = text.partition(":")
+    found = host_port(rest) if scheme in {"udp", "udp6"} else None
+    is_v6 = scheme == "udp6"
+    # A name is none of both: where it leads to may change while the agent runs.
+    if found is None or found.in_brackets != is_v6 or not (is_v6 or _IPV4_CHARACTERS.issuperset(found.host)):
         raise ValueError(f"not a place to listen: {text!r} (write udp:127.0.0.1:1161 or udp6:[::1]:1161)")
-    host, port = found["v4"] or found["v6"], int(found["p4"] or found["p6"])
     try:
-        ipaddress.IPv4Address(host) if found["v4"] else ipaddress.IPv6Address(host.partition("%")[0])
+        ipaddress.IPv6Address(found.host.partition("%")[0]) if is_v6 else ipaddress.IPv4Address(found.host)
     except ValueError as error:
-        raise ValueError(f"not an IP address: {host!r}") from error
-    if port > _HIGHEST_PORT:
-        raise ValueError(f"not a port: {port}")
-    return host, port
+        raise ValueError(f"not an IP address: {found.host!r}") from error
+    if found.port > MAX_PORT:
+        raise ValueError(f"not a port: {found.port}")
+    return found.host, found.port
 
 
 def _listen(text: str) -> str:

@@ -8,7 +8,6 @@ certificates are there.
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import ssl
 import time
@@ -29,6 +28,7 @@ from hsm_agent.collect.certificate.parse import FetchedCertificates, parse_fetch
 from hsm_agent.collect.file_reader import FileReader, FileTrouble
 from hsm_agent.net import certificates
 from hsm_agent.net.address import resolve
+from hsm_agent.settings.quantities import MAX_PORT, host_port
 from hsm_agent.settings.secret import read_private_file
 from hsm_agent.settings.types import Interval, LocalPath, Strict
 from hsm_agent.threads import Lane, Lanes
@@ -169,12 +169,10 @@ def reason(error: ssl.SSLError) -> str:
 
 
 _DAY = 86400.0
-_HIGHEST_PORT = 65535
 _LONGEST_FILE = 4 * 1024 * 1024
 _PARSE_SECONDS = 60.0
 _RETRY_SECONDS = 300.0
 """What could not be read is looked at again after that long, rather than in an hour."""
-_ENDPOINT = re.compile(r"(?:\[([^\]\s]+)\]|([^\[\]:\s/]+)):([0-9]{1,5})")
 
 
 class ClientCertificate(Strict):
@@ -225,10 +223,10 @@ class WatchedCertificate(Strict):
 
     def address(self) -> tuple[str, int]:
         """Host and port of `endpoint`. Raises ValueError."""
-        found = _ENDPOINT.fullmatch(self.endpoint or "")
-        if found is None or not 0 < int(found[3]) <= _HIGHEST_PORT:
+        found = host_port(self.endpoint or "")
+        if found is None or not 0 < found.port <= MAX_PORT:
             raise ValueError(f"endpoint: not a host and port: {self.endpoint!r} (write host:443 or [2001:db8::1]:443)")
-        return found[1] or found[2], int(found[3])
+        return found.host, found.port
 
     @property
     def resource(self) -> str:

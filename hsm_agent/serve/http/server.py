@@ -13,7 +13,6 @@ import asyncio
 import ipaddress
 import json
 import logging
-import re
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -29,6 +28,7 @@ from hsm_agent.serve.http.exposition import exposition, wants_gzip
 from hsm_agent.serve.http.listener import HttpListener, listen
 from hsm_agent.serve.http.web_config import WatchedWebConfig, WebConfigError, load_web_config
 from hsm_agent.serve.status import json_bytes, status
+from hsm_agent.settings.quantities import MAX_PORT, host_port
 from hsm_agent.settings.types import LocalPath, Strict
 
 if TYPE_CHECKING:
@@ -49,8 +49,6 @@ MIN_COMPRESSED_BYTES = 1024
 _GZIP = 31  # zlib's wbits for the largest window (15) with a gzip header (16)
 
 _TIMEOUTS = HttpTimeouts()
-_LISTEN = re.compile(r"(?:\[([^\]]+)\]|([0-9.]+)):([0-9]{1,5})")
-_HIGHEST_PORT = 65535
 
 
 class HttpError(Exception):
@@ -84,17 +82,16 @@ class HttpSettings(Strict):
 
 def listen_address(text: str) -> tuple[str, int]:
     """Address and port of `127.0.0.1:9717` or `[::1]:9717`. Raises ValueError."""
-    found = _LISTEN.fullmatch(text)
+    found = host_port(text)
     if found is None:
         raise ValueError(f"not an address and port: {text!r} (write 127.0.0.1:9717 or [::1]:9717)")
-    host, port = found[1] or found[2], int(found[3])
     try:
-        address = ipaddress.ip_address(host)
+        address = ipaddress.ip_address(found.host)
     except ValueError as error:
-        raise ValueError(f"not an IP address: {host!r}") from error
-    if isinstance(address, ipaddress.IPv6Address) != bool(found[1]) or port > _HIGHEST_PORT:
+        raise ValueError(f"not an IP address: {found.host!r} (write 127.0.0.1:9717 or [::1]:9717)") from error
+    if isinstance(address, ipaddress.IPv6Address) != found.in_brackets or found.port > MAX_PORT:
         raise ValueError(f"not an address and port: {text!r}")
-    return host, port
+    return found.host, found.port
 
 
 class HttpServer:

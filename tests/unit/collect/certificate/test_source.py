@@ -31,6 +31,7 @@ def settings(*certificates: dict[str, Any], **keys: Any) -> CertificateSettings:
         ({"endpoint": "hsm.example.net"}, "endpoint: not a host and port"),
         ({"endpoint": "2001:db8::1:443"}, "endpoint: not a host and port"),
         ({"endpoint": "h:0"}, "endpoint: not a host and port"),
+        ({"endpoint": "h:65536"}, "endpoint: not a host and port"),
         ({"endpoint": "https://h:443"}, "endpoint: not a host and port"),
         ({"file": "/x", "server_name": "h"}, "server_name: only with endpoint"),
         ({"endpoint": "h:1", "client": {"certificate": "/nowhere.pem"}}, "certificate: /nowhere.pem: No such file"),
