@@ -1,7 +1,8 @@
 """One reading's way, counted: which files and functions of the agent run between a worker's answer and a trap.
 
 The answer is a recorded poll of opencryptoki; one rule raises one alarm; the trap is an SNMPv2c datagram to a UDP
-socket on loopback. Set-up (configuration, spool, sink) is not counted, nor are the SNMP and HTTP servers.
+socket on loopback. Set-up is not counted: configuration, spool, the sink's connection (a test event has passed it),
+and what a source takes from its settings once. Nor are the SNMP and HTTP servers.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import json
 import socket
 import sys
+import tempfile
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ from hsm_agent.collect.pkcs11.recording import RawPoll
 from hsm_agent.collect.pkcs11.source import Pkcs11Settings
 from hsm_agent.collect.runner import Runner
 from hsm_agent.config.load import load
+from hsm_agent.model import EventKind
 from tests.peers.trusted import trusting
 
 if TYPE_CHECKING:
@@ -84,11 +87,12 @@ class _RecordedSource(Collector):
 
     def __init__(self, settings: Pkcs11Settings, recorded: RawPoll) -> None:
         super().__init__(settings)
-        self._settings = settings
+        self._options = settings.parse_options()
         self._recorded = recorded
+        self._memory = PollMemory()
 
     async def poll(self) -> Poll:
-        parsed = parse(self._recorded, self._settings.parse_options(), PollMemory())
+        parsed = parse(self._recorded, self._options, self._memory)
         return Poll(readings=parsed.readings, next_in=self.every, errors=parsed.errors, complete=True)
 
 
@@ -119,12 +123,28 @@ async def _one_alarm(agent: Agent, receiver: socket.socket, found: Trace) -> Non
     runner = Runner(_RecordedSource(settings, recorded), agent.pipeline.take, on_poll=lambda: None)
     async with agent.tasks, asyncio.timeout(_ANSWER_SECONDS):
         await agent.sinks.replace(agent.sinks.build(config.deliver, agent.sink_context(config), anew=True), [])
-        await asyncio.sleep(0)  # the sink's task waits for its first event
+        await agent.pipeline.notify([agent.event(EventKind.TEST, "TEST notification")])
+        await _received(receiver)
         found.is_on = True
         await runner.once()
-        await asyncio.get_running_loop().sock_recv(receiver, _LARGEST)
+        await _received(receiver)
         found.is_on = False
         await agent.sinks.stop(drain_seconds=1.0)
+
+
+async def _received(receiver: socket.socket) -> None:
+    await asyncio.get_running_loop().sock_recv(receiver, _LARGEST)
+
+
+def report(found: Trace) -> str:
+    """The files with their functions, most functions first."""
+    by_file: dict[str, list[str]] = {file: [] for file in found.files}
+    for code in found.calls:
+        by_file[str(Path(code.co_filename).relative_to(_PACKAGE))].append(code.co_qualname)
+    lines = [f"{len(by_file)} files, {found.functions} functions, {found.calls.total()} calls"]
+    for file, names in sorted(by_file.items(), key=lambda each: -len(each[1])):
+        lines.append(f"{file} ({len(names)}): {', '.join(sorted(names))}")
+    return "\n".join(lines)
 
 
 def _configuration(directory: Path, port: int) -> Path:
@@ -145,3 +165,8 @@ def _configuration(directory: Path, port: int) -> Path:
     }  # fmt: skip
     file.write_text(yaml.safe_dump(tree), encoding="utf-8")
     return file
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        print(report(asyncio.run(trace(Path(folder)))))
