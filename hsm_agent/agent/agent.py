@@ -19,15 +19,15 @@ from hsm_agent.evaluate.state import AlarmState, active
 from hsm_agent.model import AGENT_SOURCE, Event, EventKind, Severity
 from hsm_agent.pipeline import STALLED_SECONDS, Pipeline, new_id
 from hsm_agent.serve.http.server import HttpServer
+from hsm_agent.serve.settings import SnmpServerSettings
 from hsm_agent.serve.snapshot import Snapshot, missing, snapshot
 from hsm_agent.serve.snmp.responder import Responder
-from hsm_agent.serve.snmp.settings import SnmpServerSettings
 from hsm_agent.spool import Spool
 from hsm_agent.state.snmp_engine import EngineStateError, held_engine, start_engine
 from hsm_agent.store import Store
 from hsm_agent.threads import Lane, Lanes, StuckError
 from hsm_agent.version import VERSION
-from hsm_agent.wire.snmp.notification import AUTHENTICATION_FAILURE, COLD_START
+from hsm_agent.wire.snmp.mib import AUTHENTICATION_FAILURE, COLD_START
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

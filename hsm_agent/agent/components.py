@@ -12,7 +12,7 @@ from hsm_agent.collect.runner import Runner
 from hsm_agent.deliver.base import Announcer, Retry, Sink
 from hsm_agent.deliver.pump import Pump
 from hsm_agent.spool import SinkSpec
-from hsm_agent.wire.snmp.notification import AUTHENTICATION_FAILURE, COLD_START
+from hsm_agent.wire.snmp.mib import AUTHENTICATION_FAILURE, COLD_START
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping

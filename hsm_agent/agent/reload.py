@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from hsm_agent import log as logs
 from hsm_agent.config.load import load
 from hsm_agent.evaluate.rules import Ruleset
-from hsm_agent.serve.http.server import HttpError
+from hsm_agent.serve.settings import HttpError
 from hsm_agent.serve.snmp.responder import SnmpServerError
 from hsm_agent.settings.errors import ConfigError
 

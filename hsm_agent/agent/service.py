@@ -19,7 +19,7 @@ from hsm_agent.agent.control_socket import LONGEST_PATH, ControlServer
 from hsm_agent.agent.operator_commands import OperatorCommands
 from hsm_agent.agent.periodic import PeriodicJobs
 from hsm_agent.agent.reload import reload
-from hsm_agent.serve.http.server import HttpError
+from hsm_agent.serve.settings import HttpError
 from hsm_agent.serve.snmp.responder import SnmpServerError
 from hsm_agent.spool import SpoolError
 from hsm_agent.state.snmp_engine import EngineStateError

@@ -7,7 +7,8 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from hsm_agent.evaluate.messages import counted
-from hsm_agent.metrics import METRICS, agent
+from hsm_agent.metrics import METRICS
+from hsm_agent.metrics.tables import AGENT
 from hsm_agent.model import AGENT_SOURCE
 from hsm_agent.state.snmp_engine import EngineStateError, settled_engine_id
 from hsm_agent.text import glob_matches
@@ -97,7 +98,7 @@ def _gives_way(rule: Rule) -> str:
 
 def _brought(config: Config) -> dict[str, dict[str, str]]:
     """By source and metric: on what it depends whether the source brings it, in words or empty."""
-    own = [metric.name for metric in agent.METRICS]
+    own = [metric.name for metric in AGENT]
     with_tls = any(sink.own_tls() is not None for sink in config.deliver)
     if with_tls or (config.serve.http is not None and config.serve.http.web_config is not None):
         own += ["certificate_seconds_left", "certificate_info"]

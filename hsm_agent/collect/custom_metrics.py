@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from hsm_agent.metrics import METRICS, agent, is_custom
+from hsm_agent.metrics import METRICS, is_custom
+from hsm_agent.metrics.tables import AGENT
 from hsm_agent.text import suggestion
 
-_OWN = frozenset(metric.name for metric in agent.METRICS)
+_OWN = frozenset(metric.name for metric in AGENT)
 
 
 def check_metric(name: str) -> str:

@@ -11,8 +11,7 @@ from hsm_agent.config.agent import AgentSettings
 from hsm_agent.config.rules import RuleSettings, check_declared, effective_rules
 from hsm_agent.deliver import AnySink
 from hsm_agent.model import AGENT_SOURCE
-from hsm_agent.serve.http.server import HttpSettings
-from hsm_agent.serve.snmp.settings import SnmpServerSettings
+from hsm_agent.serve.settings import HttpSettings, SnmpServerSettings
 from hsm_agent.settings.types import Strict
 
 if TYPE_CHECKING:

@@ -5,16 +5,20 @@ A rule may name only these and declared ones; `/metrics` and the documentation t
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from hsm_agent.metrics import agent, appliances, tokens
-from hsm_agent.metrics.base import CUSTOM_PREFIX, THRESHOLD, Metric, custom_unit, is_custom
+from hsm_agent.metrics.tables import AGENT, APPLIANCES, CHECKS, HSM, THRESHOLD, TOKENS, TRAPS, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 __all__ = ["CUSTOM_PREFIX", "METRICS", "THRESHOLD", "Metric", "is_custom", "unit"]
+
+CUSTOM_PREFIX = "custom_"
+_CUSTOM_NAME = re.compile(r"custom_[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_CUSTOM_UNITS = ("bytes", "percent", "seconds", "celsius", "volts", "rpm", "records", "sessions", "objects", "entries")
 
 _WORST: dict[str, Literal["highest", "lowest"]] = {
     "audit_records": "highest",
@@ -37,15 +41,26 @@ def _of_hsm(metrics: Iterable[Metric]) -> Iterator[Metric]:
 
 
 _ALL = (
-    *tokens.METRICS,
-    *_of_hsm((*tokens.HSM, *appliances.METRICS)),
-    *tokens.CHECKS,
-    *appliances.TRAPS,
-    *agent.METRICS,
+    *TOKENS,
+    *_of_hsm((*HSM, *APPLIANCES)),
+    *CHECKS,
+    *TRAPS,
+    *AGENT,
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 """All metrics by name, in the order of the documentation."""
+
+
+def is_custom(name: str) -> bool:
+    """Whether the configuration may declare a metric of that name."""
+    return _CUSTOM_NAME.fullmatch(name) is not None
+
+
+def custom_unit(name: str) -> str:
+    """The unit that a custom name ends in, before `_total` for a counter; empty for a count or a state."""
+    last = name.removesuffix("_total").rpartition("_")[2]
+    return last if last in _CUSTOM_UNITS else ""
 
 
 def unit(name: str) -> str:

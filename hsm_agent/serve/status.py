@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.metrics import unit
 from hsm_agent.model import AGENT_SOURCE, Severity, SinkState, SourceState, number_text
-from hsm_agent.serve.snapshot import value_now
-from hsm_agent.serve.token_state import TOKEN_VALUES, pin_status, token_status
+from hsm_agent.serve.snapshot import TOKEN_VALUES, pin_status, token_status, value_now
 from hsm_agent.text import harmless
 from hsm_agent.version import VERSION
 

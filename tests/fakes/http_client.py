@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import prometheus_client.openmetrics.exposition  # noqa: F401
 
 from hsm_agent.serve.http.connection import HttpTimeouts
-from hsm_agent.serve.http.server import HttpServer, HttpSettings
+from hsm_agent.serve.http.server import HttpServer
+from hsm_agent.serve.settings import HttpSettings
 from tests.fakes.present import known_snapshot
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 from hsm_agent.wire.snmp.authority import Authority, Refusal
 from hsm_agent.wire.snmp.engine import Count
-from hsm_agent.wire.snmp.request import Community, Request
+from hsm_agent.wire.snmp.pdu import Community, Request
 from tests.fakes.snmp_messages import AUTH_USER, ENGINE_ID, NOW, PRIV_USER, engine
 
 AUTH = AUTH_USER.localize(ENGINE_ID)

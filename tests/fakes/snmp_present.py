@@ -20,8 +20,8 @@ from hsm_agent.model import (
     SourceState,
     SourceStatus,
 )
+from hsm_agent.serve.settings import SnmpServerSettings
 from hsm_agent.serve.snmp.responder import Responder
-from hsm_agent.serve.snmp.settings import SnmpServerSettings
 from hsm_agent.store import Store
 from hsm_agent.wire.snmp.engine import Engine
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp.notification import Trap, encode_notification
+from hsm_agent.wire.snmp.mib import encode_notification
 from hsm_agent.wire.snmp.pdu import PduType, Version, encode_community_message, encode_pdu
+from hsm_agent.wire.snmp.trap_receiver import Trap
 from tests.fakes.snmp_messages import V3
 
 SENDER_ENGINE = bytes.fromhex("80001f8804") + b"appliance"

@@ -11,8 +11,9 @@ import pytest
 
 from hsm_agent.metrics import METRICS
 from hsm_agent.serve.http.exposition import exposition
-from hsm_agent.serve.http.server import HttpServer, HttpSettings
+from hsm_agent.serve.http.server import HttpServer
 from hsm_agent.serve.http.web_config import WebConfigError, load_web_config
+from hsm_agent.serve.settings import HttpSettings
 from tests.fakes.present import known_snapshot, make_reading
 from tests.peers.pki import Pki, make
 from tests.peers.require import require

@@ -13,8 +13,7 @@ from hsm_agent.deliver.base import AgentIdentity, Retry, SinkContext
 from hsm_agent.deliver.snmp.settings import SnmpSink, SnmpSinkSettings
 from hsm_agent.model import EventKind
 from hsm_agent.wire.snmp.engine import Engine
-from hsm_agent.wire.snmp.mib import BASE
-from hsm_agent.wire.snmp.notification import AUTHENTICATION_FAILURE, COLD_START
+from hsm_agent.wire.snmp.mib import AUTHENTICATION_FAILURE, BASE, COLD_START
 from hsm_agent.wire.snmp.usm import AuthProtocol, PrivacyProtocol
 from tests.fakes.snmp_sinks import Told, ids
 from tests.fakes.syslog_events import event, numbered

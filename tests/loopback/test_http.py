@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.serve.http.exposition import exposition
-from hsm_agent.serve.http.server import PATHS, HttpError, HttpServer, HttpSettings
+from hsm_agent.serve.http.server import PATHS, HttpServer
+from hsm_agent.serve.settings import HttpError, HttpSettings
 from tests.fakes.http_client import Answer, get, request, running, send, settings_of
 from tests.fakes.present import known_snapshot, make_reading
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.serve.http.connection import HttpConnection, HttpRequest, HttpResponse, HttpTimeouts, plain
-from hsm_agent.serve.http.listener import HttpListener, listen
+from hsm_agent.serve.http.server import HttpListener, listen
 from tests.fakes.http_client import running
 
 if TYPE_CHECKING:

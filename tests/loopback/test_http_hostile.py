@@ -14,7 +14,8 @@ import pytest
 from hsm_agent.serve.http import server as http
 from hsm_agent.serve.http.connection import HttpTimeouts
 from hsm_agent.serve.http.exposition import exposition
-from hsm_agent.serve.http.server import HttpServer, HttpSettings
+from hsm_agent.serve.http.server import HttpServer
+from hsm_agent.serve.settings import HttpSettings
 from tests.fakes.http_client import get, running, send
 from tests.fakes.present import known_snapshot, make_reading
 

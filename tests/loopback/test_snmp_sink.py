@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hsm_agent.deliver.base import Retry
-from hsm_agent.wire.snmp.notification import COLD_START
+from hsm_agent.wire.snmp.mib import COLD_START
 from hsm_agent.wire.snmp.pdu import Pdu, PduType, read_varbinds
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.snmp_messages import engine

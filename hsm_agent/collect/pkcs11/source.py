@@ -28,7 +28,7 @@ from hsm_agent.collect.pkcs11.schedule import Group, Schedule
 from hsm_agent.collect.pkcs11.seen_tokens import SeenTokensFile
 from hsm_agent.collect.pkcs11.steps import STEPS, due_steps, is_incomplete, is_needed, nowhere
 from hsm_agent.collect.pkcs11.worker import ModuleLaunch
-from hsm_agent.metrics import tokens
+from hsm_agent.metrics.tables import HSM, TOKENS
 from hsm_agent.settings.environment import Environment
 from hsm_agent.settings.types import Glob, Interval, LocalPath, Size, Strict
 from hsm_agent.threads import Lane
@@ -283,13 +283,13 @@ def _brings(settings: Pkcs11Settings) -> dict[str, str]:
         "token_objects": settings.objects_every is not None,
         **dict.fromkeys(STORAGE_METRICS, settings.object_store is not None),
     }
-    names = [metric.name for metric in tokens.METRICS if not metric.name.startswith("source_")]
+    names = [metric.name for metric in TOKENS if not metric.name.startswith("source_")]
     found = dict.fromkeys([*(name for name in names if asked.get(name, True)), "hsm_firmware_info"], "")
     if settings.luna == "off":
         return found
     chosen = {"hsm_capability": settings.capabilities, "hsm_policy": settings.policies}
     chosen["token_policy"] = settings.policies
-    luna = [*(metric.name for metric in tokens.HSM if chosen.get(metric.name, True)), *STORAGE_METRICS, "token_objects"]
+    luna = [*(metric.name for metric in HSM if chosen.get(metric.name, True)), *STORAGE_METRICS, "token_objects"]
     return {**dict.fromkeys(luna, IF_LUNA), **found}
 
 

@@ -20,7 +20,7 @@ from hsm_agent.wire.snmp.engine import TIME_WINDOW_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hsm_agent.wire.snmp.notification import Trap, TrapOrigin
+    from hsm_agent.wire.snmp.trap_receiver import Trap, TrapOrigin
 
 INFORM_SECONDS = 300.0
 """An inform that was not repeated for so long is forgotten: some senders reuse request-ids."""

@@ -20,8 +20,7 @@ from hsm_agent.collect.traps.held_alarms import SentAt, TrapEvent
 from hsm_agent.collect.traps.trap_maps import damage
 from hsm_agent.log import SparingLog
 from hsm_agent.model import Reading
-from hsm_agent.wire.snmp.notification import Drop
-from hsm_agent.wire.snmp.trap_receiver import AcceptedTrap, DroppedTrap
+from hsm_agent.wire.snmp.trap_receiver import AcceptedTrap, Drop, DroppedTrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
     from hsm_agent.collect.traps.trap_maps import TrapTable
     from hsm_agent.model import Labels
     from hsm_agent.settings.snmp import Network
-    from hsm_agent.wire.snmp.notification import Trap
-    from hsm_agent.wire.snmp.trap_receiver import TrapReceiver
+    from hsm_agent.wire.snmp.trap_receiver import Trap, TrapReceiver
 
 log = logging.getLogger(__name__)
 

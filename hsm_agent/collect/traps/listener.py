@@ -32,8 +32,7 @@ from hsm_agent.net.udp import UdpListener
 from hsm_agent.settings.snmp import listen_address
 from hsm_agent.state.snmp_engine import EngineStateError, held_engine, start_engine
 from hsm_agent.threads import Lane, StuckError
-from hsm_agent.wire.snmp.notification import Drop
-from hsm_agent.wire.snmp.trap_receiver import SendingUser, TrapReceiver
+from hsm_agent.wire.snmp.trap_receiver import Drop, SendingUser, TrapReceiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hsm_agent.collect.traps.listener import TrapListener
 from hsm_agent.collect.traps.settings import ListenerSettings
-from hsm_agent.metrics import appliances
+from hsm_agent.metrics.tables import TRAPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ class SnmpTrapListenerSettings(ListenerSettings):
 
     def brings(self) -> Mapping[str, str]:
         """TrapAlarms of appliances, and what became of the datagrams."""
-        return dict.fromkeys((metric.name for metric in appliances.TRAPS), "")
+        return dict.fromkeys((metric.name for metric in TRAPS), "")
 
     def about(self) -> Iterator[str]:
         """Listening addresses, permitted senders, known traps."""

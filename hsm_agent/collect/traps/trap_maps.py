@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.settings.regex import Pattern
     from hsm_agent.wire.snmp.ber import Oid, VarBind
-    from hsm_agent.wire.snmp.notification import Trap
+    from hsm_agent.wire.snmp.trap_receiver import Trap
 
 MAX_NOTE_OCTETS = 96
 """Leaves room for the rest of a message of 255 octets."""

@@ -13,7 +13,7 @@ from hsm_agent.model import Guarantee
 from hsm_agent.net.snmp_session import NoAnswerError, OtherAddresses, SessionError, SnmpSession
 from hsm_agent.net.udp import LinkError, UdpLink, open_link
 from hsm_agent.wire.snmp.client_engine import Originator, TooBigError
-from hsm_agent.wire.snmp.notification import encode_event, encode_notification
+from hsm_agent.wire.snmp.mib import encode_event, encode_notification
 from hsm_agent.wire.snmp.pdu import ErrorStatus
 
 if TYPE_CHECKING:

@@ -4,7 +4,9 @@
 with a JSON list of what is missing until every source was polled once, successfully or not, and while the spool cannot
 write: an event would not survive the agent. A source or sink that is down is an alarm and leaves `/readyz` at 200.
 
-A client that is slow, silent or greedy takes up one of a bounded number of connections, for a bounded time.
+A client that is slow, silent or greedy takes up one of at most `limit` connections, for a bounded time. When there are
+more, one that has no request under way is cut: of the address that has most of them, the oldest. A client that opens
+connections and sends nothing keeps no other client out.
 """
 
 from __future__ import annotations
@@ -13,32 +15,163 @@ import asyncio
 import ipaddress
 import json
 import logging
+import socket
 import zlib
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from pydantic import field_validator
-
 from hsm_agent.log import SparingLog
-from hsm_agent.serve.http.basic_auth import BasicAuth, TooManyChecksError
-from hsm_agent.serve.http.connection import HttpConnection, HttpResponse, HttpTimeouts, plain
+from hsm_agent.serve.http.basic_auth import BasicAuth, TooManyChecksError, network_of
+from hsm_agent.serve.http.connection import READ_BYTES, HttpConnection, HttpResponse, HttpTimeouts, plain
 from hsm_agent.serve.http.exposition import exposition, wants_gzip
-from hsm_agent.serve.http.listener import HttpListener, listen
-from hsm_agent.serve.http.web_config import WatchedWebConfig, WebConfigError, load_web_config
+from hsm_agent.serve.http.web_config import WatchedWebConfig, WebConfigError
+from hsm_agent.serve.settings import HttpError, http_address
 from hsm_agent.serve.status import json_bytes, status
-from hsm_agent.settings.quantities import MAX_PORT, host_port
-from hsm_agent.settings.types import LocalPath, Strict
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Sequence
+    import ssl
+    from collections.abc import Awaitable, Callable, Sequence
 
     from hsm_agent.serve.http.connection import HttpRequest
+    from hsm_agent.serve.settings import HttpSettings
     from hsm_agent.serve.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
+
+BACKLOG = 128
+HANDSHAKE_SECONDS = 5.0
+PAUSE_AFTER_ERROR_SECONDS = 1.0
+LOOK_FOR_IDLE_SECONDS = 0.1
+
+
+class HttpListener:
+    """A listening socket and the connections that came in by it, a task each."""
+
+    def __init__(
+        self,
+        bound: socket.socket,
+        *,
+        connection: Callable[[], HttpConnection],
+        context: Callable[[], Awaitable[ssl.SSLContext | None]],
+        limit: int,
+    ) -> None:
+        """`context` is asked for each connection, so that a new certificate is shown from the next one on."""
+        self._bound = bound
+        self._connection = connection
+        self._context = context
+        self._limit = limit
+        self._connections: dict[asyncio.Task[None], tuple[HttpConnection, str]] = {}
+        """Oldest first, each with the network it came from."""
+        self._sparing_log = SparingLog(log)
+
+    async def accept(self) -> None:
+        """Accept until cancelled. What happens to one connection ends no other."""
+        while True:
+            accepted, peer = await self._accept_one()
+            network = network_of(peer)
+            try:
+                await self._make_room(network)
+            except asyncio.CancelledError:
+                accepted.close()
+                raise
+            connection = self._connection()
+            task = asyncio.create_task(self._attend(accepted, connection, peer))
+            self._connections[task] = connection, network
+            task.add_done_callback(self._forget)
+            await asyncio.sleep(0)  # let it begin: a task cancelled before that would leave its socket open
+
+    async def close(self, grace_seconds: float) -> None:
+        """Cut what is idle, let answers under way end for so long, cut the rest. `accept` must have ended."""
+        for task, (connection, _) in self._connections.items():
+            connection.close_after_answer()
+            if not connection.is_busy:
+                task.cancel()
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=grace_seconds)
+        for task in self._connections:
+            task.cancel()
+        if self._connections:
+            await asyncio.wait(self._connections)
+
+    async def _accept_one(self) -> tuple[socket.socket, str]:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, peer = await loop.sock_accept(self._bound)
+            except ConnectionError:  # gone before it was accepted
+                continue
+            except OSError as error:  # out of descriptors, as a rule
+                self._sparing_log.warning("http: cannot accept connections: %s", error.strerror)
+                await asyncio.sleep(PAUSE_AFTER_ERROR_SECONDS)
+            else:
+                return accepted, peer[0]
+
+    async def _make_room(self, network: str) -> None:
+        """For one more from there."""
+        while len(self._connections) >= self._limit:
+            counts = Counter([network, *(from_where for _, from_where in self._connections.values())])
+            idle = [task for task, (connection, _) in self._connections.items() if not connection.is_busy]
+            if idle:
+                # max() takes the first of several, hence the oldest.
+                max(idle, key=lambda task: counts[self._connections[task][1]]).cancel()
+            # With a timeout, as a busy one may become idle instead of ending.
+            await asyncio.wait(self._connections, timeout=LOOK_FOR_IDLE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _attend(self, accepted: socket.socket, connection: HttpConnection, peer: str) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            context = await self._context()
+        except BaseException:
+            accepted.close()
+            raise
+        reader = asyncio.StreamReader(limit=READ_BYTES)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        seconds = None if context is None else HANDSHAKE_SECONDS
+        try:
+            transport, _ = await loop.connect_accepted_socket(
+                lambda: protocol, accepted, ssl=context, ssl_handshake_timeout=seconds, ssl_shutdown_timeout=seconds
+            )
+        except OSError as error:  # ssl.SSLError is one
+            log.debug("http: no connection: %s", error)
+            return
+        try:
+            await connection.serve(reader, asyncio.StreamWriter(transport, protocol, reader, loop), peer)
+        except OSError as error:
+            log.debug("http: a connection ended: %s", error)
+        finally:
+            # Python 3.11: a TLS transport that was closed twice can't abort; its shutdown has a deadline of its own.
+            with suppress(AttributeError):
+                transport.abort()
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        del self._connections[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("http: a connection ended with a bug", exc_info=error)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket on a numeric address. Raises OSError."""
+    # Numbers only: no resolver is asked.
+    (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+    )
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setblocking(False)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+        bound.listen(BACKLOG)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
 
 PATHS = ("/metrics", "/healthz", "/readyz", "/api/v1/status")
 
@@ -49,49 +182,6 @@ MIN_COMPRESSED_BYTES = 1024
 _GZIP = 31  # zlib's wbits for the largest window (15) with a gzip header (16)
 
 _TIMEOUTS = HttpTimeouts()
-
-
-class HttpError(Exception):
-    """The server can't be started; the text names the key."""
-
-
-class HttpSettings(Strict):
-    """Where it listens, and what guards it."""
-
-    listen: str = "127.0.0.1:9717"
-    web_config: LocalPath | None = None
-
-    @property
-    def port(self) -> int:
-        """The port of `listen`."""
-        return listen_address(self.listen)[1]
-
-    @field_validator("listen")
-    @classmethod
-    def _listen_is_an_address(cls, text: str) -> str:
-        listen_address(text)
-        return text
-
-    @field_validator("web_config")
-    @classmethod
-    def _web_config_is_sound(cls, path: LocalPath | None) -> LocalPath | None:
-        if path is not None:
-            load_web_config(path)
-        return path
-
-
-def listen_address(text: str) -> tuple[str, int]:
-    """Address and port of `127.0.0.1:9717` or `[::1]:9717`. Raises ValueError."""
-    found = host_port(text)
-    if found is None:
-        raise ValueError(f"not an address and port: {text!r} (write 127.0.0.1:9717 or [::1]:9717)")
-    try:
-        address = ipaddress.ip_address(found.host)
-    except ValueError as error:
-        raise ValueError(f"not an IP address: {found.host!r} (write 127.0.0.1:9717 or [::1]:9717)") from error
-    if isinstance(address, ipaddress.IPv6Address) != found.in_brackets or found.port > MAX_PORT:
-        raise ValueError(f"not an address and port: {text!r}")
-    return found.host, found.port
 
 
 class HttpServer:
@@ -140,7 +230,7 @@ class HttpServer:
         """Listen. Raises HttpError."""
         try:
             await self.reload()
-            self._bound = listen(*listen_address(self._settings.listen))
+            self._bound = listen(*http_address(self._settings.listen))
         except WebConfigError as error:
             raise HttpError(f"serve.http.web_config: {error}") from error
         except OSError as error:

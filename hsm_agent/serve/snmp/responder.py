@@ -21,14 +21,13 @@ from hsm_agent.state.row_indexes import Indexes
 from hsm_agent.threads import Lane, StuckError
 from hsm_agent.wire.snmp.authority import Authority, Refusal
 from hsm_agent.wire.snmp.engine import Counters
-from hsm_agent.wire.snmp.pdu import Version
-from hsm_agent.wire.snmp.request import Community
+from hsm_agent.wire.snmp.pdu import Community, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
-    from hsm_agent.serve.snmp.settings import SnmpServerSettings
+    from hsm_agent.serve.settings import SnmpServerSettings
     from hsm_agent.store import Store
     from hsm_agent.wire.snmp.ber import Oid
     from hsm_agent.wire.snmp.engine import Engine

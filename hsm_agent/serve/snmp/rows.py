@@ -25,8 +25,8 @@ from hsm_agent.model import (
     SourceStatus,
     number_text,
 )
+from hsm_agent.serve.snapshot import TOKEN_VALUES, pin_status, token_status
 from hsm_agent.serve.snmp.view import Moment, Render, Segment
-from hsm_agent.serve.token_state import TOKEN_VALUES, pin_status, token_status
 from hsm_agent.version import VERSION
 from hsm_agent.wire.snmp import ber, mib
 from hsm_agent.wire.snmp.engine import Count

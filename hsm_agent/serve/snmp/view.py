@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hsm_agent.wire.snmp.ber import Oid
-    from hsm_agent.wire.snmp.request import Request
+    from hsm_agent.wire.snmp.pdu import Request
 
 MAX_BULK_VARBINDS = 500
 """How many variable bindings one GETBULK is answered at most: less is always allowed, more serves amplification."""

@@ -16,27 +16,24 @@ from hsm_agent.wire.snmp import ber, v3
 from hsm_agent.wire.snmp.ber import DecodeError
 from hsm_agent.wire.snmp.engine import MAX_BOOTS, TIME_WINDOW_SECONDS, Count, Counters
 from hsm_agent.wire.snmp.pdu import (
+    COMMUNITY_OVERHEAD,
     CONFIRMED,
     MAX_MESSAGE,
+    Community,
+    CommunityReply,
     ErrorStatus,
     Pdu,
     PduType,
+    Request,
+    V3Reply,
     Version,
+    encode_community_message,
     encode_pdu,
     open_message,
     read_names,
     read_pdu,
 )
-from hsm_agent.wire.snmp.request import (
-    COMMUNITY_OVERHEAD,
-    Community,
-    CommunityReply,
-    Request,
-    V3Reply,
-    encode_response,
-    level_of,
-)
-from hsm_agent.wire.snmp.v3 import Header
+from hsm_agent.wire.snmp.v3 import Header, level_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -364,3 +361,36 @@ def _cut(varbinds: Sequence[bytes], room: int) -> Sequence[bytes]:
         if room < 0:
             return varbinds[:fitting]
     return varbinds
+
+
+def encode_response(
+    engine: Engine, request: Request, error_status: int, error_index: int, varbinds: Iterable[bytes]
+) -> bytes:
+    """The response, whatever its size."""
+    if request.version is Version.V1:
+        error_status = _V1_ERRORS.get(error_status, error_status)
+    pdu = encode_pdu(PduType.RESPONSE, request.request_id, error_status, error_index, varbinds)
+    reply = request.reply
+    if isinstance(reply, CommunityReply):
+        return encode_community_message(request.version, reply.community, pdu)
+    level = level_of(reply.keys)
+    return v3.encode_message(
+        Header(reply.message_id, MAX_MESSAGE, level, v3.USM_MODEL),
+        engine_id=engine.engine_id,
+        boots=engine.boots,
+        time=engine.time(request.received),
+        keys=reply.keys,
+        scoped=v3.encode_scoped(reply.context_engine_id, reply.context_name, pdu),
+        salt=engine.salts.draw() if reply.keys.privacy else b"",
+    )
+
+
+_V1_ERRORS: dict[int, int] = {
+    ErrorStatus.NO_ACCESS: ErrorStatus.NO_SUCH_NAME,
+    ErrorStatus.NO_CREATION: ErrorStatus.NO_SUCH_NAME,
+    ErrorStatus.AUTHORIZATION_ERROR: ErrorStatus.NO_SUCH_NAME,
+    ErrorStatus.NOT_WRITABLE: ErrorStatus.NO_SUCH_NAME,
+    ErrorStatus.INCONSISTENT_NAME: ErrorStatus.NO_SUCH_NAME,
+    ErrorStatus.RESOURCE_UNAVAILABLE: ErrorStatus.GEN_ERR,
+}
+"""RFC 3584 section 4.4, as far as a responder that only reads can need it."""

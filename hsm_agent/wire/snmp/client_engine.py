@@ -23,8 +23,7 @@ from hsm_agent.wire.snmp.pdu import (
     read_pdu,
     read_varbinds,
 )
-from hsm_agent.wire.snmp.request import level_of
-from hsm_agent.wire.snmp.v3 import Header, Parameters
+from hsm_agent.wire.snmp.v3 import Header, Parameters, level_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

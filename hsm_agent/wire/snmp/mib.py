@@ -1,4 +1,4 @@
-"""The one table of HSM-AGENT-MIB: every object's arc, name, syntax and access, and how its values are encoded.
+"""The one table of HSM-AGENT-MIB: every object's arc, name and syntax; how values and notifications are encoded.
 
 The text of the MIB is for people and managers; the agent works from this table, and a test holds the two together.
 """
@@ -15,8 +15,9 @@ from hsm_agent.text import one_line
 from hsm_agent.wire.snmp import ber
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Sequence
 
+    from hsm_agent.model import Event
     from hsm_agent.wire.snmp.ber import Oid
 
 PRODUCT: ber.Oid = (3, 1)
@@ -42,14 +43,6 @@ class Syntax(Enum):
     COUNTER64 = "Counter64"
 
 
-class Access(Enum):
-    """MAX-ACCESS as the MIB writes it."""
-
-    READ_ONLY = "read-only"
-    NOT_ACCESSIBLE = "not-accessible"
-    FOR_NOTIFY = "accessible-for-notify"
-
-
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column of a table, or one scalar of a group: its number and name there."""
@@ -70,16 +63,6 @@ class Table:
     def prefix(self, base: ber.Oid, column: Column) -> ber.Oid:
         """The name of a column; an instance has the row's index appended."""
         return (*base, 1, self.arc, 1, column.number)
-
-
-@dataclass(frozen=True, slots=True)
-class Object:
-    """One accessible or notifiable object: its arc below the base, without the instance."""
-
-    arc: ber.Oid
-    name: str
-    syntax: Syntax
-    access: Access
 
 
 _Named = tuple[tuple[str, Syntax], ...]
@@ -202,18 +185,6 @@ NOTIFICATIONS: dict[EventKind, tuple[ber.Oid, str]] = {
 """Arc below the base and name of the notification for each kind of event."""
 
 
-def objects() -> Iterator[Object]:
-    """Every object of the MIB that has a value somewhere, and each table's index, in the MIB's order."""
-    for scalar in SCALARS:
-        yield Object((1, 1, scalar.number), scalar.name, scalar.syntax, Access.READ_ONLY)
-    for table in TABLES:
-        yield Object((1, table.arc, 1, 1), f"{table.name}Index", Syntax.UNSIGNED32, Access.NOT_ACCESSIBLE)
-        for column in table.columns:
-            yield Object((1, table.arc, 1, column.number), column.name, column.syntax, Access.READ_ONLY)
-    for item in ALARM:
-        yield Object((*ALARM_ARC, item.number), item.name, item.syntax, Access.FOR_NOTIFY)
-
-
 def text_octets(text: str) -> bytes:
     """UTF-8 of at most 255 octets, cut between characters; runs of control characters become one space."""
     octets = one_line(text).encode()
@@ -252,6 +223,53 @@ def _number(value: CellValue) -> float | int:
 def encode_value(syntax: Syntax, value: CellValue) -> bytes:
     """An encoded value. Gauges latch at their ends, counters wrap, text is cut: no value is too large to be encoded."""
     return _ENCODERS[syntax](value)
+
+
+SYS_UP_TIME: Oid = (1, 3, 6, 1, 2, 1, 1, 3, 0)
+SNMP_TRAP_OID: Oid = (1, 3, 6, 1, 6, 3, 1, 1, 4, 1, 0)
+COLD_START: Oid = (1, 3, 6, 1, 6, 3, 1, 1, 5, 1)
+AUTHENTICATION_FAILURE: Oid = (1, 3, 6, 1, 6, 3, 1, 1, 5, 5)
+
+
+def encode_notification(oid: Oid, varbinds: Sequence[bytes], *, up_seconds: float) -> tuple[bytes, ...]:
+    """The variable bindings of a notification: how long the agent is up, which one it is, and then its own."""
+    return (
+        ber.encode_varbind(SYS_UP_TIME, ber.encode_timeticks(int(up_seconds * 100))),
+        ber.encode_varbind(SNMP_TRAP_OID, ber.encode_oid(oid)),
+        *varbinds,
+    )
+
+
+def encode_event(event: Event, base: Oid, *, up_seconds: float) -> tuple[bytes, ...]:
+    """An event's notification, with every object of the MIB's notification group in order.
+
+    Raises ValueError for an event that has no encoding.
+    """
+    arc, _ = NOTIFICATIONS[event.kind]
+    values: dict[str, CellValue] = {
+        "hsmAlarmEventId": event.event_id,
+        "hsmAlarmSeverity": event.severity.number,
+        "hsmAlarmSource": event.source,
+        "hsmAlarmResource": event.resource,
+        "hsmAlarmMetric": event.metric,
+        "hsmAlarmValue": event.value,
+        "hsmAlarmThreshold": event.threshold,
+        "hsmAlarmRule": event.rule,
+        "hsmAlarmText": event.text,
+        "hsmAlarmAlarmId": event.alarm_id,
+        "hsmAlarmTime": event.time,
+        "hsmAlarmUnit": event.unit,
+        "hsmAlarmAgentName": event.agent,
+        "hsmAlarmRunbook": event.runbook,
+    }
+    try:
+        varbinds = [
+            ber.encode_varbind((*base, *ALARM_ARC, column.number, 0), encode_value(column.syntax, values[column.name]))
+            for column in ALARM
+        ]
+    except (OverflowError, OSError) as error:
+        raise ValueError(f"its time is outside the calendar: {event.time}") from error
+    return encode_notification((*base, *arc), varbinds, up_seconds=up_seconds)
 
 
 BASE: Oid = (1, 3, 6, 1, 4, 1, 8072, 9999, 9999, 4801)

@@ -1,10 +1,11 @@
-"""SNMP PDUs and the community-based messages around them (RFC 3416, RFC 1157, RFC 1901).
+"""SNMP PDUs, the community-based messages around them (RFC 3416, RFC 1157, RFC 1901), and requests that were accepted.
 
 Octets in, records out, and back. Decoders raise ber.DecodeError and nothing else; encoders trust their caller.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,8 +14,10 @@ from hsm_agent.wire.snmp.ber import DecodeError, Reason, VarBind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from ipaddress import IPv4Network, IPv6Network
 
     from hsm_agent.wire.snmp.ber import Oid
+    from hsm_agent.wire.snmp.usm import Keys
 
 MAX_MESSAGE = 65507
 """The largest payload of a UDP datagram over IPv4."""
@@ -202,3 +205,54 @@ def open_message(datagram: bytes) -> tuple[int, int, int]:
     start, end = ber.enter(datagram, 0, len(datagram), ber.SEQUENCE)
     version, start = ber.read_integer(datagram, start, end)
     return version, start, end
+
+
+COMMUNITY_OVERHEAD = 4 + 3 + 4 + 4 + 6 + 6 + 6 + 4
+"""At most how many octets a v1 or v2c message has beside the community and the variable bindings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Community:
+    """A community: `name` is what the caller calls it, `secret` what stands in a message, and who may use it."""
+
+    name: str
+    secret: bytes = field(repr=False)
+    networks: tuple[IPv4Network | IPv6Network, ...]
+
+
+class CommunityReply(NamedTuple):
+    community: bytes
+
+
+class V3Reply(NamedTuple):
+    message_id: int
+    keys: Keys
+    context_engine_id: bytes
+    context_name: bytes
+
+
+class Request(NamedTuple):
+    """A request that may be answered. A tuple and no dataclass: one is made for each packet, on the fast path.
+
+    `principal` is the name of the user or community; `room` how many octets of variable bindings fit into the
+    response; `varbinds` is what was asked, still encoded.
+    """
+
+    version: Version
+    principal: str
+    address: str
+    received: float
+    pdu_type: PduType
+    request_id: int
+    non_repeaters: int
+    max_repetitions: int
+    names: tuple[Oid, ...]
+    max_size: int
+    room: int
+    varbinds: bytes
+    reply: CommunityReply | V3Reply
+
+    @property
+    def counter64(self) -> bool:
+        """Whether the requester's version knows Counter64; to v1 there is none (RFC 3584 section 4.2.2.1)."""
+        return self.version is not Version.V1

@@ -64,6 +64,11 @@ class Scoped(NamedTuple):
     end: int
 
 
+def level_of(keys: Keys) -> int:
+    """The security level of a user, as flags: the least and the only one."""
+    return LEVEL if keys.privacy else AUTH
+
+
 def read_header(data: bytes, position: int, end: int) -> tuple[Header, int]:
     """What stands in front of the security parameters: msgGlobalData."""
     start, stop = ber.enter(data, position, end, ber.SEQUENCE)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hsm_agent.evaluate.alarms import notice
 from hsm_agent.evaluate.rules import Above, Changes, Match, Rule
-from hsm_agent.metrics.base import STORAGE
+from hsm_agent.metrics.tables import STORAGE
 from hsm_agent.model import Event, EventKind, Severity
 from tests.unit.evaluate.judging import MEMORY, START, Judge, reading, told
 

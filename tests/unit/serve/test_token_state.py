@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.serve.token_state import PinStatus, TokenStatus, pin_status, token_status
+from hsm_agent.serve.snapshot import PinStatus, TokenStatus, pin_status, token_status
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from hsm_agent.collect.traps.duplicates import (
     MessageKey,
     Progress,
 )
-from hsm_agent.wire.snmp.notification import Trap, TrapOrigin
 from hsm_agent.wire.snmp.pdu import Version
+from hsm_agent.wire.snmp.trap_receiver import Trap, TrapOrigin
 
 NOW = 1_700_000_000.0
 ENGINE = b"\x80appliance"

@@ -11,8 +11,8 @@ from hsm_agent.collect.traps.held_alarms import SentAt, TrapEvent
 from hsm_agent.collect.traps.intake import MOST_PENDING_EACH, MOST_SENDERS, permitted
 from hsm_agent.collect.traps.trap_maps import AlarmChange, AlarmLevel
 from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp.notification import MAX_OCTETS, Drop
 from hsm_agent.wire.snmp.pdu import PduType
+from hsm_agent.wire.snmp.trap_receiver import MAX_OCTETS, Drop
 from tests.fakes.snmp_messages import AUTH_USER, ENGINE_ID, V3, pdu
 from tests.fakes.trap_desk import NETWORKS, WALL, Desk
 from tests.fakes.traps import ASSERTED, FAN, REFERENCE, SENDER_ENGINE, notification_pdu, text, v2c, v3_trap

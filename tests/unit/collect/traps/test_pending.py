@@ -6,8 +6,8 @@ from hsm_agent.collect.traps.duplicates import DuplicateFilter, Progress
 from hsm_agent.collect.traps.held_alarms import TrapEvent
 from hsm_agent.collect.traps.intake import MOST_PENDING, MOST_PENDING_EACH, PendingNotification, PendingQueue
 from hsm_agent.collect.traps.trap_maps import AlarmChange, AlarmLevel
-from hsm_agent.wire.snmp.notification import Trap
 from hsm_agent.wire.snmp.pdu import Version
+from hsm_agent.wire.snmp.trap_receiver import Trap
 
 NOW = 1_700_000_000.0
 

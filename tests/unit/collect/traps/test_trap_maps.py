@@ -18,8 +18,8 @@ from hsm_agent.collect.traps.trap_maps import (
 )
 from hsm_agent.settings.regex import compile_pattern
 from hsm_agent.wire.snmp import ber
-from hsm_agent.wire.snmp.notification import Trap
 from hsm_agent.wire.snmp.pdu import Version
+from hsm_agent.wire.snmp.trap_receiver import Trap
 from tests.fakes.traps import trap
 
 OWN = (1, 3, 6, 1, 4, 1, 32473, 7)

@@ -8,7 +8,7 @@ import pytest
 
 from hsm_agent.deliver.base import Refused, Retry
 from hsm_agent.deliver.snmp.sinks import InformSink
-from hsm_agent.wire.snmp.notification import COLD_START
+from hsm_agent.wire.snmp.mib import COLD_START
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.memory_link import MemoryLink
 from tests.fakes.memory_peer import MemoryPeer

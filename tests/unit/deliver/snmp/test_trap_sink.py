@@ -10,8 +10,7 @@ import pytest
 from hsm_agent.deliver.base import AgentIdentity, Refused, Retry, SinkContext
 from hsm_agent.deliver.snmp.sinks import Peer, TrapSink
 from hsm_agent.net.address import Address
-from hsm_agent.wire.snmp.mib import BASE
-from hsm_agent.wire.snmp.notification import COLD_START
+from hsm_agent.wire.snmp.mib import BASE, COLD_START
 from hsm_agent.wire.snmp.pdu import read_varbinds
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.memory_link import MemoryLink

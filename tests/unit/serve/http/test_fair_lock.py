@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.serve.http.fair_lock import FairLock, TooManyWaitersError, network_of
+from hsm_agent.serve.http.basic_auth import FairLock, TooManyWaitersError, network_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

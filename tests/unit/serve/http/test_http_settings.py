@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.serve.http.server import HttpServer, HttpSettings, listen_address, render
+from hsm_agent.serve.http.server import HttpServer, render
+from hsm_agent.serve.settings import HttpSettings, http_address
 from tests.fakes.present import known_snapshot
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_an_address_and_port_are_read(text: str, expected: tuple[str, int]) -> None:
-    assert listen_address(text) == expected
+    assert http_address(text) == expected
     assert HttpSettings(listen=text).listen == text
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.serve.snmp.settings import SnmpServerSettings
+from hsm_agent.serve.settings import SnmpServerSettings
 from hsm_agent.settings.snmp import listen_address
 from hsm_agent.wire.snmp.mib import BASE
 from tests.fakes.snmp_present import secret_file, settings

@@ -7,8 +7,7 @@ import pytest
 from hsm_agent.serve.snmp.view import MAX_BULK_VARBINDS, Moment, ResponseContent, Segment, View, answer
 from hsm_agent.wire.snmp import ber
 from hsm_agent.wire.snmp.ber import Oid, VarBind
-from hsm_agent.wire.snmp.pdu import ErrorStatus, PduType, Version, read_varbinds
-from hsm_agent.wire.snmp.request import CommunityReply, Request
+from hsm_agent.wire.snmp.pdu import CommunityReply, ErrorStatus, PduType, Request, Version, read_varbinds
 
 A, B, C = (1, 3, 6, 1), (1, 3, 6, 2), (1, 3, 6, 3)
 END = ber.END_OF_MIB_VIEW_TAG

@@ -9,8 +9,7 @@ import pytest
 from hsm_agent.wire.snmp import ber
 from hsm_agent.wire.snmp.authority import Authority, Refusal
 from hsm_agent.wire.snmp.engine import Count
-from hsm_agent.wire.snmp.pdu import ErrorStatus, PduType, Version
-from hsm_agent.wire.snmp.request import Request
+from hsm_agent.wire.snmp.pdu import ErrorStatus, PduType, Request, Version
 from tests.fakes.snmp_authority import AUTH, PRIV, Agent
 from tests.fakes.snmp_messages import NOW, SYS_NAME, V3, community_message, engine, open_community, pdu
 

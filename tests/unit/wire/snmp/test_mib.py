@@ -6,7 +6,7 @@ import pytest
 
 from hsm_agent.model import EventKind
 from hsm_agent.wire.snmp import mib
-from hsm_agent.wire.snmp.mib import BASE, Access, Syntax, parse_base, rooted
+from hsm_agent.wire.snmp.mib import BASE, Syntax, parse_base, rooted
 
 
 @pytest.mark.parametrize(
@@ -63,19 +63,6 @@ def test_columns_follow_the_promised_numbers() -> None:
 
     assert prefixes == [(1, 3, 1, number) for number in range(2, 28)]
     assert mib.TOKEN.columns[-1].name == "hsmTokenSoPinStatus"
-
-
-def test_an_index_is_not_accessible() -> None:
-    indexes = [item for item in mib.objects() if item.access is Access.NOT_ACCESSIBLE]
-
-    assert [(item.arc, item.name) for item in indexes] == [
-        ((1, 2, 1, 1), "hsmSourceIndex"),
-        ((1, 3, 1, 1), "hsmTokenIndex"),
-        ((1, 4, 1, 1), "hsmAuditIndex"),
-        ((1, 5, 1, 1), "hsmReadingIndex"),
-        ((1, 6, 1, 1), "hsmActiveIndex"),
-        ((1, 7, 1, 1), "hsmSinkIndex"),
-    ]
 
 
 TEXT = """X DEFINITIONS ::= BEGIN

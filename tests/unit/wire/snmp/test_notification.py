@@ -8,16 +8,9 @@ from hypothesis import given
 from hsm_agent.model import EventKind, Severity
 from hsm_agent.wire.snmp import ber
 from hsm_agent.wire.snmp.ber import DecodeError
-from hsm_agent.wire.snmp.notification import (
-    COLD_START,
-    CONTENT_OCTETS,
-    Drop,
-    encode_event,
-    encode_notification,
-    read_notification,
-    read_trap_v1,
-)
+from hsm_agent.wire.snmp.mib import COLD_START, encode_event, encode_notification
 from hsm_agent.wire.snmp.pdu import PduType, Version, read_varbinds
+from hsm_agent.wire.snmp.trap_receiver import CONTENT_OCTETS, Drop, read_notification, read_trap_v1
 from tests.fakes.syslog_events import any_event, event
 from tests.fakes.traps import ASSERTED, FAN, LUNA, REFERENCE, text, v1_pdu, varbinds
 

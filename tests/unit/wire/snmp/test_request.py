@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.wire.snmp import ber, v3
+from hsm_agent.wire.snmp.authority import encode_response
 from hsm_agent.wire.snmp.pdu import ErrorStatus, PduType, Version, encode_pdu
-from hsm_agent.wire.snmp.request import encode_response
 from tests.fakes.snmp_authority import AUTH, PRIV, Agent
 from tests.fakes.snmp_messages import (
     ENGINE_ID,

@@ -8,11 +8,12 @@ import pytest
 
 from hsm_agent.wire.snmp import ber, v3
 from hsm_agent.wire.snmp.engine import MAX_BOOTS, RemoteClock
-from hsm_agent.wire.snmp.notification import MAX_OCTETS, Drop
 from hsm_agent.wire.snmp.pdu import PduType, Version, encode_pdu
 from hsm_agent.wire.snmp.trap_receiver import (
+    MAX_OCTETS,
     AcceptedTrap,
     DiscoveryReply,
+    Drop,
     DroppedTrap,
     SendingUser,
     TrapOutcome,

@@ -1,11 +1,16 @@
-"""What the configuration says of the SNMP responder: where it listens, whom it answers, and what they may see."""
+"""What the configuration says of the servers: where they listen, whom they answer, and what is shown to whom.
+
+Apart from the servers: who only reads the configuration loads none of them, and the agent loads that of HTTP last.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from hsm_agent.settings.quantities import MAX_PORT, host_port
 from hsm_agent.settings.secret import Secret
 from hsm_agent.settings.snmp import (
     LOOPBACK,
@@ -16,7 +21,7 @@ from hsm_agent.settings.snmp import (
     listen_address,
     reject_duplicates,
 )
-from hsm_agent.settings.types import Glob, Strict
+from hsm_agent.settings.types import Glob, LocalPath, Strict
 from hsm_agent.wire.snmp.mib import BASE, parse_base
 
 
@@ -73,3 +78,48 @@ class SnmpServerSettings(Strict):
         if self.v1 and not self.communities:
             raise ValueError("v1: needs a community")
         return self
+
+
+class HttpError(Exception):
+    """The server can't be started; the text names the key."""
+
+
+class HttpSettings(Strict):
+    """Where it listens, and what guards it."""
+
+    listen: str = "127.0.0.1:9717"
+    web_config: LocalPath | None = None
+
+    @property
+    def port(self) -> int:
+        """The port of `listen`."""
+        return http_address(self.listen)[1]
+
+    @field_validator("listen")
+    @classmethod
+    def _listen_is_an_address(cls, text: str) -> str:
+        http_address(text)
+        return text
+
+    @field_validator("web_config")
+    @classmethod
+    def _web_config_is_sound(cls, path: LocalPath | None) -> LocalPath | None:
+        if path is not None:
+            from hsm_agent.serve.http.web_config import load_web_config  # noqa: PLC0415 - most agents have none
+
+            load_web_config(path)
+        return path
+
+
+def http_address(text: str) -> tuple[str, int]:
+    """Address and port of `127.0.0.1:9717` or `[::1]:9717`. Raises ValueError."""
+    found = host_port(text)
+    if found is None:
+        raise ValueError(f"not an address and port: {text!r} (write 127.0.0.1:9717 or [::1]:9717)")
+    try:
+        address = ipaddress.ip_address(found.host)
+    except ValueError as error:
+        raise ValueError(f"not an IP address: {found.host!r} (write 127.0.0.1:9717 or [::1]:9717)") from error
+    if isinstance(address, ipaddress.IPv6Address) != found.in_brackets or found.port > MAX_PORT:
+        raise ValueError(f"not an address and port: {text!r}")
+    return found.host, found.port
