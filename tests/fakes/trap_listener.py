@@ -9,8 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from hsm_agent.collect.base import CollectorContext, Poll
-from hsm_agent.collect.traps.listener import TrapListener
-from hsm_agent.collect.traps.source import SnmpTrapListenerSettings
+from hsm_agent.collect.traps.source import SnmpTrapListenerSettings, TrapListener
 from hsm_agent.wire.snmp.pdu import PduType
 from tests.fakes.traps import ASSERTED, DEASSERTED, FAN, LUNA, REFERENCE, notification_pdu, text, v2c
 

@@ -28,7 +28,7 @@ from tests.peers.trapsender import LUNA, TrapSender, reference
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hsm_agent.collect.traps.listener import TrapListener
+    from hsm_agent.collect.traps.source import TrapListener
 
 UTIMACO = "1.3.6.1.4.1.3159.1.3"
 V1 = ("-v1", "-c", COMMUNITY)

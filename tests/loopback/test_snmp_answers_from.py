@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.collect.snmp.client import ApplianceClient, Target
-from hsm_agent.collect.snmp.fetch import NoAnswer
+from hsm_agent.collect.snmp.fetch import ApplianceClient, NoAnswer, Target
 from hsm_agent.collect.snmp.source import SnmpSettings
 from hsm_agent.deliver.base import Retry
 from hsm_agent.deliver.snmp.settings import SnmpSinkSettings

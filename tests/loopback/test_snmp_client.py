@@ -1,4 +1,4 @@
-"""collect.snmp.client against an agent that misbehaves, on 127.0.0.1."""
+"""collect.snmp.fetch against an agent that misbehaves, on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.snmp.client import ApplianceClient, Target
-from hsm_agent.collect.snmp.fetch import NoAnswer, Plan, fetch
+from hsm_agent.collect.snmp.fetch import ApplianceClient, NoAnswer, Plan, Target, fetch
 from hsm_agent.net.address import Address
 from hsm_agent.wire.snmp.engine import Count
 from tests.fakes.inform_receiver import InformReceiver

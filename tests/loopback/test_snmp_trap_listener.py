@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm_agent.collect.base import Poll
-    from hsm_agent.collect.traps.listener import TrapListener
+    from hsm_agent.collect.traps.source import TrapListener
 
 OWN = (1, 3, 6, 1, 4, 1, 32473)
 PSU_MAPS = [

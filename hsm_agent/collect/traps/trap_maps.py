@@ -13,10 +13,14 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from hsm_agent.settings.regex import compile_pattern
+from hsm_agent.settings.types import Interval, Strict
 from hsm_agent.text import one_line
-from hsm_agent.wire.snmp.ber import Undecodable
+from hsm_agent.wire.snmp.ber import Undecodable, parse_oid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -279,3 +283,89 @@ UTIMACO = (
 
 VENDORS: dict[str, tuple[TrapEntry, ...]] = {"luna": LUNA, "utimaco": UTIMACO}
 """By the name in the configuration."""
+
+
+MOST_MAPS = 256
+MOST_INSTRUCTIONS = 10_000
+"""Of all patterns of a listener: what a trap may cost, on the event loop."""
+_LEAST_SUBIDS, _HIGHEST_ROOT = 2, 2  # X.690 8.19.4
+_NAME = r"^[a-z0-9][a-z0-9_-]{0,47}$"
+
+
+def _oid(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    oid = parse_oid(value)
+    if len(oid) < _LEAST_SUBIDS or oid[0] > _HIGHEST_ROOT:
+        raise ValueError(f"not an object identifier: {value!r} (write 1.3.6.1.4.1.N.M, in quotes)")
+    return oid
+
+
+def _pattern(text: str) -> str:
+    compile_pattern(text)
+    return text
+
+
+OidText = Annotated[tuple[int, ...], BeforeValidator(_oid)]
+
+
+class TrapMapSettings(Strict):
+    """What a trap means that the built-in tables do not know, or mean otherwise."""
+
+    trap: OidText
+    alarm: Annotated[str, Field(pattern=_NAME)]
+    does: Literal["raise", "clear"] = "raise"
+    severity: Literal["warning", "critical"] = "warning"
+    resource: OidText | None = None
+    text: OidText | None = None
+    pattern: Annotated[str, AfterValidator(_pattern)] | None = None
+    clear_after: Interval | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.pattern is not None and self.text is None:
+            raise ValueError("pattern: looks at `text`, which is missing")
+        if self.does == "clear" and self.clear_after is not None:
+            raise ValueError("clear_after: is for what raises")
+        return self
+
+
+def refuse_too_much(maps: tuple[TrapMapSettings, ...]) -> None:
+    """Refuse maps that could hold up the listener: their patterns are looked for one after the other."""
+    if len(maps) > MOST_MAPS:
+        raise ValueError(f"maps: {MOST_MAPS} at most; these are {len(maps)}")
+    size = sum(compile_pattern(one.pattern).instructions for one in maps if one.pattern is not None)
+    if size > MOST_INSTRUCTIONS:
+        raise ValueError(f"maps: the patterns together repeat too much (size {size}; at most {MOST_INSTRUCTIONS})")
+
+
+def refuse_ends_without_beginning(maps: tuple[TrapMapSettings, ...], vendors: Iterable[str]) -> None:
+    """Refuse a map that clears what nothing raises: with a misspelt name an alarm would stand for ever."""
+    raised = {one.alarm for one in maps if one.does == "raise"}
+    raised |= {entry.alarm for vendor in vendors for entry in VENDORS[vendor]}
+    for index, one in enumerate(maps):
+        if one.alarm not in raised:
+            raise ValueError(f"maps.{index}.alarm: nothing raises {one.alarm!r}")
+
+
+def combined(maps: tuple[TrapMapSettings, ...], vendors: Iterable[str]) -> TrapTable:
+    """What traps mean: an own map of a trap stands instead of the built-in ones."""
+    own = tuple(_entry(one, maps) for one in maps)
+    mapped = {entry.trap for entry in own}
+    built_in = [entry for vendor in vendors for entry in VENDORS[vendor] if entry.trap not in mapped]
+    return TrapTable((*own, *built_in))
+
+
+def _entry(one: TrapMapSettings, maps: tuple[TrapMapSettings, ...]) -> TrapEntry:
+    cleared = any(other.alarm == one.alarm and other.does == "clear" for other in maps)
+    level = AlarmLevel.CRITICAL if one.severity == "critical" else AlarmLevel.WARNING
+    return TrapEntry(
+        trap=one.trap,
+        alarm=one.alarm,
+        level=AlarmLevel.CLEARED if one.does == "clear" else level,
+        component=(one.resource,) if one.resource else (),
+        note=one.text,
+        pattern=compile_pattern(one.pattern) if one.pattern is not None else None,
+        clear_after=one.clear_after,
+        clears_itself=cleared and one.clear_after is None,
+    )

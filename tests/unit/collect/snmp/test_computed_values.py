@@ -1,4 +1,4 @@
-"""collect.snmp.made: the state of network links. Shares and infos are in test_parse."""
+"""The state of network links. Shares and infos are in test_parse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""collect.snmp.fetch: which questions are asked, and what is made of odd answers. An agent without a socket answers."""
+"""Which questions are asked, and what is made of odd answers. An agent without a socket answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""collect.snmp.parse: from answers to readings."""
+"""From answers to readings."""
 
 from __future__ import annotations
 

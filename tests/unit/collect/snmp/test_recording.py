@@ -1,4 +1,4 @@
-"""collect.snmp.raw: recordings of appliances that may be shown to others."""
+"""Recordings of appliances that may be shown to others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 from hsm_agent.collect.snmp.parse import ApplianceAnswers, ApplianceMemory, parse
 from hsm_agent.collect.snmp.profile import profile
-from hsm_agent.collect.snmp.recording import masked, replayed
+from hsm_agent.collect.snmp.source import masked, replayed
 from hsm_agent.wire.snmp.ber import Undecodable
 
 ENTRY = (1, 3, 6, 1, 4, 1, 3159, 1, 2, 1)

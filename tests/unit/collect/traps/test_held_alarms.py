@@ -1,4 +1,4 @@
-"""collect.traps_alarms: alarms that traps raise and clear, and those that end by themselves."""
+"""Alarms that traps raise and clear, and those that end by themselves."""
 
 from __future__ import annotations
 

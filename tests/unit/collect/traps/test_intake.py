@@ -1,4 +1,4 @@
-"""collect.traps_intake: what is taken, what is counted, what is logged, and how much of it there can be."""
+"""What is taken, what is counted, what is logged, and how much of it there can be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""collect.traps.waiting: a queue for each sender, and room for so much."""
+"""A queue for each sender, and room for so much."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""collect.traps_memory: what a restart must not forget."""
+"""What a restart must not forget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""collect.traps_maps: from a trap to what it says of an alarm, and text that is fit to be shown."""
+"""From a trap to what it says of an alarm, and text that is fit to be shown."""
 
 from __future__ import annotations
 

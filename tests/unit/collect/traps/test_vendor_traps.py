@@ -1,4 +1,4 @@
-"""collect.traps_vendors: Luna's references in every form that was seen, and Utimaco's pairs."""
+"""Luna's references in every form that was seen, and Utimaco's pairs."""
 
 from __future__ import annotations
 

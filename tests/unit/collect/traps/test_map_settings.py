@@ -1,4 +1,4 @@
-"""collect.traps_settings: maps of the operator's own."""
+"""Trap maps of the operator's own."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.collect.traps.settings import TrapMapSettings, combined
-from hsm_agent.collect.traps.trap_maps import AlarmChange, AlarmLevel
+from hsm_agent.collect.traps.trap_maps import AlarmChange, AlarmLevel, TrapMapSettings, combined
 from tests.fakes.traps import FAN, LUNA, trap
 
 OWN = "1.3.6.1.4.1.32473.7"
