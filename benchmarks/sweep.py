@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 from benchmarks.report import median, number, percentile, show, times
 from hsm_agent.collect.child_common import PKCS11_COMMAND
-from hsm_agent.collect.pkcs11.fetch import Fetcher, PollRequest
+from hsm_agent.collect.pkcs11.fetch import Fetcher, ModuleLaunch, PollRequest
 from hsm_agent.collect.pkcs11.parse import parse, tokens_watched
 from hsm_agent.collect.pkcs11.poll_state import ParseOptions, PollMemory
-from hsm_agent.collect.pkcs11.worker import ModuleLaunch
 from tests.peers.require import require
 from tests.peers.softhsm import SoftHsm
 from tests.peers.testmodule import FakeHsm

@@ -10,9 +10,8 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hsm_agent.cli.nagios import Answer, Range, judge, line, perfdata, unknown
-from hsm_agent.collect.pkcs11.identity import TokenIdentity, resources
 from hsm_agent.collect.pkcs11.single_sweep import SweepFailed, SweepHung
-from hsm_agent.collect.pkcs11.token import count, decode_token, memory
+from hsm_agent.collect.pkcs11.token import TokenIdentity, count, decode_token, memory, resources
 from hsm_agent.text import glob_matches
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from hsm_agent.collect.pipes import Pipes
 from hsm_agent.model import Usage
 from hsm_agent.settings.types import Size
 from hsm_agent.threads import deadline
-from hsm_agent.workers.shared_page import (
+from hsm_agent.workers import (
     CHILD,
     CHILD_AT,
     CURRENT_CALL,

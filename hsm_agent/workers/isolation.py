@@ -19,7 +19,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.workers.shared_page import CHILD, CHILD_AT, CURRENT_CALL, CURRENT_CALL_AT, NO_SLOT, SIZE, EndCause
+from hsm_agent.workers import CHILD, CHILD_AT, CURRENT_CALL, CURRENT_CALL_AT, NO_SLOT, SIZE, EndCause
 from hsm_agent.workers.supervisor import supervise
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, NoReturn
 
-from hsm_agent.workers.shared_page import CHILD, CHILD_AT, USAGE, USAGE_AT, EndCause
+from hsm_agent.workers import CHILD, CHILD_AT, USAGE, USAGE_AT, EndCause
 
 if TYPE_CHECKING:
     import mmap

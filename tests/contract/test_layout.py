@@ -55,7 +55,7 @@ def test_the_package_itself_imports_nothing() -> None:
 
 
 def test_the_worker_loads_the_standard_library_only() -> None:
-    code = "import sys; sys.path.insert(0, '.'); import hsm_agent.workers.pkcs11.main; print(*sys.modules)"
+    code = "import sys; sys.path.insert(0, '.'); import hsm_agent.workers.pkcs11.__main__; print(*sys.modules)"
     command = [sys.executable, "-I", "-S", "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=50)
 

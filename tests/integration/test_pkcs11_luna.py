@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.pkcs11.schedule import Group
+from hsm_agent.collect.pkcs11.steps import Group
 from tests.integration.luna_hsm import ALL, KEYS, make, read, values
 from tests.integration.pkcs11_source import find, metrics, source, value
 

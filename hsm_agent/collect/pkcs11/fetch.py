@@ -11,21 +11,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.child_process import ChildLost
-from hsm_agent.collect.pkcs11 import reasons
+from hsm_agent.collect.child_common import not_loaded, returned
+from hsm_agent.collect.child_process import ChildLost, Children, Launch
 from hsm_agent.collect.pkcs11.recording import PollAnswers, Result, SlotListing
-from hsm_agent.collect.pkcs11.worker import ModuleLaunch, ModuleWorker
 from hsm_agent.workers.pkcs11.return_values import ABSENT, NOT_INITIALIZED, OK, STATEMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from hsm_agent.collect.child_process import ChildProcess
-    from hsm_agent.collect.pkcs11.identity import TokenKey
     from hsm_agent.collect.pkcs11.recording import RawPoll
+    from hsm_agent.collect.pkcs11.token import TokenKey
     from hsm_agent.model import Usage
 
 log = logging.getLogger(__name__)
@@ -207,7 +206,7 @@ class _PollRun:
                 self.answers.listings.append(self.listing)
                 self._forget("token", self.listing.slots)
                 return worker, self.listing
-            reason = reasons.returned(answer["stage"], answer["rv"], None, luna=self._worker.luna)
+            reason = returned(answer["stage"], answer["rv"], None, luna=self._worker.luna)
             await self._discard()
             if self._is_last():
                 raise SourceFailure(f"{reason}: check the HSM and its client")
@@ -275,7 +274,7 @@ class _PollRun:
             if result.payload[1] is not None or last.value in about_token or last.value == OK:
                 return None
         last = slots[0].calls[-1]
-        return reasons.returned(last.function, last.value, slots[0].slot, luna=self._worker.luna)
+        return returned(last.function, last.value, slots[0].slot, luna=self._worker.luna)
 
     async def _fill(self, worker: ChildProcess, listing: SlotListing) -> bool:
         """Sizes of an object store; a file system that hangs costs the worker, not the loop."""
@@ -316,7 +315,7 @@ class _PollRun:
         """Raise ChildLost for an answer after which the process is of no more use."""
         for call in result.calls:
             if call.value in _USELESS:
-                raise ChildLost(reasons.returned(call.function, call.value, result.slot, luna=self._worker.luna))
+                raise ChildLost(returned(call.function, call.value, result.slot, luna=self._worker.luna))
 
     def _take(self, listing: SlotListing, ask: _Ask, result: Result) -> None:
         self._hung_steps.pop(ask.identity, None)
@@ -368,3 +367,67 @@ class _PollRun:
                 self.answers.failed.setdefault((step, key), reason)
         if self._request.store and self.answers.fill is None:
             self.answers.fill = {"error": reason}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleLaunch(Launch):
+    """How a worker is started, and the module it loads."""
+
+    module: str
+    reserved: str | None = None
+    luna: bool = True
+
+
+class ModuleWorker(Children):
+    """One worker at a time. `process` numbers them: slot numbers of one mean nothing in another."""
+
+    def __init__(self, launch: ModuleLaunch) -> None:
+        super().__init__(launch)
+        self.origin = launch
+        self.process = 0
+        self.is_fresh = True
+        """Whether the worker was started in this poll: a fresh one that fails gets no successor."""
+        self.loaded: dict[str, Any] = {}
+
+    @property
+    def luna(self) -> bool:
+        """Whether vendor codes are Luna's."""
+        return bool(self.loaded.get("functions"))
+
+    @property
+    def word(self) -> int:
+        """Bytes of the module's CK_ULONG."""
+        return int(self.loaded.get("ulong", 8))
+
+    def begin_poll(self) -> None:
+        """To be called at the start of each poll."""
+        self.is_fresh = self.current is None
+        self.reap()
+
+    async def ready(self, count: Callable[[Sequence[Sequence[Any]]], None], deadline: float) -> ChildProcess:
+        """The worker, with the module loaded and initialised. Raises SourceFailure. `count` is given the calls made."""
+        if self.current is not None and self.current.owed:
+            await self.discard()
+        if self.current is not None:
+            return self.current
+        self.is_fresh = True
+        self.process += 1
+        worker = await self.start()
+        request = {"do": "load", "module": self.origin.module, "luna": self.origin.luna}
+        worker.send({**request, "reserved": self.origin.reserved})
+        try:
+            answer = await worker.answer(deadline - asyncio.get_running_loop().time())
+        except ChildLost as lost:
+            await self.discard()
+            raise SourceFailure(str(lost)) from lost
+        count(answer.get("calls", ()))
+        if "stage" in answer:
+            await self.discard()
+            raise SourceFailure(self._load_reason(answer))
+        self.loaded = answer
+        return worker
+
+    def _load_reason(self, answer: dict[str, Any]) -> str:
+        if "rv" not in answer:
+            return not_loaded(self.origin.module, answer)
+        return returned(answer["stage"], answer["rv"], None, luna=bool(answer.get("functions")))

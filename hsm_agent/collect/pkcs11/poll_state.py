@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from hsm_agent.collect.pkcs11.identity import hsm_of
+from hsm_agent.collect.pkcs11.token import hsm_of
 from hsm_agent.collect.series import Fact, KnownSeries, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from hsm_agent.collect.pkcs11.identity import TokenIdentity, TokenKey
-    from hsm_agent.collect.pkcs11.luna.appliance import Clock, Pairs, ShownIds
     from hsm_agent.collect.pkcs11.recording import RawPoll
+    from hsm_agent.collect.pkcs11.token import TokenIdentity, TokenKey
     from hsm_agent.collect.series import Point
     from hsm_agent.model import Labels, Reading
 
@@ -21,6 +20,10 @@ Topic = tuple[str, str]
 """What an error is about: the step and the resource; `token` without one is the sweep."""
 SWEEP: Topic = ("token", "")
 STORE: Topic = ("fill", "")
+Pairs = tuple[tuple[int, int], ...]
+ShownIds = Literal["all"] | tuple[int, ...]
+Clock = tuple[int, int]
+"""Time the HSM was up, and time it was idle, in the same unit."""
 _NO_SERIES: KnownSeries[Fact] = KnownSeries()
 _MOST_MISSING = 1024
 """Series of one resource that are kept though they are not read any more: ids of capabilities and policies, say."""

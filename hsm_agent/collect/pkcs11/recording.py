@@ -28,7 +28,7 @@ from hsm_agent.workers.pkcs11.return_values import OK, is_luna_library
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hsm_agent.collect.pkcs11.identity import TokenKey
+    from hsm_agent.collect.pkcs11.token import TokenKey
 
 _LABEL = slice(0, 32)
 _SERIAL = slice(80, 96)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from hsm_agent.collect.pkcs11.identity import TokenIdentity
+from hsm_agent.collect.pkcs11.token import TokenIdentity
 from hsm_agent.state import files as state_file
 from hsm_agent.state.files import DamagedFileError
 from hsm_agent.threads import Lane, StuckError

@@ -24,8 +24,8 @@ from hsm_agent.collect.child_common import (
     clean_environment,
     hung_text,
 )
+from hsm_agent.workers import CURRENT_CALL, CURRENT_CALL_AT, NO_SLOT, SIZE
 from hsm_agent.workers.pkcs11.return_values import ABSENT, OK
-from hsm_agent.workers.shared_page import CURRENT_CALL, CURRENT_CALL_AT, NO_SLOT, SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -217,7 +217,7 @@ def _work(requests: int, answers: int, words: Sequence[str]) -> NoReturn:
             os.close(descriptor)
         os.environ.update(clean_environment(os.environ))
         sys.argv[1:] = words
-        from hsm_agent.workers.pkcs11.main import main  # noqa: PLC0415 - the parent does not need it
+        from hsm_agent.workers.pkcs11.__main__ import main  # noqa: PLC0415 - the parent does not need it
 
         main()
     finally:

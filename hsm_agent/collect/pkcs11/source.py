@@ -1,6 +1,6 @@
-"""The source `kind: pkcs11`: its settings, and the collector that reads tokens through a worker process.
+"""The source `kind: pkcs11`: its settings, its schedule, and the collector that reads tokens through a worker process.
 
-It must not load a PKCS#11 module into this process, nor wait for one: see worker.py and fetch.py.
+It must not load a PKCS#11 module into this process, nor wait for one: see fetch.py.
 """
 
 from __future__ import annotations
@@ -18,23 +18,21 @@ from pydantic import BeforeValidator, Field
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.child_common import MEMORY_BYTES, PKCS11_COMMAND
 from hsm_agent.collect.child_process import WorkerMemory
-from hsm_agent.collect.pkcs11.fetch import Fetcher, PollRequest
-from hsm_agent.collect.pkcs11.luna import client_config as luna_client
+from hsm_agent.collect.pkcs11.fetch import Fetcher, ModuleLaunch, PollRequest
+from hsm_agent.collect.pkcs11.luna import ha as luna_client
 from hsm_agent.collect.pkcs11.luna.appliance import STORAGE_METRICS
 from hsm_agent.collect.pkcs11.parse import parse, tokens_watched
 from hsm_agent.collect.pkcs11.poll_state import ParseOptions, PollMemory
 from hsm_agent.collect.pkcs11.recording import RawPoll, mask
-from hsm_agent.collect.pkcs11.schedule import Group, Schedule
 from hsm_agent.collect.pkcs11.seen_tokens import SeenTokensFile
-from hsm_agent.collect.pkcs11.steps import STEPS, due_steps, is_incomplete, is_needed, nowhere
-from hsm_agent.collect.pkcs11.worker import ModuleLaunch
+from hsm_agent.collect.pkcs11.steps import STEPS, Group, due_steps, is_incomplete, is_needed, nowhere
 from hsm_agent.metrics.tables import HSM, TOKENS
 from hsm_agent.settings.environment import Environment
 from hsm_agent.settings.types import Glob, Interval, LocalPath, Size, Strict
 from hsm_agent.threads import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hsm_agent.collect.pkcs11.parse import ParsedPoll
@@ -324,3 +322,55 @@ def calls_a_day(
         for name in ("C_OpenSession", *names, "C_CloseSession") if every is not None else ():
             calls[name] = calls.get(name, 0.0) + _DAY / (every or _DAY)
     return calls
+
+
+_TOGETHER_SECONDS = 0.2
+"""Groups that are due within this time are read at once, so that multiples of one interval share a poll."""
+
+
+class Schedule:
+    """When each group is due next, in seconds of the monotonic clock. Everything is due at the start."""
+
+    def __init__(self, periods: Mapping[Group, float | None], inventory_at: dt.time) -> None:
+        self._periods = dict(periods)
+        self._inventory_at = inventory_at
+        self._next: dict[Group, float] = {}
+
+    def due(self, now: float) -> frozenset[Group]:
+        """What is to be read now; a group whose period is None never is."""
+        groups = [*self._active(), Group.INVENTORY]
+        return frozenset(group for group in groups if self._next.get(group, now) <= now + _TOGETHER_SECONDS)
+
+    def _active(self) -> Iterable[Group]:
+        return (group for group, period in self._periods.items() if period is not None)
+
+    def set_period(self, group: Group, period: float | None) -> None:
+        """Change a rhythm, from the group's next time on; None stops it."""
+        self._periods[group] = period
+
+    def done(self, groups: Iterable[Group], started: float, wall: dt.datetime) -> None:
+        """Plan the next time of what was read in the poll that started then. `wall` is local time."""
+        for group in groups:
+            if group is Group.INVENTORY:
+                self._next[group] = started + seconds_until(self._inventory_at, wall)
+                continue
+            period = self._periods.get(group) or 0.0
+            planned = self._next.get(group, started) + period
+            # Keep the phase; after a missed interval begin a new one, rather than poll several times to catch up.
+            self._next[group] = planned if planned > started else started + period
+
+    def again(self, group: Group, at: float) -> None:
+        """Plan a group for an earlier time than its own rhythm does."""
+        self._next[group] = min(at, self._next.get(group, at))
+
+    def next_in(self, now: float) -> float:
+        """Seconds until something is due."""
+        return max(0.0, min((self._next.get(group, now) for group in self._active()), default=now) - now)
+
+
+def seconds_until(at: dt.time, wall: dt.datetime) -> float:
+    """Seconds from a local time to the next time the clock shows `at`."""
+    then = dt.datetime.combine(wall.date(), at, tzinfo=wall.tzinfo)
+    if then <= wall:
+        then += dt.timedelta(days=1)
+    return (then - wall).total_seconds()

@@ -1,23 +1,78 @@
 """The steps that read one slot. Each returns a payload: raw data, or None where a call failed.
 
-The return values stand in the calls that are sent beside it; nothing is interpreted here.
+The return values stand in the calls that are sent beside it; nothing is interpreted here. Luna's own functions are
+found by name; the declarations are ours, the vendor's header is not used. What is not in the tables here cannot be
+called: functions that log in, write, reset, end other people's sessions or change a configuration stay out, and a test
+holds a list of them against this package.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
+from ctypes import POINTER, byref, c_ubyte, c_ulong
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.workers.pkcs11 import luna
 from hsm_agent.workers.pkcs11.cryptoki import Failed, Module
+from hsm_agent.workers.pkcs11.return_values import BUFFER_TOO_SMALL, OK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from hsm_agent.workers.pkcs11.cryptoki import Module
 
 _CKF_TOKEN_PRESENT = 1
 _CKF_REMOVABLE_DEVICE = 2
 _FLAGS_AT = 96
+
+OUTPUTS = {
+    # initialised, last poll's result, last configuration's result, configuration in parameter area, records
+    "CA_LogGetStatus": 5,
+    # overhead, total, used, free, objects
+    "CA_GetTokenStorageInformation": 5,
+    # overhead, total, used, free
+    "CA_GetHSMStorageInformation": 4,
+    # major, minor, sub: CK_VERSION cannot hold it
+    "CA_GetFirmwareVersion": 3,
+    # bits of the master tamper key's state
+    "CA_MTKGetState": 1,
+    # secure transport mode
+    "CA_STMGetState": 1,
+}
+"""Functions of a slot that fill in so many CK_ULONGs."""
+
+SETS = ("CA_GetHSMCapabilitySet", "CA_GetHSMPolicySet", "CA_GetTokenPolicies")
+"""Functions that give a list of ids and a list of values; asked without room first, they say how long both are."""
+
+STATISTICS = (2, 3, 4)
+"""Ids of CA_GetHSMStats: time up, time idle, commands executed."""
+
+_MOST_PAIRS = 4096
+_MOST_MEMBERS = 32
+_SERIAL_BYTES = 20
+_SLACK = 1024
+_UNTOUCHED = 0xFF
+
+
+class _Statistic(ctypes.Structure):
+    _fields_ = (("id", c_ulong), ("high", c_ulong), ("low", c_ulong))
+
+
+class _RoleState(ctypes.Structure):
+    _fields_ = (("flags", c_ubyte), ("attempts", c_ubyte), ("primary", c_ubyte), ("secondary", c_ubyte))
+
+
+class _Member(ctypes.Structure):
+    _fields_ = (("serial", c_ubyte * _SERIAL_BYTES), ("status", c_ulong))
+
+
+class _HaState(ctypes.Structure):
+    _fields_ = (("serial", c_ubyte * _SERIAL_BYTES), ("members", _Member * _MOST_MEMBERS), ("count", c_ulong))
+
+
+HA_STATE_BYTES = ctypes.sizeof(_HaState)
+"""The larger of the two layouts of CA_GetHAState's answer; libraries with the smaller one leave the rest alone."""
 
 
 def _token(module: Module, slot: int) -> list[str | None]:
@@ -45,15 +100,15 @@ def _vendor(use: Callable[[Module, int], Any]) -> Callable[[Module, int], Any]:
 
 
 def _numbers(name: str) -> Callable[[Module, int], Any]:
-    return _vendor(lambda module, slot: luna.ask(module, name, slot))
+    return _vendor(lambda module, slot: ask(module, name, slot))
 
 
 def _pairs(name: str) -> Callable[[Module, int], Any]:
-    return _vendor(lambda module, slot: luna.pairs(module, name, slot))
+    return _vendor(lambda module, slot: pairs(module, name, slot))
 
 
 def _role(user_type: int) -> Callable[[Module, int], Any]:
-    return _vendor(lambda module, slot: luna.role(module, slot, user_type))
+    return _vendor(lambda module, slot: role(module, slot, user_type))
 
 
 def _in_session(use: Callable[[Module, int, int], int]) -> Callable[[Module, int], Any]:
@@ -72,11 +127,76 @@ def _in_session(use: Callable[[Module, int, int], int]) -> Callable[[Module, int
     return ask
 
 
+def bind_vendor_functions(module: Module) -> list[str]:
+    """Names of the functions the library has."""
+    numbers = POINTER(c_ulong)
+    prototypes: dict[str, Sequence[object]] = {
+        **{name: [c_ulong] + [numbers] * outputs for name, outputs in OUTPUTS.items()},
+        **{name: [c_ulong] + [numbers] * 4 for name in SETS},
+        "CA_GetHSMStats": [c_ulong, c_ulong, numbers, POINTER(_Statistic)],
+        "CA_RoleStateGet": [c_ulong, c_ulong, POINTER(_RoleState)],
+        "CA_GetHAState": [c_ulong, POINTER(c_ubyte)],
+    }
+    for name, arguments in prototypes.items():
+        module.vendor_function(name, arguments)
+    return [name for name in prototypes if module.has(name)]
+
+
+def ask(module: Module, name: str, slot: int) -> list[int]:
+    """What one of OUTPUTS says of a slot. Raises Failed."""
+    answers = [c_ulong(0) for _ in range(OUTPUTS[name])]
+    module.need(name, slot, slot, *(byref(answer) for answer in answers))
+    return [answer.value for answer in answers]
+
+
+def pairs(module: Module, name: str, slot: int) -> list[list[int]]:
+    """Ids and values of one of SETS. Raises Failed."""
+    ids_count, values_count = c_ulong(0), c_ulong(0)
+    for _ in range(3):  # the list may grow between the two calls
+        module.need(name, slot, slot, None, byref(ids_count), None, byref(values_count))
+        room = max(1, min(max(ids_count.value, values_count.value), _MOST_PAIRS))
+        ids, values = (c_ulong * room)(), (c_ulong * room)()
+        ids_count.value = values_count.value = room
+        value = module.call(name, slot, slot, ids, byref(ids_count), values, byref(values_count))
+        if value == OK:
+            found = min(ids_count.value, values_count.value, room)
+            return [[ids[position], values[position]] for position in range(found)]
+        if value != BUFFER_TOO_SMALL:
+            raise Failed(name, value)
+    raise Failed(name, BUFFER_TOO_SMALL)
+
+
+def statistics(module: Module, slot: int) -> list[list[int]]:
+    """Id, high and low word of each of STATISTICS. Raises Failed."""
+    wanted = (c_ulong * len(STATISTICS))(*STATISTICS)
+    answers = (_Statistic * len(STATISTICS))()
+    module.need("CA_GetHSMStats", slot, slot, len(STATISTICS), wanted, answers)
+    return [[answer.id, answer.high, answer.low] for answer in answers]
+
+
+def role(module: Module, slot: int, user_type: int) -> list[int]:
+    """Flags and login attempts left of a role; CKU_… is the type. Raises Failed."""
+    state = _RoleState()
+    module.need("CA_RoleStateGet", slot, slot, user_type, byref(state))
+    return [state.flags, state.attempts]
+
+
+def ha_state(module: Module, slot: int) -> str:
+    """CA_GetHAState's answer as hexadecimal, in whichever layout the library has; ff where it wrote nothing.
+
+    Raises Failed. The buffer is longer than either layout; only as much as the larger one holds is handed over.
+    """
+    buffer = (c_ubyte * (HA_STATE_BYTES + _SLACK))()
+    ctypes.memset(buffer, _UNTOUCHED, len(buffer))
+    module.need("CA_GetHAState", slot, slot, buffer)
+    return bytes(memoryview(buffer)[:HA_STATE_BYTES]).hex()
+
+
 STEPS: dict[str, Callable[[Module, int], Any]] = {
     "token": _token,
     "audit": _numbers("CA_LogGetStatus"),
-    "ha": _vendor(luna.ha_state),
-    "stats": _vendor(luna.statistics),
+    "ha": _vendor(ha_state),
+    "stats": _vendor(statistics),
     "storage": _numbers("CA_GetTokenStorageInformation"),
     "hsm_storage": _numbers("CA_GetHSMStorageInformation"),
     "tamper": _numbers("CA_MTKGetState"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.pkcs11.worker import ModuleLaunch, ModuleWorker
+from hsm_agent.collect.pkcs11.fetch import ModuleLaunch, ModuleWorker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

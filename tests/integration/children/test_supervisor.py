@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.workers.shared_page import CHILD, CHILD_AT, SIZE, EndCause
+from hsm_agent.workers import CHILD, CHILD_AT, SIZE, EndCause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ MIB = 1024 * 1024
 _PROGRAM = """
 import mmap, os, signal, sys, time
 from hsm_agent.workers.supervisor import supervise
-from hsm_agent.workers.shared_page import SIZE
+from hsm_agent.workers import SIZE
 
 supervise(int(sys.argv[1]), mmap.mmap(int(sys.argv[2]), SIZE), int(sys.argv[3]))
 {child}

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.pkcs11.fetch import Fetcher, PollRequest
-from hsm_agent.collect.pkcs11.worker import ModuleLaunch
+from hsm_agent.collect.pkcs11.fetch import Fetcher, ModuleLaunch, PollRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from hsm_agent.collect.pkcs11.identity import TokenKey
     from hsm_agent.collect.pkcs11.recording import Result
+    from hsm_agent.collect.pkcs11.token import TokenKey
 
 FAKE = str(Path(__file__).resolve().parents[2] / "fakes" / "pkcs11_worker.py")
 LOADED = {"functions": [], "ulong": 8, "info": "", "calls": [["C_Initialize", 0, 100]]}

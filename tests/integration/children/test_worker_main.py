@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.workers.shared_page import SIZE
+from hsm_agent.workers import SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hsm_agent.workers.shared_page import (
+from hsm_agent.workers import (
     CHILD,
     CHILD_AT,
     CURRENT_CALL,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.pkcs11.identity import (
+from hsm_agent.collect.pkcs11.token import (
     MOST_REMEMBERED,
     TokenIdentity,
     expected,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsm_agent.collect.pkcs11.identity import TokenIdentity
 from hsm_agent.collect.pkcs11.parse import ParsedPoll, parse, session_scope, tokens_watched
 from hsm_agent.collect.pkcs11.poll_state import ParseOptions, PollMemory
 from hsm_agent.collect.pkcs11.recording import RawPoll
+from hsm_agent.collect.pkcs11.token import TokenIdentity
 from hsm_agent.metrics import METRICS
 from tests.unit.collect.pkcs11_raws import ALL_ONES, AT, asked, info_hex, raw, swept
 

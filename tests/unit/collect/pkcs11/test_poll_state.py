@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hsm_agent.collect.pkcs11.identity import TokenIdentity
 from hsm_agent.collect.pkcs11.poll_state import STORE, SWEEP, ParseOptions, ParseState, PollMemory, TokenSlot
+from hsm_agent.collect.pkcs11.token import TokenIdentity
 from hsm_agent.collect.series import Fact
 from tests.unit.collect.pkcs11_raws import AT, raw
 

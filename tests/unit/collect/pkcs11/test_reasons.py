@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.pkcs11.reasons import LUNA_ADVICE, not_loaded, returned
+from hsm_agent.collect.child_common import LUNA_ADVICE, not_loaded, returned
 from hsm_agent.workers.pkcs11.return_values import LUNA_CODES
 
 MODULE = "/opt/v/libv.so"

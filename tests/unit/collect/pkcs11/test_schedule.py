@@ -4,7 +4,8 @@ import datetime as dt
 
 import pytest
 
-from hsm_agent.collect.pkcs11.schedule import Group, Schedule, seconds_until
+from hsm_agent.collect.pkcs11.source import Schedule, seconds_until
+from hsm_agent.collect.pkcs11.steps import Group
 
 MIDNIGHT = dt.time(0, 0)
 NOON = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC)

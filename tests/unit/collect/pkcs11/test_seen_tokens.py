@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.pkcs11.identity import TokenIdentity
 from hsm_agent.collect.pkcs11.seen_tokens import SeenTokensFile
+from hsm_agent.collect.pkcs11.token import TokenIdentity
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,18 +4,18 @@ from typing import Any
 
 import pytest
 
-from hsm_agent.collect.pkcs11.identity import TokenIdentity
 from hsm_agent.collect.pkcs11.poll_state import PollMemory, TokenSlot
-from hsm_agent.collect.pkcs11.schedule import Group
 from hsm_agent.collect.pkcs11.source import IF_LUNA, Pkcs11Settings, calls_a_day
 from hsm_agent.collect.pkcs11.steps import (
     STEPS,
+    Group,
     due_steps,
     is_incomplete,
     is_needed,
     nowhere,
 )
-from hsm_agent.workers.pkcs11.luna import OUTPUTS, SETS
+from hsm_agent.collect.pkcs11.token import TokenIdentity
+from hsm_agent.workers.pkcs11.steps import OUTPUTS, SETS
 from hsm_agent.workers.pkcs11.steps import STEPS as WORKER_STEPS
 from tests.unit.collect.pkcs11_raws import raw
 

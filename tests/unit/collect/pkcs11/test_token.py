@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from hsm_agent.collect.pkcs11.parse import NO_LIMIT, clock_fact, memory_facts, pin_facts, session_facts
 from hsm_agent.collect.pkcs11.token import NOT_REPORTED, Token, count, decode_slot, decode_token, limit, text
-from hsm_agent.collect.pkcs11.token_facts import NO_LIMIT, clock_fact, memory_facts, pin_facts, session_facts
 from tests.unit.collect.pkcs11_raws import ALL_ONES, slot_hex, token_hex
 
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from hsm_agent.workers.pkcs11 import luna
+from hsm_agent.workers.pkcs11 import steps
 from hsm_agent.workers.pkcs11.cryptoki import Failed, Module
 
 
 def test_a_library_without_luna_s_functions_has_none() -> None:
-    assert luna.bind(Module("libc.so.6", lambda *_: None)) == []
+    assert steps.bind_vendor_functions(Module("libc.so.6", lambda *_: None)) == []
 
 
 class Library:
@@ -43,7 +43,7 @@ class Library:
 
 def pairs(library: Library) -> list[list[int]]:
     module: Any = library
-    return luna.pairs(module, "CA_GetHSMPolicySet", 3)
+    return steps.pairs(module, "CA_GetHSMPolicySet", 3)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import hsm_agent.workers.pkcs11
-from hsm_agent.workers.pkcs11 import cryptoki, luna
+from hsm_agent.workers.pkcs11 import cryptoki, steps
 from hsm_agent.workers.pkcs11.cryptoki import Module
 from tests.unit.workers.pkcs11.never_called import FUNCTION_LIST, NEVER, NEVER_BEGIN, READ_WITH
 
@@ -48,7 +48,7 @@ class Everything(Module):
 
 
 def test_what_is_bound_by_name_is_what_a_monitor_reads_with() -> None:
-    bound = set(luna.bind(Everything()))
+    bound = set(steps.bind_vendor_functions(Everything()))
 
     assert bound == {name for name in READ_WITH if name.startswith("CA_")}
     assert not bound & NEVER

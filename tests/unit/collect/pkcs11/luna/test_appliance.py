@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hsm_agent.collect.pkcs11.luna.appliance import (
-    Clock,
-    ShownIds,
     clock,
     differences,
     digest_fact,
@@ -18,6 +18,9 @@ from hsm_agent.collect.pkcs11.luna.appliance import (
     tamper_facts,
     transport_facts,
 )
+
+if TYPE_CHECKING:
+    from hsm_agent.collect.pkcs11.poll_state import Clock, ShownIds
 
 
 def test_a_value_beyond_32_bits_comes_in_two_words() -> None:

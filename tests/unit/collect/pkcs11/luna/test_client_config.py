@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hsm_agent.collect.pkcs11.luna.client_config import ClientConfig, HaGroup, parse, place, warnings, watched_alone
+from hsm_agent.collect.pkcs11.luna.ha import ClientConfig, HaGroup, parse, place, warnings, watched_alone
 
 CONFIGURATION = """
 Chrystoki2 = {

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.pkcs11.identity import hsm_of
+from hsm_agent.collect.pkcs11.token import hsm_of
 
 
 @pytest.mark.parametrize(
