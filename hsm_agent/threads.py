@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import queue
 import threading
 import time
@@ -60,24 +61,27 @@ class StuckError(OSError):
 class _Call(Generic[T]):
     """One call. What it returned or raised is handed over on the loop of the caller."""
 
-    def __init__(self, work: Callable[[], T], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, work: Callable[[], T], seconds: float = math.inf) -> None:
+        """After so many seconds it counts as stuck, whether its caller still waits or not."""
         self.over = False
-        self.given_up = False
         self.began = time.time()
-        self.done: asyncio.Future[T] = loop.create_future()
+        self._due = time.monotonic() + seconds
         self._work = work
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[T] = self._loop.create_future()
+
+    @property
+    def seconds_left(self) -> float:
+        """Time until it counts as stuck; 0 if it does."""
+        return max(0.0, self._due - time.monotonic())
 
     def run(self) -> None:
         """Make the call, on the thread that it is for."""
+        settle: Callable[[], None]
         try:
-            result = self._work()
+            settle = partial(self.done.set_result, self._work())
         except BaseException as error:  # noqa: BLE001 - it is raised again where the call was made
-            self._hand_over(partial(self.done.set_exception, error))
-        else:
-            self._hand_over(partial(self.done.set_result, result))
-
-    def _hand_over(self, settle: Callable[[], None]) -> None:
+            settle = partial(self.done.set_exception, error)
         self.over = True
         with suppress(RuntimeError):  # the loop has ended meanwhile: nothing waits for the result any more
             self._loop.call_soon_threadsafe(self._settle, settle)
@@ -114,25 +118,24 @@ class Lane:
     async def call(self, work: Callable[[], T], *, seconds: float) -> T:
         """What `work` returns or raises, on a thread. Raises StuckError after so many seconds.
 
-        Or at once, while an earlier call that was given up has not come back. A call that is not waited for any more
-        goes on, and its result is dropped.
+        Or at once, while an earlier call has not come back within its own time. A call that is not waited for any
+        more goes on, and its result is dropped.
         """
         self._refuse_behind_a_stuck_one()
         call: _Call[T] | None = None
         self._callers += 1
         try:
             async with deadline(max(0.0, seconds)), self._turn:
-                if self._last is not None and not self._last.over:  # its caller was cancelled
-                    await asyncio.wait((self._last.done,))
+                # Of a call whose caller has gone: it has the rest of its own time before it counts as stuck.
+                while (last := self._last) is not None and not last.over and last.seconds_left:
+                    await asyncio.wait((last.done,), timeout=last.seconds_left)
                 self._refuse_behind_a_stuck_one()
-                call = _Call(work, asyncio.get_running_loop())
+                call = _Call(work, seconds)
                 _start(self._what, call)
                 self._last = call
                 await asyncio.wait((call.done,))
         except TimeoutError:
             if call is None or not call.done.done():
-                if call is not None:
-                    call.given_up = True
                 raise StuckError(f"{self._what} has not come back within {seconds:.3g} s") from None
         finally:
             self._callers -= 1
@@ -141,7 +144,7 @@ class Lane:
 
     def _refuse_behind_a_stuck_one(self) -> None:
         last = self._last
-        if last is not None and last.given_up and not last.over:
+        if last is not None and not last.over and not last.seconds_left:
             # Since when, and not for how long: a reason that changes each time would be logged each time.
             since = datetime.fromtimestamp(last.began, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
             raise StuckError(f"{self._what} has not come back since {since}; it is not tried again meanwhile")
@@ -178,7 +181,7 @@ class ThreadOf(Generic[Resource]):
 
     async def run(self, work: Callable[[Resource], T]) -> T:
         """What `work` returns or raises. Waits without a deadline; work is done even if its caller is cancelled."""
-        call = _Call(partial(work, self._resource), asyncio.get_running_loop())
+        call = _Call(partial(work, self._resource))
         self._calls.put(call)
         return await call.done
 

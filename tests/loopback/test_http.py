@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import gzip
 import json
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from hsm_agent.model import ActiveAlarm
+from hsm_agent.serve.http.connection import HttpTimeouts
 from hsm_agent.serve.http.exposition import exposition
 from hsm_agent.serve.http.server import PATHS, HttpServer
 from hsm_agent.serve.settings import HttpError, HttpSettings
@@ -19,7 +22,7 @@ from tests.fakes.http_client import Answer, get, request, running, send, setting
 from tests.fakes.present import known_snapshot, make_reading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from hsm_agent.serve.snapshot import Snapshot
@@ -258,6 +261,30 @@ async def test_a_bug_of_ours_is_a_500_that_tells_nothing_and_a_line_in_the_log(
     (record,) = caplog.records
     assert record.getMessage() == "http: /metrics failed"
     assert record.exc_info is not None
+
+
+class _Hanging(tuple[ActiveAlarm, ...]):
+    """Alarms whose list nothing gets to the end of until it is let go."""
+
+    __slots__ = ()
+    let_go = threading.Event()
+
+    def __iter__(self) -> Iterator[ActiveAlarm]:
+        self.let_go.wait(20)
+        return super().__iter__()
+
+
+async def test_while_an_answer_hangs_the_next_is_refused_at_once_and_health_is_answered() -> None:
+    present = replace(known_snapshot(), alarms=_Hanging())
+    async with running(present=present, timeouts=HttpTimeouts(answer_seconds=0.1)) as server:
+        cut = await get(server, "/api/v1/status")
+        refused = await get(server, "/api/v1/status")
+        health = await get(server, "/healthz")
+    _Hanging.let_go.set()
+
+    assert cut.status == 0
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    assert health.status == 200
 
 
 async def test_closing_ends_idle_connections_at_once(server: HttpServer) -> None:

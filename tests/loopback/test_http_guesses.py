@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import TYPE_CHECKING
 
 import bcrypt
 import pytest
 
 from hsm_agent.serve.http.basic_auth import BasicAuth, TooManyChecksError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PASSWORD = "correct horse"
 
@@ -26,10 +22,8 @@ def header(user: str, password: str) -> str:
 
 
 @pytest.fixture
-def auth() -> Iterator[BasicAuth]:
-    checker = BasicAuth()
-    yield checker
-    checker.close()
+def auth() -> BasicAuth:
+    return BasicAuth()
 
 
 def guess_without_end(auth: BasicAuth, users: dict[str, str], address: str, clients: int) -> list[asyncio.Task[None]]:

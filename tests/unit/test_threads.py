@@ -118,6 +118,37 @@ async def test_after_a_cancelled_call_the_next_waits_for_its_end() -> None:
     assert await following is True
 
 
+async def test_a_cancelled_call_is_stuck_when_its_own_time_has_passed_and_the_next_is_refused_at_once() -> None:
+    lane, stuck = Lane("reading /mnt/a"), Stuck()
+    cancelled = asyncio.create_task(lane.call(stuck, seconds=0.02))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await asyncio.wait({cancelled})
+
+    async with asyncio.timeout(10):
+        with pytest.raises(StuckError, match="it is not tried again"):  # after the rest of the first one's time
+            await lane.call(lambda: "never", seconds=60)
+        with pytest.raises(StuckError, match="it is not tried again"):
+            await lane.call(lambda: "never", seconds=60)
+
+    stuck.let_go.set()
+    await _until_free(lane)
+
+
+async def test_a_call_that_began_late_in_its_callers_time_is_not_stuck() -> None:
+    lane, first, second = Lane("reading"), Stuck(), Stuck()
+    slow = asyncio.create_task(lane.call(first, seconds=60))
+    await asyncio.sleep(0)
+    late = asyncio.create_task(lane.call(second, seconds=1))
+    await asyncio.sleep(0)
+    late.cancel()
+    second.let_go.set()
+    first.let_go.set()
+
+    assert await slow == "late"
+    assert await lane.call(lambda: "next", seconds=60) == "next"
+
+
 async def test_a_host_without_threads_is_a_reason_and_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

@@ -18,16 +18,18 @@ import hashlib
 import hmac
 import secrets
 from collections import Counter, OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 import bcrypt
 
+from hsm_agent.threads import Lane
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Hashable, Mapping
+    from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 
 _IPV6_CLIENT_BITS = 64
 
@@ -152,6 +154,7 @@ class FairLock:
 MAX_PASSWORD_BYTES = 72  # bcrypt reads no further; nor do the implementations that made the hash
 MAX_WAITERS = 32  # half of the connections there may be: the other half serves clients that need no check
 MAX_WAITERS_EACH = 8  # of one network
+CHECK_SECONDS = 10.0  # the deadline of an answer
 MAX_VERIFIED = 64
 MAX_WRONG = 1024
 
@@ -188,16 +191,17 @@ class _Digests:
 class BasicAuth:
     """Checks the Authorization header of requests against users and their bcrypt hashes."""
 
-    def __init__(self) -> None:
+    def __init__(self, check: Callable[[bytes, bytes], bool] = bcrypt.checkpw) -> None:
+        self._check = check
         self._key = secrets.token_bytes(32)
         self._verified = _Digests(MAX_VERIFIED)
         self._wrong = _Digests(MAX_WRONG)
         self._refused_unchecked = _Digests(MAX_WRONG)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="http-bcrypt")
+        self._thread = Lane("checking passwords")
         self._lock = FairLock(max_waiters=MAX_WAITERS, max_waiters_each=MAX_WAITERS_EACH)
 
     async def allows(self, users: Mapping[str, str], authorization: str, address: str | None = None) -> bool:
-        """Whether the header names one of the users (name to bcrypt hash). Raises TooManyChecksError."""
+        """Whether the header names one of the users (name to bcrypt hash). Raises TooManyChecksError, StuckError."""
         given = credentials(authorization)
         if given is None:
             return False
@@ -213,21 +217,14 @@ class BasicAuth:
         flow = user if known is not None else None
         try:
             async with self._lock.hold(network_of(address), flow, urgent=digest in self._refused_unchecked):
-                allowed = await self._check(password, known or _decoy(hashes)) and known is not None
+                check = partial(self._check, password[:MAX_PASSWORD_BYTES], known or _decoy(hashes))
+                allowed = await self._thread.call(check, seconds=CHECK_SECONDS) and known is not None
         except TooManyWaitersError as error:
             self._refused_unchecked.add(digest)
             raise TooManyChecksError from error
         self._refused_unchecked.discard(digest)
         (self._verified if allowed else self._wrong).add(digest)
         return allowed
-
-    def close(self) -> None:
-        """Let the thread end after the check it is at."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-    async def _check(self, password: bytes, bcrypt_hash: bytes) -> bool:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, bcrypt.checkpw, password[:MAX_PASSWORD_BYTES], bcrypt_hash)
 
     def _digest(self, user: bytes, bcrypt_hash: bytes, password: bytes) -> bytes:
         # With the hash, so that a password that was right is not right for a user's new one; each with its length, so

@@ -18,7 +18,6 @@ import logging
 import socket
 import zlib
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -31,6 +30,7 @@ from hsm_agent.serve.http.exposition import exposition, wants_gzip
 from hsm_agent.serve.http.web_config import WatchedWebConfig, WebConfigError
 from hsm_agent.serve.settings import HttpError, http_address
 from hsm_agent.serve.status import json_bytes, status
+from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
     import ssl
@@ -206,7 +206,7 @@ class HttpServer:
         self._stalled = stalled
         self._timeouts = timeouts
         self._auth = BasicAuth()
-        self._renderer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="http-render")
+        self._renderer = Lane("making answers of HTTP")
         self._web_config = WatchedWebConfig(settings.web_config)
         self._sparing_log = SparingLog(log)
         self._bound: socket.socket | None = None
@@ -258,13 +258,15 @@ class HttpServer:
             await asyncio.wait((self._accepting,))
             self._bound.close()
             await self._listener.close(CLOSE_SECONDS)
-        self._auth.close()
-        self._renderer.shutdown(wait=False, cancel_futures=True)
 
     async def _answer(self, request: HttpRequest) -> HttpResponse:
-        refusal = await self._refuse_stranger(request)
-        if refusal is not None:
-            return refusal
+        try:
+            return await self._refuse_stranger(request) or await self._answer_known(request)
+        except StuckError as error:
+            self._sparing_log.warning("http: %s", error)
+            return plain(HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": "1"})
+
+    async def _answer_known(self, request: HttpRequest) -> HttpResponse:
         if request.path not in PATHS:
             return plain(HTTPStatus.NOT_FOUND)
         if request.method not in {"GET", "HEAD"}:
@@ -278,8 +280,8 @@ class HttpServer:
             return _health(json.dumps(waiting).encode(), "application/json", is_well=not waiting)
         present = self._snapshot()
         accept, gzip = request.header(b"accept"), wants_gzip(request.header(b"accept-encoding"))
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._renderer, partial(render, request.path, present, accept, gzip=gzip))
+        work = partial(render, request.path, present, accept, gzip=gzip)
+        return await self._renderer.call(work, seconds=self._timeouts.answer_seconds)
 
     async def _refuse_stranger(self, request: HttpRequest) -> HttpResponse | None:
         """The answer to a client that has to be a user and is none; None where it may go on."""
