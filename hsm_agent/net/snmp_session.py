@@ -98,6 +98,7 @@ class _Outstanding:
     tries_left: int
     due: float = 0.0
     sent: float = 0.0
+    first_sent: float = 0.0
 
 
 class SnmpSession:
@@ -160,11 +161,11 @@ class SnmpSession:
     async def _get_ready(self) -> None:
         """Discover the peer's engine ID, then its boots and time (RFC 3414 section 4)."""
         loop = asyncio.get_running_loop()
-        tries = self._tries
+        tries, began = self._tries, loop.time()
         while not self._engine.ready:
             sent = loop.time()
             if not tries or sent >= self.deadline:
-                raise self._no_answer()
+                raise self._no_answer(sent - began)
             tries -= 1
             self.traffic.calls["discovery"] += 1
             self.link.send(self._engine.encode_probe())
@@ -174,7 +175,7 @@ class SnmpSession:
             if isinstance(outcome, Discovered):
                 self._note_seconds(loop.time() - sent)
                 self._count_discovery()
-                tries = self._tries
+                tries, began = self._tries, loop.time()
 
     def _send_due(self, answered: Callable[[int, SnmpResponse], None], name: str) -> None:
         now = asyncio.get_running_loop().time()
@@ -182,8 +183,9 @@ class SnmpSession:
             if one.due > now:
                 continue
             if not one.tries_left or now >= self.deadline:
-                raise self._no_answer()
+                raise self._no_answer(now - (one.first_sent or now))
             one.tries_left -= 1
+            one.first_sent = one.first_sent or now
             one.sent, one.due = now, min(now + self._try_seconds, self.deadline)
             self.traffic.calls[name] += 1
             try:
@@ -252,9 +254,13 @@ class SnmpSession:
     def _note_seconds(self, seconds: float) -> None:
         self.traffic.slowest_seconds = max(self.traffic.slowest_seconds or 0.0, seconds)
 
-    def _no_answer(self) -> NoAnswerError:
+    def _no_answer(self, waited_seconds: float) -> NoAnswerError:
         engine = self._engine
-        text = f"no answer within {self._tries * self._try_seconds:g} s"
+        full_seconds = self._tries * self._try_seconds
+        # The configured time and not the measured one: a text that changes with each poll would be logged each time.
+        # The last try of a request that was sent at the beginning is cut by some milliseconds, which does not count.
+        is_cut = waited_seconds < full_seconds - self._try_seconds / 2
+        text = "no answer in what was left of the time" if is_cut else f"no answer within {full_seconds:g} s"
         if self._oddity:
             text = f"{text} that is of use: what came last is {self._oddity}"
         elif engine.user_name and engine.ready and not self._is_answered:

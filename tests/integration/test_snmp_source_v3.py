@@ -63,7 +63,8 @@ async def test_every_protocol_is_spoken(tmp_path: Path, auth: AuthProtocol, priv
 
 async def test_v3_polls_go_on_when_our_clock_and_the_appliances_part(peer: Snmpsim) -> None:
     ahead = 0.0
-    async with reading(v3(peer.port, "luna"), clock=lambda: time.monotonic() + ahead) as collector:
+    settings = v3(peer.port, "luna")
+    async with reading(settings, connect=lambda: settings.client(lambda: time.monotonic() + ahead)) as collector:
         first = await collector.poll()
         ahead = 400.0
         second = await collector.poll()

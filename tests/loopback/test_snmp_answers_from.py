@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.collect.snmp.fetch import ApplianceClient, NoAnswer, Target
+from hsm_agent.collect.snmp.fetch import ApplianceClient
 from hsm_agent.collect.snmp.source import SnmpSettings
 from hsm_agent.deliver.base import Retry
 from hsm_agent.deliver.snmp.settings import SnmpSinkSettings
 from hsm_agent.net.address import Address
+from hsm_agent.net.snmp_session import NoAnswerError
 from hsm_agent.net.udp import open_link
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.snmp_messages import PRIV_USER
@@ -37,7 +38,7 @@ def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 async def asking(agent: InformReceiver, **more: Any) -> AsyncIterator[ApplianceClient]:
     async with served(agent, host="127.0.0.2", answers_from="127.0.0.3") as peer:
         address = Address.parse(peer.address, ("udp",))
-        made = ApplianceClient(Target(address=address, timeout=0.5, retries=0, **more))
+        made = ApplianceClient(address=address, timeout_seconds=0.5, retries=0, **more)
         made.begin()
         try:
             yield made
@@ -47,7 +48,9 @@ async def asking(agent: InformReceiver, **more: Any) -> AsyncIterator[ApplianceC
 
 async def test_a_v2c_answer_from_elsewhere_is_not_taken_and_named_as_the_reason() -> None:
     async with asking(InformReceiver(), community=b"public") as made:
-        with pytest.raises(NoAnswer, match=r"an answer from 127\.0\.0\.3:\d+, another address: `answers_from: any`"):
+        with pytest.raises(
+            NoAnswerError, match=r"an answer from 127\.0\.0\.3:\d+, another address: `answers_from: any`"
+        ):
             await made.get([NAME])
 
 
@@ -72,14 +75,14 @@ async def test_a_v3_answer_from_elsewhere_is_taken_because_it_is_authentic() -> 
 
 async def test_a_forged_v3_answer_from_elsewhere_is_not_taken() -> None:
     async with asking(InformReceiver(user=PRIV_USER, forged=True), user=PRIV_USER) as made:
-        with pytest.raises(NoAnswer, match=r"not authentic.* from 127\.0\.0\.3:"):
+        with pytest.raises(NoAnswerError, match=r"not authentic.* from 127\.0\.0\.3:"):
             await made.get([NAME])
 
 
 async def test_an_ipv6_answer_from_another_port_is_taken_where_it_is_allowed() -> None:
     async with served(InformReceiver(), host="::1", answers_from="::1") as peer:
         address = Address.parse(peer.address, ("udp6",))
-        made = ApplianceClient(Target(address=address, timeout=0.5, retries=0, community=b"public", answers_from="any"))
+        made = ApplianceClient(address=address, timeout_seconds=0.5, retries=0, community=b"public", answers_from="any")
         made.begin()
         assert (await made.get([NAME])).varbinds[0].name == NAME
         made.close()

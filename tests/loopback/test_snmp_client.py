@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.snmp.fetch import ApplianceClient, NoAnswer, Plan, Target, fetch
+from hsm_agent.collect.snmp.fetch import ApplianceClient, Plan, fetch
 from hsm_agent.net.address import Address
+from hsm_agent.net.snmp_session import NoAnswerError
 from hsm_agent.wire.snmp.engine import Count
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.snmp_messages import PRIV_USER
@@ -29,7 +30,7 @@ async def client(
     async with served(agent) as peer:
         given = more or ({"user": agent.user} if agent.user else {"community": b"public"})
         address = Address.parse(peer.address, ("udp",))
-        made = ApplianceClient(Target(address=address, timeout=timeout, retries=retries, **given))
+        made = ApplianceClient(address=address, timeout_seconds=timeout, retries=retries, **given)
         made.begin()
         try:
             yield made
@@ -42,39 +43,39 @@ async def test_a_lost_request_is_repeated() -> None:
         answer = await made.get([NAME])
 
         assert answer.varbinds[0].name == NAME
-        assert made.calls == {"GET": 3}
-        assert made.slowest is not None
+        assert made.traffic.calls == {"GET": 3}
+        assert made.traffic.slowest_seconds is not None
 
 
 async def test_silence_ends_with_the_time_out() -> None:
     loop = asyncio.get_running_loop()
     async with client(InformReceiver(community=b"other"), timeout=0.3) as made:
         began = loop.time()
-        with pytest.raises(NoAnswer, match=r"no answer within 0\.3 s: check address"):
+        with pytest.raises(NoAnswerError, match=r"no answer within 0\.3 s: check address"):
             await made.get([NAME])
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NoAnswerError, match=r"no answer within 0\.3 s: check address"):
             await made.bulk([NAME], 10)
 
         assert 0.25 < loop.time() - began < 0.6
-        assert made.calls["GETBULK"] == 0
+        assert made.traffic.calls["GETBULK"] == 0
 
 
 async def test_answers_that_are_forged_are_as_good_as_none() -> None:
     # A collection of all garbage of a whole test run takes 0.2 s, and may come here.
     async with client(InformReceiver(user=PRIV_USER, forged=True), timeout=1.0) as made:
-        with pytest.raises(NoAnswer, match=r"no answer within 1 s that is of use: .* not authentic"):
+        with pytest.raises(NoAnswerError, match=r"no answer within 1 s that is of use: .* not authentic"):
             await made.get([NAME])
 
 
 async def test_silence_after_an_authentic_discovery_points_at_privacy_and_context() -> None:
     async with client(InformReceiver(user=PRIV_USER, deaf_to={0, 2}), timeout=0.3, retries=0) as made:
         with pytest.raises(
-            NoAnswer, match=r"though it takes the authentication of user .* user\.privacy, and `context`"
+            NoAnswerError, match=r"though it takes the authentication of user .* user\.privacy, and `context`"
         ):
             await made.get([NAME])
         made.begin()
         await made.get([NAME])
-        with pytest.raises(NoAnswer, match=r"no answer within 0\.3 s: check address"):
+        with pytest.raises(NoAnswerError, match=r"no answer within 0\.3 s: check address"):
             await made.get([NAME])
 
 
@@ -133,8 +134,17 @@ async def test_an_appliance_that_takes_small_messages_is_asked_for_less() -> Non
 
 async def test_a_name_that_nobody_has_is_a_failure_that_says_so() -> None:
     address = Address.parse("udp:no-such-host.invalid:161", ("udp",))
-    made = ApplianceClient(Target(address=address, timeout=5.0, retries=0, community=b"public"))
+    made = ApplianceClient(address=address, timeout_seconds=5.0, retries=0, community=b"public")
     made.begin()
 
     with pytest.raises(SourceFailure, match=r"no-such-host\.invalid.*check `to`, name resolution and routing"):
         await made.get([NAME])
+
+
+async def test_what_no_time_is_left_for_is_not_asked_and_says_so() -> None:
+    async with client(InformReceiver(), timeout=0.001) as made:
+        await asyncio.sleep(0.002)
+        with pytest.raises(NoAnswerError, match=r"no time is left for it: raise `timeout`, now 0\.001 s, or read less"):
+            await made.get([NAME])
+
+        assert not made.traffic.calls

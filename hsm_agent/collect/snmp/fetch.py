@@ -18,7 +18,6 @@ from hsm_agent.wire.snmp.engine import Salts
 from hsm_agent.wire.snmp.pdu import ErrorStatus
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable, Iterable, Sequence
 
     from hsm_agent.collect.snmp.profile import Profile
@@ -36,18 +35,22 @@ _MOST_COLUMNS = 25
 _MOST_ODDITIES = 10
 
 
-class NoAnswer(Exception):
-    """The appliance was silent for as long as it may be. One line."""
-
-
 class SnmpClient(Protocol):
-    """Sends requests to one appliance. Both methods raise NoAnswer, or SourceFailure to end the poll."""
+    """Sends requests to one appliance. `get` and `bulk` raise NoAnswerError, or SourceFailure to end the poll."""
 
-    async def get(self, names: Sequence[Oid]) -> SnmpResponse:
-        """GET of these."""
+    traffic: Traffic
+    """What was sent since `begin`, repetitions included."""
+
+    def begin(self) -> None:
+        """Begin a poll: its time runs from now."""
+
+    async def get(self, names: Sequence[Oid]) -> SnmpResponse: ...
 
     async def bulk(self, names: Sequence[Oid], repetitions: int) -> SnmpResponse:
         """GETBULK that begins behind these."""
+
+    def close(self) -> None:
+        """Leave nothing open, and forget what was learnt of the appliance's engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +83,16 @@ def plan_of(profiles: Iterable[Profile]) -> Plan:
     return Plan(tuple(values), tuple(tables.values()))
 
 
-@dataclass(slots=True)
-class FetchResult:
-    """What was brought in so far; `answer_count` counts requests that were answered, `errors` has a line each."""
+@dataclass(slots=True, kw_only=True)
+class FetchResult(ApplianceAnswers):
+    """What was read so far; `answer_count` counts requests that were answered, `errors` has a line each.
 
-    values: dict[Oid, RawValue] = field(default_factory=dict)
-    rows: dict[Oid, dict[Oid, dict[Oid, RawValue]]] = field(default_factory=dict)
-    failed: dict[Oid, str] = field(default_factory=dict)
+    `oddities` counts values that cannot be decoded and walks in circles; the first few are among the errors.
+    """
+
     errors: list[str] = field(default_factory=list)
     answer_count: int = 0
     oddities: int = 0
-    """Values that can't be decoded, and walks in circles; the first few are among the errors."""
 
     def fail(self, what: Iterable[Oid], reason: str) -> None:
         """These got no answer."""
@@ -110,11 +112,6 @@ class FetchResult:
         if self.oddities <= _MOST_ODDITIES:
             self.errors.append(what)
 
-    @property
-    def answers(self) -> ApplianceAnswers:
-        """For parsing."""
-        return ApplianceAnswers(values=self.values, rows=self.rows, failed=self.failed)
-
 
 async def fetch(client: SnmpClient, plan: Plan) -> FetchResult:
     """Ask for everything. What is not answered leaves the rest as it is; nothing is left out unsaid."""
@@ -122,12 +119,12 @@ async def fetch(client: SnmpClient, plan: Plan) -> FetchResult:
     try:
         for start in range(0, len(plan.values), NAMES_A_GET):
             await _get(client, plan.values[start : start + NAMES_A_GET], result)
-    except NoAnswer as silence:
+    except NoAnswerError as silence:
         result.fail([oid for oid in plan.values if oid not in result.values], str(silence))
     for table in plan.tables:
         try:
             await _walk(client, table, result)
-        except NoAnswer as silence:
+        except NoAnswerError as silence:
             result.fail([table.entry], str(silence))
     return result
 
@@ -236,84 +233,69 @@ _ONE_AT_A_TIME = 1
 """The window of a poll: agents on appliances are slow, and some answer one request at a time only."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """An appliance to ask, as it is configured. A whole poll takes `timeout` seconds at most."""
+@dataclass(slots=True, kw_only=True)
+class ApplianceClient:
+    """Asks one appliance, one request at a time. What is learnt of its engine is kept while all goes well.
+
+    A whole poll takes `timeout_seconds` at most. `clock` is what the appliance's time is computed by.
+    """
 
     address: Address
-    timeout: float
+    timeout_seconds: float
     retries: int
     community: bytes | None = field(default=None, repr=False)
     user: User | None = None
     context: bytes = b""
     answers_from: AnswersFrom = "same"
+    clock: Callable[[], float] = time.monotonic
+    traffic: Traffic = field(init=False, default_factory=Traffic)
+    _salts: Salts = field(init=False, default_factory=Salts)
+    _others: OtherAddresses = field(init=False)
+    _opened: tuple[SnmpSession, Manager] | None = field(init=False, default=None)
+    _turn: int = field(init=False, default=0)
+    _deadline: float = field(init=False, default=0.0)
+    _silence: str = field(init=False, default="")
+    """What was said of the last request of this poll that got no answer."""
 
-    @property
-    def patience(self) -> float:
-        """Seconds that one try is waited for."""
-        return self.timeout / (self.retries + 1)
-
-
-class ApplianceClient:
-    """Asks one appliance, one request at a time. What is learnt of its engine is kept while all goes well."""
-
-    def __init__(self, target: Target, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` is what the appliance's time is computed by."""
-        self._target = target
-        self._clock = clock
-        self._salts = Salts()
-        self._manager: Manager | None = None
-        self._session: SnmpSession | None = None
-        self._others = OtherAddresses(
-            str(target.address), are_trusted=target.user is not None or target.answers_from == "any"
-        )
-        self._turn = 0
-        self._deadline = 0.0
-        self._traffic = Traffic()
-
-    @property
-    def calls(self) -> Counter[str]:
-        """Requests sent since `begin`, repetitions included."""
-        return self._traffic.calls
-
-    @property
-    def slowest(self) -> float | None:
-        """Seconds the slowest answer of these took."""
-        return self._traffic.slowest_seconds
+    def __post_init__(self) -> None:
+        are_trusted = self.user is not None or self.answers_from == "any"
+        self._others = OtherAddresses(str(self.address), are_trusted=are_trusted)
 
     def begin(self) -> None:
-        """A new poll: its time runs from now."""
-        self._deadline = asyncio.get_running_loop().time() + self._target.timeout
-        self._traffic = Traffic()
+        self._deadline = asyncio.get_running_loop().time() + self.timeout_seconds
+        self.traffic = Traffic()
+        self._silence = ""
 
     def close(self) -> None:
-        """Leave nothing open, and forget what was learnt."""
-        session, self._session, self._manager = self._session, None, None
-        if session is not None:
-            session.link.close()
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened[0].link.close()
 
     async def get(self, names: Sequence[Oid]) -> SnmpResponse:
-        """GET of these."""
         return await self._ask(lambda manager, number, now: manager.encode_get(number, names, now), "GET")
 
     async def bulk(self, names: Sequence[Oid], repetitions: int) -> SnmpResponse:
-        """GETBULK that begins behind these."""
         return await self._ask(
             lambda manager, number, now: manager.encode_bulk(number, names, repetitions, now), "GETBULK"
         )
 
     async def _ask(self, encode: Callable[[Manager, int, float], bytes], name: str) -> SnmpResponse:
+        if asyncio.get_running_loop().time() >= self._deadline:
+            # Nothing can be sent any more: what is left fails for the reason that took the time.
+            slow = f"no time is left for it: raise `timeout`, now {self.timeout_seconds:g} s, or read less"
+            raise NoAnswerError(self._silence or slow, is_ready=True)
         responses: list[SnmpResponse] = []
         try:
-            session, manager = await self._opened()
-            session.deadline, session.traffic = self._deadline, self._traffic
+            session, manager = self._opened = self._opened or await self._open()
+            session.deadline, session.traffic = self._deadline, self.traffic
             await session.run(
                 [lambda number, now: encode(manager, number, now)],
                 lambda _position, response: responses.append(response),
                 name,
             )
         except NoAnswerError as error:
-            raise NoAnswer(str(error)) from error
+            self._silence = str(error)
+            raise
         except SessionError as error:
             raise self._failure(str(error)) from error
         except LinkError as error:
@@ -321,35 +303,32 @@ class ApplianceClient:
             raise self._failure(text) from error
         return responses[0]
 
-    async def _opened(self) -> tuple[SnmpSession, Manager]:
-        if self._session is not None and self._manager is not None:
-            return self._session, self._manager
-        one = self._target
+    async def _open(self) -> tuple[SnmpSession, Manager]:
         left = self._deadline - asyncio.get_running_loop().time()
         try:
-            link = await open_link(one.address, bind=None, turn=self._turn, timeout=max(left, 0.001), strays=True)
+            link = await open_link(self.address, bind=None, turn=self._turn, timeout=max(left, 0.001), strays=True)
         except LinkError as error:
             raise self._failure(f"{error}: check `to`, name resolution and routing") from error
-        self._turn += 1
-        self._manager = Manager(
+        self._turn += 1  # the next session asks another of its addresses
+        manager = Manager(
             salts=self._salts,
             first_id=secrets.randbits(31),
-            community=one.community,
-            user=one.user,
-            context=one.context,
+            community=self.community,
+            user=self.user,
+            context=self.context,
         )
-        self._session = SnmpSession(
+        session = SnmpSession(
             link,
-            self._manager,
+            manager,
             window=_ONE_AT_A_TIME,
-            try_seconds=one.patience,
-            tries=one.retries + 1,
+            try_seconds=self.timeout_seconds / (self.retries + 1),
+            tries=self.retries + 1,
             others=self._others,
-            clock=self._clock,
+            clock=self.clock,
         )
-        return self._session, self._manager
+        return session, manager
 
     def _failure(self, text: str) -> SourceFailure:
         """A failure after which everything is begun anew."""
         self.close()
-        return SourceFailure(f"{self._target.address}: {text}")
+        return SourceFailure(f"{self.address}: {text}")

@@ -125,7 +125,7 @@ _MOST_MISSED = 1000
 """Readings that are missed at once: a host whose interfaces come and go would gather them for ever."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ApplianceAnswers:
     """What an appliance answered. What it has not is not in it; `failed` says why a question got no answer.
 
@@ -133,9 +133,9 @@ class ApplianceAnswers:
     of a value or of a table's entry.
     """
 
-    values: Mapping[Oid, RawValue]
-    rows: Mapping[Oid, Mapping[Oid, Mapping[Oid, RawValue]]]
-    failed: Mapping[Oid, str] = field(default_factory=dict)
+    values: dict[Oid, RawValue] = field(default_factory=dict)
+    rows: dict[Oid, dict[Oid, dict[Oid, RawValue]]] = field(default_factory=dict)
+    failed: dict[Oid, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.identity import SeenObjectsFile
-from hsm_agent.collect.snmp.fetch import NAMES_A_GET, ApplianceClient, Target, fetch, plan_of
+from hsm_agent.collect.snmp.fetch import NAMES_A_GET, ApplianceClient, fetch, plan_of
 from hsm_agent.collect.snmp.parse import ApplianceAnswers, ApplianceMemory, digest, parse
 from hsm_agent.collect.snmp.profile import Profile, names, profile
 from hsm_agent.collect.snmp.values import text_of
@@ -23,7 +24,7 @@ from hsm_agent.wire.snmp.ber import Undecodable, parse_oid
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from hsm_agent.collect.snmp.fetch import FetchResult
+    from hsm_agent.collect.snmp.fetch import FetchResult, SnmpClient
     from hsm_agent.collect.snmp.parse import ParsedAnswers
     from hsm_agent.collect.snmp.values import RawValue
     from hsm_agent.wire.snmp.ber import Oid
@@ -68,26 +69,21 @@ class SnmpSettings(SnmpPeerSettings, SourceSettings):
         return self
 
     def build(self, context: CollectorContext) -> Collector:
-        """The collector of this source."""
         return SnmpCollector(self, context)
 
     def about(self) -> Iterator[str]:
-        """The address and what is read."""
         yield f"{self.to} {self.version}"
         own = ("custom",) if self.custom is not None else ()
         yield f"profiles {', '.join((*self.profile, *own))}"
 
     def brings(self) -> Mapping[str, str]:
-        """What the profiles read."""
         return dict.fromkeys(sorted(set().union(*(each.metrics() for each in self.profiles().values()))), "")
 
     @staticmethod
     def mask(raw: object) -> object:
-        """What a poll brought without labels, serials and indexes, fit for JSON."""
         return masked(raw) if isinstance(raw, ApplianceAnswers) else None
 
     def declares(self) -> frozenset[str]:
-        """Metrics of the configuration's own."""
         return frozenset(name for name in (self.custom.metrics() if self.custom else ()) if is_custom(name))
 
     def profiles(self) -> dict[str, Profile]:
@@ -95,16 +91,17 @@ class SnmpSettings(SnmpPeerSettings, SourceSettings):
         own = {"custom": self.custom} if self.custom is not None else {}
         return {name: profile(name) for name in self.profile} | own
 
-    def target(self) -> Target:
-        """Whom to ask, and how. Derives a user's keys, which takes a few milliseconds."""
-        return Target(
+    def client(self, clock: Callable[[], float] = time.monotonic) -> ApplianceClient:
+        """The client of the appliance. Derives a user's keys, which takes a few milliseconds."""
+        return ApplianceClient(
             address=Address.parse(self.to, _SCHEMES),
-            timeout=self.timeout,
+            timeout_seconds=self.timeout,
             retries=self.retries,
             community=self.community.reveal().encode() if self.community else None,
             user=self.user.user() if self.user else None,
             context=self.context.encode(),
             answers_from=self.answers_from,
+            clock=clock,
         )
 
 
@@ -118,9 +115,9 @@ class SnmpCollector(Collector):
         settings: SnmpSettings,
         context: CollectorContext | None = None,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        connect: Callable[[], SnmpClient] | None = None,
     ) -> None:
-        """`clock` is what the appliance's engine time is reckoned by.
+        """`connect` makes the client of the appliance, on a thread.
 
         Without a context rows are remembered for no longer than this process.
         """
@@ -128,9 +125,11 @@ class SnmpCollector(Collector):
         self._profiles = settings.profiles()
         self._plan = plan_of(self._profiles.values())
         self._settings = settings
-        self._clock = clock
-        self._client: ApplianceClient | None = None
+        self._connect = connect or settings.client
+        self._client: SnmpClient | None = None
         self._known = ApplianceMemory()
+        self._forgotten: set[str] = set()
+        """Resources forgotten while a poll was parsed."""
         self._thread = Lane(f"source {settings.name}: reckoning")
         tables = [table for each in self._profiles.values() for table in each.tables]
         self._prefixes = [table.prefix for table in tables]
@@ -145,8 +144,7 @@ class SnmpCollector(Collector):
     async def poll(self) -> Poll:
         """Read everything. Raises SourceFailure within the source's own time-out."""
         if self._client is None:  # not when it is built: a hundred of them would hold up the loop
-            target = await self._thread.call(self._settings.target, seconds=_WORK_SECONDS)
-            self._client = ApplianceClient(target, clock=self._clock)
+            self._client = await self._thread.call(self._connect, seconds=_WORK_SECONDS)
         await self._remember()
         client = self._client
         client.begin()
@@ -165,9 +163,9 @@ class SnmpCollector(Collector):
             readings=parsed.readings,
             next_in=self.every,
             errors=errors,
-            slowest_call_seconds=client.slowest,
-            calls=dict(client.calls),
-            raw=result.answers,
+            slowest_call_seconds=client.traffic.slowest_seconds,
+            calls=dict(client.traffic.calls),
+            raw=result,
             complete=not errors,
             gone=parsed.gone,
         )
@@ -183,13 +181,17 @@ class SnmpCollector(Collector):
             await self._memory.keep({number: dict(rows) for number, rows in self._known.rows.items()})
 
     async def _parse(self, result: FetchResult) -> ParsedAnswers:
-        def work() -> ParsedAnswers:
-            profiles = tuple(self._profiles.values())
-            own = self._settings.custom
-            return parse(result.answers, profiles, self._known, source=self.name, now=time.time(), own=own)
-
+        self._forgotten.clear()
+        profiles, own = tuple(self._profiles.values()), self._settings.custom
+        work = partial(parse, result, profiles, self._known, source=self.name, now=time.time(), own=own)
         count = len(result.values) + sum(len(row) for rows in result.rows.values() for row in rows.values())
-        return await self._thread.call(work, seconds=_WORK_SECONDS) if count > _MANY_VALUES else work()
+        if count <= _MANY_VALUES:
+            return work()
+        parsed = await self._thread.call(work, seconds=_WORK_SECONDS)
+        # The thread has worked with what was known before: it still misses what an operator forgot meanwhile.
+        readings = (one for one in parsed.readings if one.value is not None or one.resource not in self._forgotten)
+        known = parsed.known.without(self._forgotten, self._prefixes)
+        return replace(parsed, readings=tuple(readings), known=known)
 
     def _absent(self, parsed: ParsedAnswers) -> Iterator[str]:
         for name, found in zip(self._profiles, parsed.found, strict=True):
@@ -200,7 +202,6 @@ class SnmpCollector(Collector):
                 )
 
     async def close(self) -> None:
-        """Close the socket."""
         if self._client is not None:
             self._client.close()
 
@@ -211,6 +212,7 @@ class SnmpCollector(Collector):
         if kept == self._known:
             return False
         self._known = kept
+        self._forgotten.add(resource)
         await self._keep()
         return True
 

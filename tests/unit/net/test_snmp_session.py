@@ -81,10 +81,18 @@ async def test_nothing_is_waited_for_beyond_the_deadline() -> None:
     sender = Sender(link, timeout=60.0)
     sender.session.deadline = asyncio.get_running_loop().time() + 0.01
 
-    with pytest.raises(NoAnswerError):
+    with pytest.raises(NoAnswerError, match=r"no answer in what was left of the time: check"):
         await sender.inform(1)
 
     assert len(link.sent) == 1
+
+
+async def test_a_discovery_that_the_deadline_cut_does_not_say_that_it_had_all_its_time() -> None:
+    sender = Sender(MemoryLink(lambda _message, _now: None), v3=True, timeout=60.0)
+    sender.session.deadline = asyncio.get_running_loop().time() + 0.01
+
+    with pytest.raises(NoAnswerError, match=r"no answer in what was left of the time: check"):
+        await sender.inform(1)
 
 
 async def test_a_session_goes_on_after_silence() -> None:

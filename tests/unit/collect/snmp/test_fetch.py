@@ -4,74 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.snmp.fetch import FetchResult, NoAnswer, Plan, TablePlan, fetch, plan_of
+from hsm_agent.collect.snmp.fetch import FetchResult, Plan, TablePlan, fetch, plan_of
 from hsm_agent.collect.snmp.profile import Profile
 from hsm_agent.wire.snmp import ber
 from hsm_agent.wire.snmp.ber import Oid, VarBind
 from hsm_agent.wire.snmp.client_engine import SnmpResponse
-from hsm_agent.wire.snmp.pdu import ErrorStatus
+from tests.fakes.tree_client import TreeClient
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 ENTRY = (1, 3, 9, 1)
-END = VarBind((1, 3, 99), ber.END_OF_MIB_VIEW_TAG, None)
-
-
-class Agent:
-    """Answers from a tree of integers; the arguments say in what it is odd."""
-
-    def __init__(
-        self,
-        tree: Mapping[Oid, int],
-        *,
-        most: int = 1000,
-        refuses: Mapping[Oid, int] | None = None,
-        silent_after: int = 1000,
-        circles: bool = False,
-    ) -> None:
-        self._tree = dict(sorted(tree.items()))
-        self._most = most
-        self._refuses = refuses or {}
-        self._silent_after = silent_after
-        self._circles = circles
-        self.asked: list[int] = []
-
-    def _row_values(self, count: int) -> None:
-        if len(self.asked) >= self._silent_after:
-            raise NoAnswer("no answer")
-        self.asked.append(count)
-
-    async def get(self, names: Sequence[Oid]) -> SnmpResponse:
-        self._row_values(len(names))
-        if len(names) > self._most:
-            return SnmpResponse(1, ErrorStatus.TOO_BIG, 0, ())
-        for place, name in enumerate(names, 1):
-            if name in self._refuses:
-                return SnmpResponse(1, ErrorStatus.GEN_ERR, place * self._refuses[name], ())
-        found = [
-            VarBind(name, ber.INTEGER, self._tree[name]) if name in self._tree else self._none(name) for name in names
-        ]
-        return SnmpResponse(1, 0, 0, tuple(found))
-
-    @staticmethod
-    def _none(name: Oid) -> VarBind:
-        return VarBind(name, ber.NO_SUCH_INSTANCE_TAG, None)
-
-    async def bulk(self, names: Sequence[Oid], repetitions: int) -> SnmpResponse:
-        self._row_values(len(names) * repetitions)
-        if len(names) * repetitions > self._most:
-            return SnmpResponse(1, ErrorStatus.TOO_BIG, 0, ())
-        if any(name in self._refuses for name in names):
-            return SnmpResponse(1, ErrorStatus.NO_ACCESS, 1, ())
-        at, found = list(names), []
-        for _ in range(repetitions):
-            for place, name in enumerate(at):
-                after = [other for other in self._tree if other > name]
-                one = VarBind(after[0], ber.INTEGER, self._tree[after[0]]) if after else END
-                at[place] = names[place] if self._circles and not after else one.name
-                found.append(one)
-        return SnmpResponse(1, 0, 0, tuple(found))
 
 
 def numbers(count: int) -> dict[Oid, int]:
@@ -86,14 +29,10 @@ def plan(columns: int = 2, rows: int = 256) -> Plan:
     return Plan((), (TablePlan(ENTRY, tuple((column,) for column in range(1, columns + 1)), rows),))
 
 
-async def hauled(agent: Agent, wanted: Plan) -> FetchResult:
-    return await fetch(agent, wanted)
-
-
 async def test_values_are_asked_for_in_requests_of_25() -> None:
-    agent = Agent(numbers(60))
+    agent = TreeClient(numbers(60))
 
-    result = await hauled(agent, Plan(tuple(numbers(60)), ()))
+    result = await fetch(agent, Plan(tuple(numbers(60)), ()))
 
     assert agent.asked == [25, 25, 10]
     assert result.values == numbers(60)
@@ -101,41 +40,41 @@ async def test_values_are_asked_for_in_requests_of_25() -> None:
 
 
 async def test_an_appliance_of_small_answers_is_asked_for_less() -> None:
-    agent = Agent(numbers(20), most=6)
+    agent = TreeClient(numbers(20), most=6)
 
-    result = await hauled(agent, Plan(tuple(numbers(20)), ()))
+    result = await fetch(agent, Plan(tuple(numbers(20)), ()))
 
     assert result.values == numbers(20)
     assert [asked for asked in agent.asked if asked <= 6] == [5, 5, 5, 5]
 
 
 async def test_an_object_that_is_refused_costs_no_other() -> None:
-    agent = Agent(numbers(5), refuses={(1, 3, 2): 1})
+    agent = TreeClient(numbers(5), refuses={(1, 3, 2): 1})
 
-    result = await hauled(agent, Plan(tuple(numbers(5)), ()))
+    result = await fetch(agent, Plan(tuple(numbers(5)), ()))
 
     assert result.values == {(1, 3, number): number for number in (1, 3, 4, 5)}
     assert result.failed == {(1, 3, 2): "the appliance refuses 1.3.2: gen err"}
 
 
 async def test_a_refusal_that_names_no_object_fails_the_request() -> None:
-    agent = Agent(numbers(2), refuses={(1, 3, 2): 9})
+    agent = TreeClient(numbers(2), refuses={(1, 3, 2): 9})
 
-    result = await hauled(agent, Plan(tuple(numbers(2)), ()))
+    result = await fetch(agent, Plan(tuple(numbers(2)), ()))
 
     assert result.errors == ["the appliance refuses a request: gen err"]
     assert set(result.failed) == set(numbers(2))
 
 
 async def test_objects_that_are_not_there_are_no_values() -> None:
-    result = await hauled(Agent({(1, 3, 1): 1}), Plan(((1, 3, 1), (1, 3, 2)), ()))
+    result = await fetch(TreeClient({(1, 3, 1): 1}), Plan(((1, 3, 1), (1, 3, 2)), ()))
 
     assert result.values == {(1, 3, 1): 1}
     assert result.errors == []
 
 
 async def test_a_table_is_walked_to_its_end() -> None:
-    result = await hauled(Agent(table(60) | {(1, 3, 9, 2, 1): 7}), plan())
+    result = await fetch(TreeClient(table(60) | {(1, 3, 9, 2, 1): 7}), plan())
 
     assert len(result.rows[ENTRY]) == 60
     assert result.rows[ENTRY][(60,)] == {(1,): 160, (2,): 260}
@@ -145,55 +84,55 @@ async def test_columns_with_holes_are_walked_each_at_its_own_pace() -> None:
     tree = table(5)
     del tree[*ENTRY, 2, 1], tree[*ENTRY, 1, 4]
 
-    result = await hauled(Agent(tree), plan())
+    result = await fetch(TreeClient(tree), plan())
 
     assert result.rows[ENTRY][(1,)] == {(1,): 101}
     assert result.rows[ENTRY][(4,)] == {(2,): 204}
 
 
 async def test_many_columns_are_walked_in_parts() -> None:
-    result = await hauled(Agent(table(3, columns=30)), plan(columns=30))
+    result = await fetch(TreeClient(table(3, columns=30)), plan(columns=30))
 
     assert len(result.rows[ENTRY][(2,)]) == 30
 
 
 async def test_a_long_table_is_cut_and_says_so() -> None:
-    result = await hauled(Agent(table(100)), plan(rows=10))
+    result = await fetch(TreeClient(table(100)), plan(rows=10))
 
     assert sorted(result.rows[ENTRY]) == [(row,) for row in range(1, 11)]
     assert result.errors == ["table 1.3.9.1 has more than 10 rows: the rest is not read"]
 
 
 async def test_a_table_in_small_answers_is_asked_for_less() -> None:
-    result = await hauled(Agent(table(30), most=8), plan())
+    result = await fetch(TreeClient(table(30), most=8), plan())
 
     assert len(result.rows[ENTRY]) == 30
 
 
 async def test_a_table_that_is_refused_is_told() -> None:
-    result = await hauled(Agent(table(3), refuses={(*ENTRY, 1): 1}), plan())
+    result = await fetch(TreeClient(table(3), refuses={(*ENTRY, 1): 1}), plan())
 
     assert [*result.failed] == [ENTRY]
     assert result.errors[0].startswith("the appliance refuses table 1.3.9.1: no access; check what its agent lets this")
 
 
 async def test_an_agent_that_goes_in_circles_is_left() -> None:
-    agent = Agent(table(3), circles=True)
+    agent = TreeClient(table(3), circles=True)
 
-    result = await hauled(agent, plan())
+    result = await fetch(agent, plan())
 
     assert len(result.rows[ENTRY]) == 3
     assert len(agent.asked) < 4
 
 
 async def test_an_agent_that_says_a_name_again_is_left_and_told_of() -> None:
-    class Stuck(Agent):
+    class Stuck(TreeClient):
         async def bulk(self, names: Sequence[Oid], repetitions: int) -> SnmpResponse:
             del repetitions
-            self._row_values(1)
+            self.count(1)
             return SnmpResponse(1, 0, 0, tuple(VarBind((*name[:5], 1), ber.INTEGER, 1) for name in names))
 
-    result = await hauled(Stuck({}), plan())
+    result = await fetch(Stuck({}), plan())
 
     assert result.rows[ENTRY] == {(1,): {(1,): 1, (2,): 1}}
     assert result.errors == [
@@ -202,19 +141,19 @@ async def test_an_agent_that_says_a_name_again_is_left_and_told_of() -> None:
 
 
 async def test_an_agent_that_answers_nothing_at_all_is_left() -> None:
-    class Mute(Agent):
+    class Mute(TreeClient):
         async def bulk(self, names: Sequence[Oid], repetitions: int) -> SnmpResponse:
-            self._row_values(1)
+            self.count(1)
             return SnmpResponse(1, 0, 0, ())
 
     agent = Mute({})
-    result = await hauled(agent, plan())
+    result = await fetch(agent, plan())
 
     assert agent.asked == [1]
     assert result.errors == ["the appliance answers a walk with nothing: the rest of 1.3.9.1.1 is not read"]
 
 
-class Damaging(Agent):
+class Damaging(TreeClient):
     """Some of its values, and the names of some, can't be decoded."""
 
     def _damaged(self, answer: SnmpResponse) -> SnmpResponse:
@@ -234,7 +173,7 @@ class Damaging(Agent):
 
 
 async def test_what_cannot_be_decoded_costs_nothing_else_and_is_told() -> None:
-    result = await hauled(Damaging(numbers(3) | table(3)), Plan(tuple(numbers(3)), plan().tables))
+    result = await fetch(Damaging(numbers(3) | table(3)), Plan(tuple(numbers(3)), plan().tables))
 
     odd = ber.Undecodable("IpAddress of 0 octets")
     assert result.values == {(1, 3, 1): 1, (1, 3, 2): odd, (1, 3, 3): 3}
@@ -257,7 +196,7 @@ async def test_not_every_value_that_cannot_be_decoded_is_told() -> None:
 async def test_silence_is_told_once_and_what_was_answered_is_kept() -> None:
     wanted = Plan(tuple(numbers(30)), plan().tables)
 
-    result = await hauled(Agent(numbers(30) | table(3), silent_after=1), wanted)
+    result = await fetch(TreeClient(numbers(30) | table(3), silent_after=1), wanted)
 
     assert len(result.values) == 25
     assert result.answer_count == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from hsm_agent.collect.base import CollectorContext
-from hsm_agent.collect.snmp.source import SnmpSettings
+from hsm_agent.collect.snmp.source import SnmpCollector, SnmpSettings
+from tests.fakes.tree_client import TreeClient
 
 CUSTOM = {"values": [{"oid": "1.3.6.1", "metric": "custom_jobs"}, {"oid": "1.3.6.2", "metric": "hsm_clients"}]}
 
@@ -76,5 +78,18 @@ async def test_nothing_is_missed_before_the_first_poll() -> None:
     await collector.close()
 
 
-def test_a_try_waits_for_its_share_of_the_time_out() -> None:
-    assert settings(timeout="9s", retries=2).target().patience == 3.0
+async def test_what_is_forgotten_while_a_poll_is_parsed_stays_forgotten() -> None:
+    entry, rows = (1, 3, 9, 1), range(1, 1102)  # so many values that a thread parses them
+    values = [{"oid": 1, "metric": "custom_jobs"}]
+    custom = {"tables": [{"oid": "1.3.9.1", "prefix": "job ", "rows": 4096, "values": values}]}
+    client = TreeClient({(*entry, 1, row): row for row in rows})
+    collector = SnmpCollector(settings(profile=[], custom=custom), connect=lambda: client)
+    await collector.poll()
+    del client.tree[*entry, 1, 7]
+
+    polling = asyncio.create_task(collector.poll())
+    await asyncio.sleep(0)  # until it waits for the thread: the client answers at once
+    assert await collector.forget("job 7")
+    polls = [await polling, await collector.poll()]
+
+    assert [reading for poll in polls for reading in poll.readings if reading.resource == "job 7"] == []
