@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -67,11 +67,22 @@ class CollectorContext:
     lasting: bool = True
 
 
+class ChildProcesses(Protocol):
+    """The child processes of a source."""
+
+    def pids(self) -> tuple[int, ...]:
+        """Those that live now."""
+
+    def usages(self) -> Mapping[int, Usage]:
+        """CPU and memory of those that /proc hides from the agent, by process id."""
+
+
 class Collector(ABC):
     """Reads one source. Raises nothing but SourceFailure and StuckError; never blocks the event loop."""
 
     kind: ClassVar[str]
     """The kind of source, as written in the configuration."""
+    children: ChildProcesses | None = None
 
     def __init__(self, settings: SourceSettings) -> None:
         self.name = settings.name
@@ -92,11 +103,11 @@ class Collector(ABC):
 
     def pids(self) -> tuple[int, ...]:
         """The running child processes."""
-        return ()
+        return self.children.pids() if self.children else ()
 
     def usages(self) -> Mapping[int, Usage]:
         """CPU and memory of child processes that /proc hides from the agent, by process id."""
-        return {}
+        return self.children.usages() if self.children else {}
 
     def calls_a_day(self) -> Mapping[str, float]:
         """The number of C calls or requests a day for one token, by name, at the configured intervals."""

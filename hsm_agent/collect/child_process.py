@@ -133,7 +133,7 @@ class ChildProcess:
         return Usage(ticks / _TICKS, resident) if resident else None
 
     @property
-    def owed(self) -> int:
+    def unanswered(self) -> int:
         """Answers still to come. A poll that was cancelled leaves some, and they would be taken for the next one's."""
         return len(self._awaited)
 
@@ -227,12 +227,12 @@ class ChildProcess:
             if not await self._exit(REAP_SECONDS):
                 log.warning("worker process %s is stuck in the kernel and cannot be reaped", self.pid)
                 return False
-        self.let_go()
+        self.release()
         # The pipes' own callbacks run on the loop's next turn; nothing of this process is to outlive this call.
         await asyncio.sleep(0)
         return True
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Close our ends of the pipes and the page, whatever the process does."""
         self._transport.close()
         self._page.close()
@@ -278,7 +278,7 @@ class Children:
     def reap(self) -> None:
         """Let go of stuck children that the kernel has ended meanwhile."""
         for child in [child for child in self._stuck if child.gone]:
-            child.let_go()
+            child.release()
             self._stuck.remove(child)
 
     async def start(self) -> ChildProcess:
@@ -307,5 +307,5 @@ class Children:
         """Retire, and let go of children that the kernel holds: they are killed, and die when it lets them."""
         await self.retire()
         for child in self._stuck:
-            child.let_go()
+            child.release()
         self._stuck.clear()

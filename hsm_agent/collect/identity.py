@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from urllib.parse import quote
 
 from hsm_agent.state import files as state_file
@@ -181,6 +182,7 @@ def _wishes(key: str, token: ObjectIdentity) -> Iterator[str]:
 log = logging.getLogger(__name__)
 
 _DISK_SECONDS = 5.0
+Seen = TypeVar("Seen")
 
 
 def digest_of(words: Sequence[str], parser: str) -> str:
@@ -188,67 +190,101 @@ def digest_of(words: Sequence[str], parser: str) -> str:
     return hashlib.sha256(json.dumps([*words, parser]).encode()).hexdigest()[:32]
 
 
-class SeenObjectsFile:
-    """One small file in the state directory. What can't be read or written is said in the log, and done without."""
+class SeenFile(ABC, Generic[Seen]):
+    """One small file in the state directory: `{member: entries}`. What can't be read or written is said in the log, and
+    done without.
+    """
+
+    member: ClassVar[str]
+    """The only member of the file's JSON object."""
+
+    def __init__(self, directory: Path, kind: str, source: str) -> None:
+        self._path = directory / f"{kind}-{quote(source, safe='')}.json"
+        self._stored: dict[str, Any] | None = None
+        """The entries in the file, as far as that is known."""
+        self._disk = Lane(str(self._path))
+
+    @abstractmethod
+    def _decode(self, entries: dict[str, Any]) -> tuple[Seen, int]:
+        """What was seen, and how many entries are damaged and left out. Raises ValueError, TypeError."""
+
+    @abstractmethod
+    def _encode(self, seen: Seen) -> dict[str, Any]:
+        """The entries of the file; nothing in them is shared with `seen`, which changes."""
+
+    async def load(self) -> Seen:
+        """What was seen before; empty where there is no file, or none that can be read."""
+        seen, is_stored = self._decode({})[0], False
+        try:
+            seen, is_stored = await self._disk.call(self._read, seconds=_DISK_SECONDS)
+        except StuckError as error:
+            log.warning("tokens missing since the last run are not noticed: %s", error)
+        self._stored = self._encode(seen) if is_stored else None
+        return seen
+
+    async def keep(self, seen: Seen) -> None:
+        """Write the file if it would differ."""
+        entries = self._encode(seen)
+        if entries == self._stored:
+            return
+        self._stored = entries
+        try:
+            await self._disk.call(
+                partial(state_file.write_json, self._path, {self.member: entries}), seconds=_DISK_SECONDS
+            )
+        except StuckError as error:
+            self._stored = None
+            log.warning("a restart will not miss these tokens: %s", error)
+        except OSError as error:
+            self._stored = None
+            log.warning("%s cannot be written, a restart will not miss these tokens: %s", self._path, error.strerror)
+
+    def _read(self) -> tuple[Seen, bool]:
+        """What was seen, and whether the file says just that."""
+        damage = ""
+        seen = self._decode({})[0]
+        try:
+            found = state_file.read_json(self._path)
+            if found is None:
+                return seen, True
+            seen, damaged = self._decode(found[self.member])
+            damage = f"{damaged} of {len(found[self.member])} entries are damaged" if damaged else ""
+        except OSError as error:
+            log.warning("%s is not usable, tokens missing since the last run are not noticed: %s", self._path, error)
+            return seen, False
+        except (DamagedFileError, ValueError, KeyError, TypeError, AttributeError) as error:
+            damage = str(error)
+        if damage:
+            log.warning("%s is not usable, tokens missing since the last run are not noticed: %s", self._path, damage)
+            with suppress(OSError):  # it stays where it is, then, and is overwritten by what is seen now
+                state_file.set_aside(self._path)
+        return seen, not damage
+
+
+class SeenObjectsFile(SeenFile[KnownObjects]):
+    """The tokens or rows that each run of a source has shown."""
+
+    member = "runs"
 
     def __init__(self, directory: Path, source: str, runs: Sequence[str], *, kind: str = "command") -> None:
         """`runs` are the runs' digests, in their order."""
-        self._path = directory / f"{kind}-{quote(source, safe='')}.json"
+        super().__init__(directory, kind, source)
         self._runs = tuple(runs)
-        self._kept: KnownObjects | None = None
-        self._disk = Lane(str(self._path))
 
-    async def load(self) -> KnownObjects:
-        """Tokens seen before, by run and name."""
-        try:
-            self._kept = await self._disk.call(self._read, seconds=_DISK_SECONDS)
-        except StuckError as error:
-            log.warning("tokens missing since the last run are not noticed: %s", error)
-        return _copy(self._kept or {})
+    def _decode(self, entries: dict[str, Any]) -> tuple[KnownObjects, int]:
+        kept = {str(digest): _tokens(tokens) for digest, tokens in entries.items()}
+        return {run: kept[digest] for run, digest in enumerate(self._runs) if digest in kept}, 0
 
-    async def keep(self, seen: KnownObjects) -> None:
-        """Write the file if it would differ."""
-        if seen == self._kept:
-            return
-        self._kept = _copy(seen)
-        try:
-            await self._disk.call(partial(self._write, self._kept), seconds=_DISK_SECONDS)
-        except StuckError as error:
-            self._kept = None
-            log.warning("a restart will not miss these tokens: %s", error)
-
-    def _read(self) -> KnownObjects:
-        try:
-            found = state_file.read_json(self._path)
-            kept = {} if found is None else {str(digest): _tokens(tokens) for digest, tokens in found["runs"].items()}
-        except OSError as error:
-            log.warning("%s is not usable, tokens missing since the last run are not noticed: %s", self._path, error)
-            return {}
-        except (DamagedFileError, ValueError, KeyError, TypeError, AttributeError) as error:
-            log.warning("%s is not usable, tokens missing since the last run are not noticed: %s", self._path, error)
-            with suppress(OSError):  # it stays where it is, then, and is overwritten by what is seen now
-                state_file.set_aside(self._path)
-            return {}
-        return {run: kept[digest] for run, digest in enumerate(self._runs) if digest in kept}
-
-    def _write(self, seen: KnownObjects) -> None:
-        runs = {
+    def _encode(self, seen: KnownObjects) -> dict[str, Any]:
+        return {
             self._runs[run]: {name: [token.label, token.serial, token.place] for name, token in tokens.items()}
             for run, tokens in seen.items()
+            if tokens
         }
-        try:
-            state_file.write_json(self._path, {"runs": runs})
-        except OSError as error:
-            self._kept = None
-            log.warning("%s cannot be written, a restart will not miss these tokens: %s", self._path, error.strerror)
 
 
-def _tokens(found: Mapping[str, Any]) -> dict[str, ObjectIdentity]:
+def _tokens(found: dict[str, Any]) -> dict[str, ObjectIdentity]:
     tokens = {name: ObjectIdentity(label, serial, place) for name, (label, serial, place) in found.items()}
     if not all(isinstance(text, str) for one in tokens.values() for text in (one.label, one.serial, one.place)):
         raise TypeError("a token's label, serial number and slot are texts")
     return tokens
-
-
-def _copy(known: KnownObjects) -> KnownObjects:
-    return {run: dict(tokens) for run, tokens in known.items() if tokens}

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from hsm_agent.collect.canary.pin_record import PinRecordFile
     from hsm_agent.collect.canary.verify import MechanismName
     from hsm_agent.collect.child_process import Launch
-    from hsm_agent.model import Usage
 
 T = TypeVar("T")
 
@@ -62,7 +61,7 @@ class Signer:
         self._job = job
         self._file = file
         self._record: PinRecord | None = None
-        self._children = Children(job.launch)
+        self.children = Children(job.launch)
         self._busy = False
         self._disk = Lane(f"the note of source {job.launch.source}'s PIN")
         self._checking = Lane(f"source {job.launch.source}: checking a signature")
@@ -76,14 +75,14 @@ class Signer:
     async def attempt(self, deadline: float) -> Attempt:
         """Sign once, until that time of the loop's clock. SourceFailure is for what is no fault of the token's."""
         if self._busy:  # the last attempt was cancelled: its answer would be taken for the next one's
-            await self._children.discard()
+            await self.children.discard()
         self._busy = True
         try:
             outcome = await self._attempt(deadline)
         except ChildLost as lost:
             outcome = Attempt(failed=str(lost))
         if outcome.failed or outcome.untried:
-            await self._children.discard()
+            await self.children.discard()
         self._busy = False
         return outcome
 
@@ -166,17 +165,17 @@ class Signer:
         return Attempt(seconds=float(signed["seconds"]))
 
     async def _ready(self) -> None:
-        self._children.reap()
-        if self._children.current is not None:
+        self.children.reap()
+        if self.children.current is not None:
             return
         try:
-            await self._children.start()
+            await self.children.start()
         except SourceFailure:
             self._busy = False
             raise
 
     async def _ask(self, request: Mapping[str, Any], deadline: float) -> dict[str, Any]:
-        child = self._children.current
+        child = self.children.current
         assert child is not None
         child.send(request)
         answer: dict[str, Any] = await child.answer(deadline - asyncio.get_running_loop().time())
@@ -185,8 +184,8 @@ class Signer:
     async def close(self) -> None:
         """End the process; let go of what the kernel holds."""
         if self._busy:
-            await self._children.discard()
-        await self._children.close()
+            await self.children.discard()
+        await self.children.close()
 
     async def forget_pin(self) -> bool:
         """Let a PIN that was refused be tried once more. False if the note would not go."""
@@ -196,11 +195,3 @@ class Signer:
         except PinRecordError:
             return False  # the next attempt reads the note, and says what is the matter with it
         return True
-
-    def pids(self) -> tuple[int, ...]:
-        """The process, while there is one."""
-        return self._children.pids()
-
-    def usages(self) -> dict[int, Usage]:
-        """CPU and memory of the process, by pid."""
-        return self._children.usages()

@@ -18,7 +18,7 @@ from hsm_agent.collect.canary.signer import Attempt, Job, Signer
 from hsm_agent.collect.canary.verify import MechanismName
 from hsm_agent.collect.child_common import CANARY_COMMAND, MEMORY_BYTES
 from hsm_agent.collect.child_process import Launch, WorkerMemory
-from hsm_agent.model import Reading, Usage
+from hsm_agent.model import Reading
 from hsm_agent.settings.environment import Environment
 from hsm_agent.settings.secret import Secret
 from hsm_agent.settings.types import LocalPath, Strict
@@ -143,6 +143,7 @@ class CanaryCollector(Collector):
         self._lasting = context.lasting
         self._failures = 0
         self._signer = Signer(settings.job(command), settings.pin_record(context.state_directory))
+        self.children = self._signer.children
 
     async def poll(self) -> Poll:
         """Sign once. A signature that fails is a reading; SourceFailure is for what is no fault of the token's."""
@@ -179,14 +180,6 @@ class CanaryCollector(Collector):
     async def forget(self, resource: str) -> bool:
         """An operator forgets the alarm: a PIN that was refused may be tried once more."""
         return resource == self._settings.token and await self._signer.forget_pin()
-
-    def pids(self) -> tuple[int, ...]:
-        """The process, while there is one."""
-        return self._signer.pids()
-
-    def usages(self) -> Mapping[int, Usage]:
-        """CPU and memory of the process, by pid."""
-        return self._signer.usages()
 
     def calls_a_day(self) -> Mapping[str, float]:
         """How often each C call is made in a day while all is well."""

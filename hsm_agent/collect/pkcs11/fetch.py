@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from hsm_agent.collect.child_process import ChildProcess
     from hsm_agent.collect.pkcs11.recording import RawPoll
     from hsm_agent.collect.pkcs11.token import TokenKey
-    from hsm_agent.model import Usage
 
 log = logging.getLogger(__name__)
 
@@ -64,73 +63,103 @@ class _Ask:
         return self.step, self.slot if self.key is None else self.key
 
 
-class Fetcher:
-    """Owns a source's worker from poll to poll."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleLaunch(Launch):
+    """How a worker is started, and the module it loads."""
+
+    module: str
+    reserved: str | None = None
+    luna: bool = True
+
+
+class Fetcher(Children):
+    """A source's worker from poll to poll, one at a time, and what it is asked.
+
+    `process` numbers the workers: slot numbers of one mean nothing in another.
+    """
+
+    launch: ModuleLaunch
 
     def __init__(self, launch: ModuleLaunch) -> None:
-        self._worker = ModuleWorker(launch)
+        super().__init__(launch)
+        self.process = 0
+        self.is_fresh = True
+        """Whether the worker was started in this poll: a fresh one that fails gets no successor."""
+        self.loaded: dict[str, Any] = {}
+        self.hung_steps: dict[tuple[str, TokenKey | int], None] = {}
+        """Steps that hung or crashed when they were last tried, the latest of them last."""
         self._listing: SlotListing | None = None
         """Of the worker that is there; None if that one has not listed its slots."""
-        self._hung_steps: dict[tuple[str, TokenKey | int], None] = {}
-        """Steps that hung or crashed when they were last tried, the latest of them last."""
 
     @property
     def functions(self) -> frozenset[str]:
         """Vendor functions of the loaded module."""
-        return frozenset(self._worker.loaded.get("functions", ()))
+        return frozenset(self.loaded.get("functions", ()))
 
-    def pids(self) -> tuple[int, ...]:
-        """Processes that live now, stuck ones included."""
-        return self._worker.pids()
+    @property
+    def luna(self) -> bool:
+        """Whether vendor codes are Luna's."""
+        return bool(self.functions)
 
-    def usages(self) -> dict[int, Usage]:
-        """What they use, by pid."""
-        return self._worker.usages()
+    @property
+    def word(self) -> int:
+        """Bytes of the module's CK_ULONG."""
+        return int(self.loaded.get("ulong", 8))
 
     def has_hung(self, step: str) -> bool:
         """Whether that step hung or crashed on any slot when it was last tried."""
-        return any(name == step for name, _ in self._hung_steps)
-
-    def age(self, now: float) -> float:
-        """Seconds the present worker has lived; 0 without one."""
-        return self._worker.age_seconds(now)
-
-    async def retire(self) -> None:
-        """End the worker politely; the next poll gets a fresh one."""
-        self._listing = None
-        await self._worker.retire()
-
-    async def close(self) -> None:
-        """Let go of everything; leaves no process behind."""
-        self._listing = None
-        await self._worker.close()
+        return any(name == step for name, _ in self.hung_steps)
 
     async def read(self, request: PollRequest, deadline: float) -> RawPoll:
         """One poll. Raises SourceFailure if there is no slot list, or none of the slots answers."""
-        self._worker.begin_poll()
-        run = _PollRun(self._worker, self._hung_steps, request, deadline)
+        self.is_fresh = self.current is None
+        self.reap()
+        run = _PollRun(self, request, deadline)
+        # A listing is of one process, which `_listed` compares: a worker that was retired meanwhile lists anew.
         run.listing = None if request.sweep else self._listing
         self._listing = None  # whatever ends the poll, a worker in an unknown state is asked for its slots again
         await run.until_done()
         self._listing = run.listing
         known = None if request.sweep else request.known
-        return run.answers.raw(self._worker.origin.module, self._worker.loaded, word=self._worker.word, known=known)
+        return run.answers.raw(self.launch.module, self.loaded, word=self.word, known=known)
+
+    async def ready(self, count: Callable[[Sequence[Sequence[Any]]], None], deadline: float) -> ChildProcess:
+        """The worker, with the module loaded and initialised. Raises SourceFailure. `count` is given the calls made."""
+        if self.current is not None and self.current.unanswered:
+            await self.discard()
+        if self.current is not None:
+            return self.current
+        self.is_fresh = True
+        self.process += 1
+        worker = await self.start()
+        request = {"do": "load", "module": self.launch.module, "luna": self.launch.luna}
+        worker.send({**request, "reserved": self.launch.reserved})
+        try:
+            answer = await worker.answer(deadline - asyncio.get_running_loop().time())
+        except ChildLost as lost:
+            await self.discard()
+            raise SourceFailure(str(lost)) from lost
+        count(answer.get("calls", ()))
+        if "stage" in answer:
+            await self.discard()
+            raise SourceFailure(self._load_reason(answer))
+        self.loaded = answer
+        return worker
+
+    def _load_reason(self, answer: dict[str, Any]) -> str:
+        if "rv" not in answer:
+            return not_loaded(self.launch.module, answer)
+        return returned(answer["stage"], answer["rv"], None, luna=bool(answer.get("functions")))
 
 
 class _PollRun:
     """One poll on its way: what is still to be asked, whatever number of processes it takes."""
 
-    def __init__(
-        self,
-        worker: ModuleWorker,
-        hung_steps: dict[tuple[str, TokenKey | int], None],
-        request: PollRequest,
-        deadline: float,
-    ) -> None:
+    def __init__(self, fetcher: Fetcher, request: PollRequest, deadline: float) -> None:
         self.answers = PollAnswers()
         self.listing: SlotListing | None = None
-        self._worker = worker
-        self._hung_steps = hung_steps
+        self._fetcher = fetcher
+        self._hung_steps = fetcher.hung_steps
         self._request = request
         self._deadline = deadline
         self._retried: set[tuple[str, TokenKey | int]] = set()
@@ -183,13 +212,13 @@ class _PollRun:
 
     async def _discard(self) -> None:
         self.listing = None
-        await self._worker.discard()
+        await self._fetcher.discard()
 
     async def _listed(self) -> tuple[ChildProcess, SlotListing]:
         """The slots of the process that is there; of one that is fresh, before anything else is asked of it."""
         while True:
-            worker = await self._worker.ready(self.answers.count, self._deadline)
-            if self.listing is not None and self.listing.process == self._worker.process:
+            worker = await self._fetcher.ready(self.answers.count, self._deadline)
+            if self.listing is not None and self.listing.process == self._fetcher.process:
                 return worker, self.listing
             worker.send({"do": "slots"})
             try:
@@ -202,11 +231,11 @@ class _PollRun:
                 continue
             self.answers.count(answer["calls"])
             if "slots" in answer:
-                self.listing = SlotListing(self._worker.process, list(answer["slots"]))
+                self.listing = SlotListing(self._fetcher.process, list(answer["slots"]))
                 self.answers.listings.append(self.listing)
                 self._forget("token", self.listing.slots)
                 return worker, self.listing
-            reason = returned(answer["stage"], answer["rv"], None, luna=self._worker.luna)
+            reason = returned(answer["stage"], answer["rv"], None, luna=self._fetcher.luna)
             await self._discard()
             if self._is_last():
                 raise SourceFailure(f"{reason}: check the HSM and its client")
@@ -219,7 +248,7 @@ class _PollRun:
 
     def _is_last(self) -> bool:
         """Whether a failure is final: a worker that was started in this poll gets no successor, an older one does."""
-        return self._worker.is_fresh or self.answers.restarts >= _MOST_RESTARTS_A_POLL
+        return self._fetcher.is_fresh or self.answers.restarts >= _MOST_RESTARTS_A_POLL
 
     def _restarted(self, reason: str) -> None:
         self.answers.restarts += 1
@@ -268,13 +297,13 @@ class _PollRun:
         slots = [result for slot, result in listing.results.items() if slot in known] or [*listing.results.values()]
         if not slots or self.answers.trouble or listing not in self.answers.listings:
             return None
-        about_token = ABSENT | (STATEMENTS if self._worker.luna else frozenset())
+        about_token = ABSENT | (STATEMENTS if self._fetcher.luna else frozenset())
         for result in slots:
             last = result.calls[-1]
             if result.payload[1] is not None or last.value in about_token or last.value == OK:
                 return None
         last = slots[0].calls[-1]
-        return returned(last.function, last.value, slots[0].slot, luna=self._worker.luna)
+        return returned(last.function, last.value, slots[0].slot, luna=self._fetcher.luna)
 
     async def _fill(self, worker: ChildProcess, listing: SlotListing) -> bool:
         """Sizes of an object store; a file system that hangs costs the worker, not the loop."""
@@ -299,7 +328,7 @@ class _PollRun:
                 # While others wait, a call may take half of what is left; the last one all of it.
                 others = len(waiting) > 1 or any(ask != waiting[0] for ask in late)
                 answer = await worker.answer(left / 2 if others else left)
-                result = Result.from_json(answer, self._worker.word)
+                result = Result.from_json(answer, self._fetcher.word)
                 self.answers.count(result.calls)
                 self._check(result)
                 self._take(listing, waiting.pop(0), result)
@@ -315,7 +344,7 @@ class _PollRun:
         """Raise ChildLost for an answer after which the process is of no more use."""
         for call in result.calls:
             if call.value in _USELESS:
-                raise ChildLost(returned(call.function, call.value, result.slot, luna=self._worker.luna))
+                raise ChildLost(returned(call.function, call.value, result.slot, luna=self._fetcher.luna))
 
     def _take(self, listing: SlotListing, ask: _Ask, result: Result) -> None:
         self._hung_steps.pop(ask.identity, None)
@@ -352,7 +381,7 @@ class _PollRun:
         late = [slot for slot in listing.failed if self._tries.get(slot, 0) < _MOST_TRIES_A_POLL]
         rest = len(self._tokens_to_read(listing)) + len(self._next(listing)) + (len(late) if self._request.sweep else 0)
         if rest and self.answers.restarts > _MOST_RESTARTS_A_POLL:
-            log.warning("source %s: the module failed too often, %d calls left", self._worker.launch.source, rest)
+            log.warning("source %s: the module failed too often, %d calls left", self._fetcher.launch.source, rest)
             return False
         return rest > 0 and self._left() > 0
 
@@ -367,67 +396,3 @@ class _PollRun:
                 self.answers.failed.setdefault((step, key), reason)
         if self._request.store and self.answers.fill is None:
             self.answers.fill = {"error": reason}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModuleLaunch(Launch):
-    """How a worker is started, and the module it loads."""
-
-    module: str
-    reserved: str | None = None
-    luna: bool = True
-
-
-class ModuleWorker(Children):
-    """One worker at a time. `process` numbers them: slot numbers of one mean nothing in another."""
-
-    def __init__(self, launch: ModuleLaunch) -> None:
-        super().__init__(launch)
-        self.origin = launch
-        self.process = 0
-        self.is_fresh = True
-        """Whether the worker was started in this poll: a fresh one that fails gets no successor."""
-        self.loaded: dict[str, Any] = {}
-
-    @property
-    def luna(self) -> bool:
-        """Whether vendor codes are Luna's."""
-        return bool(self.loaded.get("functions"))
-
-    @property
-    def word(self) -> int:
-        """Bytes of the module's CK_ULONG."""
-        return int(self.loaded.get("ulong", 8))
-
-    def begin_poll(self) -> None:
-        """To be called at the start of each poll."""
-        self.is_fresh = self.current is None
-        self.reap()
-
-    async def ready(self, count: Callable[[Sequence[Sequence[Any]]], None], deadline: float) -> ChildProcess:
-        """The worker, with the module loaded and initialised. Raises SourceFailure. `count` is given the calls made."""
-        if self.current is not None and self.current.owed:
-            await self.discard()
-        if self.current is not None:
-            return self.current
-        self.is_fresh = True
-        self.process += 1
-        worker = await self.start()
-        request = {"do": "load", "module": self.origin.module, "luna": self.origin.luna}
-        worker.send({**request, "reserved": self.origin.reserved})
-        try:
-            answer = await worker.answer(deadline - asyncio.get_running_loop().time())
-        except ChildLost as lost:
-            await self.discard()
-            raise SourceFailure(str(lost)) from lost
-        count(answer.get("calls", ()))
-        if "stage" in answer:
-            await self.discard()
-            raise SourceFailure(self._load_reason(answer))
-        self.loaded = answer
-        return worker
-
-    def _load_reason(self, answer: dict[str, Any]) -> str:
-        if "rv" not in answer:
-            return not_loaded(self.origin.module, answer)
-        return returned(answer["stage"], answer["rv"], None, luna=bool(answer.get("functions")))

@@ -11,21 +11,22 @@ import logging
 import re
 from dataclasses import fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.child_common import MEMORY_BYTES, PKCS11_COMMAND
 from hsm_agent.collect.child_process import WorkerMemory
+from hsm_agent.collect.identity import SeenFile
 from hsm_agent.collect.pkcs11.fetch import Fetcher, ModuleLaunch, PollRequest
 from hsm_agent.collect.pkcs11.luna import ha as luna_client
 from hsm_agent.collect.pkcs11.luna.appliance import STORAGE_METRICS
 from hsm_agent.collect.pkcs11.parse import parse, tokens_watched
 from hsm_agent.collect.pkcs11.poll_state import ParseOptions, PollMemory
 from hsm_agent.collect.pkcs11.recording import RawPoll, mask
-from hsm_agent.collect.pkcs11.seen_tokens import SeenTokensFile
 from hsm_agent.collect.pkcs11.steps import STEPS, Group, due_steps, is_incomplete, is_needed, nowhere
+from hsm_agent.collect.pkcs11.token import TokenIdentity
 from hsm_agent.metrics.tables import HSM, TOKENS
 from hsm_agent.settings.environment import Environment
 from hsm_agent.settings.types import Glob, Interval, LocalPath, Size, Strict
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm_agent.collect.pkcs11.parse import ParsedPoll
-    from hsm_agent.model import Usage
 
 log = logging.getLogger(__name__)
 
@@ -134,6 +134,25 @@ class Pkcs11Settings(SourceSettings):
         return ParseOptions(**{each.name: getattr(self, each.name) for each in fields(ParseOptions)})
 
 
+class SeenTokensFile(SeenFile["Mapping[str, TokenIdentity]"]):
+    """The tokens a source has seen, by resource: missing ones are still detected after a restart."""
+
+    member = "tokens"
+
+    def _decode(self, entries: dict[str, Any]) -> tuple[Mapping[str, TokenIdentity], int]:
+        known = {}
+        for name, token in entries.items():
+            match token:
+                case {"label": str() as label, "serial": str() as serial}:
+                    known[name] = TokenIdentity(label, serial)
+                case _:
+                    continue  # counted below
+        return known, len(entries) - len(known)
+
+    def _encode(self, seen: Mapping[str, TokenIdentity]) -> dict[str, Any]:
+        return {name: {"label": token.label, "serial": token.serial} for name, token in seen.items()}
+
+
 class Pkcs11Collector(Collector):
     """Reads one module. Polls are serial; between them it holds nothing but a quiet worker."""
 
@@ -147,7 +166,7 @@ class Pkcs11Collector(Collector):
         self.every = settings.every
         self._settings = settings
         self._options = settings.parse_options()
-        self._seen_tokens = SeenTokensFile(context.state_directory, settings.name)
+        self._seen_tokens = SeenTokensFile(context.state_directory, "pkcs11", settings.name)
         self._poll_memory: PollMemory | None = None
         self._parsing = Lane(f"source {settings.name}: parsing a poll")
         launch = ModuleLaunch(
@@ -159,7 +178,7 @@ class Pkcs11Collector(Collector):
             reserved=settings.reserved,
             luna=settings.luna == "auto",
         )
-        self._fetcher = Fetcher(launch)
+        self._fetcher = self.children = Fetcher(launch)
         periods = {
             Group.SWEEP: settings.every,
             Group.AUDIT: settings.audit_every if settings.luna == "auto" else None,
@@ -175,7 +194,7 @@ class Pkcs11Collector(Collector):
         started = loop.time()
         if self._poll_memory is None:
             self._poll_memory = PollMemory(seen=await self._seen_tokens.load())
-        if self._fetcher.age(started) >= self._settings.rediscover_every:
+        if self._fetcher.age_seconds(started) >= self._settings.rediscover_every:
             await self._fetcher.retire()
             self._poll_memory = replace(self._poll_memory, unsupported=frozenset())
         due = self._schedule.due(started)
@@ -247,14 +266,6 @@ class Pkcs11Collector(Collector):
     async def close(self) -> None:
         """Let go of everything; leaves no process behind."""
         await self._fetcher.close()
-
-    def pids(self) -> tuple[int, ...]:
-        """The worker, while there is one."""
-        return self._fetcher.pids()
-
-    def usages(self) -> Mapping[int, Usage]:
-        """What it uses."""
-        return self._fetcher.usages()
 
     async def forget(self, resource: str) -> bool:
         """Stop missing a token that is gone for good. False if it is not remembered."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.child_common import returned
 from hsm_agent.collect.pkcs11.luna import appliance
@@ -17,6 +17,7 @@ from hsm_agent.workers.pkcs11.return_values import (
     LOG_AUDIT_NOT_INITIALIZED,
     LOG_FULL,
     MTK_ZEROIZED,
+    NEVER_HERE,
     OK,
     RANDOM_NO_RNG,
     SESSION_COUNT,
@@ -24,10 +25,10 @@ from hsm_agent.workers.pkcs11.return_values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from hsm_agent.collect.pkcs11.poll_state import ParseState, PollMemory
-    from hsm_agent.collect.pkcs11.recording import Call, RawPoll, Result
+    from hsm_agent.collect.pkcs11.recording import RawPoll, Result
     from hsm_agent.collect.pkcs11.token import TokenKey
     from hsm_agent.model import Labels
 
@@ -43,9 +44,17 @@ class Group(Enum):
     OBJECTS = "objects"
 
 
-def _is_unsupported(state: ParseState, resource: str, result: Result) -> bool:
-    del state, resource
-    return result.failure is not None and result.failure.value == FUNCTION_NOT_SUPPORTED
+def _returned(values: Collection[int]) -> Callable[[ParseState, str, Result], bool]:
+    """Whether a step failed with one of these return values."""
+    return lambda _state, _resource, result: result.failure is not None and result.failure.value in values
+
+
+_is_unsupported = _returned({FUNCTION_NOT_SUPPORTED})
+
+
+def _decoded(decode: Callable[[Any, int], list[Fact]]) -> Callable[[ParseState, str, Result], list[Fact]]:
+    """The facts that follow from the payload alone; the decoder is also given the bytes of a CK_ULONG."""
+    return lambda state, _resource, result: decode(result.payload, state.raw.word)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,19 +101,14 @@ def _role(role: str) -> Step:
         group=Group.STORAGE,
         function="CA_RoleStateGet",
         series=(("token_login_attempts_left", labels), ("token_role_locked", labels)),
-        read=appliance.read_role,
-        is_absent=appliance.is_no_role,
+        read=_decoded(lambda payload, _: appliance.role_facts(role, payload)),
+        is_absent=_returned(NEVER_HERE),
     )
 
 
-def _set(step: str, function: str) -> Step:
-    metric, _ = appliance.SET_METRICS[step]
+def _set(step: str) -> Step:
+    function, metric, _ = appliance.SETS[step]
     return Step(group=Group.INVENTORY, function=function, calls=2, labelled=metric, read=appliance.read_set)
-
-
-def _alive(state: ParseState, resource: str, result: Result) -> list[Fact]:
-    del state, resource, result
-    return [Fact("token_alive", 1)]
 
 
 def _not_alive(state: ParseState, resource: str, result: Result | None, reason: str) -> list[Fact]:
@@ -114,11 +118,6 @@ def _not_alive(state: ParseState, resource: str, result: Result | None, reason: 
     if failure is not None and failure.value in {SESSION_COUNT, RANDOM_NO_RNG}:
         return [Fact("token_alive", None, reason)]
     return [Fact("token_alive", 0)]
-
-
-def _objects(state: ParseState, resource: str, result: Result) -> list[Fact]:
-    del state, resource
-    return [Fact("token_objects", result.payload[0])]
 
 
 STEPS = {
@@ -146,42 +145,54 @@ STEPS = {
         read=appliance.read_stats,
     ),
     "tamper": Step(
-        function="CA_MTKGetState", group=Group.STORAGE, series=_plain("hsm_tampered"), read=appliance.read_tamper
+        function="CA_MTKGetState",
+        group=Group.STORAGE,
+        series=_plain("hsm_tampered"),
+        read=_decoded(appliance.tamper_facts),
     ),
     "transport": Step(
         function="CA_STMGetState",
         group=Group.STORAGE,
         series=_plain("hsm_transport_mode"),
-        read=appliance.read_transport,
+        read=_decoded(appliance.transport_facts),
     ),
     **{step: _role(role) for step, role in appliance.ROLES.items()},
     "storage": Step(
         function="CA_GetTokenStorageInformation",
         group=Group.STORAGE,
         series=_plain(*appliance.STORAGE_METRICS, "token_objects"),
-        read=appliance.read_storage,
+        read=_decoded(appliance.storage_facts),
         may_be_refused=False,
     ),
     "hsm_storage": Step(
         function="CA_GetHSMStorageInformation",
         group=Group.STORAGE,
         series=_plain(*appliance.HSM_STORAGE_METRICS),
-        read=appliance.read_hsm_storage,
+        read=_decoded(appliance.hsm_storage_facts),
     ),
     "firmware": Step(
         function="CA_GetFirmwareVersion",
         group=Group.INVENTORY,
         series=_plain("hsm_firmware_info"),
-        read=appliance.read_firmware,
+        read=_decoded(appliance.firmware_facts),
         may_be_refused=False,
     ),
-    "capabilities": _set("capabilities", "CA_GetHSMCapabilitySet"),
-    "policies": _set("policies", "CA_GetHSMPolicySet"),
-    "token_policies": _set("token_policies", "CA_GetTokenPolicies"),
+    "capabilities": _set("capabilities"),
+    "policies": _set("policies"),
+    "token_policies": _set("token_policies"),
     "alive": Step(
-        group=Group.LIVENESS, series=_plain("token_alive"), read=_alive, failed=_not_alive, may_be_refused=False
+        group=Group.LIVENESS,
+        series=_plain("token_alive"),
+        read=_decoded(lambda *_: [Fact("token_alive", 1)]),
+        failed=_not_alive,
+        may_be_refused=False,
     ),
-    "objects": Step(group=Group.OBJECTS, series=_plain("token_objects"), read=_objects, may_be_refused=False),
+    "objects": Step(
+        group=Group.OBJECTS,
+        series=_plain("token_objects"),
+        read=_decoded(lambda payload, _: [Fact("token_objects", payload[0])]),
+        may_be_refused=False,
+    ),
 }
 """By the worker's names of them (workers/pkcs11/steps.py)."""
 
@@ -234,7 +245,6 @@ _FINDINGS = {
     SESSION_COUNT: "the token refuses another session: CKR_SESSION_COUNT",
 }
 """Answers that say something about the token; the source did its work."""
-_DIGESTS = {"hsm_policies_info": ("capabilities", "policies"), "token_policies_info": ("token_policies",)}
 
 
 def read(state: ParseState) -> None:
@@ -244,7 +254,7 @@ def read(state: ParseState) -> None:
     for slot, token in state.tokens.items():
         for step in STEPS:
             _read_step(state, step, slot, token.resource)
-    _read_digests(state)
+    appliance.read_digests(state)
     _note_sessions(state)
     for resource in full:
         _replace(state, resource, [Fact("audit_used_percent", 100.0), Fact("audit_seconds_to_full", 0.0)])
@@ -266,15 +276,11 @@ def _read_step(state: ParseState, name: str, slot: int, resource: str) -> None:
         if result is not None and result.failure is None:
             facts = step.read(state, resource, result)
         else:
-            facts = (step.failed or _lost(step))(state, resource, result, reason)
+            facts = step.failed(state, resource, result, reason) if step.failed else step.lost(state, resource, reason)
     except AnswerError as error:
         state.fail((name, resource), f"{resource}: {error}")
         facts = step.lost(state, resource, str(error))
     state.add(resource, facts, at)
-
-
-def _lost(step: Step) -> Callable[[ParseState, str, Result | None, str], list[Fact]]:
-    return lambda state, resource, _result, reason: step.lost(state, resource, reason)
 
 
 def _that_returned(state: ParseState, values: set[int]) -> set[str]:
@@ -325,41 +331,10 @@ def _log_refusal(state: ParseState, resource: str, result: Result, reason: str) 
         state.remarks.append(f"{resource}: {reason}; what it would tell is unavailable")
 
 
-def _read_digests(state: ParseState) -> None:
-    """One digest of all capabilities and policies, only where all of them were read in this poll."""
-    for slot, token in state.tokens.items():
-        for metric, steps in _DIGESTS.items():
-            asked = [step for step in steps if _was_due(state, step, slot)]
-            if asked:
-                state.add(token.resource, [_digest(state, token.resource, metric, slot, asked)], state.raw.time)
-
-
-def _was_due(state: ParseState, step: str, slot: int) -> bool:
-    result = state.raw.results.get((step, slot))
-    if result is None:
-        return (step, slot) in state.raw.failed
-    return result.failure is None or result.failure.value != FUNCTION_NOT_SUPPORTED
-
-
-def _digest(state: ParseState, resource: str, metric: str, slot: int, steps: Sequence[str]) -> Fact:
-    sets = []
-    for step in steps:
-        result = state.raw.results.get((step, slot))
-        if result is None or result.failure is not None:
-            labels = next(iter(state.labels_known(resource, metric)), ())
-            return Fact(metric, None, f"{STEPS[step].function} gave no answer", labels)
-        sets.append((step, appliance.pairs(result)))
-    return appliance.digest_fact(metric, sets)
-
-
-def _opened(result: Result) -> Call | None:
-    return next((call for call in result.calls if call.function == "C_OpenSession"), None)
-
-
 def _note_sessions(state: ParseState) -> None:
     """CKR_SESSION_COUNT is the token's own statement that its sessions are used up; it stands until it opens one."""
     for result in state.raw.results.values():
-        opened = _opened(result)
+        opened = next((call for call in result.calls if call.function == "C_OpenSession"), None)
         token = state.tokens.get(result.slot)
         if opened is None or token is None:
             continue
@@ -413,13 +388,11 @@ def _shares(state: ParseState, folders: Mapping[str, int]) -> dict[str, int | No
     """Bytes of each token in a store that serves several, by the folders that are named by their serials."""
     if _store_owner(state):
         return {}
-    tokens = state.tokens.values()
-    return {token.resource: _share(token.identity.serial, folders) for token in tokens}
-
-
-def _share(serial: str, folders: Mapping[str, int]) -> int | None:
-    found = [size for folder, size in folders.items() if _ends_in(folder, serial)]
-    return sum(found) if found else None
+    sizes = {
+        token.resource: [size for folder, size in folders.items() if _ends_in(folder, token.identity.serial)]
+        for token in state.tokens.values()
+    }
+    return {resource: sum(found) if found else None for resource, found in sizes.items()}
 
 
 def _ends_in(folder: str, serial: str) -> bool:

@@ -50,7 +50,7 @@ class Bench:
                 signer = Signer(job, self.notes)
             found.append(await signer.attempt(asyncio.get_running_loop().time() + seconds))
         await signer.close()
-        assert signer.pids() == ()
+        assert signer.children.pids() == ()
         return found
 
     @property
@@ -157,12 +157,12 @@ async def test_an_attempt_that_is_cancelled_leaves_no_answer_for_the_next(bench:
     signer = Signer(job, bench.notes)
     loop = asyncio.get_running_loop()
     await signer.attempt(loop.time() + 5)
-    (first,) = signer.pids()
+    (first,) = signer.children.pids()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
             await signer.attempt(loop.time() + 60)
     last = await signer.attempt(loop.time() + 5)
-    (second,) = signer.pids()
+    (second,) = signer.children.pids()
     await signer.close()
 
     assert last == Attempt(seconds=0.01)

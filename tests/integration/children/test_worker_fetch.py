@@ -316,7 +316,7 @@ async def test_retiring_ends_the_worker_and_the_next_poll_has_another(tmp_path: 
         before = fetcher.pids()
         await fetcher.retire()
         assert fetcher.pids() == ()
-        assert fetcher.age(_deadline()) == 0.0
+        assert fetcher.age_seconds(_deadline()) == 0.0
         await _read(fetcher, _request())
 
         assert fetcher.pids() not in {(), before}

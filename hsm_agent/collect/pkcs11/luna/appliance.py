@@ -13,7 +13,6 @@ from hsm_agent.workers.pkcs11.return_values import (
     FUNCTION_NOT_SUPPORTED,
     LOG_AUDIT_NOT_INITIALIZED,
     LOG_FULL,
-    NEVER_HERE,
     OK,
     name,
 )
@@ -31,12 +30,13 @@ _TAMPERED = 0x02 | 0x04 | 0x08
 _DIGEST_CHARACTERS = 16
 ROLES = {"role_so": "so", "role_crypto_officer": "crypto_officer", "role_crypto_user": "crypto_user"}
 """Roles by the step that asks for them."""
-SET_METRICS = {
-    "capabilities": ("hsm_capability", "capability_id"),
-    "policies": ("hsm_policy", "policy_id"),
-    "token_policies": ("token_policy", "policy_id"),
+SETS = {
+    "capabilities": ("CA_GetHSMCapabilitySet", "hsm_capability", "capability_id"),
+    "policies": ("CA_GetHSMPolicySet", "hsm_policy", "policy_id"),
+    "token_policies": ("CA_GetTokenPolicies", "token_policy", "policy_id"),
 }
-"""Metric and label of each set, by the step that asks for it."""
+"""Function, metric and label of each set, by the step that asks for it."""
+_DIGESTS = {"hsm_policies_info": ("capabilities", "policies"), "token_policies_info": ("token_policies",)}
 AUDIT_METRICS = (
     "audit_records",
     "audit_capacity_records",
@@ -203,19 +203,24 @@ def role_facts(role: str, state: Sequence[int]) -> list[Fact]:
     ]
 
 
-def tamper_facts(state: int) -> list[Fact]:
+def tamper_facts(payload: Sequence[int], _word: int) -> list[Fact]:
     """Whether the HSM was tampered with or zeroized, from CA_MTKGetState."""
-    return [Fact("hsm_tampered", int(bool(state & _TAMPERED)))]
+    return [Fact("hsm_tampered", int(bool(payload[0] & _TAMPERED)))]
 
 
-def transport_facts(state: int) -> list[Fact]:
+def transport_facts(payload: Sequence[int], _word: int) -> list[Fact]:
     """Secure transport mode, from CA_STMGetState."""
-    return [Fact("hsm_transport_mode", int(state != 0))]
+    return [Fact("hsm_transport_mode", int(payload[0] != 0))]
+
+
+def firmware_facts(payload: Sequence[int], _word: int) -> list[Fact]:
+    """The version from CA_GetFirmwareVersion: major, minor, sub."""
+    return [Fact("hsm_firmware_info", 1, labels=(("version", ".".join(map(str, payload))),))]
 
 
 def set_facts(step: str, pairs: Pairs, shown: ShownIds, known: Iterable[str]) -> list[Fact]:
     """Those values of a set that are to be shown; `known` are ids that were read before."""
-    metric, label = SET_METRICS[step]
+    _, metric, label = SETS[step]
     facts = [Fact(metric, value, labels=((label, str(name)),)) for name, value in pairs if _is_shown(name, shown)]
     now = {dict(fact.labels)[label] for fact in facts}
     gone = [name for name in known if name not in now]
@@ -263,18 +268,6 @@ def failed_audit(state: ParseState, resource: str, result: Result | None, reason
     failure = None if result is None else result.failure
     uninitialized = failure is not None and failure.value == LOG_AUDIT_NOT_INITIALIZED
     return facts + audit_role_facts(None, reason, uninitialized=uninitialized)
-
-
-def read_storage(state: ParseState, resource: str, result: Result) -> list[Fact]:
-    """CA_GetTokenStorageInformation."""
-    del resource
-    return storage_facts(result.payload, state.raw.word)
-
-
-def read_firmware(state: ParseState, resource: str, result: Result) -> list[Fact]:
-    """CA_GetFirmwareVersion."""
-    del state, resource
-    return [Fact("hsm_firmware_info", 1, labels=(("version", ".".join(map(str, result.payload))),))]
 
 
 def read_ha(state: ParseState, resource: str, result: Result) -> list[Fact]:
@@ -327,37 +320,6 @@ def read_stats(state: ParseState, resource: str, result: Result) -> list[Fact]:
     return facts
 
 
-def read_role(state: ParseState, resource: str, result: Result) -> list[Fact]:
-    """CA_RoleStateGet."""
-    del state, resource
-    return role_facts(ROLES[result.step], result.payload)
-
-
-def is_no_role(state: ParseState, resource: str, result: Result) -> bool:
-    """Whether a failure of CA_RoleStateGet means that the slot has no such role."""
-    del state, resource
-    failure = result.failure
-    return failure is not None and (failure.value == FUNCTION_NOT_SUPPORTED or failure.value in NEVER_HERE)
-
-
-def read_hsm_storage(state: ParseState, resource: str, result: Result) -> list[Fact]:
-    """CA_GetHSMStorageInformation."""
-    del resource
-    return hsm_storage_facts(result.payload, state.raw.word)
-
-
-def read_tamper(state: ParseState, resource: str, result: Result) -> list[Fact]:
-    """CA_MTKGetState."""
-    del state, resource
-    return tamper_facts(result.payload[0])
-
-
-def read_transport(state: ParseState, resource: str, result: Result) -> list[Fact]:
-    """CA_STMGetState."""
-    del state, resource
-    return transport_facts(result.payload[0])
-
-
 def pairs(result: Result) -> Pairs:
     """Ids and values of a set of capabilities or policies."""
     return tuple((number, value) for number, value in result.payload)
@@ -372,6 +334,33 @@ def read_set(state: ParseState, resource: str, result: Result) -> list[Fact]:
         state.remarks += [f"{resource}: {', '.join(changed)}"] if changed else []
     state.sets[key] = now
     shown = state.options.capabilities if result.step == "capabilities" else state.options.policies
-    metric, label = SET_METRICS[result.step]
+    _, metric, label = SETS[result.step]
     known = [dict(labels)[label] for labels in state.labels_known(resource, metric)]
     return set_facts(result.step, now, shown, known)
+
+
+def read_digests(state: ParseState) -> None:
+    """One digest of all capabilities and policies, only where all of them were read in this poll."""
+    for slot, token in state.tokens.items():
+        for metric, steps in _DIGESTS.items():
+            asked = [step for step in steps if _was_due(state, step, slot)]
+            if asked:
+                state.add(token.resource, [_digest(state, token.resource, metric, slot, asked)], state.raw.time)
+
+
+def _was_due(state: ParseState, step: str, slot: int) -> bool:
+    result = state.raw.results.get((step, slot))
+    if result is None:
+        return (step, slot) in state.raw.failed
+    return result.failure is None or result.failure.value != FUNCTION_NOT_SUPPORTED
+
+
+def _digest(state: ParseState, resource: str, metric: str, slot: int, steps: Sequence[str]) -> Fact:
+    sets = []
+    for step in steps:
+        result = state.raw.results.get((step, slot))
+        if result is None or result.failure is not None:
+            labels = next(iter(state.labels_known(resource, metric)), ())
+            return Fact(metric, None, f"{SETS[step][0]} gave no answer", labels)
+        sets.append((step, pairs(result)))
+    return digest_fact(metric, sets)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.pkcs11.seen_tokens import SeenTokensFile
+from hsm_agent.collect.pkcs11.source import SeenTokensFile
 from hsm_agent.collect.pkcs11.token import TokenIdentity
 
 if TYPE_CHECKING:
@@ -15,15 +15,15 @@ SEEN = {"alpha": TokenIdentity("alpha", "S1"), "schlüssel": TokenIdentity("schl
 
 
 async def test_what_is_kept_is_known_to_the_next_process(tmp_path: Path) -> None:
-    await SeenTokensFile(tmp_path, "luna/a").keep(SEEN)
+    await SeenTokensFile(tmp_path, "pkcs11", "luna/a").keep(SEEN)
 
-    assert await SeenTokensFile(tmp_path, "luna/a").load() == SEEN
+    assert await SeenTokensFile(tmp_path, "pkcs11", "luna/a").load() == SEEN
     (path,) = tmp_path.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 async def test_the_file_is_written_only_when_it_would_differ(tmp_path: Path) -> None:
-    memory = SeenTokensFile(tmp_path, "a")
+    memory = SeenTokensFile(tmp_path, "pkcs11", "a")
     await memory.keep(SEEN)
     (path,) = tmp_path.iterdir()
     path.unlink()
@@ -38,14 +38,14 @@ async def test_a_spoilt_file_is_said_and_done_without(
 ) -> None:
     (tmp_path / "pkcs11-a.json").write_bytes(content)
 
-    assert await SeenTokensFile(tmp_path, "a").load() == {}
+    assert await SeenTokensFile(tmp_path, "pkcs11", "a").load() == {}
     assert "not usable" in caplog.text
 
 
 async def test_a_directory_that_cannot_be_written_is_said_and_done_without(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    memory = SeenTokensFile(tmp_path / "missing", "a")
+    memory = SeenTokensFile(tmp_path / "missing", "pkcs11", "a")
 
     assert await memory.load() == {}
     await memory.keep(SEEN)

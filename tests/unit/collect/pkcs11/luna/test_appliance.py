@@ -95,12 +95,12 @@ def test_roles(state: list[int], attempts: int | None, locked: int | None) -> No
 
 @pytest.mark.parametrize(("state", "tampered"), [(0, 0), (1, 0), (2, 1), (4, 1), (8, 1), (9, 1)])
 def test_tamper(state: int, tampered: int) -> None:
-    assert [fact.value for fact in tamper_facts(state)] == [tampered]
+    assert [fact.value for fact in tamper_facts([state], 8)] == [tampered]
 
 
 @pytest.mark.parametrize(("state", "on"), [(0, 0), (1, 1), (5, 1)])
 def test_transport_mode(state: int, on: int) -> None:
-    assert [fact.value for fact in transport_facts(state)] == [on]
+    assert [fact.value for fact in transport_facts([state], 8)] == [on]
 
 
 @pytest.mark.parametrize(
