@@ -54,7 +54,7 @@ class Fed:
 
     def __init__(self) -> None:
         self.intake = intake()
-        self.alarms = TrapAlarms({}, clear_after=60.0, devices={})
+        self.alarms = TrapAlarms({}, clear_after_seconds=60.0, devices={})
         self.seen: Counter[str] = Counter()
         self.answered = 0
 

@@ -81,12 +81,12 @@ class TrapAlarms:
         self,
         known: Mapping[AlarmKey, AlarmRecord],
         *,
-        clear_after: float,
+        clear_after_seconds: float,
         devices: Mapping[str, str],
         evicted: Iterable[AlarmKey] = (),
     ) -> None:
-        """`clear_after` (seconds) is for changes without one of their own; `devices` are names by address."""
-        self._clear_after = clear_after
+        """`clear_after_seconds` is for changes without one of their own; `devices` are names by address."""
+        self._clear_after_seconds = clear_after_seconds
         self._devices = dict(devices)
         self.restore(known, evicted)
 
@@ -126,7 +126,8 @@ class TrapAlarms:
         change, found = event.change, set[ApplyResult]()
         ends_at = None
         if change.ends:
-            ends_at = event.time + (self._clear_after if change.clear_after is None else change.clear_after)
+            own = change.clear_after_seconds
+            ends_at = event.time + (self._clear_after_seconds if own is None else own)
         record = AlarmRecord(
             level=change.level,
             note=change.note,

@@ -35,8 +35,6 @@ from hsm_agent.collect.traps.trap_maps import (
     TrapMapSettings,
     clean,
     combined,
-    refuse_ends_without_beginning,
-    refuse_too_much,
 )
 from hsm_agent.metrics.tables import TRAPS
 from hsm_agent.net.udp import UdpListener
@@ -122,8 +120,7 @@ class SnmpTrapListenerSettings(SourceSettings):
         reject_duplicates("communities", [community.name.reveal() for community in self.communities])
         if not self.users and not self.communities:
             raise ValueError("users: without users and communities nobody can be heard")
-        refuse_ends_without_beginning(self.maps, self.vendors)
-        refuse_too_much(self.maps)
+        combined(self.maps, self.vendors)
         return self
 
     def build(self, context: CollectorContext) -> Collector:
@@ -161,7 +158,7 @@ class TrapListener(PushCollector):
         self._monotonic = monotonic
         self._wall = wall
         self._table = combined(settings.maps, settings.vendors)
-        self._alarms = TrapAlarms({}, clear_after=settings.clear_after, devices=settings.devices)
+        self._alarms = TrapAlarms({}, clear_after_seconds=settings.clear_after, devices=settings.devices)
         self._intake: Intake | None = None
         self._listeners: list[UdpListener] = []
         self._woken = asyncio.Event()
@@ -365,7 +362,7 @@ class TrapListener(PushCollector):
             self._unacknowledged.popleft()()
 
     async def close(self) -> None:
-        """Apply and store what is queued, then close the sockets."""
+        """Apply and store what is queued, then close the sockets: an inform that was taken is acknowledged."""
         if self._intake is not None:
             await self._apply_pending(self._intake, everything=True)
             if self._is_unsaved:

@@ -7,6 +7,7 @@ recognised as a duplicate after it.
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -97,7 +98,7 @@ class ListenerStateFile:
     def _write(self, state: ListenerState) -> None:
         messages, informs = state.duplicates
         document = {
-            "alarms": [_row(key, record) for key, record in state.alarms.items()],
+            "alarms": [{**key._asdict(), **asdict(record)} for key, record in state.alarms.items()],
             "engines": {engine_id.hex(): list(clock) for engine_id, clock in state.clocks.items()},
             "heard": {
                 "messages": [[one.engine_id.hex(), one.boots, one.time, one.digest.hex()] for one in messages],
@@ -112,18 +113,6 @@ class ListenerStateFile:
             return f"set aside as {state_file.set_aside(self._path).name}"
         except OSError as error:
             return f"and cannot be set aside ({error.strerror})"
-
-
-def _row(key: AlarmKey, record: AlarmRecord) -> dict[str, Any]:
-    return {
-        **key._asdict(),
-        "level": int(record.level),
-        "note": record.note,
-        "last": record.last,
-        "ends_at": record.ends_at,
-        "authentic": record.authentic,
-        "sent": record.sent,
-    }
 
 
 def _key(one: Mapping[str, Any]) -> AlarmKey:

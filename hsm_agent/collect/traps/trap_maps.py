@@ -23,7 +23,7 @@ from hsm_agent.text import one_line
 from hsm_agent.wire.snmp.ber import Undecodable, parse_oid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hsm_agent.settings.regex import Pattern
     from hsm_agent.wire.snmp.ber import Oid, VarBind
@@ -69,21 +69,22 @@ class TrapEntry:
     objects: Mapping[Oid, str] = field(default_factory=dict)
     pattern: Pattern | None = None
     reads: Callable[[str], ParsedText] | None = None
-    clear_after: float | None = None
+    clear_after_seconds: float | None = None
     clears_itself: bool = True
-    """Whether the vendor tells of the end; if not, it ends after `clear_after` or the source's own."""
+    """Whether the vendor tells of the end; if not, it ends after `clear_after_seconds` or the source's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmChange:
-    """What a trap says of one alarm. `ends` says that nothing else will end it, `clear_after` after which time."""
+    """What a trap says of one alarm. `ends` says that nothing else will end it."""
 
     alarm: str
     component: str
     level: AlarmLevel
     note: str
     ends: bool = False
-    clear_after: float | None = None
+    clear_after_seconds: float | None = None
+    """None: after the time of the source."""
 
 
 class TrapTable:
@@ -130,7 +131,7 @@ def _change(entry: TrapEntry, trap: Trap) -> AlarmChange | None:
         note=cut(note, MAX_NOTE_OCTETS),
         # Raised of something that was not understood, it may never be ended by its name.
         ends=(ends or unsure) and level is not AlarmLevel.CLEARED,
-        clear_after=entry.clear_after,
+        clear_after_seconds=entry.clear_after_seconds,
     )
 
 
@@ -329,43 +330,38 @@ class TrapMapSettings(Strict):
             raise ValueError("clear_after: is for what raises")
         return self
 
+    def entry(self, *, is_cleared_by_a_map: bool) -> TrapEntry:
+        """The entry of this map. The alarm ends by time if it is given one, or if no map clears it."""
+        raised = AlarmLevel.CRITICAL if self.severity == "critical" else AlarmLevel.WARNING
+        return TrapEntry(
+            trap=self.trap,
+            alarm=self.alarm,
+            level=AlarmLevel.CLEARED if self.does == "clear" else raised,
+            component=(self.resource,) if self.resource else (),
+            note=self.text,
+            pattern=compile_pattern(self.pattern) if self.pattern is not None else None,
+            clear_after_seconds=self.clear_after,
+            clears_itself=is_cleared_by_a_map and self.clear_after is None,
+        )
 
-def refuse_too_much(maps: tuple[TrapMapSettings, ...]) -> None:
-    """Refuse maps that could hold up the listener: their patterns are looked for one after the other."""
+
+def combined(maps: Sequence[TrapMapSettings], vendors: Iterable[str]) -> TrapTable:
+    """What traps mean: an own map of a trap stands instead of the built-in ones.
+
+    Raises ValueError for maps that could hold up the listener, because their patterns are looked for one after the
+    other, and for a map that clears what nothing raises: with a misspelt name an alarm would stand for ever.
+    """
     if len(maps) > MOST_MAPS:
         raise ValueError(f"maps: {MOST_MAPS} at most; these are {len(maps)}")
-    size = sum(compile_pattern(one.pattern).instructions for one in maps if one.pattern is not None)
-    if size > MOST_INSTRUCTIONS:
-        raise ValueError(f"maps: the patterns together repeat too much (size {size}; at most {MOST_INSTRUCTIONS})")
-
-
-def refuse_ends_without_beginning(maps: tuple[TrapMapSettings, ...], vendors: Iterable[str]) -> None:
-    """Refuse a map that clears what nothing raises: with a misspelt name an alarm would stand for ever."""
-    raised = {one.alarm for one in maps if one.does == "raise"}
-    raised |= {entry.alarm for vendor in vendors for entry in VENDORS[vendor]}
+    built_in = [entry for vendor in vendors for entry in VENDORS[vendor]]
+    raised = {one.alarm for one in maps if one.does == "raise"} | {entry.alarm for entry in built_in}
     for index, one in enumerate(maps):
         if one.alarm not in raised:
             raise ValueError(f"maps.{index}.alarm: nothing raises {one.alarm!r}")
-
-
-def combined(maps: tuple[TrapMapSettings, ...], vendors: Iterable[str]) -> TrapTable:
-    """What traps mean: an own map of a trap stands instead of the built-in ones."""
-    own = tuple(_entry(one, maps) for one in maps)
+    cleared = {one.alarm for one in maps if one.does == "clear"}
+    own = [one.entry(is_cleared_by_a_map=one.alarm in cleared) for one in maps]
+    size = sum(entry.pattern.instructions for entry in own if entry.pattern is not None)
+    if size > MOST_INSTRUCTIONS:
+        raise ValueError(f"maps: the patterns together repeat too much (size {size}; at most {MOST_INSTRUCTIONS})")
     mapped = {entry.trap for entry in own}
-    built_in = [entry for vendor in vendors for entry in VENDORS[vendor] if entry.trap not in mapped]
-    return TrapTable((*own, *built_in))
-
-
-def _entry(one: TrapMapSettings, maps: tuple[TrapMapSettings, ...]) -> TrapEntry:
-    cleared = any(other.alarm == one.alarm and other.does == "clear" for other in maps)
-    level = AlarmLevel.CRITICAL if one.severity == "critical" else AlarmLevel.WARNING
-    return TrapEntry(
-        trap=one.trap,
-        alarm=one.alarm,
-        level=AlarmLevel.CLEARED if one.does == "clear" else level,
-        component=(one.resource,) if one.resource else (),
-        note=one.text,
-        pattern=compile_pattern(one.pattern) if one.pattern is not None else None,
-        clear_after=one.clear_after,
-        clears_itself=cleared and one.clear_after is None,
-    )
+    return TrapTable((*own, *(entry for entry in built_in if entry.trap not in mapped)))

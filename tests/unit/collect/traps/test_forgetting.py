@@ -27,7 +27,7 @@ def said(address: str, component: str, level: AlarmLevel, at: float) -> TrapEven
 
 
 def alarms() -> TrapAlarms:
-    return TrapAlarms({}, clear_after=3600.0, devices={APPLIANCE: "luna-a"})
+    return TrapAlarms({}, clear_after_seconds=3600.0, devices={APPLIANCE: "luna-a"})
 
 
 def test_what_was_invented_and_cleared_is_gone_once_it_gave_way_and_told_once() -> None:

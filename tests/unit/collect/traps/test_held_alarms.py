@@ -23,7 +23,7 @@ PSU = "192.0.2.1"
 
 
 def alarms(known: dict[AlarmKey, AlarmRecord] | None = None) -> TrapAlarms:
-    return TrapAlarms(known or {}, clear_after=24 * HOUR, devices={PSU: "luna-a"})
+    return TrapAlarms(known or {}, clear_after_seconds=24 * HOUR, devices={PSU: "luna-a"})
 
 
 def said(
@@ -39,7 +39,7 @@ def said(
     sent: SentAt | None = None,
 ) -> TrapEvent:
     change = AlarmChange(
-        alarm=alarm, component=component, level=level, note=f"{alarm} trap", ends=ends, clear_after=clear_after
+        alarm=alarm, component=component, level=level, note=f"{alarm} trap", ends=ends, clear_after_seconds=clear_after
     )
     return TrapEvent(address=address, change=change, time=at, authentic=authentic, sent=sent)
 

@@ -34,7 +34,7 @@ def test_an_alarm_that_another_map_clears_has_an_end_unless_a_time_is_given() ->
 
     def ends(one: TrapMapSettings) -> tuple[bool, float | None]:
         (change,) = combined((one, clear), ()).read(trap(TRAP))
-        return change.ends, change.clear_after
+        return change.ends, change.clear_after_seconds
 
     assert ends(mapped()) == (False, None)
     assert ends(mapped(clear_after="1h")) == (True, 3600.0)

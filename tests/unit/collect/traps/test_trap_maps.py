@@ -96,11 +96,11 @@ def test_a_text_may_say_that_it_is_over_and_what_says_nothing_of_an_end_has_to_b
         level=AlarmLevel.WARNING,
         reads=lambda text: ParsedText(over=over, note=f"read {text}"),
         clears_itself=clears_itself,
-        clear_after=60.0,
+        clear_after_seconds=60.0,
     )
 
     assert TrapTable([entry]).read(trap(TRAP)) == (
-        AlarmChange(alarm="fan", component="", level=level, note="read ", ends=ends, clear_after=60.0),
+        AlarmChange(alarm="fan", component="", level=level, note="read ", ends=ends, clear_after_seconds=60.0),
     )
 
 
