@@ -18,8 +18,7 @@ from hsm_agent.evaluate.rules import Ruleset
 from hsm_agent.evaluate.state import AlarmState, active
 from hsm_agent.model import AGENT_SOURCE, Event, EventKind, Severity
 from hsm_agent.pipeline import STALLED_SECONDS, Pipeline, new_id
-from hsm_agent.serve.http.server import HttpServer
-from hsm_agent.serve.settings import SnmpServerSettings
+from hsm_agent.serve.settings import HttpError, SnmpServerSettings
 from hsm_agent.serve.snapshot import Snapshot, missing, snapshot
 from hsm_agent.serve.snmp.responder import Responder
 from hsm_agent.spool import Spool
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.config.load import Loaded
     from hsm_agent.config.tree import Config
+    from hsm_agent.serve.http.server import HttpServer
     from hsm_agent.wire.snmp.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,13 @@ async def host_name(*, otherwise: str, find: Callable[[], str] = socket.getfqdn)
 
 def _is_full(host: str) -> bool:
     return "." in host and not host.startswith("localhost")
+
+
+def _http_server() -> type[HttpServer]:
+    # Loaded on a thread while SNMP is answered already: with TLS and HTTP's grammar it takes a tenth of the start.
+    from hsm_agent.serve.http.server import HttpServer  # noqa: PLC0415
+
+    return HttpServer
 
 
 class Agent:
@@ -103,18 +110,19 @@ class Agent:
             hsms=Hsms(config.hsms),
         )
         self.sources = Sources(self.tasks, self.pipeline, state_directory=state, on_poll=self._count_poll)
-        self.origin = AgentIdentity(
-            agent_name=config.agent.name,
-            host_name=await host_name(otherwise=config.agent.name),
-            version=VERSION,
-            enterprise_id=config.agent.enterprise_id,
-        )
         self.sinks = Sinks(self.tasks, self.spool, self.store, make_heartbeat=self._make_heartbeat)
         self.pipeline.show_alarms()
         if config.serve.snmp is not None:
             self.responder = await self.make_responder(config)
         if config.serve.http is not None:
             self.http = await self.make_http(config)
+        # Last, as a resolver may take its time, and only the sinks name the host.
+        self.origin = AgentIdentity(
+            agent_name=config.agent.name,
+            host_name=await host_name(otherwise=config.agent.name),
+            version=VERSION,
+            enterprise_id=config.agent.enterprise_id,
+        )
 
     async def _make_engine(self, now: float) -> Engine:
         """The SNMP engine with its boots stored, or a held one where they can't be stored (RFC 3414 section 2.2)."""
@@ -177,7 +185,11 @@ class Agent:
     async def make_http(self, config: Config) -> HttpServer:
         """A started HTTP server. Raises HttpError."""
         assert config.serve.http is not None
-        server = HttpServer(config.serve.http, snapshot=self.snapshot, missing=self.unready, stalled=self.stalled)
+        try:
+            http_server = await self.reading.call("http", "loading HTTP", _http_server, seconds=STATE_SECONDS)
+        except StuckError as error:
+            raise HttpError(f"serve.http: {error}") from error
+        server = http_server(config.serve.http, snapshot=self.snapshot, missing=self.unready, stalled=self.stalled)
         await server.start()
         return server
 

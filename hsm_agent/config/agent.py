@@ -42,9 +42,9 @@ class AgentSettings(Strict):
     labels: dict[str, str] = Field(default_factory=dict)
     state_directory: LocalPath = Field(default_factory=default_state_directory, validate_default=True)
     control_socket: LocalPath | None = None
-    log: LogSettings = LogSettings()
+    log: LogSettings = LogSettings.model_construct()
     enterprise_id: int = Field(default=32473, ge=0, le=2**32 - 1)
-    spool: SpoolSettings = SpoolSettings()
+    spool: SpoolSettings = SpoolSettings.model_construct()
 
     @property
     def control_path(self) -> Path:

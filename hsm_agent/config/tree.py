@@ -38,7 +38,7 @@ class ServeSettings(Strict):
     """The servers."""
 
     snmp: SnmpServerSettings | None = Field(default_factory=SnmpServerSettings)
-    http: HttpSettings | None = HttpSettings()
+    http: HttpSettings | None = HttpSettings.model_construct()
 
 
 class Config(Strict):

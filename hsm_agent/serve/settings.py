@@ -60,7 +60,7 @@ class SnmpServerSettings(Strict):
     listen: Annotated[tuple[ListenAddress, ...], Field(min_length=1)] = ("udp:127.0.0.1:1161",)
     base_oid: Annotated[tuple[int, ...], BeforeValidator(_base)] = BASE
     engine_id: EngineId | None = None
-    system: SystemSettings = SystemSettings()
+    system: SystemSettings = SystemSettings.model_construct()
     users: tuple[ServerUser, ...] = ()
     communities: tuple[ServerCommunity, ...] = ()
     v1: bool = False

@@ -37,5 +37,6 @@ LocalPath = Annotated[Path, BeforeValidator(_resolve)]
 class Strict(BaseModel):
     """Base of every settings class: unknown keys are errors, values are frozen."""
 
-    # Deferred: a class that is only part of another one never needs a validator of its own, which takes memory.
+    # Deferred: a class that is only part of another one never needs a validator of its own: memory and time.
+    # So a default that is such a class is made by model_construct, which needs none either.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
