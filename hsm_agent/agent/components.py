@@ -209,7 +209,7 @@ class Sinks:
         pump = Pump(
             sink,
             self._spool,
-            heartbeat=settings.heartbeat,
+            heartbeat_seconds=settings.heartbeat,
             make_heartbeat=self._make_heartbeat,
             on_status=self._note,
             patience_seconds=settings.patience_seconds,

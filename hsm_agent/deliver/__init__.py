@@ -9,13 +9,13 @@ from hsm_agent.settings.by_kind import ByKind
 
 
 def _snmp() -> type[SinkSettings]:
-    from hsm_agent.deliver.snmp.settings import SnmpSinkSettings
+    from hsm_agent.deliver.snmp import SnmpSinkSettings
 
     return SnmpSinkSettings
 
 
 def _syslog() -> type[SinkSettings]:
-    from hsm_agent.deliver.syslog.settings import SyslogSinkSettings
+    from hsm_agent.deliver.syslog import SyslogSinkSettings
 
     return SyslogSinkSettings
 

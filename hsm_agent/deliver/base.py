@@ -1,22 +1,27 @@
-"""What a sink is, and the settings that every kind has. A sink sends and classifies; the pump retries and counts."""
+"""What a sink is, the settings of every kind, and what kinds share. A sink sends; the pump retries and counts."""
 
 from __future__ import annotations
 
+import asyncio
+import errno
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Protocol, Self, runtime_checkable
 
 from pydantic import AfterValidator, Field, model_validator
 
-from hsm_agent.model import Severity
+from hsm_agent.model import Guarantee, Severity
 from hsm_agent.net.address import source_address
+from hsm_agent.net.udp import LinkError
 from hsm_agent.settings.types import Deadline, Interval, Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from hsm_agent.model import Event, Guarantee
+    from hsm_agent.model import Event
+    from hsm_agent.net.address import Address
     from hsm_agent.net.tls import TlsSettings
+    from hsm_agent.net.udp import UdpLink
     from hsm_agent.wire.snmp.engine import Engine
 
 
@@ -24,6 +29,13 @@ LEAST_PATIENCE_SECONDS = 120.0
 MOST_PATIENCE_SECONDS = 3600.0
 """The head of a queue waits for an answer no longer: what a sink's settings add up to must stay below."""
 _MARGIN_SECONDS = 10.0
+MESSAGES_A_TURN = 16
+"""How many messages a sink encodes before it lets the event loop turn: a fifth of a millisecond each."""
+_DATAGRAM_WINDOW = 32
+_GRACE_SECONDS = 0.02
+"""How long a refusal (ICMP port unreachable) is waited for: it takes a round trip, and most networks drop it."""
+_LOOK_UP_EVERY_SECONDS = 60.0
+"""A receiver that moved to another address would never be noticed otherwise."""
 
 
 class Retry(Exception):
@@ -166,3 +178,126 @@ class SinkSettings(Strict, ABC):
     def speaks_v3(self) -> bool:
         """Whether it sends as the agent's SNMPv3 engine, and must be built anew when that is another one."""
         return False
+
+
+class OrderedBatch:
+    """The events of one `deliver`. Answers may come in any order; events are reported in their own."""
+
+    def __init__(
+        self, events: Sequence[Event], accepted: Callable[[Event], None], acknowledged: Collection[str]
+    ) -> None:
+        """`acknowledged`: ids of events that an earlier call was answered for and could not report."""
+        self._events = events
+        self._accepted = accepted
+        self._answers: dict[int, Refused | None] = {
+            position: None for position, event in enumerate(events) if event.event_id in acknowledged
+        }
+        self._reported = 0
+
+    def unanswered(self) -> list[tuple[int, Event]]:
+        """The events without an answer, with their positions."""
+        return [(position, event) for position, event in enumerate(self._events) if position not in self._answers]
+
+    def answered(self, position: int, refused: Refused | None = None) -> None:
+        """The receiver's answer to one event; None if it was accepted."""
+        self._answers[position] = refused
+        self.report()
+
+    def report(self) -> None:
+        """Report what was accepted, up to the first event that was refused or has no answer yet."""
+        while self._reported in self._answers and self._answers[self._reported] is None:
+            self._reported += 1
+            self._accepted(self._events[self._reported - 1])
+
+    @property
+    def refused(self) -> Refused | None:
+        """The receiver's refusal, if it refused the first event that was not accepted."""
+        return self._answers.get(self._reported)
+
+    @property
+    def reported(self) -> set[str]:
+        """The ids of the events reported as accepted."""
+        return {event.event_id for event in self._events[: self._reported]}
+
+    @property
+    def acknowledged(self) -> set[str]:
+        """The ids of the events accepted behind a gap: they need not be sent again. One refused there is sent again."""
+        return {
+            self._events[position].event_id
+            for position, refused in self._answers.items()
+            if refused is None and position >= self._reported
+        }
+
+
+class DatagramSink(ABC):
+    """Sends each event in one datagram that the receiver does not answer.
+
+    An event is accepted once it left the host and no refusal came back. A receiver whose host answers port unreachable
+    is a failure like any other: what was lost that way can be seen, so it is sent again.
+    """
+
+    guarantee = Guarantee.BEST_EFFORT
+    window = _DATAGRAM_WINDOW
+
+    def __init__(self, *, name: str, address: Address) -> None:
+        self.name = name
+        self._address = address
+        self._link: UdpLink | None = None
+        self._opened_at = 0.0
+        self._refusals = 0
+
+    @abstractmethod
+    def _datagram(self, event: Event) -> bytes:
+        """The event encoded. Raises Refused if it has no encoding."""
+
+    @abstractmethod
+    async def _open(self, turn: int) -> UdpLink:
+        """A socket to one of the receiver's addresses, another one each turn. Raises LinkError."""
+
+    async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
+        """Send all, then wait for a refusal: without one, all count as accepted."""
+        try:
+            link = await self._ready()
+            sent, refused = await self._send(link, events)
+            await asyncio.sleep(_GRACE_SECONDS)
+            link.check()
+        except LinkError as error:
+            self._refusals += 1
+            self._drop()
+            raise Retry(f"{self._address}: {error}") from error
+        for event in events[:sent]:
+            accepted(event)
+        if refused is not None:
+            raise refused
+
+    async def _send(self, link: UdpLink, events: Sequence[Event]) -> tuple[int, Refused | None]:
+        """Send up to the first event that can't be sent; how many were, and why that one can't."""
+        for position, event in enumerate(events):
+            if position % MESSAGES_A_TURN == 0:
+                await asyncio.sleep(0)
+            try:
+                link.send(self._datagram(event))
+            except Refused as refused:
+                return position, refused
+            except LinkError as error:
+                if error.errno != errno.EMSGSIZE:
+                    raise
+                return position, Refused(event.event_id, f"{self._address}: too long for a datagram on this path")
+        return len(events), None
+
+    async def _ready(self) -> UdpLink:
+        now = asyncio.get_running_loop().time()
+        if self._link is not None and now - self._opened_at < _LOOK_UP_EVERY_SECONDS:
+            return self._link
+        self._drop()
+        self._link, self._opened_at = await self._open(self._refusals), now
+        return self._link
+
+    def _drop(self) -> None:
+        if self._link is not None:
+            self._link.close()
+        self._link = None
+
+    async def close(self) -> None:
+        """Close the socket."""
+        self._drop()

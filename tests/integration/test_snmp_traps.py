@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.deliver.base import AgentIdentity, Retry, SinkContext
-from hsm_agent.deliver.snmp.settings import SnmpSink, SnmpSinkSettings
+from hsm_agent.deliver.snmp import SnmpSink, SnmpSinkSettings
 from hsm_agent.model import EventKind
 from hsm_agent.wire.snmp.engine import Engine
 from hsm_agent.wire.snmp.mib import AUTHENTICATION_FAILURE, BASE, COLD_START

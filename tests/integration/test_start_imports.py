@@ -19,7 +19,7 @@ COSTLY = (
     *("click", "rich", "prometheus_client", "cryptography", "re2", "rfc5424logging", "pysnmp", "pyasn1", "pkcs11"),
     *("hsm_agent.collect.pkcs11.source", "hsm_agent.collect.snmp.source", "hsm_agent.collect.traps.source"),
     *("hsm_agent.collect.command.source", "hsm_agent.collect.certificate.source", "hsm_agent.collect.canary.source"),
-    *("hsm_agent.collect.declared.source", "hsm_agent.deliver.snmp.settings", "hsm_agent.deliver.syslog.settings"),
+    *("hsm_agent.collect.declared.source", "hsm_agent.deliver.snmp", "hsm_agent.deliver.syslog"),
 )
 _START = """
 import os, pathlib, sys
@@ -51,5 +51,5 @@ def test_what_is_configured_brings_itself_and_nothing_else(tmp_path: Path) -> No
         "deliver": [{"name": "b", "kind": "syslog", "to": "udp:127.0.0.1:9"}],
     }
 
-    expected = {"hsm_agent.collect.pkcs11.source", "hsm_agent.deliver.syslog.settings", "rfc5424logging"}
+    expected = {"hsm_agent.collect.pkcs11.source", "hsm_agent.deliver.syslog", "rfc5424logging"}
     assert imported(tmp_path, tree) == expected

@@ -265,7 +265,7 @@ async def test_the_end_of_the_transaction_numbers_is_a_new_session() -> None:
     async with StreamServer(script=script) as server:
         sink = sink_to(server)
         await sink.deliver(numbered(1), lambda _: None)
-        from hsm_agent.deliver.syslog.relp import RelpSink
+        from hsm_agent.deliver.relp import RelpSink
 
         assert isinstance(sink, RelpSink)
         assert sink._link is not None

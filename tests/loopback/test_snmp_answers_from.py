@@ -13,7 +13,7 @@ import pytest
 from hsm_agent.collect.snmp.fetch import ApplianceClient
 from hsm_agent.collect.snmp.source import SnmpSettings
 from hsm_agent.deliver.base import Retry
-from hsm_agent.deliver.snmp.settings import SnmpSinkSettings
+from hsm_agent.deliver.snmp import SnmpSinkSettings
 from hsm_agent.net.address import Address
 from hsm_agent.net.snmp_session import NoAnswerError
 from hsm_agent.net.udp import open_link
@@ -114,7 +114,7 @@ async def test_nobody_else_can_share_the_port_that_answers_come_to() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind(("127.0.0.1", 0))
         address = Address.parse(f"udp:127.0.0.1:{peer.getsockname()[1]}", ("udp",))
-        link = await open_link(address, bind=None, turn=0, timeout=1.0, strays=True)
+        link = await open_link(address, bind=None, turn=0, timeout_seconds=1.0, strays=True)
         link.send(b"hello")
         _, here = peer.recvfrom(10)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
@@ -131,7 +131,7 @@ async def test_strangers_cannot_push_out_what_the_peer_says() -> None:
     ):
         peer.bind(("127.0.0.1", 0))
         address = Address.parse(f"udp:127.0.0.1:{peer.getsockname()[1]}", ("udp",))
-        link = await open_link(address, bind=None, turn=0, timeout=1.0, strays=True)
+        link = await open_link(address, bind=None, turn=0, timeout_seconds=1.0, strays=True)
         link.send(b"hello")
         _, here = peer.recvfrom(10)
         for _ in range(100):

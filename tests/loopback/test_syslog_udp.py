@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.deliver.base import Refused, Retry
-from hsm_agent.deliver.syslog.best_effort import UdpSink
-from hsm_agent.deliver.syslog.message import MessageBuilder
+from hsm_agent.deliver.syslog import MessageBuilder, UdpSink
 from hsm_agent.model import Guarantee
 from hsm_agent.net.address import Address
 from tests.fakes.syslog_events import event, numbered
@@ -96,7 +95,7 @@ async def test_a_port_nobody_listens_on_is_tried_later(receiver: socket.socket) 
 async def test_an_event_that_no_datagram_holds_is_refused_for_ever(receiver: socket.socket) -> None:
     address = Address(scheme="udp", host="127.0.0.1", port=port_of(receiver))
     builder = MessageBuilder(CONTEXT.origin, facility=20, max_bytes=100_000)
-    sink = UdpSink(name="x", address=address, bind=None, timeout=1, builder=builder)
+    sink = UdpSink(name="x", address=address, bind=None, timeout_seconds=1, builder=builder)
     events = [event(event_id="a"), event(event_id="b", text="x" * 70_000), event(event_id="c")]
     accepted: list[Event] = []
 

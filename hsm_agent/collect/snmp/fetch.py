@@ -306,7 +306,9 @@ class ApplianceClient:
     async def _open(self) -> tuple[SnmpSession, Manager]:
         left = self._deadline - asyncio.get_running_loop().time()
         try:
-            link = await open_link(self.address, bind=None, turn=self._turn, timeout=max(left, 0.001), strays=True)
+            link = await open_link(
+                self.address, bind=None, turn=self._turn, timeout_seconds=max(left, 0.001), strays=True
+            )
         except LinkError as error:
             raise self._failure(f"{error}: check `to`, name resolution and routing") from error
         self._turn += 1  # the next session asks another of its addresses

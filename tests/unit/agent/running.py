@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hsm_agent.agent.agent import Agent
 from hsm_agent.config.load import load
-from hsm_agent.deliver.syslog.settings import SyslogSinkSettings
+from hsm_agent.deliver.syslog import SyslogSinkSettings
 from tests.fakes.sinks import FakeSink
 from tests.peers.trusted import trusting
 

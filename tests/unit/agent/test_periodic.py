@@ -11,7 +11,7 @@ import pytest
 
 from hsm_agent.agent.operator_commands import OperatorCommands
 from hsm_agent.agent.periodic import PeriodicJobs, loaded_certificates, revocation_readings
-from hsm_agent.deliver.syslog.settings import SyslogSinkSettings
+from hsm_agent.deliver.syslog import SyslogSinkSettings
 from tests.peers import pki
 from tests.unit.agent.running import EXPIRED, declare, running
 

@@ -1,4 +1,4 @@
-"""deliver.snmp_inform: what is accepted in which order, what is remembered, without a socket."""
+"""Informs: what is accepted in which order, what is remembered, without a socket."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hsm_agent.deliver.base import Refused, Retry
-from hsm_agent.deliver.snmp.sinks import InformSink
+from hsm_agent.deliver.snmp import InformSink
 from hsm_agent.wire.snmp.mib import COLD_START
 from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.memory_link import MemoryLink
@@ -73,7 +73,7 @@ async def test_what_was_acknowledged_is_remembered_over_a_delivery_of_the_gap_al
 
 async def test_what_is_remembered_is_bounded() -> None:
     receivers = [InformReceiver(ignores=b"event-000") for _ in range(20)]
-    peer = MemoryPeer(links=[MemoryLink(one.answer) for one in receivers], timeout=0.01)
+    peer = MemoryPeer(links=[MemoryLink(one.answer) for one in receivers], timeout_seconds=0.01)
     informs = InformSink(name="noc", peer=peer)
     for round_number in range(20):
         batch = [events(1)[0], *(replace(one, event_id=f"{round_number}-{one.event_id}") for one in events(16)[1:])]

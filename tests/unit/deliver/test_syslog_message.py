@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from hsm_agent.deliver.syslog.message import MessageBuilder, clock_is_synchronised
+from hsm_agent.deliver.syslog import MessageBuilder, clock_is_synchronised
 from hsm_agent.wire.syslog.rfc5424 import MAX_SEQUENCE_ID
 from tests.fakes.syslog_events import event
 from tests.fakes.syslog_oracle import Message, read

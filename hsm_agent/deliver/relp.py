@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsm_agent.deliver.base import Refused, Retry
-from hsm_agent.deliver.syslog.message import MESSAGES_A_TURN, MessageBuilder
+from hsm_agent.deliver.base import MESSAGES_A_TURN, OrderedBatch, Refused, Retry
 from hsm_agent.model import Guarantee
 from hsm_agent.net.address import describe
 from hsm_agent.threads import deadline
 from hsm_agent.wire.syslog.relp import Accepted, Opened, Rejected, RelpAnswer, RelpError, RelpSession, RelpState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from hsm_agent.model import Event
+    from hsm_agent.net.address import Address
     from hsm_agent.net.streams import Connection, Route
 
 _CLOSE_SECONDS = 0.9
-
-_Verdict = Accepted | Rejected
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,55 +32,30 @@ class _Link:
     confirmed: bool = False
 
 
-class _Batch:
-    """The events of one `deliver`: sent, answered, reported. Answers may come in any order, reports do not."""
+class _Batch(OrderedBatch):
+    """With what is still to be sent, and the transactions on their way."""
 
-    def __init__(self, events: Sequence[Event], known: Mapping[str, Accepted]) -> None:
-        """`known` are verdicts of an earlier call, by event id."""
-        self._events = events
-        self._verdicts: dict[int, _Verdict] = {
-            position: known[event.event_id] for position, event in enumerate(events) if event.event_id in known
-        }
-        self._sent: dict[int, int] = {}
-        self._next = 0
-        self._reported = 0
-        self.refused: Event | None = None
+    def __init__(
+        self, events: Sequence[Event], accepted: Callable[[Event], None], acknowledged: Collection[str]
+    ) -> None:
+        super().__init__(events, accepted, acknowledged)
+        self._to_send = deque(self.unanswered())
+        self._sent: dict[int, tuple[int, Event]] = {}
 
     def next(self) -> Event | None:
         """The next event to send; None if there is none, or one was refused and the rest must wait."""
-        while self._next in self._verdicts:
-            self._next += 1
-        return self._events[self._next] if self._next < len(self._events) and self.refused is None else None
+        return self._to_send[0][1] if self._to_send and self.refused is None else None
 
     def sent(self, txnr: int) -> None:
-        self._sent[txnr] = self._next
-        self._next += 1
+        self._sent[txnr] = self._to_send.popleft()
 
-    def answered(self, verdict: _Verdict) -> None:
-        self._verdicts[self._sent.pop(verdict.txnr)] = verdict
-
-    def report(self, accepted: Callable[[Event], None]) -> None:
-        """Report in order as far as answers allow, up to the first refused event."""
-        while self.refused is None and (verdict := self._verdicts.get(self._reported)) is not None:
-            event = self._events[self._reported]
-            if isinstance(verdict, Rejected):
-                self.refused = event
-                return
-            self._reported += 1
-            accepted(event)
-
-    def refusal(self) -> Rejected:
-        verdict = self._verdicts[self._reported]
-        assert isinstance(verdict, Rejected)
-        return verdict
-
-    def unreported(self) -> dict[str, Accepted]:
-        """Events accepted behind the refused one, by id. One that was refused there is sent again and asked again."""
-        return {
-            self._events[position].event_id: verdict
-            for position, verdict in self._verdicts.items()
-            if position > self._reported and isinstance(verdict, Accepted)
-        }
+    def note(self, answer: Accepted | Rejected, address: Address) -> None:
+        position, event = self._sent.pop(answer.txnr)
+        if isinstance(answer, Accepted):
+            self.answered(position)
+            return
+        why = f"{address}: the receiver answered {answer.status} {answer.text}".rstrip()
+        self.answered(position, Refused(event.event_id, why))
 
 
 class RelpSink:
@@ -89,43 +63,39 @@ class RelpSink:
 
     guarantee = Guarantee.AT_LEAST_ONCE
 
-    def __init__(self, *, name: str, route: Route, builder: MessageBuilder, window: int) -> None:
+    def __init__(self, *, name: str, route: Route, message: Callable[[Event], bytes], window: int) -> None:
         self.name = name
         self.kind = f"syslog {route.address.scheme}"
         self.window = window
         self._route = route
-        self._builder = builder
+        self._message = message
         self._link: _Link | None = None
-        self._verdicts: dict[str, Accepted] = {}
-        """Events accepted behind a refused one: a later `deliver` brings them, and they must not be sent twice."""
+        self._acknowledged: set[str] = set()
+        """Ids of events accepted behind a refused one: they come with a later `deliver`, and must not be sent twice."""
 
     async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
         """Send in order, up to the window ahead of the answers; report each answer."""
-        batch = _Batch(events, self._verdicts)
-        for event in events:
-            self._verdicts.pop(event.event_id, None)
-        batch.report(accepted)
-        if batch.refused is None and batch.next() is not None:
+        batch = _Batch(events, accepted, self._acknowledged)
+        self._acknowledged -= {event.event_id for event in events}
+        batch.report()
+        if batch.next() is not None:
             link = await self._ready()
-            await self._exchange(link, batch, accepted)
+            await self._exchange(link, batch)
         if batch.refused is not None:
-            self._verdicts |= batch.unreported()
-            refusal = batch.refusal()
-            why = f"{self._route.address}: the receiver answered {refusal.status} {refusal.text}".rstrip()
-            raise Refused(batch.refused.event_id, why)
+            self._acknowledged |= batch.acknowledged
+            raise batch.refused
 
-    async def _exchange(self, link: _Link, batch: _Batch, accepted: Callable[[Event], None]) -> None:
+    async def _exchange(self, link: _Link, batch: _Batch) -> None:
         whole = False
         try:
             await self._fill(link, batch)
             while link.session.outstanding and link.session.state is RelpState.READY:
                 self._note(link, batch, await self._answers(link))
-                batch.report(accepted)
                 await self._fill(link, batch)
             whole = link.session.state is RelpState.READY
             self._check_end(link, batch)
         except TimeoutError as error:
-            why = f"{self._route.address}: no answer within {self._route.timeout:g} s"
+            why = f"{self._route.address}: no answer within {self._route.timeout_seconds:g} s"
             raise Retry(why, sent=link.session.outstanding > 0) from error
         except (OSError, RelpError) as error:
             raise Retry(f"{self._route.address}: {describe(error)}", sent=link.session.outstanding > 0) from error
@@ -135,7 +105,7 @@ class RelpSink:
 
     async def _answers(self, link: _Link) -> list[RelpAnswer]:
         """The next answers. Octets that complete no answer do not extend the receiver's time."""
-        async with asyncio.timeout(self._route.timeout):
+        async with asyncio.timeout(self._route.timeout_seconds):
             answers: list[RelpAnswer] = []
             while not answers:
                 answers = link.session.receive(await link.connection.read())
@@ -165,7 +135,7 @@ class RelpSink:
         for _ in range(count):
             if (event := batch.next()) is None:
                 return
-            txnr, octets = link.session.syslog(self._builder.message(event))
+            txnr, octets = link.session.syslog(self._message(event))
             batch.sent(txnr)
             yield octets
 
@@ -173,7 +143,7 @@ class RelpSink:
         for answer in answers:
             if isinstance(answer, Accepted | Rejected):
                 link.confirmed |= isinstance(answer, Accepted)
-                batch.answered(answer)
+                batch.note(answer, self._route.address)
 
     async def _ready(self) -> _Link:
         link = self._link
@@ -185,7 +155,7 @@ class RelpSink:
         try:
             self._link = await self._opened()
         except TimeoutError as error:
-            why = f"no answer to open within {self._route.timeout:g} s"
+            why = f"no answer to open within {self._route.timeout_seconds:g} s"
             raise Retry(f"{self._route.address}: {why}") from error
         except (OSError, RelpError) as error:
             raise Retry(f"{self._route.address}: {describe(error)}") from error
@@ -204,7 +174,7 @@ class RelpSink:
         ready = False
         try:
             connection.write(session.open())
-            async with asyncio.timeout(self._route.timeout):
+            async with asyncio.timeout(self._route.timeout_seconds):
                 while not ready:
                     ready = any(isinstance(answer, Opened) for answer in session.receive(await connection.read()))
                     if session.state is RelpState.CLOSED:
@@ -218,7 +188,7 @@ class RelpSink:
         if self._link is not None:
             self._link.connection.abort("given up")
         self._link = None
-        self._verdicts = {}
+        self._acknowledged = set()
 
     async def close(self) -> None:
         """End the session and the connection, each within a second."""

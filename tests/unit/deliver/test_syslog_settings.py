@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.deliver.syslog.best_effort import TcpSink, UdpSink
-from hsm_agent.deliver.syslog.relp import RelpSink
-from hsm_agent.deliver.syslog.settings import SyslogSinkSettings
+from hsm_agent.deliver.relp import RelpSink
+from hsm_agent.deliver.syslog import SyslogSinkSettings, TcpSink, UdpSink
 from hsm_agent.model import Guarantee, Severity
 from tests.fakes.syslog_sinks import build, settings
 

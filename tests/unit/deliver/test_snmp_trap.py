@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from hsm_agent.deliver.base import AgentIdentity, Refused, Retry, SinkContext
-from hsm_agent.deliver.snmp.sinks import Peer, TrapSink
+from hsm_agent.deliver.snmp import Peer, TrapSink
 from hsm_agent.net.address import Address
 from hsm_agent.wire.snmp.mib import BASE, COLD_START
 from hsm_agent.wire.snmp.pdu import read_varbinds
@@ -91,7 +91,7 @@ def peer() -> Peer:
     return Peer(
         address=Address.parse("udp:192.0.2.10:162", ("udp",)),
         bind=None,
-        timeout=2.0,
+        timeout_seconds=2.0,
         retries=3,
         context=SinkContext(origin=origin, engine=engine(), base_oid=BASE),
         community=b"a-secret-community",

@@ -1,4 +1,4 @@
-"""deliver.snmp: what a configuration may say, and what is made of it."""
+"""`kind: snmp`: what a configuration may say, and what is made of it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from hsm_agent.deliver.base import MOST_PATIENCE_SECONDS, AgentIdentity, SinkContext
-from hsm_agent.deliver.snmp.settings import SnmpSinkSettings
-from hsm_agent.deliver.snmp.sinks import InformSink, TrapSink
+from hsm_agent.deliver.snmp import InformSink, SnmpSinkSettings, TrapSink
 from hsm_agent.model import Guarantee, Severity
 from hsm_agent.wire.snmp.mib import BASE
 from tests.fakes.snmp_messages import ENGINE_ID, engine

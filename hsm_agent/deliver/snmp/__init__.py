@@ -1,1 +1,0 @@
-"""SNMP traps and informs."""

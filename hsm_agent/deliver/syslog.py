@@ -1,0 +1,251 @@
+"""The `kind: syslog` sinks and their settings; relp.py is the one with acknowledgements.
+
+Those here are best effort: UDP (RFC 5426), TCP (RFC 6587, octet counting), TLS (RFC 5425). Accepted means over TCP and
+TLS: the receiver's kernel has acknowledged the octets. What its program had not read yet when it died is lost. Over UDP
+it means: sent, and no refusal came back at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
+
+from pydantic import AfterValidator, Field, model_validator
+
+from hsm_agent.deliver.base import MESSAGES_A_TURN, DatagramSink, Retry, SinkSettings
+from hsm_agent.deliver.relp import RelpSink
+from hsm_agent.model import Guarantee
+from hsm_agent.net.address import Address, describe
+from hsm_agent.net.streams import Route
+from hsm_agent.net.tls import TlsSettings
+from hsm_agent.net.udp import LinkError, UdpLink, open_link
+from hsm_agent.settings.types import Deadline, Size
+from hsm_agent.wire.syslog.rfc5424 import MAX_SEQUENCE_ID, MIN_MAX_BYTES, Formatter, HeaderFields, octet_counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hsm_agent.deliver.base import AgentIdentity, Sink, SinkContext
+    from hsm_agent.model import Event
+    from hsm_agent.net.streams import Connection
+
+SCHEMES = ("udp", "tcp", "tls", "relp", "relp+tls")
+_TLS_SCHEMES = ("tls", "relp+tls")
+_RELP_SCHEMES = ("relp", "relp+tls")
+_DEFAULT_WINDOW = 128
+_DEFAULT_MAX_BYTES, _DEFAULT_UDP_MAX_BYTES = 8000, 1400
+_MOST_BYTES, _MOST_UDP_BYTES = 128 * 1024, 65000  # the RELP specification's limit; a datagram's, rounded down
+_TCP_WINDOW = 64
+
+_LIBC = ctypes.CDLL(None)
+_TIMEX_BYTES = 512  # struct timex is 208 octets on 64-bit Linux, less elsewhere
+_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+
+
+def clock_is_synchronised() -> bool:
+    """The kernel's state of the system clock. Also False if that can't be read: synchronised is a claim."""
+    request = ctypes.create_string_buffer(_TIMEX_BYTES)  # modes = 0: only read
+    state = int(_LIBC.adjtimex(request))
+    return 0 <= state != _TIME_ERROR
+
+
+class MessageBuilder:
+    """Formats events for one sink when they are sent, with numbers from 1 on (RFC 5424 section 7.3.1)."""
+
+    def __init__(self, origin: AgentIdentity, *, facility: int, max_bytes: int) -> None:
+        fields = HeaderFields(
+            host_name=origin.host_name,
+            agent_name=origin.agent_name,
+            version=origin.version,
+            enterprise_id=origin.enterprise_id,
+            process_id=str(os.getpid()),
+            facility=facility,
+        )
+        self._formatter = Formatter(fields, max_bytes=max_bytes)
+        self._sequence_id = 0
+
+    def message(self, event: Event) -> bytes:
+        """The event as one RFC 5424 message, without framing."""
+        self._sequence_id = self._sequence_id % MAX_SEQUENCE_ID + 1
+        return self._formatter.format(event, sequence_id=self._sequence_id, synced=clock_is_synchronised())
+
+
+class TcpSink:
+    """Sends events over one connection that is kept between calls."""
+
+    guarantee = Guarantee.BEST_EFFORT
+    window = _TCP_WINDOW
+
+    def __init__(self, *, name: str, route: Route, builder: MessageBuilder) -> None:
+        self.name = name
+        self.kind = f"syslog {route.address.scheme}"
+        self._route = route
+        self._builder = builder
+        self._connection: Connection | None = None
+        self._confirmed = False
+
+    async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
+        """Send in order. A new connection takes one event first: if it ends then, that event was in flight alone."""
+        connection = await self._ready()
+        start = 0
+        while start < len(events):
+            part = events[start:] if self._confirmed else events[start : start + 1]
+            await self._send(connection, part)
+            self._confirmed = True
+            start += len(part)
+            for event in part:
+                accepted(event)
+
+    async def _send(self, connection: Connection, events: Sequence[Event]) -> None:
+        whole = False
+        try:
+            async with asyncio.timeout(self._route.timeout_seconds):
+                for start in range(0, len(events), MESSAGES_A_TURN):
+                    turn = events[start : start + MESSAGES_A_TURN]
+                    connection.write(b"".join(octet_counted(self._builder.message(event)) for event in turn))
+                    await asyncio.sleep(0)
+                await connection.acknowledged()
+            whole = True
+        except TimeoutError as error:
+            raise Retry(
+                f"{self._route.address}: nothing acknowledged within {self._route.timeout_seconds:g} s"
+            ) from error
+        except OSError as error:
+            raise Retry(f"{self._route.address}: {describe(error)}", sent=True) from error
+        finally:
+            if not whole:
+                self._drop()
+
+    async def _ready(self) -> Connection:
+        if self._connection is not None and not self._connection.broken:
+            return self._connection
+        self._drop()
+        try:
+            self._connection = await self._route.connect(keep=False)
+        except OSError as error:
+            raise Retry(f"{self._route.address}: {describe(error)}") from error
+        return self._connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.abort("given up")
+        self._connection = None
+        self._confirmed = False
+
+    async def close(self) -> None:
+        """Close the connection after what was written."""
+        connection, self._connection = self._connection, None
+        self._confirmed = False
+        if connection is not None:
+            await connection.close()
+
+
+class UdpSink(DatagramSink):
+    """Sends each event in one datagram."""
+
+    kind = "syslog udp"
+
+    def __init__(
+        self, *, name: str, address: Address, bind: str | None, timeout_seconds: float, builder: MessageBuilder
+    ) -> None:
+        super().__init__(name=name, address=address)
+        self._bind = bind
+        self._timeout_seconds = timeout_seconds
+        self._builder = builder
+
+    def _datagram(self, event: Event) -> bytes:
+        return self._builder.message(event)
+
+    async def _open(self, turn: int) -> UdpLink:
+        return await open_link(self._address, bind=self._bind, turn=turn, timeout_seconds=self._timeout_seconds)
+
+    async def _ready(self) -> UdpLink:
+        if self._link is not None:
+            try:
+                self._link.check()
+            except LinkError:  # a late refusal of an earlier batch: a new socket shows whether it still holds
+                self._drop()
+        return await super()._ready()
+
+
+Facility = Literal[
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
+    "ntp", "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+]  # fmt: skip
+"""In the order of their numbers, RFC 5424 section 6.2.1."""
+_FACILITIES: tuple[str, ...] = get_args(Facility)
+
+
+def _receiver(text: str) -> str:
+    return str(Address.parse(text, SCHEMES))
+
+
+class SyslogSinkSettings(SinkSettings):
+    """A syslog server and how it is reached."""
+
+    kind: Literal["syslog"]
+    to: Annotated[str, AfterValidator(_receiver)]
+    tls: TlsSettings | None = None
+    facility: Facility = "local4"
+    max_bytes: Size | None = None
+    """None: 8000, and 1400 over UDP."""
+    timeout: Deadline = 5.0
+    """Seconds to connect, and to send and be acknowledged."""
+    window: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Messages on their way at once, RELP only. None: 128."""
+
+    @property
+    def address(self) -> Address:
+        """The receiver, parsed."""
+        return Address.parse(self.to, SCHEMES)
+
+    @property
+    def octets(self) -> int:
+        """The most octets of one message."""
+        if self.max_bytes is not None:
+            return self.max_bytes
+        return _DEFAULT_UDP_MAX_BYTES if self.address.scheme == "udp" else _DEFAULT_MAX_BYTES
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """RELP alone acknowledges each message."""
+        return Guarantee.AT_LEAST_ONCE if self.address.scheme in _RELP_SCHEMES else Guarantee.BEST_EFFORT
+
+    @property
+    def answer_seconds(self) -> float:
+        """To connect, to open the session, and for the acknowledgement of one message."""
+        return 3 * self.timeout
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        scheme = self.address.scheme
+        if scheme in _TLS_SCHEMES and self.tls is None:
+            raise ValueError(f"tls: required for {scheme}: (at least tls.ca, or tls.verify: fingerprint)")
+        if scheme not in _TLS_SCHEMES and self.tls is not None:
+            raise ValueError(f"tls: not for {scheme}: (write one of {', '.join(f'{name}:' for name in _TLS_SCHEMES)})")
+        if self.window is not None and scheme not in _RELP_SCHEMES:
+            raise ValueError(f"window: not for {scheme}: (only RELP has answers to wait for)")
+        most = _MOST_UDP_BYTES if scheme == "udp" else _MOST_BYTES
+        if not MIN_MAX_BYTES <= self.octets <= most:
+            raise ValueError(f"max_bytes: {self.octets} is not between {MIN_MAX_BYTES} and {most}")
+        return self
+
+    def own_tls(self) -> TlsSettings | None:
+        """How its connections are secured."""
+        return self.tls
+
+    def build(self, context: SinkContext) -> Sink:
+        """The sink of the transport that `to` names."""
+        builder = MessageBuilder(context.origin, facility=_FACILITIES.index(self.facility), max_bytes=self.octets)
+        address = self.address
+        if address.scheme == "udp":
+            return UdpSink(
+                name=self.name, address=address, bind=self.bind, timeout_seconds=self.timeout, builder=builder
+            )
+        route = Route(address=address, tls=self.tls, bind=self.bind, timeout_seconds=self.timeout)
+        if address.scheme in _RELP_SCHEMES:
+            window = self.window or _DEFAULT_WINDOW
+            return RelpSink(name=self.name, route=route, message=builder.message, window=window)
+        return TcpSink(name=self.name, route=route, builder=builder)

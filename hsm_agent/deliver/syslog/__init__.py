@@ -1,1 +1,0 @@
-"""Syslog over UDP, TCP, TLS and RELP."""
