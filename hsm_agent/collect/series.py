@@ -85,6 +85,14 @@ class KnownSeries(Generic[F]):
         return list(dict.fromkeys(resource for resource, name, _ in self.facts if name == metric))
 
 
+def without_forgotten(readings: Iterable[Reading], forgotten: Container[str]) -> Iterator[Reading]:
+    """Readings of a poll without what it still misses of resources that an operator forgot while it was on its way."""
+    for reading in readings:
+        is_missed = reading.value is None or (reading.metric == "token_present" and not reading.value)
+        if not is_missed or reading.resource not in forgotten:
+            yield reading
+
+
 Point = tuple[float, int]
 """When, and how many records there were."""
 

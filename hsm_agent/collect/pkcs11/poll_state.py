@@ -79,9 +79,21 @@ class PollMemory:
     """Remarks that the log has already: HA groups of which no member is watched, steps that are refused."""
     sessions_refused: frozenset[str] = frozenset()
     unsupported: frozenset[tuple[str, TokenKey]] = frozenset()
-    """Steps that make no sense for a token, so that they are not asked again."""
+    """Steps that make no sense for a token, so that the present worker is not asked again."""
+    unsupported_before: frozenset[tuple[str, TokenKey]] = frozenset()
+    """Those of the worker before: the present one is asked once more, but nothing that is known comes from them."""
     errors: Mapping[Topic, tuple[str, ...]] = field(default_factory=dict)
     """What failed when it was last tried: it stands until it is tried again, however often others are read."""
+
+    def for_fresh_worker(self) -> PollMemory:
+        """What stays when the worker is replaced: what a slot refused or did not know may be allowed or there now."""
+        return replace(self, unsupported=frozenset(), unsupported_before=self.unsupported)
+
+    def without(self, resources: Collection[str], *, there: Collection[str] = ()) -> PollMemory:
+        """Without what an operator forgot; of those that are `there` only what is missed of them."""
+        seen = {name: token for name, token in self.seen.items() if name not in resources or name in there}
+        series = {name: known for name, known in self.series.items() if name not in resources}
+        return replace(self, seen=seen, series=series)
 
     def slots(self) -> dict[TokenKey, int]:
         """The slots of the last sweep, by token."""
@@ -107,6 +119,7 @@ class ParseState:
         self.logged = set(memory.logged)
         self.remarks: list[str] = []
         self.unsupported = set(memory.unsupported)
+        self.unsupported_before = set(memory.unsupported_before)
         self.sessions_refused = set(memory.sessions_refused)
         self.forgotten: set[str] = set()
 
@@ -196,4 +209,5 @@ class ParseState:
             logged=frozenset(self.logged),
             sessions_refused=frozenset(self.sessions_refused),
             unsupported=frozenset(self.unsupported),
+            unsupported_before=frozenset(self.unsupported_before),
         )

@@ -9,7 +9,7 @@ import asyncio
 import datetime as dt
 import logging
 import re
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -27,6 +27,7 @@ from hsm_agent.collect.pkcs11.poll_state import ParseOptions, PollMemory
 from hsm_agent.collect.pkcs11.recording import RawPoll, mask
 from hsm_agent.collect.pkcs11.steps import STEPS, Group, due_steps, is_incomplete, is_needed, nowhere
 from hsm_agent.collect.pkcs11.token import TokenIdentity
+from hsm_agent.collect.series import without_forgotten
 from hsm_agent.metrics.tables import HSM, TOKENS
 from hsm_agent.settings.environment import Environment
 from hsm_agent.settings.types import Glob, Interval, LocalPath, Size, Strict
@@ -167,7 +168,10 @@ class Pkcs11Collector(Collector):
         self._settings = settings
         self._options = settings.parse_options()
         self._seen_tokens = SeenTokensFile(context.state_directory, "pkcs11", settings.name)
-        self._poll_memory: PollMemory | None = None
+        self._poll_memory = PollMemory()
+        self._is_new = True
+        self._forgotten: set[str] = set()
+        """Resources that were forgotten since the present poll began."""
         self._parsing = Lane(f"source {settings.name}: parsing a poll")
         launch = ModuleLaunch(
             source=settings.name,
@@ -192,24 +196,26 @@ class Pkcs11Collector(Collector):
         """Read what is due now. Raises SourceFailure within the source's own time-out."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        if self._poll_memory is None:
-            self._poll_memory = PollMemory(seen=await self._seen_tokens.load())
+        self._forgotten.clear()
+        await self._remember()
         if self._fetcher.age_seconds(started) >= self._settings.rediscover_every:
             await self._fetcher.retire()
-            self._poll_memory = replace(self._poll_memory, unsupported=frozenset())
+            self._poll_memory = self._poll_memory.for_fresh_worker()
         due = self._schedule.due(started)
         request = self._request(due, self._poll_memory)
         raw = await self._fetch(request, started + self._settings.timeout)
         parsed = await self._parse(raw, self._poll_memory)
-        self._poll_memory = parsed.memory
+        # Parsing has worked with what was known when it began: it still misses what was forgotten meanwhile.
+        there = {token.resource for token in parsed.memory.tokens.values()}
+        self._poll_memory = parsed.memory.without(self._forgotten, there=there)
         for remark in parsed.remarks:
             log.warning("source %s: %s", self.name, remark)
-        await self._seen_tokens.keep(parsed.memory.seen)
+        await self._seen_tokens.keep(self._poll_memory.seen)
         self._plan(due, started)
         if is_incomplete(Group.INVENTORY, raw, parsed.memory):
             self._schedule.again(Group.INVENTORY, started + self._settings.storage_every)
         return Poll(
-            readings=parsed.readings,
+            readings=tuple(without_forgotten(parsed.readings, self._forgotten)),
             next_in=self._schedule.next_in(loop.time()),
             errors=parsed.errors,
             standing=parsed.standing,
@@ -220,6 +226,14 @@ class Pkcs11Collector(Collector):
             complete=request.sweep and not parsed.errors,
             gone=parsed.gone,
         )
+
+    async def _remember(self) -> None:
+        """Once: what was seen before the agent was started."""
+        if self._is_new:
+            seen = await self._seen_tokens.load()
+            # A poll and an operator's `forget` may both have waited: only the first to come back starts the memory.
+            if self._is_new:
+                self._is_new, self._poll_memory = False, PollMemory(seen=seen)
 
     async def _parse(self, raw: RawPoll, memory: PollMemory) -> ParsedPoll:
         """The readings. Raises SourceFailure if there are none of any watched token."""
@@ -241,7 +255,7 @@ class Pkcs11Collector(Collector):
         return PollRequest(
             sweep=Group.SWEEP in due,
             find=lambda results: tokens_watched(results, self._options.tokens),
-            steps=lambda tokens: due_steps(due, tokens, self._fetcher.functions, memory.unsupported),
+            steps=lambda tokens: due_steps(due, tokens, self._fetcher.functions, memory),
             known=memory.slots(),
             store=str(store.directory) if store is not None and Group.SWEEP in due else "",
         )
@@ -259,7 +273,7 @@ class Pkcs11Collector(Collector):
         """Faster while records wait; no faster than the sweep while the call itself is what fails."""
         if self._fetcher.has_hung("audit"):
             return self._settings.every
-        points = (self._poll_memory or PollMemory()).audit.values()
+        points = self._poll_memory.audit.values()
         waiting = any(series[-1][1] > 0 for series in points if series)
         return min(_HURRY_SECONDS, self._settings.audit_every) if waiting else self._settings.audit_every
 
@@ -269,18 +283,17 @@ class Pkcs11Collector(Collector):
 
     async def forget(self, resource: str) -> bool:
         """Stop missing a token that is gone for good. False if it is not remembered."""
-        memory = self._poll_memory or PollMemory(seen=await self._seen_tokens.load())
-        if resource not in memory.seen:
+        await self._remember()
+        if resource not in self._poll_memory.seen:
             return False
-        seen = {name: token for name, token in memory.seen.items() if name != resource}
-        series = {name: metrics for name, metrics in memory.series.items() if name != resource}
-        self._poll_memory = replace(memory, seen=seen, series=series)
-        await self._seen_tokens.keep(seen)
+        self._poll_memory = self._poll_memory.without({resource})
+        self._forgotten.add(resource)
+        await self._seen_tokens.keep(self._poll_memory.seen)
         return True
 
     def calls_a_day(self) -> Mapping[str, float]:
         """How often each C call is made in a day for one token, at the configured rhythms and an empty audit store."""
-        memory = self._poll_memory or PollMemory()
+        memory = self._poll_memory
         unknown = nowhere(memory.slots(), memory.unsupported)
         return calls_a_day(self._settings, self._fetcher.functions, unknown)
 

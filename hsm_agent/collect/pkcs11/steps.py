@@ -201,16 +201,18 @@ def due_steps(
     due: Collection[Group],
     tokens: Iterable[TokenKey],
     functions: Collection[str],
-    unsupported: Collection[tuple[str, TokenKey]],
+    memory: PollMemory,
 ) -> list[tuple[str, TokenKey]]:
     """Steps of tokens that are due beside the sweep and can be asked, most urgent first."""
+    unsupported = memory.unsupported
     tokens = list(tokens)
     names = [
         name for name, step in STEPS.items() if step.group in due and (not step.function or step.function in functions)
     ]
     # Luna counts a partition's objects itself, and at less cost.
     brings_count = STEPS["storage"].function in functions
-    counted = {("objects", token) for token in tokens if brings_count and ("storage", token) not in unsupported}
+    uncounted = unsupported | memory.unsupported_before
+    counted = {("objects", token) for token in tokens if brings_count and ("storage", token) not in uncounted}
     steps = [(name, token) for name in names for token in tokens]
     return [step for step in steps if step not in unsupported and step not in counted]
 
@@ -275,6 +277,7 @@ def _read_step(state: ParseState, name: str, slot: int, resource: str) -> None:
     try:
         if result is not None and result.failure is None:
             facts = step.read(state, resource, result)
+            state.unsupported_before.discard((name, state.tokens[slot].key))
         else:
             facts = step.failed(state, resource, result, reason) if step.failed else step.lost(state, resource, reason)
     except AnswerError as error:
@@ -300,8 +303,11 @@ def _is_settled(state: ParseState, step: Step, resource: str, result: Result) ->
         return False
     if not step.is_absent(state, resource, result):
         return False
-    state.unsupported.add((result.step, state.tokens[result.slot].key))
-    state.add(resource, step.lost(state, resource, "no longer supported", known_only=True), result.at)
+    asked = result.step, state.tokens[result.slot].key
+    state.unsupported.add(asked)
+    # Another step may bring the same metric: the one that counts objects does where Luna's own count is not there.
+    if asked not in state.unsupported_before:
+        state.add(resource, step.lost(state, resource, "no longer supported", known_only=True), result.at)
     return True
 
 

@@ -2,12 +2,20 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.collect.pkcs11.source import Pkcs11Settings
+from hsm_agent.collect.base import CollectorContext
+from hsm_agent.collect.pkcs11.source import Pkcs11Collector, Pkcs11Settings
+from tests.unit.collect.pkcs11_raws import raw, swept
+
+if TYPE_CHECKING:
+    from hsm_agent.collect.pkcs11.fetch import PollRequest
+    from hsm_agent.collect.pkcs11.parse import ParsedPoll
+    from hsm_agent.collect.pkcs11.poll_state import PollMemory
+    from hsm_agent.collect.pkcs11.recording import RawPoll
 
 MINIMAL = {"name": "luna-a", "kind": "pkcs11", "module": "/opt/lib.so"}
 
@@ -114,3 +122,36 @@ def test_check_config_says_that_tokens_have_no_slot_numbers(name: str, *, is_tol
     settings = Pkcs11Settings.model_validate({**MINIMAL, "tokens": [name]})
 
     assert any("if a slot is meant" in line for line in settings.about()) is is_told
+
+
+class _Forgetful(Pkcs11Collector):
+    """Its module shows what `raws` say, one poll after the other; an operator forgets a token while each is parsed."""
+
+    def __init__(self, settings: Pkcs11Settings, context: CollectorContext, *raws: RawPoll) -> None:
+        super().__init__(settings, context)
+        self.raws = list(raws)
+
+    async def _fetch(self, request: PollRequest, deadline: float) -> RawPoll:
+        del request, deadline
+        return self.raws.pop(0)
+
+    async def _parse(self, raw: RawPoll, memory: PollMemory) -> ParsedPoll:
+        parsed = await super()._parse(raw, memory)
+        await self.forget("old")
+        return parsed
+
+
+@pytest.mark.parametrize("is_back", [False, True])
+async def test_a_token_that_is_forgotten_while_a_poll_is_parsed_is_missed_no_more(
+    tmp_path: Path, *, is_back: bool
+) -> None:
+    (tmp_path / "pkcs11-luna-a.json").write_text('{"tokens": {"old": {"label": "old", "serial": "S9"}}}')
+    slots = [swept(1), *([swept(2, label="old", serial="S9")] if is_back else [])]
+    settings, context = Pkcs11Settings.model_validate(MINIMAL), CollectorContext(state_directory=tmp_path)
+    source = _Forgetful(settings, context, raw(*slots))
+
+    poll = await source.poll()
+
+    values = {one.resource: one.value for one in poll.readings if one.metric == "token_present"}
+    assert values == ({"alpha": 1, "old": 1} if is_back else {"alpha": 1})
+    assert ("old" in (tmp_path / "pkcs11-luna-a.json").read_text()) is is_back

@@ -59,6 +59,29 @@ def test_a_function_that_is_no_longer_known_makes_its_readings_unavailable() -> 
     assert _read(parsed, "audit_records") == "no longer supported"
 
 
+def test_objects_that_are_counted_stay_known_when_a_fresh_worker_asks_in_vain_for_luna_s_own_count() -> None:
+    storage = asked("storage", 1, "CA_GetTokenStorageInformation", None, rv=0x54)
+    known = _after(swept(1), storage, **LUNA).memory
+    known = _after(asked("objects", 1, "C_FindObjectsInit", [7]), known=known, sweep=False, **LUNA).memory
+
+    parsed = _after(storage, known=known.for_fresh_worker(), sweep=False, **LUNA)
+
+    assert parsed.readings == ()
+    assert parsed.memory.series["alpha"].facts["", "token_objects", ()].value == 7
+    assert ("storage", ALPHA) in parsed.memory.unsupported
+
+
+def test_a_function_that_a_fresh_worker_had_and_lost_makes_its_readings_unavailable() -> None:
+    storage = asked("storage", 1, "CA_GetTokenStorageInformation", None, rv=0x54)
+    known = _after(swept(1), storage, **LUNA).memory.for_fresh_worker()
+    had = asked("storage", 1, "CA_GetTokenStorageInformation", [0, 100, 50, 50, 7])
+    known = _after(had, known=known, sweep=False, **LUNA).memory
+
+    parsed = _after(storage, known=known, sweep=False, **LUNA)
+
+    assert _read(parsed, "token_objects") == "no longer supported"
+
+
 def test_a_failing_function_is_an_error_with_its_own_reason() -> None:
     parsed = _after(swept(1), asked("storage", 1, "CA_GetTokenStorageInformation", None, rv=0x80000024), **LUNA)
 

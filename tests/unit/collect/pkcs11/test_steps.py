@@ -124,13 +124,21 @@ def test_what_is_not_there_is_asked_once_by_each_worker_and_never_more_often_tha
     ],
 )
 def test_what_is_due_with_each_rhythm(due: set[Group], names: list[str]) -> None:
-    assert due_steps(due, [ONE], LUNA, ()) == [(name, ONE) for name in names]
+    assert due_steps(due, [ONE], LUNA, PollMemory()) == [(name, ONE) for name in names]
 
 
 def test_steps_go_by_urgency_not_by_token_and_leave_out_what_makes_no_sense_for_it() -> None:
-    steps = due_steps({Group.SWEEP, Group.OBJECTS}, [ONE, TWO], LUNA, {("ha", ONE), ("storage", TWO)})
+    memory = PollMemory(unsupported=frozenset({("ha", ONE), ("storage", TWO)}))
+    steps = due_steps({Group.SWEEP, Group.OBJECTS}, [ONE, TWO], LUNA, memory)
 
     assert steps == [("ha", TWO), ("stats", ONE), ("stats", TWO), ("objects", TWO)]
+
+
+def test_a_fresh_worker_counts_objects_that_luna_did_not_count_before() -> None:
+    memory = PollMemory(unsupported=frozenset({("ha", TWO), ("storage", TWO)})).for_fresh_worker()
+    steps = due_steps({Group.SWEEP, Group.OBJECTS}, [TWO], LUNA, memory)
+
+    assert steps == [("ha", TWO), ("stats", TWO), ("objects", TWO)]
 
 
 def test_a_rhythm_is_needed_while_any_of_its_functions_is_there() -> None:
