@@ -30,6 +30,7 @@ from hsm_agent.collect.command.parsers.text import Malformed, one_line
 from hsm_agent.collect.command.poll_state import PRESENT, PollState
 from hsm_agent.collect.command.process import CommandRunner, find, name_of
 from hsm_agent.collect.identity import SeenObjectsFile, digest_of
+from hsm_agent.collect.series import without_forgotten
 from hsm_agent.settings.types import Deadline, Interval, Size, Strict
 from hsm_agent.threads import Lane, StuckError
 
@@ -156,6 +157,8 @@ class CommandCollector(Collector):
         digests = [digest_of(run.command, run.parser) for run in settings.runs]
         self._memory = None if context is None else SeenObjectsFile(context.state_directory, settings.name, digests)
         self._is_new = self._memory is not None
+        self._forgotten: set[str] = set()
+        """Resources that were forgotten since the present poll began."""
         self._state = PollState(
             settings.name,
             resource=settings.resource,
@@ -167,6 +170,7 @@ class CommandCollector(Collector):
     async def poll(self) -> Poll:
         """Run every command. Raises SourceFailure when none of them can be read."""
         loop = asyncio.get_running_loop()
+        self._forgotten.clear()
         await self._remember()
         began = loop.time()
         deadline = began + self._settings.timeout
@@ -193,7 +197,8 @@ class CommandCollector(Collector):
         readings += self._state.finish(time.time())
         await self._keep()
         return Poll(
-            readings=tuple(readings),
+            # An operator may have forgotten what an earlier run of this poll had missed.
+            readings=tuple(without_forgotten(readings, self._forgotten)),
             next_in=max(0.0, began + self.every - loop.time()),
             errors=tuple(errors),
             slowest_call_seconds=slowest,
@@ -226,13 +231,17 @@ class CommandCollector(Collector):
         """Stop missing what is gone for good. False if it was not known."""
         await self._remember()
         known = self._state.forget(resource)
+        self._forgotten.add(resource)
         await self._keep()
         return known
 
     async def _remember(self) -> None:
         """Once, whom the last process knew."""
         if self._memory is not None and self._is_new:
-            self._state.remember(await self._memory.load())
+            seen = await self._memory.load()
+            # A poll and an operator's `forget` may both have waited: only the first to come back starts the memory.
+            if self._is_new:
+                self._state.remember(seen)
             self._is_new = False
 
     async def _keep(self) -> None:

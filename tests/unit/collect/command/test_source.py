@@ -8,7 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from hsm_agent.collect.base import CollectorContext
-from hsm_agent.collect.command.source import CommandSettings
+from hsm_agent.collect.command.parsers.text import ParsedOutput
+from hsm_agent.collect.command.source import CommandCollector, CommandSettings
+from hsm_agent.collect.series import Fact
 from hsm_agent.config.load import load
 from hsm_agent.settings.errors import ConfigError
 from tests.peers.trusted import trusting
@@ -147,3 +149,25 @@ async def test_calls_a_day_by_executable(tmp_path: Path) -> None:
     assert collector.pids() == ()
     assert not await collector.forget("x")
     await collector.close()
+
+
+class _Forgetful(CommandCollector):
+    """Its first run prints "old" once and never again; an operator forgets that while the second one runs."""
+
+    polls = 0
+
+    async def _read(self, index: int, seconds: float) -> ParsedOutput:
+        del seconds
+        self.polls += index
+        if index == 1:
+            await self.forget("old" if self.polls > 1 else "nothing")
+        name = "other" if index or self.polls else "old"
+        return ParsedOutput(facts=(Fact("custom_a", 1, resource=name),))
+
+
+async def test_what_is_forgotten_while_later_runs_are_read_is_missed_no_more() -> None:
+    source = _Forgetful(settings(runs=[RUN, RUN]))
+    first, second = await source.poll(), await source.poll()
+
+    assert {reading.resource for reading in first.readings} == {"old", "other"}
+    assert {reading.resource for reading in second.readings} == {"other"}
