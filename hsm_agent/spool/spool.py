@@ -198,9 +198,9 @@ class Spool:
         """Set whenever there may be something new for a sink; clear it before waiting for it."""
         return self._arrived.setdefault(sink, asyncio.Event())
 
-    async def close(self) -> None:
+    async def close(self, *, flush_seconds: float = _FLUSH_SECONDS) -> None:
         """Write what is unwritten, close the file, let the next agent in."""
-        unsaved = await self._writer.close(_FLUSH_SECONDS)
+        unsaved = await self._writer.close(flush_seconds)
         if unsaved:
             why = self._writer.reason or "it does not answer"
             log.error("spool: %d changes were never written, the disk refuses: %s", unsaved, why)

@@ -16,7 +16,7 @@ from hsm_agent.model import Severity
 from hsm_agent.spool import SinkSpec, Spool
 from hsm_agent.spool.tables import COLUMNS
 from tests.fakes.events import cleared, raised
-from tests.fakes.examples import examples
+from tests.fakes.examples import chosen, examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,14 +76,21 @@ async def _works(spool: Spool) -> None:
     pending = await spool.pending("noc", 1000)
     assert pending[-1].event.event_id == "new"
     await spool.accepted("noc", [entry.seq for entry in pending])
-    await spool.close()
+    await spool.close(flush_seconds=0.05)  # some files of these tests are never written
 
 
 @pytest.mark.parametrize(
-    ("table", "column"),
-    [(table, column) for table, columns in COLUMNS.items() for column in (*columns[0], *columns[1])],
+    ("table", "column", "cell"),
+    chosen(
+        [
+            (table, column, cell)
+            for cell in CELLS
+            for table, (keys, values) in COLUMNS.items()
+            for column in (*keys, *values)
+        ],
+        5,
+    ),
 )
-@pytest.mark.parametrize("cell", CELLS)
 async def test_one_damaged_cell_costs_its_row_at_most(
     tmp_path: Path, made: Path, table: TableName, column: str, cell: str
 ) -> None:

@@ -19,6 +19,14 @@ def notes(folder: Path, pin: str = PIN, identity: tuple[str, ...] = IDENTITY, so
     return PinRecordFile(folder, source, identity, pin)
 
 
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the note of a refused PIN, made once: each digest takes its time on purpose."""
+    folder = tmp_path_factory.mktemp("refused")
+    notes(folder).keep(PinRecordStatus.REFUSED)
+    return folder
+
+
 def test_what_is_kept_is_known_after_a_restart(tmp_path: Path) -> None:
     assert notes(tmp_path).look().status is PinRecordStatus.NEW
     notes(tmp_path).keep(PinRecordStatus.REFUSED, "CKR_PIN_INCORRECT")
@@ -39,10 +47,8 @@ def test_what_is_kept_is_known_after_a_restart(tmp_path: Path) -> None:
         pytest.param(PIN[1:], (*IDENTITY[:2], IDENTITY[2] + PIN[0]), id="the same text, cut elsewhere"),
     ],
 )
-def test_anything_else_is_another_pin(tmp_path: Path, pin: str, identity: tuple[str, ...]) -> None:
-    notes(tmp_path).keep(PinRecordStatus.REFUSED)
-
-    assert notes(tmp_path, pin, identity).look().status is PinRecordStatus.NEW
+def test_anything_else_is_another_pin(refused: Path, pin: str, identity: tuple[str, ...]) -> None:
+    assert notes(refused, pin, identity).look().status is PinRecordStatus.NEW
 
 
 def test_the_note_is_private_salted_and_without_the_pin(tmp_path: Path) -> None:

@@ -172,13 +172,13 @@ def test_fill_and_forecast_of_the_audit_store() -> None:
 
 def test_names_that_change_from_poll_to_poll_do_not_pile_up() -> None:
     made, readings = state(), 0
-    for poll in range(12):
+    for poll in range(7):
         facts = [Fact(metric="sensor_well", value=1, resource=f"{poll} {n}") for n in range(1000)]
         readings = len(made.read(0, printed(*facts), float(poll)))
 
     assert readings == MOST_MISSING + 1000
     assert not made.forget("0 1")
-    assert made.forget("11 1")
+    assert made.forget("6 1")
 
 
 def test_nobody_is_missed_while_a_listing_has_not_been_read_yet() -> None:

@@ -134,7 +134,7 @@ def test_a_label_that_cannot_be_decoded_costs_no_name(table: dict[str, Any]) -> 
 
 def test_what_is_remembered_of_rows_that_come_and_go_is_bounded() -> None:
     known = ApplianceMemory()
-    for turn in range(8):
+    for turn in range(5):
         rows: list[tuple[Oid, tuple[RawValue, RawValue, RawValue]]] = [
             ((turn, row), (f"{turn}.{row}".encode(), b"", 1)) for row in range(300)
         ]

@@ -188,8 +188,8 @@ async def test_while_indexes_cannot_be_stored_rows_have_some_of_another_range_wh
 async def test_a_cancelled_refresh_changes_nothing_and_the_next_one_all(tmp_path: Path) -> None:
     present = store()
     made = await tables(tmp_path, present)
-    present.update([reading("token_sessions", 5, resource=f"token {number}") for number in range(2000)])
-    present.update([reading("token_present", 1, resource=f"token {number}") for number in range(2000)])
+    present.update([reading("token_sessions", 5, resource=f"token {number}") for number in range(600)])
+    present.update([reading("token_present", 1, resource=f"token {number}") for number in range(600)])
     before = listed(made)
 
     refreshing = asyncio.create_task(made.refresh(["luna-a"], alarms=False))
@@ -200,12 +200,12 @@ async def test_a_cancelled_refresh_changes_nothing_and_the_next_one_all(tmp_path
     assert listed(made) == before
 
     await made.refresh(["luna-a"], alarms=False)
-    assert len(column(made, TOKEN_SESSIONS)) == 2001
+    assert len(column(made, TOKEN_SESSIONS)) == 601
 
 
 async def test_severities_of_a_cancelled_refresh_are_shown_by_the_next_one(tmp_path: Path) -> None:
     present = store()
-    present.update([reading("token_present", 1, resource=f"token {number}") for number in range(2000)])
+    present.update([reading("token_present", 1, resource=f"token {number}") for number in range(600)])
     made = await tables(tmp_path, present)
     raise_alarms(present, [])
 

@@ -79,9 +79,9 @@ def test_polls_go_on_for_days_without_a_word_about_time() -> None:
     manager, agent = v3_manager(), InformReceiver(user=PRIV_USER)
     ready(manager, agent)
 
-    answers = [asked(manager, agent, NOW + 60 * minute) for minute in range(3000)]
+    answers = [asked(manager, agent, NOW + 600 * turn) for turn in range(300)]
 
-    assert answers == [SnmpResponse(7, 0, 0, NULLS)] * 3000
+    assert answers == [SnmpResponse(7, 0, 0, NULLS)] * 300
 
 
 def test_an_agent_whose_clock_jumped_is_followed() -> None:

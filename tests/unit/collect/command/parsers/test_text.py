@@ -113,12 +113,12 @@ def test_a_line_longer_than_any_shell_prints_is_not_read() -> None:
 @pytest.mark.parametrize("name", sorted(PARSERS))
 @pytest.mark.parametrize("line", ["logging has ", " ", "1", "\x1b]", "\x1b[0", "a:", "deg ", "not "])
 def test_no_output_takes_a_parser_long(name: str, line: str) -> None:
-    for text in (line * 50_000 + "\n", (line * 300 + "\n") * 60, f"Slot 0 (0x0): {line * 300}\n" * 60):
+    for text in (line * 50_000 + "\n", (line * 300 + "\n") * 6, f"Slot 0 (0x0): {line * 300}\n" * 6):
         began = time.process_time()
         with contextlib.suppress(Malformed):
             PARSERS[name](text)
 
-        assert time.process_time() - began < 1
+        assert time.process_time() - began < 0.1
 
 
 UNREACHABLE = "\nError:  Unable to communicate with HSM.\n        See the manual.\n"
