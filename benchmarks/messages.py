@@ -148,7 +148,7 @@ class Asker:
             encrypted, _ = ber.read_octets(datagram, position, end)
             keys = _KEYS.localize(self.engine.engine_id)
             plain = keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt)
-            scoped = v3.read_decrypted(plain)
+            scoped = v3.read_scoped(plain, 0, len(plain))
             pdu = read_pdu(scoped.data, scoped.position, scoped.end)
         if pdu.pdu_type is not PduType.RESPONSE or pdu.first:
             raise ValueError(f"port {self.port} answers {pdu.pdu_type.name}, error status {pdu.first}")

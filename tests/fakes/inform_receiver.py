@@ -81,7 +81,7 @@ class InformReceiver:
         if header.flags & v3.PRIVACY:
             encrypted, _ = ber.read_octets(message, position, end)
             plain = keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt)
-            scoped = v3.read_decrypted(plain)
+            scoped = v3.read_scoped(plain, 0, len(plain))
         else:
             scoped = v3.read_scoped(message, position, end)
         response = self._respond(read_pdu(scoped.data, scoped.position, scoped.end))

@@ -100,7 +100,7 @@ def read_v3_reply(datagram: bytes, user: Keys) -> Reply:
         assert user.verify(datagram, parameters.digest_offset, parameters.digest)
         encrypted, _ = ber.read_octets(datagram, position, end)
         plain = user.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt)
-        scoped = v3.read_decrypted(plain)
+        scoped = v3.read_scoped(plain, 0, len(plain))
     else:
         scoped = v3.read_scoped(datagram, position, end)
     pdu = read_pdu(scoped.data, scoped.position, scoped.end)

@@ -106,7 +106,7 @@ def open_v3(message: bytes, keys: Keys | None = None) -> V3Answer:
         assert keys is not None
         encrypted, _ = ber.read_octets(message, position, end)
         plain = keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt)
-        scoped = v3.read_decrypted(plain)
+        scoped = v3.read_scoped(plain, 0, len(plain))
     else:
         scoped = v3.read_scoped(message, position, end)
     return V3Answer(header, parameters, scoped, read_pdu(scoped.data, scoped.position, scoped.end))

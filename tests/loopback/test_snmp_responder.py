@@ -193,7 +193,8 @@ async def test_the_present_is_shown_from_the_start_and_followed(tmp_path: Path) 
     await one.start()
     present.update([reading("token_sessions", 99)])
 
-    await one.refresh(["luna-a"], alarms=True)
+    one.changed(["luna-a"], alarms=True)
+    await one.catch_up()
 
     assert Manager(one).get(SESSIONS).values == [99]
     await one.close()
@@ -231,7 +232,8 @@ async def test_nothing_is_answered_before_the_start(tmp_path: Path) -> None:
     one = await responder(tmp_path, store(), Clock())
 
     assert one.handle(community_request(request_pdu(PduType.GET, [SYS_NAME])), "127.0.0.1") is None
-    await one.refresh(["luna-a"], alarms=True)
+    one.changed(["luna-a"], alarms=True)
+    await one.catch_up()
     await one.close()
 
 

@@ -163,29 +163,19 @@ class TooManyChecksError(Exception):
     """More passwords wait than can be checked within the deadline of an answer."""
 
 
-class _Digests:
+class _Digests(OrderedDict[bytes, None]):
     """Keyed digests of credentials; the oldest are forgotten."""
 
     def __init__(self, most: int) -> None:
+        super().__init__()
         self._most = most
-        self._digests: OrderedDict[bytes, None] = OrderedDict()
-
-    def __contains__(self, digest: bytes) -> bool:
-        return digest in self._digests
-
-    def __len__(self) -> int:
-        return len(self._digests)
 
     def add(self, digest: bytes) -> None:
         """Remember it as the newest."""
-        self._digests[digest] = None
-        self._digests.move_to_end(digest)
-        if len(self._digests) > self._most:
-            self._digests.popitem(last=False)
-
-    def discard(self, digest: bytes) -> None:
-        """Forget it."""
-        self._digests.pop(digest, None)
+        self[digest] = None
+        self.move_to_end(digest)
+        if len(self) > self._most:
+            self.popitem(last=False)
 
 
 class BasicAuth:
@@ -222,7 +212,7 @@ class BasicAuth:
         except TooManyWaitersError as error:
             self._refused_unchecked.add(digest)
             raise TooManyChecksError from error
-        self._refused_unchecked.discard(digest)
+        self._refused_unchecked.pop(digest, None)
         (self._verified if allowed else self._wrong).add(digest)
         return allowed
 

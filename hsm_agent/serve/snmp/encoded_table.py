@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
-from hsm_agent.serve.snmp.view import Moment, Render, Segment, varbind
+from hsm_agent.serve.snmp.view import Render, Segment, varbind
 from hsm_agent.wire.snmp import ber, mib
 from hsm_agent.wire.snmp.mib import Syntax
 
@@ -17,17 +17,9 @@ if TYPE_CHECKING:
     from hsm_agent.wire.snmp.ber import Oid
 
 
-def _since_monotonic(since: float, moment: Moment) -> bytes:
-    return ber.encode_gauge32(int(moment.monotonic - since))
-
-
-def _since_wall(since: float, moment: Moment) -> bytes:
-    return ber.encode_gauge32(int(moment.wall - since))
-
-
 _RENDERS: dict[str, Render] = {
-    "hsmSourceSecondsSinceSuccess": _since_monotonic,
-    "hsmReadingAgeSeconds": _since_wall,
+    "hsmSourceSecondsSinceSuccess": lambda since, moment: ber.encode_gauge32(int(moment.monotonic - since)),
+    "hsmReadingAgeSeconds": lambda since, moment: ber.encode_gauge32(int(moment.wall - since)),
 }
 """Columns whose cell is a moment and whose value is an age, true when answered."""
 

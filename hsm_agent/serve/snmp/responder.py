@@ -190,11 +190,6 @@ class Responder:
         if self._service is not None:
             await self._service.tables.catch_up()
 
-    async def refresh(self, sources: Iterable[str], *, alarms: bool) -> None:
-        """Take in what changed, and return when it is shown."""
-        self.changed(sources, alarms=alarms)
-        await self.catch_up()
-
     async def close(self) -> None:
         """Answer no more."""
         for listener in self._listeners.values():

@@ -283,45 +283,48 @@ def engine_groups(engine: Engine, counters: Counters) -> dict[Oid, Segment]:
     }
 
 
-def _arc(base: Oid, name: str) -> tuple[Oid, mib.Syntax]:
-    scalar = next(one for one in mib.SCALARS if one.name == name)
-    return (*base, 1, 1, scalar.number), scalar.syntax
+def _prefix(base: Oid, scalar: mib.Column) -> Oid:
+    return (*base, 1, 1, scalar.number)
+
+
+def _scalars(base: Oid, values: Mapping[str, mib.CellValue | None]) -> dict[Oid, Segment]:
+    """Scalars by name; one without a value is absent."""
+    found: dict[Oid, Segment] = {}
+    for scalar in mib.SCALARS:
+        if scalar.name in values:
+            prefix, value = _prefix(base, scalar), values[scalar.name]
+            found[prefix] = Segment() if value is None else fixed(prefix, mib.encode_value(scalar.syntax, value))
+    return found
 
 
 def agent_scalars(base: Oid, store: Store) -> dict[Oid, Segment]:
     """The agent's scalars that no poll changes, and its counters."""
-    found: dict[Oid, Segment] = {}
-    for name, value in (
-        ("hsmAgentVersion", VERSION),
-        ("hsmAgentName", store.agent_name),
-        ("hsmAgentStarted", store.started),
-    ):
-        prefix, syntax = _arc(base, name)
-        found[prefix] = fixed(prefix, mib.encode_value(syntax, value))
-    prefix, _ = _arc(base, "hsmAgentPolls")
-    found[prefix] = rendered(prefix, lambda _number, _moment: ber.encode_counter64(store.polls), counter64=True)
-    prefix, _ = _arc(base, "hsmAgentDroppedEvents")
-    found[prefix] = rendered(
-        prefix, lambda _number, _moment: ber.encode_counter64(store.dropped_events), counter64=True
-    )
-    return {**found, **alarm_scalars(base, ()), **spool_scalar(base, store)}
+    counters: dict[str, Render] = {
+        "hsmAgentPolls": lambda _number, _moment: ber.encode_counter64(store.polls),
+        "hsmAgentDroppedEvents": lambda _number, _moment: ber.encode_counter64(store.dropped_events),
+    }
+    return {
+        **_scalars(
+            base, {"hsmAgentVersion": VERSION, "hsmAgentName": store.agent_name, "hsmAgentStarted": store.started}
+        ),
+        **{
+            _prefix(base, one): rendered(_prefix(base, one), counters[one.name], counter64=True)
+            for one in mib.SCALARS
+            if one.name in counters
+        },
+        **alarm_scalars(base, ()),
+        **spool_scalar(base, store),
+    }
 
 
 def alarm_scalars(base: Oid, alarms: Iterable[ActiveAlarm]) -> dict[Oid, Segment]:
     """How many alarms are raised and how bad the worst is: of the same moment as the table of alarms."""
     severities = [alarm.severity for alarm in alarms]
     worst = max(severities, key=lambda severity: severity.rank, default=Severity.CLEARED)
-    found: dict[Oid, Segment] = {}
-    for name, value in (("hsmAgentActiveAlarms", len(severities)), ("hsmAgentWorstSeverity", worst.number)):
-        prefix, syntax = _arc(base, name)
-        found[prefix] = fixed(prefix, mib.encode_value(syntax, value))
-    return found
+    return _scalars(base, {"hsmAgentActiveAlarms": len(severities), "hsmAgentWorstSeverity": worst.number})
 
 
 def spool_scalar(base: Oid, store: Store) -> dict[Oid, Segment]:
     """Events that not every sink has accepted, as the agent last read its own spool; absent before that."""
-    prefix, syntax = _arc(base, "hsmAgentSpooledEvents")
     reading = store.reading(AGENT_SOURCE, "", "spool_entries")
-    if reading is None or reading.value is None:
-        return {prefix: Segment()}
-    return {prefix: fixed(prefix, mib.encode_value(syntax, reading.value))}
+    return _scalars(base, {"hsmAgentSpooledEvents": None if reading is None else reading.value})

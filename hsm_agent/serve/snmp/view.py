@@ -121,13 +121,11 @@ class View:
         position = bisect_left(rows, name[-1])
         return (number, position) if position < len(rows) and rows[position] == name[-1] else None
 
-    def knows_object(self, name: Oid) -> bool:
-        """Whether the name lies within an object of the view, so that only the instance is missing."""
+    def missing(self, name: Oid) -> bytes:
+        """The exception for a name that stands for nothing: noSuchInstance within an object, else noSuchObject."""
         number = bisect_right(self.prefixes, name) - 1
-        if number < 0:
-            return False
-        prefix = self.prefixes[number]
-        return name[: len(prefix)] == prefix
+        prefix = self.prefixes[number] if number >= 0 else None
+        return ber.NO_SUCH_INSTANCE if prefix and name[: len(prefix)] == prefix else ber.NO_SUCH_OBJECT
 
     def after(self, name: Oid) -> InstancePosition | None:
         """Where the first instance behind that name stands, None at the end of the view."""
@@ -194,9 +192,9 @@ def answer(request: Request, view: View, moment: Moment) -> ResponseContent:
         view = view.without_counter64
     match request.pdu_type:
         case PduType.GET:
-            return _get(request, view, moment)
+            return _get_each(request, view, moment, view.find, view.missing)
         case PduType.GETNEXT:
-            return _get_next(request, view, moment)
+            return _get_each(request, view, moment, view.after, lambda _: ber.END_OF_MIB_VIEW)
         case PduType.GETBULK:
             return ResponseContent(ErrorStatus.NO_ERROR, 0, _get_bulk(request, view, moment))
         case _:
@@ -206,32 +204,24 @@ def answer(request: Request, view: View, moment: Moment) -> ResponseContent:
             )
 
 
-def _get(request: Request, view: View, moment: Moment) -> ResponseContent:
+def _get_each(
+    request: Request,
+    view: View,
+    moment: Moment,
+    find: Callable[[Oid], InstancePosition | None],
+    missing: Callable[[Oid], bytes],
+) -> ResponseContent:
+    """One variable binding for each name: the instance that `find` finds, else the exception that `missing` gives."""
     varbinds: list[bytes] = []
     for index, name in enumerate(request.names, 1):
-        instance = view.find(name)
+        instance = find(name)
         if instance is not None:
             number, position = instance
             varbinds += view.segments[number].take(position, position + 1, moment)
-        elif not request.counter64:
+        elif not request.counter64:  # v1 has no exceptions: the first name that is missing fails the whole request
             return ResponseContent(ErrorStatus.NO_SUCH_NAME, index, ())
         else:
-            missing = ber.NO_SUCH_INSTANCE if view.knows_object(name) else ber.NO_SUCH_OBJECT
-            varbinds.append(ber.encode_varbind(name, missing))
-    return ResponseContent(ErrorStatus.NO_ERROR, 0, varbinds)
-
-
-def _get_next(request: Request, view: View, moment: Moment) -> ResponseContent:
-    varbinds: list[bytes] = []
-    for index, name in enumerate(request.names, 1):
-        instance = view.after(name)
-        if instance is not None:
-            number, position = instance
-            varbinds += view.segments[number].take(position, position + 1, moment)
-        elif not request.counter64:
-            return ResponseContent(ErrorStatus.NO_SUCH_NAME, index, ())
-        else:
-            varbinds.append(ber.encode_varbind(name, ber.END_OF_MIB_VIEW))
+            varbinds.append(ber.encode_varbind(name, missing(name)))
     return ResponseContent(ErrorStatus.NO_ERROR, 0, varbinds)
 
 
@@ -267,9 +257,8 @@ def _repeat_many(names: Sequence[Oid], view: View, repetitions: int, room: int, 
     for _ in range(repetitions):
         if len(varbinds) + len(positions) > room:
             break
-        is_last = not any(
-            positions
-        )  # a repetition of nothing but endOfMibView may be the last (RFC 3416 section 4.2.3)
+        # A repetition of nothing but endOfMibView may be the last (RFC 3416 section 4.2.3).
+        is_last = not any(positions)
         for column, instance in enumerate(positions):
             if instance is None:
                 varbinds.append(ber.encode_varbind(ends[column], ber.END_OF_MIB_VIEW))

@@ -109,13 +109,20 @@ def answer_in_clear(engine: Engine, header: Header, user_name: bytes, request_id
     """The engine ID as the answer to a request without authentication (RFC 5343)."""
     varbind = ber.encode_varbind((*_ENGINE_ID, 0), ber.encode_octets(engine.engine_id))
     response = encode_pdu(PduType.RESPONSE, request_id, 0, 0, (varbind,))
+    scoped = v3.encode_scoped(LOCAL_ENGINE_ID, b"", response)
+    return _encode_own(engine, header.message_id, 0, user_name, scoped, now)
+
+
+def _encode_own(engine: Engine, message_id: int, level: int, keys: Keys | bytes, scoped: bytes, now: float) -> bytes:
+    """A v3 message whose authority is our own engine. `keys`: only the user's name at the level 0."""
     return v3.encode_message(
-        v3.Header(header.message_id, MAX_MESSAGE, 0, v3.USM_MODEL),
+        Header(message_id, MAX_MESSAGE, level, v3.USM_MODEL),
         engine_id=engine.engine_id,
         boots=engine.boots,
         time=engine.time(now),
-        keys=user_name,
-        scoped=v3.encode_scoped(LOCAL_ENGINE_ID, b"", response),
+        keys=keys,
+        scoped=scoped,
+        salt=engine.salts.draw() if level & v3.PRIVACY else b"",
     )
 
 
@@ -317,16 +324,9 @@ class Authority:
             return Refusal(cause)
         varbind = ber.encode_varbind(cause.oid, ber.encode_counter32(count))
         report = encode_pdu(PduType.REPORT, pdu.request_id if pdu else 0, 0, 0, (varbind,))
-        engine = self.engine
-        message = v3.encode_message(
-            Header(incoming.header.message_id, MAX_MESSAGE, level, v3.USM_MODEL),
-            engine_id=engine.engine_id,
-            boots=engine.boots,
-            time=engine.time(incoming.now),
-            keys=incoming.parameters.user_name if keys is None else keys,
-            scoped=v3.encode_scoped(engine.engine_id, b"", report),
-            salt=engine.salts.draw() if level & v3.PRIVACY else b"",
-        )
+        scoped = v3.encode_scoped(self.engine.engine_id, b"", report)
+        user = incoming.parameters.user_name if keys is None else keys
+        message = _encode_own(self.engine, incoming.header.message_id, level, user, scoped, incoming.now)
         return Refusal(cause, message)
 
     def respond(self, request: Request, error_status: int, error_index: int, varbinds: Sequence[bytes]) -> bytes | None:
@@ -373,16 +373,8 @@ def encode_response(
     reply = request.reply
     if isinstance(reply, CommunityReply):
         return encode_community_message(request.version, reply.community, pdu)
-    level = level_of(reply.keys)
-    return v3.encode_message(
-        Header(reply.message_id, MAX_MESSAGE, level, v3.USM_MODEL),
-        engine_id=engine.engine_id,
-        boots=engine.boots,
-        time=engine.time(request.received),
-        keys=reply.keys,
-        scoped=v3.encode_scoped(reply.context_engine_id, reply.context_name, pdu),
-        salt=engine.salts.draw() if reply.keys.privacy else b"",
-    )
+    scoped = v3.encode_scoped(reply.context_engine_id, reply.context_name, pdu)
+    return _encode_own(engine, reply.message_id, level_of(reply.keys), reply.keys, scoped, request.received)
 
 
 _V1_ERRORS: dict[int, int] = {

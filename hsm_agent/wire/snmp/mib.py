@@ -201,27 +201,24 @@ def date_and_time(seconds: float) -> bytes:
     return moment.year.to_bytes(2, "big") + bytes(clock) + b"+\x00\x00"
 
 
-_ENCODERS: dict[Syntax, Callable[[CellValue], bytes]] = {
-    Syntax.TEXT: lambda value: ber.encode_octets(text_octets(str(value))),
-    Syntax.PERCENT: lambda value: ber.encode_gauge32(round(_number(value) * 100)),
-    Syntax.GAUGE64: lambda value: ber.encode_counter64(min(max(int(_number(value)), 0), ber.MAX_UNSIGNED64)),
-    Syntax.ENUMERATION: lambda value: ber.encode_integer(int(_number(value))),
-    Syntax.DATE: lambda value: ber.encode_octets(date_and_time(_number(value))),
+_ENCODERS: dict[Syntax, Callable[[float], bytes]] = {
+    Syntax.PERCENT: lambda value: ber.encode_gauge32(round(value * 100)),
+    Syntax.GAUGE64: lambda value: ber.encode_counter64(min(max(int(value), 0), ber.MAX_UNSIGNED64)),
+    Syntax.ENUMERATION: lambda value: ber.encode_integer(int(value)),
+    Syntax.DATE: lambda value: ber.encode_octets(date_and_time(value)),
     Syntax.TRUTH: lambda value: ber.encode_integer(1 if value else 2),  # RFC 2579: true(1), false(2)
-    Syntax.UNSIGNED32: lambda value: ber.encode_gauge32(int(_number(value))),
-    Syntax.GAUGE32: lambda value: ber.encode_gauge32(int(_number(value))),
-    Syntax.COUNTER64: lambda value: ber.encode_counter64(int(_number(value))),
+    Syntax.UNSIGNED32: lambda value: ber.encode_gauge32(int(value)),
+    Syntax.GAUGE32: lambda value: ber.encode_gauge32(int(value)),
+    Syntax.COUNTER64: lambda value: ber.encode_counter64(int(value)),
 }
-
-
-def _number(value: CellValue) -> float | int:
-    if isinstance(value, int | float):
-        return value
-    raise TypeError(f"not a number: {value!r}")
 
 
 def encode_value(syntax: Syntax, value: CellValue) -> bytes:
     """An encoded value. Gauges latch at their ends, counters wrap, text is cut: no value is too large to be encoded."""
+    if syntax is Syntax.TEXT:
+        return ber.encode_octets(text_octets(str(value)))
+    if not isinstance(value, int | float):
+        raise TypeError(f"not a number: {value!r}")
     return _ENCODERS[syntax](value)
 
 

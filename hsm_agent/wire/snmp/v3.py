@@ -111,11 +111,6 @@ def read_scoped(data: bytes, position: int, end: int) -> Scoped:
     return Scoped(context_engine_id, context_name, data, start, stop)
 
 
-def read_decrypted(plain: bytes) -> Scoped:
-    """A scoped PDU from decrypted octets; a block cipher's padding may follow it (RFC 3414 section 8.1.1.2)."""
-    return read_scoped(plain, 0, len(plain))
-
-
 def open_scoped(keys: Keys, datagram: bytes, position: int, end: int, *, flags: int, parameters: Parameters) -> Scoped:
     """The scoped PDU of a message whose digest was right. DecryptionError for the noise that a wrong key leaves."""
     if not flags & PRIVACY:
@@ -123,8 +118,9 @@ def open_scoped(keys: Keys, datagram: bytes, position: int, end: int, *, flags: 
     encrypted, _ = ber.read_octets(datagram, position, end)
     if len(parameters.salt) != usm.SALT_OCTETS:  # RFC 3826 section 3.1.4 (1)
         raise DecryptionError(Reason.LENGTH)
+    plain = keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt)
     try:
-        return read_decrypted(keys.decrypt(encrypted, parameters.boots, parameters.time, parameters.salt))
+        return read_scoped(plain, 0, len(plain))  # a block cipher's padding may follow (RFC 3414 section 8.1.1.2)
     except DecodeError as error:
         raise DecryptionError(error.reason) from error
 
@@ -155,15 +151,7 @@ def encode_message(
     )
     after_digest = ber.encode_octets(salt) + data
     parameters = ber.encode(ber.SEQUENCE, before_digest + ber.encode_octets(digest) + ber.encode_octets(salt))
-    content = _encode_header(header) + ber.encode_octets(parameters) + data
-    message = ber.encode(ber.SEQUENCE, content)
-    if isinstance(keys, bytes):
-        return message
-    return keys.sign(message, len(message) - len(after_digest) - len(digest))
-
-
-def _encode_header(header: Header) -> bytes:
-    content = b"".join(
+    global_data = b"".join(
         (
             ber.encode_integer(header.message_id),
             ber.encode_integer(header.max_size),
@@ -171,7 +159,11 @@ def _encode_header(header: Header) -> bytes:
             ber.encode_integer(header.security_model),
         )
     )
-    return ber.encode_integer(Version.V3) + ber.encode(ber.SEQUENCE, content)
+    head = ber.encode_integer(Version.V3) + ber.encode(ber.SEQUENCE, global_data)
+    message = ber.encode(ber.SEQUENCE, head + ber.encode_octets(parameters) + data)
+    if isinstance(keys, bytes):
+        return message
+    return keys.sign(message, len(message) - len(after_digest) - len(digest))
 
 
 def overhead(*, engine_id: bytes, keys: Keys, context_engine_id: bytes, context_name: bytes) -> int:

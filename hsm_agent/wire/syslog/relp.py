@@ -131,19 +131,16 @@ class RelpSession:
         self._buffer += chunk
         answers: list[RelpAnswer] = []
         try:
-            while not self._over() and (found := self._take()) is not None:
+            while self.state is not RelpState.CLOSED and (found := self._take()) is not None:
                 answers += self._understand(*found)
         except RelpError as error:
             self.state = RelpState.CLOSED
             self._failure = error
-        if self._over():
+        if self.state is RelpState.CLOSED:
             self._buffer.clear()
         if self._failure is not None and not answers:
             raise self._failure
         return answers
-
-    def _over(self) -> bool:
-        return self.state is RelpState.CLOSED
 
     def _require(self, state: RelpState) -> None:
         if self.state is not state:

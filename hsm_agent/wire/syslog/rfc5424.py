@@ -85,7 +85,7 @@ class Formatter:
         """
         heads = (self._head(shrunk, sequence_id=sequence_id, synced=synced) for shrunk in _shrinking(event))
         head = next(head for head in heads if len(head) <= self._max_bytes)  # MIN_MAX_BYTES lets the last one fit
-        text = _cut(clean(event.text), self._max_bytes - len(head) - len(_BEFORE_TEXT))
+        text = _cut(one_line(event.text), self._max_bytes - len(head) - len(_BEFORE_TEXT))
         return head + _BEFORE_TEXT + text.encode() if text else head
 
     def _head(self, event: Event, *, sequence_id: int, synced: bool) -> bytes:
@@ -187,7 +187,7 @@ def _structured_data(event: Event, fields: HeaderFields, *, sequence_id: int, sy
     }
     elements["meta"] = {"sequenceId": str(sequence_id)}
     elements["timeQuality"] = {"tzKnown": "1", "isSynced": "1" if synced else "0"}
-    return {sd_id: {name: clean(value) for name, value in params.items()} for sd_id, params in elements.items()}
+    return {sd_id: {name: one_line(value) for name, value in params.items()} for sd_id, params in elements.items()}
 
 
 def octet_counted(message: bytes) -> bytes:
@@ -211,11 +211,6 @@ def label_params(labels: tuple[tuple[str, str], ...]) -> _Params:
         taken.add(name.lower())
         params[name] = value
     return params
-
-
-def clean(text: str) -> str:
-    """Text of one line, without control characters, that has a UTF-8 encoding."""
-    return one_line(text)
 
 
 def _shrinking(event: Event) -> Iterator[Event]:
@@ -246,7 +241,7 @@ def _clipped(event: Event, octets: int) -> Event:
 
 def _clip(value: str, octets: int) -> str:
     """The beginning of a value that takes no more than so many octets on the wire, escapes included."""
-    value = _cut(clean(value), octets)
+    value = _cut(one_line(value), octets)
     while len(value.encode()) + sum(map(value.count, '"\\]')) > octets:
         value = value[:-1]
     return value

@@ -155,7 +155,7 @@ def test_parameters_with_octets_to_spare_are_refused() -> None:
 def test_padding_behind_a_decrypted_scoped_pdu_is_ignored() -> None:
     scoped = v3.encode_scoped(ENGINE, b"context", b"\xa0\x00")
 
-    found = v3.read_decrypted(scoped + b"\x07\x07\x07")
+    found = v3.read_scoped(scoped + b"\x07\x07\x07", 0, len(scoped) + 3)
 
     assert found[:2] == (ENGINE, b"context")
     assert found.data[found.position : found.end] == b"\xa0\x00"

@@ -12,7 +12,7 @@ from tzlocal import get_localzone
 
 from hsm_agent.model import Event, EventKind, Labels, Severity
 from hsm_agent.text import one_line
-from hsm_agent.wire.syslog.rfc5424 import MIN_MAX_BYTES, Formatter, HeaderFields, clean, label_params, octet_counted
+from hsm_agent.wire.syslog.rfc5424 import MIN_MAX_BYTES, Formatter, HeaderFields, label_params, octet_counted
 from tests.fakes.syslog_events import any_event, event
 from tests.fakes.syslog_oracle import Message, read
 
@@ -277,7 +277,7 @@ def test_no_message_is_longer_than_allowed(one: Event, max_bytes: int, length: i
     octets = wire(long, max_bytes=max_bytes, host_name=host_name, enterprise_id=2**32 - 1, sequence_id=2**31 - 1)
 
     assert len(octets) <= max_bytes
-    assert clean(long.text).startswith(read(octets).text or "")
+    assert one_line(long.text).startswith(read(octets).text or "")
 
 
 def test_the_librarys_own_module_stays_as_it_is() -> None:
