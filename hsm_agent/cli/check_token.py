@@ -13,6 +13,7 @@ from hsm_agent.cli.nagios import Answer, Range, judge, line, perfdata, unknown
 from hsm_agent.collect.pkcs11.single_sweep import SweepFailed, SweepHung
 from hsm_agent.collect.pkcs11.token import TokenIdentity, count, decode_token, memory, resources
 from hsm_agent.text import glob_matches
+from hsm_agent.workers.pkcs11.return_values import ABSENT, OK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -130,6 +131,9 @@ def judge_token(
     names = ", ".join(token.name for token in found)
     chosen = [token for token in found if question.label is None or _is_called(token, question.label)]
     details = tuple(_details(chosen[0].name if len(chosen) == 1 else "", raw, readings, failures))
+    others = f"; no token {question.label!r} is among the others: {names or 'none'}" if question.label else ""
+    if not chosen and failures and _is_any_unread(raw):  # it may be the one that is meant
+        return unknown(f"{failures[0]}{others}", *details)
     if not chosen:
         wanted = f"no token {question.label!r}" if question.label else "no token"
         return unknown(f"{wanted} in {question.module}; it has: {names or 'none'}", *details)
@@ -159,6 +163,12 @@ def _tokens(raw: Mapping[str, Any], total: int | None) -> Iterator[_Found]:
     for slot, token in tokens.items():
         found = memory(count(token.total_private, word), count(token.free_private, word), total)
         yield _Found(names[slot], token.label, token.serial, found)
+
+
+def _is_any_unread(raw: Mapping[str, Any]) -> bool:
+    """Whether there is a slot whose token could not be read, other than for want of one."""
+    refused = (calls for step, _, _, calls, payload in raw["results"] if step == "token" and not payload[1])
+    return bool(raw["failed"]) or any(value != OK and value not in ABSENT for calls in refused for _, value, _ in calls)
 
 
 def _is_called(token: _Found, label: str) -> bool:

@@ -24,11 +24,14 @@ def hsm(tmp_path: Path) -> FakeHsm:
     return made
 
 
+def hsm_environment(hsm: FakeHsm) -> dict[str, str]:
+    return {**os.environ, **hsm.environment, "PYTHONPATH": str(ROOT)}
+
+
 def _check(hsm: FakeHsm, *words: str) -> tuple[int, str]:
-    environment = {**os.environ, **hsm.environment, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-m", "hsm_agent", "check", *words],
-        capture_output=True, text=True, check=False, timeout=30, env=environment, cwd=hsm.softhsm.tokens,
+        capture_output=True, text=True, check=False, timeout=30, env=hsm_environment(hsm), cwd=hsm.softhsm.tokens,
     )  # fmt: skip
     assert done.stderr == ""
     return done.returncode, done.stdout
@@ -208,18 +211,56 @@ def test_a_check_imports_no_library(hsm: FakeHsm, words: tuple[str, ...]) -> Non
         "try:\n    command.main()\n"
         "finally:\n    print(*{'asyncio', 'click', 'pydantic', 'pydantic_core', 'yaml', 'ssl', 'rich'} & set(sys.modules))"
     )
-    environment = {**os.environ, **hsm.environment, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=hsm_environment(hsm)
+    )
 
     assert done.stdout.splitlines()[-1] == "", done
 
 
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
+def test_a_parent_that_closes_standard_descriptors_changes_nothing(hsm: FakeHsm, closed: str) -> None:
+    code = "import sys; from hsm_agent.collect.pkcs11.single_sweep import SingleSweep as S\n"
+    code += "with S(sys.argv[1], 5.0) as sweep: print(len(sweep.read()['results']))"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", code, str(hsm.module)],
+        capture_output=True, text=True, check=False, timeout=30, env=hsm_environment(hsm),
+    )  # fmt: skip
+
+    assert done.stdout == "2\n"
+
+
+STOPPED = """
+import os, signal, sys, time
+from hsm_agent.collect.pkcs11.single_sweep import SingleSweep, SweepHung
+from hsm_agent.workers import CHILD, CHILD_AT
+
+with SingleSweep(sys.argv[1], 2.0) as sweep:
+    while not (child := CHILD.unpack_from(sweep._page, CHILD_AT)[0]):
+        time.sleep(0.001)
+    os.kill(child, signal.SIGSTOP)
+    sweep._send({"do": "read", "steps": [["token", slot] for slot in range(100_000)]})
+    try:
+        sweep.read()
+    except SweepHung as hung:
+        print(hung)
+"""
+
+
+def test_a_worker_that_reads_no_request_takes_no_more_than_the_time_given(hsm: FakeHsm) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, str(hsm.module)],
+        capture_output=True, text=True, check=False, timeout=10, env=hsm_environment(hsm),
+    )  # fmt: skip
+
+    assert "did not" in done.stdout, done
+
+
 def test_a_parent_that_ignores_the_end_of_its_children_changes_nothing(hsm: FakeHsm) -> None:
     command = ["/bin/sh", "-c", 'trap "" CHLD; exec "$@"', "sh", sys.executable, "-m", "hsm_agent", "check"]
-    environment = {**os.environ, **hsm.environment, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [*command, "-p", str(hsm.module), "-l", "payments"],
-        capture_output=True, text=True, check=False, timeout=30, env=environment, cwd=hsm.softhsm.tokens,
+        capture_output=True, text=True, check=False, timeout=30, env=hsm_environment(hsm), cwd=hsm.softhsm.tokens,
     )  # fmt: skip
 
     assert done.stderr == ""

@@ -54,6 +54,7 @@ class SingleSweep:
         self._received = b""
         self._is_hung = self._has_ended = False
         self._answers: list[Any] = []
+        _open_standard_descriptors()
         descriptor = os.memfd_create("hsm-agent-child")
         try:
             os.ftruncate(descriptor, SIZE)
@@ -122,9 +123,17 @@ class SingleSweep:
         return found
 
     def _send(self, request: Mapping[str, Any]) -> None:
-        # A worker that is gone answers nothing, which is noticed then.
-        with suppress(BrokenPipeError):
-            os.write(self._requests, json.dumps(request).encode() + b"\n")
+        """Ask. A worker that is gone, or reads nothing within the time left, answers nothing, which is noticed then."""
+        data = json.dumps(request).encode() + b"\n"
+        poller = select.poll()
+        poller.register(self._requests, select.POLLOUT)
+        # The steps of some thousand slots are more than a pipe holds.
+        while data and poller.poll(max(0.0, self.seconds_left) * 1000):
+            try:
+                data = data[os.write(self._requests, data) :]
+            except BrokenPipeError:
+                return
+        self._is_hung = self._is_hung or bool(data)
 
     def _answer(self, seconds: float) -> Any:
         """The next answer; SweepHung where there is none in time."""
@@ -188,6 +197,13 @@ class SingleSweep:
             return False
 
 
+def _open_standard_descriptors() -> None:
+    """Where the caller has closed standard descriptors, pipes would get their numbers, and be closed in the worker."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - standard error
+        pass
+    os.close(descriptor)
+
+
 def _fork(page_descriptor: int) -> tuple[int, int, int]:
     """The worker's supervisor, the pipe for requests, and the pipe for answers.
 
@@ -196,6 +212,7 @@ def _fork(page_descriptor: int) -> tuple[int, int, int]:
     """
     their_requests, requests = os.pipe()
     answers, their_answers = os.pipe()
+    os.set_blocking(requests, False)
     words = arguments(page_descriptor, MEMORY_BYTES)
     try:
         pid = os.fork()

@@ -56,6 +56,22 @@ def test_a_slot_without_an_initialised_token_is_none_to_choose() -> None:
     assert _judge(*tokens).line.startswith("OK: pay: ")
 
 
+@pytest.mark.parametrize("failing", ["return value", "hang"])
+def test_a_token_that_may_be_the_one_that_failed_is_answered_by_the_failure(failing: str) -> None:
+    slots = [_token(1, "pay", free=9, total=10), *([swept(2, rv=0x30)] if failing == "return value" else [])]
+    failed = [] if failing == "return value" else [["token", 2, "C_GetTokenInfo on slot 2 did not return"]]
+    raw = recorded(*slots, slots=[1, 2], failed=failed)
+    parsed = parse(RawPoll.from_json(raw), ParseOptions(name="check"), PollMemory())
+
+    answer = judge_token(_question("old"), raw, parsed.readings, parsed.errors)
+
+    assert answer.state is State.UNKNOWN
+    assert answer.line.startswith(f"UNKNOWN: {parsed.errors[0]}")
+    assert "C_GetTokenInfo on slot 2" in answer.line
+    assert answer.line.endswith("no token 'old' is among the others: pay")
+    assert judge_token(_question("pay"), raw, parsed.readings, parsed.errors).state is State.OK
+
+
 @pytest.mark.parametrize(
     ("free", "total", "used", "state"),
     [
