@@ -114,6 +114,7 @@ def test_a_link_leads_somewhere(page: Path, target: str) -> None:
 # The configuration
 
 
+@cache
 def documented() -> dict[str, list[str]]:
     page = text(DOCS / "configuration.md")
     return {f"{prefix}{key}": cells for name, prefix in SECTIONS.items() for key, cells in rows(section(page, name)).items()}  # fmt: skip

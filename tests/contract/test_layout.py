@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.trees import nodes
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "hsm_agent"
 
@@ -32,7 +34,7 @@ def test_functions_stay_short() -> None:
     longer = {
         f"{_name(module)}: {node.name}"
         for module in MODULES
-        for node in ast.walk(ast.parse(_text(module)))
+        for node in nodes(module)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (node.end_lineno or node.lineno) - node.lineno >= MOST_FUNCTION_LINES
     }
@@ -101,7 +103,7 @@ def test_nothing_is_left_undone() -> None:
 
 
 def _handlers(module: Path) -> list[ast.ExceptHandler]:
-    return [node for node in ast.walk(ast.parse(_text(module))) if isinstance(node, ast.ExceptHandler)]
+    return [node for node in nodes(module) if isinstance(node, ast.ExceptHandler)]
 
 
 def _is_broad(handler: ast.ExceptHandler) -> bool:
@@ -155,15 +157,16 @@ def test_resolvers_are_asked_where_they_cannot_hold_up_the_loop() -> None:
 
 def _patches_an_own_name(path: Path) -> bool:
     """Whether `monkeypatch.setattr` is given a name that was imported from the package."""
-    tree = ast.parse(_text(path))
+    if "setattr" not in _text(path):
+        return False
     own = {
         (each.asname or each.name).split(".")[0]
-        for node in ast.walk(tree)
+        for node in nodes(path)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for each in node.names
         if (getattr(node, "module", None) or each.name).split(".")[0] == "hsm_agent"
     }
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and len(node.args) > 1]
+    calls = [node for node in nodes(path) if isinstance(node, ast.Call) and len(node.args) > 1]
     patched = [call.args[0] for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "setattr"]
     return any(isinstance(node, ast.Name) and node.id in own for each in patched for node in ast.walk(each))
 

@@ -5,39 +5,30 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.contract.trees import nodes, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE = Path(__file__).resolve().parents[2] / "hsm_agent"
+MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Type names that stand for two things for a reason that stays.
 DOUBLE_FOR_A_REASON: dict[str, str] = {}
 
-# Type names that still stand for more than one thing.
-STILL_DOUBLE: set[str] = set()
-
 FORBIDDEN = {"acts", "book", "crew", "guest", "haul", "heard", "keeper", "ledger", "parts", "rounds", "said"}
-
-# Forbidden words, each with the folders where they are still part of a name.
-STILL_USED: dict[str, set[str]] = {}
 
 
 def folder(path: Path) -> str:
     return path.relative_to(PACKAGE).parent.as_posix()
 
 
-@cache
-def modules() -> dict[Path, ast.Module]:
-    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
-
-
-def public_types(tree: ast.Module) -> Iterator[str]:
+def public_types(path: Path) -> Iterator[str]:
     """Names of the classes and type aliases that a module defines at its top level."""
-    for node in tree.body:
+    for node in tree(path).body:
         match node:
             case ast.ClassDef(name=name):
                 names = [name]
@@ -50,11 +41,11 @@ def public_types(tree: ast.Module) -> Iterator[str]:
         yield from (name for name in names if re.fullmatch(r"[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*", name))
 
 
-def identifiers(path: Path, tree: ast.Module) -> Iterator[str]:
+def identifiers(path: Path) -> Iterator[str]:
     """Every name in a module, and the names of its file and folder."""
     yield path.stem
     yield path.parent.name
-    for node in ast.walk(tree):
+    for node in nodes(path):
         for field in ("id", "attr", "name", "arg", "asname"):
             name = getattr(node, field, None)
             if isinstance(name, str) and (field, name) != ("attr", "parts"):  # pathlib's
@@ -68,21 +59,17 @@ def words(identifier: str) -> set[str]:
 
 def test_a_types_name_means_one_thing() -> None:
     places: dict[str, set[Path]] = defaultdict(set)
-    for path, tree in modules().items():
-        for name in public_types(tree):
+    for path in MODULES:
+        for name in public_types(path):
             places[name].add(path)
 
-    assert {name for name, where in places.items() if len(where) > 1} == STILL_DOUBLE | set(DOUBLE_FOR_A_REASON)
-
-
-def test_a_double_name_has_one_excuse() -> None:
-    assert not STILL_DOUBLE & set(DOUBLE_FOR_A_REASON)
+    assert {name for name, where in places.items() if len(where) > 1} == set(DOUBLE_FOR_A_REASON)
 
 
 def test_forbidden_words_are_not_used_in_names() -> None:
     found: dict[str, set[str]] = defaultdict(set)
-    for path, tree in modules().items():
-        for word in {word for name in identifiers(path, tree) for word in words(name)} & FORBIDDEN:
+    for path in MODULES:
+        for word in {word for name in identifiers(path) for word in words(name)} & FORBIDDEN:
             found[word].add(folder(path))
 
-    assert found == STILL_USED
+    assert found == {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 from hsm_agent.collect.kinds import KINDS
 from hsm_agent.deliver import KINDS as SINK_KINDS
+from tests.contract.trees import nodes, tree
 from tests.fakes.sample_configuration import ROOT, every_option
 
 if TYPE_CHECKING:
@@ -57,34 +58,29 @@ def quoted(text: str) -> list[str]:
     return re.findall(r"`([^`]+)`", text)
 
 
-def trees(folder: Path) -> Iterator[ast.Module]:
-    for path in sorted(folder.rglob("*.py")):
-        yield ast.parse(path.read_text(encoding="utf-8"))
-
-
 def bound_functions() -> set[str]:
     """Every PKCS#11 function that the binding names as a string or as an attribute of the library."""
     (binding,) = PACKAGE.rglob("cryptoki.py")
-    nodes = [node for tree in trees(binding.parent) for node in ast.walk(tree)]
-    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    found = [node for path in sorted(binding.parent.rglob("*.py")) for node in nodes(path)]
+    texts = {node.value for node in found if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    attributes = {node.attr for node in found if isinstance(node, ast.Attribute)}
     return {name for name in texts | attributes if FUNCTION.fullmatch(name)}
 
 
 def joined_names() -> set[str]:
     """The last part of every path that is joined with `/` in the package, `*` for what is not constant in it."""
-    return {name for tree in trees(PACKAGE) for name in _joined(tree)}
+    return {name for path in sorted(PACKAGE.rglob("*.py")) for name in _joined(path)}
 
 
-def _joined(tree: ast.Module) -> Iterator[str]:
+def _joined(path: Path) -> Iterator[str]:
     constants = {
         target.id: node.value
-        for node in tree.body
+        for node in tree(path).body
         if isinstance(node, ast.Assign)
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
             right = constants.get(node.right.id) if isinstance(node.right, ast.Name) else node.right
             if isinstance(right, ast.Constant) and isinstance(right.value, str):
