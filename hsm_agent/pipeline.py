@@ -12,7 +12,7 @@ import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from hsm_agent.evaluate import operations
+from hsm_agent.evaluate import alarms
 from hsm_agent.evaluate.alarms import Context
 from hsm_agent.evaluate.hsms import Hsms, is_of_hsm
 from hsm_agent.evaluate.state import AlarmState, active
@@ -156,7 +156,7 @@ class Pipeline:
         if complete and status.name not in self._completed:
             self._completed.add(status.name)
             still_read = _still_read(status.name, (*readings, *shared.readings), self._hsms)
-            await self._carry_out(partial(operations.withdraw, is_configured=still_read))
+            await self._carry_out(partial(alarms.withdraw, is_configured=still_read))
 
     async def tick(self) -> None:
         """Let time pass: `for`, repeats, silences that end, readings that stay away."""
@@ -202,16 +202,16 @@ class Pipeline:
         await self._commit(result)
 
     async def silence(self, wanted: Silence) -> None:
-        await self._carry_out(partial(operations.silence, wanted=wanted))
+        await self._carry_out(partial(alarms.silence, wanted=wanted))
 
     async def end_silence(self, silence_id: str, uid: int) -> None:
         """LookupError if there is none of that id."""
-        await self._carry_out(partial(operations.end_silence, silence_id=silence_id, by_uid=uid))
+        await self._carry_out(partial(alarms.end_silence, silence_id=silence_id, by_uid=uid))
 
     async def forget(self, alarm_id: str, uid: int) -> Series | None:
         """Clear an alarm for good; returns its series if it was shown. LookupError if there is none of that id."""
         series = next((a.series for a in active(self.alarm_state).values() if a.alarm_id == alarm_id), None)
-        await self._carry_out(partial(operations.forget, alarm_id=alarm_id, by_uid=uid))
+        await self._carry_out(partial(alarms.forget, alarm_id=alarm_id, by_uid=uid))
         return series
 
     async def drop(self, source: str, resource: str, why: str) -> None:
@@ -226,7 +226,7 @@ class Pipeline:
 
         for resource in resources:
             self._store.forget_resource(source, resource)
-        await self._carry_out(partial(operations.withdraw, is_configured=is_kept, why=why))
+        await self._carry_out(partial(alarms.withdraw, is_configured=is_kept, why=why))
         await self._refresh({source}, alarms=False)
         hsms = {hsm for resource in resources for _, hsm in self._hsms.forget(source, resource)}.difference(resources)
         if hsms:
@@ -242,7 +242,7 @@ class Pipeline:
         for series in [each for source in sources for each in self._store.of_source(source) if not is_kept(each)]:
             self._store.forget(series)
         why = f"told of the whole HSM now, as {name}"
-        await self._carry_out(partial(operations.withdraw, is_configured=is_kept, why=why))
+        await self._carry_out(partial(alarms.withdraw, is_configured=is_kept, why=why))
         await self._refresh(sources, alarms=False)
 
     async def reconfigure(
@@ -255,7 +255,7 @@ class Pipeline:
             self._hsms = hsms
             for series in [reading.series for reading in self._store.readings() if is_of_hsm(reading.metric)]:
                 self._store.forget(series)  # the next polls bring it under its new name
-        await self._carry_out(partial(operations.withdraw, is_configured=is_configured))
+        await self._carry_out(partial(alarms.withdraw, is_configured=is_configured))
 
     async def notify(self, events: Iterable[Event], *, only_sink: str | None = None) -> None:
         """Send events that no reading caused: tests, notices."""

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from hsm_agent.agent.control_client import ANSWER_SECONDS, ControlError
 from hsm_agent.agent.control_socket import Verb
 from hsm_agent.collect.base import PushCollector
+from hsm_agent.evaluate.alarms import unmatched_globs
 from hsm_agent.evaluate.messages import counted
-from hsm_agent.evaluate.operations import unmatched_globs
 from hsm_agent.evaluate.rules import PRESENCE
 from hsm_agent.evaluate.state import Silence
 from hsm_agent.model import AGENT_SOURCE, EventKind, number_text

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from hsm_agent.evaluate import growth, trends
+from hsm_agent.evaluate import trends
 from hsm_agent.evaluate.messages import amount, duration_text, level_of, rate_unit
 from hsm_agent.evaluate.rules import (
     WINDOWS,
@@ -212,7 +212,7 @@ def _six_windows(
         # With `sooner`, half a day of rising is compared with earlier days, too: a working day rises as long.
         if growing and not reached and condition.sooner is not None and windows is not None:
             points = histories.points(floor_spacing(condition.sooner))
-            growing = growth.is_beyond(points, windows.lows[-1] or 0.0, before=time - WINDOWS * seconds)
+            growing = trends.is_beyond(points, windows.lows[-1] or 0.0, before=time - WINDOWS * seconds)
         if growing or (growing is None and reached):  # a history with a gap leaves a reached level as it was
             severity, length = level, seconds
         if undecided is None:  # the lowest level decides whether the rule may clear
@@ -220,17 +220,17 @@ def _six_windows(
     return severity, length, bool(undecided)
 
 
-def _sooner(condition: Grows, time: float, histories: Histories) -> tuple[Severity, growth.SteadyGrowth, float] | None:
+def _sooner(condition: Grows, time: float, histories: Histories) -> tuple[Severity, trends.SteadyGrowth, float] | None:
     """Growth that is steady and unusual: its severity, the growth, and the seconds it took."""
     assert condition.sooner is not None
     points = histories.points(floor_spacing(condition.sooner))
     found = None
     for level, span in _rising(condition.sooner.warning, condition.sooner.critical):
         try:
-            grown = growth.steady(histories.windows(steady_length(span)), at_least=condition.at_least)
+            grown = trends.steady(histories.windows(steady_length(span)), at_least=condition.at_least)
         except LookupError:
             continue
-        if grown and growth.is_unusual(grown, points, time=time, span=span, against=condition.sooner.against):
+        if grown and trends.is_unusual(grown, points, time=time, span=span, against=condition.sooner.against):
             found = (level, grown, span)
     return found
 

@@ -10,11 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from hsm_agent.metrics.tables import AGENT, APPLIANCES, CHECKS, HSM, THRESHOLD, TOKENS, TRAPS, Metric
+from hsm_agent.text import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["CUSTOM_PREFIX", "METRICS", "THRESHOLD", "Metric", "is_custom", "unit"]
+__all__ = ["CUSTOM_PREFIX", "METRICS", "THRESHOLD", "Metric", "is_custom", "reportable_metric", "unit"]
 
 CUSTOM_PREFIX = "custom_"
 _CUSTOM_NAME = re.compile(r"custom_[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -69,3 +70,24 @@ def unit(name: str) -> str:
     if metric is not None:
         return metric.unit
     return custom_unit(name) if is_custom(name) else ""
+
+
+_OWN = frozenset(metric.name for metric in AGENT)
+
+
+def reportable_metric(name: str) -> str:
+    """The name, if a pattern may report under it: one of docs/metrics.md, or one that begins with `custom_`.
+
+    Raises ValueError otherwise. What the agent says of itself and of its sources is not for others to say, and the
+    content of an `..._info` metric is in its labels.
+    """
+    if is_custom(name):
+        return name
+    if name in _OWN or name.startswith("source_"):
+        raise ValueError(f"'{name}' is what the agent says of itself or of a source; take a name of your own: custom_…")
+    if name.endswith("_info"):
+        raise ValueError(f"'{name}' says what it says in its labels, which a pattern cannot give")
+    if name not in METRICS:
+        hint = suggestion(name, METRICS) or "; a name of your own begins with custom_"
+        raise ValueError(f"no metric is called '{name}'{hint}")
+    return name

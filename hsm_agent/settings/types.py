@@ -40,3 +40,13 @@ class Strict(BaseModel):
     # Deferred: a class that is only part of another one never needs a validator of its own: memory and time.
     # So a default that is such a class is made by model_construct, which needs none either.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
+
+
+def _whole_path(value: str, info: ValidationInfo) -> str:
+    """A value that begins with `./` is a path, relative like the file's others; the child's own folder is `/`."""
+    base = (info.context or {}).get("base")
+    return str(Path(base) / value) if base is not None and value.startswith("./") else value
+
+
+Environment = dict[str, Annotated[str, AfterValidator(_whole_path)]]
+"""Variables and their values; those that begin with `./` are made whole paths."""

@@ -19,9 +19,8 @@ from hsm_agent.collect.canary.verify import MechanismName
 from hsm_agent.collect.child_common import CANARY_COMMAND, MEMORY_BYTES
 from hsm_agent.collect.child_process import Launch, WorkerMemory
 from hsm_agent.model import Reading
-from hsm_agent.settings.environment import Environment
 from hsm_agent.settings.secret import Secret
-from hsm_agent.settings.types import LocalPath, Strict
+from hsm_agent.settings.types import Environment, LocalPath, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

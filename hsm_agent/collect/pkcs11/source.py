@@ -29,8 +29,7 @@ from hsm_agent.collect.pkcs11.steps import STEPS, Group, due_steps, is_incomplet
 from hsm_agent.collect.pkcs11.token import TokenIdentity
 from hsm_agent.collect.series import without_forgotten
 from hsm_agent.metrics.tables import HSM, TOKENS
-from hsm_agent.settings.environment import Environment
-from hsm_agent.settings.types import Glob, Interval, LocalPath, Size, Strict
+from hsm_agent.settings.types import Environment, Glob, Interval, LocalPath, Size, Strict
 from hsm_agent.threads import Lane
 
 if TYPE_CHECKING:

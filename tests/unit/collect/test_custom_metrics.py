@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.custom_metrics import check_metric
+from hsm_agent.metrics import reportable_metric
 
 
 @pytest.mark.parametrize("name", ["custom_queue", "custom_q1", "hsm_load_percent", "token_sessions"])
 def test_names_a_pattern_may_report_under(name: str) -> None:
-    assert check_metric(name) == name
+    assert reportable_metric(name) == name
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,6 @@ def test_names_a_pattern_may_report_under(name: str) -> None:
 )
 def test_names_it_may_not(name: str, said: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
-        check_metric(name)
+        reportable_metric(name)
 
     assert said in str(caught.value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hsm_agent.evaluate.operations import silence
+from hsm_agent.evaluate.alarms import silence
 from hsm_agent.evaluate.rules import Above, Changes, Rule
 from hsm_agent.evaluate.state import Silence, active
 from hsm_agent.model import Event, Severity

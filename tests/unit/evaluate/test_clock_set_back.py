@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hsm_agent.evaluate.operations import silence
+from hsm_agent.evaluate.alarms import silence
 from hsm_agent.evaluate.rules import DAY, Above, Changes, Falls, NotFalling, Rule
 from hsm_agent.evaluate.state import Silence, active
 from tests.unit.evaluate.judging import MEMORY, START, Judge, told

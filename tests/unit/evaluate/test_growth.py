@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.evaluate.growth import SteadyGrowth, is_beyond, is_unusual, steady
 from hsm_agent.evaluate.rules import DAY, HOUR, Grows, Rule, Sooner
-from hsm_agent.evaluate.trends import Points, Windows
+from hsm_agent.evaluate.trends import Points, SteadyGrowth, Windows, is_beyond, is_unusual, steady
 from hsm_agent.model import Severity
 from tests.fakes.examples import examples
 from tests.unit.evaluate import loads

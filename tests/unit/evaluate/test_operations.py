@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.evaluate.operations import end_silence, forget, silence, withdraw
+from hsm_agent.evaluate.alarms import end_silence, forget, silence, withdraw
 from hsm_agent.evaluate.rules import DAY, HOUR, Above, Changes, Grows, Reaches, Rule, Ruleset
 from hsm_agent.evaluate.state import AlarmState, Silence, active
 from tests.unit.evaluate.judging import MEMORY, START, Judge, told

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsm_agent.config.rules import RuleSettings, effective_rules
+from hsm_agent.evaluate.alarms import withdraw
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
-from hsm_agent.evaluate.operations import withdraw
 from hsm_agent.evaluate.rules import DAY, HOUR, Above, GivesWay, Match, Rule, Ruleset
 from tests.unit.evaluate.judging import MEMORY, Judge, reading, told
 

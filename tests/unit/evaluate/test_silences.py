@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.evaluate.operations import unmatched_globs
+from hsm_agent.evaluate.alarms import unmatched_globs
 from hsm_agent.evaluate.state import Silence
 
 

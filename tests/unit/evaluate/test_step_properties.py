@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hsm_agent.evaluate.operations import silence
+from hsm_agent.evaluate.alarms import silence
 from hsm_agent.evaluate.rules import (
     Above,
     Below,

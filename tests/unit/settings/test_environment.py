@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pydantic import TypeAdapter
 
-from hsm_agent.settings.environment import Environment
+from hsm_agent.settings.types import Environment
 
 
 def test_only_what_begins_like_a_path_is_made_one() -> None:

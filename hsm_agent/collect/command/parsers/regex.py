@@ -19,8 +19,8 @@ from hsm_agent.collect.command.parsers.text import (
     name_in,
     one_line,
 )
-from hsm_agent.collect.custom_metrics import check_metric
 from hsm_agent.collect.series import Fact
+from hsm_agent.metrics import reportable_metric
 from hsm_agent.settings.regex import Pattern, compile_pattern
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def compiled(pattern: str) -> Pattern:
     if not _metrics(made):
         raise ValueError("a pattern needs a named group for each metric: (?P<custom_queue>[0-9]+)")
     for name in _metrics(made):
-        check_metric(name)
+        reportable_metric(name)
     return made
 
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.collect.traps.held_alarms import MOST_ALARMS_EACH, TrapAlarms, TrapEvent
 from hsm_agent.collect.traps.trap_maps import AlarmChange, AlarmLevel
-from hsm_agent.evaluate.alarms import Context
+from hsm_agent.evaluate.alarms import Context, withdraw
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
-from hsm_agent.evaluate.operations import withdraw
 from hsm_agent.evaluate.rules import Ruleset
 from hsm_agent.evaluate.state import AlarmState, active
 from hsm_agent.evaluate.step import step
