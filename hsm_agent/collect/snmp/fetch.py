@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.snmp.parse import ApplianceAnswers
+from hsm_agent.collect.snmp.values import text_of
 from hsm_agent.net.snmp_session import NoAnswerError, OtherAddresses, SessionError, SnmpSession, Traffic
 from hsm_agent.net.udp import LinkError, open_link
 from hsm_agent.wire.snmp.ber import END_OF_MIB_VIEW_TAG, Undecodable
@@ -103,7 +104,7 @@ class FetchResult(ApplianceAnswers):
     def look_at(self, varbind: VarBind) -> None:
         """Say so if its value can't be decoded."""
         if isinstance(varbind.value, Undecodable):
-            what = _dotted(varbind.name) if varbind.name else "a name"
+            what = text_of(varbind.name) if varbind.name else "a name"
             self.wonder(f"{what} cannot be decoded: the appliance sent {varbind.value.reason}")
 
     def wonder(self, what: str) -> None:
@@ -152,7 +153,7 @@ async def _get(client: SnmpClient, names: Sequence[Oid], result: FetchResult) ->
             result.fail(wanted, f"the appliance refuses a request: {word}")
             return
         refused = wanted.pop(answer.error_index - 1)
-        result.fail([refused], f"the appliance refuses {_dotted(refused)}: {word}")
+        result.fail([refused], f"the appliance refuses {text_of(refused)}: {word}")
 
 
 async def _walk(client: SnmpClient, table: TablePlan, result: FetchResult) -> None:
@@ -169,13 +170,13 @@ async def _walk(client: SnmpClient, table: TablePlan, result: FetchResult) -> No
                 continue
             if answer.error_status != ErrorStatus.NO_ERROR:
                 result.fail(
-                    [table.entry], f"the appliance refuses table {_dotted(table.entry)}: {_word(answer.error_status)}"
+                    [table.entry], f"the appliance refuses table {text_of(table.entry)}: {_word(answer.error_status)}"
                 )
                 return
             at = _take(answer.varbinds, at, roots, result, rows)
             if len(rows) > table.rows:
                 result.errors.append(
-                    f"table {_dotted(table.entry)} has more than {table.rows} rows: the rest is not read"
+                    f"table {text_of(table.entry)} has more than {table.rows} rows: the rest is not read"
                 )
                 for index in sorted(rows)[table.rows :]:
                     del rows[index]
@@ -205,7 +206,7 @@ def _take(
             if not one.name:  # how the column goes on is not known
                 result.look_at(one)
             elif one.tag != END_OF_MIB_VIEW_TAG and one.name[: len(root)] == root:
-                result.wonder(f"{_dotted(one.name)} comes again in a walk: the rest of {_dotted(root)} is not read")
+                result.wonder(f"{text_of(one.name)} comes again in a walk: the rest of {text_of(root)} is not read")
             continue
         result.look_at(one)
         going[root] = one.name
@@ -213,7 +214,7 @@ def _take(
             rows.setdefault(one.name[len(root) :], {})[roots[root]] = one.value
     # A column that had no part in a short answer goes on from where it was; one without any progress would for ever.
     if going == at:
-        result.wonder(f"the appliance answers a walk with nothing: the rest of {_dotted(order[0])} is not read")
+        result.wonder(f"the appliance answers a walk with nothing: the rest of {text_of(order[0])} is not read")
         return {}
     return going
 
@@ -223,10 +224,6 @@ def _word(error_status: int) -> str:
     word = known.get(error_status, f"error {error_status}")
     denied = error_status in {ErrorStatus.NO_ACCESS, ErrorStatus.AUTHORIZATION_ERROR}
     return f"{word}; check what its agent lets this user or community see, and at which level" if denied else word
-
-
-def _dotted(oid: Oid) -> str:
-    return ".".join(map(str, oid))
 
 
 _ONE_AT_A_TIME = 1

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -35,91 +34,6 @@ if TYPE_CHECKING:
 
 _SERIAL = "serial"
 _PRINTABLE = range(32, 127)
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """The resource of each row; rows known from now on, by name; names that are no more; rows that are missing.
-
-    Names are without the table's prefix, resources are with it.
-    """
-
-    resources: Mapping[Oid, str]
-    known: Mapping[str, ObjectIdentity]
-    gone: Collection[str]
-    missing: Collection[str]
-
-
-def digest(table: ProfileTable) -> str:
-    """What a table's rows are known by on disk: another way to name them is another memory."""
-    where = (f"{name}={wanted}" for name, wanted in sorted(table.where.items()))
-    return digest_of([text_of(table.oid), table.prefix, table.index, *table.resource, "where", *where], "snmp")
-
-
-def named(table: ProfileTable, rows: Mapping[Oid, RowMeanings], before: Mapping[str, ObjectIdentity]) -> Named:
-    """A name for each row; `before` are those that were known, by name, those known first before others."""
-    words = {index: [word_of(row.named.get(name)) for name in table.resource] for index, row in rows.items()}
-    shared = [Counter(column) for column in zip(*words.values(), strict=True)]
-    keys = {text_of(index): index for index in rows}
-    tokens = {key: _identity(table, rows[index], index, words[index], before) for key, index in keys.items()}
-
-    def wishes(key: str, token: ObjectIdentity) -> Iterator[str]:
-        index = keys[key]
-        # What another row bears as well tells nobody which is meant, but for the label of the one known first.
-        own = [word for word, bearers in zip(words[index], shared, strict=True) if bearers[word] == 1]
-        yield from filter(None, dict.fromkeys([token.label, *own]))
-        yield from _by_index(token.label, _index_text(index, table.index))
-
-    names = Names()
-    names.known[0] = dict(before)
-    given, gone = names.give(0, tokens, wishes)
-    known = names.known[0]
-    prefixed = partial(str.__add__, table.prefix)
-    return Named(
-        resources={index: prefixed(given[key]) for key, index in keys.items()},
-        known=known,
-        gone={prefixed(name) for name in gone},
-        missing=[prefixed(name) for name in known.keys() - set(given.values())],
-    )
-
-
-def _identity(
-    table: ProfileTable, row: RowMeanings, index: Oid, words: Sequence[str], before: Mapping[str, ObjectIdentity]
-) -> ObjectIdentity:
-    """Who a row is: its first word, its serial number, its index. A word that can't be read now is what it was."""
-    serial, place = word_of(row.named.get(_SERIAL)), text_of(index)
-    label = next(filter(None, words), "")
-    if any(isinstance(row.named.get(name), Unreadable) for name in table.resource):
-        same = (one for one in before.values() if (one.serial == serial if serial else one.place == place))
-        label = next((one.label for one in same), label)
-    return ObjectIdentity(label, serial, place)
-
-
-def _by_index(word: str, shown: str) -> Iterator[str]:
-    if not word:
-        yield shown
-    text = f"{word} {shown}" if word else f"row {shown}"
-    yield text
-    number = 2
-    while True:
-        yield f"{text} ({number})"
-        number += 1
-
-
-def _index_text(index: Oid, form: str) -> str:
-    """A row's index for people: a text with or without its length before it (RFC 2578 section 7.7), or numbers."""
-    if form == "text":
-        rest, words = index, []
-        while rest and len(rest) > rest[0] > 0 and all(code in _PRINTABLE for code in rest[1 : rest[0] + 1]):
-            words.append("".join(map(chr, rest[1 : rest[0] + 1])))
-            rest = rest[rest[0] + 1 :]
-        if words and not rest:
-            return "/".join(words)
-        if all(code in _PRINTABLE for code in index):
-            return "".join(map(chr, index))
-    return text_of(index)
-
-
 _NOT_THERE = "the appliance does not report it any more"
 _MOST_MISSED = 1000
 """Readings that are missed at once: a host whose interfaces come and go would gather them for ever."""
@@ -196,30 +110,29 @@ def parse(
     """
     facts: dict[SeriesKey, SnmpFact] = {}
     growth, up = dict(known.growth), set(known.up)
-    tables = [_Rows.read(table, answers, now) for profile in profiles for table in profile.tables]
-    names = [named(rows.table, rows.rows, known.rows.get(number, {})) for number, rows in enumerate(tables)]
-    left = iter(zip(tables, names, strict=True))
+    wanted = [table for profile in profiles for table in profile.tables]
+    tables = [_table_rows(table, answers, known.rows.get(at, {}), now) for at, table in enumerate(wanted)]
+    left = iter(tables)
     found = []
     for profile in profiles:
-        count = 0
-        for fact in _facts(profile, answers, islice(left, len(profile.tables)), growth, up, now):
+        read = list(_facts(profile, answers, islice(left, len(profile.tables)), growth, up, now))
+        found.append(bool(read))
+        for fact in read:
             facts.setdefault(fact.key, fact)
-            count += 1
-        found.append(count > 0)
     for fact in _not_there(own.values if own is not None else (), answers):
         facts.setdefault(fact.key, fact)
-    before = _seen_before(known, [rows.table for rows in tables], names)
+    before = _seen_before(known, tables)
     series = before.updated(facts.values(), most_missing=_MOST_MISSED)
     missed = (unavailable(fact, answers.failed.get(fact.origin, _NOT_THERE)) for fact in series.missing(facts))
     readings = tuple(fact.reading(source, now) for fact in (*facts.values(), *missed))
-    memory = _remembered(series, growth, up, names)
+    memory = _remembered(series, growth, up, tables)
     # A name that another row has now is not gone, nor is one that is missed.
-    gone = {name for each in names for name in each.gone} - {"", *(resource for resource, _, _ in series.facts)}
+    gone = {name for each in tables for name in each.gone} - {"", *(resource for resource, _, _ in series.facts)}
     return ParsedAnswers(readings, memory, tuple(found), tuple(sorted(gone)))
 
 
 def _remembered(
-    series: KnownSeries[SnmpFact], growth: Mapping[SeriesKey, Growth], up: set[SeriesKey], names: Sequence[Named]
+    series: KnownSeries[SnmpFact], growth: Mapping[SeriesKey, Growth], up: set[SeriesKey], tables: Sequence[_TableRows]
 ) -> ApplianceMemory:
     """The memory for the next poll: of counters and links only those whose resource still has a series."""
     kept = {"", *(resource for resource, _, _ in series.facts)}
@@ -227,22 +140,20 @@ def _remembered(
         series=series,
         growth={key: each for key, each in growth.items() if key[0] in kept},
         up=frozenset(up & series.facts.keys()),
-        rows={number: each.known for number, each in enumerate(names) if each.known},
+        rows={number: each.known for number, each in enumerate(tables) if each.known},
     )
 
 
-def _seen_before(
-    known: ApplianceMemory, tables: Sequence[ProfileTable], names: Sequence[Named]
-) -> KnownSeries[SnmpFact]:
+def _seen_before(known: ApplianceMemory, tables: Sequence[_TableRows]) -> KnownSeries[SnmpFact]:
     """What is missed where it is not there now: not names that are no more; after a restart all that a row may have."""
-    gone = {(name, table.oid) for table, each in zip(tables, names, strict=True) for name in each.gone}
+    gone = {(name, each.table.oid) for each in tables for name in each.gone}
     seen = {key: fact for key, fact in known.series.facts.items() if (fact.resource, fact.origin) not in gone}
     if known.is_restored:
-        for table, each in zip(tables, names, strict=True):
+        for each in tables:
             restored = (
-                SnmpFact(metric, None, labels=labels, resource=name, origin=table.oid)
+                SnmpFact(metric, None, labels=labels, resource=name, origin=each.table.oid)
                 for name in each.missing
-                for metric, labels in _series_of(table)
+                for metric, labels in _series_of(each.table)
             )
             seen |= {fact.key: fact for fact in restored}
     return KnownSeries(seen)
@@ -254,66 +165,43 @@ def _series_of(table: ProfileTable) -> Iterator[tuple[str, Labels]]:
     yield from ((link.metric, ()) for link in table.links)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The rows of a table by index; `failed` says of a name why it was not answered."""
-
-    table: ProfileTable
-    rows: Mapping[Oid, RowMeanings]
-    failed: Mapping[str, str]
-
-    @classmethod
-    def read(cls, table: ProfileTable, answers: ApplianceAnswers, now: float) -> _Rows:
-        rows = {index: _row_values(table.values, raw, now) for index, raw in answers.rows.get(table.oid, {}).items()}
-        kept = {index: row for index, row in rows.items() if _wanted(table, row)}
-        failed = {}
-        if table.oid in answers.failed:
-            failed = {value.called: answers.failed[table.oid] for value in table.values}
-        return cls(table, kept, failed)
-
-
 def _facts(
     profile: Profile,
     answers: ApplianceAnswers,
-    tables: Iterable[tuple[_Rows, Named]],
+    tables: Iterable[_TableRows],
     growth: dict[SeriesKey, Growth],
     up: set[SeriesKey],
     now: float,
 ) -> Iterator[SnmpFact]:
-    row = _row_values(profile.values, answers.values, now)
     failed = {value.called: answers.failed[value.oid] for value in profile.values if value.oid in answers.failed}
-    row = replace(row, failed=failed)
+    row = _row_meanings(profile.values, answers.values, failed, now)
     yield from _of_values(profile.values, row)
     yield from shares(profile.shares, row, growth)
     yield from infos(profile.infos, row)
-    for rows, names in tables:
-        table = rows.table
-        for index, resource in names.resources.items():
-            row = replace(rows.rows[index], resource=resource, origin=table.oid, failed=rows.failed)
-            yield from _of_values(table.values, row)
-            yield from shares(table.shares, row, growth)
-            yield from infos(table.infos, row)
-            yield from links(table.links, row, up)
+    for each in tables:
+        for row in each.rows:
+            yield from _of_values(each.table.values, row)
+            yield from shares(each.table.shares, row, growth)
+            yield from infos(each.table.infos, row)
+            yield from links(each.table.links, row, up)
 
 
-def _wanted(table: ProfileTable, row: RowMeanings) -> bool:
-    return all(word_of(row.named.get(name)) == wanted for name, wanted in table.where.items())
-
-
-def _row_values(values: Sequence[ProfileValue], raw: Mapping[Oid, RawValue], now: float) -> RowMeanings:
+def _row_meanings(
+    values: Sequence[ProfileValue], raw: Mapping[Oid, RawValue], failed: Mapping[str, str], now: float
+) -> RowMeanings:
     found = {}
     for index, value in enumerate(values):
         meaning = understood(value, raw[value.oid], now) if value.oid in raw else None
         if meaning is not None:
             found[index] = meaning
     named = {values[index].called: meaning for index, meaning in reversed(found.items())}
-    return RowMeanings(found, named, None, values[0].oid if values else ())
+    return RowMeanings(found, named, None, values[0].oid if values else (), failed)
 
 
 def _not_there(values: Sequence[ProfileValue], answers: ApplianceAnswers) -> Iterator[SnmpFact]:
     for value in values:
         if value.metric is not None and value.oid not in answers.values:
-            nothing = f"the appliance reports nothing under {'.'.join(map(str, value.oid))}"
+            nothing = f"the appliance reports nothing under {text_of(value.oid)}"
             reason = answers.failed.get(value.oid, nothing)
             labels = tuple(sorted(value.labels.items()))
             yield SnmpFact(value.metric, None, reason, labels, resource=value.resource, origin=value.oid)
@@ -331,3 +219,106 @@ def _of_values(values: Sequence[ProfileValue], row: RowMeanings) -> Iterator[Snm
         limit, _ = number_of(row.named.get(value.limit))
         limit = None if number is None else limit
         yield SnmpFact(value.metric, number, reason, labels, limit, resource=resource, origin=origin)
+
+
+def digest(table: ProfileTable) -> str:
+    """What a table's rows are known by on disk: another way to name them is another memory."""
+    where = (f"{name}={wanted}" for name, wanted in sorted(table.where.items()))
+    return digest_of([text_of(table.oid), table.prefix, table.index, *table.resource, "where", *where], "snmp")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TableRows:
+    """The rows of a table, each with its resource; rows known from now on; names that are no more, or are missing.
+
+    Names that are known are without the table's prefix, the others with it.
+    """
+
+    table: ProfileTable
+    rows: Sequence[RowMeanings]
+    known: Mapping[str, ObjectIdentity]
+    gone: Collection[str]
+    missing: Collection[str]
+
+
+def _table_rows(
+    table: ProfileTable, answers: ApplianceAnswers, before: Mapping[str, ObjectIdentity], now: float
+) -> _TableRows:
+    """Read a table; `before` are the rows that were known, by name, those known first before others."""
+    failed = {value.called: answers.failed[table.oid] for value in table.values if table.oid in answers.failed}
+    found = {
+        index: _row_meanings(table.values, columns, failed, now)
+        for index, columns in answers.rows.get(table.oid, {}).items()
+    }
+    rows = {
+        index: row
+        for index, row in found.items()
+        if all(word_of(row.named.get(name)) == wanted for name, wanted in table.where.items())
+    }
+    names, known, gone = _named(table, rows, before)
+    return _TableRows(
+        table=table,
+        rows=[replace(rows[index], resource=table.prefix + name, origin=table.oid) for index, name in names.items()],
+        known=known,
+        gone=[table.prefix + name for name in gone],
+        missing=[table.prefix + name for name in known.keys() - set(names.values())],
+    )
+
+
+def _named(
+    table: ProfileTable, rows: Mapping[Oid, RowMeanings], before: Mapping[str, ObjectIdentity]
+) -> tuple[dict[Oid, str], Mapping[str, ObjectIdentity], set[str]]:
+    """A name for each row; the rows known from now on, by name; names that are no more."""
+    words = {index: [word_of(row.named.get(name)) for name in table.resource] for index, row in rows.items()}
+    shared = [Counter(column) for column in zip(*words.values(), strict=True)]
+    keys = {text_of(index): index for index in rows}
+    tokens = {key: _identity(table, rows[index], index, words[index], before) for key, index in keys.items()}
+
+    def wishes(key: str, token: ObjectIdentity) -> Iterator[str]:
+        index = keys[key]
+        # A word that several rows have distinguishes none of them, except as the label of the one known first.
+        own = [word for word, bearers in zip(words[index], shared, strict=True) if bearers[word] == 1]
+        yield from filter(None, dict.fromkeys([token.label, *own]))
+        yield from _by_index(token.label, _index_text(index, table.index))
+
+    names = Names()
+    names.known[0] = dict(before)
+    given, gone = names.give(0, tokens, wishes)
+    return {index: given[key] for key, index in keys.items()}, names.known[0], gone
+
+
+def _identity(
+    table: ProfileTable, row: RowMeanings, index: Oid, words: Sequence[str], before: Mapping[str, ObjectIdentity]
+) -> ObjectIdentity:
+    """Who a row is: its first word, its serial number, its index. A word that can't be read now is what it was."""
+    serial, place = word_of(row.named.get(_SERIAL)), text_of(index)
+    label = next(filter(None, words), "")
+    if any(isinstance(row.named.get(name), Unreadable) for name in table.resource):
+        same = (one for one in before.values() if (one.serial == serial if serial else one.place == place))
+        label = next((one.label for one in same), label)
+    return ObjectIdentity(label, serial, place)
+
+
+def _by_index(word: str, shown: str) -> Iterator[str]:
+    if not word:
+        yield shown
+    text = f"{word} {shown}" if word else f"row {shown}"
+    yield text
+    number = 2
+    while True:
+        yield f"{text} ({number})"
+        number += 1
+
+
+def _index_text(index: Oid, form: str) -> str:
+    """A row's index for people: a text with or without its length before it (RFC 2578 section 7.7), or numbers."""
+    if form == "text":
+        rest, words = index, []
+        while rest and len(rest) > rest[0] > 0 and all(code in _PRINTABLE for code in rest[1 : rest[0] + 1]):
+            words.append("".join(map(chr, rest[1 : rest[0] + 1])))
+            rest = rest[rest[0] + 1 :]
+        if words and not rest:
+            return "/".join(words)
+        if all(code in _PRINTABLE for code in index):
+            return "".join(map(chr, index))
+    return text_of(index)

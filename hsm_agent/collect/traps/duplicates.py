@@ -49,19 +49,10 @@ class InformKey(NamedTuple):
     content: bytes
 
 
-class MessageKey(NamedTuple):
-    """The same for every copy of a v3 message."""
-
-    engine_id: bytes
-    boots: int
-    time: int
-    digest: bytes
-
-
 class KnownNotifications(NamedTuple):
     """What is stored: messages of v3 traps, and informs with the time each was last received (UTC seconds)."""
 
-    messages: tuple[MessageKey, ...] = ()
+    messages: tuple[TrapOrigin, ...] = ()
     informs: tuple[tuple[InformKey, float], ...] = ()
 
 
@@ -72,12 +63,12 @@ class _Window:
     newest: EngineTime = (0, 0)
     floor: EngineTime = (-1, 0)
     """A message up to this time that is not in `seen` counts as a duplicate."""
-    seen: dict[MessageKey, Progress] = field(default_factory=dict)
+    seen: dict[TrapOrigin, Progress] = field(default_factory=dict)
 
-    def knows(self, key: MessageKey) -> bool:
+    def knows(self, key: TrapOrigin) -> bool:
         return key in self.seen or (key.boots, key.time) <= self.floor
 
-    def add(self, key: MessageKey, progress: Progress) -> None:
+    def add(self, key: TrapOrigin, progress: Progress) -> None:
         moment = (key.boots, key.time)
         if moment > self.newest:
             self.newest = moment
@@ -122,14 +113,14 @@ class DuplicateFilter:
     def has_message(self, origin: TrapOrigin) -> bool:
         """Whether a copy of this v3 message was received before."""
         window = self._windows.get(origin.engine_id)
-        return window is not None and window.knows(MessageKey(*origin))
+        return window is not None and window.knows(origin)
 
     def record(self, sender: str, trap: Trap, now: float, progress: Progress) -> None:
         """Record the progress of a notification. A trap of v1 or v2c has no identity: its copies are not recognised."""
         if trap.inform:
             self._add_inform(InformKey(sender, trap.request_id, trap.content), _KnownInform(progress, now))
         if trap.origin is not None:
-            self._windows.setdefault(trap.origin.engine_id, _Window()).add(MessageKey(*trap.origin), progress)
+            self._windows.setdefault(trap.origin.engine_id, _Window()).add(trap.origin, progress)
 
     def forget(self, sender: str, trap: Trap) -> None:
         """Forget a notification that was not applied: its repetition must not count as a duplicate."""
@@ -137,7 +128,7 @@ class DuplicateFilter:
         if trap.inform and key in self._informs:
             self._drop(key)
         if trap.origin is not None and trap.origin.engine_id in self._windows:
-            self._windows[trap.origin.engine_id].seen.pop(MessageKey(*trap.origin), None)
+            self._windows[trap.origin.engine_id].seen.pop(trap.origin, None)
 
     def to_store(self, now: float, engine_ids: Iterable[bytes]) -> KnownNotifications:
         """The applied notifications, of v3 messages those of these engines. Our own engine boots anew at each start."""

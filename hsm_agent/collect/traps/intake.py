@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv6Address, ip_address
 from itertools import islice
@@ -53,24 +54,23 @@ MOST_PENDING_EACH = 250
 Send = Callable[[bytes], None]
 
 
+@dataclass(slots=True, eq=False)
 class PendingNotification:
-    """The alarm changes of one notification, and the acknowledgement of its inform."""
+    """The alarm changes of one notification. `acknowledge` is to be called when they are on disk; None for a trap."""
 
-    def __init__(self, sender: str, trap: Trap, events: tuple[TrapEvent, ...], duplicates: DuplicateFilter) -> None:
-        self.sender = sender
-        self.events = events
-        self.acknowledge: Callable[[], None] | None = None
-        """To be called when the changes are on disk; None for a trap."""
-        self._trap = trap
-        self._duplicates = duplicates
+    sender: str
+    trap: Trap
+    events: tuple[TrapEvent, ...]
+    duplicates: DuplicateFilter
+    acknowledge: Callable[[], None] | None = None
 
     def record(self, now: float, progress: Progress) -> None:
         """Record the notification's progress, to recognise its duplicates."""
-        self._duplicates.record(self.sender, self._trap, now, progress)
+        self.duplicates.record(self.sender, self.trap, now, progress)
 
     def refuse(self) -> None:
         """It was not applied: a repetition is not a duplicate."""
-        self._duplicates.forget(self.sender, self._trap)
+        self.duplicates.forget(self.sender, self.trap)
 
 
 class PendingQueue:
@@ -206,16 +206,18 @@ class Intake:
             if answer is not None:
                 send(answer)
             return
-        sent = _sent(trap)
-        authentic = trap.origin is not None
+        origin = trap.origin
+        sent = None
+        if origin is not None and not trap.inform:  # an inform carries an estimate of our time, which may go back
+            sent = SentAt(origin.engine_id.hex(), origin.boots, origin.time)
         events = tuple(
-            TrapEvent(address=sender, change=change, time=now, authentic=authentic, sent=sent) for change in changes
+            TrapEvent(address=sender, change=change, time=now, authentic=origin is not None, sent=sent)
+            for change in changes
         )
-        self._let_wait(PendingNotification(sender, trap, events, self.duplicates), answer, send)
+        acknowledge = None if answer is None else partial(send, answer)
+        self._queue(PendingNotification(sender, trap, events, self.duplicates, acknowledge))
 
-    def _let_wait(self, pending: PendingNotification, answer: bytes | None, send: Send) -> None:
-        if answer is not None:
-            pending.acknowledge = partial(send, answer)
+    def _queue(self, pending: PendingNotification) -> None:
         evicted = self.pending.add(pending)
         if evicted is not pending:
             pending.record(self._wall(), Progress.PENDING)
@@ -251,7 +253,7 @@ class Intake:
         sparing_log = self._device_log if address in self._devices else self._other_log
         sparing_log.warning("source %s: %s: %s", self._source, address, what, peer=address)
 
-    def readings(self, source: str, now: float) -> list[Reading]:
+    def readings(self, now: float) -> list[Reading]:
         """The counters."""
         counted: list[tuple[str, int, Labels]] = [
             ("traps_received_total", self.received, ()),
@@ -268,7 +270,7 @@ class Intake:
             ),
         ]
         return [
-            Reading(source=source, resource="", metric=metric, value=value, time=now, labels=labels)
+            Reading(source=self._source, resource="", metric=metric, value=value, time=now, labels=labels)
             for metric, value, labels in counted
         ]
 
@@ -295,9 +297,3 @@ def permitted(address: str, networks: Iterable[Network]) -> str | None:
     if isinstance(sender, IPv6Address) and sender.ipv4_mapped:
         sender = sender.ipv4_mapped
     return str(sender) if any(sender in network for network in networks) else None
-
-
-def _sent(trap: Trap) -> SentAt | None:
-    """When a v3 trap was sent. An inform carries the sender's estimate of our time, which may go back a little."""
-    origin = trap.origin
-    return None if origin is None or trap.inform else SentAt(origin.engine_id.hex(), origin.boots, origin.time)

@@ -187,7 +187,7 @@ class TrapListener(PushCollector):
             await self._release(intake)
         now = self._wall()
         return Poll(
-            readings=(*self._alarms.readings(self.name, now), *intake.readings(self.name, now)),
+            readings=(*self._alarms.readings(self.name, now), *intake.readings(now)),
             next_in=0.0,
             errors=tuple(problem for problem in (self._problem, self._held) if problem),
             complete=self._knows_all_alarms and not self._alarms.evicted,

@@ -11,12 +11,13 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from hsm_agent.collect.traps.duplicates import InformKey, KnownNotifications, MessageKey
+from hsm_agent.collect.traps.duplicates import InformKey, KnownNotifications
 from hsm_agent.collect.traps.held_alarms import AlarmKey, AlarmRecord, SentAt
 from hsm_agent.collect.traps.trap_maps import AlarmLevel
 from hsm_agent.state import files as state_file
 from hsm_agent.threads import Lane, StuckError
 from hsm_agent.wire.snmp.engine import RemoteClock
+from hsm_agent.wire.snmp.trap_receiver import TrapOrigin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -139,7 +140,7 @@ def _record(one: Mapping[str, Any]) -> tuple[AlarmKey, AlarmRecord]:
 def _notifications(found: Mapping[str, Any]) -> KnownNotifications:
     return KnownNotifications(
         tuple(
-            MessageKey(bytes.fromhex(engine_id), int(boots), int(time), bytes.fromhex(digest))
+            TrapOrigin(bytes.fromhex(engine_id), int(boots), int(time), bytes.fromhex(digest))
             for engine_id, boots, time, digest in found.get("messages", ())
         ),
         tuple(

@@ -10,7 +10,6 @@ from hsm_agent.collect.traps.duplicates import (
     DuplicateFilter,
     InformKey,
     KnownNotifications,
-    MessageKey,
     Progress,
 )
 from hsm_agent.wire.snmp.pdu import Version
@@ -132,7 +131,7 @@ def test_messages_are_known_after_a_restart_but_for_those_that_still_waited() ->
     kept = duplicates.to_store(NOW, (ENGINE, b"\x80never duplicates"))
     after = DuplicateFilter(kept)
 
-    assert kept.messages == (MessageKey(ENGINE, 3, 1000, b"\x00\x01"),)
+    assert kept.messages == (TrapOrigin(ENGINE, 3, 1000, b"\x00\x01"),)
     assert is_known(after, trap(1))
     assert not is_known(after, trap(2))
 

@@ -180,7 +180,7 @@ def test_damage_is_counted_by_device_and_by_who_can_have_sent_it() -> None:
         ("other", False): 2,
         ("other", True): 0,
     }
-    shown = [r for r in desk.intake.readings("traps", WALL) if r.metric == "traps_malformed_total"]
+    shown = [r for r in desk.intake.readings(WALL) if r.metric == "traps_malformed_total"]
     assert [(r.value, r.labels) for r in shown] == [
         (1, (("authentic", "yes"), ("sender", "luna-a"))),
         (1, (("authentic", "no"), ("sender", "luna-a"))),
@@ -195,7 +195,7 @@ def test_what_is_refused_is_counted_by_device_and_reason() -> None:
         desk.handle(v2c(community=b"guess"), "192.0.2.77")
     desk.handle(v2c(community=b"old"))
 
-    shown = {r.labels: r.value for r in desk.intake.readings("traps", WALL) if r.metric == "traps_refused_total"}
+    shown = {r.labels: r.value for r in desk.intake.readings(WALL) if r.metric == "traps_refused_total"}
     assert shown[("reason", "auth-community"), ("sender", "other")] == 50
     assert shown[("reason", "auth-community"), ("sender", "luna-a")] == 1
     assert sum(value or 0 for value in shown.values()) == 51
@@ -211,7 +211,7 @@ def test_what_is_lost_for_want_of_room_is_counted_by_device_but_for_what_the_ker
     desk.intake.drop(Drop.ALARMS, "192.0.2.1")
     desk.intake.note_unread([4])
 
-    shown = {r.labels: r.value for r in desk.intake.readings("traps", WALL) if r.metric == "traps_lost_total"}
+    shown = {r.labels: r.value for r in desk.intake.readings(WALL) if r.metric == "traps_lost_total"}
     assert {tuple(dict(labels).values()): value for labels, value in shown.items()} == {
         ("queue-full", "luna-a"): 1,
         ("queue-full", "other"): 3,

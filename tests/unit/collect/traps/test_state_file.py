@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.traps.duplicates import InformKey, KnownNotifications, MessageKey
+from hsm_agent.collect.traps.duplicates import InformKey, KnownNotifications
 from hsm_agent.collect.traps.held_alarms import AlarmKey, AlarmRecord, SentAt
 from hsm_agent.collect.traps.state_file import (
     ListenerState,
@@ -20,6 +20,7 @@ from hsm_agent.collect.traps.state_file import (
 )
 from hsm_agent.collect.traps.trap_maps import AlarmLevel
 from hsm_agent.wire.snmp.engine import RemoteClock
+from hsm_agent.wire.snmp.trap_receiver import TrapOrigin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,7 @@ KNOWN = {
 }
 CLOCKS = {b"\x80engine": (3, 1000, 1_700_000_000.0)}
 HEARD = KnownNotifications(
-    (MessageKey(b"\x80engine", 3, 990, b"\x01digest"),), ((InformKey("192.0.2.1", -7, b"content"), 1_700_000_000.5),)
+    (TrapOrigin(b"\x80engine", 3, 990, b"\x01digest"),), ((InformKey("192.0.2.1", -7, b"content"), 1_700_000_000.5),)
 )
 ALL = ListenerState(KNOWN, CLOCKS, HEARD, (AlarmKey("192.0.2.9", "2", "fan"),))
 
