@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.report import number, percentile, show, times
 from hsm_agent.model import Event, EventKind, Severity
-from hsm_agent.spool import SinkSpec, Spool
+from hsm_agent.spool import Spool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +77,7 @@ async def _commits(directory: Path, puts: int, *, producers: int) -> tuple[list[
     taken: list[float] = []
     spool = await Spool.open(directory, entries=_ENTRIES, size=_SIZE)
     try:
-        await spool.register([SinkSpec(name="noc"), SinkSpec(name="siem")], [])
+        await spool.register({"noc": None, "siem": None}, [])
 
         async def produce(producer: int) -> None:
             for count in range(puts // producers):

@@ -11,7 +11,6 @@ from hsm_agent.collect.base import Collector, CollectorContext
 from hsm_agent.collect.runner import Runner
 from hsm_agent.deliver.base import Announcer, Retry, Sink
 from hsm_agent.deliver.pump import Pump
-from hsm_agent.spool import SinkSpec
 from hsm_agent.wire.snmp.mib import AUTHENTICATION_FAILURE, COLD_START
 
 if TYPE_CHECKING:
@@ -192,10 +191,8 @@ class Sinks:
         await self._tasks.stop([f"sink {name}" for name in ending], within=STOP_SECONDS)
         for name in ending:
             del self.running[name]
-        specs = [
-            SinkSpec(name=name, minimum_severity=settings.minimum_severity) for name, (settings, _) in built.items()
-        ]
-        registered = await self._spool.register(specs, active)
+        minima = {name: settings.minimum_severity for name, (settings, _) in built.items()}
+        registered = await self._spool.register(minima, active)
         if registered.forgotten_events:
             log.warning("%d events for removed sinks will not be delivered", registered.forgotten_events)
         for name in registered.removed:

@@ -137,7 +137,7 @@ class OperatorCommands:
         end = time.monotonic() + TEST_SECONDS
         while True:
             entry = await self._agent.spool.show(event_id)
-            waiting = {} if entry is None else {each.sink: "not accepted yet" for each in entry.waiting}
+            waiting = {} if entry is None else dict.fromkeys(entry.waiting, "not accepted yet")
             dead = {} if entry is None else {each.sink: f"refused: {each.reason}" for each in entry.dead}
             failing = all(
                 (state := self._agent.store.sinks.get(name)) is not None and state.failing_since is not None
@@ -253,7 +253,7 @@ def _summary(entry: SpoolEntry) -> dict[str, Any]:
 
 def _delivery(entry: SpoolEntry) -> dict[str, Any]:
     return {
-        "waiting_for": {each.sink: each.attempts for each in entry.waiting},
+        "waiting_for": dict(entry.waiting),
         "dead_at": {each.sink: each.reason for each in entry.dead},
     }
 

@@ -21,7 +21,7 @@ from hsm_agent.agent.periodic import PeriodicJobs
 from hsm_agent.agent.reload import reload
 from hsm_agent.serve.settings import HttpError
 from hsm_agent.serve.snmp.responder import SnmpServerError
-from hsm_agent.spool import SpoolError
+from hsm_agent.state.files import DirectoryInUseError
 from hsm_agent.state.snmp_engine import EngineStateError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ async def main(loaded: Loaded) -> None:
     service.handle_signals()
     try:
         await service.open()
-    except (SpoolError, EngineStateError, SnmpServerError, HttpError, OSError) as error:
+    except (DirectoryInUseError, EngineStateError, SnmpServerError, HttpError, OSError) as error:
         await service.close()
         raise StartError(str(error)) from error
     _limit_garbage_collection()

@@ -1,4 +1,4 @@
-"""The spool's file, and what stands beside it in the state directory: the lock and the reserve of disk space.
+"""The spool's file, and what stands beside it in the state directory: the reserve of disk space.
 
 Blocking; only the spool's own thread may call `Disk`. Memory is the truth: what the file refuses stays there.
 """
@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import sqlite3
-import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hsm_agent.spool import tables
-from hsm_agent.spool.records import SpoolError
-from hsm_agent.state.files import open_private, set_aside
+from hsm_agent.state.files import DirectoryInUseError, DirectoryLock, open_private, set_aside
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hsm_agent.spool.tables import RowChanges, RowKey, StoredRows, TableName
+    from hsm_agent.spool.tables import RowChanges, RowKey, RowValues, StoredRows, TableName
 
 RESERVE_BYTES = 1024 * 1024
 
@@ -62,44 +59,6 @@ class StoredSpool:
     fresh: bool = False
     same: bool = False
     trouble: str = ""
-
-
-class DirectoryLock:
-    """Holds `lock` in the state directory until closed: one agent at a time uses it.
-
-    Kept by flock: the kernel frees it when the process dies.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        """Make the directory, private, if need be and lock it.
-
-        SpoolError if another agent has it, OSError if it can't be used.
-        """
-        try:
-            _make_private(directory)
-        except OSError as error:
-            raise OSError(error.errno, f"state directory {directory}: {error.strerror}") from error
-        self._descriptor = open_private(directory / "lock")
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            pid = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
-            self.close()
-            raise SpoolError(f"another hsm-agent uses this state directory (pid {pid}): {directory}") from error
-        with contextlib.suppress(OSError):  # the lock holds on a full disk too; only its owner's pid is not named then
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
-
-    def close(self) -> None:
-        """Let the next agent in."""
-        os.close(self._descriptor)
-
-
-def _make_private(directory: Path) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = directory.stat()
-    if stat.S_IMODE(found.st_mode) & 0o077 and found.st_uid == os.geteuid():
-        directory.chmod(0o700)
 
 
 class Ballast:
@@ -181,7 +140,7 @@ class Disk:
             stored = self._open()
         except (*_REFUSALS, DamagedSpoolError) as error:
             raise self._trouble(error) from error
-        except (DiskTrouble, SpoolError):
+        except (DiskTrouble, DirectoryInUseError):
             self._disconnect()
             raise
         self._refuses = bool(stored.trouble)
@@ -250,12 +209,26 @@ class Disk:
             return False
         return more
 
-    def close(self) -> None:
-        """Close the file, whose log SQLite then empties and removes, and let the next agent in."""
+    def close(self, changes: RowChanges) -> tuple[int, str]:
+        """Write the last changes, close the file, whose log SQLite then empties and removes, and let the next agent in.
+
+        How many of the changes are on disk, and why not all of them.
+        """
+        left, why = changes, ""
+        try:
+            if left and self._refuses:
+                left = self.apply_releases(left)
+                self.require_room(left)
+            if left:
+                self.apply(left, durable=True)
+                left = {}
+        except DiskTrouble as error:
+            why = str(error)
         self._disconnect()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+        return len(changes) - len(left), why
 
     def _open(self) -> StoredSpool:
         damage, before = "", self._inode
@@ -328,9 +301,15 @@ class Disk:
         if synchronous != self._synchronous:
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             self._synchronous = synchronous
+        together: dict[str, list[RowValues]] = {}
+        for (table, key), row in changes.items():
+            if row is None:
+                together.setdefault(tables.ERASE[table], []).append(key)
+            else:
+                together.setdefault(tables.PUT[table], []).append((*key, *row))
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for statement, rows in tables.statements(changes).items():
+            for statement, rows in together.items():
                 connection.executemany(statement, rows)
             connection.execute("COMMIT")
         except _REFUSALS:

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hsm_agent.codec import from_bytes, to_bytes
 from hsm_agent.model import Event, Severity
-from hsm_agent.spool.records import (
-    DeadLetter,
-    DroppedEvents,
-    PendingEvent,
-    Registered,
-    SinkQueueStats,
-    SinkSpec,
-    SpoolEntry,
-    SpoolStats,
-    WaitingSink,
-)
 from hsm_agent.spool.sink_queue import SinkQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from hsm_agent.model import EventKind
     from hsm_agent.spool.tables import RowChanges, StoredRow
@@ -31,17 +20,90 @@ ENTRY_OVERHEAD = 256
 """Bytes an entry takes beside its payload: its rows and index pages. Measured: pages in use stay below the sum."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingEvent:
+    """One event to send to one sink."""
+
+    seq: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A sink that will not be sent an entry again, why, and since when (UTC seconds)."""
+
+    sink: str
+    reason: str
+    time: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolEntry:
+    """One event in the spool. `waiting`: how often it was sent without being accepted, by sink that waits for it."""
+
+    seq: int
+    event: Event
+    bytes: int
+    waiting: Mapping[str, int]
+    dead: tuple[DeadLetter, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """What a registration changed: names of sinks, and how many undelivered events the removed ones lost."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    forgotten_events: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DroppedEvents:
+    """Events that one sink will not get, because the spool was full."""
+
+    sink: str
+    event_ids: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkQueueStats:
+    """Numbers of one sink. The totals survive restarts."""
+
+    queued: int
+    dead_letters: int
+    dead_letters_total: int
+    dropped_total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolStats:
+    """The spool in numbers. `dropped_total` counts an event once for each sink that will not get it.
+
+    `reason` is empty as long as the disk takes what is written to it.
+    """
+
+    entries: int
+    bytes: int
+    used_percent: float
+    dropped_total: int
+    reason: str
+    sinks: Mapping[str, SinkQueueStats] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> bool:
+        """The disk refuses: events go out from memory."""
+        return bool(self.reason)
+
+
 @dataclass(slots=True)
 class _StoredEvent:
     """One entry. `references`: sinks that wait for it or hold it as a dead letter."""
 
     event_id: str
     payload: bytes
+    size_bytes: int
     references: int = 0
-
-    @property
-    def bytes(self) -> int:
-        return len(self.payload) + ENTRY_OVERHEAD
 
 
 class Queue:
@@ -60,34 +122,45 @@ class Queue:
         self._dead_of: dict[str, int] = {}
         self._bytes = 0
 
-    def register(self, specs: Sequence[SinkSpec], active: Sequence[Event]) -> Registered:
-        """These are the sinks now. For one that is new, or whose minimum fell, the raised alarms are queued."""
-        wanted = {spec.name for spec in specs}
-        removed = tuple(name for name in self.sinks if name not in wanted)
+    def register(self, minima: Mapping[str, Severity | None], active: Sequence[Event]) -> Registered:
+        """These are the sinks now, with the least severity each gets; None: every event.
+
+        For one that is new, or whose minimum fell, the raised alarms are queued.
+        """
+        removed = tuple(name for name in self.sinks if name not in minima)
         forgotten = sum(self._remove_sink(name) for name in removed)
-        added = tuple(spec.name for spec in specs if spec.name not in self.sinks)
-        to_resync = [spec.name for spec in specs if self._set_sink(spec)]
+        added = tuple(name for name in minima if name not in self.sinks)
+        to_resync = [name for name, minimum in minima.items() if self._set_sink(name, minimum)]
         for event in active:
             # Not to a sink that has events of this alarm: those bring it up to date, and a second raise would repeat.
-            missing = [self.sinks[name] for name in to_resync if event.alarm_id not in self.sinks[name].sequences]
-            self._queue(event, missing)
+            self.enqueue(event, [name for name in to_resync if event.alarm_id not in self.sinks[name].sequences])
         return Registered(added=added, removed=removed, forgotten_events=forgotten)
 
-    def enqueue(self, event: Event, only_sink: str | None = None) -> None:
-        """Queue an event for every sink that wants it, or for one; KeyError if there is no such sink."""
-        self._queue(event, self.sinks.values() if only_sink is None else [self.sinks[only_sink]])
+    def enqueue(self, event: Event, sinks: Iterable[str] | None = None) -> None:
+        """Queue an event for those of all sinks, or of some, that want it; KeyError if there is no such sink."""
+        queues = self.sinks.values() if sinks is None else [self.sinks[name] for name in sinks]
+        listeners = [sink_queue for sink_queue in queues if sink_queue.wants(event)]
+        # An event that no sink wants is not stored: it would have no reference and never leave.
+        if not listeners:
+            return
+        seq, payload = self.last_seq + 1, to_bytes(event)
+        self.add_entry(seq, event.event_id, payload)
+        self.changes["entry", (seq,)] = (payload,)
+        self._stored[seq].references = len(listeners)
+        for sink_queue in listeners:
+            sink_queue.enqueue(seq, event)
 
-    def pending(self, sink: str, limit: int, upto: int, aside: Collection[int] = ()) -> list[PendingEvent]:
-        """What to send to a sink next; it is in flight until accepted, a dead letter, or given back."""
-        return self.taken(self.sinks[sink].take(limit, upto, aside)) if sink in self.sinks else []
+    def pending(
+        self, sink: str, limit: int, upto: int, aside: Collection[int] = (), *, only: int | None = None
+    ) -> list[PendingEvent]:
+        """What to send to a sink next; it is in flight until accepted, a dead letter, or given back.
 
-    def taken(self, found: Iterable[tuple[int, int]]) -> list[PendingEvent]:
-        """What a sink's queue gave, with the events."""
-        entries = []
-        for seq, attempts in found:
-            event = from_bytes(Event, self._stored[seq].payload)
-            entries.append(PendingEvent(seq=seq, event=event, attempts=attempts))
-        return entries
+        `only`: that entry, wherever it stands, or nothing if it is gone.
+        """
+        if sink not in self.sinks:
+            return []
+        seqs = self.sinks[sink].take(limit, upto, aside, only=only)
+        return [PendingEvent(seq=seq, event=from_bytes(Event, self._stored[seq].payload)) for seq in seqs]
 
     def accept(self, sink: str, seqs: Iterable[int]) -> None:
         """The sink has them. Entries that are gone (dropped meanwhile) are passed over."""
@@ -203,8 +276,8 @@ class Queue:
 
     def add_entry(self, seq: int, event_id: str, payload: bytes) -> None:
         """Add an entry, to which nothing refers yet."""
-        self._stored[seq] = _StoredEvent(event_id, payload)
-        self._bytes += self._stored[seq].bytes
+        self._stored[seq] = _StoredEvent(event_id, payload, len(payload) + ENTRY_OVERHEAD)
+        self._bytes += self._stored[seq].size_bytes
         self.last_seq = max(self.last_seq, seq)
 
     def add_waiting(self, sink: str, seq: int, kind: EventKind, alarm_id: str, attempts: int) -> None:
@@ -224,31 +297,19 @@ class Queue:
         if stored.references:
             return False
         del self._stored[seq]
-        self._bytes -= stored.bytes
+        self._bytes -= stored.size_bytes
         self.changes["entry", (seq,)] = None
         return True
 
-    def _queue(self, event: Event, queues: Iterable[SinkQueue]) -> None:
-        # An event that no sink wants is not stored: it would have no reference and never leave.
-        listeners = [sink_queue for sink_queue in queues if sink_queue.wants(event)]
-        if not listeners:
-            return
-        seq, payload = self.last_seq + 1, to_bytes(event)
-        self.add_entry(seq, event.event_id, payload)
-        self.changes["entry", (seq,)] = (payload,)
-        for sink_queue in listeners:
-            self._stored[seq].references += 1
-            sink_queue.queue(seq, event)
-
-    def _set_sink(self, spec: SinkSpec) -> bool:
-        """Whether the sink is new or listens to more than before."""
-        sink_queue = self.sinks.get(spec.name)
+    def _set_sink(self, name: str, minimum: Severity | None) -> bool:
+        """Whether the sink is new or gets more than before."""
+        sink_queue = self.sinks.get(name)
         if sink_queue is None:
-            self.add_sink(spec.name, spec.minimum_severity).store()
+            self.add_sink(name, minimum).store()
             return True
-        lowered = _rank(spec.minimum_severity) < _rank(sink_queue.minimum)
-        if spec.minimum_severity is not sink_queue.minimum:
-            sink_queue.minimum = spec.minimum_severity
+        lowered = _rank(minimum) < _rank(sink_queue.minimum)
+        if minimum is not sink_queue.minimum:
+            sink_queue.minimum = minimum
             sink_queue.store()
         return lowered
 
@@ -295,13 +356,13 @@ class Queue:
         return DroppedEvents(sink=sink_queue.name, event_ids=event_ids, why=why)
 
     def _describe(self, seq: int, stored: _StoredEvent, dead: tuple[DeadLetter, ...]) -> SpoolEntry:
-        waiting = tuple(
-            WaitingSink(sink=name, attempts=sink_queue.waiting[seq].attempts)
+        waiting = {
+            name: sink_queue.waiting[seq].attempts
             for name, sink_queue in self.sinks.items()
             if seq in sink_queue.waiting
-        )
+        }
         event = from_bytes(Event, stored.payload)
-        return SpoolEntry(seq=seq, event=event, bytes=stored.bytes, waiting=waiting, dead=dead)
+        return SpoolEntry(seq=seq, event=event, bytes=stored.size_bytes, waiting=waiting, dead=dead)
 
 
 def _rank(minimum: Severity | None) -> int:

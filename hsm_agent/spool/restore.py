@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hsm_agent.codec import from_bytes
 from hsm_agent.model import Event, Severity
-from hsm_agent.spool.queue import Queue
-from hsm_agent.spool.records import DeadLetter
+from hsm_agent.spool.queue import DeadLetter, Queue
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

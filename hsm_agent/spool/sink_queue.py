@@ -98,7 +98,7 @@ class SinkQueue:
         sequence.open = kind is not EventKind.CLEARED
         self._sort(sequence)
 
-    def queue(self, seq: int, event: Event) -> None:
+    def enqueue(self, seq: int, event: Event) -> None:
         """Queue a new entry at the end, and note it for the disk."""
         self.append(seq, event.kind, event.alarm_id)
         self.store_entry(seq)
@@ -106,25 +106,18 @@ class SinkQueue:
         if sequence is not None:
             self.store_sequence(sequence)
 
-    def take(self, limit: int, upto: int, aside: Collection[int] = ()) -> list[tuple[int, int]]:
-        """The first entries up to a sequence number, as (seq, attempts); they are in flight until given back.
+    def take(self, limit: int, upto: int, aside: Collection[int] = (), *, only: int | None = None) -> list[int]:
+        """The first entries up to a sequence number; they are in flight until given back.
 
         Those set aside are passed over, and with each what comes after it of the same alarm: the receiver must not
-        see a clear before its raise.
+        see a clear before its raise. `only`: that entry, wherever it stands, or nothing if it is gone.
         """
-        free = (seq for seq in self.waiting if seq <= upto)
-        if aside:
+        if only is not None:
+            taken = [only] if only in self.waiting else []
+        else:
             held = {seq for each in aside for seq in self._from(each)}
-            free = (seq for seq in self.waiting if seq <= upto and seq not in held)
-        return self._take(islice(free, limit))
-
-    def take_one(self, seq: int) -> list[tuple[int, int]]:
-        """One entry, wherever it stands; nothing if it is gone."""
-        return self._take([seq] if seq in self.waiting else [])
-
-    def _take(self, seqs: Iterable[int]) -> list[tuple[int, int]]:
-        taken = [(seq, self.waiting[seq].attempts) for seq in seqs]
-        self.in_flight = frozenset(seq for seq, _ in taken)
+            taken = list(islice((seq for seq in self.waiting if seq <= upto and seq not in held), limit))
+        self.in_flight = frozenset(taken)
         return taken
 
     def _from(self, seq: int) -> Iterable[int]:

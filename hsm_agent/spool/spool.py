@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Self
 
 from hsm_agent.spool.disk import Disk, DiskTrouble
 from hsm_agent.spool.queue import Queue
-from hsm_agent.spool.records import SpoolError
 from hsm_agent.spool.restore import restore
 from hsm_agent.spool.writer import Writer
+from hsm_agent.state.files import DirectoryInUseError
 from hsm_agent.threads import ThreadOf, deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from hsm_agent.model import Event
+    from hsm_agent.model import Event, Severity
     from hsm_agent.spool.disk import StoredSpool
-    from hsm_agent.spool.records import PendingEvent, Registered, SinkSpec, SpoolEntry, SpoolStats
+    from hsm_agent.spool.queue import PendingEvent, Registered, SpoolEntry, SpoolStats
     from hsm_agent.spool.tables import StoredRow
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Spool:
         self._disk = disk
         self._queue = queue
         self._clock = clock
-        self._specs: tuple[SinkSpec, ...] = ()
+        self._minima: Mapping[str, Severity | None] = {}
         self._arrived: dict[str, asyncio.Event] = {}
         self._released = 0
         self._is_unread = False
@@ -80,7 +80,7 @@ class Spool:
         patience_seconds: float = _PATIENCE_SECONDS,
         retry_seconds: float = _RETRY_SECONDS,
     ) -> Self:
-        """Open the spool of a state directory; SpoolError if that is for a person to put right.
+        """Open the spool of a state directory; DirectoryInUseError if another agent uses the directory.
 
         Disk trouble raises nothing: then the spool begins empty, in memory, and reads the disk when it can.
         `patience_seconds`: how long a silent disk is waited for before events go out from memory.
@@ -91,7 +91,7 @@ class Spool:
         try:
             async with asyncio.timeout(patience_seconds):
                 stored = await disk.run(Disk.open)
-        except SpoolError:
+        except DirectoryInUseError:
             disk.stop()
             raise
         except DiskTrouble as error:
@@ -111,10 +111,13 @@ class Spool:
         found |= {key: value for key, value in self._writer.unsaved_states.items() if key.startswith(prefix)}
         return {key: value for key, value in found.items() if value is not None}
 
-    async def register(self, sinks: Sequence[SinkSpec], active: Sequence[Event]) -> Registered:
-        """These are the sinks from now on; `active`, the latest event of each raised alarm, is queued for a new one."""
-        self._specs = tuple(sinks)
-        registered = self._queue.register(sinks, active)
+    async def register(self, minima: Mapping[str, Severity | None], active: Sequence[Event]) -> Registered:
+        """These are the sinks from now on, with the least severity each gets; None: every event.
+
+        `active`, the latest event of each raised alarm, is queued for a new one.
+        """
+        self._minima = dict(minima)
+        registered = self._queue.register(minima, active)
         for name in registered.removed:
             self._arrived.pop(name, None)
         await self._save(durable=True)
@@ -135,7 +138,7 @@ class Spool:
         there is no such sink.
         """
         for event in events:
-            self._queue.enqueue(event, only_sink)
+            self._queue.enqueue(event, None if only_sink is None else [only_sink])
         for key, value in states.items():
             self._queue.changes["state", (key,)] = None if value is None else (value,)
         await self._save(durable=True)
@@ -149,8 +152,7 @@ class Spool:
 
     async def pending_one(self, sink: str, seq: int) -> list[PendingEvent]:
         """One entry that was pending before; none if it is gone."""
-        queue = self._queue.sinks.get(sink)
-        return self._queue.taken(queue.take_one(seq)) if queue is not None else []
+        return self._queue.pending(sink, 1, self._released, only=seq)
 
     async def accepted(self, sink: str, seqs: Sequence[int]) -> None:
         """The sink has them. Not flushed: after a power failure they may be sent again, under the same event id."""
@@ -201,14 +203,18 @@ class Spool:
     async def close(self, *, flush_seconds: float = _FLUSH_SECONDS) -> None:
         """Write what is unwritten, close the file, let the next agent in."""
         unsaved = await self._writer.close(flush_seconds)
-        if unsaved:
-            why = self._writer.reason or "it does not answer"
-            log.error("spool: %d changes were never written, the disk refuses: %s", unsaved, why)
+        # A slow disk may have taken some of it meanwhile. Written once more, it is known what the disk did not take.
+        # Not into a file whose content was not read yet: its counters would be overwritten.
+        last = {} if self._is_unread else unsaved
         try:
             async with deadline(_CLOSE_SECONDS):
-                await self._disk.run(Disk.close)
+                written, why = await self._disk.run(lambda disk: disk.close(last))
         except TimeoutError:
             log.error("spool: the disk does not answer, its file is left as it is")  # noqa: TRY400 - not a bug
+            written, why = 0, "it does not answer"
+        if written < len(unsaved):
+            why = self._writer.reason or why
+            log.error("spool: %d changes were never written, the disk refuses: %s", len(unsaved) - written, why)
         self._disk.stop()
 
     def _begin_unread(self, reason: str) -> None:
@@ -237,10 +243,10 @@ class Spool:
         if self._is_unread:
             self._restore(stored)
             self._is_unread = False
-            if self._specs:
-                self._queue.register(self._specs, ())
+            if self._minima:
+                self._queue.register(self._minima, ())
             self._queue.take_changes()  # all of it is in the rows
-            self._wake()
+            self._release(0)
         elif stored.same:
             return None
         return self._queue.rows()
@@ -271,9 +277,6 @@ class Spool:
 
     def _release(self, upto: int) -> None:
         self._released = max(self._released, upto)
-        self._wake()
-
-    def _wake(self) -> None:
         for name, queue in self._queue.sinks.items():
             if queue.waiting:
                 self.arrived(name).set()

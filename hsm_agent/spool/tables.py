@@ -90,20 +90,9 @@ def _select(table: TableName, direction: str = "") -> str:
     return f"SELECT {', '.join(key + others)} FROM {table} ORDER BY {order}"  # noqa: S608 - own names
 
 
-_PUT = {table: _put(table) for table in COLUMNS}
-_ERASE = {table: _erase(table) for table in COLUMNS}
+PUT = {table: _put(table) for table in COLUMNS}
+ERASE = {table: _erase(table) for table in COLUMNS}
 _STATES = "SELECT key, value FROM state WHERE substr(key, 1, ?) = ? ORDER BY key"
-
-
-def statements(changes: RowChanges) -> dict[str, list[RowValues]]:
-    """What to execute for these changes, each statement with its parameters."""
-    grouped: dict[str, list[RowValues]] = {}
-    for (table, key), row in changes.items():
-        if row is None:
-            grouped.setdefault(_ERASE[table], []).append(key)
-        else:
-            grouped.setdefault(_PUT[table], []).append((*key, *row))
-    return grouped
 
 
 def decode_text(octets: bytes) -> str | bytes:

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from hsm_agent.spool.disk import Disk, DiskTrouble
-from hsm_agent.spool.records import SpoolError
+from hsm_agent.state.files import DirectoryInUseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,13 +116,13 @@ class Writer:
         # At once: acknowledgements may go into the reserve that the failure has just freed.
         self._start()
 
-    async def close(self, seconds: float) -> int:
-        """Wait for the disk to take the rest, at most so long; how many rows it did not."""
+    async def close(self, seconds: float) -> RowChanges:
+        """Wait for the disk to take the rest, at most so long; what may not be on disk."""
         if self._task is not None:
             await asyncio.wait((self._task,), timeout=seconds)
             self._task.cancel()
             await asyncio.wait((self._task,))
-        return len(self._unwritten())
+        return self._unwritten()
 
     def _unwritten(self) -> RowChanges:
         """What may not be on disk. Without a failure the last two are empty, with one the first two."""
@@ -168,7 +168,7 @@ class Writer:
                 if self._must_open or not await self._disk.run(lambda disk: disk.is_open):
                     await self._reopen()
                 await self._write_unsaved()
-            except (DiskTrouble, SpoolError) as error:
+            except (DiskTrouble, DirectoryInUseError) as error:
                 self.reason = str(error)
                 await asyncio.sleep(self._retry_seconds)
             else:

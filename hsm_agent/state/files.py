@@ -1,4 +1,4 @@
-"""Small files of the state directory: the one place where they are written, read and set aside. Blocks on the disk.
+"""The state directory: its lock, and the one place where its small files are written, read and set aside. Blocks.
 
 A file is complete and on disk when the call returns, with its name in the folder: a power cut leaves the old file or
 the new one. Files are private, and no link is followed: who may write into the directory could otherwise make the
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import stat
@@ -27,6 +28,50 @@ _CLOSED = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 class DamagedFileError(ValueError):
     """The file's content is not what the agent wrote; the text is one line and names the file."""
+
+
+class DirectoryInUseError(Exception):
+    """Another agent uses the state directory; the text says which."""
+
+
+class DirectoryLock:
+    """Holds `lock` in the state directory until closed: one agent at a time uses it.
+
+    Kept by flock: the kernel frees it when the process dies.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Make the directory, private, if need be and lock it.
+
+        DirectoryInUseError if another agent has it, OSError if it can't be used.
+        """
+        try:
+            _make_private(directory)
+        except OSError as error:
+            raise OSError(error.errno, f"state directory {directory}: {error.strerror}") from error
+        self._descriptor = open_private(directory / "lock")
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            pid = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            self.close()
+            raise DirectoryInUseError(
+                f"another hsm-agent uses this state directory (pid {pid}): {directory}"
+            ) from error
+        with contextlib.suppress(OSError):  # the lock holds on a full disk too; only its owner's pid is not named then
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def close(self) -> None:
+        """Let the next agent in."""
+        os.close(self._descriptor)
+
+
+def _make_private(directory: Path) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = directory.stat()
+    if stat.S_IMODE(found.st_mode) & 0o077 and found.st_uid == os.geteuid():
+        directory.chmod(0o700)
 
 
 def open_private(path: Path) -> int:

@@ -20,7 +20,7 @@ from hsm_agent.agent.control_client import ControlError, ask
 from hsm_agent.agent.control_socket import MOST_CLIENTS, MOST_CLIENTS_OF_A_UID, ControlServer, Verb
 from hsm_agent.agent.operator_commands import ENTRIES_A_PAGE, OperatorCommands
 from hsm_agent.cli.main import cli
-from hsm_agent.spool import SinkSpec, Spool
+from hsm_agent.spool import Spool
 from tests.fakes.events import plain
 from tests.peers.rights import needs_root
 
@@ -208,7 +208,7 @@ async def test_thirty_large_answers_that_nobody_reads_are_not_in_memory_at_a_tim
 
 async def test_a_long_spool_is_listed_in_pages_and_the_command_line_shows_it_whole(tmp_path: Path) -> None:
     spool = await Spool.open(tmp_path / "state", entries=10_000, size=10**8)
-    await spool.register([SinkSpec(name="siem")], ())
+    await spool.register({"siem": None}, ())
     count = 2 * ENTRIES_A_PAGE + 17
     await spool.commit([plain(f"e{number}") for number in range(count)], {})
     file = tmp_path / "agent.yaml"

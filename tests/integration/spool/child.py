@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hsm_agent.spool import SinkSpec, Spool
+from hsm_agent.spool import Spool
 from tests.fakes.events import raised
 
 _FILLER = "filler"
@@ -27,7 +27,7 @@ def say(**words: Any) -> None:
 
 async def _open(directory: Path) -> Spool:
     spool = await Spool.open(directory, entries=10**6, size=10**9, retry_seconds=0.05, patience_seconds=5.0)
-    await spool.register([SinkSpec(name="noc"), SinkSpec(name="siem")], ())
+    await spool.register({"noc": None, "siem": None}, ())
     return spool
 
 

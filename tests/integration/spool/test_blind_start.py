@@ -7,17 +7,17 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
 
-from hsm_agent.spool import SinkSpec, Spool
+from hsm_agent.spool import Spool
 from tests.fakes.events import cleared, plain, raised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SINKS = [SinkSpec(name="noc"), SinkSpec(name="siem")]
+SINKS = {"noc": None, "siem": None}
 
 
-async def _open(directory: Path, sinks: list[SinkSpec]) -> Spool:
+async def _open(directory: Path, sinks: dict[str, None]) -> Spool:
     spool = await Spool.open(directory, entries=1000, size=10**7, retry_seconds=0.02)
     await spool.register(sinks, ())
     return spool
@@ -35,7 +35,7 @@ def _held_by_someone_else(path: Path) -> Iterator[None]:
 
 
 async def test_what_was_there_before_is_told_first_once_it_can_be_read(tmp_path: Path) -> None:
-    spool = await _open(tmp_path, [*SINKS, SinkSpec(name="gone meanwhile")])
+    spool = await _open(tmp_path, {**SINKS, "gone meanwhile": None})
     await spool.commit([raised("old", "a"), plain("old test")], {"alarm/a": "raised", "alarm/b": "raised"})
     await spool.close()
 
@@ -64,7 +64,7 @@ async def test_what_was_there_before_is_told_first_once_it_can_be_read(tmp_path:
 
 async def test_the_bytes_that_are_counted_are_no_less_than_those_on_disk(tmp_path: Path) -> None:
     spool = await Spool.open(tmp_path, entries=10**6, size=10**9)
-    await spool.register([SinkSpec(name=f"sink {number}") for number in range(3)], ())
+    await spool.register({f"sink {number}": None for number in range(3)}, ())
     for first in range(0, 4000, 100):
         numbers = range(first, first + 100)
         await spool.commit([raised(f"{n:08}-0000-4000-8000-000000000000", f"{n:036}") for n in numbers], {})

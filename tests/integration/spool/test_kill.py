@@ -11,7 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from hsm_agent.spool import SinkSpec, Spool
+from hsm_agent.spool import Spool
 from tests.peers.require import require
 from tests.peers.rights import needs_tracing
 
@@ -57,7 +57,7 @@ def test_after_kill_9_everything_committed_is_there_in_order(tmp_path: Path) -> 
 
 async def _read(directory: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
     spool = await Spool.open(directory, entries=10**6, size=10**9)
-    await spool.register([SinkSpec(name="noc"), SinkSpec(name="siem")], ())
+    await spool.register({"noc": None, "siem": None}, ())
     assert spool.recovered == ""
     found = {name: [e.event.event_id for e in await spool.pending(name, 10**6)] for name in ("noc", "siem")}
     states = await spool.states()
@@ -85,11 +85,11 @@ def test_an_event_is_flushed_before_its_commit_returns(tmp_path: Path) -> None:
     script = (
         "import asyncio, os, sys\n"
         "from pathlib import Path\n"
-        "from hsm_agent.spool import SinkSpec, Spool\n"
+        "from hsm_agent.spool import Spool\n"
         "from tests.fakes.events import raised\n"
         "async def main():\n"
         "    spool = await Spool.open(Path(sys.argv[1]), entries=100, size=10**6)\n"
-        "    await spool.register([SinkSpec(name='noc')], ())\n"
+        "    await spool.register({'noc': None}, ())\n"
         "    for number in range(5):\n"
         "        os.write(1, b'begin')\n"
         "        await spool.commit([raised(str(number), str(number))], {})\n"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.agent.agent import Agent, host_name
 from hsm_agent.config.load import load
-from hsm_agent.spool import SpoolError
+from hsm_agent.state.files import DirectoryInUseError
 from tests.peers.trusted import trusting
 from tests.unit.agent.running import EXPIRED, SUPPORTED, declare, polled, running, write
 
@@ -63,7 +63,7 @@ async def test_it_is_ready_when_every_source_was_polled(tmp_path: Path) -> None:
 async def test_a_second_agent_on_the_same_state_is_refused_and_closes_what_it_had_opened(tmp_path: Path) -> None:
     async with running(tmp_path):
         second = Agent(await asyncio.to_thread(lambda: load(write(tmp_path), trusting())))
-        with pytest.raises(SpoolError):
+        with pytest.raises(DirectoryInUseError):
             await second.open()
         await second.close()
 

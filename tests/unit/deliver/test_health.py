@@ -8,7 +8,7 @@ import pytest
 
 from hsm_agent.deliver.health import SinkHealth
 from hsm_agent.model import Guarantee, SinkState, SinkStatus
-from hsm_agent.spool import SinkSpec, Spool
+from hsm_agent.spool import Spool
 from tests.fakes.events import plain
 from tests.fakes.sinks import FakeSink
 
@@ -27,7 +27,7 @@ class _Rig:
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[_Rig]:
     spool = await Spool.open(tmp_path, entries=2, size=10**6)
-    await spool.register([SinkSpec(name="noc")], ())
+    await spool.register({"noc": None}, ())
     await spool.commit([plain("t1"), plain("t2"), plain("t3")], {})
     yield _Rig(spool)
     await spool.close()

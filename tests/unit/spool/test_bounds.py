@@ -7,7 +7,6 @@ import pytest
 from hsm_agent.codec import to_bytes
 from hsm_agent.model import Event, EventKind
 from hsm_agent.spool.queue import ENTRY_OVERHEAD, Queue
-from hsm_agent.spool.records import SinkSpec
 from tests.fakes.events import changed, cleared, plain, raised
 
 EVERYTHING = 10**9
@@ -15,7 +14,7 @@ EVERYTHING = 10**9
 
 def _queue(*names: str, entries: int = 1000, size: int = EVERYTHING) -> Queue:
     queue = Queue(entries=entries, size=size)
-    queue.register([SinkSpec(name=name) for name in names or ("noc",)], ())
+    queue.register(dict.fromkeys(names or ("noc",)), ())
     return queue
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.model import Severity
-from hsm_agent.spool import SinkSpec, Spool
+from hsm_agent.spool import Spool
 from hsm_agent.spool.tables import COLUMNS
 from tests.fakes.events import cleared, raised
 from tests.fakes.examples import chosen, examples
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.spool.tables import TableName
 
-SINKS = [SinkSpec(name="noc"), SinkSpec(name="siem", minimum_severity=Severity.CRITICAL)]
+SINKS = {"noc": None, "siem": Severity.CRITICAL}
 EVENTS = [f"e{number:02}" for number in range(12)]
 CELLS: dict[str, str] = {
     "text": "'many'",
@@ -66,8 +66,8 @@ async def _opened(folder: Path) -> tuple[Spool, dict[str, set[str]]]:
     await spool.register(SINKS, ())
     waiting: dict[str, set[str]] = {"noc": set(), "siem": set()}
     for entry in await spool.entries():
-        for each in entry.waiting:
-            waiting[each.sink].add(entry.event.event_id)
+        for sink in entry.waiting:
+            waiting[sink].add(entry.event.event_id)
     return spool, waiting
 
 

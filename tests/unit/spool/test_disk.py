@@ -34,11 +34,11 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     disk = Disk(tmp_path / "state")
     assert disk.open() == StoredSpool(fresh=True)
     yield disk
-    disk.close()
+    disk.close({})
 
 
 def _reopened(disk: Disk) -> StoredSpool:
-    disk.close()
+    disk.close({})
     return disk.open()
 
 
@@ -108,13 +108,13 @@ def test_a_file_that_is_no_database_is_set_aside(tmp_path: Path, garbage: bytes)
     assert aside.read_bytes() == garbage
     disk.apply(dict(ROWS), durable=True)
     assert _reopened(disk).rows == ROWS
-    disk.close()
+    disk.close({})
 
 
 def test_what_is_readable_of_a_damaged_file_is_kept(disk: Disk, tmp_path: Path) -> None:
     big: StoredRows = {("entry", (seq,)): (b"x" * 3000,) for seq in range(1, 100)}
     disk.apply({**big, **ROWS, **STATE}, durable=True)
-    disk.close()
+    disk.close({})
     with closing(sqlite3.connect(tmp_path / "state" / "spool.db")) as connection:
         (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'waiting'").fetchone()
     with (tmp_path / "state" / "spool.db").open("r+b") as file:
@@ -139,7 +139,7 @@ def test_few_damaged_files_are_kept(tmp_path: Path) -> None:
 
     assert len(list(tmp_path.glob("spool.db.damaged-*Z"))) == 3
     assert len(list(tmp_path.glob("spool.db.damaged-*-wal"))) == 2
-    disk.close()
+    disk.close({})
 
 
 def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         disk.open()
 
     assert not list(tmp_path.glob("*.damaged-*"))
-    disk.close()
+    disk.close({})
 
 
 def test_a_file_that_was_removed_is_not_written_into_the_void(disk: Disk, tmp_path: Path) -> None:
@@ -223,4 +223,4 @@ def test_what_is_not_open_says_so(tmp_path: Path) -> None:
     with pytest.raises(DiskTrouble, match="not open"):
         disk.states("")
     assert not disk.tidy()
-    disk.close()
+    disk.close({})

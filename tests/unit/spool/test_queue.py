@@ -6,8 +6,7 @@ import pytest
 
 from hsm_agent.codec import to_bytes
 from hsm_agent.model import Severity
-from hsm_agent.spool.queue import ENTRY_OVERHEAD, Queue
-from hsm_agent.spool.records import DeadLetter, Registered, SinkSpec, WaitingSink
+from hsm_agent.spool.queue import ENTRY_OVERHEAD, DeadLetter, Queue, Registered
 from tests.fakes.events import plain, raised
 
 EVERYTHING = 10**9
@@ -15,7 +14,7 @@ EVERYTHING = 10**9
 
 def _queue(*names: str, entries: int = 1000, size: int = EVERYTHING) -> Queue:
     queue = Queue(entries=entries, size=size)
-    queue.register([SinkSpec(name=name) for name in names or ("noc",)], ())
+    queue.register(dict.fromkeys(names or ("noc",)), ())
     return queue
 
 
@@ -56,7 +55,7 @@ def test_an_entry_leaves_when_its_last_sink_has_accepted_it() -> None:
 
 def test_an_event_that_nobody_wants_takes_no_room() -> None:
     queue = Queue(entries=10, size=EVERYTHING)
-    queue.register([SinkSpec(name="noc", minimum_severity=Severity.CRITICAL)], ())
+    queue.register({"noc": Severity.CRITICAL}, ())
 
     queue.enqueue(raised("e", "a"))
 
@@ -75,18 +74,18 @@ def test_what_is_not_released_yet_is_not_pending() -> None:
 def test_an_event_for_one_sink_alone() -> None:
     queue = _queue("noc", "siem")
 
-    queue.enqueue(plain("t"), only_sink="siem")
+    queue.enqueue(plain("t"), ["siem"])
 
     assert (_ids(queue, "noc"), _ids(queue, "siem")) == ([], ["t"])
     with pytest.raises(KeyError):
-        queue.enqueue(plain("t"), only_sink="nobody")
+        queue.enqueue(plain("t"), ["nobody"])
 
 
 def test_a_new_sink_gets_what_is_raised() -> None:
     queue = _queue("noc")
     queue.enqueue(raised("e", "a"))
 
-    specs = [SinkSpec(name="noc"), SinkSpec(name="siem", minimum_severity=Severity.CRITICAL)]
+    specs = {"noc": None, "siem": Severity.CRITICAL}
     registered = queue.register(specs, [raised("e", "a"), raised("x", "b", Severity.CRITICAL)])
 
     assert registered == Registered(added=("siem",))
@@ -95,12 +94,12 @@ def test_a_new_sink_gets_what_is_raised() -> None:
 
 def test_a_sink_that_listens_to_more_than_before_gets_what_it_missed() -> None:
     queue = Queue(entries=10, size=EVERYTHING)
-    queue.register([SinkSpec(name="noc", minimum_severity=Severity.CRITICAL)], ())
+    queue.register({"noc": Severity.CRITICAL}, ())
     low, high = raised("low", "a"), raised("high", "b", Severity.CRITICAL)
     queue.enqueue(low)
     queue.enqueue(high)
 
-    queue.register([SinkSpec(name="noc", minimum_severity=Severity.WARNING)], [low, high])
+    queue.register({"noc": Severity.WARNING}, [low, high])
 
     assert _ids(queue) == ["high", "low"]
 
@@ -112,7 +111,7 @@ def test_a_sink_that_is_gone_loses_its_queue_and_its_dead_letters() -> None:
     _accept(queue, "noc", "e1", "e2")
     queue.dead_letter("siem", 1, "too long", 5.0)
 
-    registered = queue.register([SinkSpec(name="noc")], ())
+    registered = queue.register({"noc": None}, ())
 
     assert registered == Registered(removed=("siem",), forgotten_events=1)
     assert queue.stats("").entries == 0
@@ -131,7 +130,7 @@ def test_a_dead_letter_is_not_sent_again_but_kept_to_be_looked_at() -> None:
     _accept(queue, "noc", "good")
     shown = queue.show("bad")
     assert shown is not None
-    assert (shown.waiting, shown.dead) == ((), (DeadLetter(sink="noc", reason="refused", time=5.0),))
+    assert (shown.waiting, shown.dead) == ({}, (DeadLetter(sink="noc", reason="refused", time=5.0),))
     assert [entry.event.event_id for entry in queue.listing()] == ["bad"]
     assert (queue.stats("").sinks["noc"].dead_letters, queue.stats("").sinks["noc"].dead_letters_total) == (1, 1)
     assert queue.dead_letter("noc", 1, "refused", 5.0) == ""
@@ -160,7 +159,7 @@ def test_what_waits_is_shown_with_its_attempts() -> None:
     shown = queue.show("1")
 
     assert shown is not None
-    assert shown.waiting == (WaitingSink(sink="noc", attempts=1), WaitingSink(sink="siem", attempts=0))
+    assert shown.waiting == {"noc": 1, "siem": 0}
     assert queue.show("nothing") is None
 
 

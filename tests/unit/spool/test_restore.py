@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hsm_agent.codec import to_bytes
 from hsm_agent.model import Event, EventKind, Severity
 from hsm_agent.spool.queue import Queue
-from hsm_agent.spool.records import SinkSpec
 from hsm_agent.spool.restore import restore
 from tests.fakes.events import changed, cleared, plain, raised
 from tests.fakes.examples import examples
@@ -20,11 +19,7 @@ from tests.fakes.examples import examples
 if TYPE_CHECKING:
     from hsm_agent.spool.tables import RowChanges, StoredRows
 
-SINKS = [
-    SinkSpec(name="all"),
-    SinkSpec(name="also all"),
-    SinkSpec(name="critical", minimum_severity=Severity.CRITICAL),
-]
+SINKS: dict[str, Severity | None] = {"all": None, "also all": None, "critical": Severity.CRITICAL}
 
 
 def test_every_part_of_a_queue_comes_back() -> None:
@@ -110,7 +105,7 @@ class _History:
         self.queue = Queue(entries=10**6, size=10**9)
         self.queue.register(SINKS, ())
         self.disk = dict(self.queue.rows())
-        self.receivers = {spec.name: _Receiver() for spec in SINKS}
+        self.receivers = {sink: _Receiver() for sink in SINKS}
         self._notified: set[tuple[str, str]] = set()
         self._ids = count()
 
@@ -121,7 +116,7 @@ class _History:
             self.queue = restore(self.disk, entries=10**6, size=10**9).queue
         else:
             assert isinstance(detail, int)
-            self._send(SINKS[which].name, detail, answered=what == "accept")
+            self._send(list(SINKS)[which], detail, answered=what == "accept")
         self.disk = _applied(self.disk, self.queue.take_changes())
         assert self.disk == dict(self.queue.rows())
 
@@ -136,14 +131,14 @@ class _History:
 
     def _tell(self, event: Event) -> None:
         self.queue.enqueue(event)
-        for spec in SINKS:
-            notified = (spec.name, event.alarm_id) in self._notified
-            reaches = spec.minimum_severity is None or event.severity.rank >= spec.minimum_severity.rank
+        for sink, minimum in SINKS.items():
+            notified = (sink, event.alarm_id) in self._notified
+            reaches = minimum is None or event.severity.rank >= minimum.rank
             if event.kind is EventKind.TEST or notified or (reaches and event.kind is not EventKind.CLEARED):
-                self.receivers[spec.name].wanted.append(event.event_id)
-                self._notified.add((spec.name, event.alarm_id))
-            if event.kind is EventKind.CLEARED and not self._waits(spec.name, event.alarm_id):
-                self._notified.discard((spec.name, event.alarm_id))
+                self.receivers[sink].wanted.append(event.event_id)
+                self._notified.add((sink, event.alarm_id))
+            if event.kind is EventKind.CLEARED and not self._waits(sink, event.alarm_id):
+                self._notified.discard((sink, event.alarm_id))
 
     def _waits(self, sink: str, alarm_id: str) -> bool:
         return alarm_id in self.queue.sinks[sink].sequences
@@ -168,9 +163,9 @@ def test_each_sink_sees_each_wanted_event_at_least_once_and_in_order(steps: list
     for step in steps:
         history.play(*step)
 
-    for spec in SINKS:
-        history.play("accept", SINKS.index(spec), 10**6)
-        receiver = history.receivers[spec.name]
+    for number, sink in enumerate(SINKS):
+        history.play("accept", number, 10**6)
+        receiver = history.receivers[sink]
         first_seen = list(dict.fromkeys(receiver.seen))
         assert first_seen == receiver.wanted
     assert history.queue.stats("").entries == 0
@@ -183,7 +178,7 @@ def test_a_full_spool_leaves_no_receiver_with_an_alarm_that_never_clears(
 ) -> None:
     history = _History()
     dropped: Counter[str] = Counter()
-    raised_at: dict[str, set[str]] = {spec.name: set() for spec in SINKS}
+    raised_at: dict[str, set[str]] = {sink: set() for sink in SINKS}
     events: dict[str, Event] = {}
     for step in [*steps, *(("clear", alarm, None) for alarm in range(4))]:
         history.play(*step)
@@ -193,14 +188,14 @@ def test_a_full_spool_leaves_no_receiver_with_an_alarm_that_never_clears(
             dropped[drop.sink] += len(drop.event_ids)
         history.disk = _applied(history.disk, history.queue.take_changes())
 
-    for number, spec in enumerate(SINKS):
+    for number, sink in enumerate(SINKS):
         history.play("accept", number, 10**6)
-        for event_id in history.receivers[spec.name].seen:
+        for event_id in history.receivers[sink].seen:
             event = events[event_id]
             if event.kind is EventKind.CLEARED:
-                raised_at[spec.name].discard(event.alarm_id)
+                raised_at[sink].discard(event.alarm_id)
             elif event.alarm_id:
-                raised_at[spec.name].add(event.alarm_id)
-        assert raised_at[spec.name] == set()
-        assert history.queue.stats("").sinks[spec.name].dropped_total == dropped[spec.name]
+                raised_at[sink].add(event.alarm_id)
+        assert raised_at[sink] == set()
+        assert history.queue.stats("").sinks[sink].dropped_total == dropped[sink]
     assert history.queue.dropped_total == dropped.total()

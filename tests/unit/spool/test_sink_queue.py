@@ -16,7 +16,7 @@ def _wanted(minimum: Severity | None, events: list[Event]) -> list[str]:
     wanted = []
     for seq, event in enumerate(events):
         if sink_queue.wants(event):
-            sink_queue.queue(seq, event)
+            sink_queue.enqueue(seq, event)
             wanted.append(event.event_id)
     return wanted
 
@@ -54,8 +54,8 @@ def test_minimum_severity(minimum: Severity | None, events: list[Event], wanted:
 
 def test_after_its_clear_was_accepted_an_alarm_is_over() -> None:
     sink_queue = SinkQueue("noc", CRITICAL, {})
-    sink_queue.queue(1, raised("r", "a", CRITICAL))
-    sink_queue.queue(2, cleared("c", "a"))
+    sink_queue.enqueue(1, raised("r", "a", CRITICAL))
+    sink_queue.enqueue(2, cleared("c", "a"))
 
     sink_queue.remove(1, notified=True)
     sink_queue.remove(2, notified=True)
@@ -66,24 +66,26 @@ def test_after_its_clear_was_accepted_an_alarm_is_over() -> None:
 
 def test_what_was_sent_without_an_answer_counts_as_wanted() -> None:
     sink_queue = SinkQueue("noc", None, {})
-    sink_queue.queue(1, raised("r", "a"))
-    sink_queue.queue(2, cleared("c", "a"))
+    sink_queue.enqueue(1, raised("r", "a"))
+    sink_queue.enqueue(2, cleared("c", "a"))
     sink_queue.take(10, upto=2)
 
     sink_queue.give_back([1, 2], sent=True)
 
     assert list(sink_queue.unnotified()) == []
-    assert sink_queue.take(10, upto=2) == [(1, 1), (2, 1)]
+    assert sink_queue.take(10, upto=2) == [1, 2]
+    assert [sink_queue.waiting[seq].attempts for seq in (1, 2)] == [1, 1]
 
 
 def test_what_never_left_does_not_count_as_wanted() -> None:
     sink_queue = SinkQueue("noc", None, {})
-    sink_queue.queue(1, raised("r", "a"))
-    sink_queue.queue(2, cleared("c", "a"))
+    sink_queue.enqueue(1, raised("r", "a"))
+    sink_queue.enqueue(2, cleared("c", "a"))
     sink_queue.take(10, upto=2)
     assert list(sink_queue.unnotified()) == []
 
     sink_queue.give_back([1, 2], sent=False)
 
     assert list(sink_queue.unnotified()) == [[1, 2]]
-    assert sink_queue.take(1, upto=2) == [(1, 0)]
+    assert sink_queue.take(1, upto=2) == [1]
+    assert sink_queue.waiting[1].attempts == 0

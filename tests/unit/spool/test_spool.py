@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hsm_agent.model import Severity
-from hsm_agent.spool import Registered, SinkSpec, Spool, SpoolError, SpoolStats
+from hsm_agent.spool import Registered, Spool, SpoolStats
+from hsm_agent.state.files import DirectoryInUseError
 from tests.fakes.events import changed, cleared, plain, raised
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 async def _open(directory: Path, *, entries: int = 1000, sinks: tuple[str, ...] = ("noc",)) -> Spool:
     spool = await Spool.open(directory, entries=entries, size=10**7, clock=lambda: 1000.0, retry_seconds=0.01)
-    await spool.register([SinkSpec(name=name) for name in sinks], ())
+    await spool.register(dict.fromkeys(sinks), ())
     return spool
 
 
@@ -48,7 +50,7 @@ async def test_registering_again_changes_nothing(tmp_path: Path) -> None:
     spool = await _open(tmp_path)
     await spool.commit([raised("r", "a")], {})
 
-    assert await spool.register([SinkSpec(name="noc")], [raised("r", "a")]) == Registered()
+    assert await spool.register({"noc": None}, [raised("r", "a")]) == Registered()
 
     assert await _ids(spool) == ["r"]
     await spool.close()
@@ -68,10 +70,36 @@ async def test_resending_tells_one_sink_again_under_the_same_event_id(tmp_path: 
     await spool.close()
 
 
+async def test_what_a_slow_disk_still_takes_while_it_is_closed_is_not_called_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = await _open(tmp_path)
+    goes_on = threading.Event()
+    slow = asyncio.ensure_future(spool._disk.run(lambda _disk: goes_on.wait(10)))
+    commits = [asyncio.ensure_future(spool.commit([raised("on its way", "a")], {}))]
+    await asyncio.sleep(0)
+    commits.append(asyncio.ensure_future(spool.commit([raised("behind it", "b")], {})))
+    await asyncio.sleep(0)
+
+    closing = asyncio.ensure_future(spool.close(flush_seconds=0.0))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    goes_on.set()
+    await closing
+    await slow
+    for commit in commits:
+        commit.cancel()
+
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
+    spool = await _open(tmp_path)
+    assert await _ids(spool) == ["on its way", "behind it"]
+    await spool.close()
+
+
 async def test_a_second_agent_is_told_who_has_the_directory(tmp_path: Path) -> None:
     spool = await _open(tmp_path)
 
-    with pytest.raises(SpoolError, match=r"another hsm-agent uses this state directory \(pid \d+\)"):
+    with pytest.raises(DirectoryInUseError, match=r"another hsm-agent uses this state directory \(pid \d+\)"):
         await _open(tmp_path)
 
     await spool.close()
@@ -125,7 +153,7 @@ async def test_a_dead_letter_is_listed_shown_and_dropped(tmp_path: Path, caplog:
 
 async def test_a_sink_hears_that_something_arrived(tmp_path: Path) -> None:
     spool = await Spool.open(tmp_path, entries=100, size=10**7)
-    await spool.register([SinkSpec(name="noc", minimum_severity=Severity.CRITICAL)], ())
+    await spool.register({"noc": Severity.CRITICAL}, ())
     arrived = spool.arrived("noc")
 
     await spool.commit([raised("low", "a")], {})

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.spool.disk import RESERVE_BYTES, Ballast, DirectoryLock, free_bytes
-from hsm_agent.spool.records import SpoolError
+from hsm_agent.spool.disk import RESERVE_BYTES, Ballast, free_bytes
+from hsm_agent.state.files import DirectoryInUseError, DirectoryLock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def test_a_directory_that_others_can_read_is_closed_to_them(tmp_path: Path) -> N
 def test_a_second_agent_is_refused_by_the_pid_of_the_first(tmp_path: Path) -> None:
     lock = DirectoryLock(tmp_path)
 
-    with pytest.raises(SpoolError) as refusal:
+    with pytest.raises(DirectoryInUseError) as refusal:
         DirectoryLock(tmp_path)
 
     assert str(refusal.value) == f"another hsm-agent uses this state directory (pid {os.getpid()}): {tmp_path}"

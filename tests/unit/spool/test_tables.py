@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.spool import tables
-from hsm_agent.spool.tables import COLUMNS, TableName, statements
+from hsm_agent.spool.tables import COLUMNS, TableName
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +23,8 @@ def _made(path: Path | str = ":memory:") -> sqlite3.Connection:
 
 
 def _execute(connection: sqlite3.Connection, changes: tables.RowChanges) -> None:
-    for statement, rows in statements(changes).items():
-        connection.executemany(statement, rows)
+    for (table, key), row in changes.items():
+        connection.execute(*((tables.ERASE[table], key) if row is None else (tables.PUT[table], (*key, *row))))
 
 
 @pytest.mark.parametrize("table", COLUMNS)

@@ -211,10 +211,10 @@ async def test_giving_up_waiting_does_not_take_it_back() -> None:
 
 async def test_closing_says_what_is_unsaved() -> None:
     rig = _Rig()
-    assert await rig.writer.close(0.01) == 0
+    assert await rig.writer.close(0.01) == {}
     await rig.refused({**_state("1"), **_state("2", "l")})
 
-    assert await rig.writer.close(0.01) == 2
+    assert await rig.writer.close(0.01) == {**_state("1"), **_state("2", "l")}
 
 
 async def test_closing_waits_for_what_is_on_its_way() -> None:
@@ -225,4 +225,4 @@ async def test_closing_waits_for_what_is_on_its_way() -> None:
     closing = asyncio.ensure_future(rig.writer.close(5))
     await rig.thread.answer()
 
-    assert (await closing, saving.done(), rig.disk.rows) == (0, True, _state("1"))
+    assert (await closing, saving.done(), rig.disk.rows) == ({}, True, _state("1"))
