@@ -37,8 +37,13 @@ _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath
 
 
 def clean_environment(given: Mapping[str, str]) -> dict[str, str]:
-    """The variables that Python and a C library need, and those of the configuration."""
-    return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", **given, "PYTHONPATH": _PACKAGE_ROOT}
+    """The variables that every program needs, and those of the configuration."""
+    return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", **given}
+
+
+def worker_environment(given: Mapping[str, str]) -> dict[str, str]:
+    """The same for a process that runs a module of this package."""
+    return {**clean_environment(given), "PYTHONPATH": _PACKAGE_ROOT}
 
 
 def arguments(page_descriptor: int, memory_bytes: int) -> tuple[str, ...]:

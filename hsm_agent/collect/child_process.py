@@ -23,11 +23,11 @@ from hsm_agent.collect.child_common import (
     POLITE_SECONDS,
     REAP_SECONDS,
     arguments,
-    clean_environment,
     ended_by_supervisor_text,
     exit_text,
     hung_text,
     not_an_answer_text,
+    worker_environment,
 )
 from hsm_agent.collect.pipes import Pipes
 from hsm_agent.model import Usage
@@ -111,7 +111,7 @@ class ChildProcess:
                 lambda: Pipes(launch.source, hide=launch.hide),
                 *launch.command,
                 *arguments(descriptor, launch.memory_bytes),
-                env=clean_environment(launch.environment),
+                env=worker_environment(launch.environment),
                 cwd="/",
                 pass_fds=(descriptor,),
             )

@@ -61,6 +61,7 @@ class Runner:
         self._monotonic = monotonic
         self._wall = wall
         self._born = monotonic()
+        self._patience_seconds = patience_seconds(collector.every)
 
     async def run(self) -> None:
         """Poll until cancelled; then close the collector."""
@@ -140,11 +141,17 @@ class Runner:
         Before the first success there is none until the patience is over, counted from the start: an agent that was
         started a minute ago must not take a source for well that was down before.
         """
-        patience = patience_seconds(self.collector.every)
         since = self._born if self.status.last_success is None else self.status.last_success
         age = self._monotonic() - since
-        if self.status.last_success is None and age < patience:
+        if self.status.last_success is None and age < self._patience_seconds:
             return ()
-        name = self.collector.name
-        metric = "source_age_seconds"
-        return (Reading(source=name, resource="", metric=metric, value=age, time=self._wall(), limit=patience),)
+        return (
+            Reading(
+                source=self.collector.name,
+                resource="",
+                metric="source_age_seconds",
+                value=age,
+                time=self._wall(),
+                limit=self._patience_seconds,
+            ),
+        )

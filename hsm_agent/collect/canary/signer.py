@@ -18,7 +18,7 @@ from hsm_agent.collect.canary import verify
 from hsm_agent.collect.canary.pin_record import PinRecord, PinRecordError, PinRecordStatus
 from hsm_agent.collect.child_process import ChildLost, Children
 from hsm_agent.threads import Lane, StuckError
-from hsm_agent.workers.pkcs11.return_values import LOG_FULL, is_luna_library, name
+from hsm_agent.workers.pkcs11.return_values import LOG_FULL, LUNA_MANUFACTURERS, name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,7 +81,7 @@ def is_not_the_pin(answer: Mapping[str, Any]) -> bool:
 
 
 def _is_luna(answer: Mapping[str, Any]) -> bool:
-    return is_luna_library(str(answer.get("manufacturer", "")))
+    return str(answer.get("manufacturer", "")).startswith(LUNA_MANUFACTURERS)
 
 
 def _vendor_code(answer: Mapping[str, Any]) -> int | None:

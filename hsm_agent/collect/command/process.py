@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.base import SourceFailure
+from hsm_agent.collect.child_common import clean_environment
 from hsm_agent.collect.command.parsers.text import lines_of, one_line, words_of
 from hsm_agent.collect.pipes import ERRORS, Throttle
 from hsm_agent.settings.trust import UntrustedError, refuse_untrusted, trusted_uids
@@ -40,11 +41,6 @@ class Printed:
 
     output: bytes
     seconds: float
-
-
-def clean_environment(given: Mapping[str, str]) -> dict[str, str]:
-    """What every command gets, and what the operator gave."""
-    return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", **given}
 
 
 def find(word: str, environment: Mapping[str, str]) -> Path | None:

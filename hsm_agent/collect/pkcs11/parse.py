@@ -93,11 +93,8 @@ def tokens_watched(results: Iterable[Result], globs: Sequence[str]) -> dict[Toke
         token = result.token if result.step == "token" else None
         if token is not None and token.initialized:
             found[result.slot] = TokenIdentity(token.label, token.serial)
-    return {key: slot for slot, key in identity.keys(_watched(found, globs)).items()}
-
-
-def _watched(tokens: Mapping[int, TokenIdentity], globs: Sequence[str]) -> dict[int, TokenIdentity]:
-    return {slot: token for slot, token in tokens.items() if identity.watched(token, globs)}
+    watched = {slot: token for slot, token in found.items() if identity.watched(token, globs)}
+    return {key: slot for slot, key in identity.keys(watched).items()}
 
 
 def _sorted(raw: RawPoll) -> _Sweep:
@@ -106,23 +103,19 @@ def _sorted(raw: RawPoll) -> _Sweep:
         result = raw.results.get(("token", slot))
         if result is None:
             sweep.failed[slot] = raw.failed.get(("token", slot), "not reached in this poll")
-        else:
-            _sort_one(raw, sweep, result)
+            continue
+        slot_info = result.slot_info
+        if result.token is not None:
+            sweep.tokens[slot] = (result.token, slot_info, result.at)
+            continue
+        refusal = next((call for call in result.calls if call.function == "C_GetTokenInfo"), result.failure)
+        if refusal is None or refusal.value in ABSENT:  # no failure at all: the slot says that it is empty
+            sweep.empty[slot] = slot_info or Slot(description="", manufacturer="", hardware="", firmware="")
+            continue
+        sweep.failed[slot] = returned(refusal.function, refusal.value, slot, luna=raw.luna)
+        if raw.luna and refusal.value in STATEMENTS:
+            sweep.stated.add(slot)
     return sweep
-
-
-def _sort_one(raw: RawPoll, sweep: _Sweep, result: Result) -> None:
-    slot_info = result.slot_info
-    if result.token is not None:
-        sweep.tokens[result.slot] = (result.token, slot_info, result.at)
-        return
-    refusal = next((call for call in result.calls if call.function == "C_GetTokenInfo"), result.failure)
-    if refusal is None or refusal.value in ABSENT:  # no failure at all: the slot says that it is empty
-        sweep.empty[result.slot] = slot_info or Slot(description="", manufacturer="", hardware="", firmware="")
-        return
-    sweep.failed[result.slot] = returned(refusal.function, refusal.value, result.slot, luna=raw.luna)
-    if raw.luna and refusal.value in STATEMENTS:
-        sweep.stated.add(result.slot)
 
 
 def _read_sweep(state: ParseState, sweep: _Sweep) -> bool:
@@ -130,7 +123,7 @@ def _read_sweep(state: ParseState, sweep: _Sweep) -> bool:
     globs = state.options.tokens
     initialized = {slot: found for slot, found in sweep.tokens.items() if found[0].initialized}
     everyone = {slot: TokenIdentity(token.label, token.serial) for slot, (token, _, _) in initialized.items()}
-    identities = _watched(everyone, globs)
+    identities = {slot: token for slot, token in everyone.items() if identity.watched(token, globs)}
     seen = {name: token for name, token in state.memory.seen.items() if identity.watched(token, globs)}
     names, keys = identity.resources(identities, seen), identity.keys(identities)
     state.tokens = {slot: TokenSlot(names[slot], identities[slot], keys[slot]) for slot in identities}
@@ -142,7 +135,7 @@ def _read_sweep(state: ParseState, sweep: _Sweep) -> bool:
     _read_nameless(state, sweep)
     unknown = _read_failed(state, sweep)
     _read_missing(state, unknown)
-    if not (state.readings_of_tokens() or sweep.failed):
+    if not (sweep.failed or any(reading.metric == "token_present" for reading in state.readings)):
         state.fail(SWEEP, f"no token is watched: the module shows {_list(everyone.values())}, none that `tokens` names")
     elif not sweep.failed:
         _remark_unmatched(state, everyone.values())
@@ -251,7 +244,8 @@ def _read_failed(state: ParseState, sweep: _Sweep) -> list[str]:
     unknown = []
     present = {token.resource for token in state.tokens.values()}
     lasting = _lasting(state)
-    for slot, reason in _failed_first(state, sweep):
+    # Slots that failed go before those that were not reached because of them: the first reason is the one shown.
+    for slot, reason in sorted(sweep.failed.items(), key=lambda failed: ("token", failed[0]) not in state.raw.failed):
         before = state.memory.tokens.get(slot) if slot in lasting else None
         finding = slot in sweep.stated
         if before is None or before.resource in present:
@@ -264,11 +258,6 @@ def _read_failed(state: ParseState, sweep: _Sweep) -> list[str]:
         state.failed[slot] = before
         state.lose(before.resource, reason)
     return unknown
-
-
-def _failed_first(state: ParseState, sweep: _Sweep) -> list[tuple[int, str]]:
-    """Slots that failed go before those that were not reached because of them: the first reason is the one shown."""
-    return sorted(sweep.failed.items(), key=lambda failed: ("token", failed[0]) not in state.raw.failed)
 
 
 def _lasting(state: ParseState) -> frozenset[int]:
@@ -344,18 +333,18 @@ def session_facts(token: Token, *, scope: str, given_max: int | None) -> list[Fa
     most = given_max if given_max is not None else limit(token.max_sessions, token.word)
     percent = None if open_now is None or not most else 100 * open_now / most
     most_rw = limit(token.max_rw_sessions, token.word)
-    no_percent = why if open_now is None else _no_limit(token.max_sessions)
+    no_most, no_most_rw = (
+        NO_LIMIT if reported == 0 else "the module reports no limit"
+        for reported in (token.max_sessions, token.max_rw_sessions)
+    )
+    no_percent = why if open_now is None else no_most
     return [
         Fact("token_sessions", open_now, "" if open_now is not None else why),
-        Fact("token_sessions_max", most, "" if most is not None else _no_limit(token.max_sessions)),
+        Fact("token_sessions_max", most, "" if most is not None else no_most),
         Fact("token_sessions_used_percent", percent, "" if percent is not None else no_percent),
         Fact("token_rw_sessions", rw_now, "" if rw_now is not None else why),
-        Fact("token_rw_sessions_max", most_rw, "" if most_rw is not None else _no_limit(token.max_rw_sessions)),
+        Fact("token_rw_sessions_max", most_rw, "" if most_rw is not None else no_most_rw),
     ]
-
-
-def _no_limit(reported: int) -> str:
-    return NO_LIMIT if reported == 0 else "the module reports no limit"
 
 
 def pin_facts(token: Token) -> list[Fact]:
@@ -368,14 +357,12 @@ def pin_facts(token: Token) -> list[Fact]:
         no_pin = "the token needs no log-in and has no PINs"
     no_user = "" if token.flags & CKF_USER_PIN_INITIALIZED else "the user PIN is not initialised"
     states = (("token_pin", _USER_PIN, no_pin or no_user), ("token_so_pin", _SO_PIN, no_pin))
-    return [fact for prefix, first, why in states for fact in _pin_states(prefix, token.flags // first, why)]
-
-
-def _pin_states(prefix: str, flags: int, why: str) -> list[Fact]:
-    states = [bool(flags & 1 << step) for step in range(3)]
-    worst = max((step + 1 for step, on in enumerate(states) if on), default=0)
-    values = {**dict(zip(_PIN_STATES, map(int, states), strict=True)), "state": worst}
-    return [Fact(f"{prefix}_{name}", None if why else value, why) for name, value in values.items()]
+    facts = []
+    for prefix, first_flag, why in states:
+        values = {name: int(bool(token.flags & first_flag << step)) for step, name in enumerate(_PIN_STATES)}
+        values["state"] = max((step + 1 for step, name in enumerate(_PIN_STATES) if values[name]), default=0)
+        facts += [Fact(f"{prefix}_{name}", None if why else value, why) for name, value in values.items()]
+    return facts
 
 
 def clock_fact(token: Token, at: float) -> Fact:

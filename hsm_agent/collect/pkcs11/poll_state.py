@@ -159,10 +159,6 @@ class ParseState:
         here = {"", *(token.resource for token in self.tokens.values())}
         return {topic: was for topic, was in self.memory.errors.items() if topic not in tried and topic[1] in here}
 
-    def readings_of_tokens(self) -> bool:
-        """Whether any token was found or is missed."""
-        return any(reading.metric == "token_present" for reading in self.readings)
-
     def lose(self, resource: str, reason: str, *, but: Collection[str] = ()) -> None:
         """Make every series that was ever read of a resource unavailable."""
         known = self.memory.series.get(resource, _NO_SERIES).facts.values()

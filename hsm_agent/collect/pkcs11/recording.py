@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hsm_agent.collect.pkcs11.luna import ha
 from hsm_agent.collect.pkcs11.token import Slot, Token, decode_slot, decode_token, text
-from hsm_agent.workers.pkcs11.return_values import OK, is_luna_library
+from hsm_agent.workers.pkcs11.return_values import LUNA_MANUFACTURERS, OK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,7 +111,7 @@ class RawPoll:
     @property
     def luna(self) -> bool:
         """Whether vendor codes are Luna's."""
-        return bool(self.functions) or is_luna_library(self.manufacturer)
+        return bool(self.functions) or self.manufacturer.startswith(LUNA_MANUFACTURERS)
 
     @classmethod
     def from_json(cls, recorded: Mapping[str, Any]) -> RawPoll:

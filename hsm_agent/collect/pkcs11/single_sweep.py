@@ -21,8 +21,8 @@ from hsm_agent.collect.child_common import (
     POLITE_SECONDS,
     REAP_SECONDS,
     arguments,
-    clean_environment,
     hung_text,
+    worker_environment,
 )
 from hsm_agent.workers import CURRENT_CALL, CURRENT_CALL_AT, NO_SLOT, SIZE
 from hsm_agent.workers.pkcs11.return_values import ABSENT, OK
@@ -232,7 +232,7 @@ def _work(requests: int, answers: int, words: Sequence[str]) -> NoReturn:
         for number, descriptor in enumerate((requests, answers, os.open(os.devnull, os.O_WRONLY))):
             os.dup2(descriptor, number)
             os.close(descriptor)
-        os.environ.update(clean_environment(os.environ))
+        os.environ.update(worker_environment(os.environ))
         sys.argv[1:] = words
         from hsm_agent.workers.pkcs11.__main__ import main  # noqa: PLC0415 - the parent does not need it
 

@@ -27,7 +27,7 @@ from hsm_agent.workers.pkcs11.return_values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from hsm_agent.collect.pkcs11.poll_state import ParseState, PollMemory
+    from hsm_agent.collect.pkcs11.poll_state import ParseState, PollMemory, TokenSlot
     from hsm_agent.collect.pkcs11.recording import RawPoll, Result
     from hsm_agent.collect.pkcs11.token import TokenKey
     from hsm_agent.model import Labels
@@ -238,9 +238,8 @@ def nowhere(tokens: Collection[TokenKey], unsupported: Collection[tuple[str, Tok
     return {name for name in STEPS if tokens and all((name, token) in unsupported for token in tokens)}
 
 
-_LOG_FULL = "the HSM refuses to work until its audit log is exported: CKR_LOG_FULL"
 _FINDINGS = {
-    LOG_FULL: _LOG_FULL,
+    LOG_FULL: "the HSM refuses to work until its audit log is exported: CKR_LOG_FULL",
     LOG_AUDIT_NOT_INITIALIZED: "the HSM's audit role is not initialised",
     HSM_TAMPERED: "the HSM refuses to work because it was tampered with: CKR_HSM_TAMPERED",
     MTK_ZEROIZED: "the HSM refuses to work because its master key was zeroized: CKR_MTK_ZEROIZED",
@@ -251,39 +250,72 @@ _FINDINGS = {
 
 def read(state: ParseState) -> None:
     """Everything but the sweep."""
-    full = _that_returned(state, {LOG_FULL})
-    tampered = _that_returned(state, {HSM_TAMPERED, MTK_ZEROIZED})
     for slot, token in state.tokens.items():
-        for step in STEPS:
-            _read_step(state, step, slot, token.resource)
-    appliance.read_digests(state)
+        for name, step in STEPS.items():
+            result = state.raw.results.get((name, slot))
+            if (name, slot) in state.raw.failed or (result is not None and result.failure is not None):
+                _read_failure(state, name, token, slot)
+            elif result is not None:
+                _read_answer(state, step, token, result)
     _note_sessions(state)
-    for resource in full:
-        _replace(state, resource, [Fact("audit_used_percent", 100.0), Fact("audit_seconds_to_full", 0.0)])
-    for resource in tampered:
-        _replace(state, resource, [Fact("hsm_tampered", 1)])
-    _read_store(state)
+    if state.raw.luna:
+        appliance.read_digests(state)
+        # Last: what the HSM says by refusing calls counts for more than what was computed.
+        for resource in _that_returned(state, {LOG_FULL}):
+            _replace(state, resource, [Fact("audit_used_percent", 100.0), Fact("audit_seconds_to_full", 0.0)])
+        for resource in _that_returned(state, {HSM_TAMPERED, MTK_ZEROIZED}):
+            _replace(state, resource, [Fact("hsm_tampered", 1)])
+    if state.raw.fill is not None:
+        _read_store(state, state.raw.fill)
 
 
-def _read_step(state: ParseState, name: str, slot: int, resource: str) -> None:
-    step, result, reason = STEPS[name], state.raw.results.get((name, slot)), state.raw.failed.get((name, slot), "")
-    if reason:
+def _read_answer(state: ParseState, step: Step, token: TokenSlot, result: Result) -> None:
+    try:
+        facts = step.read(state, token.resource, result)
+        state.unsupported_before.discard((result.step, token.key))
+    except AnswerError as error:
+        state.fail((result.step, token.resource), f"{token.resource}: {error}")
+        facts = step.lost(state, token.resource, str(error))
+    state.add(token.resource, facts, result.at)
+
+
+def _read_failure(state: ParseState, name: str, token: TokenSlot, slot: int) -> None:
+    """A step that was not answered, or of which a call failed."""
+    step, resource = STEPS[name], token.resource
+    result = state.raw.results.get((name, slot))
+    failure = None if result is None else result.failure
+    if result is None or failure is None:
+        reason = state.raw.failed[name, slot]
         state.fail((name, resource), f"{resource}: {reason}")
-    elif result is None or _is_settled(state, step, resource, result):
+    elif failure.value in _FINDINGS and (state.raw.luna or failure.value == SESSION_COUNT):
+        reason = _FINDINGS[failure.value]
+    elif step.is_absent(state, resource, result):
+        # The slot simply has no such thing: no error, and no reading but of what was read before.
+        state.unsupported.add((name, token.key))
+        # Another step may bring the same metric: the one that counts objects does where Luna's own count is not there.
+        if (name, token.key) not in state.unsupported_before:
+            state.add(resource, step.lost(state, resource, "no longer supported", known_only=True), result.at)
         return
     else:
-        reason = _reason(state, step, resource, result)
-    at = state.raw.time if result is None else result.at
-    try:
-        if result is not None and result.failure is None:
-            facts = step.read(state, resource, result)
-            state.unsupported_before.discard((name, state.tokens[slot].key))
-        else:
-            facts = step.failed(state, resource, result, reason) if step.failed else step.lost(state, resource, reason)
-    except AnswerError as error:
-        state.fail((name, resource), f"{resource}: {error}")
-        facts = step.lost(state, resource, str(error))
-    state.add(resource, facts, at)
+        reason = returned(failure.function, failure.value, slot, luna=state.raw.luna)
+        if step.may_be_refused and is_refusal(failure.value):
+            _log_refusal(state, name, token, reason)
+        elif failure.value != RANDOM_NO_RNG:
+            state.fail((name, resource), f"{resource}: {reason}")
+    facts = step.failed(state, resource, result, reason) if step.failed else step.lost(state, resource, reason)
+    state.add(resource, facts, state.raw.time if result is None else result.at)
+
+
+def _log_refusal(state: ParseState, name: str, token: TokenSlot, reason: str) -> None:
+    """A slot that refuses is asked again by the next worker, when it may be allowed; the log says so once.
+
+    It is no failure of the source, which would stay raised for ever.
+    """
+    state.unsupported.add((name, token.key))
+    topic = f"{token.resource}: {name}"
+    if topic not in state.logged:
+        state.logged.add(topic)
+        state.remarks.append(f"{token.resource}: {reason}; what it would tell is unavailable")
 
 
 def _that_returned(state: ParseState, values: set[int]) -> set[str]:
@@ -292,49 +324,8 @@ def _that_returned(state: ParseState, values: set[int]) -> set[str]:
     return {
         slots[result.slot].resource
         for result in state.raw.results.values()
-        if state.raw.luna and result.slot in slots and any(call.value in values for call in result.calls)
+        if result.slot in slots and any(call.value in values for call in result.calls)
     }
-
-
-def _is_settled(state: ParseState, step: Step, resource: str, result: Result) -> bool:
-    """Whether the slot simply has no such thing: no reading, no error, and it is not asked again."""
-    failure = result.failure
-    if failure is None or (state.raw.luna and failure.value in _FINDINGS):
-        return False
-    if not step.is_absent(state, resource, result):
-        return False
-    asked = result.step, state.tokens[result.slot].key
-    state.unsupported.add(asked)
-    # Another step may bring the same metric: the one that counts objects does where Luna's own count is not there.
-    if asked not in state.unsupported_before:
-        state.add(resource, step.lost(state, resource, "no longer supported", known_only=True), result.at)
-    return True
-
-
-def _reason(state: ParseState, step: Step, resource: str, result: Result) -> str:
-    failure = result.failure
-    if failure is None:
-        return ""
-    if failure.value in _FINDINGS and (state.raw.luna or failure.value == SESSION_COUNT):
-        return _FINDINGS[failure.value]
-    reason = returned(failure.function, failure.value, result.slot, luna=state.raw.luna)
-    if step.may_be_refused and is_refusal(failure.value):
-        _log_refusal(state, resource, result, reason)
-    elif failure.value != RANDOM_NO_RNG:
-        state.fail((result.step, resource), f"{resource}: {reason}")
-    return reason
-
-
-def _log_refusal(state: ParseState, resource: str, result: Result, reason: str) -> None:
-    """A slot that refuses is asked again by the next worker, when it may be allowed; the log says so once.
-
-    It is no failure of the source, which would stay raised for ever.
-    """
-    state.unsupported.add((result.step, state.tokens[result.slot].key))
-    key = f"{resource}: {result.step}"
-    if key not in state.logged:
-        state.logged.add(key)
-        state.remarks.append(f"{resource}: {reason}; what it would tell is unavailable")
 
 
 def _note_sessions(state: ParseState) -> None:
@@ -360,11 +351,8 @@ def _replace(state: ParseState, resource: str, facts: list[Fact]) -> None:
     state.add(resource, facts, state.raw.time)
 
 
-def _read_store(state: ParseState) -> None:
+def _read_store(state: ParseState, fill: Mapping[str, Any]) -> None:
     """Fill of a file-backed token's directory; of one that serves several, each token's share of it as well."""
-    fill = state.raw.fill
-    if fill is None:
-        return
     owner, shares = _store_owner(state), _shares(state, fill.get("parts", {}))
     if "error" in fill:
         state.fail(STORE, f"object_store: {fill['error']}")

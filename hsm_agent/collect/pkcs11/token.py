@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hsm_agent.text import glob_matches, harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 NOT_REPORTED = "the module does not report it"
 
@@ -72,14 +72,14 @@ def text(field: bytes) -> str:
     return harmless(field.partition(b"\0")[0].strip(b" ").decode("utf-8", "replace"))
 
 
-def _ulong(word: int) -> str:
-    return "Q" if word == 8 else "I"  # noqa: PLR2004 - bytes of a CK_ULONG
+_ULONG = {8: "Q"}
+"""The format of a CK_ULONG by its bytes; of any other number it is taken for 32 bits."""
 
 
 def decode_slot(data: bytes, word: int) -> Slot:
     """Decode CK_SLOT_INFO; its offsets are the same packed and natural."""
     order = "<" if sys.byteorder == "little" else ">"
-    description, manufacturer, _, *versions = struct.unpack_from(f"{order}64s32s{_ulong(word)}4B", data)
+    description, manufacturer, _, *versions = struct.unpack_from(f"{order}64s32s{_ULONG.get(word, 'I')}4B", data)
     return Slot(
         description=text(description),
         manufacturer=text(manufacturer),
@@ -91,7 +91,7 @@ def decode_slot(data: bytes, word: int) -> Slot:
 def decode_token(data: bytes, word: int) -> Token:
     """Decode CK_TOKEN_INFO; its offsets are the same packed and natural."""
     order = "<" if sys.byteorder == "little" else ">"
-    fields = struct.unpack_from(f"{order}32s32s16s16s11{_ulong(word)}4B16s", data)
+    fields = struct.unpack_from(f"{order}32s32s16s16s11{_ULONG.get(word, 'I')}4B16s", data)
     label, manufacturer, model, serial, flags, max_all, all_open, max_rw, rw_open, max_pin, _, *memory = fields[:15]
     return Token(
         label=text(label),
@@ -243,11 +243,6 @@ def watched(token: TokenIdentity, globs: Sequence[str]) -> bool:
     return any(glob_matches(name, glob) for glob in globs for name in (token.label, token.serial))
 
 
-def literal(globs: Iterable[str]) -> list[str]:
-    """The names without a wildcard: those tokens are expected."""
-    return [glob for glob in globs if not _WILDCARDS & set(glob)]
-
-
 def expected(token: TokenIdentity, globs: Sequence[str]) -> bool:
     """Whether the configuration names exactly this token."""
     return any(name in {token.label, token.serial} for name in globs if name)
@@ -266,7 +261,7 @@ def missing(
         if resource in present or _is_here(token, present.values(), seen) or not watched(token, globs):
             continue
         gone[resource] = (token, expected(token, globs))
-    for name in literal(globs):
+    for name in (glob for glob in globs if not _WILDCARDS & set(glob)):
         everyone = [*present.values(), *(token for token, _ in gone.values())]
         if name not in present and not any(name in {token.label, token.serial} for token in everyone):
             gone[name] = (TokenIdentity(name, ""), True)

@@ -140,13 +140,11 @@ LUNA_CODES = {
     0x80000124: "CLOCK_NOT_IN_SYNC",
 }
 
+LUNA_MANUFACTURERS = ("SafeNet", "Safenet", "Thales", "Gemalto", "Chrysalis")
+"""How the manufacturer's name of a Luna's library begins. Only there these codes mean what they do here: another
+vendor's 0x80000035 is something else."""
 _VENDOR_DEFINED = 0x80000000
 _NO_CODE = 0xFFFFFFFF
-
-
-def is_luna_library(manufacturer: str) -> bool:
-    """Vendor codes mean something only beside the vendor's name: another vendor's 0x80000035 is something else."""
-    return manufacturer.startswith(("SafeNet", "Safenet", "Thales", "Gemalto", "Chrysalis"))
 
 
 def is_refusal(value: int) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hsm_agent.collect.child_common import clean_environment
+from hsm_agent.collect.child_common import worker_environment
 from hsm_agent.collect.child_process import ChildLost, ChildProcess, Launch
 
 FAKE = str(Path(__file__).resolve().parents[2] / "fakes" / "pkcs11_worker.py")
@@ -23,7 +23,7 @@ async def _say(says: str, *, hide: str = "") -> ChildProcess:
 
 
 def test_the_environment_is_clean_but_for_what_was_given() -> None:
-    environment = clean_environment({"SOFTHSM2_CONF": "/x", "PATH": "/opt/bin", "PYTHONPATH": "/evil"})
+    environment = worker_environment({"SOFTHSM2_CONF": "/x", "PATH": "/opt/bin", "PYTHONPATH": "/evil"})
 
     assert set(environment) == {"PATH", "LC_ALL", "PYTHONPATH", "SOFTHSM2_CONF"}
     assert environment["PATH"] == "/opt/bin"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.collect.base import SourceFailure
-from hsm_agent.collect.command.process import CommandRunner, clean_environment, find, name_of
+from hsm_agent.collect.child_common import clean_environment
+from hsm_agent.collect.command.process import CommandRunner, find, name_of
 
 if TYPE_CHECKING:
     from pathlib import Path
