@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.wire.snmp import ber, usm, v3
 from hsm_agent.wire.snmp.pdu import (
-    MAX_MESSAGE,
+    MAX_MESSAGE_OCTETS,
     PduType,
     Version,
     encode_community_message,
@@ -65,7 +65,7 @@ class Asker:
         if version is Version.V2C:
             return cls(port=port)
         probe = v3.encode_message(
-            Header(1, MAX_MESSAGE, REPORTABLE, v3.USM_MODEL),
+            Header(1, MAX_MESSAGE_OCTETS, REPORTABLE, v3.USM_MODEL),
             engine_id=b"",
             boots=0,
             time=0,
@@ -128,7 +128,7 @@ class Asker:
         if self.engine is None:
             return encode_community_message(Version.V2C, COMMUNITY.encode(), pdu)
         return v3.encode_message(
-            Header(5, MAX_MESSAGE, AUTH | PRIVACY | REPORTABLE, v3.USM_MODEL),
+            Header(5, MAX_MESSAGE_OCTETS, AUTH | PRIVACY | REPORTABLE, v3.USM_MODEL),
             engine_id=self.engine.engine_id,
             boots=self.engine.boots,
             time=self.engine.time,

@@ -22,7 +22,6 @@ from hsm_agent.evaluate.rules import PRESENCE
 from hsm_agent.evaluate.state import Silence
 from hsm_agent.model import AGENT_SOURCE, EventKind, number_text
 from hsm_agent.pipeline import new_id
-from hsm_agent.serve.http.exposition import near, select
 from hsm_agent.serve.snapshot import value_now
 from hsm_agent.serve.status import status
 from hsm_agent.text import checked_glob, one_line
@@ -74,6 +73,9 @@ class OperatorCommands:
 
     async def reading(self, request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
         """The selected readings, infinity as the text `inf`; without any, where else it is and similar names."""
+        # Loaded with the HTTP server, after the agent began to answer.
+        from hsm_agent.serve.http.exposition import near, select  # noqa: PLC0415
+
         metric = str(request.get("metric"))
         globs = {key: _glob(request, key) for key in ("source", "resource")}
         given = request.get("labels") or {}

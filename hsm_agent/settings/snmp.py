@@ -12,7 +12,7 @@ from hsm_agent.settings.quantities import MAX_PORT, host_port
 from hsm_agent.settings.secret import Secret
 from hsm_agent.settings.types import Strict
 from hsm_agent.wire.snmp.usm import MIN_SECRET_OCTETS, AuthProtocol, PrivacyProtocol, User
-from hsm_agent.wire.snmp.v3 import MAX_ENGINE_ID, MAX_NAME, MIN_ENGINE_ID
+from hsm_agent.wire.snmp.v3 import MAX_ENGINE_ID_OCTETS, MAX_NAME_OCTETS, MIN_ENGINE_ID_OCTETS
 
 T = TypeVar("T")
 
@@ -52,8 +52,10 @@ def _engine_id(value: object) -> object:
     if not re.fullmatch(r"([0-9A-Fa-f]{2})+", digits):
         raise ValueError("not an engine ID: write it in hex, in quotes")
     octets = bytes.fromhex(digits)
-    if not MIN_ENGINE_ID <= len(octets) <= MAX_ENGINE_ID or octets.count(octets[0]) == len(octets):
-        raise ValueError(f"not an engine ID: it has {MIN_ENGINE_ID} to {MAX_ENGINE_ID} octets, not all the same")
+    if not MIN_ENGINE_ID_OCTETS <= len(octets) <= MAX_ENGINE_ID_OCTETS or octets.count(octets[0]) == len(octets):
+        raise ValueError(
+            f"not an engine ID: it has {MIN_ENGINE_ID_OCTETS} to {MAX_ENGINE_ID_OCTETS} octets, not all the same"
+        )
     return octets
 
 
@@ -77,8 +79,8 @@ def reject_duplicates(what: str, values: list[T]) -> None:
 
 
 def _user_name(text: str) -> str:
-    if not text.isprintable() or not 0 < len(text.encode()) <= MAX_NAME:
-        raise ValueError(f"not a user name: it has 1 to {MAX_NAME} printable octets")
+    if not text.isprintable() or not 0 < len(text.encode()) <= MAX_NAME_OCTETS:
+        raise ValueError(f"not a user name: it has 1 to {MAX_NAME_OCTETS} printable octets")
     return text
 
 

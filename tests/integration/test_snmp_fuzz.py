@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.wire.snmp import ber, v3
-from hsm_agent.wire.snmp.pdu import MAX_MESSAGE, PduType, Version, open_message, read_pdu, read_varbinds
+from hsm_agent.wire.snmp.pdu import MAX_MESSAGE_OCTETS, PduType, Version, open_message, read_pdu, read_varbinds
 from tests.fakes.snmp_manager import Manager, community_request, keys, read_community_reply, read_v3_reply, request_pdu
 from tests.fakes.snmp_mutator import Mutator, Packet
 from tests.fakes.snmp_present import COMMUNITY, Clock, responder, store
@@ -56,7 +56,7 @@ def resident_bytes() -> int:
 
 def check_answer(packet: Packet, answer: bytes) -> str:
     """That it may be answered so; what sort of answer it is."""
-    assert len(answer) <= MAX_MESSAGE
+    assert len(answer) <= MAX_MESSAGE_OCTETS
     version, position, end = open_message(answer)
     if version != Version.V3:
         asked = _ASKED.match(packet.datagram)
@@ -86,7 +86,7 @@ def check_size(packet: Packet, answer: bytes) -> None:
     if packet.signed and packet.version is Version.V3:
         _version, position, end = open_message(packet.datagram)
         header, _ = v3.read_header(packet.datagram, position, end)
-        assert len(answer) <= header.max_size
+        assert len(answer) <= header.max_octets
 
 
 @pytest.mark.timeout(300)

@@ -31,7 +31,7 @@ from hsm_agent.version import VERSION
 from hsm_agent.wire.snmp import ber, mib
 from hsm_agent.wire.snmp.engine import Count
 from hsm_agent.wire.snmp.mib import text_octets
-from hsm_agent.wire.snmp.pdu import MAX_MESSAGE
+from hsm_agent.wire.snmp.pdu import MAX_MESSAGE_OCTETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -279,7 +279,7 @@ def engine_groups(engine: Engine, counters: Counters) -> dict[Oid, Segment]:
         (*_ENGINE, 1): fixed((*_ENGINE, 1), ber.encode_octets(engine.engine_id)),
         (*_ENGINE, 2): fixed((*_ENGINE, 2), ber.encode_integer(engine.boots)),
         (*_ENGINE, 3): rendered((*_ENGINE, 3), seconds),
-        (*_ENGINE, 4): fixed((*_ENGINE, 4), ber.encode_integer(MAX_MESSAGE)),
+        (*_ENGINE, 4): fixed((*_ENGINE, 4), ber.encode_integer(MAX_MESSAGE_OCTETS)),
     }
 
 

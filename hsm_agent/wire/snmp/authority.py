@@ -16,9 +16,9 @@ from hsm_agent.wire.snmp import ber, v3
 from hsm_agent.wire.snmp.ber import DecodeError
 from hsm_agent.wire.snmp.engine import MAX_BOOTS, TIME_WINDOW_SECONDS, Count, Counters
 from hsm_agent.wire.snmp.pdu import (
-    COMMUNITY_OVERHEAD,
+    COMMUNITY_OVERHEAD_OCTETS,
     CONFIRMED,
-    MAX_MESSAGE,
+    MAX_MESSAGE_OCTETS,
     Community,
     CommunityReply,
     ErrorStatus,
@@ -116,7 +116,7 @@ def answer_in_clear(engine: Engine, header: Header, user_name: bytes, request_id
 def _encode_own(engine: Engine, message_id: int, level: int, keys: Keys | bytes, scoped: bytes, now: float) -> bytes:
     """A v3 message whose authority is our own engine. `keys`: only the user's name at the level 0."""
     return v3.encode_message(
-        Header(message_id, MAX_MESSAGE, level, v3.USM_MODEL),
+        Header(message_id, MAX_MESSAGE_OCTETS, level, v3.USM_MODEL),
         engine_id=engine.engine_id,
         boots=engine.boots,
         time=engine.time(now),
@@ -215,9 +215,9 @@ class Authority:
         names = self._names(pdu)
         if pdu.pdu_type is PduType.SET:
             self.counters.add(Count.IN_BAD_COMMUNITY_USES)
-        room = MAX_MESSAGE - COMMUNITY_OVERHEAD - len(given)
+        room = MAX_MESSAGE_OCTETS - COMMUNITY_OVERHEAD_OCTETS - len(given)
         request = Request(
-            version, principal, address, now, *pdu[:4], names, MAX_MESSAGE, room, pdu.varbinds,
+            version, principal, address, now, *pdu[:4], names, MAX_MESSAGE_OCTETS, room, pdu.varbinds,
             CommunityReply(given),
         )  # fmt: skip
         return request if _is_bounded(pdu, names) else Refusal(None, self._too_big(request))
@@ -280,10 +280,10 @@ class Authority:
         context = scoped.context_engine_id or (b"" if self._any_context else self.engine.engine_id)
         if context == LOCAL_ENGINE_ID and not asks_for_engine_id(pdu.pdu_type, names) and not self._any_context:
             return self._report(incoming, Count.UNKNOWN_PDU_HANDLERS, keys, level, pdu)
-        max_size = min(incoming.header.max_size, MAX_MESSAGE)
-        room = max_size - known.overhead - max(0, len(context) - len(self.engine.engine_id))
+        max_octets = min(incoming.header.max_octets, MAX_MESSAGE_OCTETS)
+        room = max_octets - known.overhead - max(0, len(context) - len(self.engine.engine_id))
         request = Request(
-            Version.V3, known.principal, incoming.address, incoming.now, *pdu[:4], names, max_size, room,
+            Version.V3, known.principal, incoming.address, incoming.now, *pdu[:4], names, max_octets, room,
             pdu.varbinds, V3Reply(incoming.header.message_id, keys, context, scoped.context_name),
         )  # fmt: skip
         return request if _is_bounded(pdu, names) else Refusal(None, self._too_big(request))
@@ -337,7 +337,7 @@ class Authority:
         if error_status:
             return self._fitting(request, error_status, error_index, (request.varbinds,)) or self._too_big(request)
         if request.pdu_type is PduType.GETBULK:
-            varbinds = _cut(varbinds, request.room)
+            varbinds = _cut(varbinds, request.room_octets)
         return self._fitting(request, 0, 0, varbinds) or self._too_big(request)
 
     def _too_big(self, request: Request) -> bytes | None:
@@ -351,7 +351,7 @@ class Authority:
         self, request: Request, error_status: int, error_index: int, varbinds: Sequence[bytes]
     ) -> bytes | None:
         message = encode_response(self.engine, request, error_status, error_index, varbinds)
-        return message if len(message) <= request.max_size else None
+        return message if len(message) <= request.max_octets else None
 
 
 def _cut(varbinds: Sequence[bytes], room: int) -> Sequence[bytes]:

@@ -13,8 +13,8 @@ from hsm_agent.wire.snmp import ber, v3
 from hsm_agent.wire.snmp.ber import DecodeError
 from hsm_agent.wire.snmp.engine import Count, RemoteClock
 from hsm_agent.wire.snmp.pdu import (
-    MAX_MESSAGE,
-    MIN_MAX_SIZE,
+    MAX_MESSAGE_OCTETS,
+    MIN_MAX_OCTETS,
     PduType,
     Version,
     encode_community_message,
@@ -40,7 +40,7 @@ class RemoteEngine(RemoteClock):
 
     keys: Keys
     engine_id: bytes
-    max_size: int = MIN_MAX_SIZE
+    max_octets: int = MIN_MAX_OCTETS
 
 
 _MAX_ID = 2**31 - 1
@@ -150,7 +150,7 @@ class SnmpClientEngine:
         moment = (peer.engine_id, peer.boots, peer.time_at(now))
         message = self._encode_v3(header, peer.keys, pdu, moment)
         self._remember(header.message_id, request_id)
-        return sized(message, peer.max_size)
+        return sized(message, peer.max_octets)
 
     def encode_probe(self) -> bytes:
         """The request of a discovery step: for the peer's engine ID, then for its time (RFC 3414 section 4).
@@ -165,7 +165,7 @@ class SnmpClientEngine:
             return self._encode_v3(header, self._peer.keys, pdu, (self._peer.engine_id, 0, 0))
         self._remember(request_id, request_id)
         return v3.encode_message(
-            Header(request_id, MAX_MESSAGE, v3.REPORTABLE, v3.USM_MODEL),
+            Header(request_id, MAX_MESSAGE_OCTETS, v3.REPORTABLE, v3.USM_MODEL),
             engine_id=b"",
             boots=0,
             time=0,
@@ -175,10 +175,10 @@ class SnmpClientEngine:
 
     def _encode_community(self, pdu: bytes) -> bytes:
         assert self._community is not None
-        return sized(encode_community_message(Version.V2C, self._community, pdu), MAX_MESSAGE)
+        return sized(encode_community_message(Version.V2C, self._community, pdu), MAX_MESSAGE_OCTETS)
 
     def _header(self, keys: Keys, *, reportable: int) -> Header:
-        return Header(self.next_id(), MAX_MESSAGE, level_of(keys) | reportable, v3.USM_MODEL)
+        return Header(self.next_id(), MAX_MESSAGE_OCTETS, level_of(keys) | reportable, v3.USM_MODEL)
 
     def _encode_v3(self, header: Header, keys: Keys, pdu: bytes, moment: tuple[bytes, int, int]) -> bytes:
         engine_id, boots, time = moment
@@ -283,13 +283,13 @@ class SnmpClientEngine:
             return Complaint(cause)
         if engine_id == known:
             return self._contradicted(header, cause)
-        if len(engine_id) < v3.MIN_ENGINE_ID:
+        if len(engine_id) < v3.MIN_ENGINE_ID_OCTETS:
             return None
         # Anyone may claim another engine in clear, but not answer for it: its next message must be authentic with
         # keys that are localized to this engine ID (RFC 3414 section 2.6).
         assert self._user is not None
         keys = self._user.localize(engine_id)
-        self._peer = RemoteEngine(keys=keys, engine_id=engine_id, max_size=header.max_size)
+        self._peer = RemoteEngine(keys=keys, engine_id=engine_id, max_octets=header.max_octets)
         return self._discovered()
 
     def _answer(self, pdu: Pdu, request_id: int | None) -> SnmpResponse | None:
@@ -299,9 +299,9 @@ class SnmpClientEngine:
         return SnmpResponse(pdu.request_id, pdu.first, pdu.second, varbinds)
 
 
-def sized(message: bytes, max_size: int) -> bytes:
-    if len(message) > max_size:
-        raise TooBigError(f"{len(message)} octets, and {max_size} at most are taken")
+def sized(message: bytes, max_octets: int) -> bytes:
+    if len(message) > max_octets:
+        raise TooBigError(f"{len(message)} octets, and {max_octets} at most are taken")
     return message
 
 
@@ -357,7 +357,7 @@ class Originator(SnmpClientEngine):
         engine = self._engine
         header = self._header(self._own_keys, reportable=0)
         message = self._encode_v3(header, self._own_keys, pdu, (engine.engine_id, engine.boots, engine.time(now)))
-        return sized(message, MAX_MESSAGE)
+        return sized(message, MAX_MESSAGE_OCTETS)
 
     def encode_inform(self, request_id: int, varbinds: Iterable[bytes], now: float) -> bytes:
         """An InformRequest; called again for each retransmission, whose message ID and time are new."""

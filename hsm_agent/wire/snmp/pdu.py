@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from hsm_agent.wire.snmp.ber import Oid
     from hsm_agent.wire.snmp.usm import Keys
 
-MAX_MESSAGE = 65507
+MAX_MESSAGE_OCTETS = 65507
 """The largest payload of a UDP datagram over IPv4."""
-MIN_MAX_SIZE = 484
+MIN_MAX_OCTETS = 484
 """What every engine must be able to receive (RFC 3412 section 6.2)."""
 
 
@@ -102,7 +102,7 @@ def read_pdu(data: bytes, position: int, end: int) -> Pdu:
     return Pdu(pdu_type, request_id, first, second, data[start:stop])
 
 
-def read_names(varbinds: bytes, most: int = MAX_MESSAGE) -> tuple[Oid, ...]:
+def read_names(varbinds: bytes, most: int = MAX_MESSAGE_OCTETS) -> tuple[Oid, ...]:
     """The names in an encoded list of variable bindings, up to `most`; the values must be well-formed and are dropped.
 
     A request is dropped for the damage that snmpd drops it for.
@@ -119,7 +119,7 @@ def read_names(varbinds: bytes, most: int = MAX_MESSAGE) -> tuple[Oid, ...]:
     return tuple(names)
 
 
-def read_varbinds(varbinds: bytes, most: int = MAX_MESSAGE) -> tuple[VarBind, ...]:
+def read_varbinds(varbinds: bytes, most: int = MAX_MESSAGE_OCTETS) -> tuple[VarBind, ...]:
     """The names and values in an encoded list of variable bindings; DecodeError if there are more than `most`.
 
     What can't be decoded within one leaves the others as they are.
@@ -207,7 +207,7 @@ def open_message(datagram: bytes) -> tuple[int, int, int]:
     return version, start, end
 
 
-COMMUNITY_OVERHEAD = 4 + 3 + 4 + 4 + 6 + 6 + 6 + 4
+COMMUNITY_OVERHEAD_OCTETS = 4 + 3 + 4 + 4 + 6 + 6 + 6 + 4
 """At most how many octets a v1 or v2c message has beside the community and the variable bindings."""
 
 
@@ -234,7 +234,7 @@ class V3Reply(NamedTuple):
 class Request(NamedTuple):
     """A request that may be answered. A tuple and no dataclass: one is made for each packet, on the fast path.
 
-    `principal` is the name of the user or community; `room` how many octets of variable bindings fit into the
+    `principal` is the name of the user or community; `room_octets` how many octets of variable bindings fit into the
     response; `varbinds` is what was asked, still encoded.
     """
 
@@ -247,8 +247,8 @@ class Request(NamedTuple):
     non_repeaters: int
     max_repetitions: int
     names: tuple[Oid, ...]
-    max_size: int
-    room: int
+    max_octets: int
+    room_octets: int
     varbinds: bytes
     reply: CommunityReply | V3Reply
 

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hsm_agent.wire.snmp import ber, usm
 from hsm_agent.wire.snmp.ber import DecodeError, Reason
-from hsm_agent.wire.snmp.pdu import MIN_MAX_SIZE, Version
+from hsm_agent.wire.snmp.pdu import MIN_MAX_OCTETS, Version
 
 if TYPE_CHECKING:
     from hsm_agent.wire.snmp.usm import Keys
 
 USM_MODEL = 3
 """The User-based Security Model's number (RFC 3411 section 5, SnmpSecurityModel)."""
-MIN_ENGINE_ID = 5
-MAX_ENGINE_ID = 32  # RFC 3411 section 5, SnmpEngineID
+MIN_ENGINE_ID_OCTETS = 5
+MAX_ENGINE_ID_OCTETS = 32  # RFC 3411 section 5, SnmpEngineID
 MAX_MESSAGE_ID = 2**31 - 1  # RFC 3412 section 6.2
-MAX_NAME = 32  # RFC 3414 section 2.4, msgUserName; RFC 3415 section 3.1 for contexts
+MAX_NAME_OCTETS = 32  # RFC 3414 section 2.4, msgUserName; RFC 3415 section 3.1 for contexts
 
 
 AUTH = 0x01
@@ -37,7 +37,7 @@ class Header(NamedTuple):
     """What stands in front of the security parameters."""
 
     message_id: int
-    max_size: int
+    max_octets: int
     flags: int
     security_model: int
 
@@ -73,13 +73,13 @@ def read_header(data: bytes, position: int, end: int) -> tuple[Header, int]:
     """What stands in front of the security parameters: msgGlobalData."""
     start, stop = ber.enter(data, position, end, ber.SEQUENCE)
     message_id, start = ber.read_cut_integer(data, start, stop)
-    max_size, start = ber.read_integer(data, start, stop)
+    max_octets, start = ber.read_integer(data, start, stop)
     flags, start = ber.read_octets(data, start, stop)
     security_model, start = ber.read_integer(data, start, stop)
     ber.finish(start, stop)
-    if not 0 <= message_id <= MAX_MESSAGE_ID or max_size < MIN_MAX_SIZE or len(flags) != 1 or security_model < 1:
+    if not 0 <= message_id <= MAX_MESSAGE_ID or max_octets < MIN_MAX_OCTETS or len(flags) != 1 or security_model < 1:
         raise DecodeError(Reason.RANGE)
-    return Header(message_id, max_size, flags[0], security_model), stop
+    return Header(message_id, max_octets, flags[0], security_model), stop
 
 
 def read_parameters(data: bytes, position: int, end: int) -> tuple[Parameters, int]:
@@ -96,7 +96,7 @@ def read_parameters(data: bytes, position: int, end: int) -> tuple[Parameters, i
     digest_offset = start - len(digest)
     salt, start = ber.read_octets(data, start, stop)
     ber.finish(start, stop)
-    if boots < 0 or time < 0 or len(engine_id) > MAX_ENGINE_ID or len(user_name) > MAX_NAME:
+    if boots < 0 or time < 0 or len(engine_id) > MAX_ENGINE_ID_OCTETS or len(user_name) > MAX_NAME_OCTETS:
         raise DecodeError(Reason.RANGE)
     return Parameters(engine_id, boots, time, user_name, digest, digest_offset, salt), stop
 
@@ -106,7 +106,7 @@ def read_scoped(data: bytes, position: int, end: int) -> Scoped:
     start, stop = ber.enter(data, position, end, ber.SEQUENCE)
     context_engine_id, start = ber.read_octets(data, start, stop)
     context_name, start = ber.read_octets(data, start, stop)
-    if len(context_engine_id) > MAX_ENGINE_ID:
+    if len(context_engine_id) > MAX_ENGINE_ID_OCTETS:
         raise DecodeError(Reason.RANGE)
     return Scoped(context_engine_id, context_name, data, start, stop)
 
@@ -154,7 +154,7 @@ def encode_message(
     global_data = b"".join(
         (
             ber.encode_integer(header.message_id),
-            ber.encode_integer(header.max_size),
+            ber.encode_integer(header.max_octets),
             ber.encode_octets(bytes((header.flags,))),
             ber.encode_integer(header.security_model),
         )

@@ -23,7 +23,7 @@ def test_a_v2c_request_is_handed_out_whole() -> None:
     assert request[:9] == (
         Version.V2C, "noc", "127.0.0.1", NOW, PduType.GETBULK, 4711, 1, -25, (SYS_NAME, (1, 3, 6)),
     )  # fmt: skip
-    assert request.max_size == 65507
+    assert request.max_octets == 65507
     assert request.counter64
     assert agent.counted == {}
     assert agent.authority.counters[Count.IN_PKTS] == 1

@@ -21,7 +21,7 @@ def test_a_v3_request_at_the_users_level_is_handed_out(keys: object, principal: 
     request = agent.heard(V3(keys=AUTH if keys is AUTH else PRIV, max_size=1400).encode())
 
     assert request.version is Version.V3
-    assert (request.principal, request.names, request.max_size) == (principal, (SYS_NAME,), 1400)
+    assert (request.principal, request.names, request.max_octets) == (principal, (SYS_NAME,), 1400)
     assert agent.counted == {}
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from hsm_agent.wire.snmp.client_engine import RemoteEngine
 from hsm_agent.wire.snmp.engine import MAX_BOOTS, Count, Counters, Engine, RemoteClock, Salts
-from hsm_agent.wire.snmp.pdu import MIN_MAX_SIZE
+from hsm_agent.wire.snmp.pdu import MIN_MAX_OCTETS
 from tests.fakes.snmp_messages import AUTH_USER
 
 
@@ -136,6 +136,6 @@ def test_counters_stand_where_the_rfcs_put_them() -> None:
 def test_a_receiver_takes_the_least_of_all_engines_until_it_says_more_and_learns_its_time() -> None:
     made = RemoteEngine(keys=AUTH_USER.localize(b"receiver"), engine_id=b"receiver")
 
-    assert made.max_size == MIN_MAX_SIZE
+    assert made.max_octets == MIN_MAX_OCTETS
     assert made.learn(3, 1000, 50.0)
     assert made.time_at(60.0) == 1010

@@ -60,7 +60,7 @@ def test_a_long_context_engine_leaves_less_room() -> None:
     usual = agent.heard(V3(keys=AUTH).encode())
     longer = agent.heard(V3(keys=AUTH, context_engine_id=bytes(32)).encode())
 
-    assert usual.room - longer.room == 32 - len(ENGINE_ID)
+    assert usual.room_octets - longer.room_octets == 32 - len(ENGINE_ID)
 
 
 def test_a_context_engine_longer_than_any_engine_id_is_malformed() -> None:

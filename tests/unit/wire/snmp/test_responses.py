@@ -97,7 +97,7 @@ def test_v1_hears_errors_it_knows(error: ErrorStatus, said: ErrorStatus) -> None
 def test_what_fits_the_room_fits_the_message(keys: Keys, max_size: int) -> None:
     agent = Agent()
     request = agent.heard(V3(keys=keys, max_size=max_size).encode())
-    filling = bytes(request.room)
+    filling = bytes(request.room_octets)
 
     response = encode_response(engine(boots=2**31 - 1), request, 0, 0, (filling,))
 
@@ -107,7 +107,7 @@ def test_what_fits_the_room_fits_the_message(keys: Keys, max_size: int) -> None:
 def test_what_fits_the_room_of_a_community_fits_the_message() -> None:
     request = Agent().heard(community_message(pdu()))
 
-    response = encode_response(engine(), request, 0, 0, (bytes(request.room),))
+    response = encode_response(engine(), request, 0, 0, (bytes(request.room_octets),))
 
     assert 65507 - 40 < len(response) <= 65507
 
@@ -143,7 +143,7 @@ def test_a_getbulk_is_cut_to_what_fits() -> None:
     answer = open_v3(response, PRIV)
     assert len(response) <= 484
     assert answer.pdu.first == ErrorStatus.NO_ERROR
-    assert answer.pdu.varbinds == VALUE * (request.room // len(VALUE))
+    assert answer.pdu.varbinds == VALUE * (request.room_octets // len(VALUE))
     assert len(answer.pdu.varbinds) > 200
 
 
@@ -180,7 +180,7 @@ def test_an_error_that_does_not_fit_is_too_big() -> None:
 
 def test_what_does_not_fit_at_all_is_dropped_and_counted() -> None:
     agent = Agent()
-    request = agent.heard(V3(keys=AUTH).encode())._replace(max_size=50)
+    request = agent.heard(V3(keys=AUTH).encode())._replace(max_octets=50)
 
     assert agent.authority.respond(request, 0, 0, [VALUE]) is None
     assert agent.counted == {"SILENT_DROPS": 1}
