@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from hsm_agent.collect.kinds import AnySource
+    from hsm_agent.collect.base import AnySource
     from hsm_agent.deliver.base import SinkContext, SinkSettings
     from hsm_agent.model import Event, SinkStatus, Usage
     from hsm_agent.pipeline import Pipeline

@@ -16,8 +16,7 @@ from hsm_agent.metrics import unit
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hsm_agent.collect.base import Poll
-    from hsm_agent.collect.kinds import AnySource
+    from hsm_agent.collect.base import AnySource, Poll
     from hsm_agent.model import Reading
 
 

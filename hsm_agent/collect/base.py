@@ -1,4 +1,4 @@
-"""The interface of collectors. A collector is one room: its settings, its fetching, its pure parsing."""
+"""The interface of collectors, and their kinds. A collector has its settings, its fetching and its pure parsing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, Self
 
 from pydantic import Field, model_validator
 
-from hsm_agent.settings.types import Deadline, Interval, Strict
+from hsm_agent.settings.types import ByKind, Deadline, Interval, Strict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -179,3 +179,18 @@ class SourceSettings(Strict, ABC):
         """What a poll brought, fit to be shown to others; None where there is nothing to record."""
         del raw
         return None
+
+
+KINDS = ByKind(
+    {
+        "canary": "hsm_agent.collect.canary.source:CanarySettings",
+        "certificate": "hsm_agent.collect.certificate.source:CertificateSettings",
+        "command": "hsm_agent.collect.command.source:CommandSettings",
+        "declared": "hsm_agent.collect.declared:DeclaredSettings",
+        "pkcs11": "hsm_agent.collect.pkcs11.source:Pkcs11Settings",
+        "snmp": "hsm_agent.collect.snmp.source:SnmpSettings",
+        "snmp_trap_listener": "hsm_agent.collect.traps.source:SnmpTrapListenerSettings",
+    }
+)
+AnySource = Annotated[SourceSettings, KINDS]
+"""One of the kinds of source; told apart by `kind`."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from hsm_agent.collect.kinds import AnySource
+from hsm_agent.collect.base import AnySource
 from hsm_agent.config.agent import AgentSettings
 from hsm_agent.config.rules import RuleSettings, check_declared, effective_rules
 from hsm_agent.deliver import AnySink

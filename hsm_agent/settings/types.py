@@ -1,14 +1,23 @@
-"""What every settings class is made of: strictness, durations, sizes, paths and secrets by reference."""
+"""What every settings class is made of: strictness, durations, sizes, paths, and classes told apart by kind."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+from pydantic_core import core_schema
 
 from hsm_agent.settings.quantities import deadline, duration, interval, size
 from hsm_agent.text import checked_glob
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import GetCoreSchemaHandler
 
 
 def _resolve(value: object, info: ValidationInfo) -> object:
@@ -50,3 +59,36 @@ def _whole_path(value: str, info: ValidationInfo) -> str:
 
 Environment = dict[str, Annotated[str, AfterValidator(_whole_path)]]
 """Variables and their values; those that begin with `./` are made whole paths."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByKind:
+    """An annotation: the value is validated by the class that its `kind` stands for, as in a discriminated union.
+
+    A class is named by a text `module:Class`: an import would load its room.
+    """
+
+    kinds: Mapping[str, str]
+
+    def classes(self) -> tuple[type[BaseModel], ...]:
+        """The settings class of every kind, imported now."""
+        return tuple(map(_loaded, self.kinds.values()))
+
+    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.tagged_union_schema(
+            choices={
+                kind: core_schema.with_info_plain_validator_function(partial(_validated, name))
+                for kind, name in self.kinds.items()
+            },
+            discriminator="kind",
+        )
+
+
+def _loaded(name: str) -> type[BaseModel]:
+    found: type[BaseModel] = resolve_name(name)
+    return found
+
+
+def _validated(name: str, value: object, info: core_schema.ValidationInfo) -> BaseModel:
+    # Its ValidationError is taken apart by pydantic: each error keeps its place, behind that of this value.
+    return _loaded(name).model_validate(value, context=info.context)

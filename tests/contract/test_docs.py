@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 from hsm_agent.agent.reload import frozen_changes
 from hsm_agent.cli.check_arguments import parser
 from hsm_agent.cli.main import cli
-from hsm_agent.collect.command.parsers.registry import ParserName
+from hsm_agent.collect.command.parsers import ParserName
 from hsm_agent.collect.snmp.profile import names as profile_names
 from hsm_agent.config.load import load
 from hsm_agent.config.tree import Config

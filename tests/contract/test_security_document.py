@@ -7,7 +7,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, get_args
 
-from hsm_agent.collect.kinds import KINDS
+from hsm_agent.collect.base import KINDS
 from hsm_agent.deliver import KINDS as SINK_KINDS
 from tests.contract.trees import nodes, tree
 from tests.fakes.sample_configuration import ROOT, every_option

@@ -178,7 +178,7 @@ async def test_a_look_from_outside_does_not_log_in(tmp_path: Path, right: Canary
 
 
 async def test_a_pin_that_was_tried_and_nobody_saw_how_is_not_tried_again(tmp_path: Path, hsm: SoftHsm) -> None:
-    from hsm_agent.collect.canary.pin_record import PinRecordStatus
+    from hsm_agent.collect.canary.signer import PinRecordStatus
 
     wanted = await asyncio.to_thread(of, tmp_path, hsm)
     await asyncio.to_thread(wanted.pin_record(tmp_path).keep, PinRecordStatus.TRYING)

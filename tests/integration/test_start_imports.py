@@ -19,7 +19,7 @@ COSTLY = (
     *("click", "rich", "prometheus_client", "cryptography", "re2", "rfc5424logging", "pysnmp", "pyasn1", "pkcs11"),
     *("hsm_agent.collect.pkcs11.source", "hsm_agent.collect.snmp.source", "hsm_agent.collect.traps.source"),
     *("hsm_agent.collect.command.source", "hsm_agent.collect.certificate.source", "hsm_agent.collect.canary.source"),
-    *("hsm_agent.collect.declared.source", "hsm_agent.deliver.snmp", "hsm_agent.deliver.syslog"),
+    *("hsm_agent.collect.declared", "hsm_agent.deliver.snmp", "hsm_agent.deliver.syslog"),
 )
 _START = """
 import os, pathlib, sys

@@ -1,6 +1,6 @@
 """The source `kind: canary`: a signature with a key of its own, now and then. Off unless it is configured.
 
-It must not try a wrong PIN twice (`pin_record.py`), nor load a module into this process (`collect/child_process.py`).
+It must not try a wrong PIN twice (`signer.py`), nor load a module into this process (`collect/child_process.py`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceSettings
-from hsm_agent.collect.canary.pin_record import PinRecordFile
-from hsm_agent.collect.canary.signer import Attempt, Job, Signer
+from hsm_agent.collect.canary.signer import Attempt, Job, PinRecordFile, Signer
 from hsm_agent.collect.canary.verify import MechanismName
 from hsm_agent.collect.child_common import CANARY_COMMAND, MEMORY_BYTES
 from hsm_agent.collect.child_process import Launch, WorkerMemory

@@ -23,9 +23,8 @@ from hsm_agent.collect.base import (
     SourceFailure,
     SourceSettings,
 )
-from hsm_agent.collect.command.parsers import regex
+from hsm_agent.collect.command.parsers import BRINGS, LISTING, REGEX, ParserName, read, regex
 from hsm_agent.collect.command.parsers.regex import MOST_PATTERNS
-from hsm_agent.collect.command.parsers.registry import BRINGS, LISTING, REGEX, ParserName, read
 from hsm_agent.collect.command.parsers.text import Malformed, one_line
 from hsm_agent.collect.command.poll_state import PRESENT, PollState
 from hsm_agent.collect.command.process import CommandRunner, find, name_of

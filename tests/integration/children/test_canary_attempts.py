@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.collect.canary.pin_record import PinRecordFile, PinRecordStatus
-from hsm_agent.collect.canary.signer import Attempt, Job, Signer
+from hsm_agent.collect.canary.signer import Attempt, Job, PinRecordFile, PinRecordStatus, Signer
 from hsm_agent.collect.child_process import Launch
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.command.parsers.registry import PARSERS
+from hsm_agent.collect.command.parsers import PARSERS
 
 if TYPE_CHECKING:
     from hsm_agent.collect.command.parsers.text import ParsedOutput

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.canary.pin_record import PinRecordError, PinRecordFile, PinRecordStatus
+from hsm_agent.collect.canary.signer import PinRecordError, PinRecordFile, PinRecordStatus
 
 if TYPE_CHECKING:
     from pathlib import Path

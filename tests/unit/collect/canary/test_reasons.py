@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.canary.pin_record import PinRecord, PinRecordStatus
-from hsm_agent.collect.canary.signer import failed, is_not_the_pin, not_again, return_value
+from hsm_agent.collect.canary.signer import PinRecord, PinRecordStatus, failed, is_not_the_pin, not_again, return_value
 
 LUNA = "SafeNet, Inc."
 OTHER = {"manufacturer": "Another Inc."}

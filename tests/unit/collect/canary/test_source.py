@@ -9,9 +9,8 @@ import pytest
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from hsm_agent.collect.base import CollectorContext
+from hsm_agent.collect.base import AnySource, CollectorContext
 from hsm_agent.collect.canary.source import CanarySettings
-from hsm_agent.collect.kinds import AnySource
 from hsm_agent.config.load import load
 from hsm_agent.settings.errors import ConfigError
 from tests.peers.trusted import trusting

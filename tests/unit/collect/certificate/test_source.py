@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from hsm_agent.collect.base import CollectorContext, SourceFailure
+from hsm_agent.collect.base import AnySource, CollectorContext, SourceFailure
 from hsm_agent.collect.certificate.source import CertificateSettings
-from hsm_agent.collect.kinds import AnySource
 from tests.peers import pki
 
 if TYPE_CHECKING:

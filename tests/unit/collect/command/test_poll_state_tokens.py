@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hsm_agent.collect.command.parsers import PARSERS
 from hsm_agent.collect.command.parsers.pkcs11_tool_slots import parse_slots
-from hsm_agent.collect.command.parsers.registry import PARSERS
 from tests.unit.collect.command.test_poll_state import shown, state
 from tests.unit.collect.shell_samples import read, sample
 

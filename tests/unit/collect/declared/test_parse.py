@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.declared.source import errors, first_line_instant, instant, missing, reading
+from hsm_agent.collect.declared import errors, first_line_instant, instant, missing, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

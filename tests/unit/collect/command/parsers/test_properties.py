@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hsm_agent.collect.command.parsers.registry import PARSERS
+from hsm_agent.collect.command.parsers import PARSERS
 from hsm_agent.collect.command.parsers.text import Malformed, lines_of
 from tests.fakes.examples import chosen, examples
 from tests.unit.collect.shell_samples import SAMPLES, read, sample

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from hsm_agent.collect.command.parsers import PARSERS, REGEX, read
 from hsm_agent.collect.command.parsers import text as shell_text
-from hsm_agent.collect.command.parsers.registry import PARSERS, REGEX, read
 from hsm_agent.collect.command.parsers.text import Malformed
 from hsm_agent.settings.regex import compile_pattern
 

@@ -4,8 +4,8 @@ from typing import get_args
 
 import pytest
 
-from hsm_agent.collect.command.parsers import registry as command_parsers
-from hsm_agent.collect.command.parsers.registry import BRINGS, PARSERS, REGEX, ParserName
+from hsm_agent.collect.command import parsers as command_parsers
+from hsm_agent.collect.command.parsers import BRINGS, PARSERS, REGEX, ParserName
 from hsm_agent.collect.command.parsers.text import MOST_FACTS, Malformed
 from hsm_agent.collect.command.poll_state import AUDIT_METRICS
 from hsm_agent.metrics import METRICS

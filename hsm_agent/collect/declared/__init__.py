@@ -1,1 +1,0 @@
-"""The source `kind: declared`: dates that somebody wrote down."""
