@@ -22,7 +22,6 @@ from hsm_agent.model import Labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-    from dataclasses import Field
 
 T = TypeVar("T")
 
@@ -79,16 +78,12 @@ def decode(kind: type[T], value: object, *, ignored: Collection[str] | None = ()
         raise ValueError("not an object")  # noqa: TRY004 - the stored data is wrong, not the argument
     if ignored is not None and not value.keys() <= {*_names(kind), *ignored}:
         raise ValueError(f"unknown members: {', '.join(sorted(value.keys() - _names(kind)))}")
-    return _build(kind, value)
-
-
-def _build(kind: type[T], members: dict[str, object]) -> T:
     found: dict[str, object] = {}
     for member in _members(kind):
         if member.inline is not None:
-            found[member.field] = _build(member.inline, members)
-        elif member.name in members:
-            found[member.field] = member.from_json(members[member.name])
+            found[member.field] = decode(member.inline, value, ignored=None)
+        elif member.name in value:
+            found[member.field] = member.from_json(value[member.name])
         elif member.missing is not MISSING:
             found[member.field] = member.missing
         elif member.default is MISSING:  # else the constructor sets the default
@@ -136,26 +131,27 @@ def _members(kind: type[Any]) -> tuple[_Member, ...]:
     found = _known.get(kind)
     if found is None:
         hints = get_type_hints(kind)
-        found = _known[kind] = tuple(_member(field, hints[field.name]) for field in fields(kind))
+        made = []
+        for field in fields(kind):
+            hint, metadata = hints[field.name], field.metadata
+            to_json, from_json = _converters(hint)
+            made.append(
+                _Member(
+                    field=field.name,
+                    name=metadata.get("name") or field.name,
+                    default=field.default,
+                    missing=metadata.get("missing", MISSING),
+                    always=metadata.get("always", False),
+                    inline=hint if metadata.get("inline") else None,
+                    to_json=to_json,
+                    from_json=metadata.get("check") or from_json,
+                )
+            )
+        found = _known[kind] = tuple(made)
     return found
 
 
 _known: dict[type[Any], tuple[_Member, ...]] = {}
-
-
-def _member(field: Field[Any], hint: Any) -> _Member:
-    metadata = field.metadata
-    to_json, from_json = _converters(hint)
-    return _Member(
-        field=field.name,
-        name=metadata.get("name") or field.name,
-        default=field.default,
-        missing=metadata.get("missing", MISSING),
-        always=metadata.get("always", False),
-        inline=hint if metadata.get("inline") else None,
-        to_json=to_json,
-        from_json=metadata.get("check") or from_json,
-    )
 
 
 def _converters(hint: Any) -> tuple[Callable[[Any], object] | None, Callable[[object], object]]:

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hsm_agent.deliver.base import LEAST_PATIENCE_SECONDS, Refused, Retry
-from hsm_agent.deliver.health import SinkHealth
-from hsm_agent.deliver.poison import TRIALS, PoisonDetector
+from hsm_agent.deliver.retries import TRIALS, Backoff, PoisonDetector
+from hsm_agent.model import SinkState, SinkStatus
 from hsm_agent.threads import deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hsm_agent.deliver.base import Sink
-    from hsm_agent.model import Event, SinkStatus
+    from hsm_agent.model import Event
     from hsm_agent.spool import PendingEvent, Spool
 
 log = logging.getLogger(__name__)
@@ -31,30 +30,6 @@ log = logging.getLogger(__name__)
 _CLOSE_SECONDS = 1.9
 _IDLE_SECONDS = 60.0
 _REASON_LENGTH = 200
-FIRST_SECONDS, LAST_SECONDS = 0.5, 60.0
-"""Of the pause after a failure."""
-
-
-class Backoff:
-    """Pauses after failures: at random between half a second and a ceiling that doubles up to a minute.
-
-    At random, so that agents which lost one receiver together do not come back together.
-    """
-
-    def __init__(self, chance: Callable[[], float] = random.random) -> None:
-        """`chance` gives numbers from 0 to 1."""
-        self._chance = chance
-        self._failures = 0
-
-    def next(self) -> float:
-        """Seconds to pause after one more failure."""
-        self._failures = min(self._failures + 1, 10)  # the ceiling is reached long before
-        ceiling = min(LAST_SECONDS, FIRST_SECONDS * 2.0**self._failures)
-        return FIRST_SECONDS + self._chance() * (ceiling - FIRST_SECONDS)
-
-    def reset(self) -> None:
-        """The receiver acknowledged something."""
-        self._failures = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +43,90 @@ class _Failure:
     sent: bool = False
     refused: str = ""
     certain: bool = False
+
+
+class SinkHealth:
+    """The status of one sink: counts results, reports each change, and logs when the sink fails or is back."""
+
+    def __init__(
+        self, sink: Sink, spool: Spool, *, on_status: Callable[[SinkStatus], None], clock: Callable[[], float]
+    ) -> None:
+        self.last_error = ""
+        self.long_refused = 0
+        """Events that the receiver did not take for half a minute or longer, so far."""
+        self._sink = sink
+        self._spool = spool
+        self._on_status = on_status
+        self._clock = clock
+        self._state = SinkState.IDLE
+        self._delivered = self._failed = 0
+        self._failing_since: float | None = None
+
+    @property
+    def failing(self) -> bool:
+        """The last thing sent was not accepted."""
+        return self._failing_since is not None
+
+    @property
+    def queued(self) -> int:
+        """Events that wait for this sink."""
+        queue = self._spool.stats().sinks.get(self._sink.name)
+        return queue.queued if queue else 0
+
+    def accepted(self, events: int) -> None:
+        """The receiver accepted so many spooled events, or (0) a heartbeat."""
+        self._delivered += events
+        self._state = SinkState.UP
+        if self._failing_since is not None:
+            seconds = self._clock() - self._failing_since
+            self._failing_since = None
+            log.warning("sink %s is back after %.0f s, %d events waiting", self._sink.name, seconds, self.queued)
+        self.report()
+
+    def refused(self, reason: str, *, failing: bool) -> None:
+        """The receiver refused an event. `failing`: it takes no other one now either."""
+        if failing:
+            self.failed(reason, SinkState.REFUSED)
+            return
+        self._failed += 1
+        self.last_error = reason
+        self._state = SinkState.REFUSED
+        self.report()
+
+    def gave_up(self, reason: str) -> None:
+        """An event became a dead letter."""
+        self.last_error = reason
+        self._state = SinkState.REFUSED
+        self.report()
+
+    def failed(self, reason: str, state: SinkState = SinkState.RETRYING) -> None:
+        """Nothing gets through now."""
+        self._failed += 1
+        self.last_error = reason
+        self._state = state
+        if self._failing_since is None:
+            self._failing_since = self._clock()
+            log.warning("sink %s is failing: %s", self._sink.name, reason)
+        self.report()
+
+    def report(self) -> None:
+        """Hand over the status."""
+        queue = self._spool.stats().sinks.get(self._sink.name)
+        self._on_status(
+            SinkStatus(
+                name=self._sink.name,
+                kind=self._sink.kind,
+                guarantee=self._sink.guarantee,
+                state=self._state,
+                queued=queue.queued if queue else 0,
+                delivered=self._delivered,
+                failed=self._failed,
+                dropped=queue.dead_letters_total + queue.dropped_total if queue else 0,
+                refused=self.long_refused,
+                failing_since=self._failing_since,
+                last_error=self.last_error,
+            )
+        )
 
 
 class Pump:
@@ -110,8 +169,14 @@ class Pump:
         """Deliver until cancelled or drained. What was accepted is recorded even then."""
         self._health.report()
         try:
-            while await self._turn_safely():
-                pass
+            goes_on = True
+            while goes_on:
+                try:
+                    goes_on = await self._turn()
+                except Exception as error:
+                    # Whatever the defect is, the other events of this sink must still be delivered.
+                    log.exception("sink %s: a defect of the agent, going on", self._sink.name)
+                    goes_on = await self._fail(_Failure(reason=_line(error)), ())
         finally:
             await self._spool.returned(self._sink.name, (), sent=False)
             await self._close()
@@ -132,14 +197,6 @@ class Pump:
         except TimeoutError:
             log.info("sink %s: not drained within %g s", self._sink.name, seconds)
         return self._health.queued
-
-    async def _turn_safely(self) -> bool:
-        try:
-            return await self._turn()
-        except Exception as error:
-            # Whatever the defect is, the other events of this sink must still be delivered.
-            log.exception("sink %s: a defect of the agent, going on", self._sink.name)
-            return await self._fail(_Failure(reason=_line(error)), ())
 
     async def _turn(self) -> bool:
         """One batch or one heartbeat; False when there is nothing more to do."""

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from hsm_agent.deliver.pump import Backoff, Pump
+from hsm_agent.deliver.pump import Pump
+from hsm_agent.deliver.retries import Backoff
 from hsm_agent.model import EventKind, SinkStatus
 from hsm_agent.spool import Spool
 from tests.fakes.events import plain, raised

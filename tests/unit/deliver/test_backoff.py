@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hsm_agent.deliver.pump import Backoff
+from hsm_agent.deliver.retries import Backoff
 
 
 def test_the_ceiling_doubles_up_to_a_minute() -> None:

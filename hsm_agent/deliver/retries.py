@@ -1,4 +1,6 @@
-"""Distinguishes an event that a receiver can't take (poison) from a receiver that takes nothing now. Pure.
+"""When what was not accepted is tried again: the pauses after a failure, and the events that others go around. Pure.
+
+An event that a receiver can't take (poison) must be told from a receiver that takes nothing now.
 
 The state of a receiver must never cost an event: one that answers with errors for a while, ends sessions or does not
 answer does so whatever it is sent. So an event that is refused, or that was the only one in flight when five sessions
@@ -12,18 +14,42 @@ the others a heartbeat is enough.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 SESSIONS = 5
 TRIALS = 3
 FIRST_SECONDS, LAST_SECONDS = 0.5, 60.0
+"""Of the pauses."""
 LONG_SECONDS = 30.0
 """An event that has been refused for so long counts as undelivered, though it is still tried."""
 _MOST_ASIDE = 1000
+
+
+class Backoff:
+    """Pauses after failures: at random between half a second and a ceiling that doubles up to a minute.
+
+    At random, so that agents which lost one receiver together do not come back together.
+    """
+
+    def __init__(self, chance: Callable[[], float] = random.random) -> None:
+        """`chance` gives numbers from 0 to 1."""
+        self._chance = chance
+        self._failures = 0
+
+    def next(self) -> float:
+        """Seconds to pause after one more failure."""
+        self._failures = min(self._failures + 1, 10)  # the ceiling is reached long before
+        ceiling = min(LAST_SECONDS, FIRST_SECONDS * 2.0**self._failures)
+        return FIRST_SECONDS + self._chance() * (ceiling - FIRST_SECONDS)
+
+    def reset(self) -> None:
+        """The receiver acknowledged something."""
+        self._failures = 0
 
 
 @dataclass(slots=True)
@@ -54,7 +80,8 @@ class PoisonDetector:
         self._window = window
         self._alone: int | None = None
         self._sessions = 0
-        self._suspects: dict[int, _Suspect] = {}
+        self.aside: dict[int, _Suspect] = {}
+        """The events that are set aside, by sequence number."""
         self._well = True
         self._fresh_next = False
         self.limit = window
@@ -64,19 +91,14 @@ class PoisonDetector:
         self.in_doubt = False
         """Nothing was accepted since the last failure that may be the receiver's."""
 
-    @property
-    def aside(self) -> frozenset[int]:
-        """The events that are set aside."""
-        return frozenset(self._suspects)
-
     def turn_of(self, now: float) -> int | None:
         """The event set aside whose turn it is; None: the turn is that of the others."""
         if self.in_doubt:
             # One that failed before and one that was not tried yet take turns: if either is accepted, the receiver is
             # back, and the other one is judged by itself again.
-            return None if self._fresh_next else next(iter(self._suspects), None)
-        due = [seq for seq, suspect in self._suspects.items() if suspect.due <= now]
-        return next((seq for seq in due if self._suspects[seq].again), next(iter(due), None))
+            return None if self._fresh_next else next(iter(self.aside), None)
+        due = [seq for seq, suspect in self.aside.items() if suspect.due <= now]
+        return next((seq for seq in due if self.aside[seq].again), next(iter(due), None))
 
     def no_others(self) -> None:
         """Nothing else waits: it is the turn of the events set aside."""
@@ -84,13 +106,13 @@ class PoisonDetector:
 
     def due_in(self, now: float, otherwise: float) -> float:
         """In how many seconds one of them is to be tried; `otherwise` if there is none."""
-        if self.in_doubt and self._suspects:
+        if self.in_doubt and self.aside:
             return 0.0
-        return min((max(0.0, suspect.due - now) for suspect in self._suspects.values()), default=otherwise)
+        return min((max(0.0, suspect.due - now) for suspect in self.aside.values()), default=otherwise)
 
     def wants_heartbeat_before(self, seq: int) -> bool:
         """Whether a heartbeat must be accepted before the next try says anything."""
-        suspect = self._suspects.get(seq)
+        suspect = self.aside.get(seq)
         if suspect is None or not suspect.receiver_is_well or suspect.others or suspect.again:
             return False
         # A receiver in doubt that takes a message now and then should get an event, not a heartbeat.
@@ -98,16 +120,16 @@ class PoisonDetector:
 
     def wants_heartbeat(self) -> bool:
         """Whether a heartbeat must be sent before anything else, to find out whether the receiver failed."""
-        return any(suspect.on_trial for suspect in self._suspects.values())
+        return any(suspect.on_trial for suspect in self.aside.values())
 
     def failed(self, batch: Sequence[int], *, sent: bool, now: float) -> None:
         """These were not accepted. `sent`: the session was up, and ended when the first of them had been sent."""
         self.limit = 1
         alone = batch[0] if sent and len(batch) == 1 else None
-        if alone in self._suspects:
-            self._fail(self._suspects[alone], now)
+        if alone in self.aside:
+            self._fail(self.aside[alone], now)
             return
-        self._doubt(fresh=len(batch) != 1 or batch[0] not in self._suspects)
+        self._doubt(fresh=len(batch) != 1 or batch[0] not in self.aside)
         if alone is None:
             return
         if alone != self._alone:
@@ -119,7 +141,7 @@ class PoisonDetector:
     def refused(self, seq: int, now: float) -> None:
         """The receiver answered, and refused this event."""
         self.limit = 1
-        known = self._suspects.get(seq)
+        known = self.aside.get(seq)
         if known is None:
             first = self._well
             self._fail(self._set_aside(seq, now), now)
@@ -131,8 +153,8 @@ class PoisonDetector:
     def accepted(self, seqs: Sequence[int]) -> None:
         """The receiver accepted these, or a heartbeat (none)."""
         for seq in seqs:
-            self._suspects.pop(seq, None)
-        for suspect in self._suspects.values():
+            self.aside.pop(seq, None)
+        for suspect in self.aside.values():
             suspect.trials += suspect.on_trial
             suspect.on_trial = False
             suspect.receiver_is_well |= bool(seqs)
@@ -145,21 +167,21 @@ class PoisonDetector:
 
     def poisonous(self) -> int | None:
         """The event to give up, if there is one: others are accepted, and it never is."""
-        return next((seq for seq, suspect in self._suspects.items() if suspect.trials >= TRIALS), None)
+        return next((seq for seq, suspect in self.aside.items() if suspect.trials >= TRIALS), None)
 
     def forget(self, seq: int) -> None:
         """The event was dropped or is a dead letter."""
-        self._suspects.pop(seq, None)
+        self.aside.pop(seq, None)
 
     def clear(self) -> None:
         """Set nothing aside any more: events are sent in their order again."""
-        self._suspects.clear()
+        self.aside.clear()
 
     def _set_aside(self, seq: int, now: float) -> _Suspect:
-        if len(self._suspects) >= _MOST_ASIDE:  # that many are an outage: begin anew, in order
-            self._suspects.clear()
+        if len(self.aside) >= _MOST_ASIDE:  # that many are an outage: begin anew, in order
+            self.aside.clear()
         self._alone, self._sessions = None, 0
-        return self._suspects.setdefault(seq, _Suspect(since=now))
+        return self.aside.setdefault(seq, _Suspect(since=now))
 
     def _fail(self, suspect: _Suspect, now: float) -> None:
         if not suspect.is_long and now - suspect.since >= LONG_SECONDS:
@@ -181,5 +203,5 @@ class PoisonDetector:
         self._well, self.in_doubt = False, True
         self._fresh_next = not fresh
         # What was accepted before says nothing about the receiver now.
-        for suspect in self._suspects.values():
+        for suspect in self.aside.values():
             suspect.others = suspect.again = suspect.on_trial = suspect.was_tried = False
