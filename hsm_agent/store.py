@@ -1,4 +1,4 @@
-"""The latest readings, and the states of sources, alarms and sinks, in memory; `serve` answers from it."""
+"""The latest readings, and the states of sources, alarms and sinks, in memory; the servers answer from it."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Store:
             self.versions[source] = self.versions.get(source, 0) + 1
 
     def forget(self, series: Series) -> None:
-        """Drop the reading of a series that is gone for good."""
+        """Drop the reading of a series that will not be read again."""
         if self._readings.get(series[0], {}).pop(series, None) is not None:
             self.versions[series[0]] = self.versions.get(series[0], 0) + 1
 
     def forget_resource(self, source: str, resource: str) -> None:
-        """Drop the readings of an object that is gone for good, or is read under another name."""
+        """Drop the readings of an object that was removed, or is read under another name."""
         for series in [series for series in self._readings.get(source, {}) if series[1] == resource]:
             self.forget(series)
 

@@ -1,6 +1,6 @@
-"""The present, copied in one stroke on the event loop's thread, so that another thread can spell it out.
+"""The present state, copied at one moment on the event loop's thread and formatted on another.
 
-A large agent takes longer to write down than its event loop may be held up. It must not judge or format.
+To format the state of a large agent takes longer than its event loop may be held up. Nothing is evaluated here.
 
 The status of a token and of its PINs, and its values in tables, are the same for SNMP and for the status document. The
 numbers are those of HsmTokenStatus and HsmPinStatus in the MIB; the document has the names.

@@ -44,7 +44,7 @@ _Labels = dict[str, str]
 
 def exposition(present: Snapshot, accept: str) -> tuple[bytes, str]:
     """The answer to a scrape and its content type, in the format the Accept header asks for."""
-    # An agent that nobody scrapes need not hold the library.
+    # An agent that is not scraped need not hold the library.
     from prometheus_client import exposition as plain  # noqa: PLC0415
     from prometheus_client.openmetrics import exposition as openmetrics  # noqa: PLC0415
 

@@ -135,7 +135,7 @@ class WatchedWebConfig:
     """The web_config as it is now. A certificate renewed on disk is shown from the next connection on."""
 
     def __init__(self, path: Path | None, *, look_every_seconds: float = LOOK_EVERY_SECONDS) -> None:
-        """`path` None: plain HTTP for good."""
+        """`path` None: plain HTTP, always."""
         self._look_every_seconds = look_every_seconds
         self.current = NO_WEB_CONFIG
         self._path = path

@@ -233,6 +233,7 @@ def _get_bulk(request: Request, view: View, moment: Moment) -> list[bytes]:
     for name in single[:MAX_BULK_VARBINDS]:
         found, _ = view.run(view.after(name), 1, moment)
         varbinds += found or [ber.encode_varbind(name, ber.END_OF_MIB_VIEW)]
+    # The bound on octets comes later (Authority.respond): this one keeps the work small, whatever is asked.
     room = MAX_BULK_VARBINDS - len(varbinds)
     if not repeated or room <= 0 or request.max_repetitions <= 0:
         return varbinds
@@ -255,7 +256,7 @@ def _repeat_many(names: Sequence[Oid], view: View, repetitions: int, room: int, 
     positions: list[InstancePosition | None] = [view.after(name) for name in names[:room]]
     ends = list(names[:room])
     for _ in range(repetitions):
-        if len(varbinds) + len(positions) > room:
+        if len(varbinds) + len(positions) > room:  # whole repetitions only: a manager reads them as rows
             break
         # A repetition of nothing but endOfMibView may be the last (RFC 3416 section 4.2.3).
         is_last = not any(positions)

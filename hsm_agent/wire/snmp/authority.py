@@ -213,7 +213,7 @@ class Authority:
         if pdu.pdu_type not in self._handled or (version is Version.V1 and pdu.pdu_type is PduType.GETBULK):
             return self._dropped(Count.UNKNOWN_PDU_HANDLERS)
         names = self._names(pdu)
-        if pdu.pdu_type is PduType.SET:
+        if pdu.pdu_type is PduType.SET:  # RFC 3418 section 2, snmpInBadCommunityUses: no community may write
             self.counters.add(Count.IN_BAD_COMMUNITY_USES)
         room = MAX_MESSAGE_OCTETS - COMMUNITY_OVERHEAD_OCTETS - len(given)
         request = Request(
@@ -251,7 +251,10 @@ class Authority:
         return self._receive_authentic(incoming, known)
 
     def _in_time_window(self, parameters: Parameters, now: float) -> bool:
-        """RFC 3414 section 3.2 (7) a."""
+        """The window of an authoritative engine (RFC 3414 section 3.2 (7) a), which knows its own boots and time.
+
+        A time ahead of it is refused as well: this engine has sent none that a sender could have reckoned it from.
+        """
         boots = self.engine.boots
         if boots >= MAX_BOOTS or parameters.boots != boots:
             return False
@@ -355,7 +358,10 @@ class Authority:
 
 
 def _cut(varbinds: Sequence[bytes], room: int) -> Sequence[bytes]:
-    """As many as fit, from the front (RFC 3416 section 4.2.3)."""
+    """As many as fit, from the front (RFC 3416 section 4.2.3).
+
+    By their own sizes against the most that the rest of the message can take: it is encoded, and encrypted, once.
+    """
     for fitting, varbind in enumerate(varbinds):
         room -= len(varbind)
         if room < 0:

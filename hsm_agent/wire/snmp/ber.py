@@ -125,6 +125,7 @@ def encode_integer(value: int) -> bytes:
         return _SMALL_INTEGERS[value]
     if not -(2**31) <= value < 2**31:
         raise ValueError(f"not an Integer32: {value}")
+    # One octet more than the bits fill, for the sign: 128 is 00 80. ~value: -128 still fits one octet (X.690 8.3.2).
     content = value.to_bytes((value if value >= 0 else ~value).bit_length() // 8 + 1, "big", signed=True)
     return b"\x02" + _SHORT_LENGTHS[len(content)] + content
 
@@ -177,7 +178,7 @@ def encode_subids(subids: Oid) -> bytes:
             continue
         if subid > 2**32 + 79:  # the first octets carry two arcs; encode_oid has checked each
             raise ValueError(f"not a subidentifier: {subid}")
-        shift = (subid.bit_length() - 1) // 7 * 7
+        shift = (subid.bit_length() - 1) // 7 * 7  # seven bits an octet, the highest first, all but the last marked
         while shift:
             octets.append(0x80 | subid >> shift & 0x7F)
             shift -= 7
@@ -288,10 +289,10 @@ def _decode_oid(content: bytes) -> Oid:
             subids.append(value << 7 | octet)
             value = 0
             continue
-        if value > MAX_SUBID >> 7:
+        if value > MAX_SUBID >> 7:  # before the shift: a long run of octets must not grow a number without bound
             raise DecodeError(Reason.OID)
         value = value << 7 | octet & 0x7F
-    arc = min(subids[1] // 40, 2)
+    arc = min(subids[1] // 40, 2)  # X.690 8.19.4: the first two in one; below 2 and 0 to 39, or 2 and anything
     subids[0] = arc
     subids[1] -= arc * 40
     if len(subids) > MAX_SUBIDS or max(subids) > MAX_SUBID:

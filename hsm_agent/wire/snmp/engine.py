@@ -119,7 +119,9 @@ class RemoteClock:
         return min(self.time + int(now - self.learnt), _MAX_TIME)
 
     def learn(self, boots: int, time: int, now: float) -> bool:
-        """Take over what an authentic message said, if it is news (RFC 3414 section 3.2 (7) b 1)."""
+        """Take over boots and time of an authentic message, if they are newer (RFC 3414 section 3.2 (7) b 1)."""
+        # Compared with the latest time received, not with the time as reckoned now: else a clock of the peer that runs
+        # slow would never be followed. A replayed message is not newer than that, so it sets nothing back.
         if self.authentic and (boots, time) <= (self.boots, self.latest_received):
             return False
         self.boots, self.time, self.latest_received = boots, time, time
@@ -129,6 +131,7 @@ class RemoteClock:
 
     def is_late(self, boots: int, time: int, now: float) -> bool:
         """Whether a message lies outside the time window (RFC 3414 section 3.2 (7) b 2)."""
+        # Only the past is refused: what lies in the future was taken over by `learn` before, and is not late any more.
         if self.boots >= MAX_BOOTS or boots < self.boots:
             return True
         return boots == self.boots and time < self.time_at(now) - TIME_WINDOW_SECONDS

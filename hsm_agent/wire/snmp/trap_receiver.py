@@ -72,7 +72,7 @@ class Drop(Enum):
 
 
 class TrapOrigin(NamedTuple):
-    """Which message of which engine's time brought it. `digest` is the message's own, the same in any copy of it."""
+    """The engine a notification came from, and that engine's time. Any copy of the message has the same `digest`."""
 
     engine_id: bytes
     boots: int
@@ -111,7 +111,7 @@ _REASONS: dict[Count | None, Drop] = {
     Count.DECRYPTION_ERRORS: Drop.DECRYPTION,
 }
 _DISCOVERY = frozenset({Count.UNKNOWN_ENGINE_IDS, Count.NOT_IN_TIME_WINDOWS})
-"""DiscoveryReply with a Report these are steps by which a sender learns our engine ID and time (RFC 3414 section 4)."""
+"""Answered with a Report, these are steps by which a sender learns our engine ID and time (RFC 3414 section 4)."""
 
 
 class AcceptedTrap(NamedTuple):

@@ -106,6 +106,8 @@ class Keys:
         return decryptor.update(encrypted) + decryptor.finalize()
 
     def _cipher(self, boots: int, time: int, salt: bytes) -> Cipher[CFB]:
+        # RFC 3826 section 3.1.2.1: 128 bits, unique for each message as long as no salt is drawn twice in one second of
+        # one boot. They need not be secret: the receiver takes all three from the message.
         vector = boots.to_bytes(4, "big") + time.to_bytes(4, "big") + salt
         return _aes_cfb()(self.privacy_key, vector)
 
@@ -174,6 +176,7 @@ def master_key(auth: AuthProtocol, secret: bytes) -> bytes:
     """Password to key, Ku (RFC 3414 section 2.6): the hash of a mebibyte of repetitions."""
     if len(secret) < MIN_SECRET_OCTETS:
         raise ValueError(f"an SNMPv3 pass-phrase has {MIN_SECRET_OCTETS} octets or more")
+    # A mebibyte, so that each guess at a pass-phrase takes time. In one piece, which hashlib takes in one call.
     repetitions = _STRETCHED_OCTETS // len(secret) + 1
     return hashlib.new(auth.hash_name, (secret * repetitions)[:_STRETCHED_OCTETS]).digest()
 
@@ -185,6 +188,8 @@ def localized_key(auth: AuthProtocol, master: bytes, engine_id: bytes) -> bytes:
 
 def extended_key(auth: AuthProtocol, key: bytes, octets: int) -> bytes:
     """A localized key made as long as the cipher needs it (draft-blumenthal-aes-usm-04 section 3.1.2.1)."""
+    # SHA-1 gives 20 octets, AES-256 needs 32. Each round hashes all of the key so far, as net-snmp does. The variant of
+    # draft-reeder-snmpv3-usm-3desede-00, which some devices use, makes a password of it instead: other keys.
     while len(key) < octets:
         key += hashlib.new(auth.hash_name, key).digest()
     return key[:octets]

@@ -163,6 +163,7 @@ def encode_message(
     message = ber.encode(ber.SEQUENCE, head + ber.encode_octets(parameters) + data)
     if isinstance(keys, bytes):
         return message
+    # Found from the end: the lengths in front of the digest take a varying number of octets, what follows it is known.
     return keys.sign(message, len(message) - len(after_digest) - len(digest))
 
 

@@ -122,7 +122,7 @@ class RelpSession:
         return self._frame(b"close", b"")
 
     def receive(self, chunk: bytes) -> list[RelpAnswer]:
-        """What the server said. Raises RelpError only; the session is closed then.
+        """The server's answers in a chunk of octets. Raises RelpError only; the session is closed then.
 
         Answers that came before what is wrong still count: they are returned, and the next call raises.
         """
