@@ -61,13 +61,13 @@ def _rules(config: Config) -> Iterator[str]:
     """
     rules = config.effective_rules()
     named = {rule.name for rule in config.rules}
-    brought = _brought(config)
+    produced = _brought(config)
     labels = {name: dict(given) for name, given in config.labels_by_source().items()}
     aside: dict[str, list[str]] = {}
     yield f"{counted(len(rules), 'rules')}:"
     for rule in rules:
         found = {
-            source: told for source, told in _bringing(rule, brought).items() if _meant(rule.match, source, labels)
+            source: told for source, told in _bringing(rule, produced).items() if _meant(rule.match, source, labels)
         }
         told = ", ".join(f"{source} ({when})" if when else source for source, when in found.items())
         told = f"from {told}" if told else "from no source of this configuration"
@@ -103,15 +103,15 @@ def _brought(config: Config) -> dict[str, dict[str, str]]:
     if with_tls or (config.serve.http is not None and config.serve.http.web_config is not None):
         own += ["certificate_seconds_left", "certificate_info"]
     of_each = dict.fromkeys((name for name in METRICS if name.startswith("source_")), "")
-    brought = {source.name: {**of_each, **source.brings()} for source in config.sources}
-    return {**brought, AGENT_SOURCE: dict.fromkeys(own, "")}
+    produced = {source.name: {**of_each, **source.metrics_produced()} for source in config.sources}
+    return {**produced, AGENT_SOURCE: dict.fromkeys(own, "")}
 
 
-def _bringing(rule: Rule, brought: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+def _bringing(rule: Rule, produced: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """The sources that bring a metric of the rule; one condition is enough where several hold."""
     return {
         source: min(whens, key=len)
-        for source, found in brought.items()
+        for source, found in produced.items()
         if (whens := [found[metric] for metric in rule.metrics if metric in found])
     }
 

@@ -155,13 +155,13 @@ def judge_token(
 
 def _tokens(raw: Mapping[str, Any], total: int | None) -> Iterator[_Found]:
     """The initialised tokens that could be read."""
-    word = raw["ulong"]
+    ulong_bytes = raw["ulong"]
     payloads = {slot: payload for step, slot, _, _, payload in raw["results"] if step == "token"}
-    tokens = {slot: decode_token(bytes.fromhex(token), word) for slot, (_, token) in payloads.items() if token}
+    tokens = {slot: decode_token(bytes.fromhex(token), ulong_bytes) for slot, (_, token) in payloads.items() if token}
     tokens = {slot: token for slot, token in tokens.items() if token.initialized}
     names = resources({slot: TokenIdentity(token.label, token.serial) for slot, token in tokens.items()}, {})
     for slot, token in tokens.items():
-        found = memory(count(token.total_private, word), count(token.free_private, word), total)
+        found = memory(count(token.total_private, ulong_bytes), count(token.free_private, ulong_bytes), total)
         yield _Found(names[slot], token.label, token.serial, found)
 
 

@@ -163,7 +163,7 @@ class SourceSettings(Strict, ABC):
         """For `check-config`: what is watched; the first line stands behind the kind, others below it."""
 
     @abstractmethod
-    def brings(self) -> Mapping[str, str]:
+    def metrics_produced(self) -> Mapping[str, str]:
         """For `check-config`: metrics it may bring beside `source_…`, and on what that depends, in words or empty."""
 
     def trusted_files(self) -> Mapping[str, Path]:

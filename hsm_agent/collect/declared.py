@@ -141,7 +141,7 @@ class DeclaredSettings(SourceSettings):
         for each in self.dates:
             yield f"{each.name}: {each.kind} of {each.date or each.file}"
 
-    def brings(self) -> Mapping[str, str]:
+    def metrics_produced(self) -> Mapping[str, str]:
         """Time left, or age, as the dates are declared."""
         return dict.fromkeys(sorted({METRICS[each.kind] for each in self.dates}), "")
 

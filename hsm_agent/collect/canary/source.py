@@ -93,7 +93,7 @@ class CanarySettings(SourceSettings):
         key = " ".join(f"{name} {text}" for name, text in self.key.names.items())
         yield f"LOGS IN to token {self.token} and signs with key {key} by {self.mechanism}"
 
-    def brings(self) -> Mapping[str, str]:
+    def metrics_produced(self) -> Mapping[str, str]:
         """Whether a signature was made, and how long it took."""
         return {"canary_ok": "", "canary_seconds": ""}
 

@@ -254,7 +254,7 @@ class CertificateSettings(SourceSettings):
         del context
         return CertificateCollector(self)
 
-    def brings(self) -> Mapping[str, str]:
+    def metrics_produced(self) -> Mapping[str, str]:
         """What is in a certificate, and how long it lasts."""
         return {"certificate_seconds_left": "", "certificate_info": ""}
 

@@ -124,7 +124,7 @@ class CommandSettings(SourceSettings):
             lost = "" if find(run.command[0], self.environment) else " (no such executable: the source would be down)"
             yield f"{run.parser}: {one_line(' '.join(run.command), _SHOWN_CHARACTERS)}{lost}"
 
-    def brings(self) -> Mapping[str, str]:
+    def metrics_produced(self) -> Mapping[str, str]:
         """What the parsers read, and what the patterns name."""
         named = (name for run in self.runs for text in run.patterns for name in regex.compiled(text).names)
         read = (name for run in self.runs for name in BRINGS.get(run.parser, ()))

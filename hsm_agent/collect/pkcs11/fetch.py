@@ -102,7 +102,7 @@ class Fetcher(Children):
         return bool(self.functions)
 
     @property
-    def word(self) -> int:
+    def ulong_bytes(self) -> int:
         """Bytes of the module's CK_ULONG."""
         return int(self.loaded.get("ulong", 8))
 
@@ -121,7 +121,7 @@ class Fetcher(Children):
         await run.until_done()
         self._listing = run.listing
         known = None if request.sweep else request.known
-        return run.answers.raw(self.launch.module, self.loaded, word=self.word, known=known)
+        return run.answers.raw(self.launch.module, self.loaded, ulong_bytes=self.ulong_bytes, known=known)
 
     async def ready(self, count: Callable[[Sequence[Sequence[Any]]], None], deadline: float) -> ChildProcess:
         """The worker, with the module loaded and initialised. Raises SourceFailure. `count` is given the calls made."""
@@ -328,7 +328,7 @@ class _PollRun:
                 # While others wait, a call may take half of what is left; the last one all of it.
                 others = len(waiting) > 1 or any(ask != waiting[0] for ask in late)
                 answer = await worker.answer(left / 2 if others else left)
-                result = Result.from_json(answer, self._fetcher.word)
+                result = Result.from_json(answer, self._fetcher.ulong_bytes)
                 self.answers.count(result.calls)
                 self._check(result)
                 self._take(listing, waiting.pop(0), result)

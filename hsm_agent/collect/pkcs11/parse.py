@@ -179,8 +179,8 @@ def _token_facts(state: ParseState, slot: int, token: Token, at: float) -> list[
         "model": token.model,
         "serial": token.serial,
     }
-    private = count(token.total_private, token.word), count(token.free_private, token.word)
-    public = count(token.total_public, token.word), count(token.free_public, token.word)
+    private = count(token.total_private, token.ulong_bytes), count(token.free_private, token.ulong_bytes)
+    public = count(token.total_public, token.ulong_bytes), count(token.free_public, token.ulong_bytes)
     facts = [
         state.presence(present=True, expected=identity.expected(given, options.tokens)),
         Fact("token_initialized", int(token.initialized)),
@@ -326,13 +326,13 @@ def memory_facts(kind: str, total: int | None, free: int | None, given: int | No
 def session_facts(token: Token, *, scope: str, given_max: int | None) -> list[Fact]:
     """Session counts, limits and the used share; an application-scoped count says nothing of others."""
     why = NOT_REPORTED
-    open_now, rw_now = count(token.sessions, token.word), count(token.rw_sessions, token.word)
+    open_now, rw_now = count(token.sessions, token.ulong_bytes), count(token.rw_sessions, token.ulong_bytes)
     if scope == "application" and (open_now, rw_now) != (None, None):
         why = "the module counts this application's own sessions only"
         open_now = rw_now = None
-    most = given_max if given_max is not None else limit(token.max_sessions, token.word)
+    most = given_max if given_max is not None else limit(token.max_sessions, token.ulong_bytes)
     percent = None if open_now is None or not most else 100 * open_now / most
-    most_rw = limit(token.max_rw_sessions, token.word)
+    most_rw = limit(token.max_rw_sessions, token.ulong_bytes)
     no_most, no_most_rw = (
         NO_LIMIT if reported == 0 else "the module reports no limit"
         for reported in (token.max_sessions, token.max_rw_sessions)
@@ -353,7 +353,7 @@ def pin_facts(token: Token) -> list[Fact]:
     Tokens of key servers in the cloud have none, and show their security officer's as locked for ever.
     """
     no_pin = ""
-    if not token.flags & CKF_LOGIN_REQUIRED and not count(token.max_pin, token.word):
+    if not token.flags & CKF_LOGIN_REQUIRED and not count(token.max_pin, token.ulong_bytes):
         no_pin = "the token needs no log-in and has no PINs"
     no_user = "" if token.flags & CKF_USER_PIN_INITIALIZED else "the user PIN is not initialised"
     states = (("token_pin", _USER_PIN, no_pin or no_user), ("token_so_pin", _SO_PIN, no_pin))

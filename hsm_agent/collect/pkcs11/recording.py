@@ -21,7 +21,7 @@ from itertools import count
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hsm_agent.collect.pkcs11.luna import ha
+from hsm_agent.collect.pkcs11 import luna_ha
 from hsm_agent.collect.pkcs11.token import Slot, Token, decode_slot, decode_token, text
 from hsm_agent.workers.pkcs11.return_values import LUNA_MANUFACTURERS, OK
 
@@ -47,20 +47,20 @@ class Call(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """The answer to one step on one slot; `payload` is None where a call failed. `word`: bytes of a CK_ULONG."""
+    """The answer to one step on one slot; `payload` is None where a call failed. `ulong_bytes`: bytes of a CK_ULONG."""
 
     step: str
     slot: int
     at: float
     calls: tuple[Call, ...]
     payload: Any
-    word: int
+    ulong_bytes: int
 
     @classmethod
-    def from_json(cls, answer: Sequence[Any], word: int) -> Result:
+    def from_json(cls, answer: Sequence[Any], ulong_bytes: int) -> Result:
         """As the worker sends it, and as it is recorded."""
         step, slot, at, calls, payload = answer
-        return cls(step, slot, at, tuple(Call(*call) for call in calls), payload, word)
+        return cls(step, slot, at, tuple(Call(*call) for call in calls), payload, ulong_bytes)
 
     @property
     def failure(self) -> Call | None:
@@ -76,13 +76,13 @@ class Result:
     def token(self) -> Token | None:
         """CK_TOKEN_INFO of the step `token`; None for an empty slot, and where the call failed."""
         data = self.payload[1]
-        return None if data is None else decode_token(bytes.fromhex(data), self.word)
+        return None if data is None else decode_token(bytes.fromhex(data), self.ulong_bytes)
 
     @cached_property
     def slot_info(self) -> Slot | None:
         """CK_SLOT_INFO of the step `token`; None where the call failed."""
         data = self.payload[0]
-        return None if not data else decode_slot(bytes.fromhex(data), self.word)
+        return None if not data else decode_slot(bytes.fromhex(data), self.ulong_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ class RawPoll:
 
     module: str
     time: float
-    word: int
+    ulong_bytes: int
     info: str = ""
     functions: frozenset[str] = frozenset()
     process: int = 0
@@ -116,12 +116,12 @@ class RawPoll:
     @classmethod
     def from_json(cls, recorded: Mapping[str, Any]) -> RawPoll:
         """Read a recording."""
-        word = recorded["ulong"]
-        results = (Result.from_json(answer, word) for answer in recorded["results"])
+        ulong_bytes = recorded["ulong"]
+        results = (Result.from_json(answer, ulong_bytes) for answer in recorded["results"])
         return cls(
             module=recorded["module"],
             time=recorded["time"],
-            word=word,
+            ulong_bytes=ulong_bytes,
             info=recorded.get("info") or "",
             functions=frozenset(recorded["functions"]),
             process=recorded.get("process", 0),
@@ -137,7 +137,7 @@ class RawPoll:
         return {
             "module": self.module,
             "time": self.time,
-            "ulong": self.word,
+            "ulong": self.ulong_bytes,
             "info": self.info,
             "functions": sorted(self.functions),
             "process": self.process,
@@ -203,7 +203,7 @@ class PollAnswers:
         return not self.answers and not any(listing.tokens for listing in self.listings)
 
     def raw(
-        self, module: str, loaded: Mapping[str, Any], *, word: int, known: Mapping[TokenKey, int] | None = None
+        self, module: str, loaded: Mapping[str, Any], *, ulong_bytes: int, known: Mapping[TokenKey, int] | None = None
     ) -> RawPoll:
         """All of it. `known`: the slots of the last sweep, for a poll that was none."""
         listing = None if known is not None else self.fullest()
@@ -221,7 +221,7 @@ class PollAnswers:
         return RawPoll(
             module=module,
             time=time.time(),
-            word=word,
+            ulong_bytes=ulong_bytes,
             info=loaded.get("info", ""),
             functions=frozenset(loaded.get("functions", ())),
             process=0 if listing is None else listing.process,
@@ -261,8 +261,8 @@ class Library:
 
 def library(recorded: Mapping[str, Any]) -> Library:
     """CK_INFO of a recorded poll, at its natural alignment."""
-    info, word = bytes.fromhex(recorded.get("info") or ""), int(recorded.get("ulong", 8))
-    after_flags = 34 + -34 % word + word
+    info, ulong_bytes = bytes.fromhex(recorded.get("info") or ""), int(recorded.get("ulong", 8))
+    after_flags = 34 + -34 % ulong_bytes + ulong_bytes
     end = after_flags + 32
     return Library(
         cryptoki=f"{info[0]}.{info[1]:02d}" if info else "",
@@ -292,7 +292,7 @@ def mask(recorded: Mapping[str, Any]) -> dict[str, Any]:
         step, slot, _, _, payload = result
         if step == "ha" and payload is not None:
             answer = bytes.fromhex(payload)
-            result[4] = ha.mask(answer, masked["ulong"], lambda serial: number_of(_SERIAL_KIND, serial)).hex()
+            result[4] = luna_ha.mask(answer, masked["ulong"], lambda serial: number_of(_SERIAL_KIND, serial)).hex()
         if not isinstance(payload, list) or len(payload) != _TEXTUAL or not isinstance(payload[1], str):
             continue
         token = bytearray.fromhex(payload[1])

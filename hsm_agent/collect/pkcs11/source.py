@@ -19,9 +19,9 @@ from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFail
 from hsm_agent.collect.child_common import MEMORY_BYTES, PKCS11_COMMAND
 from hsm_agent.collect.child_process import WorkerMemory
 from hsm_agent.collect.identity import SeenFile
+from hsm_agent.collect.pkcs11 import luna_ha
 from hsm_agent.collect.pkcs11.fetch import Fetcher, ModuleLaunch, PollRequest
-from hsm_agent.collect.pkcs11.luna import ha as luna_client
-from hsm_agent.collect.pkcs11.luna.appliance import STORAGE_METRICS
+from hsm_agent.collect.pkcs11.luna import STORAGE_METRICS
 from hsm_agent.collect.pkcs11.parse import parse, tokens_watched
 from hsm_agent.collect.pkcs11.poll_state import ParseOptions, PollMemory
 from hsm_agent.collect.pkcs11.recording import RawPoll, mask
@@ -92,11 +92,9 @@ class Pkcs11Settings(SourceSettings):
     policies: Ids = ()
 
     def build(self, context: CollectorContext) -> Collector:
-        """The collector of this source."""
         return Pkcs11Collector(self, context)
 
     def about(self) -> Iterator[str]:
-        """The module and the tokens."""
         missing = "" if self.module.exists() else " (the file does not exist: the source would be down)"
         yield f"{self.module}{missing}"
         yield f"tokens {', '.join(self.tokens)}"
@@ -104,19 +102,29 @@ class Pkcs11Settings(SourceSettings):
             if _SLOT_NUMBER.fullmatch(name):
                 yield f"warning: {name!r}: tokens are named by label or serial; if a slot is meant, it names none"
         if self.luna == "auto":
-            yield from luna_client.warnings(self.module, self.environment, self.tokens)
+            yield from luna_ha.warnings(self.module, self.environment, self.tokens)
 
-    def brings(self) -> Mapping[str, str]:
+    def metrics_produced(self) -> Mapping[str, str]:
         """What every module tells, what is asked for, and what only a Luna has."""
-        return _brings(self)
+        asked = {
+            "token_alive": self.liveness_every is not None,
+            "token_objects": self.objects_every is not None,
+            **dict.fromkeys(STORAGE_METRICS, self.object_store is not None),
+        }
+        names = [metric.name for metric in TOKENS if not metric.name.startswith("source_")]
+        found = dict.fromkeys([*(name for name in names if asked.get(name, True)), "hsm_firmware_info"], "")
+        if self.luna == "off":
+            return found
+        chosen = {"hsm_capability": self.capabilities, "hsm_policy": self.policies}
+        chosen["token_policy"] = self.policies
+        luna = [*(metric.name for metric in HSM if chosen.get(metric.name, True)), *STORAGE_METRICS, "token_objects"]
+        return {**dict.fromkeys(luna, IF_LUNA), **found}
 
     def trusted_files(self) -> Mapping[str, Path]:
-        """The module: it is loaded."""
         return {"module": self.module}
 
     @staticmethod
     def mask(raw: object) -> object:
-        """What a poll brought without labels and serials, for a recording that may be shown to others."""
         return mask(raw.to_json()) if isinstance(raw, RawPoll) else None
 
     @property
@@ -277,11 +285,9 @@ class Pkcs11Collector(Collector):
         return min(_HURRY_SECONDS, self._settings.audit_every) if waiting else self._settings.audit_every
 
     async def close(self) -> None:
-        """Let go of everything; leaves no process behind."""
         await self._fetcher.close()
 
     async def forget(self, resource: str) -> bool:
-        """Stop missing a token that is gone for good. False if it is not remembered."""
         await self._remember()
         if resource not in self._poll_memory.seen:
             return False
@@ -295,23 +301,6 @@ class Pkcs11Collector(Collector):
         memory = self._poll_memory
         unknown = nowhere(memory.slots(), memory.unsupported)
         return calls_a_day(self._settings, self._fetcher.functions, unknown)
-
-
-def _brings(settings: Pkcs11Settings) -> dict[str, str]:
-    """Metrics a source may bring, and on what that depends."""
-    asked = {
-        "token_alive": settings.liveness_every is not None,
-        "token_objects": settings.objects_every is not None,
-        **dict.fromkeys(STORAGE_METRICS, settings.object_store is not None),
-    }
-    names = [metric.name for metric in TOKENS if not metric.name.startswith("source_")]
-    found = dict.fromkeys([*(name for name in names if asked.get(name, True)), "hsm_firmware_info"], "")
-    if settings.luna == "off":
-        return found
-    chosen = {"hsm_capability": settings.capabilities, "hsm_policy": settings.policies}
-    chosen["token_policy"] = settings.policies
-    luna = [*(metric.name for metric in HSM if chosen.get(metric.name, True)), *STORAGE_METRICS, "token_objects"]
-    return {**dict.fromkeys(luna, IF_LUNA), **found}
 
 
 def calls_a_day(

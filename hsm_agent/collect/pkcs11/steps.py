@@ -7,8 +7,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.collect.child_common import returned
-from hsm_agent.collect.pkcs11.luna import appliance
-from hsm_agent.collect.pkcs11.luna.appliance import fill_facts, store_facts
+from hsm_agent.collect.pkcs11 import luna
+from hsm_agent.collect.pkcs11.luna import fill_facts, store_facts
 from hsm_agent.collect.pkcs11.poll_state import STORE, AnswerError
 from hsm_agent.collect.series import Fact
 from hsm_agent.workers.pkcs11.return_values import (
@@ -54,7 +54,7 @@ _is_unsupported = _returned({FUNCTION_NOT_SUPPORTED})
 
 def _decoded(decode: Callable[[Any, int], list[Fact]]) -> Callable[[ParseState, str, Result], list[Fact]]:
     """The facts that follow from the payload alone; the decoder is also given the bytes of a CK_ULONG."""
-    return lambda state, _resource, result: decode(result.payload, state.raw.word)
+    return lambda state, _resource, result: decode(result.payload, state.raw.ulong_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,14 +101,14 @@ def _role(role: str) -> Step:
         group=Group.STORAGE,
         function="CA_RoleStateGet",
         series=(("token_login_attempts_left", labels), ("token_role_locked", labels)),
-        read=_decoded(lambda payload, _: appliance.role_facts(role, payload)),
+        read=_decoded(lambda payload, _: luna.role_facts(role, payload)),
         is_absent=_returned(NEVER_HERE),
     )
 
 
 def _set(step: str) -> Step:
-    function, metric, _ = appliance.SETS[step]
-    return Step(group=Group.INVENTORY, function=function, calls=2, labelled=metric, read=appliance.read_set)
+    function, metric, _ = luna.SETS[step]
+    return Step(group=Group.INVENTORY, function=function, calls=2, labelled=metric, read=luna.read_set)
 
 
 def _not_alive(state: ParseState, resource: str, result: Result | None, reason: str) -> list[Fact]:
@@ -125,9 +125,9 @@ STEPS = {
     "audit": Step(
         function="CA_LogGetStatus",
         group=Group.AUDIT,
-        series=_plain(*appliance.AUDIT_METRICS),
-        read=appliance.read_audit,
-        failed=appliance.failed_audit,
+        series=_plain(*luna.AUDIT_METRICS),
+        read=luna.read_audit,
+        failed=luna.failed_audit,
         may_be_refused=False,
     ),
     "ha": Step(
@@ -135,46 +135,46 @@ STEPS = {
         group=Group.SWEEP,
         series=_plain("ha_members_up", "ha_members_expected"),
         labelled="ha_member_up",
-        read=appliance.read_ha,
-        is_absent=appliance.is_no_group,
+        read=luna.read_ha,
+        is_absent=luna.is_no_group,
     ),
     "stats": Step(
         function="CA_GetHSMStats",
         group=Group.SWEEP,
         series=_plain("hsm_commands_total", "hsm_uptime_seconds", "hsm_utilization_percent"),
-        read=appliance.read_stats,
+        read=luna.read_stats,
     ),
     "tamper": Step(
         function="CA_MTKGetState",
         group=Group.STORAGE,
         series=_plain("hsm_tampered"),
-        read=_decoded(appliance.tamper_facts),
+        read=_decoded(luna.tamper_facts),
     ),
     "transport": Step(
         function="CA_STMGetState",
         group=Group.STORAGE,
         series=_plain("hsm_transport_mode"),
-        read=_decoded(appliance.transport_facts),
+        read=_decoded(luna.transport_facts),
     ),
-    **{step: _role(role) for step, role in appliance.ROLES.items()},
+    **{step: _role(role) for step, role in luna.ROLES.items()},
     "storage": Step(
         function="CA_GetTokenStorageInformation",
         group=Group.STORAGE,
-        series=_plain(*appliance.STORAGE_METRICS, "token_objects"),
-        read=_decoded(appliance.storage_facts),
+        series=_plain(*luna.STORAGE_METRICS, "token_objects"),
+        read=_decoded(luna.storage_facts),
         may_be_refused=False,
     ),
     "hsm_storage": Step(
         function="CA_GetHSMStorageInformation",
         group=Group.STORAGE,
-        series=_plain(*appliance.HSM_STORAGE_METRICS),
-        read=_decoded(appliance.hsm_storage_facts),
+        series=_plain(*luna.HSM_STORAGE_METRICS),
+        read=_decoded(luna.hsm_storage_facts),
     ),
     "firmware": Step(
         function="CA_GetFirmwareVersion",
         group=Group.INVENTORY,
         series=_plain("hsm_firmware_info"),
-        read=_decoded(appliance.firmware_facts),
+        read=_decoded(luna.firmware_facts),
         may_be_refused=False,
     ),
     "capabilities": _set("capabilities"),
@@ -259,7 +259,7 @@ def read(state: ParseState) -> None:
                 _read_answer(state, step, token, result)
     _note_sessions(state)
     if state.raw.luna:
-        appliance.read_digests(state)
+        luna.read_digests(state)
         # Last: what the HSM says by refusing calls counts for more than what was computed.
         for resource in _that_returned(state, {LOG_FULL}):
             _replace(state, resource, [Fact("audit_used_percent", 100.0), Fact("audit_seconds_to_full", 0.0)])

@@ -33,7 +33,7 @@ class Slot(NamedTuple):
 
 
 class Token(NamedTuple):
-    """CK_TOKEN_INFO. Numbers are as the module gave them; `word` is the size of its CK_ULONG in bytes."""
+    """CK_TOKEN_INFO. Numbers are as the module gave them; `ulong_bytes` is the size of its CK_ULONG in bytes."""
 
     label: str
     manufacturer: str
@@ -52,7 +52,7 @@ class Token(NamedTuple):
     hardware: str
     firmware: str
     utc_time: bytes
-    word: int
+    ulong_bytes: int
 
     @property
     def initialized(self) -> bool:
@@ -76,10 +76,10 @@ _ULONG = {8: "Q"}
 """The format of a CK_ULONG by its bytes; of any other number it is taken for 32 bits."""
 
 
-def decode_slot(data: bytes, word: int) -> Slot:
+def decode_slot(data: bytes, ulong_bytes: int) -> Slot:
     """Decode CK_SLOT_INFO; its offsets are the same packed and natural."""
     order = "<" if sys.byteorder == "little" else ">"
-    description, manufacturer, _, *versions = struct.unpack_from(f"{order}64s32s{_ULONG.get(word, 'I')}4B", data)
+    description, manufacturer, _, *versions = struct.unpack_from(f"{order}64s32s{_ULONG.get(ulong_bytes, 'I')}4B", data)
     return Slot(
         description=text(description),
         manufacturer=text(manufacturer),
@@ -88,10 +88,10 @@ def decode_slot(data: bytes, word: int) -> Slot:
     )
 
 
-def decode_token(data: bytes, word: int) -> Token:
+def decode_token(data: bytes, ulong_bytes: int) -> Token:
     """Decode CK_TOKEN_INFO; its offsets are the same packed and natural."""
     order = "<" if sys.byteorder == "little" else ">"
-    fields = struct.unpack_from(f"{order}32s32s16s16s11{_ULONG.get(word, 'I')}4B16s", data)
+    fields = struct.unpack_from(f"{order}32s32s16s16s11{_ULONG.get(ulong_bytes, 'I')}4B16s", data)
     label, manufacturer, model, serial, flags, max_all, all_open, max_rw, rw_open, max_pin, _, *memory = fields[:15]
     return Token(
         label=text(label),
@@ -111,22 +111,22 @@ def decode_token(data: bytes, word: int) -> Token:
         hardware=f"{fields[15]}.{fields[16]}",
         firmware=f"{fields[17]}.{fields[18]}",
         utc_time=fields[19],
-        word=word,
+        ulong_bytes=ulong_bytes,
     )
 
 
-def count(value: int, word: int) -> int | None:
+def count(value: int, ulong_bytes: int) -> int | None:
     """A number, or None for the spellings of CK_UNAVAILABLE_INFORMATION seen in real modules.
 
     ~0 by the standard, ~0 - 1 by opencryptoki, and 32 bits of ones by modules that filled half a word.
     """
-    highest = (1 << (8 * word)) - 1
+    highest = (1 << (8 * ulong_bytes)) - 1
     return None if value >= highest - 1 or value == 0xFFFFFFFF else value  # noqa: PLR2004 - ~0 of 32 bits
 
 
-def limit(value: int, word: int) -> int | None:
+def limit(value: int, ulong_bytes: int) -> int | None:
     """As `count`, and 0 is CK_EFFECTIVELY_INFINITE: the standard says so of the two session limits only."""
-    return None if value == 0 else count(value, word)
+    return None if value == 0 else count(value, ulong_bytes)
 
 
 class Memory(NamedTuple):

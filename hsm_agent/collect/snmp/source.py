@@ -76,7 +76,7 @@ class SnmpSettings(SnmpPeerSettings, SourceSettings):
         own = ("custom",) if self.custom is not None else ()
         yield f"profiles {', '.join((*self.profile, *own))}"
 
-    def brings(self) -> Mapping[str, str]:
+    def metrics_produced(self) -> Mapping[str, str]:
         return dict.fromkeys(sorted(set().union(*(each.metrics() for each in self.profiles().values()))), "")
 
     @staticmethod

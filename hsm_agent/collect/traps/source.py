@@ -126,7 +126,7 @@ class SnmpTrapListenerSettings(SourceSettings):
     def build(self, context: CollectorContext) -> Collector:
         return TrapListener(self, context)
 
-    def brings(self) -> Mapping[str, str]:
+    def metrics_produced(self) -> Mapping[str, str]:
         return dict.fromkeys((metric.name for metric in TRAPS), "")
 
     def about(self) -> Iterator[str]:

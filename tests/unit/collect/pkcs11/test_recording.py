@@ -135,7 +135,7 @@ def test_calls_are_counted_and_the_slowest_is_kept() -> None:
 
 def test_answers_about_a_token_have_the_slot_of_the_last_sweep() -> None:
     answers = PollAnswers(answers={("audit", ALPHA): Result("audit", 7, 2.5, (), [1, 0, 0, 1, 4], 8)})
-    raw = answers.raw("/m.so", {"functions": {"CA_LogGetStatus"}, "info": ""}, word=8, known={ALPHA: 1})
+    raw = answers.raw("/m.so", {"functions": {"CA_LogGetStatus"}, "info": ""}, ulong_bytes=8, known={ALPHA: 1})
 
     assert raw.slots is None
     assert raw.luna
@@ -148,7 +148,7 @@ def test_what_was_asked_in_one_process_is_told_by_the_slots_of_the_one_that_read
     third = SlotListing(3, [8], {}, {8: "it hung"})
     answers = PollAnswers([first, second, third], answers={("audit", ALPHA): Result("audit", 1, 1.0, (), [1], 8)})
     answers.failed["audit", BETA] = "no"
-    raw = answers.raw("/m.so", {}, word=8)
+    raw = answers.raw("/m.so", {}, ulong_bytes=8)
 
     assert (raw.process, raw.slots) == (2, (5, 6))
     assert [*raw.results.values()] == [_token(5), _token(6), Result("audit", 6, 1.0, (), [1], 8)]
@@ -160,7 +160,7 @@ def test_every_slot_that_was_not_read_has_a_reason_the_one_that_failed_first() -
     second = SlotListing(2, [1, 2, 3, 4], {3: _token(3)}, {2: "it hung"})
     answers = PollAnswers([first, second], trouble="it crashed")
 
-    assert answers.raw("/m.so", {}, word=8).to_json()["failed"] == [
+    assert answers.raw("/m.so", {}, ulong_bytes=8).to_json()["failed"] == [
         ["token", 2, "it hung"],
         ["token", 1, "not reached in this poll, because it crashed"],
         ["token", 4, "it crashed"],

@@ -88,7 +88,7 @@ def test_calls_a_day_of_a_luna_with_everything_switched_on() -> None:
 def test_what_a_source_brings_follows_from_its_settings(
     keys: dict[str, Any], there: dict[str, str], not_there: set[str]
 ) -> None:
-    found = Pkcs11Settings.model_validate({**MINIMAL, **keys}).brings()
+    found = Pkcs11Settings.model_validate({**MINIMAL, **keys}).metrics_produced()
 
     assert there.items() <= found.items()
     assert not not_there & found.keys()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsm_agent.collect.pkcs11.luna.appliance import (
+from hsm_agent.collect.pkcs11.luna import (
     clock,
     differences,
     digest_fact,

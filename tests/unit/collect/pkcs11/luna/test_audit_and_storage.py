@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from hsm_agent.collect.pkcs11.luna.appliance import (
+from hsm_agent.collect.pkcs11.luna import (
     audit_facts,
     audit_role_facts,
     fill_facts,

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from hsm_agent.collect.pkcs11.luna.ha import ClientConfig, HaGroup, parse, place, warnings, watched_alone
+from hsm_agent.collect.pkcs11.luna_ha import (
+    ClientConfig,
+    HaGroup,
+    client_config_path,
+    parse_client_config,
+    warnings,
+    watched_alone,
+)
 
 CONFIGURATION = """
 Chrystoki2 = {
@@ -38,13 +45,13 @@ LUNA = Path("/usr/safenet/lunaclient/lib/libCryptoki2_64.so")
 def test_groups_are_read(ending: str) -> None:
     text = (CONFIGURATION % 0).replace("\n", ending)
 
-    assert parse(text) == ClientConfig(groups=(PAYMENTS, ARCHIVE), ha_only=False)
-    assert parse(CONFIGURATION % 1).ha_only
+    assert parse_client_config(text) == ClientConfig(groups=(PAYMENTS, ARCHIVE), ha_only=False)
+    assert parse_client_config(CONFIGURATION % 1).ha_only
 
 
 @pytest.mark.parametrize("text", ["", "VirtualToken = {", "VirtualToken = { }", "= { ; }", "[VirtualToken]\nx=1\n"])
 def test_what_has_no_groups_has_none(text: str) -> None:
-    assert parse(text) == ClientConfig(groups=(), ha_only=False)
+    assert parse_client_config(text) == ClientConfig(groups=(), ha_only=False)
 
 
 @pytest.mark.parametrize(
@@ -60,18 +67,18 @@ def test_what_has_no_groups_has_none(text: str) -> None:
     ],
 )
 def test_a_group_is_watched_alone_where_nothing_else_can_be_meant(tokens: list[str], alone: list[HaGroup]) -> None:
-    assert watched_alone(parse(CONFIGURATION % 0), tokens) == alone
+    assert watched_alone(parse_client_config(CONFIGURATION % 0), tokens) == alone
 
 
 @pytest.mark.parametrize(("tokens", "alone"), [(["*"], [PAYMENTS, ARCHIVE]), (["archive*"], [ARCHIVE]), (["x"], [])])
 def test_a_client_that_shows_groups_only_has_them_alone(tokens: list[str], alone: list[HaGroup]) -> None:
-    assert watched_alone(parse(CONFIGURATION % 1), tokens) == alone
+    assert watched_alone(parse_client_config(CONFIGURATION % 1), tokens) == alone
 
 
 def test_the_file_is_where_the_client_looks_for_it() -> None:
-    assert place(LUNA, {}) == Path("/etc/Chrystoki.conf")
-    assert place(LUNA, {"ChrystokiConfigurationPath": "/etc/luna"}) == Path("/etc/luna/Chrystoki.conf")
-    assert place(Path("/usr/lib/softhsm/libsofthsm2.so"), {}) is None
+    assert client_config_path(LUNA, {}) == Path("/etc/Chrystoki.conf")
+    assert client_config_path(LUNA, {"ChrystokiConfigurationPath": "/etc/luna"}) == Path("/etc/luna/Chrystoki.conf")
+    assert client_config_path(Path("/usr/lib/softhsm/libsofthsm2.so"), {}) is None
 
 
 def test_the_warning_names_the_group_and_its_members(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsm_agent.collect.pkcs11.luna.ha import HaState, decode, ha_facts, mask
+from hsm_agent.collect.pkcs11.luna_ha import HaState, decode, ha_facts, mask
 from tests.unit.collect.luna_answers import SIZE, UNTOUCHED, old, young
 
 UP, DOWN = 0, 0x30

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.pkcs11.luna import ha
+from hsm_agent.collect.pkcs11 import luna_ha
 from hsm_agent.collect.pkcs11.poll_state import AnswerError
 from hsm_agent.collect.pkcs11.token import NOT_REPORTED, count
 from hsm_agent.collect.series import KEPT_POINTS, Fact, Point, seconds_to_full
@@ -95,9 +95,9 @@ def audit_role_facts(status: Sequence[int] | None, reason: str, *, uninitialized
     return [initialized, Fact("audit_export_working", int(status[1] == OK))]
 
 
-def storage_facts(values: Sequence[int], word: int) -> list[Fact]:
+def storage_facts(values: Sequence[int], ulong_bytes: int) -> list[Fact]:
     """Fill of the partition, and its number of objects, from CA_GetTokenStorageInformation."""
-    _, total, used, free, objects = (count(value, word) for value in values)
+    _, total, used, free, objects = (count(value, ulong_bytes) for value in values)
     facts = fill_facts(total, used, free)
     return [*facts, Fact("token_objects", objects, "" if objects is not None else NOT_REPORTED)]
 
@@ -134,9 +134,9 @@ def store_facts(capacity: int, used: int, *, free: int | None = None) -> list[Fa
     ]
 
 
-def hsm_storage_facts(values: Sequence[int], word: int) -> list[Fact]:
+def hsm_storage_facts(values: Sequence[int], ulong_bytes: int) -> list[Fact]:
     """Storage of the whole HSM from CA_GetHSMStorageInformation: what is used is given to partitions."""
-    _, total, used, free = (count(value, word) for value in values)
+    _, total, used, free = (count(value, ulong_bytes) for value in values)
     why = NOT_REPORTED
     if total == 0:
         why, total = "its total is reported as 0 bytes", None
@@ -272,9 +272,9 @@ def failed_audit(state: ParseState, resource: str, result: Result | None, reason
 
 def read_ha(state: ParseState, resource: str, result: Result) -> list[Fact]:
     """CA_GetHAState. A slot that is no group may answer with a group without members. Raises AnswerError."""
-    group = ha.decode(bytes.fromhex(result.payload), state.raw.word)
+    group = luna_ha.decode(bytes.fromhex(result.payload), state.raw.ulong_bytes)
     if group is None:
-        raise AnswerError(ha.UNKNOWN_LAYOUT)
+        raise AnswerError(luna_ha.UNKNOWN_LAYOUT)
     if not group.members and not _is_group(state, resource, result.slot):
         state.unsupported.add(("ha", state.tokens[result.slot].key))
         return []
@@ -288,7 +288,7 @@ def read_ha(state: ParseState, resource: str, result: Result) -> list[Fact]:
             "(memory, sessions, log-in attempts) is not seen: check `tokens`, and HAOnly in the client's configuration"
         )
     before = [dict(labels)["member"] for labels in state.labels_known(resource, "ha_member_up")]
-    return ha.ha_facts(group, before)
+    return luna_ha.ha_facts(group, before)
 
 
 def is_no_group(state: ParseState, resource: str, result: Result) -> bool:

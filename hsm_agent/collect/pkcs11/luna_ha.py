@@ -44,9 +44,9 @@ class HaState:
     members: tuple[tuple[str, int], ...]
 
 
-def decode(data: bytes, word: int) -> HaState | None:
+def decode(data: bytes, ulong_bytes: int) -> HaState | None:
     """The group, or None if the answer fits neither layout. Reads nothing beyond `data`."""
-    found = _layout(data, word)
+    found = _layout(data, ulong_bytes)
     if found is None:
         return None
     group, *fields = found
@@ -55,31 +55,31 @@ def decode(data: bytes, word: int) -> HaState | None:
     return HaState(_text(data, group), tuple(zip(serials, statuses, strict=True)))
 
 
-def _layout(data: bytes, word: int) -> list[Field] | None:
+def _layout(data: bytes, ulong_bytes: int) -> list[Field] | None:
     """The group's serial, then serial and status of each member."""
     for is_text in (True, False):
-        head = (-(-_SERIAL_BYTES // word)) * word if is_text else word
-        step = head + word
+        head = (-(-_SERIAL_BYTES // ulong_bytes)) * ulong_bytes if is_text else ulong_bytes
+        step = head + ulong_bytes
         end = head + _MOST_MEMBERS * step
-        count = _count(data, end, word)
+        count = _count(data, end, ulong_bytes)
         if count is None:
             continue
-        size = _SERIAL_BYTES if is_text else word
+        size = _SERIAL_BYTES if is_text else ulong_bytes
         fields = [Field(0, size, is_text)]
         for position in range(count):
             at = head + position * step
-            fields += [Field(at, size, is_text), Field(at + head, word)]
+            fields += [Field(at, size, is_text), Field(at + head, ulong_bytes)]
         if all(_is_serial(data, field) for field in (fields[0], *fields[1::2])):
             return fields
     return None
 
 
-def _count(data: bytes, at: int, word: int) -> int | None:
+def _count(data: bytes, at: int, ulong_bytes: int) -> int | None:
     """The number of members. The oldest headers have it as a short: what is behind that was not written then."""
-    field = data[at : at + word]
-    if len(field) < word:
+    field = data[at : at + ulong_bytes]
+    if len(field) < ulong_bytes:
         return None
-    if field[_SHORT:] == b"\xff" * (word - _SHORT):
+    if field[_SHORT:] == b"\xff" * (ulong_bytes - _SHORT):
         field = field[:_SHORT]
     count = int.from_bytes(field, sys.byteorder)
     return count if count <= _MOST_MEMBERS else None
@@ -102,10 +102,10 @@ def _text(data: bytes, field: Field) -> str:
     return data[field.at : field.at + field.size].partition(b"\0")[0].strip().decode("ascii")
 
 
-def mask(data: bytes, word: int, number_of: Callable[[bytes], int]) -> bytes:
+def mask(data: bytes, ulong_bytes: int, number_of: Callable[[bytes], int]) -> bytes:
     """The same answer with other serials; `number_of` gives each serial its number."""
     masked = bytearray(data)
-    found = _layout(data, word) or []
+    found = _layout(data, ulong_bytes) or []
     for field in (*found[:1], *found[1::2]):
         number = number_of(_text(data, field).encode())
         new = b"serial-%d" % number if field.is_text else number.to_bytes(field.size, sys.byteorder)
@@ -155,14 +155,14 @@ class ClientConfig:
     ha_only: bool
 
 
-def place(module: Path, environment: Mapping[str, str]) -> Path | None:
+def client_config_path(module: Path, environment: Mapping[str, str]) -> Path | None:
     """Where the client's configuration is; None for a module that is no Luna's."""
     if FOLDER_VARIABLE in environment:
         return Path(environment[FOLDER_VARIABLE]) / FILE
     return Path("/etc") / FILE if _LIBRARY.fullmatch(module.name) else None
 
 
-def parse(text: str) -> ClientConfig:
+def parse_client_config(text: str) -> ClientConfig:
     """The groups of a configuration; what it holds besides is passed over."""
     sections = {found[1].strip(): dict(_entries(found[2])) for found in _SECTION.finditer(text)}
     numbered: dict[str, dict[str, str]] = {}
@@ -201,11 +201,11 @@ def _means(token: str, group: HaGroup) -> bool:
 
 def warnings(module: Path, environment: Mapping[str, str], tokens: Sequence[str]) -> list[str]:
     """For `check-config`: a line for each group that is watched alone, or why that cannot be told."""
-    path = place(module, environment)
+    path = client_config_path(module, environment)
     if path is None:
         return []
     try:
-        client = parse(path.read_text(encoding="utf-8", errors="replace"))
+        client = parse_client_config(path.read_text(encoding="utf-8", errors="replace"))
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -1,1 +1,0 @@
-"""What Luna modules tell beyond PKCS#11."""
