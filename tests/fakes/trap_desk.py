@@ -57,6 +57,16 @@ class Desk:
             if pending.acknowledge is not None:
                 pending.acknowledge()
 
+    def count(self, name: str, **labels: str) -> int:
+        """The counter `traps_NAME_total` of these labels."""
+        return self.intake.counts[f"traps_{name}_total", tuple(labels.items())]
+
+    def counts(self, name: str) -> dict[tuple[str, ...], int]:
+        """All counters `traps_NAME_total`, by the values of their labels."""
+        counts = self.intake.counts.items()
+        return {tuple(dict(key).values()): count for (metric, key), count in counts if metric == f"traps_{name}_total"}
+
     @property
     def dropped(self) -> dict[str, int]:
-        return {drop.value: count for drop, count in self.intake.dropped.items() if count}
+        """The datagrams that were dropped, by reason."""
+        return {reason: count for (reason,), count in self.counts("dropped").items() if count}

@@ -15,7 +15,7 @@ from hsm_agent.collect.traps.trap_maps import AlarmLevel
 from hsm_agent.model import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hsm_agent.collect.traps.trap_maps import AlarmChange
 
@@ -199,9 +199,12 @@ class TrapAlarms:
     def expire(self, now: float) -> bool:
         """Clear the alarms whose `ends_at` has come. Returns whether there was any."""
         over = [key for key, one in self.known.items() if one.ends_at is not None and one.ends_at <= now]
-        for key in over:
-            self.known[key] = replace(self.known[key], level=AlarmLevel.CLEARED, note="no further trap", ends_at=None)
-        return bool(over)
+        return self._clear(over, "no further trap")
+
+    def _clear(self, keys: Sequence[AlarmKey], note: str) -> bool:
+        for key in keys:
+            self.known[key] = replace(self.known[key], level=AlarmLevel.CLEARED, note=note, ends_at=None)
+        return bool(keys)
 
     def gone(self) -> tuple[str, ...]:
         """Resources whose last alarm was cleared and dropped, each once.
@@ -220,10 +223,7 @@ class TrapAlarms:
     def end(self, resource: str, alarm: str) -> bool:
         """Clear an alarm for an operator. Returns whether it is known."""
         ended = [key for key in self.known if key.alarm == alarm and self.resource(key) == resource]
-        for key in ended:
-            note = "ended by an operator"
-            self.known[key] = replace(self.known[key], level=AlarmLevel.CLEARED, note=note, ends_at=None)
-        return bool(ended)
+        return self._clear(ended, "ended by an operator")
 
     def keep_only(self, wanted: Callable[[AlarmKey], bool]) -> bool:
         """Drop the alarms that are not wanted. Returns whether there was any."""

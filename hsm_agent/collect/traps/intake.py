@@ -143,18 +143,9 @@ class Intake:
         self.receiver = receiver
         self.pending = PendingQueue()
         self.duplicates = duplicates or DuplicateFilter()
-        self.received = 0
-        self.unmapped = 0
-        self.dropped = dict.fromkeys(Drop, 0)
         self._devices = {**_alone(networks), **(devices or {})}
-        senders = (*sorted(set(self._devices.values())), OTHER_SENDERS)
-        self.refused = dict.fromkeys(((sender, why) for sender in senders for why in _REFUSED), 0)
-        """By device, so that other senders' failures do not hide a device's."""
-        self.lost = dict.fromkeys(((sender, why) for sender in senders for why in _LOST), 0)
-        self.lost[OTHER_SENDERS, Drop.SOCKET] = 0
-        """By device; whose datagrams the kernel dropped is not known."""
-        self.malformed = dict.fromkeys(((sender, authentic) for sender in senders for authentic in (True, False)), 0)
-        """By device and authenticity, so that forged garbage does not hide what a device really sent."""
+        self.counts = dict.fromkeys(_counters((*sorted(set(self._devices.values())), OTHER_SENDERS)), 0)
+        """By metric and labels. Each is there from the beginning, so that its first increase is seen."""
         self._source = source
         self._maps = maps
         self._networks = tuple(networks)
@@ -174,7 +165,7 @@ class Intake:
             return
         outcome = self.receiver.receive(datagram, address, self._monotonic())
         if isinstance(outcome, AcceptedTrap):
-            self.received += 1
+            self._count("traps_received_total")
             self._accept(outcome, sender, send)
             return
         if isinstance(outcome, DroppedTrap):
@@ -201,7 +192,7 @@ class Intake:
             self._log(sender, f"a value of trap {name} cannot be decoded: {damaged}")
         if not changes:
             if not damaged:
-                self.unmapped += 1
+                self._count("traps_unmapped_total")
                 self._log(sender, f"trap {name} means nothing here: name it in maps")
             if answer is not None:
                 send(answer)
@@ -230,22 +221,29 @@ class Intake:
         """Datagrams that the kernel dropped unread, by socket, since each was bound."""
         unread = sum(counts)
         if unread > self._unread:
-            self.dropped[Drop.SOCKET] += unread - self._unread
-            self.lost[OTHER_SENDERS, Drop.SOCKET] += unread - self._unread
+            reason = Drop.SOCKET.value
+            self._count("traps_dropped_total", by=unread - self._unread, reason=reason)
+            self._count("traps_lost_total", by=unread - self._unread, reason=reason, sender=OTHER_SENDERS)
             self._log("any address", f"{unread - self._unread} datagrams came faster than they could be read")
         self._unread = unread
 
     def _note_damage(self, sender: str, *, authentic: bool) -> None:
-        self.malformed[self._devices.get(sender, OTHER_SENDERS), authentic] += 1
+        device = self._devices.get(sender, OTHER_SENDERS)
+        self._count("traps_malformed_total", authentic="yes" if authentic else "no", sender=device)
 
     def drop(self, why: Drop, address: str, detail: str = "") -> None:
         """Count a dropped datagram, and log it sparingly."""
-        self.dropped[why] += 1
+        reason, device = why.value, self._devices.get(address, OTHER_SENDERS)
+        self._count("traps_dropped_total", reason=reason)
         if why in _REFUSED:
-            self.refused[self._devices.get(address, OTHER_SENDERS), why] += 1
+            self._count("traps_refused_total", reason=reason, sender=device)
         if why in _LOST:
-            self.lost[self._devices.get(address, OTHER_SENDERS), why] += 1
-        self._log(address, f"a datagram was dropped: {why.value}{f' ({detail})' if detail else ''}")
+            self._count("traps_lost_total", reason=reason, sender=device)
+        self._log(address, f"a datagram was dropped: {reason}{f' ({detail})' if detail else ''}")
+
+    def _count(self, metric: str, *, by: int = 1, **labels: str) -> None:
+        """Count for a metric; `labels` are in alphabetical order."""
+        self.counts[metric, tuple(labels.items())] += by
 
     def _log(self, address: str, what: str) -> None:
         """One line a minute and sender."""
@@ -255,23 +253,9 @@ class Intake:
 
     def readings(self, now: float) -> list[Reading]:
         """The counters."""
-        counted: list[tuple[str, int, Labels]] = [
-            ("traps_received_total", self.received, ()),
-            ("traps_unmapped_total", self.unmapped, ()),
-            *(("traps_dropped_total", count, (("reason", why.value),)) for why, count in self.dropped.items()),
-            *(
-                (metric, count, (("reason", why.value), ("sender", sender)))
-                for metric, counts in (("traps_refused_total", self.refused), ("traps_lost_total", self.lost))
-                for (sender, why), count in counts.items()
-            ),
-            *(
-                ("traps_malformed_total", count, (("authentic", "yes" if authentic else "no"), ("sender", sender)))
-                for (sender, authentic), count in self.malformed.items()
-            ),
-        ]
         return [
-            Reading(source=self._source, resource="", metric=metric, value=value, time=now, labels=labels)
-            for metric, value, labels in counted
+            Reading(source=self._source, resource="", metric=metric, value=count, time=now, labels=labels)
+            for (metric, labels), count in self.counts.items()
         ]
 
     def _sender(self, address: str) -> str | None:
@@ -280,6 +264,23 @@ class Intake:
                 self._names.clear()
             self._names[address] = permitted(address, self._networks)
         return self._names[address]
+
+
+def _counters(senders: Sequence[str]) -> Iterator[tuple[str, Labels]]:
+    """All counters, by metric and labels.
+
+    What is refused, lost or damaged is counted by device, so that other senders' failures do not hide a device's.
+    """
+    yield "traps_received_total", ()
+    yield "traps_unmapped_total", ()
+    yield from (("traps_dropped_total", (("reason", why.value),)) for why in Drop)
+    for metric, reasons in (("traps_refused_total", _REFUSED), ("traps_lost_total", _LOST)):
+        yield from ((metric, (("reason", why.value), ("sender", sender))) for sender in senders for why in reasons)
+    # Whose datagrams the kernel dropped is not known.
+    yield "traps_lost_total", (("reason", Drop.SOCKET.value), ("sender", OTHER_SENDERS))
+    # Also by authenticity, so that forged garbage does not hide what a device really sent.
+    for sender in senders:
+        yield from (("traps_malformed_total", (("authentic", each), ("sender", sender))) for each in ("yes", "no"))
 
 
 def _alone(networks: Iterable[Network]) -> dict[str, str]:

@@ -238,7 +238,7 @@ class TrapListener(PushCollector):
         clocks: Clocks = {}
         try:
             found = await self._state_file.load()
-        except StateUnreadableError as error:
+        except (StateUnreadableError, StuckError) as error:
             log.warning("source %s: alarms from before the start are not known: %s", self.name, error)
             found = None
         self._is_unsaved = found is None

@@ -15,7 +15,7 @@ from hsm_agent.collect.traps.duplicates import InformKey, KnownNotifications
 from hsm_agent.collect.traps.held_alarms import AlarmKey, AlarmRecord, SentAt
 from hsm_agent.collect.traps.trap_maps import AlarmLevel
 from hsm_agent.state import files as state_file
-from hsm_agent.threads import Lane, StuckError
+from hsm_agent.threads import Lane
 from hsm_agent.wire.snmp.engine import RemoteClock
 from hsm_agent.wire.snmp.trap_receiver import TrapOrigin
 
@@ -57,11 +57,8 @@ class ListenerStateFile:
         """Entries that could not be read: with any, not all raised alarms are known."""
 
     async def load(self) -> ListenerState | None:
-        """The stored state; None without any. Raises StateUnreadableError."""
-        try:
-            return await self._disk.call(self._read, seconds=_DISK_SECONDS)
-        except StuckError as error:
-            raise StateUnreadableError(str(error)) from error
+        """The stored state; None without any. Raises StateUnreadableError, or StuckError."""
+        return await self._disk.call(self._read, seconds=_DISK_SECONDS)
 
     async def save(self, state: ListenerState) -> None:
         """Replace the stored state; it is on disk when this returns. Raises OSError."""
