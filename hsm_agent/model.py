@@ -177,7 +177,7 @@ class SourceStatus:
 
     name: str
     kind: str
-    every: float
+    every_seconds: float
     state: SourceState = SourceState.UNKNOWN
     last_success: float | None = None
     last_poll_seconds: float | None = None

@@ -34,7 +34,7 @@ def own_status(seconds: float, errors: str = "") -> SourceStatus:
     return SourceStatus(
         name=AGENT_SOURCE,
         kind=OWN_KIND,
-        every=SELF_SECONDS,
+        every_seconds=SELF_SECONDS,
         state=SourceState.UP,
         last_success=time.monotonic(),
         last_poll_seconds=seconds,

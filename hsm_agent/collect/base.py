@@ -86,7 +86,7 @@ class Collector(ABC):
 
     def __init__(self, settings: SourceSettings) -> None:
         self.name = settings.name
-        self.every = settings.every
+        self.every_seconds = settings.every
         """Seconds between full polls; `source_age_seconds` is evaluated against it."""
 
     @abstractmethod
@@ -129,9 +129,9 @@ class PushCollector(Collector):
         """Clear an alarm for an operator: its source raised it once and may never clear it. False if unknown."""
 
 
-def patience_seconds(every: float) -> float:
+def patience_seconds(every_seconds: float) -> float:
     """How long a source may go without a successful poll before it counts as down."""
-    return max(120.0, 3 * every)
+    return max(120.0, 3 * every_seconds)
 
 
 class SourceSettings(Strict, ABC):

@@ -166,7 +166,7 @@ class DeclaredCollector(Collector):
             raise SourceFailure(f"no date could be read: {problems[0]}{others}")
         return Poll(
             readings=tuple(readings),
-            next_in=self.every,
+            next_in=self.every_seconds,
             errors=problems,
             calls={"file": sum(each.file is not None for each in self._settings.dates)},
             complete=True,
@@ -194,4 +194,4 @@ class DeclaredCollector(Collector):
 
     def calls_a_day(self) -> Mapping[str, float]:
         """File reads a day."""
-        return {"file": sum(each.file is not None for each in self._settings.dates) * _DAY / self.every}
+        return {"file": sum(each.file is not None for each in self._settings.dates) * _DAY / self.every_seconds}

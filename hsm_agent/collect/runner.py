@@ -54,20 +54,20 @@ class Runner:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.collector = collector
-        self.status = SourceStatus(name=collector.name, kind=collector.kind, every=collector.every)
+        self.status = SourceStatus(name=collector.name, kind=collector.kind, every_seconds=collector.every_seconds)
         self._publish = publish
         self._on_poll = on_poll
         self._timeout_seconds = timeout_seconds
         self._monotonic = monotonic
         self._wall = wall
         self._born = monotonic()
-        self._patience_seconds = patience_seconds(collector.every)
+        self._patience_seconds = patience_seconds(collector.every_seconds)
 
     async def run(self) -> None:
         """Poll until cancelled; then close the collector."""
         fraction = zlib.crc32(self.collector.name.encode()) / 2**32
         try:
-            pause = fraction * min(SPREAD_SECONDS, self.collector.every / 10)
+            pause = fraction * min(SPREAD_SECONDS, self.collector.every_seconds / 10)
             while True:
                 await asyncio.sleep(max(0.0, pause))
                 pause = await self.once()
@@ -101,7 +101,7 @@ class Runner:
         )
         if poll is not None:
             return poll.next_in
-        return min(self.collector.every, LONGEST_RETRY_SECONDS) if retry_in is None else retry_in
+        return min(self.collector.every_seconds, LONGEST_RETRY_SECONDS) if retry_in is None else retry_in
 
     def _note(self, poll: Poll | None, problem: str, took: float) -> None:
         before = self.status

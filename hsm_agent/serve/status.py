@@ -108,7 +108,7 @@ def _source(source: SourceStatus, present: Snapshot) -> Json:
         "name": source.name,
         "kind": source.kind,
         "status": source.state.name.lower(),
-        "every_seconds": source.every,
+        "every_seconds": source.every_seconds,
         "age_seconds": _since(source.last_success, present),
         "last_poll_seconds": source.last_poll_seconds,
         "failures": source.failures,

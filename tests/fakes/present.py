@@ -102,7 +102,7 @@ def known_store() -> Store:
         "luna-a": SourceStatus(
             name="luna-a",
             kind="pkcs11",
-            every=60,
+            every_seconds=60,
             state=SourceState.UP,
             last_success=MONOTONIC - 12.5,
             last_poll_seconds=0.02,
@@ -111,7 +111,7 @@ def known_store() -> Store:
         "soft": SourceStatus(
             name="soft",
             kind="pkcs11",
-            every=60,
+            every_seconds=60,
             state=SourceState.DOWN,
             last_poll_seconds=10.0,
             failures=9,

@@ -141,14 +141,14 @@ def store() -> Store:
         "luna-a": SourceStatus(
             name="luna-a",
             kind="pkcs11",
-            every=60,
+            every_seconds=60,
             state=SourceState.DEGRADED,
             last_success=4970.0,
             last_poll_seconds=0.0421,
             failures=3,
             last_error="slot 5: C_GetTokenInfo: CKR_DEVICE_ERROR",
         ),
-        "soft": SourceStatus(name="soft", kind="pkcs11", every=60),
+        "soft": SourceStatus(name="soft", kind="pkcs11", every_seconds=60),
     }
     present.update(payments())
     present.update(

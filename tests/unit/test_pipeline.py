@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
 RULES = Ruleset([Rule(name="full", metrics=("token_objects",), condition=Above(warning=10))], {})
-STATUS = SourceStatus(name="a", kind="pkcs11", every=60.0, state=SourceState.UP)
+STATUS = SourceStatus(name="a", kind="pkcs11", every_seconds=60.0, state=SourceState.UP)
 WALL = 1_700_000_000.0
 
 

@@ -89,7 +89,7 @@ def test_of_a_forgotten_resource_nothing_is_left_and_others_stay() -> None:
 def test_a_forgotten_source_leaves_nothing_but_a_newer_version() -> None:
     store = make_store()
     store.update([make_reading("token_sessions", 1), make_reading("token_sessions", 1, source="soft")])
-    store.sources["soft"] = SourceStatus(name="soft", kind="pkcs11", every=60)
+    store.sources["soft"] = SourceStatus(name="soft", kind="pkcs11", every_seconds=60)
 
     store.forget_source("soft")
 

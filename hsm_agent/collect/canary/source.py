@@ -136,7 +136,7 @@ class CanaryCollector(Collector):
     ) -> None:
         """`command` starts the process in another way (in a private namespace, say)."""
         self.name = settings.name
-        self.every = settings.every
+        self.every_seconds = settings.every
         self._settings = settings
         self._lasting = context.lasting
         self._failures = 0
@@ -168,8 +168,8 @@ class CanaryCollector(Collector):
     def _pause(self) -> float:
         """Soon after a first failure, to confirm it; less often while it lasts."""
         if self._failures == 1:
-            return min(self.every, _CONFIRM_SECONDS)
-        return self.every * 2 if self._failures >= _TIRED_AFTER else self.every
+            return min(self.every_seconds, _CONFIRM_SECONDS)
+        return self.every_seconds * 2 if self._failures >= _TIRED_AFTER else self.every_seconds
 
     async def close(self) -> None:
         """End the process."""
@@ -181,5 +181,5 @@ class CanaryCollector(Collector):
 
     def calls_a_day(self) -> Mapping[str, float]:
         """How often each C call is made in a day while all is well."""
-        times = _DAY / self.every
+        times = _DAY / self.every_seconds
         return {name: _CALLS.count(name) * times for name in _CALLS}

@@ -292,7 +292,7 @@ class CertificateCollector(Collector):
         handshakes = sum(each.is_endpoint for each in fetched)
         return Poll(
             readings=found.readings,
-            next_in=min(self.every, _RETRY_SECONDS) if found.errors else self.every,
+            next_in=min(self.every_seconds, _RETRY_SECONDS) if found.errors else self.every_seconds,
             errors=found.errors,
             calls={"TLS handshake": handshakes, "file": len(fetched) - handshakes},
             complete=not found.errors,
@@ -352,5 +352,5 @@ class CertificateCollector(Collector):
     def calls_a_day(self) -> Mapping[str, float]:
         """Handshakes and file reads a day."""
         endpoints = sum(each.endpoint is not None for each in self._settings.certificates)
-        times = _DAY / self.every
+        times = _DAY / self.every_seconds
         return {"TLS handshake": endpoints * times, "file": (len(self._settings.certificates) - endpoints) * times}

@@ -171,7 +171,7 @@ class Pkcs11Collector(Collector):
     ) -> None:
         """`command` starts the worker in another way (in a private namespace, say)."""
         self.name = settings.name
-        self.every = settings.every
+        self.every_seconds = settings.every
         self._settings = settings
         self._options = settings.parse_options()
         self._seen_tokens = SeenTokensFile(context.state_directory, "pkcs11", settings.name)

@@ -161,7 +161,7 @@ class SnmpCollector(Collector):
         await self._keep()
         return Poll(
             readings=parsed.readings,
-            next_in=self.every,
+            next_in=self.every_seconds,
             errors=errors,
             slowest_call_seconds=client.traffic.slowest_seconds,
             calls=dict(client.traffic.calls),
@@ -218,7 +218,7 @@ class SnmpCollector(Collector):
 
     def calls_a_day(self) -> Mapping[str, float]:
         """Requests a day: a table takes one for each 50 values, and two at least."""
-        polls = _DAY / self.every
+        polls = _DAY / self.every_seconds
         gets = -(-len(self._plan.values) // NAMES_A_GET)
         counts = {"GET": gets * polls, "GETBULK (at least)": 2 * len(self._plan.tables) * polls}
         return {name: count for name, count in counts.items() if count}

@@ -299,7 +299,7 @@ class TrapListener(PushCollector):
         if self._intake is None or self._intake.pending:
             return
         end = self._alarms.next_end()
-        seconds = self.every if end is None else min(self.every, max(0.0, end - self._wall()))
+        seconds = self.every_seconds if end is None else min(self.every_seconds, max(0.0, end - self._wall()))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._woken.wait()

@@ -27,7 +27,7 @@ class Script(Collector):
     kind = "pkcs11"
 
     def __init__(self, *acts: Poll | Exception) -> None:
-        self.name, self.every = "luna-a", 60.0
+        self.name, self.every_seconds = "luna-a", 60.0
         self.acts = list(acts)
         self.closed = False
 

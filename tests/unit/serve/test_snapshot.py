@@ -60,7 +60,7 @@ def test_a_source_is_missing_until_its_first_poll_whatever_its_outcome(
 ) -> None:
     store = Store(agent_name="a", started=NOW, labels={})
     store.sources = {
-        name: SourceStatus(name=name, kind="pkcs11", every=60, last_poll_seconds=seconds)
+        name: SourceStatus(name=name, kind="pkcs11", every_seconds=60, last_poll_seconds=seconds)
         for name, seconds in sources.items()
     }
 

@@ -145,7 +145,7 @@ async def test_calls_a_day_by_executable(tmp_path: Path) -> None:
     collector = made.build(CollectorContext(state_directory=tmp_path))
 
     assert collector.calls_a_day() == {"sh": 2880.0, "ssh": 1440.0}
-    assert (collector.name, collector.kind, collector.every) == ("a", "command", 60.0)
+    assert (collector.name, collector.kind, collector.every_seconds) == ("a", "command", 60.0)
     assert collector.pids() == ()
     assert not await collector.forget("x")
     await collector.close()

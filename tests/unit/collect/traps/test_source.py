@@ -62,7 +62,7 @@ def test_it_asks_nobody_and_runs_nothing(tmp_path: Path) -> None:
 
     collector = loaded(tmp_path, every="5s").build(CollectorContext(state_directory=tmp_path))
 
-    assert (collector.name, collector.kind, collector.every) == ("traps", "snmp_trap_listener", 5.0)
+    assert (collector.name, collector.kind, collector.every_seconds) == ("traps", "snmp_trap_listener", 5.0)
     assert collector.calls_a_day() == {}
     assert collector.pids() == ()
 

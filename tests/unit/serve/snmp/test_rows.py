@@ -92,7 +92,7 @@ def test_token_status(readings: list[Reading], status: int) -> None:
 
 
 def test_token_of_a_source_that_is_down_is_unknown() -> None:
-    down = SourceStatus(name="luna-a", kind="pkcs11", every=60, state=SourceState.DOWN)
+    down = SourceStatus(name="luna-a", kind="pkcs11", every_seconds=60, state=SourceState.DOWN)
 
     values = token(*payments(), status=down)
 
@@ -220,14 +220,14 @@ def test_active_row_shows_the_alarm() -> None:
 
 
 def test_source_row_before_the_first_poll_has_no_times() -> None:
-    row = snmp_rows.source_row(SourceStatus(name="luna-a", kind="pkcs11", every=60))
+    row = snmp_rows.source_row(SourceStatus(name="luna-a", kind="pkcs11", every_seconds=60))
 
     assert shown(row) == {"Name": "luna-a", "Kind": "pkcs11", "Status": 1, "Failures": 0}
 
 
 def test_source_row_in_milliseconds() -> None:
     status = SourceStatus(
-        name="luna-a", kind="pkcs11", every=60, state=SourceState.UP, last_success=7.0, last_poll_seconds=0.25
+        name="luna-a", kind="pkcs11", every_seconds=60, state=SourceState.UP, last_success=7.0, last_poll_seconds=0.25
     )
 
     values = shown(snmp_rows.source_row(status))
