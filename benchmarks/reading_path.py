@@ -93,7 +93,7 @@ class _RecordedSource(Collector):
 
     async def poll(self) -> Poll:
         parsed = parse(self._recorded, self._options, self._memory)
-        return Poll(readings=parsed.readings, next_in=self.every_seconds, errors=parsed.errors, complete=True)
+        return Poll(readings=parsed.readings, next_in_seconds=self.every_seconds, errors=parsed.errors, complete=True)
 
 
 async def trace(directory: Path) -> Trace:

@@ -23,37 +23,37 @@ LONGEST_TIMEOUT_SECONDS = 3600.0
 class SourceFailure(Exception):
     """The whole poll failed. The text is one line, names what failed and says what to check.
 
-    `retry_in` is in how many seconds the collector wants to be called again, where the usual haste would do harm.
+    `retry_in_seconds`: when the collector wants to be called again, where the usual retry would come too soon.
     """
 
-    def __init__(self, text: str, *, retry_in: float | None = None) -> None:
+    def __init__(self, text: str, *, retry_in_seconds: float | None = None) -> None:
         super().__init__(text)
-        self.retry_in = retry_in
+        self.retry_in_seconds = retry_in_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poll:
-    """The result of one poll that reached its source.
-
-    `readings` holds everything that was due, and an *unavailable* reading for whatever went missing since the
-    last poll. `errors` are isolated failures (one slot, one call), a line each; `standing` are those of earlier polls
-    in what was not tried again in this one; `remarks` are what people should know and no reading says. `next_in` says
-    in how many seconds the collector wants to be called again. `calls` counts the C calls or requests made, by name.
-    `raw` is what the source answered, for `poll --record`; its settings' `mask` makes it fit for JSON. `complete` says
-    that every resource the source has, or misses, is in the readings: what is not among them is not the source's any
-    more. `gone` are resources that were read until now and are not there under that name any more, nor missed.
-    """
+    """The result of one poll that reached its source."""
 
     readings: tuple[Reading, ...]
-    next_in: float
+    """All that was due, and an *unavailable* reading for each series that the source had before and has no more."""
+    next_in_seconds: float
+    """When the collector wants to be called again."""
     errors: tuple[str, ...] = ()
+    """Isolated failures (one slot, one call), a line each."""
     standing: tuple[str, ...] = ()
+    """Failures of earlier polls in what this poll did not try again."""
     remarks: tuple[str, ...] = ()
+    """What an operator should know and no reading shows."""
     slowest_call_seconds: float | None = None
     calls: Mapping[str, int] = field(default_factory=dict)
+    """The number of C calls or requests made, by name."""
     raw: object = None
+    """What the source answered, for `poll --record`; the settings' `mask` makes it fit for JSON."""
     complete: bool = False
+    """Every resource that the source has, or misses, is in the readings: any other is not the source's any more."""
     gone: tuple[str, ...] = ()
+    """Resources that earlier polls read, and that are neither there under that name nor missed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ class Collector(ABC):
         """Release everything; leaves no process behind."""
 
     async def forget(self, resource: str) -> bool:
-        """Stop missing a resource that is gone for good. Returns False if it was not missed."""
+        """Stop missing a resource that an operator says was removed. Returns False if it was not missed."""
         del resource
         return False
 
@@ -164,7 +164,7 @@ class SourceSettings(Strict, ABC):
 
     @abstractmethod
     def metrics_produced(self) -> Mapping[str, str]:
-        """For `check-config`: metrics it may bring beside `source_…`, and on what that depends, in words or empty."""
+        """For `check-config`: the metrics it may read beside `source_…`, each with its condition or an empty text."""
 
     def trusted_files(self) -> Mapping[str, Path]:
         """Files that the agent runs or loads, by key: refused where somebody who is not trusted could change them."""
@@ -176,7 +176,7 @@ class SourceSettings(Strict, ABC):
 
     @staticmethod
     def mask(raw: object) -> object:
-        """What a poll brought, fit to be shown to others; None where there is nothing to record."""
+        """`Poll.raw` without what others must not see; None where there is nothing to record."""
         del raw
         return None
 

@@ -166,7 +166,7 @@ class DeclaredCollector(Collector):
             raise SourceFailure(f"no date could be read: {problems[0]}{others}")
         return Poll(
             readings=tuple(readings),
-            next_in=self.every_seconds,
+            next_in_seconds=self.every_seconds,
             errors=problems,
             calls={"file": sum(each.file is not None for each in self._settings.dates)},
             complete=True,

@@ -79,14 +79,14 @@ class Runner:
         if isinstance(self.collector, PushCollector):
             await self.collector.wait()
         began = self._monotonic()
-        retry_in: float | None = None
+        retry_in_seconds: float | None = None
         poll: Poll | None
         try:
             async with asyncio.timeout(self._timeout_seconds + GUARD_SECONDS):
                 poll = await self.collector.poll()
                 problem = next(iter((*poll.errors, *poll.standing)), "")
         except SourceFailure as failure:
-            poll, problem, retry_in = None, str(failure), failure.retry_in
+            poll, problem, retry_in_seconds = None, str(failure), failure.retry_in_seconds
         except StuckError as stuck:
             poll, problem = None, str(stuck)
         except Exception as error:
@@ -100,8 +100,10 @@ class Runner:
             self.status, readings, complete=poll is not None and poll.complete, gone=poll.gone if poll else ()
         )
         if poll is not None:
-            return poll.next_in
-        return min(self.collector.every_seconds, LONGEST_RETRY_SECONDS) if retry_in is None else retry_in
+            return poll.next_in_seconds
+        return (
+            min(self.collector.every_seconds, LONGEST_RETRY_SECONDS) if retry_in_seconds is None else retry_in_seconds
+        )
 
     def _note(self, poll: Poll | None, problem: str, took: float) -> None:
         before = self.status

@@ -163,7 +163,7 @@ async def test_what_is_wrong_is_named_and_nothing_is_held_against_the_pin(
 
     assert (ok, again) == (0, 0)
     assert re.match(said_of_it, why), why
-    assert poll.next_in == 15.0
+    assert poll.next_in_seconds == 15.0
     assert [reading.reason for reading in poll.readings] == ["", "the canary did not sign"]
 
 

@@ -102,8 +102,10 @@ async def test_a_command_that_fails_fails_the_source(appliance: Appliance, what:
         with pytest.raises(SourceFailure) as caught:
             await luna.poll()
 
-    assert caught.value.retry_in is not None
-    assert 50 < caught.value.retry_in <= 60  # a login that fails is not repeated in haste: it may lock the account
+    assert caught.value.retry_in_seconds is not None
+    assert (
+        50 < caught.value.retry_in_seconds <= 60
+    )  # a login that fails is not repeated in haste: it may lock the account
     text = str(caught.value)
     assert said in text
     assert text.isprintable()
@@ -268,7 +270,7 @@ async def test_the_collector_is_the_one_its_settings_build(appliance: Appliance,
     poll = await luna.poll()
     await luna.close()
 
-    assert 290 < poll.next_in <= 300
+    assert 290 < poll.next_in_seconds <= 300
 
 
 def test_poll_explains_what_is_run(appliance: Appliance, tmp_path: Path) -> None:

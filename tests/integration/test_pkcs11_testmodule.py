@@ -105,8 +105,8 @@ async def test_audit_is_asked_more_often_while_records_wait(tmp_path: Path, fake
     async with source(tmp_path, fake.module, environment=fake.environment, every="60s") as hsm:
         waiting = await hsm.poll()
 
-    assert 14 < empty.next_in <= 15
-    assert 4 < waiting.next_in <= 5
+    assert 14 < empty.next_in_seconds <= 15
+    assert 4 < waiting.next_in_seconds <= 5
 
 
 async def test_a_full_audit_store_is_a_finding_whatever_its_configured_size(tmp_path: Path, fake: FakeHsm) -> None:

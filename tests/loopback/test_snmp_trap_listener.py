@@ -62,7 +62,7 @@ async def test_the_first_poll_opens_the_socket_and_does_not_wait(tmp_path: Path)
     async with asyncio.timeout(5):
         poll = await next_poll(one)
 
-    assert (levels(poll), counted(poll), poll.errors, poll.next_in) == ({}, {}, (), 0.0)
+    assert (levels(poll), counted(poll), poll.errors, poll.next_in_seconds) == ({}, {}, (), 0.0)
     assert one.addresses[0][1] > 0
     await one.close()
     assert one.addresses == ()

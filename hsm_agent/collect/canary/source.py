@@ -135,8 +135,7 @@ class CanaryCollector(Collector):
         self, settings: CanarySettings, context: CollectorContext, *, command: Sequence[str] = CANARY_COMMAND
     ) -> None:
         """`command` starts the process in another way (in a private namespace, say)."""
-        self.name = settings.name
-        self.every_seconds = settings.every
+        super().__init__(settings)
         self._settings = settings
         self._lasting = context.lasting
         self._failures = 0
@@ -163,7 +162,7 @@ class CanaryCollector(Collector):
         )
         errors = tuple(line for line in (attempt.failed, attempt.untried if self._lasting else "") if line)
         calls = dict.fromkeys(_CALLS, 1) | {"C_OpenSession": 2, "C_CloseSession": 2} if not reason else {}
-        return Poll(readings=readings, next_in=self._pause(), errors=errors, calls=calls, complete=not errors)
+        return Poll(readings=readings, next_in_seconds=self._pause(), errors=errors, calls=calls, complete=not errors)
 
     def _pause(self) -> float:
         """Soon after a first failure, to confirm it; less often while it lasts."""

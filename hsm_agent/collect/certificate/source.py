@@ -292,7 +292,7 @@ class CertificateCollector(Collector):
         handshakes = sum(each.is_endpoint for each in fetched)
         return Poll(
             readings=found.readings,
-            next_in=min(self.every_seconds, _RETRY_SECONDS) if found.errors else self.every_seconds,
+            next_in_seconds=min(self.every_seconds, _RETRY_SECONDS) if found.errors else self.every_seconds,
             errors=found.errors,
             calls={"TLS handshake": handshakes, "file": len(fetched) - handshakes},
             complete=not found.errors,

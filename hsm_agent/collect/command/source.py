@@ -192,13 +192,15 @@ class CommandCollector(Collector):
             self._state.finish(time.time())
             others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             # Not sooner: every run is a login at an appliance, and many that fail may lock the account.
-            raise SourceFailure(f"{errors[0]}{others}", retry_in=max(0.0, began + self.every_seconds - loop.time()))
+            raise SourceFailure(
+                f"{errors[0]}{others}", retry_in_seconds=max(0.0, began + self.every_seconds - loop.time())
+            )
         readings += self._state.finish(time.time())
         await self._keep()
         return Poll(
             # An operator may have forgotten what an earlier run of this poll had missed.
             readings=tuple(without_forgotten(readings, self._forgotten)),
-            next_in=max(0.0, began + self.every_seconds - loop.time()),
+            next_in_seconds=max(0.0, began + self.every_seconds - loop.time()),
             errors=tuple(errors),
             slowest_call_seconds=slowest,
             calls=Counter(_call(run) for run in runs),

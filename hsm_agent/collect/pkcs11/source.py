@@ -223,7 +223,7 @@ class Pkcs11Collector(Collector):
             self._schedule.again(Group.INVENTORY, started + self._settings.storage_every)
         return Poll(
             readings=tuple(without_forgotten(parsed.readings, self._forgotten)),
-            next_in=self._schedule.next_in(loop.time()),
+            next_in_seconds=self._schedule.next_in_seconds(loop.time()),
             errors=parsed.errors,
             standing=parsed.standing,
             remarks=parsed.remarks,
@@ -375,7 +375,7 @@ class Schedule:
         """Plan a group for an earlier time than its own rhythm does."""
         self._next[group] = min(at, self._next.get(group, at))
 
-    def next_in(self, now: float) -> float:
+    def next_in_seconds(self, now: float) -> float:
         """Seconds until something is due."""
         return max(0.0, min((self._next.get(group, now) for group in self._active()), default=now) - now)
 

@@ -22,7 +22,7 @@ from hsm_agent.threads import Lane
 from hsm_agent.wire.snmp.ber import Undecodable, parse_oid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from hsm_agent.collect.snmp.fetch import FetchResult, SnmpClient
     from hsm_agent.collect.snmp.parse import ParsedAnswers
@@ -161,7 +161,7 @@ class SnmpCollector(Collector):
         await self._keep()
         return Poll(
             readings=parsed.readings,
-            next_in=self.every_seconds,
+            next_in_seconds=self.every_seconds,
             errors=errors,
             slowest_call_seconds=client.traffic.slowest_seconds,
             calls=dict(client.traffic.calls),
@@ -274,9 +274,13 @@ def _mask(character: str) -> str:
 @cache
 def _words() -> frozenset[str]:
     """Texts that have a meaning in some profile; numbers are none, for a serial may be one."""
-    scopes = (scope for one in map(profile, names()) for scope in (one, *one.tables))
-    texts = (text for scope in scopes for value in scope.values for text in value.states)
-    return frozenset(text.lower() for text in texts if not text.isdigit())
+    values = (value for name in names() for value in _values(name))
+    return frozenset(text.lower() for value in values for text in value if not text.isdigit())
+
+
+def _values(name: str) -> Iterable[Iterable[str]]:
+    one = profile(name)
+    return [value.states for scope in (one, *one.tables) for value in scope.values]
 
 
 def _raw(value: Any) -> RawValue:

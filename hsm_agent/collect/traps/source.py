@@ -188,7 +188,7 @@ class TrapListener(PushCollector):
         now = self._wall()
         return Poll(
             readings=(*self._alarms.readings(self.name, now), *intake.readings(now)),
-            next_in=0.0,
+            next_in_seconds=0.0,
             errors=tuple(problem for problem in (self._problem, self._held) if problem),
             complete=self._knows_all_alarms and not self._alarms.evicted,
             gone=self._alarms.gone(),

@@ -38,7 +38,7 @@ async def test_a_plain_token_is_asked_for_nothing_but_its_information(tmp_path: 
 
     assert isinstance(poll.raw, RawPoll)
     assert [step for step, _ in poll.raw.results] == ["token"]
-    assert 9.5 < poll.next_in <= 10
+    assert 9.5 < poll.next_in_seconds <= 10
     assert collector.pids() == ()
 
 
@@ -52,7 +52,7 @@ async def test_a_luna_is_asked_for_everything_at_the_start(tmp_path: Path) -> No
     assert isinstance(poll.raw, RawPoll)
     # The partition's own count of objects makes counting them needless.
     assert [step for step, _ in poll.raw.results] == ["token", "audit", "storage", "firmware", "alive"]
-    assert 4.5 < poll.next_in <= 5  # records wait
+    assert 4.5 < poll.next_in_seconds <= 5  # records wait
     assert calls["CA_LogGetStatus"] == 5760
 
 

@@ -21,7 +21,9 @@ READINGS = (
 POLLED = Polled(
     source="a",
     kind="pkcs11",
-    poll=Poll(readings=READINGS, next_in=1.0, errors=("slot 3: gone",), calls={"C_GetTokenInfo": 2}, raw={"slots": []}),
+    poll=Poll(
+        readings=READINGS, next_in_seconds=1.0, errors=("slot 3: gone",), calls={"C_GetTokenInfo": 2}, raw={"slots": []}
+    ),
     failure="",
     calls_a_day={"C_GetTokenInfo": 1440.0, "C_Initialize": 144.0},
 )

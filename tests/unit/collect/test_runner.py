@@ -69,7 +69,7 @@ def _reading() -> Reading:
 
 async def test_a_good_poll_is_published_with_the_sources_own_readings() -> None:
     seen = Seen()
-    poll = Poll(readings=(_reading(),), next_in=42.0, slowest_call_seconds=0.25, complete=True, gone=("old",))
+    poll = Poll(readings=(_reading(),), next_in_seconds=42.0, slowest_call_seconds=0.25, complete=True, gone=("old",))
     runner = seen.runner(poll)
 
     assert await runner.once() == 42.0
@@ -106,7 +106,7 @@ async def test_a_failed_poll_is_down_with_its_reason_and_asked_again_soon() -> N
 
 
 async def test_a_source_that_says_when_is_asked_again_then_and_no_sooner() -> None:
-    assert await Seen().runner(SourceFailure("refused", retry_in=250.0)).once() == 250.0
+    assert await Seen().runner(SourceFailure("refused", retry_in_seconds=250.0)).once() == 250.0
 
 
 async def test_the_time_in_which_a_source_that_sends_is_waited_for_is_no_time_of_its_poll() -> None:
@@ -123,7 +123,7 @@ async def test_the_time_in_which_a_source_that_sends_is_waited_for_is_no_time_of
         async def end_alarm(self, series: Series) -> bool:
             return False
 
-    sending = Sending(Poll(readings=(), next_in=0.0))
+    sending = Sending(Poll(readings=(), next_in_seconds=0.0))
     runner = Runner(sending, seen.publish, on_poll=seen.count, monotonic=lambda: seen.clock, wall=lambda: WALL)
     await runner.once()
 
@@ -134,7 +134,7 @@ async def test_the_time_in_which_a_source_that_sends_is_waited_for_is_no_time_of
 
 async def test_isolated_failures_are_degraded_and_counted_one_by_one() -> None:
     seen = Seen()
-    runner = seen.runner(Poll(readings=(), next_in=1.0, errors=("slot 1: failed", "slot 2: failed")))
+    runner = seen.runner(Poll(readings=(), next_in_seconds=1.0, errors=("slot 1: failed", "slot 2: failed")))
 
     await runner.once()
     ((status, readings, _),) = seen.published
@@ -144,8 +144,8 @@ async def test_isolated_failures_are_degraded_and_counted_one_by_one() -> None:
 
 async def test_a_failure_that_stands_is_no_new_one_and_leaves_the_source_degraded() -> None:
     seen = Seen()
-    failing = Poll(readings=(), next_in=1.0, errors=("slot 1: failed",))
-    runner = seen.runner(failing, Poll(readings=(), next_in=1.0, standing=("slot 1: failed",)))
+    failing = Poll(readings=(), next_in_seconds=1.0, errors=("slot 1: failed",))
+    runner = seen.runner(failing, Poll(readings=(), next_in_seconds=1.0, standing=("slot 1: failed",)))
 
     await runner.once()
     await runner.once()
@@ -156,7 +156,7 @@ async def test_a_failure_that_stands_is_no_new_one_and_leaves_the_source_degrade
 
 async def test_a_bug_in_a_collector_is_logged_with_its_traceback_and_survived(caplog: pytest.LogCaptureFixture) -> None:
     seen = Seen()
-    runner = seen.runner(ZeroDivisionError("division by zero"), Poll(readings=(), next_in=1.0))
+    runner = seen.runner(ZeroDivisionError("division by zero"), Poll(readings=(), next_in_seconds=1.0))
 
     await runner.once()
     await runner.once()
@@ -169,7 +169,7 @@ async def test_only_changes_are_logged(caplog: pytest.LogCaptureFixture) -> None
     caplog.set_level(logging.INFO)
     seen = Seen()
     failure = SourceFailure("gone")
-    well = Poll(readings=(), next_in=1.0)
+    well = Poll(readings=(), next_in_seconds=1.0)
     runner = seen.runner(well, well, failure, failure, well)
 
     for _ in range(5):
@@ -184,7 +184,7 @@ async def test_only_changes_are_logged(caplog: pytest.LogCaptureFixture) -> None
 
 async def test_the_age_grows_from_the_last_success_and_brings_the_sources_patience_along() -> None:
     seen = Seen()
-    runner = seen.runner(Poll(readings=(), next_in=1.0), SourceFailure("gone"))
+    runner = seen.runner(Poll(readings=(), next_in_seconds=1.0), SourceFailure("gone"))
     await runner.once()
     seen.clock += 300
     await runner.once()

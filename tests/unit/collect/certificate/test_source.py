@@ -74,7 +74,7 @@ async def test_files_are_read_in_both_forms_and_a_missing_one_is_isolated(tmp_pa
     assert left["expired-server.pem"] < 0 < (left["ca"] or 0)
     assert left["missing.pem"] is None
     assert poll.errors == (f"missing.pem: {missing} does not exist: check the path, and what should have written it",)
-    assert (poll.next_in, poll.complete, dict(poll.calls)) == (300.0, False, {"TLS handshake": 0, "file": 3})
+    assert (poll.next_in_seconds, poll.complete, dict(poll.calls)) == (300.0, False, {"TLS handshake": 0, "file": 3})
     assert collector.calls_a_day() == {"TLS handshake": 0, "file": 72}
 
 

@@ -65,7 +65,7 @@ async def test_dates_and_files_become_readings(tmp_path: Path) -> None:
     assert values["card", "declared_seconds_left"] == 10
     assert values["support", "declared_seconds_left"] < -9000
     assert [r.limit for r in poll.readings] == [7 * DAY, None, None]
-    assert (poll.errors, poll.complete, poll.next_in) == ((), True, 300.0)
+    assert (poll.errors, poll.complete, poll.next_in_seconds) == ((), True, 300.0)
     assert collector.calls_a_day() == {"file": 2 * 288}
     assert (collector.pids(), await collector.forget("backup")) == ((), False)
     assert next(iter(found.about())) == "3 dates"

@@ -25,7 +25,7 @@ def test_rhythms_that_are_multiples_share_a_poll() -> None:
     polls = []
     now = 0.0
     for _ in range(4):
-        now += rhythm.next_in(now) + 0.01
+        now += rhythm.next_in_seconds(now) + 0.01
         due = rhythm.due(now)
         rhythm.done(due, now, NOON)
         polls.append((round(now), due))
@@ -43,7 +43,7 @@ def test_what_was_not_done_stays_due() -> None:
     rhythm.done({Group.AUDIT}, 0.0, NOON)
 
     assert rhythm.due(1.0) == {Group.SWEEP, Group.INVENTORY}
-    assert rhythm.next_in(1.0) == 0.0
+    assert rhythm.next_in_seconds(1.0) == 0.0
 
 
 def test_a_missed_beat_is_not_hurried_after() -> None:
@@ -51,17 +51,17 @@ def test_a_missed_beat_is_not_hurried_after() -> None:
     rhythm.done({Group.SWEEP, Group.AUDIT}, 0.0, NOON)
     rhythm.done({Group.SWEEP, Group.AUDIT}, 1000.0, NOON)
 
-    assert rhythm.next_in(1000.0) == 15.0
+    assert rhythm.next_in_seconds(1000.0) == 15.0
 
 
 def test_a_rhythm_can_change_and_stop() -> None:
     rhythm = _schedule()
     rhythm.set_period(Group.AUDIT, 5.0)
     rhythm.done({Group.SWEEP, Group.AUDIT}, 0.0, NOON)
-    assert rhythm.next_in(0.0) == 5.0
+    assert rhythm.next_in_seconds(0.0) == 5.0
 
     rhythm.set_period(Group.AUDIT, None)
-    assert rhythm.next_in(0.0) == 60.0
+    assert rhythm.next_in_seconds(0.0) == 60.0
 
 
 def test_inventory_is_due_at_its_time_of_day() -> None:
@@ -80,7 +80,7 @@ def test_what_was_incomplete_is_due_again_before_its_own_time_and_never_later() 
 
     assert Group.INVENTORY not in rhythm.due(299.0)
     assert Group.INVENTORY in rhythm.due(300.0)
-    assert rhythm.next_in(0.0) == 15.0
+    assert rhythm.next_in_seconds(0.0) == 15.0
 
 
 @pytest.mark.parametrize(("at", "hours"), [(dt.time(0, 0), 12), (dt.time(13, 30), 1.5), (dt.time(12, 0), 24)])
