@@ -10,13 +10,13 @@ def main() -> None:
     """
     match sys.argv[1:]:
         case ["check", *words]:
-            from hsm_agent.cli.check_arguments import main as check
+            from hsm_agent.cli.check import main as check
 
             sys.exit(check(words))
         case ["run", "-c" | "--config", file] if not file.startswith("-"):
             from pathlib import Path
 
-            from hsm_agent.cli.run import run
+            from hsm_agent.cli import run
 
             run(Path(file))
         case _:

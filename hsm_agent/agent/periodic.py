@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import time
 from contextlib import suppress
 from functools import partial
@@ -11,7 +13,6 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from hsm_agent import log as logs
-from hsm_agent.agent import systemd
 from hsm_agent.agent.self_monitoring import (
     AUTHORITIES,
     SELF_SECONDS,
@@ -45,6 +46,34 @@ PIPELINE_SECONDS = 5.0
 LOOK_SECONDS = 5.0
 PARSE_SECONDS = 60.0
 LAG_SECONDS = 0.1
+
+
+def notify_systemd(*states: str) -> None:
+    """Send states such as `READY=1` to systemd (sd_notify(3)). Without systemd there is no socket: nothing is sent."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    name = "\0" + address[1:] if address.startswith("@") else address
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.setblocking(False)
+            channel.sendto("\n".join(states).encode(), name)
+    except OSError as error:
+        log.warning("systemd was not told %s: %s", states[0], error.strerror)
+
+
+def reloading_states() -> tuple[str, str]:
+    """The states of a reload; systemd wants the monotonic time with it (Type=notify-reload)."""
+    return ("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+
+def watchdog_seconds() -> float | None:
+    """How often systemd wants a sign of life: half of $WATCHDOG_USEC, None where it wants none."""
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    owner = os.environ.get("WATCHDOG_PID", str(os.getpid()))
+    if not microseconds.isdecimal() or owner != str(os.getpid()):
+        return None
+    return int(microseconds) / 2e6
 
 
 def loaded_certificates(sinks: Iterable[SinkSettings]) -> dict[str, bytes]:
@@ -202,7 +231,7 @@ class PeriodicJobs:
 
     async def notify_watchdog(self) -> None:
         """Notify systemd's watchdog while polls advance and are evaluated, not merely while the loop runs."""
-        interval = systemd.watchdog_seconds()
+        interval = watchdog_seconds()
         if interval is None:
             return
         seen, since = self._agent.store.polls, time.monotonic()
@@ -212,7 +241,7 @@ class PeriodicJobs:
                 seen, since = self._agent.store.polls, time.monotonic()
             polls = time.monotonic() - since <= self.poll_limit_seconds()
             if polls and not self._agent.stalled():
-                systemd.notify("WATCHDOG=1")
+                notify_systemd("WATCHDOG=1")
 
     def poll_limit_seconds(self) -> float:
         """Seconds within which a poll of some source must have ended."""

@@ -13,11 +13,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hsm_agent import log as logs
-from hsm_agent.agent import systemd
 from hsm_agent.agent.agent import Agent
 from hsm_agent.agent.control_socket import LONGEST_PATH, ControlServer
 from hsm_agent.agent.operator_commands import OperatorCommands
-from hsm_agent.agent.periodic import PeriodicJobs
+from hsm_agent.agent.periodic import PeriodicJobs, notify_systemd, reloading_states
 from hsm_agent.agent.reload import reload
 from hsm_agent.serve.settings import HttpError
 from hsm_agent.serve.snmp.responder import SnmpServerError
@@ -132,10 +131,10 @@ class Service:
                 # Objects of the start live as long as the process: keep collections from scanning them.
                 gc.collect()
                 gc.freeze()
-                systemd.notify("READY=1", f"STATUS=watching {len(agent.sources.running)} sources")
+                notify_systemd("READY=1", f"STATUS=watching {len(agent.sources.running)} sources")
                 await self._stopping.wait()
                 end = time.monotonic() + STOP_SECONDS
-                systemd.notify("STOPPING=1", "STATUS=draining")
+                notify_systemd("STOPPING=1", "STATUS=draining")
                 await tasks.stop([RELOAD], within=RELOAD_SECONDS)  # it would start again what is stopped next
                 await agent.stop(end)
         finally:
@@ -150,6 +149,6 @@ class Service:
         while True:
             await self._reloads.wait()
             self._reloads.clear()
-            systemd.notify(*systemd.reloading())
+            notify_systemd(*reloading_states())
             await reload(self._agent)
-            systemd.notify("READY=1")
+            notify_systemd("READY=1")

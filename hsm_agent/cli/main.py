@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+import hsm_agent
 from hsm_agent.cli import FAILED
+from hsm_agent.cli import run as run_agent
 from hsm_agent.cli.agent_verbs import alarms, resend, silence, spool, status, test_notification
 from hsm_agent.cli.options import config_option, fail, format_option, load_or_exit, unused_config_option
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+PACKAGE = Path(hsm_agent.__file__).parent
+MIB_NAME = "HSM-AGENT-MIB.txt"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,8 +34,6 @@ def cli() -> None:
 @config_option
 def run(config: Path | None) -> None:
     """Run the agent in the foreground. SIGTERM drains and stops, SIGHUP re-reads the configuration."""
-    from hsm_agent.cli.run import run as run_agent
-
     run_agent(config)
 
 
@@ -77,8 +81,6 @@ def poll(config: Path | None, form: str, record: Path | None, *, explain: bool) 
 @unused_config_option
 def mib(base: str | None) -> None:
     """Print the MIB."""
-    from hsm_agent.cli.checkout_files import mib_text
-
     try:
         click.echo(mib_text(base), nl=False)
     except ValueError as error:
@@ -91,12 +93,7 @@ def mib(base: str | None) -> None:
 @unused_config_option
 def demo() -> None:
     """Show the whole chain on three tokens, a trap receiver and a syslog server. Needs the source checkout."""
-    from hsm_agent.cli.checkout_files import DemoError, run_demo
-
-    try:
-        run_demo()
-    except DemoError as error:
-        fail(str(error))
+    run_demo()
 
 
 @cli.command(
@@ -106,9 +103,31 @@ def demo() -> None:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def check(words: tuple[str, ...]) -> None:
     """Answer as a Nagios plugin: one token (-p), or one reading of the running agent (--metric)."""
-    from hsm_agent.cli.check_arguments import main as answer
+    from hsm_agent.cli.check import main as answer
 
     sys.exit(answer(words))
+
+
+def mib_text(base: str | None) -> str:
+    """The MIB, rooted at another OID if `base` is given. Raises ValueError if it is no OID, OSError without a file."""
+    from hsm_agent.wire.snmp.mib import parse_base, rooted
+
+    text = mib_file().read_text(encoding="utf-8")
+    return text if base is None else rooted(text, parse_base(base))
+
+
+def mib_file(package: Path = PACKAGE) -> Path:
+    """The MIB: beside the package in a checkout, below the prefix's share/snmp/mibs when installed."""
+    checkout = package.parent / "mibs" / MIB_NAME
+    return checkout if checkout.exists() else Path(sys.prefix) / "share" / "snmp" / "mibs" / MIB_NAME
+
+
+def run_demo(package: Path = PACKAGE) -> None:
+    """Replace this process by `scripts/demo`, which only a checkout has."""
+    script = package.parent / "scripts" / "demo"
+    if not script.exists():
+        fail("the demonstration needs a source checkout: run scripts/demo there")
+    os.execv(script, [str(script)])  # noqa: S606 - a fixed script of our own, no shell
 
 
 for verb in (status, test_notification, alarms, silence, resend, spool):

@@ -1,4 +1,4 @@
-"""The Nagios plugin convention: ranges, performance data, exit codes. Pure; check_token.py and check_metric.py ask.
+"""The Nagios plugin convention: ranges, performance data, exit codes. Pure; check.py and check_token.py use it.
 
 Source: the monitoring plugins' development guidelines, "Threshold and ranges" and "Performance data".
 """

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from pydantic_core import PydanticUndefined
 
 from hsm_agent.agent.reload import frozen_changes
-from hsm_agent.cli.check_arguments import parser
+from hsm_agent.cli.check import parser
 from hsm_agent.cli.main import cli
 from hsm_agent.collect.command.parsers import ParserName
 from hsm_agent.collect.snmp.profile import names as profile_names

@@ -7,7 +7,7 @@ import re
 import subprocess
 from typing import TYPE_CHECKING
 
-from hsm_agent.cli.check_arguments import parser
+from hsm_agent.cli.check import parser
 from tests.peers.require import PEERS, ROOT, environment_for, require
 from tests.peers.rights import needs_root
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from hsm_agent.cli.main import cli
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from hsm_agent.cli.main import cli, mib_file, mib_text, run_demo
 
 
 def _verbs(group: click.Group = cli, prefix: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
@@ -96,3 +94,20 @@ def test_a_plugin_check_has_its_own_exit_codes() -> None:
 def test_the_mib_is_printed_and_rooted() -> None:
     assert "HSM-AGENT-MIB DEFINITIONS" in CliRunner().invoke(cli, ["mib"]).output
     assert CliRunner().invoke(cli, ["mib", "--base", "x"]).exit_code == 2
+
+
+def test_the_mib_is_printed_as_it_is_or_rooted_elsewhere() -> None:
+    text = mib_text(None)
+
+    assert text == mib_file().read_text(encoding="utf-8")
+    assert "99999" in mib_text("1.3.6.1.4.1.99999.1")
+
+
+def test_an_installed_package_has_it_below_its_prefix(tmp_path: Path) -> None:
+    assert mib_file(tmp_path / "hsm_agent") == Path(sys.prefix) / "share" / "snmp" / "mibs" / "HSM-AGENT-MIB.txt"
+
+
+def test_without_a_checkout_the_demonstration_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run_demo(tmp_path / "hsm_agent")
+    assert capsys.readouterr().err == "hsm-agent: the demonstration needs a source checkout: run scripts/demo there\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.cli.check_arguments import main, parser
+from hsm_agent.cli.check import main, parser
 from hsm_agent.cli.nagios import Range
 
 

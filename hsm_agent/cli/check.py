@@ -1,27 +1,31 @@
-"""The words of `hsm-agent check`: p11memmon's letters, the plugin guidelines' exit codes, 3 for anything unclear."""
+"""`hsm-agent check`: p11memmon's options, the plugin guidelines' exit codes, 3 for anything unclear.
+
+A check of a token is in check_token.py; a reading of the running agent is asked for and judged here. What only one of
+the two needs is imported where it is used: a scheduler starts this program every few minutes.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from hsm_agent.cli.nagios import Range, RangeError, State, line, unknown
+from hsm_agent.cli.nagios import Answer, Range, RangeError, State, judge, line, perfdata, unknown
 from hsm_agent.settings.quantities import size
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from hsm_agent.cli.nagios import Answer
+    from collections.abc import Collection, Mapping, Sequence
 
 DESCRIPTION = "Check private memory of one token, or one reading of the running agent. Ranges are Nagios ranges."
 
 _WIDTH = 100
+_UNITS = {"percent": "%", "bytes": "B", "seconds": "s"}
+_MOST_PLACES = 20
 
 
 class _Usage(Exception):
-    """The words are wrong, or only help was asked for; the text is the whole answer."""
+    """The arguments are wrong, or only help was asked for; the text is the whole answer."""
 
 
 class _Help(argparse.HelpFormatter):
@@ -63,12 +67,12 @@ def _seconds(text: str) -> float:
     return found
 
 
-def _labels(words: Sequence[str]) -> dict[str, str]:
+def _labels(arguments: Sequence[str]) -> dict[str, str]:
     # Not by `type`, which would be asked before an unknown option is told.
-    for word in words:
+    for word in arguments:
         if not word.partition("=")[0] or "=" not in word:
             raise _Usage(line(State.UNKNOWN, f"not a label: {word!r} (write name=value); see hsm-agent check --help"))
-    return {name: value for name, _, value in (word.partition("=") for word in words)}
+    return {name: value for name, _, value in (word.partition("=") for word in arguments)}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -93,10 +97,10 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(words: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Answer on standard output; returns the exit code."""
     try:
-        answer, verbose = _answer(words)
+        answer, verbose = _answer(arguments)
     except _Usage as usage:
         print(usage)  # noqa: T201 - a plugin's answer is its standard output
         return State.UNKNOWN.value
@@ -104,9 +108,9 @@ def main(words: Sequence[str]) -> int:
     return answer.state.value
 
 
-def _answer(words: Sequence[str]) -> tuple[Answer, int]:
+def _answer(arguments: Sequence[str]) -> tuple[Answer, int]:
     made = parser()
-    given = made.parse_intermixed_args(words)
+    given = made.parse_intermixed_args(arguments)
     if given.help:
         raise _Usage(made.format_help().rstrip())
     if given.version:
@@ -145,9 +149,10 @@ def _of_token(given: argparse.Namespace) -> Answer:
 
 
 def _of_metric(given: argparse.Namespace) -> Answer:
+    """Ask the running agent for one reading and judge it by the ranges given."""
     from pathlib import Path
 
-    from hsm_agent.cli.check_metric import MetricQuestion, check_metric
+    from hsm_agent.agent.control_client import ControlError, ask
     from hsm_agent.config.agent import load_agent
     from hsm_agent.config.document import find
     from hsm_agent.settings.errors import ConfigError
@@ -155,16 +160,57 @@ def _of_metric(given: argparse.Namespace) -> Answer:
     labels = _labels(given.labels)
     try:
         agent = load_agent(Path(given.config) if given.config else find(), os.environ)
+        answer = ask(
+            agent.control_path,
+            "reading",
+            timeout_seconds=given.timeout,
+            metric=given.metric,
+            source=given.source,
+            resource=given.resource,
+            labels=labels,
+        )
     except ConfigError as error:
         return unknown(error.lines[0])
-    question = MetricQuestion(
-        control=agent.control_path,
-        metric=given.metric,
-        source=given.source,
-        resource=given.resource,
-        labels=labels,
-        warning=given.warning,
-        critical=given.critical,
-        timeout_seconds=given.timeout,
-    )
-    return check_metric(question)
+    except ControlError as error:
+        return unknown(str(error))
+    found: list[dict[str, Any]] = answer["readings"]
+    asked = (given.source, given.resource, given.metric, ",".join(f"{name}={value}" for name, value in labels.items()))
+    name = " ".join(each for each in asked if each not in {"", "*"})
+    if not found:
+        return unknown(f"{name}: the agent has no such reading{_suggestion(answer, labels)}")
+    if len(found) > 1:
+        return unknown(f"{name}: {len(found)} readings, say which: {_places(found)}")
+    if found[0]["value"] is None:
+        return unknown(f"{name}: unavailable: {found[0]['reason']}")
+    return _judged(found[0], given.warning, given.critical)
+
+
+def _judged(reading: Mapping[str, Any], warning: Range | None, critical: Range | None) -> Answer:
+    from hsm_agent.metrics import unit
+    from hsm_agent.model import number_text
+
+    metric, value = reading["metric"], float(reading["value"])
+    state, unit_name = judge(value, warning, critical), unit(metric)
+    text = f"{reading['source']} {reading['resource']}: {metric} {number_text(value)} {unit_name}".rstrip()
+    if value == float("inf"):
+        return Answer(state=state, line=line(state, text))  # performance data can't express infinity
+    data = perfdata(metric, number_text(value), _UNITS.get(unit_name, ""), str(warning or ""), str(critical or ""))
+    return Answer(state=state, line=line(state, text, data))
+
+
+def _suggestion(answer: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """Where there are readings of that metric, or similar names of metrics where there are none."""
+    if elsewhere := answer.get("elsewhere"):
+        return f"; of that metric there is {_places(elsewhere, labels)}"
+    return f", did you mean {' or '.join(near)}?" if (near := answer.get("near")) else ""
+
+
+def _places(found: list[dict[str, Any]], asked: Collection[str] = ()) -> str:
+    """What tells these readings apart: source and resource, and the labels in which they differ or that were asked."""
+    names = sorted({name for each in found for name in each["labels"]})
+    varying = [name for name in names if asked or len({each["labels"].get(name) for each in found}) > 1]
+    places = set()
+    for each in found:
+        labels = [f"{name}={each['labels'].get(name, '')}" for name in varying]
+        places.add(" ".join([f"{each['source']}/{each['resource']}", *labels]))
+    return ", ".join(sorted(places)[:_MOST_PLACES]) + (" …" if len(places) > _MOST_PLACES else "")
