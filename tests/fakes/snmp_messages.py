@@ -35,6 +35,30 @@ def engine(*, boots: int = 7, engine_id: bytes = ENGINE_ID) -> Engine:
     return Engine(engine_id=engine_id, boots=boots, started=STARTED, salts=Salts(42))
 
 
+def encode_value(tag: int, value: ber.Value) -> bytes:
+    """A value by its tag, as read_value gives them."""
+    match value:
+        case None if tag in {ber.NULL_TAG, ber.NO_SUCH_OBJECT_TAG, ber.NO_SUCH_INSTANCE_TAG, ber.END_OF_MIB_VIEW_TAG}:
+            return bytes((tag, 0))
+        case int() if tag in _INTEGERS:
+            return _INTEGERS[tag](value)
+        case bytes() if tag in {ber.IP_ADDRESS, ber.OCTET_STRING, ber.OPAQUE}:
+            return ber.encode(tag, value)
+        case tuple() if tag == ber.OBJECT_IDENTIFIER:
+            return ber.encode_oid(value)
+        case _:
+            raise AssertionError(f"no value of tag {tag:#x}: {value!r}")
+
+
+_INTEGERS = {
+    ber.INTEGER: ber.encode_integer,
+    ber.COUNTER32: ber.encode_counter32,
+    ber.GAUGE32: ber.encode_gauge32,
+    ber.TIMETICKS: ber.encode_timeticks,
+    ber.COUNTER64: ber.encode_counter64,
+}
+
+
 def pdu(
     pdu_type: PduType = PduType.GET, names: Sequence[Oid] = (SYS_NAME,), *, first: int = 0, second: int = 0
 ) -> bytes:

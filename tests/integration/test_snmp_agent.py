@@ -71,7 +71,7 @@ async def agent(tmp_path: Path) -> AsyncIterator[Responder]:
 
 
 def ask(agent: Responder, credentials: tuple[str, ...], mibs: str = "") -> NetSnmp:
-    return NetSnmp(f"udp:127.0.0.1:{agent.ports[0]}", credentials, mibs)
+    return NetSnmp(f"udp:127.0.0.1:{agent.addresses[0][1]}", credentials, mibs)
 
 
 async def test_a_walk_by_name_is_the_golden_walk(agent: Responder) -> None:
@@ -100,7 +100,7 @@ async def test_net_snmp_and_pysnmp_agree_on_every_user(tmp_path: Path) -> None:
     expected = await ask(one, netsnmp.v2c(COMMUNITY)).walk(ROOT, tool="snmpwalk")
     assert len(expected) > 200
 
-    async with PysnmpManager("127.0.0.1", one.ports[0]) as pysnmp:
+    async with PysnmpManager("127.0.0.1", one.addresses[0][1]) as pysnmp:
         assert (await pysnmp.walk_v2c(COMMUNITY, BASE)).keys() == expected.keys()
         reference = await pysnmp.walk_v2c(COMMUNITY, BASE)
         for auth, privacy in COMBINATIONS:
@@ -115,7 +115,7 @@ async def test_ipv6_is_answered(tmp_path: Path) -> None:
     one = await responder(tmp_path, store(), Clock(), listen=["udp:127.0.0.1:0", "udp6:[::1]:0"])
     await one.start()
 
-    said = await NetSnmp(f"udp6:[::1]:{one.ports[1]}", NMS).get(SYS_NAME)
+    said = await NetSnmp(f"udp6:[::1]:{one.addresses[1][1]}", NMS).get(SYS_NAME)
     await one.close()
 
     assert said.out == '.1.3.6.1.2.1.1.5.0 = STRING: "hsm-monitor-1"\n'
@@ -212,7 +212,7 @@ async def test_snmpd_hands_our_subtree_through(agent: Responder, tmp_path: Path)
     ours = ask(agent, netsnmp.v2c(COMMUNITY))
     front = tmp_path / "snmpd"
     lines = [
-        *proxy_lines(f"127.0.0.1:{agent.ports[0]}", COMMUNITY, ROOT),
+        *proxy_lines(f"127.0.0.1:{agent.addresses[0][1]}", COMMUNITY, ROOT),
         "view hsm included .1.3.6.1.2.1.1",
         "rocommunity front 127.0.0.1 -V hsm",
     ]
@@ -226,7 +226,7 @@ async def test_snmpd_hands_our_subtree_through(agent: Responder, tmp_path: Path)
 
 
 async def test_pysnmp_reads_the_same_of_snmpsim_and_of_us(agent: Responder, tmp_path: Path) -> None:
-    async with PysnmpManager("127.0.0.1", agent.ports[0]) as pysnmp:
+    async with PysnmpManager("127.0.0.1", agent.addresses[0][1]) as pysnmp:
         ours = await pysnmp.walk_v3(
             "nms", AuthProtocol.SHA256, AUTH_SECRET, PrivacyProtocol.AES128, PRIVACY_SECRET, BASE
         )

@@ -122,7 +122,7 @@ async def test_spoiled_packets_raise_nothing_and_leave_nothing(tmp_path: Path) -
 
 async def send(loop: asyncio.AbstractEventLoop, client: socket.socket, one: Responder) -> None:
     for number, packet in enumerate(Mutator(SEED + 1, ENGINE_TIME).packets(THROUGH_THE_SOCKET)):
-        await loop.sock_sendto(client, packet.datagram[:60_000], ("127.0.0.1", one.ports[0]))
+        await loop.sock_sendto(client, packet.datagram[:60_000], ("127.0.0.1", one.addresses[0][1]))
         if number % 50 == 0:
             await asyncio.sleep(0)
 
@@ -148,7 +148,7 @@ async def test_spoiled_packets_through_the_socket_leave_the_responder_answering(
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as client:
         client.bind(("127.0.0.1", 0))
         await send(loop, client, one)
-    answer = await ask_until_answered(loop, one.ports[0])
+    answer = await ask_until_answered(loop, one.addresses[0][1])
     await one.close()
 
     assert read_community_reply(answer).values == [b"hsm-monitor-1"]

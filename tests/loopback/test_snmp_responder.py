@@ -156,11 +156,11 @@ async def test_a_community_from_a_foreign_network_is_not_answered(started: Respo
 
 
 async def test_new_settings_change_who_is_answered_and_keep_the_socket(tmp_path: Path, started: Responder) -> None:
-    ports = started.ports
+    addresses = started.addresses
 
     await started.reconfigure(await load_settings(tmp_path, users=[], system={"contact": "new", "location": ""}))
 
-    assert started.ports == ports
+    assert started.addresses == addresses
     assert started.handle(v3_request(request_pdu(PduType.GET, [LABEL]), keys(), time=600), "127.0.0.1") is None
     assert Manager(started).get((1, 3, 6, 1, 2, 1, 1, 4, 0)).values == [b"new"]
 
@@ -174,7 +174,7 @@ async def test_a_new_base_moves_the_tables_and_keeps_the_indexes(tmp_path: Path,
 
 
 async def test_new_settings_that_cannot_be_leave_everything_as_it_was(tmp_path: Path, started: Responder) -> None:
-    ports = started.ports
+    addresses = started.addresses
 
     with pytest.raises(SnmpServerError, match=r"serve\.snmp\.listen: udp:192\.0\.2\.77:0: Cannot assign"):
         await started.reconfigure(
@@ -183,7 +183,7 @@ async def test_new_settings_that_cannot_be_leave_everything_as_it_was(tmp_path: 
     with pytest.raises(SnmpServerError, match="needs a restart"):
         await started.reconfigure(await load_settings(tmp_path, engine_id="80001f880468736d"))
 
-    assert started.ports == ports
+    assert started.addresses == addresses
     assert started.handle(v3_request(request_pdu(PduType.GET, [LABEL]), keys(), time=600), "127.0.0.1") is not None
 
 

@@ -180,7 +180,7 @@ async def test_a_port_that_is_taken_is_named_and_nothing_stays_bound(tmp_path: P
         with pytest.raises(SnmpServerError, match=rf"serve\.snmp\.listen: udp:127\.0\.0\.1:{port}: Address already"):
             await one.start()
 
-    assert one.ports == ()
+    assert one.addresses == ()
 
 
 async def test_reconfiguring_closes_what_is_no_longer_listed_and_keeps_the_rest(tmp_path: Path) -> None:

@@ -120,11 +120,6 @@ class Responder:
         """Why the indexes of its rows are not all stored; empty as long as they are."""
         return self._indexes.problem if self._indexes is not None else ""
 
-    @property
-    def ports(self) -> tuple[int, ...]:
-        """The ports of `addresses`."""
-        return tuple(port for _host, port in self.addresses)
-
     async def start(self) -> None:
         """Load the indexes, bind every socket, answer. Raises SnmpServerError."""
         load = partial(Indexes.load, self._state_directory)

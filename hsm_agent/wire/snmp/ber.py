@@ -160,13 +160,6 @@ def encode_counter64(value: int) -> bytes:
     return _encode_unsigned(COUNTER64, value & MAX_UNSIGNED64)
 
 
-def encode_ip_address(value: bytes) -> bytes:
-    """An IpAddress of four octets."""
-    if len(value) != 4:  # noqa: PLR2004 - RFC 2578 section 7.1.5
-        raise ValueError(f"not an IpAddress: {len(value)} octets")
-    return b"\x40\x04" + value
-
-
 def encode_subids(subids: Oid) -> bytes:
     """Subidentifiers in base 128, without tag and length: what is appended to an encoded prefix for an instance."""
     octets = bytearray()

@@ -144,32 +144,6 @@ def _read_varbind(data: bytes, start: int, stop: int) -> VarBind:
         return VarBind(name, data[start] if start < stop else ber.NULL_TAG, ber.undecodable(data, start, stop))
 
 
-def encode_value(tag: int, value: ber.Value) -> bytes:
-    """A value by its tag, as read_value gives them; ValueError if the two don't match."""
-    match value:
-        case None if tag in {ber.NULL_TAG, ber.NO_SUCH_OBJECT_TAG, ber.NO_SUCH_INSTANCE_TAG, ber.END_OF_MIB_VIEW_TAG}:
-            return bytes((tag, 0))
-        case int() if tag in _INTEGERS:
-            return _INTEGERS[tag](value)
-        case bytes() if tag == ber.IP_ADDRESS:
-            return ber.encode_ip_address(value)
-        case bytes() if tag in {ber.OCTET_STRING, ber.OPAQUE}:
-            return ber.encode(tag, value)
-        case tuple() if tag == ber.OBJECT_IDENTIFIER:
-            return ber.encode_oid(value)
-        case _:
-            raise ValueError(f"no value of tag {tag:#x}")
-
-
-_INTEGERS = {
-    ber.INTEGER: ber.encode_integer,
-    ber.COUNTER32: ber.encode_counter32,
-    ber.GAUGE32: ber.encode_gauge32,
-    ber.TIMETICKS: ber.encode_timeticks,
-    ber.COUNTER64: ber.encode_counter64,
-}
-
-
 def _encode_unsigned(request_id: int) -> bytes:
     """A request ID as ber.read_cut_integer gives it, which is more than an Integer32."""
     return b"\x02\x05" + request_id.to_bytes(5, "big")

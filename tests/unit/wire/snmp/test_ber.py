@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hsm_agent.wire.snmp import ber
 from hsm_agent.wire.snmp.ber import DecodeError, Reason
-from hsm_agent.wire.snmp.pdu import encode_value
+from tests.fakes.snmp_messages import encode_value
 
 VALUES = [
     pytest.param(ber.INTEGER, 0, "020100", id="zero"),
@@ -158,11 +158,6 @@ def test_what_is_no_subidentifier_is_not_encoded(subid: int) -> None:
 def test_integers_out_of_range_are_not_encoded(value: int) -> None:
     with pytest.raises(ValueError, match="not an Integer32"):
         ber.encode_integer(value)
-
-
-def test_an_ip_address_has_four_octets() -> None:
-    with pytest.raises(ValueError, match="not an IpAddress"):
-        ber.encode_ip_address(bytes(16))
 
 
 def test_gauges_latch() -> None:
