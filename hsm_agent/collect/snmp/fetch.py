@@ -96,26 +96,25 @@ class FetchResult(ApplianceAnswers):
     oddities: int = 0
 
     def fail(self, what: Iterable[Oid], reason: str) -> None:
-        """These got no answer."""
+        """Report, once, why these got no answer."""
         self.failed |= dict.fromkeys(what, reason)
         if reason not in self.errors:
             self.errors.append(reason)
 
-    def look_at(self, varbind: VarBind) -> None:
-        """Say so if its value can't be decoded."""
+    def note_undecodable(self, varbind: VarBind) -> None:
         if isinstance(varbind.value, Undecodable):
             what = text_of(varbind.name) if varbind.name else "a name"
-            self.wonder(f"{what} cannot be decoded: the appliance sent {varbind.value.reason}")
+            self.note_oddity(f"{what} cannot be decoded: the appliance sent {varbind.value.reason}")
 
-    def wonder(self, what: str) -> None:
-        """Say what no agent should do, but not for ever."""
+    def note_oddity(self, what: str) -> None:
+        """Report what no agent should do; beyond a bound it is counted only."""
         self.oddities += 1
         if self.oddities <= _MOST_ODDITIES:
             self.errors.append(what)
 
 
 async def fetch(client: SnmpClient, plan: Plan) -> FetchResult:
-    """Ask for everything. What is not answered leaves the rest as it is; nothing is left out unsaid."""
+    """Read everything. What gets no answer is reported, and costs nothing else."""
     result = FetchResult()
     try:
         for start in range(0, len(plan.values), NAMES_A_GET):
@@ -131,7 +130,7 @@ async def fetch(client: SnmpClient, plan: Plan) -> FetchResult:
 
 
 async def _get(client: SnmpClient, names: Sequence[Oid], result: FetchResult) -> None:
-    """GET; in halves where the answer is too big for the appliance, and without what it can't bear to be asked."""
+    """GET; in halves where the answer is too big for the appliance, and without the names that it refuses."""
     wanted = list(names)
     while wanted:
         answer = await client.get(wanted)
@@ -139,7 +138,7 @@ async def _get(client: SnmpClient, names: Sequence[Oid], result: FetchResult) ->
         if answer.error_status == ErrorStatus.NO_ERROR:
             asked = set(wanted)
             for one in answer.varbinds:
-                result.look_at(one)
+                result.note_undecodable(one)
                 if one.name in asked and one.value is not None:  # None: no such object or instance
                     result.values[one.name] = one.value
             return
@@ -148,12 +147,13 @@ async def _get(client: SnmpClient, names: Sequence[Oid], result: FetchResult) ->
             await _get(client, wanted[:half], result)
             wanted = wanted[half:]
             continue
-        word = _word(answer.error_status)
+        status = _status_text(answer.error_status)
         if not 0 < answer.error_index <= len(wanted):
-            result.fail(wanted, f"the appliance refuses a request: {word}")
+            result.fail(wanted, f"the appliance refuses a request: {status}")
             return
+        # Agents of SNMPv1 descent refuse the whole request for one name: go on without it.
         refused = wanted.pop(answer.error_index - 1)
-        result.fail([refused], f"the appliance refuses {text_of(refused)}: {word}")
+        result.fail([refused], f"the appliance refuses {text_of(refused)}: {status}")
 
 
 async def _walk(client: SnmpClient, table: TablePlan, result: FetchResult) -> None:
@@ -161,6 +161,7 @@ async def _walk(client: SnmpClient, table: TablePlan, result: FetchResult) -> No
     for start in range(0, len(table.columns), _MOST_COLUMNS):
         roots = {(*table.entry, *column): column for column in table.columns[start : start + _MOST_COLUMNS]}
         at = {root: root for root in roots}
+        # More columns in a request mean fewer rows, so that an answer keeps to a size that agents can build.
         repetitions = max(1, VALUES_A_BULK // len(roots))
         while at:
             answer = await client.bulk(list(at.values()), repetitions)
@@ -170,7 +171,8 @@ async def _walk(client: SnmpClient, table: TablePlan, result: FetchResult) -> No
                 continue
             if answer.error_status != ErrorStatus.NO_ERROR:
                 result.fail(
-                    [table.entry], f"the appliance refuses table {text_of(table.entry)}: {_word(answer.error_status)}"
+                    [table.entry],
+                    f"the appliance refuses table {text_of(table.entry)}: {_status_text(answer.error_status)}",
                 )
                 return
             at = _take(answer.varbinds, at, roots, result, rows)
@@ -190,11 +192,12 @@ def _take(
     result: FetchResult,
     rows: dict[Oid, dict[Oid, RawValue]],
 ) -> dict[Oid, Oid]:
-    """Take in one answer; where each column goes on, those at their end left out.
+    """Store the values of one answer. Returns the last name of each column that goes on.
 
-    Names that do not grow, or lie elsewhere, end a column (RFC 3416 section 4.2.3): no agent can hold us for ever. That
-    an agent ended one otherwise than by going on behind it is told.
+    A column ends at the first name that does not increase or lies elsewhere (RFC 3416 section 4.2.3), so every walk
+    ends. It is an error unless the agent went on behind the column, or sent endOfMibView.
     """
+    # Varbinds come in rounds, one of each column that was asked for, in the order of the request.
     order = list(at)
     going = dict(at)
     for place, one in enumerate(varbinds):
@@ -204,26 +207,29 @@ def _take(
         if one.tag == END_OF_MIB_VIEW_TAG or one.name[: len(root)] != root or one.name <= going[root]:
             del going[root]
             if not one.name:  # how the column goes on is not known
-                result.look_at(one)
+                result.note_undecodable(one)
             elif one.tag != END_OF_MIB_VIEW_TAG and one.name[: len(root)] == root:
-                result.wonder(f"{text_of(one.name)} comes again in a walk: the rest of {text_of(root)} is not read")
+                result.note_oddity(
+                    f"{text_of(one.name)} comes again in a walk: the rest of {text_of(root)} is not read"
+                )
             continue
-        result.look_at(one)
+        result.note_undecodable(one)
         going[root] = one.name
         if one.value is not None:
             rows.setdefault(one.name[len(root) :], {})[roots[root]] = one.value
-    # A column that had no part in a short answer goes on from where it was; one without any progress would for ever.
+    # An answer may be cut anywhere: a column without a varbind in it is asked for again from where it was. Without
+    # progress in any column the same request would be sent without end.
     if going == at:
-        result.wonder(f"the appliance answers a walk with nothing: the rest of {text_of(order[0])} is not read")
+        result.note_oddity(f"the appliance answers a walk with nothing: the rest of {text_of(order[0])} is not read")
         return {}
     return going
 
 
-def _word(error_status: int) -> str:
+def _status_text(error_status: int) -> str:
     known = {int(status): status.name.lower().replace("_", " ") for status in ErrorStatus}
-    word = known.get(error_status, f"error {error_status}")
+    text = known.get(error_status, f"error {error_status}")
     denied = error_status in {ErrorStatus.NO_ACCESS, ErrorStatus.AUTHORIZATION_ERROR}
-    return f"{word}; check what its agent lets this user or community see, and at which level" if denied else word
+    return f"{text}; check what its agent lets this user or community see, and at which level" if denied else text
 
 
 _ONE_AT_A_TIME = 1

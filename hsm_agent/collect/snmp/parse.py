@@ -36,7 +36,7 @@ _SERIAL = "serial"
 _PRINTABLE = range(32, 127)
 _NOT_THERE = "the appliance does not report it any more"
 _MOST_MISSED = 1000
-"""Readings that are missed at once: a host whose interfaces come and go would gather them for ever."""
+"""Readings that are missed at once: those of a host whose interfaces come and go would grow without bound."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,7 +126,7 @@ def parse(
     missed = (unavailable(fact, answers.failed.get(fact.origin, _NOT_THERE)) for fact in series.missing(facts))
     readings = tuple(fact.reading(source, now) for fact in (*facts.values(), *missed))
     memory = _remembered(series, growth, up, tables)
-    # A name that another row has now is not gone, nor is one that is missed.
+    # A name that another row has now is still in use, and one that is missed must stay unavailable.
     gone = {name for each in tables for name in each.gone} - {"", *(resource for resource, _, _ in series.facts)}
     return ParsedAnswers(readings, memory, tuple(found), tuple(sorted(gone)))
 
@@ -290,7 +290,7 @@ def _named(
 def _identity(
     table: ProfileTable, row: RowMeanings, index: Oid, words: Sequence[str], before: Mapping[str, ObjectIdentity]
 ) -> ObjectIdentity:
-    """Who a row is: its first word, its serial number, its index. A word that can't be read now is what it was."""
+    """What identifies a row: its first text, its serial number, its index. A text that cannot be read now is kept."""
     serial, place = word_of(row.named.get(_SERIAL)), text_of(index)
     label = next(filter(None, words), "")
     if any(isinstance(row.named.get(name), Unreadable) for name in table.resource):

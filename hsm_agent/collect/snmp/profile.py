@@ -191,7 +191,6 @@ class ProfileTable(_Scope):
         return self
 
     def metrics(self) -> set[str]:
-        """Names of all metrics that may come of it."""
         return super().metrics() | {link.metric for link in self.links}
 
 
@@ -217,7 +216,6 @@ class Profile(_Scope):
         return self
 
     def metrics(self) -> set[str]:
-        """Names of all metrics that may come of it."""
         return super().metrics().union(*(table.metrics() for table in self.tables))
 
 

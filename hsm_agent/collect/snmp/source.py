@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.identity import SeenObjectsFile
+from hsm_agent.collect.series import without_forgotten
 from hsm_agent.collect.snmp.fetch import NAMES_A_GET, ApplianceClient, fetch, plan_of
 from hsm_agent.collect.snmp.parse import ApplianceAnswers, ApplianceMemory, digest, parse
 from hsm_agent.collect.snmp.profile import Profile, names, profile
@@ -171,7 +172,7 @@ class SnmpCollector(Collector):
         )
 
     async def _remember(self) -> None:
-        """Once, which rows the last process knew."""
+        """Load, once, the rows that the last process knew."""
         if self._memory is not None and self._is_new:
             self._known = ApplianceMemory(rows=await self._memory.load(), is_restored=True)
             self._is_new = False
@@ -188,10 +189,9 @@ class SnmpCollector(Collector):
         if count <= _MANY_VALUES:
             return work()
         parsed = await self._thread.call(work, seconds=_WORK_SECONDS)
-        # The thread has worked with what was known before: it still misses what an operator forgot meanwhile.
-        readings = (one for one in parsed.readings if one.value is not None or one.resource not in self._forgotten)
-        known = parsed.known.without(self._forgotten, self._prefixes)
-        return replace(parsed, readings=tuple(readings), known=known)
+        # The thread used what was known at its start: it still misses what an operator forgot in the meantime.
+        readings = tuple(without_forgotten(parsed.readings, self._forgotten))
+        return replace(parsed, readings=readings, known=parsed.known.without(self._forgotten, self._prefixes))
 
     def _absent(self, parsed: ParsedAnswers) -> Iterator[str]:
         for name, found in zip(self._profiles, parsed.found, strict=True):
@@ -206,7 +206,7 @@ class SnmpCollector(Collector):
             self._client.close()
 
     async def forget(self, resource: str) -> bool:
-        """Stop missing a partition, a disk or a sensor that is gone for good. False if there was none."""
+        """Stop missing a partition, a disk or a sensor that was removed. Returns False if it was not known."""
         await self._remember()
         kept = self._known.without({resource}, self._prefixes)
         if kept == self._known:

@@ -47,7 +47,7 @@ class Unreadable:
 
 
 def text_of(raw: RawValue) -> str:
-    """A value as text: octets as UTF-8 or else Latin-1, an OID with dots; fit to be shown, and not for ever."""
+    """A value as text: octets as UTF-8 or else Latin-1, an OID with dots; fit to be shown, of bounded length."""
     if isinstance(raw, Undecodable):
         return raw.reason
     if isinstance(raw, int):
@@ -283,7 +283,7 @@ def infos(wanted: Sequence[Info], row: RowMeanings) -> Iterator[SnmpFact]:
 
 
 def links(wanted: Sequence[Link], row: RowMeanings, up: set[SeriesKey]) -> Iterator[SnmpFact]:
-    """States of network interfaces, loopbacks left out; `up` are those that were seen up, and is brought up to date."""
+    """States of network interfaces, loopbacks left out; `up` are those that were seen up; it is updated."""
     for link in wanted:
         real = row.named.get(link.real)
         if real is None or row.named.get(link.kind) == _LOOPBACK:

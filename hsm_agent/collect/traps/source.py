@@ -88,7 +88,7 @@ DeviceName = Annotated[str, AfterValidator(_parse_device)]
 
 
 class TrapCommunity(Strict):
-    """An SNMPv1 or SNMPv2c community: the word itself is a secret."""
+    """An SNMPv1 or SNMPv2c community, which is a secret."""
 
     name: Secret
 

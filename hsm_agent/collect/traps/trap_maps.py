@@ -349,7 +349,7 @@ def combined(maps: Sequence[TrapMapSettings], vendors: Iterable[str]) -> TrapTab
     """What traps mean: an own map of a trap stands instead of the built-in ones.
 
     Raises ValueError for maps that could hold up the listener, because their patterns are looked for one after the
-    other, and for a map that clears what nothing raises: with a misspelt name an alarm would stand for ever.
+    other, and for a map that clears what nothing raises: with a misspelt name an alarm would never be cleared.
     """
     if len(maps) > MOST_MAPS:
         raise ValueError(f"maps: {MOST_MAPS} at most; these are {len(maps)}")

@@ -187,7 +187,7 @@ async def test_what_cannot_be_decoded_costs_nothing_else_and_is_told() -> None:
 async def test_not_every_value_that_cannot_be_decoded_is_told() -> None:
     result = FetchResult()
     for number in range(100):
-        result.look_at(VarBind((1, 3, number), ber.IP_ADDRESS, ber.Undecodable("IpAddress of 0 octets")))
+        result.note_undecodable(VarBind((1, 3, number), ber.IP_ADDRESS, ber.Undecodable("IpAddress of 0 octets")))
 
     assert result.oddities == 100
     assert len(result.errors) == 10
