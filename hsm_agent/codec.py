@@ -22,6 +22,7 @@ from hsm_agent.model import Labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from dataclasses import Field
 
 T = TypeVar("T")
 
@@ -127,31 +128,31 @@ def _names(kind: type[Any]) -> set[str]:
     return names
 
 
+_known: dict[type[Any], tuple[_Member, ...]] = {}
+
+
 def _members(kind: type[Any]) -> tuple[_Member, ...]:
+    """The members of a dataclass, read from its fields once: many rows of each kind are written."""
     found = _known.get(kind)
     if found is None:
         hints = get_type_hints(kind)
-        made = []
-        for field in fields(kind):
-            hint, metadata = hints[field.name], field.metadata
-            to_json, from_json = _converters(hint)
-            made.append(
-                _Member(
-                    field=field.name,
-                    name=metadata.get("name") or field.name,
-                    default=field.default,
-                    missing=metadata.get("missing", MISSING),
-                    always=metadata.get("always", False),
-                    inline=hint if metadata.get("inline") else None,
-                    to_json=to_json,
-                    from_json=metadata.get("check") or from_json,
-                )
-            )
-        found = _known[kind] = tuple(made)
+        found = _known[kind] = tuple(_member(field, hints[field.name]) for field in fields(kind))
     return found
 
 
-_known: dict[type[Any], tuple[_Member, ...]] = {}
+def _member(field: Field[Any], hint: Any) -> _Member:
+    metadata = field.metadata
+    to_json, from_json = _converters(hint)
+    return _Member(
+        field=field.name,
+        name=metadata.get("name") or field.name,
+        default=field.default,
+        missing=metadata.get("missing", MISSING),
+        always=metadata.get("always", False),
+        inline=hint if metadata.get("inline") else None,
+        to_json=to_json,
+        from_json=metadata.get("check") or from_json,
+    )
 
 
 def _converters(hint: Any) -> tuple[Callable[[Any], object] | None, Callable[[object], object]]:
@@ -194,10 +195,11 @@ def whole(value: object) -> int:
 
 def finite(value: object) -> float | int:
     """A number that is not infinite: a time, or a duration."""
-    found = number(value)
-    if not isfinite(found):
+    if not isinstance(value, float):
+        return whole(value)
+    if not isfinite(value):
         raise ValueError(f"not finite: {value!r}")
-    return found
+    return value
 
 
 def positive(value: object) -> float | int:

@@ -6,12 +6,12 @@ import asyncio
 import errno
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, Self, runtime_checkable
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hsm_agent.model import Guarantee, Severity
-from hsm_agent.net.address import source_address
+from hsm_agent.net.address import Address, source_address
 from hsm_agent.net.udp import LinkError
 from hsm_agent.settings.types import Deadline, Interval, Strict
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from hsm_agent.model import Event
-    from hsm_agent.net.address import Address
     from hsm_agent.net.tls import TlsSettings
     from hsm_agent.net.udp import UdpLink
     from hsm_agent.wire.snmp.engine import Engine
@@ -124,7 +123,10 @@ class Announcer(Protocol):
 
 
 class SinkSettings(Strict, ABC):
-    """What the settings of every kind of sink have. A kind narrows `kind` and `to` and adds its own keys."""
+    """What the settings of every kind of sink have. A kind narrows `kind` and adds its own keys."""
+
+    schemes: ClassVar[tuple[str, ...]]
+    """How `to` may begin."""
 
     name: Annotated[str, Field(min_length=1)]
     kind: str
@@ -134,6 +136,16 @@ class SinkSettings(Strict, ABC):
     """Seconds; what they bound depends on the kind."""
     minimum_severity: Severity = Severity.WARNING
     heartbeat: Interval | None = None
+
+    @field_validator("to")
+    @classmethod
+    def _normalized(cls, text: str) -> str:
+        return str(Address.parse(text, cls.schemes))
+
+    @property
+    def address(self) -> Address:
+        """The receiver: `to`, parsed."""
+        return Address.parse(self.to, self.schemes)
 
     @property
     @abstractmethod
@@ -299,5 +311,4 @@ class DatagramSink(ABC):
         self._link = None
 
     async def close(self) -> None:
-        """Close the socket."""
         self._drop()

@@ -10,11 +10,10 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from hsm_agent.deliver.base import DatagramSink, OrderedBatch, Refused, Retry, SinkSettings
 from hsm_agent.model import Guarantee
-from hsm_agent.net.address import Address
 from hsm_agent.net.snmp_session import NoAnswerError, OtherAddresses, SessionError, SnmpSession
 from hsm_agent.net.udp import LinkError, UdpLink, open_link
 from hsm_agent.settings.snmp import MAX_RETRIES, SnmpPeerSettings, trap_receiver_line
@@ -28,11 +27,11 @@ if TYPE_CHECKING:
 
     from hsm_agent.deliver.base import SinkContext
     from hsm_agent.model import Event
+    from hsm_agent.net.address import Address
     from hsm_agent.settings.snmp import AnswersFrom
     from hsm_agent.wire.snmp.ber import Oid
     from hsm_agent.wire.snmp.usm import User
 
-SCHEMES = ("udp", "udp6")
 _INFORM_WINDOW = 16
 _MAX_REMEMBERED = 16 * _INFORM_WINDOW
 
@@ -233,7 +232,6 @@ class InformSink:
         self._session = None
 
     async def close(self) -> None:
-        """Close the socket."""
         self._drop()
 
 
@@ -258,25 +256,17 @@ SnmpSink = InformSink | TrapSink
 """Both can `notify` beside what every sink can."""
 
 
-def _receiver(text: str) -> str:
-    return str(Address.parse(text, SCHEMES))
-
-
 class SnmpSinkSettings(SnmpPeerSettings, SinkSettings):
     """A receiver of notifications and what it is sent."""
 
+    schemes = ("udp", "udp6")
+
     kind: Literal["snmp"]
-    to: Annotated[str, AfterValidator(_receiver)]
     type: Literal["trap", "inform"] | None = None
     """None: inform for v3, trap for v2c."""
     timeout: Annotated[Deadline, Field(le=60)] = 2.0
     """Seconds an answer is waited for before the inform is sent again."""
     retries: Annotated[int, Field(ge=0, le=MAX_RETRIES)] = 3
-
-    @property
-    def address(self) -> Address:
-        """The receiver, parsed."""
-        return Address.parse(self.to, SCHEMES)
 
     @property
     def notification_type(self) -> Literal["trap", "inform"]:
@@ -322,5 +312,4 @@ class SnmpSinkSettings(SnmpPeerSettings, SinkSettings):
             yield f"snmptrapd.conf: {trap_receiver_line(engine_id if is_trap else None, self.user)}"
 
     def speaks_v3(self) -> bool:
-        """Users are SNMPv3's."""
         return self.user is not None

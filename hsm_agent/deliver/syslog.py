@@ -12,7 +12,7 @@ import ctypes
 import os
 from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from hsm_agent.deliver.base import MESSAGES_A_TURN, DatagramSink, Retry, SinkSettings
 from hsm_agent.deliver.relp import RelpSink
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from hsm_agent.model import Event
     from hsm_agent.net.streams import Connection
 
-SCHEMES = ("udp", "tcp", "tls", "relp", "relp+tls")
 _TLS_SCHEMES = ("tls", "relp+tls")
 _RELP_SCHEMES = ("relp", "relp+tls")
 _DEFAULT_WINDOW = 128
@@ -178,15 +177,12 @@ Facility = Literal[
 _FACILITIES: tuple[str, ...] = get_args(Facility)
 
 
-def _receiver(text: str) -> str:
-    return str(Address.parse(text, SCHEMES))
-
-
 class SyslogSinkSettings(SinkSettings):
     """A syslog server and how it is reached."""
 
+    schemes = ("udp", "tcp", "tls", "relp", "relp+tls")
+
     kind: Literal["syslog"]
-    to: Annotated[str, AfterValidator(_receiver)]
     tls: TlsSettings | None = None
     facility: Facility = "local4"
     max_bytes: Size | None = None
@@ -195,11 +191,6 @@ class SyslogSinkSettings(SinkSettings):
     """Seconds to connect, and to send and be acknowledged."""
     window: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Messages on their way at once, RELP only. None: 128."""
-
-    @property
-    def address(self) -> Address:
-        """The receiver, parsed."""
-        return Address.parse(self.to, SCHEMES)
 
     @property
     def octets(self) -> int:
@@ -233,11 +224,9 @@ class SyslogSinkSettings(SinkSettings):
         return self
 
     def own_tls(self) -> TlsSettings | None:
-        """How its connections are secured."""
         return self.tls
 
     def build(self, context: SinkContext) -> Sink:
-        """The sink of the transport that `to` names."""
         builder = MessageBuilder(context.origin, facility=_FACILITIES.index(self.facility), max_bytes=self.octets)
         address = self.address
         if address.scheme == "udp":

@@ -61,16 +61,14 @@ class UdpLink(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by asyncio."""
         self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: object) -> None:  # noqa: ARG002 - asyncio's signature; connected
-        """Called by asyncio."""
         self._unread.append(data)
         self._changed.set()
 
     def error_received(self, exc: Exception) -> None:
-        """Called by asyncio: an ICMP refusal, or an error of `sendto` itself."""
+        # An ICMP refusal, or an error of `sendto` itself.
         self._error = exc if isinstance(exc, OSError) else OSError(str(exc))
         self._changed.set()
 
@@ -119,7 +117,6 @@ class _StrayReceiver(asyncio.DatagramProtocol):
         self._link = link
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        """Called by asyncio."""
         host = f"[{addr[0]}]" if ":" in addr[0] else addr[0]
         self._link.stray(data, f"{host}:{addr[1]}")
 

@@ -162,10 +162,13 @@ class Queue:
         seqs = self.sinks[sink].take(limit, upto, aside, only=only)
         return [PendingEvent(seq=seq, event=from_bytes(Event, self._stored[seq].payload)) for seq in seqs]
 
-    def accept(self, sink: str, seqs: Iterable[int]) -> None:
-        """The sink has them. Entries that are gone (dropped meanwhile) are passed over."""
+    def release(self, sink: str, seqs: Iterable[int], *, notified: bool) -> None:
+        """They leave a sink's queue: accepted (`notified`), or dropped. Those that are gone are passed over."""
+        sink_queue = self.sinks.get(sink)
         for seq in seqs:
-            self._release(sink, seq, notified=True)
+            if sink_queue is not None and sink_queue.remove(seq, notified=notified):
+                self._stored[seq].references -= 1
+                self.discard_if_unreferenced(seq)
 
     def give_back(self, sink: str, seqs: Iterable[int], *, sent: bool) -> None:
         """They were not accepted and wait on; `sent`: the receiver may have them."""
@@ -180,7 +183,7 @@ class Queue:
         # Referenced as a dead letter before it is released from the queue: without a reference the entry would go.
         self.add_dead(seq, DeadLetter(sink=sink, reason=reason, time=time))
         self.changes["dead", (sink, seq)] = (reason, time)
-        self._release(sink, seq, notified=False)
+        self.release(sink, [seq], notified=False)
         sink_queue.dead_letters_total += 1
         sink_queue.store()
         return self._stored[seq].event_id
@@ -190,7 +193,7 @@ class Queue:
         found = [seq for seq, stored in self._stored.items() if wanted in {stored.event_id, str(seq)}]
         for seq in found:
             for name in self.sinks:
-                self._release(name, seq, notified=False)
+                self.release(name, [seq], notified=False)
             for name, dead_seq in [key for key in self._dead if key[1] == seq]:
                 self._remove_dead_letter(name, dead_seq)
         return bool(found)
@@ -316,19 +319,12 @@ class Queue:
     def _remove_sink(self, name: str) -> int:
         sink_queue = self.sinks[name]
         waiting = list(sink_queue.waiting)
-        for seq in waiting:
-            self._release(name, seq, notified=False)
+        self.release(name, waiting, notified=False)
         for key in [key for key in self._dead if key[0] == name]:
             self._remove_dead_letter(*key)
         sink_queue.erase()
         del self.sinks[name]
         return len(waiting)
-
-    def _release(self, sink: str, seq: int, *, notified: bool) -> None:
-        sink_queue = self.sinks.get(sink)
-        if sink_queue is not None and sink_queue.remove(seq, notified=notified):
-            self._stored[seq].references -= 1
-            self.discard_if_unreferenced(seq)
 
     def _remove_dead_letter(self, sink: str, seq: int) -> None:
         del self._dead[sink, seq]
@@ -347,8 +343,7 @@ class Queue:
 
     def _drop(self, sink_queue: SinkQueue, seqs: Sequence[int], why: str) -> DroppedEvents:
         event_ids = tuple(self._stored[seq].event_id for seq in seqs)
-        for seq in tuple(seqs):  # a copy: the sequence shrinks as its entries leave
-            self._release(sink_queue.name, seq, notified=False)
+        self.release(sink_queue.name, tuple(seqs), notified=False)  # a copy: it shrinks as its entries leave
         sink_queue.dropped += len(event_ids)
         sink_queue.store()
         self.dropped_total += len(event_ids)

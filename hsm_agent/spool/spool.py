@@ -156,7 +156,7 @@ class Spool:
 
     async def accepted(self, sink: str, seqs: Sequence[int]) -> None:
         """The sink has them. Not flushed: after a power failure they may be sent again, under the same event id."""
-        self._queue.accept(sink, seqs)
+        self._queue.release(sink, seqs, notified=True)
         await self._save(durable=False)
 
     async def returned(self, sink: str, seqs: Sequence[int], *, sent: bool) -> None:

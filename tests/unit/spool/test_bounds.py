@@ -26,7 +26,7 @@ def _ids(queue: Queue, sink: str = "noc") -> list[str]:
 
 def _accept(queue: Queue, sink: str, *event_ids: str) -> None:
     entries = queue.pending(sink, 1000, upto=queue.last_seq)
-    queue.accept(sink, [entry.seq for entry in entries if entry.event.event_id in event_ids])
+    queue.release(sink, [entry.seq for entry in entries if entry.event.event_id in event_ids], notified=True)
     queue.give_back(sink, (), sent=False)
 
 

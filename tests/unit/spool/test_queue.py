@@ -26,7 +26,7 @@ def _ids(queue: Queue, sink: str = "noc") -> list[str]:
 
 def _accept(queue: Queue, sink: str, *event_ids: str) -> None:
     entries = queue.pending(sink, 1000, upto=queue.last_seq)
-    queue.accept(sink, [entry.seq for entry in entries if entry.event.event_id in event_ids])
+    queue.release(sink, [entry.seq for entry in entries if entry.event.event_id in event_ids], notified=True)
     queue.give_back(sink, (), sent=False)
 
 
@@ -116,7 +116,7 @@ def test_a_sink_that_is_gone_loses_its_queue_and_its_dead_letters() -> None:
     assert registered == Registered(removed=("siem",), forgotten_events=1)
     assert queue.stats("").entries == 0
     assert queue.pending("siem", 10, upto=99) == []
-    queue.accept("siem", [2])  # a late answer of a sink that is gone
+    queue.release("siem", [2], notified=True)  # a late answer of a sink that is gone
 
 
 def test_a_dead_letter_is_not_sent_again_but_kept_to_be_looked_at() -> None:

@@ -148,7 +148,7 @@ class _History:
         self.receivers[sink].seen += [entry.event.event_id for entry in entries]
         seqs = [entry.seq for entry in entries]
         if answered:
-            self.queue.accept(sink, seqs)
+            self.queue.release(sink, seqs, notified=True)
         else:
             self.queue.give_back(sink, seqs, sent=True)
         for name, alarm_id in list(self._notified):
