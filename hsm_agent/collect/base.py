@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from hsm_agent.settings.types import ByKind, Deadline, Interval, Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hsm_agent.model import Reading, Series, Usage
@@ -29,6 +29,11 @@ class SourceFailure(Exception):
     def __init__(self, text: str, *, retry_in_seconds: float | None = None) -> None:
         super().__init__(text)
         self.retry_in_seconds = retry_in_seconds
+
+
+def first_of(errors: Sequence[str]) -> str:
+    """The first of the errors of a poll in which all failed, and the number of the others."""
+    return f"{errors[0]} (and {len(errors) - 1} more)" if len(errors) > 1 else errors[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

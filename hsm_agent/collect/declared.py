@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
+from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings, first_of
 from hsm_agent.collect.file_reader import FileReader, FileTrouble
 from hsm_agent.model import Reading
-from hsm_agent.settings.types import Duration, Interval, LocalPath, Strict
+from hsm_agent.settings.types import Duration, Interval, LocalPath, Strict, refuse_doubles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -124,19 +124,14 @@ class DeclaredSettings(SourceSettings):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
-        names = [each.name for each in self.dates]
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                raise ValueError(f"dates.{index}.name: two dates are called {name!r}")
+        refuse_doubles("dates", [each.name for each in self.dates], "dates")
         return self
 
     def build(self, context: CollectorContext) -> Collector:
-        """The collector of this source."""
         del context
         return DeclaredCollector(self)
 
     def about(self) -> Iterator[str]:
-        """What is declared, a line each."""
         yield f"{len(self.dates)} date{'s' * (len(self.dates) != 1)}"
         for each in self.dates:
             yield f"{each.name}: {each.kind} of {each.date or each.file}"
@@ -162,8 +157,7 @@ class DeclaredCollector(Collector):
         readings = await asyncio.gather(*(self._reading(each, deadline) for each in self._settings.dates))
         problems = errors(readings)
         if len(problems) == len(readings):
-            others = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            raise SourceFailure(f"no date could be read: {problems[0]}{others}")
+            raise SourceFailure(f"no date could be read: {first_of(problems)}")
         return Poll(
             readings=tuple(readings),
             next_in_seconds=self.every_seconds,
@@ -193,5 +187,4 @@ class DeclaredCollector(Collector):
             raise ValueError(f"{declared.file}: {error}") from error
 
     def calls_a_day(self) -> Mapping[str, float]:
-        """File reads a day."""
         return {"file": sum(each.file is not None for each in self._settings.dates) * _DAY / self.every_seconds}

@@ -31,7 +31,7 @@ from hsm_agent.evaluate.rules import (
 from hsm_agent.metrics import METRICS, is_custom
 from hsm_agent.model import Severity
 from hsm_agent.settings.quantities import duration
-from hsm_agent.settings.types import Duration, Glob, Interval, Strict
+from hsm_agent.settings.types import Duration, Glob, Interval, Strict, one_or_more
 from hsm_agent.text import suggestion
 
 if TYPE_CHECKING:
@@ -142,10 +142,6 @@ _FALLS = KeysOf(Falls, {"severity": _AsSeverity})
 _CONDITIONS = ("above", "below", "grows", "rate_changes", "reaches", "changes", "not_falling", "falls")
 
 
-def _one_or_more(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
 def _known_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in METRICS and not is_custom(name):  # custom ones are compared with the sources' own, in the tree
@@ -154,7 +150,7 @@ def _known_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 MetricNames = Annotated[
-    tuple[str, ...], Field(min_length=1), BeforeValidator(_one_or_more), AfterValidator(_known_metrics)
+    tuple[str, ...], Field(min_length=1), BeforeValidator(one_or_more), AfterValidator(_known_metrics)
 ]
 
 

@@ -12,7 +12,7 @@ from hsm_agent.config.rules import RuleSettings, check_declared, effective_rules
 from hsm_agent.deliver import AnySink
 from hsm_agent.model import AGENT_SOURCE
 from hsm_agent.serve.settings import HttpSettings, SnmpServerSettings
-from hsm_agent.settings.types import Strict
+from hsm_agent.settings.types import Strict, refuse_doubles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,11 +64,10 @@ class Config(Strict):
             ("rules", [rule.name for rule in self.rules]),
             ("deliver", [sink.name for sink in self.deliver]),
         ):
-            for index, name in enumerate(names):
-                if name in names[:index]:
-                    raise ValueError(f"{place}.{index}.name: two things are called {name!r}")
-                if place == "sources" and name == AGENT_SOURCE:
-                    raise ValueError(f"{place}.{index}.name: {AGENT_SOURCE!r} is the agent itself; choose another name")
+            refuse_doubles(place, names, "things")
+            if place == "sources" and AGENT_SOURCE in names:
+                index = names.index(AGENT_SOURCE)
+                raise ValueError(f"{place}.{index}.name: {AGENT_SOURCE!r} is the agent itself; choose another name")
         twice = [glob for globs in self.hsms.values() for glob in globs]
         for glob in twice:
             if twice.count(glob) > 1:

@@ -1,4 +1,5 @@
-"""Reads the names and the validity of certificates. Nothing is verified: an expired one is read too.
+"""Reads the names and the validity of certificates, and loads the agent's own. Nothing is verified: an expired one is
+read too.
 
 Parsing takes some 0.1 ms a certificate, and the first call imports a large library: call it on a thread.
 """
@@ -6,10 +7,12 @@ Parsing takes some 0.1 ms a certificate, and the first call imports a large libr
 from __future__ import annotations
 
 import re
+import ssl
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hsm_agent.settings.secret import read_private_file
 from hsm_agent.text import harmless
 
 if TYPE_CHECKING:
@@ -136,3 +139,35 @@ def _identity(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def check_own_key(certificate: Path, key: Path | None) -> None:
+    """Refuse a private key that others can read. Raises ValueError that names the key of the settings."""
+    name, private = ("certificate", certificate) if key is None else ("key", key)
+    try:
+        read_private_file(private)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def load_own(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    """Let a context present a certificate. Raises ValueError that names the key of the settings."""
+    try:
+        certificate.read_bytes()  # OpenSSL does not say which of the two files it cannot read
+    except OSError as error:
+        raise ValueError(f"certificate: {certificate}: {error.strerror}") from error
+    name, private = ("certificate", certificate) if key is None else ("key", key)
+    try:
+        # Without a password OpenSSL would ask for one on the terminal.
+        context.load_cert_chain(certificate, key, password=lambda: b"")
+    except (OSError, ValueError) as error:
+        why = why_not_loaded(error, "not a PEM certificate with its unencrypted key")
+        raise ValueError(f"{name}: {private} (with certificate {certificate}): {why}") from error
+
+
+def why_not_loaded(error: OSError | ValueError, otherwise: str) -> str:
+    """Why OpenSSL could not load a file; `otherwise` where it names a detail of the encoding at most."""
+    if isinstance(error, ssl.SSLError):
+        known = {"KEY_VALUES_MISMATCH": "the key does not belong to the certificate"}
+        return known.get(getattr(error, "reason", None) or "", otherwise)
+    return (error.strerror if isinstance(error, OSError) else None) or otherwise

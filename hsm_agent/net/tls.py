@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, PrivateAttr, model_validator
 
-from hsm_agent.net.certificates import crl_blocks, fingerprint, pem_blocks
-from hsm_agent.settings.secret import read_private_file
+from hsm_agent.net.certificates import check_own_key, crl_blocks, fingerprint, load_own, pem_blocks, why_not_loaded
 from hsm_agent.settings.types import LocalPath, Strict
 
 if TYPE_CHECKING:
@@ -141,38 +140,18 @@ class TlsSettings(Strict):
         if self.verify == "fingerprint":
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE if self.ca is None else ssl.CERT_REQUIRED
-        if self.ca is not None:
+        for key, path, otherwise in (("ca", self.ca, "not a PEM certificate"), ("crl", self.crl, _NO_CRL)):
             try:
-                context.load_verify_locations(cafile=self.ca)
+                if path is not None:
+                    context.load_verify_locations(cafile=path)
             except (OSError, ValueError) as error:
-                raise ValueError(f"ca: {self.ca}: {_why(error, 'not a PEM certificate')}") from error
+                raise ValueError(f"{key}: {path}: {why_not_loaded(error, otherwise)}") from error
         if self.crl is not None:
-            try:
-                context.load_verify_locations(cafile=self.crl)
-            except (OSError, ValueError) as error:
-                raise ValueError(f"crl: {self.crl}: {_why(error, _NO_CRL)}") from error
             context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
-        self._load_own(context)
+        if self.certificate is not None:
+            check_own_key(self.certificate, self.key)
+            load_own(context, self.certificate, self.key)
         return context
-
-    def _load_own(self, context: ssl.SSLContext) -> None:
-        if self.certificate is None:
-            return
-        name, private = ("certificate", self.certificate) if self.key is None else ("key", self.key)
-        try:
-            read_private_file(private)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-        try:
-            self.certificate.read_bytes()
-        except OSError as error:
-            raise ValueError(f"certificate: {self.certificate}: {error.strerror}") from error
-        try:
-            # Without a password OpenSSL would ask for one on the terminal.
-            context.load_cert_chain(self.certificate, self.key, password=lambda: b"")
-        except (OSError, ValueError) as error:
-            why = _why(error, "not a PEM certificate with its unencrypted key")
-            raise ValueError(f"{name}: {private} (with certificate {self.certificate}): {why}") from error
 
     def _digest(self) -> str:
         digest = hashlib.sha256()
@@ -206,10 +185,3 @@ def _end_of_crls(path: Path) -> float:
 
 def _certificates(path: Path | None) -> bytes:
     return b"" if path is None else pem_blocks(path.read_bytes())
-
-
-def _why(error: OSError | ValueError, otherwise: str) -> str:
-    if isinstance(error, ssl.SSLError):
-        known = {"KEY_VALUES_MISMATCH": "the key does not belong to the certificate"}
-        return known.get(getattr(error, "reason", None) or "", otherwise)
-    return (error.strerror if isinstance(error, OSError) else None) or otherwise

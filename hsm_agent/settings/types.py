@@ -15,7 +15,7 @@ from hsm_agent.settings.quantities import deadline, duration, interval, size
 from hsm_agent.text import checked_glob
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pydantic import GetCoreSchemaHandler
 
@@ -41,6 +41,18 @@ Size = Annotated[int, BeforeValidator(size)]
 """Bytes, written plain or with a unit."""
 LocalPath = Annotated[Path, BeforeValidator(_resolve)]
 """A path; a relative one is resolved against the validation context's `base`."""
+
+
+def one_or_more(value: object) -> object:
+    """A text alone stands for a list of that one."""
+    return (value,) if isinstance(value, str) else value
+
+
+def refuse_doubles(key: str, names: Sequence[str], what: str) -> None:
+    """Raise ValueError, with the key of the second one, where two entries of a list have the same name."""
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise ValueError(f"{key}.{index}.name: two {what} are called {name!r}")
 
 
 class Strict(BaseModel):

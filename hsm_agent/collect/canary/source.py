@@ -83,7 +83,6 @@ class CanarySettings(SourceSettings):
         return kind
 
     def build(self, context: CollectorContext) -> Collector:
-        """The collector of this source."""
         return CanaryCollector(self, context)
 
     def about(self) -> Iterator[str]:
@@ -94,11 +93,9 @@ class CanarySettings(SourceSettings):
         yield f"LOGS IN to token {self.token} and signs with key {key} by {self.mechanism}"
 
     def metrics_produced(self) -> Mapping[str, str]:
-        """Whether a signature was made, and how long it took."""
         return {"canary_ok": "", "canary_seconds": ""}
 
     def trusted_files(self) -> Mapping[str, Path]:
-        """The module: it is loaded."""
         return {"module": self.module}
 
     def job(self, command: Sequence[str]) -> Job:
@@ -171,7 +168,6 @@ class CanaryCollector(Collector):
         return self.every_seconds * 2 if self._failures >= _TIRED_AFTER else self.every_seconds
 
     async def close(self) -> None:
-        """End the process."""
         await self._signer.close()
 
     async def forget(self, resource: str) -> bool:

@@ -23,14 +23,14 @@ from hsm_agent.collect.base import (
     Poll,
     SourceFailure,
     SourceSettings,
+    first_of,
 )
 from hsm_agent.collect.certificate.parse import FetchedCertificates, parse_fetched
 from hsm_agent.collect.file_reader import FileReader, FileTrouble
 from hsm_agent.net import certificates
 from hsm_agent.net.address import resolve
 from hsm_agent.settings.quantities import MAX_PORT, host_port
-from hsm_agent.settings.secret import read_private_file
-from hsm_agent.settings.types import Interval, LocalPath, Strict
+from hsm_agent.settings.types import Interval, LocalPath, Strict, refuse_doubles
 from hsm_agent.threads import Lane, Lanes
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class EndpointTrouble(Exception):
 
 
 def open_context(certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
-    """For looking only: any certificate, version and cipher the library knows. Raises OSError, ValueError."""
+    """For looking only: any certificate, version and cipher the library knows. Raises ValueError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -59,8 +59,7 @@ def open_context(certificate: Path | None = None, key: Path | None = None) -> ss
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.options |= _LEGACY_SERVER_CONNECT
     if certificate is not None:
-        # Without a password OpenSSL would ask for one on the terminal.
-        context.load_cert_chain(certificate, key, password=lambda: b"")
+        certificates.load_own(context, certificate, key)
     return context
 
 
@@ -79,7 +78,8 @@ async def fetch_chain(host: str, port: int, server_name: str, context: ssl.SSLCo
     except socket.gaierror as error:
         raise EndpointTrouble(f"{place}: the name cannot be resolved ({error.strerror}): check it and DNS") from error
     except ssl.SSLError as error:
-        raise EndpointTrouble(f"{place}: the TLS handshake failed ({reason(error)}): {_MORE}") from error
+        reason = (error.reason or "no reason given").replace("_", " ").lower()
+        raise EndpointTrouble(f"{place}: the TLS handshake failed ({reason}): {_MORE}") from error
     except ConnectionRefusedError as error:
         raise EndpointTrouble(f"{place} refuses the connection: check that the service runs, and the port") from error
     except ConnectionResetError as error:
@@ -163,11 +163,6 @@ def _shown(connection: Any) -> bytes:
     return ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True) or b"").encode()
 
 
-def reason(error: ssl.SSLError) -> str:
-    """What OpenSSL says, in words."""
-    return (error.reason or "no reason given").replace("_", " ").lower()
-
-
 _DAY = 86400.0
 _LONGEST_FILE = 4 * 1024 * 1024
 _PARSE_SECONDS = 60.0
@@ -183,22 +178,9 @@ class ClientCertificate(Strict):
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
-        name, private = ("certificate", self.certificate) if self.key is None else ("key", self.key)
-        try:
-            read_private_file(private)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-        try:
-            open_context(self.certificate, self.key)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"certificate: {self.certificate}: {_why(error)}") from error
+        certificates.check_own_key(self.certificate, self.key)
+        open_context(self.certificate, self.key)
         return self
-
-
-def _why(error: OSError | ValueError) -> str:
-    if isinstance(error, ssl.SSLError):
-        return f"not a PEM certificate with its unencrypted key ({reason(error)})"
-    return getattr(error, "strerror", None) or str(error)
 
 
 class WatchedCertificate(Strict):
@@ -243,23 +225,17 @@ class CertificateSettings(SourceSettings):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
-        names = [each.resource for each in self.certificates]
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                raise ValueError(f"certificates.{index}.name: two certificates are called {name!r}; give one a name")
+        refuse_doubles("certificates", [each.resource for each in self.certificates], "certificates")
         return self
 
     def build(self, context: CollectorContext) -> Collector:
-        """The collector of this source."""
         del context
         return CertificateCollector(self)
 
     def metrics_produced(self) -> Mapping[str, str]:
-        """What is in a certificate, and how long it lasts."""
         return {"certificate_seconds_left": "", "certificate_info": ""}
 
     def about(self) -> Iterator[str]:
-        """What is looked at, a line each."""
         count = len(self.certificates)
         yield f"{count} endpoint{'s' * (count != 1)} or file{'s' * (count != 1)}"
         for each in self.certificates:
@@ -286,8 +262,7 @@ class CertificateCollector(Collector):
         fetched = await asyncio.gather(*(self._fetch(each, deadline) for each in self._settings.certificates))
         found = parse_fetched(self.name, fetched, self._known, time.time())
         if not any(each.certificates for each in fetched):
-            others = f" (and {len(found.errors) - 1} more)" if len(found.errors) > 1 else ""
-            raise SourceFailure(f"no certificate could be read: {found.errors[0]}{others}")
+            raise SourceFailure(f"no certificate could be read: {first_of(found.errors)}")
         self._known = found.known
         handshakes = sum(each.is_endpoint for each in fetched)
         return Poll(
@@ -331,8 +306,7 @@ class CertificateCollector(Collector):
                 seconds=left(),
             )
         except (OSError, ValueError) as error:
-            which = own[0] if own else "none"
-            raise EndpointTrouble(f"the client certificate {which} cannot be used: {_why(error)}") from error
+            raise EndpointTrouble(f"the client certificate cannot be used: {error}") from error
         return await fetch_chain(host, port, watched.server_name or host, context, left())
 
     async def _file(self, watched: WatchedCertificate, deadline: float) -> bytes:
@@ -344,7 +318,6 @@ class CertificateCollector(Collector):
         return content.data
 
     async def forget(self, resource: str) -> bool:
-        """Stop missing a certificate that is gone for good."""
         was_known = any(key[0] == resource for series in self._known.values() for key in series.facts)
         self._known = {name: series.without({resource}) for name, series in self._known.items()}
         return was_known

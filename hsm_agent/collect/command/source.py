@@ -22,6 +22,7 @@ from hsm_agent.collect.base import (
     Poll,
     SourceFailure,
     SourceSettings,
+    first_of,
 )
 from hsm_agent.collect.command.parsers import BRINGS, LISTING, REGEX, ParserName, read, regex
 from hsm_agent.collect.command.parsers.regex import MOST_PATTERNS
@@ -114,11 +115,9 @@ class CommandSettings(SourceSettings):
     audit_capacity: Annotated[int, Field(gt=0)] = 198120
 
     def build(self, context: CollectorContext) -> Collector:
-        """The collector of this source."""
         return CommandCollector(self, context)
 
     def about(self) -> Iterator[str]:
-        """The commands."""
         yield f"{len(self.runs)} command{'s' if len(self.runs) > 1 else ''}"
         for run in self.runs:
             lost = "" if find(run.command[0], self.environment) else " (no such executable: the source would be down)"
@@ -136,7 +135,6 @@ class CommandSettings(SourceSettings):
         return frozenset(name for name in named if name.startswith("custom_"))
 
     def trusted_files(self) -> Mapping[str, Path]:
-        """The executables."""
         found = {f"runs.{index}.command": find(run.command[0], self.environment) for index, run in enumerate(self.runs)}
         return {key: path for key, path in found.items() if path is not None}
 
@@ -190,11 +188,8 @@ class CommandCollector(Collector):
             slowest = max(slowest, loop.time() - started)
         if len(errors) == len(runs):
             self._state.finish(time.time())
-            others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             # Not sooner: every run is a login at an appliance, and many that fail may lock the account.
-            raise SourceFailure(
-                f"{errors[0]}{others}", retry_in_seconds=max(0.0, began + self.every_seconds - loop.time())
-            )
+            raise SourceFailure(first_of(errors), retry_in_seconds=max(0.0, began + self.every_seconds - loop.time()))
         readings += self._state.finish(time.time())
         await self._keep()
         return Poll(
@@ -221,15 +216,12 @@ class CommandCollector(Collector):
             raise SourceFailure(f"{name_of(run.command)}: {error}") from error
 
     async def close(self) -> None:
-        """Leave nothing running."""
         await self._runner.kill()
 
     def pids(self) -> tuple[int, ...]:
-        """The process of the command that runs now."""
         return self._runner.pids()
 
     async def forget(self, resource: str) -> bool:
-        """Stop missing what is gone for good. False if it was not known."""
         await self._remember()
         known = self._state.forget(resource)
         self._forgotten.add(resource)

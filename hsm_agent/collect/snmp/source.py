@@ -19,6 +19,7 @@ from hsm_agent.collect.snmp.values import text_of
 from hsm_agent.metrics import is_custom
 from hsm_agent.net.address import Address
 from hsm_agent.settings.snmp import MAX_RETRIES, SnmpPeerSettings
+from hsm_agent.settings.types import one_or_more
 from hsm_agent.threads import Lane
 from hsm_agent.wire.snmp.ber import Undecodable, parse_oid
 
@@ -41,10 +42,6 @@ def _address(text: str) -> str:
     return str(Address.parse(text, _SCHEMES))
 
 
-def _one_or_more(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
 def _known_profiles(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         profile(name)
@@ -57,7 +54,7 @@ class SnmpSettings(SnmpPeerSettings, SourceSettings):
     kind: Literal["snmp"]
     to: Annotated[str, AfterValidator(_address)]
     context: str = ""
-    profile: Annotated[tuple[str, ...], BeforeValidator(_one_or_more), AfterValidator(_known_profiles)] = ()
+    profile: Annotated[tuple[str, ...], BeforeValidator(one_or_more), AfterValidator(_known_profiles)] = ()
     custom: Profile | None = None
     retries: Annotated[int, Field(ge=0, le=MAX_RETRIES)] = 2
 

@@ -44,7 +44,7 @@ def test_what_says_too_little_or_too_much_is_refused(certificate: dict[str, Any]
 def test_a_client_key_that_others_can_read_or_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     made = pki.make(tmp_path)
     client = {"certificate": str(made.agent.certificate), "key": str(made.other_agent.key)}
-    with pytest.raises(ValidationError, match="not a PEM certificate with its unencrypted key"):
+    with pytest.raises(ValidationError, match="the key does not belong to the certificate"):
         settings({"endpoint": "h:1", "client": client})
     made.agent.key.chmod(0o644)
     with pytest.raises(ValidationError, match="others can read or write it"):
