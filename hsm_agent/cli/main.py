@@ -62,7 +62,11 @@ def poll(config: Path | None, form: str, record: Path | None, *, explain: bool) 
     wanted = load_or_exit(config).config
     results = asyncio.run(poll_all(wanted.sources, wanted.hsms))
     if record is not None:
-        for file in write(results, record):
+        try:
+            files = write(results, record)
+        except OSError as error:
+            fail(f"--record: {error.filename or record}: {error.strerror}")
+        for file in files:
             click.echo(f"recorded {file}", err=True)
     if form == "json":
         click.echo(as_json(results, explain=explain))
@@ -82,11 +86,12 @@ def poll(config: Path | None, form: str, record: Path | None, *, explain: bool) 
 def mib(base: str | None) -> None:
     """Print the MIB."""
     try:
-        click.echo(mib_text(base), nl=False)
+        text = mib_text(base)
     except ValueError as error:
         raise click.UsageError(f"--base: {error}") from error
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}")
+    click.echo(text, nl=False)
 
 
 @cli.command()

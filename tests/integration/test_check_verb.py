@@ -266,3 +266,49 @@ def test_a_parent_that_ignores_the_end_of_its_children_changes_nothing(hsm: Fake
     assert done.stderr == ""
     assert done.returncode == 0
     assert done.stdout.startswith("OK: payments")
+
+
+def _unwritable(*arguments: str, output: Any, unbuffered: bool) -> tuple[int, str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1" if unbuffered else ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "hsm_agent", *arguments],
+        stdout=output, stderr=subprocess.PIPE, text=True, check=False, timeout=30, env=environment,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", [False, True])
+@pytest.mark.parametrize(("arguments", "code"), [(["check", "--help"], 3), (["mib"], 1), (["--version"], 1)])
+def test_an_answer_that_a_full_disk_does_not_take_is_unknown_or_failed(
+    arguments: list[str], code: int, *, unbuffered: bool
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        found = _unwritable(*arguments, output=full, unbuffered=unbuffered)
+
+    assert found == (code, "hsm-agent: standard output: No space left on device\n")
+
+
+def test_an_answer_that_its_reader_does_not_take_is_unknown() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        found = _unwritable("check", "--help", output=writer, unbuffered=False)
+    finally:
+        os.close(writer)
+
+    assert found == (3, "hsm-agent: standard output: Broken pipe\n")
+
+
+def test_a_full_disk_for_errors_too_leaves_the_exit_code() -> None:
+    command = f"{sys.executable} -m hsm_agent check --help >/dev/full 2>&1"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    assert subprocess.run(["sh", "-c", command], check=False, timeout=30, env=environment).returncode == 3
+
+
+def test_a_closed_standard_output_is_no_bug() -> None:
+    command = f"{sys.executable} -m hsm_agent mib >&-"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["sh", "-c", command], check=False, timeout=30, env=environment, capture_output=True)
+
+    assert (done.returncode, done.stderr) == (0, b"")
