@@ -14,6 +14,7 @@ import pytest
 
 from tests.integration.canary_source import canary, said, settings, tree
 from tests.peers import signing_key
+from tests.peers.processes import alive, until
 from tests.peers.softhsm import PIN
 from tests.peers.testmodule import FakeHsm
 
@@ -131,22 +132,12 @@ def test_no_process_outlives_a_parent_that_is_killed(tmp_path: Path, function: s
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     if function:
-        time.sleep(0.7)
+        asyncio.run(until(lambda: function in ("dlopen", *fake.calls())))
     else:
         assert parent.stdout.readline() == "polled\n"
-    assert _alive(child)
+    assert alive(child)
 
     parent.send_signal(signal.SIGKILL)
     parent.wait(5)
     parent.stdout.close()
-    deadline = time.monotonic() + 3
-    while _alive(child):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return " Z " not in Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    except FileNotFoundError:
-        return False
+    asyncio.run(until(lambda: not alive(child), seconds=3.0))

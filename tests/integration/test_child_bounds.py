@@ -116,7 +116,6 @@ async def test_a_module_that_takes_too_much_memory_is_ended_with_the_reason_and_
         await hsm.poll()
         (worker,) = hsm.pids()
         fake.fault("C_GetSlotList", leak_mb=100, hang_ms=5000)
-        await asyncio.sleep(0.06)
         polling = asyncio.create_task(hsm.poll())
         await until(lambda: not living([worker]))
         fake.mend()

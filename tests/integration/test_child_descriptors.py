@@ -33,7 +33,6 @@ async def test_a_module_that_closes_all_descriptors_is_read_all_the_same(
     async with source(tmp_path, fake.module, environment=fake.environment) as hsm:
         first = await hsm.poll()
         workers = hsm.pids()
-        await asyncio.sleep(0.06)
         second = await hsm.poll()
 
         assert hsm.pids() == workers

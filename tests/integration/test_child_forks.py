@@ -82,7 +82,6 @@ async def test_a_worker_that_is_replaced_leaves_nothing(tmp_path: Path, fake: Fa
             fake.fault(
                 "C_GetSlotList", hang_ms=60_000 if death == "hung" else None, segv=1 if death == "crashed" else None
             )
-        await asyncio.sleep(0.06)
         with contextlib.nullcontext() if death == "killed" else pytest.raises(SourceFailure):
             await hsm.poll()
         assert living(fake.forks()) == (fake.forks()[-1:] if death == "killed" else [])

@@ -21,6 +21,7 @@ from hsm_agent.collect.base import CollectorContext, SourceFailure
 from hsm_agent.collect.command.source import CommandCollector, CommandSettings
 from tests.peers.appliance import Appliance
 from tests.peers.ports import free_port
+from tests.peers.processes import alive, until
 from tests.peers.require import require
 
 if TYPE_CHECKING:
@@ -49,21 +50,6 @@ async def source(*runs: dict[str, Any], **keys: Any) -> AsyncIterator[CommandCol
 
 def values(poll: Poll, metric: str) -> dict[str, float | int | None]:
     return {reading.resource: reading.value for reading in poll.readings if reading.metric == metric}
-
-
-def alive(pid: int) -> bool:
-    try:
-        return " Z " not in Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    except OSError:
-        return False
-
-
-async def until(true: object, seconds: float = 5.0) -> None:
-    assert callable(true)
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
 
 
 async def test_several_commands_one_after_the_other(appliance: Appliance) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import time
 from pathlib import Path
@@ -86,9 +85,7 @@ async def test_a_slot_that_fails_hides_no_other(
     async with source(tmp_path, fake.module, environment=fake.environment, **KEYS) as hsm:
         await hsm.poll()
         fake.fault(function, token="alpha", **how)
-        await asyncio.sleep(0.06)
         first = await hsm.poll()
-        await asyncio.sleep(0.06)
         second = await hsm.poll()
         fake.mend()
         well = await hsm.poll()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,7 +66,6 @@ async def test_a_function_that_is_refused_is_no_failure_and_is_not_asked_again(
     async with source(tmp_path, luna.module, environment=luna.environment, **KEYS) as hsm:
         first = await hsm.poll()
         list(luna.calls())
-        await asyncio.sleep(0.06)
         await hsm.poll()
         again = set(luna.calls())
 

@@ -32,10 +32,8 @@ async def test_sessions_of_other_processes_cross_a_limit_and_clear(tmp_path: Pat
         before = await hsm.poll()
         with ock.user() as user:
             user.open_sessions(36)
-            await asyncio.sleep(0.06)
             full = await hsm.poll()
             user.close_sessions(30)
-            await asyncio.sleep(0.06)
             cleared = await hsm.poll()
 
     shares = [value(poll, "ock", "token_sessions_used_percent") for poll in (before, full, cleared)]
@@ -66,7 +64,7 @@ async def test_sessions_of_a_killed_process_are_seen_to_go(tmp_path: Path, ock: 
         user.kill()
         poll = leaking
         for _ in range(100):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # its daemon looks for dead processes every ten seconds
             poll = await hsm.poll()
             if value(poll, "ock", "token_sessions") == 0:
                 break
@@ -82,7 +80,6 @@ async def test_pin_states_from_first_mistake_to_locked_and_back(tmp_path: Path, 
             for act in (None, user.mistype_pin, user.mistype_pin, user.mistype_pin, ock.unlock_pin):
                 if act is not None:
                     act()
-                await asyncio.sleep(0.06)
                 poll = await hsm.poll()
                 names = ("token_pin_state", "token_pin_count_low", "token_pin_final_try", "token_pin_locked")
                 states.append([value(poll, "ock", name) for name in names])
@@ -97,7 +94,6 @@ async def test_liveness_leaves_no_session_behind(tmp_path: Path, ock: OpenCrypto
     keys = {"liveness_every": "50ms", "objects_every": "50ms"}
     async with source(tmp_path, ock.module, environment={}, command=ock.command(PKCS11_COMMAND), **keys) as hsm:
         first = await hsm.poll()
-        await asyncio.sleep(0.06)
         second = await hsm.poll()
 
     assert value(first, "ock", "token_alive") == value(second, "ock", "token_alive") == 1

@@ -12,6 +12,7 @@ import pytest
 from hsm_agent.collect.base import SourceFailure
 from tests.integration.pkcs11_source import source, value
 from tests.peers.p11kit import P11Kit
+from tests.peers.processes import until
 from tests.peers.testmodule import FakeHsm
 
 if TYPE_CHECKING:
@@ -37,15 +38,14 @@ async def test_a_server_killed_in_the_middle_of_a_call_costs_no_poll_after_it(
     async with source(tmp_path, remote.module, environment=remote.environment, **keys) as hsm:
         await hsm.poll()
         fake.fault("C_GetTokenInfo", token="alpha", hang_ms=5000)
-        await asyncio.sleep(0.06)
+        list(fake.calls())
         polling = asyncio.create_task(hsm.poll())
-        await asyncio.sleep(0.3)
+        await until(lambda: "C_GetTokenInfo" in fake.calls())
         fake.mend()
         remote.signal_remotes(signal.SIGKILL)
         began = time.monotonic()
         poll = await polling
         took = time.monotonic() - began
-        await asyncio.sleep(0.06)
         after = await hsm.poll()
 
     assert took < 3
@@ -60,7 +60,6 @@ async def test_a_stopped_server_fails_the_source_in_time_and_recovers(tmp_path: 
     async with source(tmp_path, remote.module, environment=remote.environment, **keys) as hsm:
         await hsm.poll()
         remote.signal_remotes(signal.SIGSTOP)
-        await asyncio.sleep(0.06)
         began = time.monotonic()
         with pytest.raises(SourceFailure, match="did not return within"):
             await hsm.poll()
@@ -75,7 +74,6 @@ async def test_a_server_that_is_gone_is_a_missing_token_not_an_empty_hsm(tmp_pat
     async with source(tmp_path, remote.module, environment=remote.environment) as hsm:
         await hsm.poll()
         remote.stop()
-        await asyncio.sleep(0.06)
         gone = await hsm.poll()  # the client module then shows no slots, and no error
         remote.start()
         await hsm.close()

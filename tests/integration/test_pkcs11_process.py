@@ -18,7 +18,7 @@ from hsm_agent.agent.components import TaskSupervisor
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.runner import Runner
 from tests.integration.pkcs11_source import source, value
-from tests.peers.processes import living, until
+from tests.peers.processes import alive, living, until
 from tests.peers.rights import needs_root
 from tests.peers.testmodule import FakeHsm
 
@@ -105,15 +105,15 @@ async def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path, fake: 
     assert parent.stdout is not None
     worker = int(parent.stdout.readline())
     if function:
-        await _until(lambda: function in ("dlopen", *fake.calls()))
+        await until(lambda: function in ("dlopen", *fake.calls()))
     else:
         assert parent.stdout.readline() == "polled\n"
-    assert _alive(worker)
+    assert alive(worker)
 
     parent.send_signal(signal.SIGKILL)
     parent.wait(5)
     parent.stdout.close()
-    await _until(lambda: not _alive(worker))
+    await until(lambda: not alive(worker))
 
 
 def _json(value: object) -> str:
@@ -122,27 +122,12 @@ def _json(value: object) -> str:
     return json.dumps(value)
 
 
-async def _until(true: object, seconds: float = 3.0) -> None:
-    assert callable(true)
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return " Z " not in Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    except FileNotFoundError:
-        return False
-
-
 async def test_a_killed_worker_is_replaced_within_the_same_poll(tmp_path: Path, fake: FakeHsm) -> None:
     async with source(tmp_path, fake.module, environment=fake.environment) as hsm:
         await hsm.poll()
         (worker,) = hsm.pids()
         os.kill(worker, signal.SIGKILL)
-        await asyncio.sleep(0.1)
+        await until(lambda: not alive(worker))
         poll = await hsm.poll()
 
     assert value(poll, "alpha", "token_present") == 1
@@ -189,7 +174,6 @@ async def test_endless_noise_is_bounded_in_the_log(
     async with source(tmp_path, fake.module, environment=fake.environment) as hsm:
         for _ in range(3):
             await hsm.poll()
-            await asyncio.sleep(0.06)
 
     said = [record.getMessage() for record in caplog.records if "module of hsm" in record.getMessage()]
     assert len(said) == 101

@@ -59,7 +59,6 @@ async def test_a_locked_token_file_is_a_hang_that_ends_within_the_timeout(tmp_pa
     async with source(tmp_path, soft.module, environment=soft.environment, timeout="1s") as hsm:
         await hsm.poll()
         with soft.locked(directory):
-            await asyncio.sleep(0.1)
             began = time.monotonic()
             with pytest.raises(SourceFailure, match=r"C_GetTokenInfo on slot \d+ did not return within .* s"):
                 await hsm.poll()
@@ -78,12 +77,11 @@ async def test_a_token_whose_files_are_gone_fails_then_is_missing_with_a_fresh_w
     async with source(tmp_path, soft.module, environment=soft.environment, rediscover_every="1500ms") as hsm:
         await hsm.poll()
         directory.rename(tmp_path / "moved")
-        await asyncio.sleep(0.06)
         failed = await hsm.poll()
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(1.5)  # until the worker is old enough to be replaced
         missing = await hsm.poll()
         (tmp_path / "moved").rename(directory)
-        await asyncio.sleep(1.6)
+        await asyncio.sleep(1.6)  # once more
         back = await hsm.poll()
 
     assert find(failed, "alpha", "token_present").value is None
@@ -105,7 +103,6 @@ async def test_a_restart_still_knows_whom_to_miss_until_told_to_forget(tmp_path:
         missing = await hsm.poll()
         forgotten = await hsm.forget("beta")
         again = await hsm.forget("beta")
-        await asyncio.sleep(0.06)
         after = await hsm.poll()
 
     assert value(missing, "beta", "token_present") == 0
@@ -128,7 +125,7 @@ async def test_a_new_token_is_seen_by_the_next_fresh_worker(tmp_path: Path, soft
         await hsm.poll()
         before = hsm.pids()
         soft.create_token("beta")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # until the worker is old enough to be replaced
         poll = await hsm.poll()
         after = hsm.pids()
 
@@ -151,10 +148,8 @@ async def test_objects_and_the_object_store_fill_and_empty(tmp_path: Path, soft:
         async with source(tmp_path, soft.module, environment=soft.environment, **keys) as hsm:
             empty = await hsm.poll()
             user.create_objects(4, size=10_000)
-            await asyncio.sleep(0.06)
             filled = await hsm.poll()
             user.destroy_objects()
-            await asyncio.sleep(0.06)
             again = await hsm.poll()
 
     assert [value(poll, "alpha", "token_objects") for poll in (empty, filled, again)] == [0, 4, 0]

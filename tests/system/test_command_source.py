@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +9,11 @@ import pytest
 
 from tests.peers.agent import AgentProcess
 from tests.peers.appliance import SAMPLES, Appliance
+from tests.peers.processes import living, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-def _alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    from pathlib import Path
 
 
 def _raised(rule: str, resource: str) -> Callable[[dict[str, Any]], bool]:
@@ -61,13 +57,11 @@ async def test_nothing_of_a_command_outlives_the_agent(tmp_path: Path, number: s
     async with AgentProcess(tmp_path, sources=[source]) as agent:
         await agent.until(lambda _: len(appliance.pids("child")) == 2)
         pids = [*appliance.pids("start"), *appliance.pids("child")]
-        assert all(map(_alive, pids))
+        assert living(pids) == pids
 
         assert await agent.stop(how) == _exit_status(how)
 
-    deadline = time.monotonic() + 5
-    while any(map(_alive, pids)):
-        assert time.monotonic() < deadline
+    await until(lambda: not living(pids))
 
 
 def _exit_status(number: Signals) -> int:

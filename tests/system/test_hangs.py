@@ -19,6 +19,7 @@ import pytest
 from tests.peers.agent import COMMUNITY, AgentProcess
 from tests.peers.hangs import Hangs
 from tests.peers.ports import free_port
+from tests.peers.processes import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -141,9 +142,7 @@ async def test_many_sources_on_a_file_system_that_hangs_hold_up_nothing_else(tmp
 async def _reloads(agent: AgentProcess) -> None:
     """A configuration that names what hangs is refused with the reason; one that does not takes effect."""
     os.kill(agent.pid, signal.SIGHUP)
-    async with asyncio.timeout(40):
-        while "configuration refused" not in agent.log:
-            await asyncio.sleep(0.1)
+    await until(lambda: "configuration refused" in agent.log, seconds=40.0)
     assert "reading a file or looking for a command that it names has not come back within 20 s" in agent.log
     agent.settings["sources"] = agent.settings["sources"][-1:]
     agent.configure()

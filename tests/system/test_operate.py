@@ -269,7 +269,7 @@ async def test_systemd_is_told_ready_reloading_stopping_and_the_watchdog(tmp_pat
         ) as agent:
             await agent.until(lambda s: bool(s["tokens"]))
             os.kill(agent.pid, signal.SIGHUP)
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(1.0)  # several periods of the watchdog
             await agent.stop()
         said = []
         while True:

@@ -12,6 +12,7 @@ from tests.fakes.relp_server import RelpPeer, RelpScript
 from tests.fakes.stream_server import StreamServer
 from tests.fakes.syslog_oracle import read
 from tests.peers.agent import AgentProcess, source
+from tests.peers.processes import until
 from tests.peers.testmodule import FakeHsm
 
 if TYPE_CHECKING:
@@ -94,9 +95,8 @@ async def test_one_event_that_is_never_taken_holds_up_no_other_and_is_an_alarm(t
         await receiver.until(TOKENS - 1, seconds=15)
         assert time.monotonic() - began < 10
         status = await agent.until(lambda status: status["sinks"][0]["dropped"] == 1, seconds=30)
-        async with asyncio.timeout(30):
-            while ("ALARM_RAISED", "events-undelivered", "siem") not in receiver.accepted:
-                await asyncio.sleep(0.05)
+        undelivered = ("ALARM_RAISED", "events-undelivered", "siem")
+        await until(lambda: undelivered in receiver.accepted, seconds=30.0)
         code, out, _ = await agent.run("spool", "list", "-c", str(agent.file))
         await agent.stop()
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.peers.agent import COMMUNITY, AgentProcess, source
 from tests.peers.netsnmp import NetSnmp, v2c
+from tests.peers.processes import until
 from tests.peers.testmodule import FakeHsm
 
 if TYPE_CHECKING:
@@ -35,9 +36,7 @@ async def _reload(agent: AgentProcess, containing: str) -> None:
     before = agent.log.count(containing)
     agent.configure()
     os.kill(agent.pid, signal.SIGHUP)
-    async with asyncio.timeout(10):
-        while agent.log.count(containing) == before:
-            await asyncio.sleep(0.02)
+    await until(lambda: agent.log.count(containing) > before, seconds=10.0)
 
 
 async def _walk(agent: AgentProcess, community: str = COMMUNITY) -> str:
@@ -100,9 +99,7 @@ async def test_a_file_that_no_parser_can_read_is_refused(agent: AgentProcess) ->
     before = agent.log.count(REFUSED)
     agent.file.write_text(f"agent: {'[' * 3000}", encoding="ascii")
     os.kill(agent.pid, signal.SIGHUP)
-    async with asyncio.timeout(10):
-        while agent.log.count(REFUSED) == before:
-            await asyncio.sleep(0.02)
+    await until(lambda: agent.log.count(REFUSED) > before, seconds=10.0)
 
     assert len((await agent.status())["sources"]) == 3
 

@@ -118,7 +118,7 @@ async def test_an_operator_ends_what_no_trap_ends(tmp_path: Path) -> None:
         (disk,) = [alarm for alarm in found["alarms"] if alarm["severity"] == "critical"]
         await agent.ask("forget", alarm_id=disk["alarm_id"])
         await agent.until(lambda status: len(status["alarms"]) == 1)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # a few polls: it must not come back
         left = await agent.status()
         await agent.stop()
         await agent.start()

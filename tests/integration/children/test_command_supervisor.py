@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hsm_agent.collect.command import supervisor as command_supervisor
+from tests.peers.processes import alive
 
 SUPERVISOR = [sys.executable, "-I", "-S", command_supervisor.__file__]
 
@@ -55,13 +56,6 @@ def test_what_cannot_be_executed_is_said() -> None:
     assert errors == b"/nonexistent/tool cannot be executed: No such file or directory\n"
 
 
-def _alive(pid: int) -> bool:
-    try:
-        return " Z " not in Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    except OSError:
-        return False
-
-
 def _pids(process: subprocess.Popen[bytes], count: int) -> list[int]:
     assert process.stdout is not None
     return [int(process.stdout.readline()) for _ in range(count)]
@@ -80,11 +74,11 @@ while [ -z "$ready" ]; do sleep 0.01; done
 def test_nothing_is_left_when_the_lifeline_is_cut() -> None:
     supervisor = shell(LEAVES + "trap '' TERM HUP; while :; do sleep 1; done")
     pids = _pids(supervisor, 3)
-    assert all(map(_alive, pids))
+    assert all(map(alive, pids))
 
     end(supervisor, cut=True)
 
-    assert not any(map(_alive, pids))
+    assert not any(map(alive, pids))
 
 
 def test_nothing_is_left_when_the_command_ends() -> None:
@@ -92,7 +86,7 @@ def test_nothing_is_left_when_the_command_ends() -> None:
     pids = _pids(supervisor, 3)
 
     assert end(supervisor)[2] == 3
-    assert not any(map(_alive, pids))
+    assert not any(map(alive, pids))
 
 
 def test_the_command_dies_with_its_supervisor() -> None:
@@ -101,10 +95,10 @@ def test_the_command_dies_with_its_supervisor() -> None:
     os.kill(supervisor.pid, signal.SIGKILL)
     end(supervisor)
     deadline = time.monotonic() + 5
-    while _alive(pid) and time.monotonic() < deadline:
+    while alive(pid) and time.monotonic() < deadline:
         os.sched_yield()
 
-    assert not _alive(pid)
+    assert not alive(pid)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -112,12 +106,12 @@ def test_a_signal_to_all_of_the_agents_processes_is_not_for_it_but_for_its_comma
     supervisor = shell(LEAVES + "while :; do sleep 0.01; done")
     pids = _pids(supervisor, 3)
     os.kill(supervisor.pid, number)
-    assert all(map(_alive, [supervisor.pid, *pids]))
+    assert all(map(alive, [supervisor.pid, *pids]))
 
     os.kill(pids[0], number)
 
     assert end(supervisor)[2] == -number
-    assert not any(map(_alive, pids))
+    assert not any(map(alive, pids))
 
 
 def test_no_core_is_left() -> None:

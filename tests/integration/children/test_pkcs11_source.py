@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from pathlib import Path
@@ -62,10 +61,7 @@ async def test_an_inventory_that_failed_in_part_is_read_again_before_the_next_da
     collector = _collector(
         tmp_path, _script(("CA_GetHSMPolicySet",), **steps), every="50ms", storage_every="50ms", policies="all"
     )
-    polls = []
-    for _ in range(3):
-        polls.append(await collector.poll())
-        await asyncio.sleep(0.06)
+    polls = [await collector.poll() for _ in range(3)]
     await collector.close()
 
     found = [[r.value for r in poll.readings if r.metric == "hsm_policies_info"] for poll in polls]

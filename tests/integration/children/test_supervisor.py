@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.workers import CHILD, CHILD_AT, SIZE, EndCause
+from tests.peers.processes import alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,13 +82,6 @@ def kept(child: str, **keys: int) -> Iterator[Supervised]:
         process.close()
 
 
-def _alive(pid: int) -> bool:
-    try:
-        return " Z " not in Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    except OSError:
-        return False
-
-
 @pytest.mark.parametrize(
     ("child", "code"), [("os._exit(0)", 0), ("os._exit(7)", 7), ("os.abort()", -6), ("os.kill(os.getpid(), 9)", -9)]
 )
@@ -101,14 +95,14 @@ def test_it_ends_as_its_child_ends(child: str, code: int) -> None:
 def test_nothing_is_left_when_the_child_ends(end: str) -> None:
     with kept(_FORKS + "sys.stdin.readline()\n" + end) as process:
         pids = process.pids(3)
-        assert all(map(_alive, pids))
+        assert all(map(alive, pids))
         assert process.note()[0] in pids
         assert process.process.stdin is not None
         process.process.stdin.write(b"\n")
         process.process.stdin.flush()
         process.process.wait(10)
 
-        assert not any(map(_alive, pids))
+        assert not any(map(alive, pids))
 
 
 def test_sigterm_ends_all_at_once_also_a_child_that_is_deaf() -> None:
@@ -117,7 +111,7 @@ def test_sigterm_ends_all_at_once_also_a_child_that_is_deaf() -> None:
         process.process.terminate()
 
         assert process.process.wait(10) == -signal.SIGKILL
-        assert not any(map(_alive, pids))
+        assert not any(map(alive, pids))
 
 
 def test_the_end_of_the_agents_pipe_ends_all() -> None:
@@ -127,7 +121,7 @@ def test_the_end_of_the_agents_pipe_ends_all() -> None:
         process.process.stdin.close()
         process.process.wait(10)
 
-        assert not any(map(_alive, pids))
+        assert not any(map(alive, pids))
 
 
 def test_the_child_dies_with_its_supervisor() -> None:
@@ -136,10 +130,10 @@ def test_the_child_dies_with_its_supervisor() -> None:
         process.process.kill()
         process.process.wait(10)
         deadline = time.monotonic() + 5
-        while _alive(pid) and time.monotonic() < deadline:
+        while alive(pid) and time.monotonic() < deadline:
             os.sched_yield()
 
-        assert not _alive(pid)
+        assert not alive(pid)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
@@ -148,7 +142,7 @@ def test_what_a_terminal_sends_is_not_for_it(number: signal.Signals) -> None:
         (pid,) = process.pids(1)
         process.process.send_signal(number)
         assert process.process.poll() is None
-        assert _alive(pid)
+        assert alive(pid)
         assert os.getsid(pid) == process.process.pid
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
 
 from hsm_agent.spool import Spool
 from tests.fakes.events import cleared, plain, raised
+from tests.peers.processes import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,9 +47,7 @@ async def test_what_was_there_before_is_told_first_once_it_can_be_read(tmp_path:
         assert await spool.states() == {"alarm/x": "raised"}
         await spool.accepted("siem", [entry.seq for entry in await spool.pending("siem", 9)])
 
-    async with asyncio.timeout(20):
-        while spool.stats().failed:
-            await asyncio.sleep(0.02)
+    await until(lambda: not spool.stats().failed, seconds=20.0)
     assert (await _ids(spool), await _ids(spool, "siem")) == (["old", "old test", "new"], ["old", "old test"])
     await spool.commit([cleared("clear", "a")], {})
     await spool.close()
