@@ -1,4 +1,4 @@
-"""Text from outside, made fit to be shown in a terminal, a log, a trap, a label; globs on names, and suggestions. Pure.
+"""Text from outside, fit to be shown in a terminal, a log, a trap, a label; globs, suggestions, peers' addresses. Pure.
 
 Characters that control a terminal, change the direction of writing, are invisible or unassigned become U+FFFD: control
 and format characters (bidirectional controls among them), private and unassigned ones, lone surrogates. Letters of any
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from ipaddress import IPv4Address, IPv6Address
 
 REPLACEMENT = "\ufffd"
 _JOINERS = "\u200c\u200d"
@@ -69,6 +70,17 @@ def glob_matches(name: str, glob: str) -> bool:
 @lru_cache(_KEPT_GLOBS)
 def _compiled(glob: str) -> re.Pattern[str]:
     return re.compile(fnmatch.translate(glob))
+
+
+def ip_of(address: str) -> IPv4Address | IPv6Address | None:
+    """A peer's IP address without its zone, the IPv4 address where one is mapped; None for what is none."""
+    from ipaddress import IPv6Address, ip_address  # noqa: PLC0415 - the Nagios plugin need not load it
+
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    return (found.ipv4_mapped if isinstance(found, IPv6Address) else None) or found
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsm_agent.text import LONGEST_GLOB, _compiled, checked_glob, glob_matches, harmless, one_line, suggestion
+from hsm_agent.text import LONGEST_GLOB, _compiled, checked_glob, glob_matches, harmless, ip_of, one_line, suggestion
 
 GONE = "\ufffd"
 
@@ -122,3 +122,18 @@ def test_only_so_many_are_kept() -> None:
 def test_the_known_name_that_is_most_like_it_is_suggested() -> None:
     assert suggestion("tokn_sessions", {"token_sessions", "sink_up"}) == ", did you mean 'token_sessions'?"
     assert suggestion("zzz", ["token_sessions"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("", "None"),
+        ("localhost", "None"),
+    ],
+)
+def test_a_peers_address_is_read_without_zone_and_unmapped(address: str, expected: str) -> None:
+    assert str(ip_of(address)) == expected

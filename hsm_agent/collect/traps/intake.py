@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv6Address, ip_address
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from hsm_agent.collect.traps.held_alarms import SentAt, TrapEvent
 from hsm_agent.collect.traps.trap_maps import damage
 from hsm_agent.log import SparingLog
 from hsm_agent.model import Reading
+from hsm_agent.text import ip_of
 from hsm_agent.wire.snmp.trap_receiver import AcceptedTrap, Drop, DroppedTrap
 
 if TYPE_CHECKING:
@@ -291,10 +291,5 @@ def _alone(networks: Iterable[Network]) -> dict[str, str]:
 
 def permitted(address: str, networks: Iterable[Network]) -> str | None:
     """The canonical address of a permitted sender; None for any other."""
-    try:
-        sender = ip_address(address.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(sender, IPv6Address) and sender.ipv4_mapped:
-        sender = sender.ipv4_mapped
-    return str(sender) if any(sender in network for network in networks) else None
+    sender = ip_of(address)
+    return str(sender) if sender and any(sender in network for network in networks) else None

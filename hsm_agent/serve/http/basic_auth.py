@@ -21,11 +21,12 @@ from collections import Counter, OrderedDict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_network
 from typing import TYPE_CHECKING
 
 import bcrypt
 
+from hsm_agent.text import ip_of
 from hsm_agent.threads import Lane
 
 if TYPE_CHECKING:
@@ -40,15 +41,10 @@ class TooManyWaitersError(Exception):
 
 def network_of(address: str | None) -> str:
     """What counts as one client: a host of IPv4, a network of 64 bits of IPv6, as one host can use all of its own."""
-    try:
-        found = ip_address((address or "").partition("%")[0])
-    except ValueError:
-        return ""
-    if isinstance(found, IPv4Address):
-        return str(found)
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ip_network((found, _IPV6_CLIENT_BITS), strict=False))
+    found = ip_of(address or "")
+    if isinstance(found, IPv6Address):
+        return str(ip_network((found, _IPV6_CLIENT_BITS), strict=False))
+    return str(found or "")
 
 
 @dataclass(slots=True, eq=False)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hmac
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, NamedTuple
 
+from hsm_agent.text import ip_of
 from hsm_agent.wire.snmp import ber, v3
 from hsm_agent.wire.snmp.ber import DecodeError
 from hsm_agent.wire.snmp.engine import MAX_BOOTS, TIME_WINDOW_SECONDS, Count, Counters
@@ -188,13 +188,8 @@ class Authority:
         return Refusal(cause)
 
     def _communities_for(self, address: str) -> tuple[Community, ...]:
-        try:
-            source = ip_address(address.partition("%")[0])
-        except ValueError:
-            return ()
-        if isinstance(source, IPv6Address) and source.ipv4_mapped:
-            source = source.ipv4_mapped
-        return tuple(one for one in self._communities if any(source in network for network in one.networks))
+        source = ip_of(address)
+        return tuple(one for one in self._communities if source and any(source in network for network in one.networks))
 
     def _receive_community(
         self, version: Version, datagram: bytes, bounds: tuple[int, int], address: str, now: float
