@@ -58,18 +58,16 @@ def is_custom(name: str) -> bool:
     return _CUSTOM_NAME.fullmatch(name) is not None
 
 
-def custom_unit(name: str) -> str:
-    """The unit that a custom name ends in, before `_total` for a counter; empty for a count or a state."""
-    last = name.removesuffix("_total").rpartition("_")[2]
-    return last if last in _CUSTOM_UNITS else ""
-
-
 def unit(name: str) -> str:
-    """Unit of a metric; empty for one that is neither in the table nor declared by the configuration."""
+    """Unit of a metric; empty for one that is neither in the table nor declared by the configuration.
+
+    A custom name ends in its unit, before `_total` for a counter; one of a count or a state in another word.
+    """
     metric = METRICS.get(name)
     if metric is not None:
         return metric.unit
-    return custom_unit(name) if is_custom(name) else ""
+    last = name.removesuffix("_total").rpartition("_")[2]
+    return last if last in _CUSTOM_UNITS and is_custom(name) else ""
 
 
 _OWN = frozenset(metric.name for metric in AGENT)

@@ -81,8 +81,8 @@ class _Families:
 
 def families(present: Snapshot) -> list[Metric]:
     """All families, sorted by name; in each, no two samples of the same labels."""
-    made = [_build_info(), *_alarms(present), *_readings(present)]
-    return sorted(made, key=lambda family: family.name)
+    build = _family("hsm_agent_build_info", BUILD_HELP, [({"version": VERSION}, 1.0)])
+    return sorted([build, *_alarms(present), *_readings(present)], key=lambda family: family.name)
 
 
 def exposed_name(metric: str) -> str:
@@ -105,10 +105,6 @@ def _alarms(present: Snapshot) -> Iterator[Metric]:
     if present.alarms:
         samples = [(_labels_of_alarm(alarm, present), 1.0) for alarm in present.alarms]
         yield _family("hsm_alarm_active", ALARM_HELP, samples)
-
-
-def _build_info() -> Metric:
-    return _family("hsm_agent_build_info", BUILD_HELP, [({"version": VERSION}, 1.0)])
 
 
 def _family(name: str, text: str, samples: Iterable[tuple[_Labels, float]]) -> Metric:

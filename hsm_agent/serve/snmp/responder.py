@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from hsm_agent.store import Store
     from hsm_agent.wire.snmp.ber import Oid
     from hsm_agent.wire.snmp.engine import Engine
-    from hsm_agent.wire.snmp.usm import User
 
 log = logging.getLogger(__name__)
 
@@ -212,7 +211,8 @@ class Responder:
 
     async def _make_service(self, settings: SnmpServerSettings) -> _Service:
         assert self._indexes is not None, "started"
-        users = await self._thread.call(partial(_users, settings), seconds=_KEYS_SECONDS)
+        # On a thread: the keys of each user take milliseconds.
+        users = await self._thread.call(lambda: [user.user() for user in settings.users], seconds=_KEYS_SECONDS)
         authority = Authority(
             engine=self._engine,
             users=users,
@@ -255,10 +255,6 @@ class Responder:
             return request.answer
         view = service.tables.view(service.scopes[request.version is Version.V3, request.principal])
         return service.authority.respond(request, *answer(request, view, Moment(now, self._wall())))
-
-
-def _users(settings: SnmpServerSettings) -> list[User]:
-    return [user.user() for user in settings.users]
 
 
 def _scope(tokens: tuple[str, ...]) -> Scope:

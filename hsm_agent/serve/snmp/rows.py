@@ -156,15 +156,10 @@ def reading_row(reading: Reading, severity: Severity) -> Row:
         unit(metric) or None,
         severity.number,
         reading.time,
-        labels_text(reading.labels) or None,
+        ",".join(f"{name}={value}" for name, value in reading.labels) or None,
     )
     key = (source, resource, metric, *(part for label in labels for part in label))
     return Row(mib.READING, key, (source, resource), cells)
-
-
-def labels_text(labels: Iterable[tuple[str, str]]) -> str:
-    """Labels as one line: `name=value,name=value`."""
-    return ",".join(f"{name}={value}" for name, value in labels)
 
 
 def active_row(alarm: ActiveAlarm) -> Row:

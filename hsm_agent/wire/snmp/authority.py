@@ -105,14 +105,6 @@ def asks_for_engine_id(pdu_type: PduType, names: tuple[Oid, ...]) -> bool:
     return names == _ASKED.get(pdu_type)
 
 
-def answer_in_clear(engine: Engine, header: Header, user_name: bytes, request_id: int, now: float) -> bytes:
-    """The engine ID as the answer to a request without authentication (RFC 5343)."""
-    varbind = ber.encode_varbind((*_ENGINE_ID, 0), ber.encode_octets(engine.engine_id))
-    response = encode_pdu(PduType.RESPONSE, request_id, 0, 0, (varbind,))
-    scoped = v3.encode_scoped(LOCAL_ENGINE_ID, b"", response)
-    return _encode_own(engine, header.message_id, 0, user_name, scoped, now)
-
-
 def _encode_own(engine: Engine, message_id: int, level: int, keys: Keys | bytes, scoped: bytes, now: float) -> bytes:
     """A v3 message whose authority is our own engine. `keys`: only the user's name at the level 0."""
     return v3.encode_message(
@@ -291,8 +283,11 @@ class Authority:
         pdu = peek(incoming, LOCAL_ENGINE_ID)
         if pdu is None or self._any_context or not asks_for_engine_id(pdu.pdu_type, read_names(pdu.varbinds, 2)):
             return None
-        name = incoming.parameters.user_name
-        return answer_in_clear(self.engine, incoming.header, name, pdu.request_id, incoming.now)
+        varbind = ber.encode_varbind((*_ENGINE_ID, 0), ber.encode_octets(self.engine.engine_id))
+        response = encode_pdu(PduType.RESPONSE, pdu.request_id, 0, 0, (varbind,))
+        scoped = v3.encode_scoped(LOCAL_ENGINE_ID, b"", response)
+        user_name = incoming.parameters.user_name
+        return _encode_own(self.engine, incoming.header.message_id, 0, user_name, scoped, incoming.now)
 
     def _names(self, pdu: Pdu) -> tuple[Oid, ...]:
         """What is asked for; empty for notifications, whose values are read apart, as some may be damaged."""

@@ -144,17 +144,13 @@ def _read_varbind(data: bytes, start: int, stop: int) -> VarBind:
         return VarBind(name, data[start] if start < stop else ber.NULL_TAG, ber.undecodable(data, start, stop))
 
 
-def _encode_unsigned(request_id: int) -> bytes:
-    """A request ID as ber.read_cut_integer gives it, which is more than an Integer32."""
-    return b"\x02\x05" + request_id.to_bytes(5, "big")
-
-
 def encode_pdu(pdu_type: PduType, request_id: int, first: int, second: int, varbinds: Iterable[bytes]) -> bytes:
     """A PDU of encoded variable bindings, or of one bytes object that holds them all."""
     listed = b"".join(varbinds)
     content = b"".join(
         (
-            ber.encode_integer(request_id) if request_id < 2**31 else _encode_unsigned(request_id),
+            # One that ber.read_cut_integer made of a longer one may be more than an Integer32, and is given back so.
+            ber.encode_integer(request_id) if request_id < 2**31 else b"\x02\x05" + request_id.to_bytes(5, "big"),
             ber.encode_integer(first),
             ber.encode_integer(second),
             b"\x30",
