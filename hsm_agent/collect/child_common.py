@@ -6,12 +6,14 @@ Apart from `child_process.py`, because the Nagios plugin starts a worker without
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import re
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
+from hsm_agent.workers import SIZE
 from hsm_agent.workers.pkcs11.return_values import name
 
 if TYPE_CHECKING:
@@ -44,6 +46,17 @@ def clean_environment(given: Mapping[str, str]) -> dict[str, str]:
 def worker_environment(given: Mapping[str, str]) -> dict[str, str]:
     """The same for a process that runs a module of this package."""
     return {**clean_environment(given), "PYTHONPATH": _PACKAGE_ROOT}
+
+
+def new_page() -> tuple[int, mmap.mmap]:
+    """A page that a child can share, and its descriptor for the child. Raises OSError."""
+    descriptor = os.memfd_create("hsm-agent-child")
+    try:
+        os.ftruncate(descriptor, SIZE)
+        return descriptor, mmap.mmap(descriptor, SIZE)
+    except OSError:
+        os.close(descriptor)
+        raise
 
 
 def arguments(page_descriptor: int, memory_bytes: int) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import mmap
 import os
 from collections import deque
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from hsm_agent.collect.child_common import (
     ended_by_supervisor_text,
     exit_text,
     hung_text,
+    new_page,
     not_an_answer_text,
     worker_environment,
 )
@@ -36,17 +36,15 @@ from hsm_agent.threads import deadline
 from hsm_agent.workers import (
     CHILD,
     CHILD_AT,
-    CURRENT_CALL,
-    CURRENT_CALL_AT,
-    NO_SLOT,
-    SIZE,
     STEP,
     USAGE,
     USAGE_AT,
     EndCause,
+    current_call,
 )
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Mapping, Sequence
 
 log = logging.getLogger(__name__)
@@ -103,22 +101,21 @@ class ChildProcess:
     @classmethod
     async def start(cls, launch: Launch) -> Self:
         """Start a child that has loaded nothing yet."""
-        descriptor = os.memfd_create("hsm-agent-child")
         try:
-            os.ftruncate(descriptor, SIZE)
-            page = mmap.mmap(descriptor, SIZE)
-            transport, pipes = await asyncio.get_running_loop().subprocess_exec(
-                lambda: Pipes(launch.source, hide=launch.hide),
-                *launch.command,
-                *arguments(descriptor, launch.memory_bytes),
-                env=worker_environment(launch.environment),
-                cwd="/",
-                pass_fds=(descriptor,),
-            )
+            descriptor, page = new_page()
+            try:
+                transport, pipes = await asyncio.get_running_loop().subprocess_exec(
+                    lambda: Pipes(launch.source, hide=launch.hide),
+                    *launch.command,
+                    *arguments(descriptor, launch.memory_bytes),
+                    env=worker_environment(launch.environment),
+                    cwd="/",
+                    pass_fds=(descriptor,),
+                )
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise ChildLost(f"the worker cannot be started: {error}") from error
-        finally:
-            os.close(descriptor)
         return cls(transport, pipes, page, launch.memory_bytes)
 
     @property
@@ -134,7 +131,7 @@ class ChildProcess:
 
     @property
     def unanswered(self) -> int:
-        """Answers still to come. A poll that was cancelled leaves some, and they would be taken for the next one's."""
+        """Number of answers still to come. After a poll that was cancelled they would be taken for the next one's."""
         return len(self._awaited)
 
     def send(self, request: Mapping[str, Any]) -> None:
@@ -156,7 +153,7 @@ class ChildProcess:
                         pipes.news.clear()
                         await pipes.news.wait()
             except TimeoutError:
-                function, slot = self.current_call()
+                function, slot = current_call(self._page)
                 raise ChildLost(hung_text(function, slot, seconds), hung=True, call=function) from None
         if not pipes.answers:
             raise await self._lost()
@@ -165,22 +162,17 @@ class ChildProcess:
             raise ChildLost(not_an_answer_text(json.dumps(found)[:_SHOWN_CHARACTERS]))
         return found
 
-    def current_call(self) -> tuple[str, int | None]:
-        """The call the child is in, or was in when it died, and the slot it is about."""
-        slot, name = CURRENT_CALL.unpack_from(self._page, CURRENT_CALL_AT)
-        return name.rstrip(b"\0").decode("ascii", "replace"), None if slot == NO_SLOT else slot
-
     def current_step(self) -> int:
         """Index of the step of the last request that the child is in, or was in when it died; 0 between calls."""
         (step,) = STEP.unpack_from(self._page)
-        return int(step) if self.current_call()[0] else 0
+        return int(step) if current_call(self._page)[0] else 0
 
     async def _lost(self) -> ChildLost:
         """Why there are no more answers."""
         if self._pipes.not_an_answer:
-            return ChildLost(not_an_answer_text(self._pipes.not_an_answer), call=self.current_call()[0])
+            return ChildLost(not_an_answer_text(self._pipes.not_an_answer), call=current_call(self._page)[0])
         await self._exit(REAP_SECONDS)
-        function, slot = self.current_call()
+        function, slot = current_call(self._page)
         if why := self._ended_by_supervisor():
             return ChildLost(ended_by_supervisor_text(why, function, slot), call=function)
         text = exit_text(self._transport.get_returncode(), function, slot, list(self._pipes.stderr))
@@ -233,7 +225,7 @@ class ChildProcess:
         return True
 
     def release(self) -> None:
-        """Close our ends of the pipes and the page, whatever the process does."""
+        """Close this end of the pipes, and the page; the process may still exist."""
         self._transport.close()
         self._page.close()
 
@@ -252,7 +244,11 @@ def _fits(answer: Any, awaited: tuple[str, int] | None) -> bool:
 
 
 class Children:
-    """The children of a source: at most one that is asked, and those that were killed and that the kernel holds."""
+    """The child processes of a source: the current one, and killed ones that the kernel has not ended yet.
+
+    A call that waits in a driver cannot be killed until the driver returns. Such processes are kept, counted and shown;
+    with too many of them no other is started.
+    """
 
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
@@ -276,7 +272,7 @@ class Children:
         return now - self.current.started if self.current else 0.0
 
     def reap(self) -> None:
-        """Let go of stuck children that the kernel has ended meanwhile."""
+        """Release stuck children that the kernel has ended meanwhile."""
         for child in [child for child in self._stuck if child.gone]:
             child.release()
             self._stuck.remove(child)
@@ -304,7 +300,7 @@ class Children:
             self._stuck.append(child)
 
     async def close(self) -> None:
-        """Retire, and let go of children that the kernel holds: they are killed, and die when it lets them."""
+        """Retire, and release stuck children: they have been killed, and end as soon as the kernel lets them."""
         await self.retire()
         for child in self._stuck:
             child.release()

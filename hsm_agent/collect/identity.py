@@ -103,14 +103,14 @@ class Names:
         return given, set(before) - set(self.known[run])
 
     def forget(self, name: str) -> bool:
-        """Let a name go. False if it was nobody's."""
+        """Stop remembering a name. False if no token has it."""
         runs = [tokens for tokens in self.known.values() if name in tokens]
         for tokens in runs:
             del tokens[name]
         return bool(runs)
 
     def _is_free(self, run: int, name: str, token: ObjectIdentity, taken: set[str]) -> bool:
-        """Whether nobody has the name: in the other runs' outputs nobody else, as two may show the same token."""
+        """Whether no other token has the name. Two runs may show the same token: then it has the name in both."""
         if name in taken:
             return False
         elsewhere = (tokens[name] for other, tokens in self.known.items() if other != run and name in tokens)
@@ -162,7 +162,7 @@ def _known_again(tokens: Mapping[str, ObjectIdentity], before: Mapping[str, Obje
 def _by(
     likeness: Callable[[ObjectIdentity], tuple[str, ...]], tokens: Iterable[tuple[str, ObjectIdentity]]
 ) -> dict[tuple[str, ...], list[str]]:
-    """What tokens are called, by what they have in common; what says nothing is nobody's likeness."""
+    """Names of tokens by what they have in common; a token of which nothing is known is like no other."""
     found: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for name, token in tokens:
         if likeness(token):

@@ -16,6 +16,10 @@ from __future__ import annotations
 
 import enum
 import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import mmap
 
 STEP = struct.Struct("=Q")
 CURRENT_CALL = struct.Struct("=Q56s")
@@ -36,3 +40,14 @@ class EndCause(enum.IntEnum):
     """Its resident memory grew beyond the bound."""
     DESCRIPTORS = 2
     """The library closed the pipes, and the kernel does not allow to hide them from it."""
+
+
+def note_call(page: mmap.mmap, function: str, slot: int | None = None) -> None:
+    """Note the call that is made next, for the agent to read if it never returns; an empty name between calls."""
+    CURRENT_CALL.pack_into(page, CURRENT_CALL_AT, NO_SLOT if slot is None else slot, function.encode())
+
+
+def current_call(page: mmap.mmap) -> tuple[str, int | None]:
+    """The call that the child is in, or was in when it died, and the slot it is about."""
+    slot, name = CURRENT_CALL.unpack_from(page, CURRENT_CALL_AT)
+    return name.rstrip(b"\0").decode("ascii", "replace"), None if slot == NO_SLOT else slot

@@ -19,7 +19,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.workers import CHILD, CHILD_AT, CURRENT_CALL, CURRENT_CALL_AT, NO_SLOT, SIZE, EndCause
+from hsm_agent.workers import CHILD, CHILD_AT, SIZE, EndCause
 from hsm_agent.workers.supervisor import supervise
 
 if TYPE_CHECKING:
@@ -59,11 +59,6 @@ def start(arguments: Sequence[str]) -> tuple[mmap.mmap, Requests, AnswerSender]:
     threads = Requests(requests, lost), AnswerSender(answers, lost)
     hide((requests, answers))
     return page, *threads
-
-
-def note_call(page: mmap.mmap, function: str, slot: int | None = None) -> None:
-    """Note the call that is made next, for the agent to read if it never returns; an empty name between calls."""
-    CURRENT_CALL.pack_into(page, CURRENT_CALL_AT, NO_SLOT if slot is None else slot, function.encode())
 
 
 def take_pipes() -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Reads what is due through a worker that may hang, crash or lie, and gets as many answers as possible.
+"""Reads what is due through a worker process, and gets as many answers as possible though calls hang or crash it.
 
 A call that hangs or crashes costs its own result; the worker is killed and a fresh one goes on with the rest. Slot
 numbers are the module's own from C_Initialize to its end, so each worker first lists its slots and reads the tokens

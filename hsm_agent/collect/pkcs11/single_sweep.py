@@ -7,7 +7,6 @@ caller reads the module by `fetch.py` instead. It must not import asyncio or pyd
 from __future__ import annotations
 
 import json
-import mmap
 import os
 import select
 import signal
@@ -22,9 +21,10 @@ from hsm_agent.collect.child_common import (
     REAP_SECONDS,
     arguments,
     hung_text,
+    new_page,
     worker_environment,
 )
-from hsm_agent.workers import CURRENT_CALL, CURRENT_CALL_AT, NO_SLOT, SIZE
+from hsm_agent.workers import current_call
 from hsm_agent.workers.pkcs11.return_values import ABSENT, OK
 
 if TYPE_CHECKING:
@@ -55,10 +55,8 @@ class SingleSweep:
         self._is_hung = self._has_ended = False
         self._answers: list[Any] = []
         _open_standard_descriptors()
-        descriptor = os.memfd_create("hsm-agent-child")
+        descriptor, self._page = new_page()
         try:
-            os.ftruncate(descriptor, SIZE)
-            self._page = mmap.mmap(descriptor, SIZE)
             self._pid, self._requests, self._pipe = _fork(descriptor)
         finally:
             os.close(descriptor)
@@ -163,8 +161,7 @@ class SingleSweep:
         self._answers += found
 
     def _hung(self, seconds: float) -> str:
-        slot, name = CURRENT_CALL.unpack_from(self._page, CURRENT_CALL_AT)
-        return hung_text(name.rstrip(b"\0").decode("ascii", "replace"), None if slot == NO_SLOT else slot, seconds)
+        return hung_text(*current_call(self._page), seconds)
 
     def ask_to_end(self) -> None:
         """Let the module finalise, so that the HSM's server sees us leave; `end` waits for it."""

@@ -170,8 +170,7 @@ class Pkcs11Collector(Collector):
         self, settings: Pkcs11Settings, context: CollectorContext, *, command: Sequence[str] = PKCS11_COMMAND
     ) -> None:
         """`command` starts the worker in another way (in a private namespace, say)."""
-        self.name = settings.name
-        self.every_seconds = settings.every
+        super().__init__(settings)
         self._settings = settings
         self._options = settings.parse_options()
         self._seen_tokens = SeenTokensFile(context.state_directory, "pkcs11", settings.name)

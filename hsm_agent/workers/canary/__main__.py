@@ -13,7 +13,8 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.workers.isolation import note_call, start
+from hsm_agent.workers import note_call
+from hsm_agent.workers.isolation import start
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,8 +16,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.workers import STEP
-from hsm_agent.workers.isolation import AnswerSender, note_call, start
+from hsm_agent.workers import STEP, note_call
+from hsm_agent.workers.isolation import AnswerSender, start
 from hsm_agent.workers.pkcs11 import steps
 from hsm_agent.workers.pkcs11.cryptoki import Failed, Module
 
