@@ -19,11 +19,13 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings, first_of
 from hsm_agent.collect.file_reader import FileReader, FileTrouble
-from hsm_agent.model import Reading
+from hsm_agent.collect.series import Fact
 from hsm_agent.settings.types import Duration, Interval, LocalPath, Strict, refuse_doubles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
+
+    from hsm_agent.model import Reading
 
 
 Kind = Literal["age", "expiry"]
@@ -32,6 +34,7 @@ AGE, LEFT = "declared_age_seconds", "declared_seconds_left"
 METRICS: dict[Kind, str] = {"age": AGE, "expiry": LEFT}
 _EPOCH = re.compile(r"[0-9]{1,11}")
 _LONGEST_SHOWN = 40
+_DAY = 86400.0
 _SKEW_SECONDS = 300.0
 """A file server's clock may be that far ahead of ours; its fresh file is of now."""
 
@@ -58,28 +61,16 @@ def first_line_instant(data: bytes) -> float:
     return float(line) if _EPOCH.fullmatch(line) else instant(line)
 
 
-def reading(source: str, name: str, kind: Kind, when: float, now: float, limit: float | None) -> Reading:
+def declared_fact(kind: Kind, when: float, now: float, limit: float | None) -> Fact:
     """The age of, or the time left until, an instant. What lies ahead has no age: unavailable, with a reason."""
-    value = now - when if kind == "age" else when - now
-    if kind == "age" and -_SKEW_SECONDS <= value < 0:
-        value = 0.0
-    if kind == "age" and value < 0:
-        days = math.ceil(-value / 86400)
-        return missing(source, name, kind, now, f"the date is ahead of this host's clock, by {days} days or less")
-    return Reading(source=source, resource=name, metric=METRICS[kind], value=value, time=now, limit=limit)
+    if kind == "expiry":
+        return Fact(LEFT, when - now, limit=limit)
+    if when - now > _SKEW_SECONDS:
+        days = math.ceil((when - now) / _DAY)
+        return Fact(AGE, None, f"the date is ahead of this host's clock, by {days} days or less")
+    return Fact(AGE, max(0.0, now - when), limit=limit)
 
 
-def missing(source: str, name: str, kind: Kind, now: float, reason: str) -> Reading:
-    """An unavailable reading of a date."""
-    return Reading(source=source, resource=name, metric=METRICS[kind], value=None, time=now, reason=reason)
-
-
-def errors(readings: Sequence[Reading]) -> tuple[str, ...]:
-    """A line for each reading that has no value."""
-    return tuple(f"{each.resource}: {each.reason}" for each in readings if each.value is None)
-
-
-_DAY = 86400.0
 _LONGEST_LINE = 256
 
 
@@ -155,7 +146,7 @@ class DeclaredCollector(Collector):
         """Every date. Raises SourceFailure where none could be had."""
         deadline = asyncio.get_running_loop().time() + self._settings.timeout
         readings = await asyncio.gather(*(self._reading(each, deadline) for each in self._settings.dates))
-        problems = errors(readings)
+        problems = tuple(f"{each.resource}: {each.reason}" for each in readings if each.value is None)
         if len(problems) == len(readings):
             raise SourceFailure(f"no date could be read: {first_of(problems)}")
         return Poll(
@@ -169,9 +160,10 @@ class DeclaredCollector(Collector):
     async def _reading(self, declared: DeclaredDate, deadline: float) -> Reading:
         try:
             when = await self._instant(declared, deadline)
+            fact = declared_fact(declared.kind, when, time.time(), declared.warning)
         except (FileTrouble, ValueError) as error:
-            return missing(self.name, declared.name, declared.kind, time.time(), str(error))
-        return reading(self.name, declared.name, declared.kind, when, time.time(), declared.warning)
+            fact = Fact(METRICS[declared.kind], None, str(error))
+        return fact.reading(self.name, time.time(), resource=declared.name)
 
     async def _instant(self, declared: DeclaredDate, deadline: float) -> float:
         if declared.file is None:

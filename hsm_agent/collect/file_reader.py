@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hsm_agent.settings.secret import read_regular
 from hsm_agent.threads import Lanes, StuckError
 
 if TYPE_CHECKING:
@@ -41,18 +40,9 @@ class FileReader:
             raise FileTrouble(f"{error}: check the file system it is on") from error
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    # Not to wait for a writer, should it be a pipe: it is refused right after.
-    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
-
-
 def _read(path: Path, most: int) -> Content:
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise FileTrouble(f"{path} is not a regular file")
-            data = file.read(most + 1)
+        data, found = read_regular(path, most)
     except FileNotFoundError as error:
         raise FileTrouble(f"{path} does not exist: check the path, and what should have written it") from error
     except PermissionError as error:

@@ -103,6 +103,16 @@ KEPT_POINTS = 20
 """How many readings of a store are worth remembering."""
 
 
+def audit_fill_facts(points: Sequence[Point], records: int | None, capacity: int, reason: str) -> list[Fact]:
+    """Fill and forecast of an audit store of `capacity` records; `reason` says why its records were not counted."""
+    if records is None:
+        return [Fact("audit_used_percent", None, reason), Fact("audit_seconds_to_full", None, reason)]
+    return [
+        Fact("audit_used_percent", 100 * records / capacity),
+        Fact("audit_seconds_to_full", seconds_to_full(points, capacity)),
+    ]
+
+
 def seconds_to_full(points: Sequence[Point], capacity: int) -> float:
     """Time until the audit store is full at its present slope; infinite while it is not filling.
 

@@ -1,9 +1,14 @@
-"""Secrets are references; this is the one place that follows them. Their values never reach a log or a repr."""
+"""Secrets are references; this is the one place that follows them. Their values never reach a log or a repr.
+
+And how a file of bounded length is read that an operator names.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -15,6 +20,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LONGEST_FILE = 64 * 1024
+
+
+def read_regular(
+    path: Path, most_bytes: int, *, check: Callable[[os.stat_result], None] | None = None
+) -> tuple[bytes, os.stat_result]:
+    """The beginning of a regular file, one byte more than asked for at most, and the status of the open file.
+
+    `check` is called before it is read: what is checked is what is read, whatever the name leads to a moment later.
+    Raises OSError, and what `check` raises.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if check is not None:
+            check(found)
+        return file.read(most_bytes + 1), found
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # Not to wait for a writer, should it be a pipe: it is refused right after.
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 class SecretError(ValueError):
@@ -66,7 +93,7 @@ class Secret(Strict):
 
 def read_private_file(path: Path) -> str:
     """Text of a file that only the process's user and its own groups can read."""
-    return _read_text(path, _refuse_open_to_others)
+    return _read_text(path, partial(_refuse_open_to_others, path))
 
 
 def _refuse_open_to_others(path: Path, found: os.stat_result) -> None:
@@ -77,21 +104,9 @@ def _refuse_open_to_others(path: Path, found: os.stat_result) -> None:
         raise SecretError(f"{path}: group {found.st_gid} can read it and is not a group of this process")
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    # Not to wait for a writer, should it be a pipe: it is refused right after.
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _read_text(path: Path, check: Callable[[Path, os.stat_result], None] | None = None) -> str:
-    """What is checked is what is read: the open file, whatever its name points to a moment later."""
+def _read_text(path: Path, check: Callable[[os.stat_result], None] | None = None) -> str:
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise SecretError(f"{path}: not a regular file")
-            if check is not None:
-                check(path, found)
-            raw = file.read(LONGEST_FILE + 1)
+        raw, _ = read_regular(path, LONGEST_FILE, check=check)
     except OSError as error:
         raise SecretError(f"{path}: {error.strerror}") from error
     if len(raw) > LONGEST_FILE:

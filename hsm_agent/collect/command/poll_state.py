@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.identity import Names
-from hsm_agent.collect.series import KEPT_POINTS, Fact, KnownSeries, Point, seconds_to_full, unavailable
+from hsm_agent.collect.series import KEPT_POINTS, Fact, KnownSeries, Point, audit_fill_facts, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -25,7 +25,6 @@ MOST_MISSING = 4000
 NOT_PRINTED = "the command does not print it any more"
 ABSENT = "the token is not present"
 PRESENT = "token_present"
-AUDIT_METRICS = ("audit_capacity_records", "audit_used_percent", "audit_seconds_to_full")
 
 
 class PollState:
@@ -152,13 +151,10 @@ class PollState:
         records = next((fact for fact in parsed.facts if fact.metric == "audit_records"), None)
         if records is None:
             return []
-        capacity = Fact(metric=AUDIT_METRICS[0], value=self._audit_capacity)
-        if records.value is None:
-            return [capacity, *(Fact(metric=name, value=None, reason=records.reason) for name in AUDIT_METRICS[1:])]
-        count = int(records.value)
-        self._points[run] = (*self._points.get(run, ()), (at, count))[-KEPT_POINTS:]
+        count = None if records.value is None else int(records.value)
+        if count is not None:
+            self._points[run] = (*self._points.get(run, ()), (at, count))[-KEPT_POINTS:]
         return [
-            capacity,
-            Fact(metric=AUDIT_METRICS[1], value=100 * count / self._audit_capacity),
-            Fact(metric=AUDIT_METRICS[2], value=seconds_to_full(self._points[run], self._audit_capacity)),
+            Fact("audit_capacity_records", self._audit_capacity),
+            *audit_fill_facts(self._points.get(run, ()), count, self._audit_capacity, records.reason),
         ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hsm_agent.collect.pkcs11 import luna_ha
 from hsm_agent.collect.pkcs11.poll_state import AnswerError
 from hsm_agent.collect.pkcs11.token import NOT_REPORTED, count
-from hsm_agent.collect.series import KEPT_POINTS, Fact, Point, seconds_to_full
+from hsm_agent.collect.series import KEPT_POINTS, Fact, Point, audit_fill_facts
 from hsm_agent.workers.pkcs11.return_values import (
     FUNCTION_NOT_SUPPORTED,
     LOG_AUDIT_NOT_INITIALIZED,
@@ -66,14 +66,7 @@ def audit_facts(
         full = full or status[1] == LOG_FULL  # the last poll of the logging daemon met a full store
     if full:
         return [*facts, Fact("audit_used_percent", 100.0), Fact("audit_seconds_to_full", 0.0)]
-    if status is None:
-        return [*facts, Fact("audit_used_percent", None, reason), Fact("audit_seconds_to_full", None, reason)]
-    percent = 100 * status[4] / capacity
-    return [
-        *facts,
-        Fact("audit_used_percent", percent),
-        Fact("audit_seconds_to_full", seconds_to_full(points, capacity)),
-    ]
+    return [*facts, *audit_fill_facts(points, None if status is None else status[4], capacity, reason)]
 
 
 def audit_role_facts(status: Sequence[int] | None, reason: str, *, uninitialized: bool = False) -> list[Fact]:

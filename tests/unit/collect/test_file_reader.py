@@ -38,7 +38,7 @@ async def test_a_file_that_is_missing_is_trouble_every_time(tmp_path: Path) -> N
 async def test_neither_a_pipe_nor_a_folder_is_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
-    with pytest.raises(FileTrouble, match="is not a regular file"):
+    with pytest.raises(FileTrouble, match="cannot be read: not a regular file"):
         await FileReader().read(tmp_path / "pipe", most=4, seconds=5)
     with pytest.raises(FileTrouble, match="cannot be read: Is a directory"):
         await FileReader().read(tmp_path, most=4, seconds=5)

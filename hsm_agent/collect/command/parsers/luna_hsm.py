@@ -66,21 +66,14 @@ def _logins(builder: FactBuilder, *, zeroized: bool) -> None:
 
 def _tamper(builder: FactBuilder, *, zeroized: bool) -> None:
     """Tampered or zeroized: any sign is enough for 1, and 0 needs the HSM's own word."""
-    try:
-        signs = [
-            int(zeroized),
-            builder.number([_TAMPER], _tamper_state),
-            builder.number(["manually zeroized"], yes_or_no),
-        ]
-    except Malformed as error:
-        builder.add("hsm_tampered", 1 if zeroized else None, "" if zeroized else str(error))
-        return
-    if any(signs):
-        builder.add("hsm_tampered", 1)
-    elif signs[1] is None:
-        builder.add("hsm_tampered", None, missing(_TAMPER))
-    else:
-        builder.add("hsm_tampered", 0)
+
+    def tampered() -> int:
+        signs = builder.number([_TAMPER], _tamper_state), builder.number(["manually zeroized"], yes_or_no)
+        if not any(signs) and signs[0] is None:
+            raise Malformed(missing(_TAMPER))
+        return int(any(signs))
+
+    builder.attempt("hsm_tampered", (lambda: 1) if zeroized else tampered)
 
 
 def _tamper_state(value: str, line: str) -> int:
@@ -228,18 +221,17 @@ def _statement(
     wanted: str,
 ) -> None:
     """The fact of a sentence. One that only resembles what is known has no value; nor have two that differ."""
-    found = [line for line in lines if like.search(line)]
-    try:
+
+    def value() -> int:
+        found = [line for line in lines if like.search(line)]
         values = {read(line) for line in found}
-    except Malformed as error:
-        builder.add(metric, None, str(error))
-        return
-    if len(values) > 1:
-        builder.add(metric, None, f"said twice and not the same: {one_line(found[-1])}")
-    elif not values:
-        builder.add(metric, None, missing(wanted))
-    else:
-        builder.add(metric, values.pop())
+        if len(values) > 1:
+            raise Malformed(f"said twice and not the same: {one_line(found[-1])}")
+        if not values:
+            raise Malformed(missing(wanted))
+        return values.pop()
+
+    builder.attempt(metric, value)
 
 
 def _count(line: str) -> int:
@@ -278,19 +270,17 @@ def _role(builder: FactBuilder, fields: Fields) -> None:
 
 def _clock(builder: FactBuilder, fields: Fields) -> None:
     """HSM minus host, both as printed in one moment and in one time zone."""
-    try:
+
+    def offset() -> float:
         found = [fields.find(name) for name in ("hsm time", "host time")]
         if None in found:
-            builder.add("hsm_clock_offset_seconds", None, missing("HSM Time" if found[0] is None else "HOST Time"))
-            return
-        hsm, host = (_time(*each) for each in found if each is not None)
-    except Malformed as error:
-        builder.add("hsm_clock_offset_seconds", None, str(error))
-        return
-    if hsm[1] != host[1]:
-        builder.add("hsm_clock_offset_seconds", None, f"the two times are of different zones: {hsm[1]}, {host[1]}")
-    else:
-        builder.add("hsm_clock_offset_seconds", (hsm[0] - host[0]).total_seconds())
+            raise Malformed(missing("HSM Time" if found[0] is None else "HOST Time"))
+        (hsm, zone), (host, other) = (_time(*each) for each in found if each is not None)
+        if zone != other:
+            raise Malformed(f"the two times are of different zones: {zone}, {other}")
+        return (hsm - host).total_seconds()
+
+    builder.attempt("hsm_clock_offset_seconds", offset)
 
 
 def _time(value: str, line: str) -> tuple[dt.datetime, str]:

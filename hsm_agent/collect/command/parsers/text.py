@@ -244,6 +244,13 @@ class FactBuilder:
             )
         )
 
+    def attempt(self, metric: str, read: Callable[[], float | int]) -> None:
+        """Write down the fact that `read` returns, or why it raised Malformed."""
+        try:
+            self.add(metric, read())
+        except Malformed as error:
+            self.add(metric, None, str(error))
+
     def number(self, names: Sequence[str], convert: Callable[[str, str], float | int]) -> float | int | None:
         """The field of one of these names as a number; None where it is not there. Raises Malformed."""
         for name in names:

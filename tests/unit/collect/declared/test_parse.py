@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.declared import errors, first_line_instant, instant, missing, reading
+from hsm_agent.collect.declared import declared_fact, first_line_instant, instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,30 +68,19 @@ def test_both_ways_a_plain_date_errs_on_the_safe_side() -> None:
     """At noon of the day itself an age is half a day already, and nothing is left of an expiry."""
     noon = instant("2026-10-01T12:00:00")
 
-    assert reading("d", "backup", "age", instant("2026-10-01"), noon, None).value == 12 * 3600
-    assert reading("d", "support", "expiry", instant("2026-10-01"), noon, None).value == -12 * 3600
+    assert declared_fact("age", instant("2026-10-01"), noon, None).value == 12 * 3600
+    assert declared_fact("expiry", instant("2026-10-01"), noon, None).value == -12 * 3600
 
 
 def test_an_age_brings_its_limit() -> None:
-    found = reading("d", "backup", "age", 1000.0, 5000.0, 3600.0)
+    found = declared_fact("age", 1000.0, 5000.0, 3600.0)
 
-    assert (found.metric, found.value, found.limit, found.resource) == (
-        "declared_age_seconds",
-        4000.0,
-        3600.0,
-        "backup",
-    )
+    assert (found.metric, found.value, found.limit) == ("declared_age_seconds", 4000.0, 3600.0)
 
 
 def test_what_lies_ahead_has_no_age() -> None:
-    ahead = reading("d", "backup", "age", 10 * DAY, 8.5 * DAY, None)
-    skewed = reading("d", "backup", "age", 1000.0, 900.0, None)
+    ahead = declared_fact("age", 10 * DAY, 8.5 * DAY, None)
+    skewed = declared_fact("age", 1000.0, 900.0, None)
 
     assert (ahead.value, ahead.reason) == (None, "the date is ahead of this host's clock, by 2 days or less")
     assert skewed.value == 0
-
-
-def test_a_reading_without_a_value_is_an_error_line() -> None:
-    well = reading("d", "support", "expiry", 2.0, 1.0, None)
-
-    assert errors([well, missing("d", "backup", "age", 1.0, "no file")]) == ("backup: no file",)
