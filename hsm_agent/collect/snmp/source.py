@@ -24,7 +24,7 @@ from hsm_agent.threads import Lane
 from hsm_agent.wire.snmp.ber import Undecodable, parse_oid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from hsm_agent.collect.snmp.fetch import FetchResult, SnmpClient
     from hsm_agent.collect.snmp.parse import ParsedAnswers
@@ -222,7 +222,14 @@ class SnmpCollector(Collector):
 
 
 def masked(answers: ApplianceAnswers) -> dict[str, Any]:
-    """A recording of what was read."""
+    """A recording of what was read, fit to be shown to others.
+
+        {"values": {OID: value}, "rows": {OID of the entry: {index: {column: value}}}, "failed": {OID: reason}}
+
+    A value is a number, a text, {"oid": …}, or {"undecodable": what came}. Texts that some profile knows as a state are
+    kept; of any other text letters become x and digits 9, so that labels, serials, addresses and versions are gone and
+    their form is not. Indexes of more than one number, which may spell a serial, are counted instead.
+    """
     return {
         "values": {text_of(oid): _value(raw) for oid, raw in answers.values.items()},
         "rows": {text_of(entry): _rows(rows) for entry, rows in answers.rows.items()},
@@ -261,23 +268,19 @@ def _value(raw: RawValue) -> object:
         return {"oid": text}
     if isinstance(raw, Undecodable):
         return {"undecodable": text.partition(":")[0]}  # without its octets, which may be a serial's
-    return text if text.lower() in _words() else "".join(map(_mask, text))
-
-
-def _mask(character: str) -> str:
-    return "9" if character.isdigit() else "x" if character.isalpha() else character
+    return (
+        text
+        if text.lower() in _state_texts()
+        else "".join("9" if one.isdigit() else "x" if one.isalpha() else one for one in text)
+    )
 
 
 @cache
-def _words() -> frozenset[str]:
-    """Texts that have a meaning in some profile; numbers are none, for a serial may be one."""
-    values = (value for name in names() for value in _values(name))
-    return frozenset(text.lower() for value in values for text in value if not text.isdigit())
-
-
-def _values(name: str) -> Iterable[Iterable[str]]:
-    one = profile(name)
-    return [value.states for scope in (one, *one.tables) for value in scope.values]
+def _state_texts() -> frozenset[str]:
+    """Texts that have a meaning in some profile; without numbers, since a serial may be one."""
+    scopes = (scope for one in map(profile, names()) for scope in (one, *one.tables))
+    texts = (text for scope in scopes for value in scope.values for text in value.states)
+    return frozenset(text.lower() for text in texts if not text.isdigit())
 
 
 def _raw(value: Any) -> RawValue:

@@ -106,11 +106,8 @@ class TrapAlarms:
     def changed_by(self, event: TrapEvent) -> frozenset[AlarmKey]:
         """The alarms whose level this event would change."""
         level = event.change.level
-        return frozenset(key for key in self._keys(event) if self._level(key) is not level)
-
-    def _level(self, key: AlarmKey) -> AlarmLevel:
-        record = self.known.get(key)
-        return AlarmLevel.CLEARED if record is None else record.level
+        before = {key: self.known[key].level if key in self.known else AlarmLevel.CLEARED for key in self._keys(event)}
+        return frozenset(key for key, known in before.items() if known is not level)
 
     def _keys(self, event: TrapEvent) -> list[AlarmKey]:
         """The alarm of the event. A clear that names no component is one of all components of the device."""
@@ -166,8 +163,11 @@ class TrapAlarms:
             self._drop(at)
             self._left.add(self.resource(at))
             return True
+        # The first to go: unauthenticated alarms, warnings, those of the noisiest sender, old ones.
         less = [
-            (self._eviction_order(at, one), at) for at, one in candidates if self._may_be_evicted(at, one, key, record)
+            ((one.authentic, one.level, -self._counts[at.address], one.last), at)
+            for at, one in candidates
+            if self._may_be_evicted(at, one, key, record)
         ]
         if not less or record.level is AlarmLevel.CLEARED:
             return False
@@ -185,10 +185,6 @@ class TrapAlarms:
         if one.authentic is not record.authentic:
             return record.authentic
         return self._counts[at.address] > self._counts[key.address] + 1
-
-    def _eviction_order(self, at: AlarmKey, one: AlarmRecord) -> tuple[bool, AlarmLevel, int, float]:
-        """Order of eviction: unauthenticated alarms, warnings, those of the noisiest sender, old ones."""
-        return one.authentic, one.level, -self._counts[at.address], one.last
 
     def _drop(self, key: AlarmKey) -> None:
         del self.known[key]
