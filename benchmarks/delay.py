@@ -19,7 +19,7 @@ from hsm_agent.agent.periodic import PeriodicJobs
 from hsm_agent.collect.base import CollectorContext
 from hsm_agent.collect.pkcs11.source import Pkcs11Collector, Pkcs11Settings
 from hsm_agent.collect.runner import Runner
-from hsm_agent.config.load import load
+from hsm_agent.config.tree import load
 from tests.peers.agent import AgentProcess, source
 from tests.peers.require import require
 from tests.peers.rsyslog import Rsyslog

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from hsm_agent.agent.service import main
-from hsm_agent.config.load import load
+from hsm_agent.config.tree import load
 from tests.peers.trusted import trusting
 
 _PROBE_SECONDS = 0.01

@@ -28,7 +28,7 @@ from hsm_agent.collect.pkcs11.poll_state import PollMemory
 from hsm_agent.collect.pkcs11.recording import RawPoll
 from hsm_agent.collect.pkcs11.source import Pkcs11Settings
 from hsm_agent.collect.runner import Runner
-from hsm_agent.config.load import load
+from hsm_agent.config.tree import load
 from hsm_agent.model import EventKind
 from tests.peers.trusted import trusting
 

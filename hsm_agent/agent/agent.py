@@ -31,8 +31,7 @@ from hsm_agent.wire.snmp.mib import AUTHENTICATION_FAILURE, COLD_START
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from hsm_agent.config.load import Loaded
-    from hsm_agent.config.tree import Config
+    from hsm_agent.config.tree import Config, Loaded
     from hsm_agent.serve.http.server import HttpServer
     from hsm_agent.wire.snmp.engine import Engine
 

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from hsm_agent import log as logs
-from hsm_agent.config.load import load
+from hsm_agent.config.tree import load
 from hsm_agent.evaluate.rules import Ruleset
 from hsm_agent.serve.settings import HttpError
 from hsm_agent.serve.snmp.responder import SnmpServerError
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm_agent.agent.agent import Agent
-    from hsm_agent.config.load import Loaded
-    from hsm_agent.config.tree import Config
+    from hsm_agent.config.tree import Config, Loaded
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from hsm_agent.state.files import DirectoryInUseError
 from hsm_agent.state.snmp_engine import EngineStateError
 
 if TYPE_CHECKING:
-    from hsm_agent.config.load import Loaded
+    from hsm_agent.config.tree import Loaded
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ def run(config: Path | None) -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from hsm_agent.agent.service import StartError, main
     from hsm_agent.config.document import find
-    from hsm_agent.config.load import load
+    from hsm_agent.config.tree import load
     from hsm_agent.log import say  # a full pipe on standard error must not block the start
     from hsm_agent.settings.errors import ConfigError
 

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hsm_agent.cli.nagios import Answer, Range, RangeError, State, judge, line, perfdata, unknown
-from hsm_agent.settings.quantities import size
+from hsm_agent.text import size
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from hsm_agent.text import glob_matches
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hsm_agent.config.load import Loaded
-    from hsm_agent.config.tree import Config
+    from hsm_agent.config.tree import Config, Loaded
     from hsm_agent.evaluate.rules import Match, Rule
 
 

@@ -15,7 +15,7 @@ from hsm_agent.cli import BAD_CONFIGURATION, FAILED
 from hsm_agent.settings.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hsm_agent.config.load import Loaded
+    from hsm_agent.config.tree import Loaded
 
 
 def fail(text: str, code: int = FAILED) -> NoReturn:
@@ -26,7 +26,7 @@ def fail(text: str, code: int = FAILED) -> NoReturn:
 def load_or_exit(path: Path | None) -> Loaded:
     """The configuration. If it is refused: a line on standard error for each reason, and exit 2."""
     from hsm_agent.config.document import find
-    from hsm_agent.config.load import load
+    from hsm_agent.config.tree import load
 
     try:
         return load(path or find(), os.environ)
@@ -56,7 +56,7 @@ class DurationOption(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        from hsm_agent.settings.quantities import duration
+        from hsm_agent.text import duration
 
         try:
             return value if isinstance(value, float) else duration(value)

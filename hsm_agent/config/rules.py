@@ -30,9 +30,8 @@ from hsm_agent.evaluate.rules import (
 )
 from hsm_agent.metrics import METRICS, is_custom
 from hsm_agent.model import Severity
-from hsm_agent.settings.quantities import duration
 from hsm_agent.settings.types import Duration, Glob, Interval, Strict, one_or_more
-from hsm_agent.text import suggestion
+from hsm_agent.text import duration, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping

@@ -1,21 +1,29 @@
-"""The tree of settings: the keys of a configuration file, with their types and defaults."""
+"""The tree of settings: the keys of a configuration file, with their types and defaults; and reading it.
+
+A bad configuration is refused whole, with a line for each error.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from hsm_agent.collect.base import AnySource
 from hsm_agent.config.agent import AgentSettings
+from hsm_agent.config.document import read
 from hsm_agent.config.rules import RuleSettings, check_declared, effective_rules
 from hsm_agent.deliver import AnySink
 from hsm_agent.model import AGENT_SOURCE
 from hsm_agent.serve.settings import HttpSettings, SnmpServerSettings
+from hsm_agent.settings.errors import ConfigError, explain
+from hsm_agent.settings.trust import UntrustedError, refuse_untrusted, trusted_uids
 from hsm_agent.settings.types import Strict, refuse_doubles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from hsm_agent.evaluate.rules import Rule
     from hsm_agent.model import Labels, Series
@@ -106,3 +114,46 @@ class Config(Strict):
             return source in sources
 
         return keeps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A configuration, where it came from, and the SHA-256 of what was read (file and overrides)."""
+
+    config: Config
+    path: Path
+    digest: str
+
+
+def load(path: Path, environment: Mapping[str, str]) -> Loaded:
+    """Read, override, validate. Raises ConfigError with a line for each thing that is wrong.
+
+    Who may have written the file, the modules and the commands is not configured in it: see `settings.trust`.
+    """
+    try:
+        uids = trusted_uids(environment)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from error
+    _refuse(path, "the configuration file", uids)
+    document = read(path, environment)
+    try:
+        config = Config.model_validate(document.tree, context={"base": document.base})
+    except ValidationError as error:
+        raise ConfigError(document.locate(explain(error, Config))) from error
+    for index, source in enumerate(config.sources):
+        for key, file in source.trusted_files().items():
+            (place,) = document.locate([f"sources.{index}.{key}:"])
+            _refuse(file, place.removesuffix(":"), uids)
+    return Loaded(config=config, path=path, digest=document.digest)
+
+
+def _refuse(path: Path, what: str, uids: frozenset[int]) -> None:
+    """Raise ConfigError where other users could change the file or, while there is none, create it."""
+    try:
+        refuse_untrusted(path, uids)
+    except UntrustedError as error:
+        raise ConfigError([f"{what}: {error}"]) from error
+    except FileNotFoundError:
+        return  # its folders were checked; whatever reads the file reports that it is missing
+    except OSError as error:
+        raise ConfigError([f"{what}: {path}: {error.strerror}"]) from error

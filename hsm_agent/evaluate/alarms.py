@@ -1,8 +1,7 @@
 """Alarms: which events follow from the state of the rules and from what was notified before.
 
-Every transition of an alarm is made here, and nowhere else: raised, changed, cleared, repeated, held back.
-
-Also what operators and a new configuration change: silence, end a silence, forget, withdraw.
+Every transition of an alarm is made here, and nowhere else: raised, changed, cleared, repeated, held back. So are the
+changes that operators and a new configuration make: silence, end a silence, forget, withdraw.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from hsm_agent.evaluate.transaction import StepResult
 
 CLEARED = Severity.CLEARED
+WITHDRAWN = "withdrawn, no longer in the configuration"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,9 +275,6 @@ def notice(text: str, context: Context) -> Event:
         source=AGENT_SOURCE,
         labels=context.rules.labels_of(AGENT_SOURCE, ()),
     )
-
-
-WITHDRAWN = "withdrawn, no longer in the configuration"
 
 
 def silence(state: AlarmState, wanted: Silence, context: Context) -> StepResult:

@@ -33,6 +33,23 @@ MINIMUM_POINTS = 12
 """... and consists of so many points."""
 TOLERANCE = 1 / 3
 """How old a point may be beyond the time it is taken for, as a share of the time that is looked back."""
+NEEDED_WINDOWS = 9
+"""So many of the twelve windows must have a value; with fewer nothing is decided."""
+CLEARNESS = 3.5
+"""The rise must be so many times the minima's scatter about their line."""
+LEAST_SCATTER = 0.3
+"""Lower bound of the scatter: whole numbers scatter by this much."""
+UNUSUAL = 2.0
+"""Growth is unusual at so many times the usual growth."""
+BEYOND = 1.25
+"""What the six long windows rise to must be so many times the highest minimum known from before."""
+NEAR_SECONDS = 75 * 60.0
+"""Usual growth is looked for so long before and after the time of day, for delays and daylight saving time."""
+FIRST_DAY_PER_HOUR = 0.2
+"""While there is no earlier day to compare with, only growth slower than this share of the level an hour counts (a
+morning opens pools many times faster), ..."""
+FIRST_DAY_SHARE = 0.75
+"""... and only if it is no tail of a faster growth: nothing that long has grown so much more since the beginning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,25 +222,6 @@ def _index(points: Points | None, time: float, tolerance: float) -> int | None:
         return None
     index = bisect_right(points.times, time) - 1
     return index if index >= 0 and time - points.times[index] <= tolerance else None
-
-
-NEEDED_WINDOWS = 9
-"""So many of the twelve windows must have a value; with fewer nothing is decided."""
-CLEARNESS = 3.5
-"""The rise must be so many times the minima's scatter about their line."""
-LEAST_SCATTER = 0.3
-"""Lower bound of the scatter: whole numbers scatter by this much."""
-UNUSUAL = 2.0
-"""Growth is unusual at so many times the usual growth."""
-BEYOND = 1.25
-"""What the six long windows rise to must be so many times the highest minimum known from before."""
-NEAR_SECONDS = 75 * 60.0
-"""Usual growth is looked for so long before and after the time of day, for delays and daylight saving time."""
-FIRST_DAY_PER_HOUR = 0.2
-"""While there is no earlier day to compare with, only growth slower than this share of the level an hour counts (a
-morning opens pools many times faster), ..."""
-FIRST_DAY_SHARE = 0.75
-"""... and only if it is no tail of a faster growth: nothing that long has grown so much more since the beginning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from hsm_agent.settings.quantities import MAX_PORT, host_port
+from hsm_agent.text import MAX_PORT, host_port
 from hsm_agent.threads import Lanes
 
 if TYPE_CHECKING:

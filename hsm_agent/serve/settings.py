@@ -10,7 +10,6 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from hsm_agent.settings.quantities import MAX_PORT, host_port
 from hsm_agent.settings.secret import Secret
 from hsm_agent.settings.snmp import (
     LOOPBACK,
@@ -22,6 +21,7 @@ from hsm_agent.settings.snmp import (
     reject_duplicates,
 )
 from hsm_agent.settings.types import Glob, LocalPath, Strict
+from hsm_agent.text import MAX_PORT, host_port
 from hsm_agent.wire.snmp.mib import BASE, parse_base
 
 

@@ -8,9 +8,9 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from hsm_agent.settings.quantities import MAX_PORT, host_port
 from hsm_agent.settings.secret import Secret
 from hsm_agent.settings.types import Strict
+from hsm_agent.text import MAX_PORT, host_port
 from hsm_agent.wire.snmp.usm import MIN_SECRET_OCTETS, AuthProtocol, PrivacyProtocol, User
 from hsm_agent.wire.snmp.v3 import MAX_ENGINE_ID_OCTETS, MAX_NAME_OCTETS, MIN_ENGINE_ID_OCTETS
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 from pydantic_core import core_schema
 
-from hsm_agent.settings.quantities import deadline, duration, interval, size
-from hsm_agent.text import checked_glob
+from hsm_agent.text import checked_glob, deadline, duration, interval, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

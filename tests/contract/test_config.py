@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.config.load import load
+from hsm_agent.config.tree import load
 from hsm_agent.settings.errors import ConfigError
 from tests.fakes import sample_configuration as sample
 from tests.peers import pki

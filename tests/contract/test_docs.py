@@ -19,8 +19,7 @@ from hsm_agent.cli.check import parser
 from hsm_agent.cli.main import cli
 from hsm_agent.collect.command.parsers import ParserName
 from hsm_agent.collect.snmp.profile import names as profile_names
-from hsm_agent.config.load import load
-from hsm_agent.config.tree import Config
+from hsm_agent.config.tree import Config, load
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
 from hsm_agent.evaluate.rules import Above
 from hsm_agent.metrics import METRICS

@@ -48,6 +48,6 @@ def test_a_serial_number_that_is_none_is_shown_without_a_word(tmp_path: Path) ->
 
 
 def test_who_has_no_patterns_does_not_load_the_engine() -> None:
-    code = "import sys, hsm_agent.agent.service, hsm_agent.config.load; print('re2' in sys.modules)"
+    code = "import sys, hsm_agent.agent.service, hsm_agent.config.tree; print('re2' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -24,7 +24,7 @@ COSTLY = (
 _START = """
 import os, pathlib, sys
 import hsm_agent.__main__, hsm_agent.cli, hsm_agent.agent.service
-from hsm_agent.config.load import load
+from hsm_agent.config.tree import load
 load(pathlib.Path(sys.argv[1]), os.environ)
 print(*set(sys.argv[2:]) & set(sys.modules))
 """

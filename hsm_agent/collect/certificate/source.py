@@ -29,8 +29,8 @@ from hsm_agent.collect.certificate.parse import FetchedCertificates, parse_fetch
 from hsm_agent.collect.file_reader import FileReader, FileTrouble
 from hsm_agent.net import certificates
 from hsm_agent.net.address import resolve
-from hsm_agent.settings.quantities import MAX_PORT, host_port
 from hsm_agent.settings.types import Interval, LocalPath, Strict, refuse_doubles
+from hsm_agent.text import MAX_PORT, host_port
 from hsm_agent.threads import Lane, Lanes
 
 if TYPE_CHECKING:

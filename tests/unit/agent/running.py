@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.agent.agent import Agent
-from hsm_agent.config.load import load
+from hsm_agent.config.tree import load
 from hsm_agent.deliver.syslog import SyslogSinkSettings
 from tests.fakes.sinks import FakeSink
 from tests.peers.trusted import trusting
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from hsm_agent.config.load import Loaded
+    from hsm_agent.config.tree import Loaded
     from hsm_agent.model import Event
 
 SINK: dict[str, Any] = {"name": "noc", "kind": "syslog", "to": "udp:127.0.0.1:514"}

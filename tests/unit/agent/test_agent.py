@@ -7,7 +7,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from hsm_agent.agent.agent import Agent, host_name
-from hsm_agent.config.load import load
+from hsm_agent.config.tree import load
 from hsm_agent.state.files import DirectoryInUseError
 from tests.peers.trusted import trusting
 from tests.unit.agent.running import EXPIRED, SUPPORTED, declare, polled, running, write

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hsm_agent.cli.check_config import describe
-from hsm_agent.config.load import Loaded
-from hsm_agent.config.tree import Config
+from hsm_agent.config.tree import Config, Loaded
 from hsm_agent.state.snmp_engine import start_engine
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hsm_agent.cli.check_config import describe
-from hsm_agent.config.load import Loaded
-from hsm_agent.config.tree import Config
+from hsm_agent.config.tree import Config, Loaded
 
 PKCS11 = {"name": "luna-a", "kind": "pkcs11", "module": "/nowhere.so"}
 COMMAND = {"name": "shell", "kind": "command", "runs": [{"command": ["/bin/true"], "parser": "lunash-sensors"}]}

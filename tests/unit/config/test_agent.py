@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm_agent.config.agent import AgentAlone, load_agent
-from hsm_agent.config.load import load
-from hsm_agent.config.tree import Config
+from hsm_agent.config.tree import Config, load
 from hsm_agent.settings.errors import ConfigError
 from tests.peers.trusted import trusting
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hsm_agent.collect.pkcs11.source import Pkcs11Settings
-from hsm_agent.config.load import Loaded, load
+from hsm_agent.config.tree import Loaded, load
 from hsm_agent.settings.errors import ConfigError
 from tests.peers.rights import needs_root
 from tests.peers.trusted import trusting

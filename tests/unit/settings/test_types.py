@@ -1,12 +1,14 @@
+"""Durations, sizes, hosts and ports, paths, and the environment of a child, as a configuration writes them."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from hsm_agent.settings.quantities import duration, size
-from hsm_agent.settings.types import Deadline, Duration, Interval, LocalPath, Size, Strict
+from hsm_agent.settings.types import Deadline, Duration, Environment, Interval, LocalPath, Size, Strict
+from hsm_agent.text import duration, host_port, size
 
 
 class Sample(Strict):
@@ -154,3 +156,29 @@ def test_an_error_does_not_repeat_what_was_given() -> None:
         Sample.model_validate({"place": ["maplesyrup"]})
 
     assert "maplesyrup" not in str(caught.value)
+
+
+def test_only_what_begins_like_a_path_is_made_one() -> None:
+    given = {"CONF": "./hsm.conf", "FLAGS": "a ./b", "HOME": "/x", "UP": "../y"}
+    read = TypeAdapter[Environment](Environment).validate_python(given, context={"base": "/etc/hsm"})
+
+    assert read == {"CONF": "/etc/hsm/hsm.conf", "FLAGS": "a ./b", "HOME": "/x", "UP": "../y"}
+    assert TypeAdapter[Environment](Environment).validate_python({"CONF": "./c"}) == {"CONF": "./c"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("hsm.example.net:443", ("hsm.example.net", 443, False)),
+        ("[2001:db8::1]:443", ("2001:db8::1", 443, True)),
+        ("[fe80::1%eth0]:0", ("fe80::1%eth0", 0, True)),
+        ("h:99999", ("h", 99999, False)),
+    ],
+)
+def test_a_host_and_a_port_are_read(text: str, expected: tuple[str, int, bool]) -> None:
+    assert host_port(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "h", "h:", ":1", "::1:443", "[]:1", "[a b]:1", "a/b:1", "h:٣", "h:1 ", "h:-1"])
+def test_what_is_neither_is_none(text: str) -> None:
+    assert host_port(text) is None

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hsm_agent.collect.base import AnySource, CollectorContext
 from hsm_agent.collect.canary.source import CanarySettings
-from hsm_agent.config.load import load
+from hsm_agent.config.tree import load
 from hsm_agent.settings.errors import ConfigError
 from tests.peers.trusted import trusting
 

@@ -11,7 +11,7 @@ from hsm_agent.collect.base import CollectorContext
 from hsm_agent.collect.command.parsers.text import ParsedOutput
 from hsm_agent.collect.command.source import CommandCollector, CommandSettings
 from hsm_agent.collect.series import Fact
-from hsm_agent.config.load import load
+from hsm_agent.config.tree import load
 from hsm_agent.settings.errors import ConfigError
 from tests.peers.trusted import trusting
 

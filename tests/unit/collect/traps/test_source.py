@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from hsm_agent.collect.traps.source import SnmpTrapListenerSettings
-from hsm_agent.config.load import load
+from hsm_agent.config.tree import load
 from hsm_agent.settings.errors import ConfigError
 from tests.peers.trusted import trusting
 
