@@ -75,7 +75,7 @@ async def _commits(directory: Path, puts: int, *, producers: int) -> tuple[list[
     """Milliseconds of each commit, and commits a second of all producers."""
     directory.mkdir(mode=0o700)
     taken: list[float] = []
-    spool = await Spool.open(directory, entries=_ENTRIES, size=_SIZE)
+    spool = await Spool.open(directory, entries=_ENTRIES, size_bytes=_SIZE)
     try:
         await spool.register({"noc": None, "siem": None}, [])
 

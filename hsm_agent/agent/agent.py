@@ -94,7 +94,7 @@ class Agent:
         config = self.loaded.config
         state = config.agent.state_directory
         self.spool = self._opened_spool = await Spool.open(
-            state, entries=config.agent.spool.entries, size=config.agent.spool.size
+            state, entries=config.agent.spool.entries, size_bytes=config.agent.spool.size
         )
         self.engine = await self._make_engine(time.monotonic())
         alarm_state, unreadable = AlarmState.load(await self.spool.states())

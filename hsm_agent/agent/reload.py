@@ -104,7 +104,7 @@ async def _swap(agent: Agent, new: Loaded) -> None:
     agent.loaded = new
     agent.store.labels = config.labels_by_source()
     logs.set_up(config.agent.log.level, config.agent.log.format)
-    agent.spool.resize(entries=config.agent.spool.entries, size=config.agent.spool.size)
+    agent.spool.resize(entries=config.agent.spool.entries, size_bytes=config.agent.spool.size)
     await agent.sinks.replace(sinks, agent.raised_events())
     ended = await agent.sources.replace(sources)
     for name in ended:

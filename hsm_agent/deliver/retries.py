@@ -58,7 +58,7 @@ class _Suspect:
 
     since: float
     due: float = 0.0
-    pause: float = FIRST_SECONDS
+    pause_seconds: float = FIRST_SECONDS
     trials: int = 0
     others: bool = False
     """Something was accepted since its last failure."""
@@ -160,7 +160,7 @@ class PoisonDetector:
             suspect.receiver_is_well |= bool(seqs)
             suspect.others |= suspect.receiver_is_well
             if self.in_doubt:  # it is back: no more waiting
-                suspect.due, suspect.pause = 0.0, FIRST_SECONDS
+                suspect.due, suspect.pause_seconds = 0.0, FIRST_SECONDS
         self._alone, self._sessions = None, 0
         self._well, self.in_doubt, self._fresh_next = True, False, False
         self.limit = min(self._window, self.limit * 2)
@@ -196,8 +196,8 @@ class PoisonDetector:
             suspect.due = now  # again at once: nothing else may be sent between the two tries
             return
         suspect.again, suspect.on_trial = False, suspect.again
-        suspect.due = now + suspect.pause
-        suspect.pause = min(2 * suspect.pause, LAST_SECONDS)
+        suspect.due = now + suspect.pause_seconds
+        suspect.pause_seconds = min(2 * suspect.pause_seconds, LAST_SECONDS)
 
     def _doubt(self, *, fresh: bool) -> None:
         self._well, self.in_doubt = False, True

@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
         Without that, events would be written to a vanished receiver for a quarter of an hour, until TCP gives up, and
         all of them would be lost.
         """
-        look = _FIRST_LOOK_SECONDS
+        pause_seconds = _FIRST_LOOK_SECONDS
         while True:
             if self.broken:
                 raise ConnectionError(self.broken)
@@ -103,8 +103,8 @@ class Connection(asyncio.Protocol):
                 await asyncio.sleep(0)
                 if not self._unacknowledged() and not self.broken:
                     return
-            await asyncio.sleep(look)
-            look = min(look * 2, _LAST_LOOK_SECONDS)
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(pause_seconds * 2, _LAST_LOOK_SECONDS)
 
     def _unacknowledged(self) -> int:
         if self._transport is None or self._transport.is_closing():
@@ -185,12 +185,12 @@ class Route:
         failures: list[str] = []
         for position, endpoint in enumerate(found):
             place = "" if len(found) == 1 and endpoint.remote[0] == self.address.host else f"{endpoint}: "
-            share = max((deadline - clock()) / (len(found) - position), _MIN_SHARE_SECONDS)
+            share_seconds = max((deadline - clock()) / (len(found) - position), _MIN_SHARE_SECONDS)
             try:
-                async with asyncio.timeout(share):
+                async with asyncio.timeout(share_seconds):
                     return await self._connect(endpoint, keep=keep)
             except TimeoutError:
-                failures.append(f"{place}no connection within {share:.1f} s")
+                failures.append(f"{place}no connection within {share_seconds:.1f} s")
             except OSError as error:
                 failures.append(f"{place}{describe(error)}")
         raise OSError("; ".join(dict.fromkeys(failures)))

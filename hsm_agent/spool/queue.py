@@ -109,9 +109,9 @@ class _StoredEvent:
 class Queue:
     """Entries, and which sinks wait for them. An entry leaves when its last sink has accepted it."""
 
-    def __init__(self, *, entries: int, size: int) -> None:
+    def __init__(self, *, entries: int, size_bytes: int) -> None:
         self.entries_limit = entries
-        self.size_limit = size
+        self.size_limit_bytes = size_bytes
         self.changes: RowChanges = {}
         """Row changes that the disk is still to be given; the last one of a row counts."""
         self.last_seq = 0
@@ -258,7 +258,7 @@ class Queue:
         return SpoolStats(
             entries=len(self._stored),
             bytes=self._bytes,
-            used_percent=100 * max(len(self._stored) / self.entries_limit, self._bytes / self.size_limit),
+            used_percent=100 * max(len(self._stored) / self.entries_limit, self._bytes / self.size_limit_bytes),
             dropped_total=self.dropped_total,
             reason=reason,
             sinks={
@@ -334,7 +334,7 @@ class Queue:
         self.discard_if_unreferenced(seq)
 
     def _over(self) -> bool:
-        return len(self._stored) > self.entries_limit or self._bytes > self.size_limit
+        return len(self._stored) > self.entries_limit or self._bytes > self.size_limit_bytes
 
     def _oldest(self, candidates: Callable[[SinkQueue], Iterator[list[int]]]) -> tuple[SinkQueue, list[int]] | None:
         """Over all sinks: entries that may be dropped together, and whose queue they are in."""

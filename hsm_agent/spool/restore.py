@@ -36,12 +36,12 @@ class Restored:
     events_lost: int
 
 
-def restore(rows: StoredRows, *, entries: int, size: int, torn: Collection[TableName] = ()) -> Restored:
+def restore(rows: StoredRows, *, entries: int, size_bytes: int, torn: Collection[TableName] = ()) -> Restored:
     """The queue that left these rows. What was put right is in its `changes`.
 
     `torn` are tables of which rows are missing.
     """
-    return _Restoration(Queue(entries=entries, size=size), torn).run(rows)
+    return _Restoration(Queue(entries=entries, size_bytes=size_bytes), torn).run(rows)
 
 
 class _Restoration:

@@ -75,7 +75,7 @@ class Spool:
         directory: Path,
         *,
         entries: int,
-        size: int,
+        size_bytes: int,
         clock: Callable[[], float] = time.time,
         patience_seconds: float = _PATIENCE_SECONDS,
         retry_seconds: float = _RETRY_SECONDS,
@@ -86,7 +86,7 @@ class Spool:
         `patience_seconds`: how long a silent disk is waited for before events go out from memory.
         """
         disk = ThreadOf("spool", Disk(directory), tidy=Disk.tidy)
-        queue = Queue(entries=entries, size=size)
+        queue = Queue(entries=entries, size_bytes=size_bytes)
         spool = cls(disk, queue, clock=clock, patience_seconds=patience_seconds, retry_seconds=retry_seconds)
         try:
             async with asyncio.timeout(patience_seconds):
@@ -123,10 +123,10 @@ class Spool:
         await self._save(durable=True)
         return registered
 
-    def resize(self, *, entries: int, size: int) -> None:
+    def resize(self, *, entries: int, size_bytes: int) -> None:
         """New bounds; they are enforced at the next commit."""
         self._queue.entries_limit = entries
-        self._queue.size_limit = size
+        self._queue.size_limit_bytes = size_bytes
 
     async def commit(
         self, events: Sequence[Event], states: Mapping[str, str | None], *, only_sink: str | None = None
@@ -255,7 +255,7 @@ class Spool:
         """Put what is on disk before what is in memory."""
         known = self._queue
         rows = stored.rows | dict(known.rows()) if known.sinks else stored.rows
-        restored = restore(rows, entries=known.entries_limit, size=known.size_limit, torn=stored.torn)
+        restored = restore(rows, entries=known.entries_limit, size_bytes=known.size_limit_bytes, torn=stored.torn)
         (before,) = stored.rows.get(("tally", ("dropped",)), (0,))
         dropped_before = before if isinstance(before, int) else 0
         self._queue = restored.queue

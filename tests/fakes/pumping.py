@@ -89,7 +89,7 @@ class PumpRig:
 
 @contextlib.asynccontextmanager
 async def pumping(directory: Path) -> AsyncIterator[PumpRig]:
-    spool = await Spool.open(directory, entries=1000, size=10**7)
+    spool = await Spool.open(directory, entries=1000, size_bytes=10**7)
     await spool.register({"noc": None, "siem": None}, ())
     rig = PumpRig(spool)
     try:

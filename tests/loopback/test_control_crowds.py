@@ -207,7 +207,7 @@ async def test_thirty_large_answers_that_nobody_reads_are_not_in_memory_at_a_tim
 
 
 async def test_a_long_spool_is_listed_in_pages_and_the_command_line_shows_it_whole(tmp_path: Path) -> None:
-    spool = await Spool.open(tmp_path / "state", entries=10_000, size=10**8)
+    spool = await Spool.open(tmp_path / "state", entries=10_000, size_bytes=10**8)
     await spool.register({"siem": None}, ())
     count = 2 * ENTRIES_A_PAGE + 17
     await spool.commit([plain(f"e{number}") for number in range(count)], {})

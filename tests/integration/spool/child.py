@@ -26,7 +26,7 @@ def say(**words: Any) -> None:
 
 
 async def _open(directory: Path) -> Spool:
-    spool = await Spool.open(directory, entries=10**6, size=10**9, retry_seconds=0.05, patience_seconds=5.0)
+    spool = await Spool.open(directory, entries=10**6, size_bytes=10**9, retry_seconds=0.05, patience_seconds=5.0)
     await spool.register({"noc": None, "siem": None}, ())
     return spool
 

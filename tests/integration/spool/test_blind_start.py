@@ -18,7 +18,7 @@ SINKS = {"noc": None, "siem": None}
 
 
 async def _open(directory: Path, sinks: dict[str, None]) -> Spool:
-    spool = await Spool.open(directory, entries=1000, size=10**7, retry_seconds=0.02)
+    spool = await Spool.open(directory, entries=1000, size_bytes=10**7, retry_seconds=0.02)
     await spool.register(sinks, ())
     return spool
 
@@ -61,7 +61,7 @@ async def test_what_was_there_before_is_told_first_once_it_can_be_read(tmp_path:
 
 
 async def test_the_bytes_that_are_counted_are_no_less_than_those_on_disk(tmp_path: Path) -> None:
-    spool = await Spool.open(tmp_path, entries=10**6, size=10**9)
+    spool = await Spool.open(tmp_path, entries=10**6, size_bytes=10**9)
     await spool.register({f"sink {number}": None for number in range(3)}, ())
     for first in range(0, 4000, 100):
         numbers = range(first, first + 100)

@@ -56,7 +56,7 @@ def test_after_kill_9_everything_committed_is_there_in_order(tmp_path: Path) -> 
 
 
 async def _read(directory: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
-    spool = await Spool.open(directory, entries=10**6, size=10**9)
+    spool = await Spool.open(directory, entries=10**6, size_bytes=10**9)
     await spool.register({"noc": None, "siem": None}, ())
     assert spool.recovered == ""
     found = {name: [e.event.event_id for e in await spool.pending(name, 10**6)] for name in ("noc", "siem")}
@@ -88,7 +88,7 @@ def test_an_event_is_flushed_before_its_commit_returns(tmp_path: Path) -> None:
         "from hsm_agent.spool import Spool\n"
         "from tests.fakes.events import raised\n"
         "async def main():\n"
-        "    spool = await Spool.open(Path(sys.argv[1]), entries=100, size=10**6)\n"
+        "    spool = await Spool.open(Path(sys.argv[1]), entries=100, size_bytes=10**6)\n"
         "    await spool.register({'noc': None}, ())\n"
         "    for number in range(5):\n"
         "        os.write(1, b'begin')\n"

@@ -26,7 +26,7 @@ class _Rig:
 
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[_Rig]:
-    spool = await Spool.open(tmp_path, entries=2, size=10**6)
+    spool = await Spool.open(tmp_path, entries=2, size_bytes=10**6)
     await spool.register({"noc": None}, ())
     await spool.commit([plain("t1"), plain("t2"), plain("t3")], {})
     yield _Rig(spool)

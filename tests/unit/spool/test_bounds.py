@@ -12,8 +12,8 @@ from tests.fakes.events import changed, cleared, plain, raised
 EVERYTHING = 10**9
 
 
-def _queue(*names: str, entries: int = 1000, size: int = EVERYTHING) -> Queue:
-    queue = Queue(entries=entries, size=size)
+def _queue(*names: str, entries: int = 1000, size_bytes: int = EVERYTHING) -> Queue:
+    queue = Queue(entries=entries, size_bytes=size_bytes)
     queue.register(dict.fromkeys(names or ("noc",)), ())
     return queue
 
@@ -123,7 +123,7 @@ def test_what_goes_first_when_the_spool_is_full(
 
 def test_the_bound_in_bytes_counts_as_well() -> None:
     one = len(to_bytes(cleared("e0", "a0"))) + ENTRY_OVERHEAD
-    queue = _queue(size=4 * one)
+    queue = _queue(size_bytes=4 * one)
     for number in range(4):
         queue.enqueue(raised(f"e{number}", f"a{number}"))
         queue.enqueue(cleared(f"c{number}", f"a{number}"))

@@ -49,7 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def _fill(folder: Path) -> None:
-    spool = await Spool.open(folder, entries=1000, size=10**7)
+    spool = await Spool.open(folder, entries=1000, size_bytes=10**7)
     await spool.register(SINKS, ())
     for number, event_id in enumerate(EVENTS):
         await spool.commit([raised(event_id, f"a{number}", Severity.CRITICAL)], {f"state {number}": "{}"})
@@ -61,7 +61,7 @@ async def _fill(folder: Path) -> None:
 
 async def _opened(folder: Path) -> tuple[Spool, dict[str, set[str]]]:
     """The spool after a start, and who still waits for which event."""
-    spool = await Spool.open(folder, entries=1000, size=10**7)
+    spool = await Spool.open(folder, entries=1000, size_bytes=10**7)
     await spool.states()
     await spool.register(SINKS, ())
     waiting: dict[str, set[str]] = {"noc": set(), "siem": set()}

@@ -12,8 +12,8 @@ from tests.fakes.events import plain, raised
 EVERYTHING = 10**9
 
 
-def _queue(*names: str, entries: int = 1000, size: int = EVERYTHING) -> Queue:
-    queue = Queue(entries=entries, size=size)
+def _queue(*names: str, entries: int = 1000, size_bytes: int = EVERYTHING) -> Queue:
+    queue = Queue(entries=entries, size_bytes=size_bytes)
     queue.register(dict.fromkeys(names or ("noc",)), ())
     return queue
 
@@ -54,7 +54,7 @@ def test_an_entry_leaves_when_its_last_sink_has_accepted_it() -> None:
 
 
 def test_an_event_that_nobody_wants_takes_no_room() -> None:
-    queue = Queue(entries=10, size=EVERYTHING)
+    queue = Queue(entries=10, size_bytes=EVERYTHING)
     queue.register({"noc": Severity.CRITICAL}, ())
 
     queue.enqueue(raised("e", "a"))
@@ -93,7 +93,7 @@ def test_a_new_sink_gets_what_is_raised() -> None:
 
 
 def test_a_sink_that_listens_to_more_than_before_gets_what_it_missed() -> None:
-    queue = Queue(entries=10, size=EVERYTHING)
+    queue = Queue(entries=10, size_bytes=EVERYTHING)
     queue.register({"noc": Severity.CRITICAL}, ())
     low, high = raised("low", "a"), raised("high", "b", Severity.CRITICAL)
     queue.enqueue(low)

@@ -23,7 +23,7 @@ SINKS: dict[str, Severity | None] = {"all": None, "also all": None, "critical": 
 
 
 def test_every_part_of_a_queue_comes_back() -> None:
-    queue = Queue(entries=3, size=10**9)
+    queue = Queue(entries=3, size_bytes=10**9)
     queue.register(SINKS, ())
     for number in range(4):
         queue.enqueue(raised(f"e{number}", f"a{number}"))
@@ -34,7 +34,7 @@ def test_every_part_of_a_queue_comes_back() -> None:
     queue.give_back("all", [queue.last_seq], sent=True)
     queue.dead_letter("critical", queue.last_seq, "refused", 7.0)
 
-    back = restore(dict(queue.rows()), entries=3, size=10**9)
+    back = restore(dict(queue.rows()), entries=3, size_bytes=10**9)
 
     assert back.unreadable == 0
     assert dict(back.queue.rows()) == dict(queue.rows())
@@ -60,7 +60,7 @@ def test_rows_that_contradict_each_other_are_put_right() -> None:
         ("run", ("noc", "over")): (1, 0),
     }
 
-    back = restore(rows, entries=10, size=10**9)
+    back = restore(rows, entries=10, size_bytes=10**9)
 
     # RowValues 2 is no event, row 9 waits for none, and nobody knows who was to have row 3.
     assert (back.unreadable, back.events_lost) == (3, 1)
@@ -102,7 +102,7 @@ class _History:
     """Plays steps against a queue, with a disk that follows it, and an oracle that follows the sentences."""
 
     def __init__(self) -> None:
-        self.queue = Queue(entries=10**6, size=10**9)
+        self.queue = Queue(entries=10**6, size_bytes=10**9)
         self.queue.register(SINKS, ())
         self.disk = dict(self.queue.rows())
         self.receivers = {sink: _Receiver() for sink in SINKS}
@@ -113,7 +113,7 @@ class _History:
         if what in {"raise", "change", "clear", "test"}:
             self._tell(self._event(what, f"alarm {which}", detail))
         elif what == "restart":
-            self.queue = restore(self.disk, entries=10**6, size=10**9).queue
+            self.queue = restore(self.disk, entries=10**6, size_bytes=10**9).queue
         else:
             assert isinstance(detail, int)
             self._send(list(SINKS)[which], detail, answered=what == "accept")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def _open(directory: Path, *, entries: int = 1000, sinks: tuple[str, ...] = ("noc",)) -> Spool:
-    spool = await Spool.open(directory, entries=entries, size=10**7, clock=lambda: 1000.0, retry_seconds=0.01)
+    spool = await Spool.open(directory, entries=entries, size_bytes=10**7, clock=lambda: 1000.0, retry_seconds=0.01)
     await spool.register(dict.fromkeys(sinks), ())
     return spool
 
@@ -126,7 +126,7 @@ async def test_new_bounds_hold_from_the_next_commit(tmp_path: Path) -> None:
     spool = await _open(tmp_path)
     await spool.commit([plain(f"t{number}") for number in range(10)], {})
 
-    spool.resize(entries=3, size=10**6)
+    spool.resize(entries=3, size_bytes=10**6)
     await spool.commit([plain("last")], {})
 
     assert await _ids(spool) == ["t8", "t9", "last"]
@@ -152,7 +152,7 @@ async def test_a_dead_letter_is_listed_shown_and_dropped(tmp_path: Path, caplog:
 
 
 async def test_a_sink_hears_that_something_arrived(tmp_path: Path) -> None:
-    spool = await Spool.open(tmp_path, entries=100, size=10**7)
+    spool = await Spool.open(tmp_path, entries=100, size_bytes=10**7)
     await spool.register({"noc": Severity.CRITICAL}, ())
     arrived = spool.arrived("noc")
 
