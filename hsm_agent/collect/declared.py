@@ -1,4 +1,4 @@
-"""The source `kind: declared`: dates nobody can measure, written in the configuration or left in a file by a job.
+"""The source `kind: declared`: dates that cannot be measured, written in the configuration or left in a file by a job.
 
 When the last backup was tested, until when a firmware is supported, when a custodian's card is to be renewed.
 
@@ -71,7 +71,7 @@ def declared_fact(kind: Kind, when: float, now: float, limit: float | None) -> F
     return Fact(AGE, max(0.0, now - when), limit=limit)
 
 
-_LONGEST_LINE = 256
+_MOST_LINE_BYTES = 256
 
 
 def _date_text(value: object) -> object:
@@ -170,7 +170,7 @@ class DeclaredCollector(Collector):
             # Each time anew: local midnight moves with the host's time zone.
             return instant(declared.date or "")
         seconds = deadline - asyncio.get_running_loop().time()
-        content = await self._files.read(declared.file, most=_LONGEST_LINE, seconds=seconds)
+        content = await self._files.read(declared.file, most_bytes=_MOST_LINE_BYTES, seconds=seconds)
         if declared.read == "modified":
             return content.modified
         try:

@@ -32,17 +32,17 @@ class FileReader:
     def __init__(self) -> None:
         self._lanes = Lanes()
 
-    async def read(self, path: Path, *, most: int, seconds: float) -> Content:
-        """At most so many bytes of it. Raises FileTrouble, within that time."""
+    async def read(self, path: Path, *, most_bytes: int, seconds: float) -> Content:
+        """The first `most_bytes` of a file. Raises FileTrouble within `seconds`."""
         try:
-            return await self._lanes.call(path, f"reading {path}", partial(_read, path, most), seconds=seconds)
+            return await self._lanes.call(path, f"reading {path}", partial(_read, path, most_bytes), seconds=seconds)
         except StuckError as error:
             raise FileTrouble(f"{error}: check the file system it is on") from error
 
 
-def _read(path: Path, most: int) -> Content:
+def _read(path: Path, most_bytes: int) -> Content:
     try:
-        data, found = read_regular(path, most)
+        data, found = read_regular(path, most_bytes)
     except FileNotFoundError as error:
         raise FileTrouble(f"{path} does not exist: check the path, and what should have written it") from error
     except PermissionError as error:
@@ -51,4 +51,4 @@ def _read(path: Path, most: int) -> Content:
         ) from error
     except OSError as error:
         raise FileTrouble(f"{path} cannot be read: {error.strerror}") from error
-    return Content(data=data[:most], modified=found.st_mtime, whole=len(data) <= most)
+    return Content(data=data[:most_bytes], modified=found.st_mtime, whole=len(data) <= most_bytes)

@@ -19,7 +19,7 @@ from hsm_agent.settings.types import LocalPath, Strict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LONGEST_FILE = 64 * 1024
+MOST_FILE_BYTES = 64 * 1024
 
 
 def read_regular(
@@ -106,11 +106,11 @@ def _refuse_open_to_others(path: Path, found: os.stat_result) -> None:
 
 def _read_text(path: Path, check: Callable[[os.stat_result], None] | None = None) -> str:
     try:
-        raw, _ = read_regular(path, LONGEST_FILE, check=check)
+        raw, _ = read_regular(path, MOST_FILE_BYTES, check=check)
     except OSError as error:
         raise SecretError(f"{path}: {error.strerror}") from error
-    if len(raw) > LONGEST_FILE:
-        raise SecretError(f"{path}: longer than {LONGEST_FILE} bytes")
+    if len(raw) > MOST_FILE_BYTES:
+        raise SecretError(f"{path}: longer than {MOST_FILE_BYTES} bytes")
     try:
         return raw.decode()
     except UnicodeDecodeError as error:

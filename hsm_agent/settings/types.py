@@ -23,7 +23,7 @@ def _resolve(value: object, info: ValidationInfo) -> object:
     if isinstance(value, str | Path) and value and info.context and "base" in info.context:
         try:
             return Path(info.context["base"]) / Path(value).expanduser()
-        except RuntimeError as error:  # what pathlib raises for a home nobody has
+        except RuntimeError as error:  # what pathlib raises for a user that does not exist
             raise ValueError(f"no home directory is known for {value!r}") from error
     return value
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.collect.base import Poll
 
-BRINGS = {
+METRICS_PRODUCED = {
     "CA_LogGetStatus": {"audit_records", "audit_role_initialized", "audit_export_working"},
     "CA_GetTokenStorageInformation": {"token_storage_used_percent"},
     "CA_GetHSMStorageInformation": {"hsm_storage_total_bytes", "hsm_storage_used_percent"},
@@ -26,7 +26,7 @@ BRINGS = {
     "CA_GetHAState": {"ha_members_up", "ha_members_expected", "ha_member_up"},
 }
 """What each function alone brings, as far as it is read the first time."""
-ALL = {metric for brought in BRINGS.values() for metric in brought}
+ALL = {metric for brought in METRICS_PRODUCED.values() for metric in brought}
 KEYS: dict[str, Any] = {"capabilities": "all", "policies": "all", "storage_every": "50ms", "audit_every": "50ms"}
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.luna_hsm import ALL, BRINGS, KEYS, make, read
+from tests.integration.luna_hsm import ALL, KEYS, METRICS_PRODUCED, make, read
 from tests.integration.pkcs11_source import metrics, source
 
 if TYPE_CHECKING:
@@ -32,23 +32,23 @@ async def _after_trouble(tmp_path: Path, luna: FakeHsm, function: str, **how: in
         return trouble, await hsm.poll()
 
 
-@pytest.mark.parametrize("function", BRINGS)
+@pytest.mark.parametrize("function", METRICS_PRODUCED)
 async def test_a_function_the_hsm_does_not_know_leaves_the_others(tmp_path: Path, luna: FakeHsm, function: str) -> None:
     trouble, mended = await _after_trouble(tmp_path, luna, function, rv=0x54)
-    others = ALL - BRINGS[function]
+    others = ALL - METRICS_PRODUCED[function]
 
     assert trouble.errors == ()
     # Either set alone makes a digest.
-    assert metrics(trouble) & ALL == others | (BRINGS[function] & {"hsm_policies_info"})
+    assert metrics(trouble) & ALL == others | (METRICS_PRODUCED[function] & {"hsm_policies_info"})
     assert read(mended) >= ALL
 
 
-@pytest.mark.parametrize("function", BRINGS)
+@pytest.mark.parametrize("function", METRICS_PRODUCED)
 async def test_a_function_that_fails_leaves_the_others(tmp_path: Path, luna: FakeHsm, function: str) -> None:
     luna.set("token.model", "LunaVirtual")
     trouble, mended = await _after_trouble(tmp_path, luna, function, rv=0x30)
 
-    assert read(trouble) & ALL == ALL - BRINGS[function]
+    assert read(trouble) & ALL == ALL - METRICS_PRODUCED[function]
     assert trouble.errors
     assert all(f"{function} on slot" in error and "CKR_DEVICE_ERROR (0x30)" in error for error in trouble.errors)
     assert read(mended) >= ALL
@@ -57,7 +57,7 @@ async def test_a_function_that_fails_leaves_the_others(tmp_path: Path, luna: Fak
 MUST_ANSWER = {"CA_LogGetStatus", "CA_GetTokenStorageInformation", "CA_GetFirmwareVersion"}
 
 
-@pytest.mark.parametrize("function", sorted(set(BRINGS) - MUST_ANSWER))
+@pytest.mark.parametrize("function", sorted(set(METRICS_PRODUCED) - MUST_ANSWER))
 async def test_a_function_that_is_refused_is_no_failure_and_is_not_asked_again(
     tmp_path: Path, luna: FakeHsm, function: str
 ) -> None:
@@ -70,8 +70,8 @@ async def test_a_function_that_is_refused_is_no_failure_and_is_not_asked_again(
         again = set(luna.calls())
 
     assert first.errors == ()
-    assert read(first) & ALL == ALL - BRINGS[function]
-    unavailable = [reading for reading in first.readings if reading.metric in BRINGS[function]]
+    assert read(first) & ALL == ALL - METRICS_PRODUCED[function]
+    unavailable = [reading for reading in first.readings if reading.metric in METRICS_PRODUCED[function]]
     assert all(
         "CKR_USER_NOT_AUTHORIZED" in reading.reason or "gave no answer" in reading.reason for reading in unavailable
     )
@@ -86,6 +86,6 @@ async def test_a_function_that_hangs_or_crashes_leaves_the_others(
     trouble, mended = await _after_trouble(tmp_path, luna, function, **{how: 3000})
 
     assert {"token_present", "audit_records"} <= read(trouble)
-    assert not read(trouble) & BRINGS[function]
+    assert not read(trouble) & METRICS_PRODUCED[function]
     assert any(function in error for error in trouble.errors)
     assert read(mended) >= ALL

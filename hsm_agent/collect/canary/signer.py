@@ -349,7 +349,7 @@ class Signer:
         return answer
 
     async def close(self) -> None:
-        """End the process; let go of what the kernel holds."""
+        """End the process; one that the kernel holds ends when the kernel lets it."""
         if self._busy:
             await self.children.discard()
         await self.children.close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cryptography.hazmat.primitives import hashes
 
@@ -83,12 +83,21 @@ def _implausible(signature: bytes, bounds: tuple[int, int], *, even: bool) -> Ve
     return Verdict(problem=f"the signature has {len(signature)} bytes, which no key of this mechanism makes")
 
 
-def _hash_bits(mechanism: str) -> int:
-    return next((bits for bits in (384, 512) if f"SHA{bits}" in mechanism), 256)
+def _verify(verification: Callable[[], None]) -> Verdict:
+    """The result of a verification; one that could not be made says nothing against the signature."""
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415 - 50 ms, seldom needed
+
+    try:
+        verification()
+    except InvalidSignature:
+        return Verdict(problem="the signature does not verify with the public key")
+    except (ValueError, KeyError, UnsupportedAlgorithm):
+        # A token need not give a whole public key, nor one of a size or on a curve that the library was built with.
+        return Verdict()
+    return Verdict(verified=True)
 
 
 def _check_rsa(mechanism: str, text: bytes, signature: bytes, public: Mapping[str, str]) -> Verdict:
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - most configurations never come here
     from cryptography.hazmat.primitives.asymmetric import padding, rsa  # noqa: PLC0415
 
     modulus = bytes.fromhex(public.get("modulus", "")).lstrip(b"\0")
@@ -98,18 +107,15 @@ def _check_rsa(mechanism: str, text: bytes, signature: bytes, public: Mapping[st
         return wrong
     digest = _hash(mechanism)
     scheme = padding.PSS(padding.MGF1(digest), digest.digest_size) if mechanism.endswith("PSS") else padding.PKCS1v15()
-    try:
+
+    def verification() -> None:
         numbers = rsa.RSAPublicNumbers(int(public.get("exponent", ""), 16), int.from_bytes(modulus, "big"))
         numbers.public_key().verify(signature, text, scheme, digest)
-    except InvalidSignature:
-        return Verdict(problem="the signature does not verify with the public key")
-    except ValueError:  # no exponent, or a key the library will not have: too small, say
-        return Verdict()
-    return Verdict(verified=True)
+
+    return _verify(verification)
 
 
 def _check_ecdsa(mechanism: str, text: bytes, signature: bytes, public: Mapping[str, str]) -> Verdict:
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415
 
     name, bits = _CURVES.get(public.get("curve", ""), ("", 0))
@@ -122,44 +128,33 @@ def _check_ecdsa(mechanism: str, text: bytes, signature: bytes, public: Mapping[
     kinds = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1, ec.SECP256K1)
     more = (ec.BrainpoolP256R1, ec.BrainpoolP384R1, ec.BrainpoolP512R1)
     curve: dict[str, type[ec.EllipticCurve]] = {str(kind.name): kind for kind in (*kinds, *more)}
-    try:
+
+    def verification() -> None:
         point = octets(bytes.fromhex(public.get("point", "")))
         key = ec.EllipticCurvePublicKey.from_encoded_point(curve[name](), point)
         key.verify(utils.encode_dss_signature(r, s), text, ec.ECDSA(_hash(mechanism)))
-    except InvalidSignature:
-        return Verdict(problem="the signature does not verify with the public key")
-    except (ValueError, KeyError, UnsupportedAlgorithm):  # no point, or a curve this library was built without
-        return Verdict()
-    return Verdict(verified=True)
+
+    return _verify(verification)
 
 
 def _check_eddsa(text: bytes, signature: bytes, public: Mapping[str, str]) -> Verdict:
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ed448, ed25519  # noqa: PLC0415
 
-    point = octets(bytes.fromhex(public.get("point", "")))
     if len(signature) not in {_ED25519, _ED448}:
         return Verdict(problem=f"the signature has {len(signature)} bytes, which no key of this mechanism makes")
     kind = ed25519.Ed25519PublicKey if len(signature) == _ED25519 else ed448.Ed448PublicKey
-    try:
-        kind.from_public_bytes(point).verify(signature, text)
-    except InvalidSignature:
-        return Verdict(problem="the signature does not verify with the public key")
-    except ValueError:  # no point, or one in a form of the token's own
-        return Verdict()
-    return Verdict(verified=True)
+    # Some tokens give the point in a form of their own.
+    return _verify(
+        lambda: kind.from_public_bytes(octets(bytes.fromhex(public.get("point", "")))).verify(signature, text)
+    )
 
 
 def _hash(mechanism: str) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
     from cryptography.hazmat.primitives import hashes as kinds  # noqa: PLC0415
 
-    match _hash_bits(mechanism):
-        case 384:
-            return kinds.SHA384()
-        case 512:
-            return kinds.SHA512()
-        case _:
-            return kinds.SHA256()
+    if "SHA384" in mechanism:
+        return kinds.SHA384()
+    return kinds.SHA512() if "SHA512" in mechanism else kinds.SHA256()
 
 
 def octets(point: bytes) -> bytes:

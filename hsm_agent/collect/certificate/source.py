@@ -54,7 +54,7 @@ def open_context(certificate: Path | None = None, key: Path | None = None) -> ss
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    # Old appliances are those whose certificates need watching most; nothing is told to them.
+    # Old appliances are those whose certificates need watching most; the agent sends them no data.
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.options |= _LEGACY_SERVER_CONNECT
@@ -137,7 +137,7 @@ async def _connect(family: int, remote: SocketAddress, context: ssl.SSLContext, 
             sock=plain,
             ssl=context,
             server_hostname=server_name,
-            ssl_handshake_timeout=LONGEST_TIMEOUT_SECONDS,  # whoever asks has a shorter one
+            ssl_handshake_timeout=LONGEST_TIMEOUT_SECONDS,  # the callers have shorter deadlines
         )
     except BaseException:
         plain.close()
@@ -164,7 +164,7 @@ def _shown(connection: Any) -> bytes:
 
 
 _DAY = 86400.0
-_LONGEST_FILE = 4 * 1024 * 1024
+_MOST_FILE_BYTES = 4 * 1024 * 1024
 _PARSE_SECONDS = 60.0
 _RETRY_SECONDS = 300.0
 """What could not be read is looked at again after that long, rather than in an hour."""
@@ -282,7 +282,7 @@ class CertificateCollector(Collector):
             return FetchedCertificates(resource=watched.resource, errors=(str(trouble),), is_endpoint=is_endpoint)
         parsed = await self._parsing.call(partial(certificates.parse, data), seconds=_PARSE_SECONDS)
         errors = tuple(line if is_endpoint else f"{watched.file}: {line}" for line in parsed.errors)
-        # Where one of a chain cannot be parsed, nobody knows that the first of the rest is the leaf.
+        # Where one of a chain cannot be parsed, the first of the others need not be the leaf.
         found = () if is_endpoint and errors else parsed.certificates
         return FetchedCertificates(
             resource=watched.resource, certificates=found, errors=errors, is_endpoint=is_endpoint
@@ -312,9 +312,11 @@ class CertificateCollector(Collector):
     async def _file(self, watched: WatchedCertificate, deadline: float) -> bytes:
         assert watched.file is not None
         seconds = deadline - asyncio.get_running_loop().time()
-        content = await self._files.read(watched.file, most=_LONGEST_FILE, seconds=seconds)
+        content = await self._files.read(watched.file, most_bytes=_MOST_FILE_BYTES, seconds=seconds)
         if not content.whole:
-            raise FileTrouble(f"{watched.file} is longer than {_LONGEST_FILE} bytes: check that it is the right file")
+            raise FileTrouble(
+                f"{watched.file} is longer than {_MOST_FILE_BYTES} bytes: check that it is the file meant"
+            )
         return content.data
 
     async def forget(self, resource: str) -> bool:

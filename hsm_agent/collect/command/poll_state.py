@@ -1,6 +1,6 @@
 """Readings of a poll of commands, and what is carried to the next one. Pure.
 
-It must not let anything vanish in silence: what a run once brought and does not bring now has no value and a reason.
+A series never vanishes in silence: one that a run printed before and does not print now has no value and a reason.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class PollState:
         return set(self._seen(run))
 
     def _seen(self, run: int) -> dict[str, ObjectIdentity | None]:
-        """Tokens that a run has brought, by name; a pattern brings nothing but the name."""
+        """Tokens that a run has listed, by name; of one that a pattern lists nothing but the name is known."""
         found = dict.fromkeys(self._known.get(run, _NO_SERIES).resources(PRESENT))
         return {**found, **self._names.known.get(run, {})}
 

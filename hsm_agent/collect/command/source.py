@@ -24,7 +24,7 @@ from hsm_agent.collect.base import (
     SourceSettings,
     first_of,
 )
-from hsm_agent.collect.command.parsers import BRINGS, LISTING, REGEX, ParserName, read, regex
+from hsm_agent.collect.command.parsers import LISTING, METRICS_PRODUCED, REGEX, ParserName, read, regex
 from hsm_agent.collect.command.parsers.regex import MOST_PATTERNS
 from hsm_agent.collect.command.parsers.text import Malformed, one_line
 from hsm_agent.collect.command.poll_state import PRESENT, PollState
@@ -49,7 +49,7 @@ _GLOB = re.compile(r"[*?\[]")
 
 
 def _one_or_more(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    # Not a minimum length: that would be told a second time of a list whose entries are wrong.
+    # Not a minimum length: of a list whose entries are wrong, that would report a second error.
     if not values:
         raise ValueError("name at least one")
     return values
@@ -126,7 +126,7 @@ class CommandSettings(SourceSettings):
     def metrics_produced(self) -> Mapping[str, str]:
         """What the parsers read, and what the patterns name."""
         named = (name for run in self.runs for text in run.patterns for name in regex.compiled(text).names)
-        read = (name for run in self.runs for name in BRINGS.get(run.parser, ()))
+        read = (name for run in self.runs for name in METRICS_PRODUCED.get(run.parser, ()))
         return dict.fromkeys(sorted({*named, *read} - {regex.RESOURCE}), "")
 
     def declares(self) -> frozenset[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.settings.secret import LONGEST_FILE, Secret, SecretError, read_private_file
+from hsm_agent.settings.secret import MOST_FILE_BYTES, Secret, SecretError, read_private_file
 from tests.peers.rights import needs_root
 
 if TYPE_CHECKING:
@@ -153,9 +153,9 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_a_file_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
-    assert len(read_private_file(write(tmp_path, b"x" * LONGEST_FILE))) == LONGEST_FILE
+    assert len(read_private_file(write(tmp_path, b"x" * MOST_FILE_BYTES))) == MOST_FILE_BYTES
     with pytest.raises(SecretError, match="longer than 65536 bytes"):
-        read_private_file(write(tmp_path, b"x" * (LONGEST_FILE + 1)))
+        read_private_file(write(tmp_path, b"x" * (MOST_FILE_BYTES + 1)))
 
 
 def test_the_value_is_in_no_representation(tmp_path: Path) -> None:

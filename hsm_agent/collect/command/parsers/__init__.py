@@ -1,4 +1,4 @@
-"""The parsers a run may name, by name, and what they may bring at most. Pure."""
+"""The parsers a run may name, and the metrics that each may produce. Pure."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _FILL = ("total_bytes", "used_bytes", "free_bytes", "used_percent")
 _PIN = ("count_low", "final_try", "locked", "state")
 _AUDIT = ("audit_records", "audit_capacity_records", "audit_used_percent", "audit_seconds_to_full")
 
-BRINGS: Mapping[str, Sequence[str]] = {
+METRICS_PRODUCED: Mapping[str, Sequence[str]] = {
     "lunash-hsm-show": (
         *("token_login_attempts_left", "hsm_transport_mode", "hsm_tampered", "audit_role_initialized"),
         *(f"hsm_storage_{what}" for what in _FILL),
@@ -78,9 +78,9 @@ BRINGS: Mapping[str, Sequence[str]] = {
         *(f"token_{who}pin_{what}" for who in ("", "so_") for what in _PIN),
     ),
 }
-"""The metrics each may bring; those of `regex` are named by its patterns."""
+"""The metrics each may produce; those of `regex` are named by its patterns."""
 
-assert BRINGS.keys() == PARSERS.keys()
+assert METRICS_PRODUCED.keys() == PARSERS.keys()
 assert {*PARSERS, REGEX} == {*get_args(ParserName)}
 
 

@@ -48,7 +48,7 @@ _ROLE_FIELD = re.compile(r"(.+?) (login attempts left|locked out|zeroized)")
 def parse_partitions(text: str) -> ParsedOutput:
     """Readings of every partition in the output. Raises Malformed where there is none, or the command failed."""
     lines = whole_lines(text)
-    told = check_result(lines)
+    has_succeeded = check_result(lines)
     blocks, strays = _blocks(lines)
     if not blocks:
         raise unlike("partition show", lines)
@@ -57,9 +57,9 @@ def parse_partitions(text: str) -> ParsedOutput:
         raise Malformed(f"{_NAMELESS}; {instead(lines)}")
     facts = [fact for name, (block, _) in named.items() for fact in _partition(name, block)]
     tokens = {name: token for name, (_, token) in named.items()}
-    # Without the shell's own last line nobody knows whether there was more to come, and where the line is lost that
+    # Without the shell's own last line there may have been more to come, and where the line is lost that
     # begins a partition, it is among the lines of another one, or of none.
-    whole = told and not strays and len(named) == len(blocks) and not any(block.doubled for block in blocks)
+    whole = has_succeeded and not strays and len(named) == len(blocks) and not any(block.doubled for block in blocks)
     return ParsedOutput(facts=tuple(facts), whole=whole, tokens=tokens)
 
 
@@ -167,7 +167,7 @@ _STORAGE_COLUMNS = ("total", "used", "free")
 _GAP = re.compile(r"\s{2,}")
 _RULE = re.compile(r"[\s+=_-]*")
 _UNIT = re.compile(r"storage\s*\(([a-z]{1,16})\)", re.IGNORECASE)
-_NOBODY = re.compile(
+_NO_PARTITIONS = re.compile(
     r"\s*(?:there (?:are|is) )?(?:currently )?(?:no|0) (?:\w{1,20} )?partitions?"
     r"(?:\W*$| (?:found|exists?|ha(?:s|ve) been|were|on|in|defined|created|configured|available)\b)",
     re.IGNORECASE,
@@ -189,9 +189,9 @@ class _Row:
 def parse_partition_list(text: str) -> ParsedOutput:
     """Readings of every partition. Raises Malformed where there is no table, or the command failed."""
     lines = whole_lines(text)
-    told = check_result(lines)
+    has_succeeded = check_result(lines)
     place, columns = next(((place, found) for place, line in enumerate(lines) if (found := _head(line))), (0, []))
-    if not columns and told and any(_NOBODY.match(line) for line in lines):
+    if not columns and has_succeeded and any(_NO_PARTITIONS.match(line) for line in lines):
         return ParsedOutput(facts=(), whole=True)
     if not columns:
         raise unlike("partition list", lines)
@@ -205,8 +205,8 @@ def parse_partition_list(text: str) -> ParsedOutput:
             raise Malformed(f"two partitions are called '{row.token.label or row.token.serial}'")
         tokens[name] = row.token
         facts += _listed_partition(name, row, columns)
-    # Without the shell's own last line nobody knows whether there was more to come.
-    return ParsedOutput(facts=tuple(facts), whole=told and not strays, tokens=tokens)
+    # Without the shell's own last line there may have been more to come.
+    return ParsedOutput(facts=tuple(facts), whole=has_succeeded and not strays, tokens=tokens)
 
 
 def _head(line: str) -> list[str]:
@@ -254,7 +254,7 @@ def _rows(columns: list[str], lines: list[str]) -> tuple[list[_Row], bool]:
 
 
 def _row(columns: list[str], line: str) -> _Row | None:
-    """A line of the table; None where nobody can say whose it is."""
+    """A line of the table; None where it does not show which partition it is about."""
     words = line.split()
     place = columns.index("name")
     last = len(words) - (len(columns) - place - 1)

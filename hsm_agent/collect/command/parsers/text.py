@@ -120,12 +120,12 @@ def words_of(lines: Sequence[str]) -> str:
     Without one the first line, which is the message of most tools, and the last one, as banners come first. Empty
     where it says nothing.
     """
-    told = [line[:LONGEST_LINE] for line in lines if any(map(str.isalnum, line)) and not _RESULT.match(line)]
+    printed = [line[:LONGEST_LINE] for line in lines if any(map(str.isalnum, line)) and not _RESULT.match(line)]
     for sign in _COMPLAINTS:
-        for number, line in enumerate(told):
+        for number, line in enumerate(printed):
             if sign.match(line) if sign is _COMPLAINTS[0] else sign.search(line):
-                return " ".join(map(one_line, told[number : number + 2]))
-    ends = dict.fromkeys(map(one_line, (*told[:1], *told[-1:])))
+                return " ".join(map(one_line, printed[number : number + 2]))
+    ends = dict.fromkeys(map(one_line, (*printed[:1], *printed[-1:])))
     return " … ".join(ends)
 
 

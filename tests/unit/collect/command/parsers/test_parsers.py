@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from hsm_agent.collect.command import parsers as command_parsers
-from hsm_agent.collect.command.parsers import BRINGS, PARSERS, REGEX, ParserName
+from hsm_agent.collect.command.parsers import METRICS_PRODUCED, PARSERS, REGEX, ParserName
 from hsm_agent.collect.command.parsers.text import MOST_FACTS, Malformed
 from hsm_agent.metrics import METRICS
 from hsm_agent.settings.regex import compile_pattern
@@ -27,8 +27,8 @@ def test_a_parser_brings_no_metric_that_check_config_does_not_tell_of() -> None:
     found = {(parser, fact.metric) for name, parser in SAMPLES.items() for fact in read(name).facts}
     counted = {("lunash-audit-show", name) for name in COMPUTED}
 
-    assert found | counted <= {(parser, metric) for parser, metrics in BRINGS.items() for metric in metrics}
-    assert {metric for metrics in BRINGS.values() for metric in metrics} <= {*METRICS}
+    assert found | counted <= {(parser, metric) for parser, metrics in METRICS_PRODUCED.items() for metric in metrics}
+    assert {metric for metrics in METRICS_PRODUCED.values() for metric in metrics} <= {*METRICS}
 
 
 def test_an_output_is_read_by_name_or_by_pattern_whatever_bytes_it_has() -> None:
