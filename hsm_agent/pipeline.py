@@ -39,7 +39,7 @@ READINGS_PER_STEP = 300
 class Refresh(Protocol):
     """Makes the servers show what changed: the readings of these sources, and the alarms where `alarms`."""
 
-    async def __call__(self, sources: Collection[str], *, alarms: bool) -> None: ...
+    def __call__(self, sources: Collection[str], *, alarms: bool) -> None: ...
 
 
 class Change(Protocol):
@@ -118,7 +118,7 @@ class Pipeline:
         rules: Ruleset,
         store: Store,
         spool: Spool,
-        refresh: Refresh,
+        refresh: Refresh | None = None,
         hsms: Hsms | None = None,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -179,8 +179,8 @@ class Pipeline:
                 alarms_changed |= result.alarms_changed
                 await asyncio.sleep(0)  # servers and sinks get a turn between the steps of a large poll
             sources = {reading.source for reading in readings}
-            if sources or alarms_changed:
-                await self._refresh(sources, alarms=alarms_changed)
+            if (sources or alarms_changed) and self._refresh is not None:
+                self._refresh(sources, alarms=alarms_changed)
             self._evaluated_at = self._monotonic()
 
     @property
@@ -198,7 +198,8 @@ class Pipeline:
         result = step(_state_of_series(self.alarm_state, reading.series, context.now), (reading,), context)
         self._apply(result)
         # Shown before it is on disk, as an exception: the disk may be what stalls the rest.
-        await self._refresh({reading.source}, alarms=result.alarms_changed)
+        if self._refresh is not None:
+            self._refresh({reading.source}, alarms=result.alarms_changed)
         await self._commit(result)
 
     async def silence(self, wanted: Silence) -> None:
@@ -227,7 +228,8 @@ class Pipeline:
         for resource in resources:
             self._store.forget_resource(source, resource)
         await self._carry_out(partial(alarms.withdraw, is_configured=is_kept, why=why))
-        await self._refresh({source}, alarms=False)
+        if self._refresh is not None:
+            self._refresh({source}, alarms=False)
         hsms = {hsm for resource in resources for _, hsm in self._hsms.forget(source, resource)}.difference(resources)
         if hsms:
             await self._drop(source, hsms, f"{why}, and no other partition of it is read")
@@ -243,7 +245,8 @@ class Pipeline:
             self._store.forget(series)
         why = f"told of the whole HSM now, as {name}"
         await self._carry_out(partial(alarms.withdraw, is_configured=is_kept, why=why))
-        await self._refresh(sources, alarms=False)
+        if self._refresh is not None:
+            self._refresh(sources, alarms=False)
 
     async def reconfigure(
         self, is_configured: Callable[[Series], bool], rules: Ruleset, hsms: Hsms | None = None

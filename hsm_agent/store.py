@@ -72,6 +72,10 @@ class Store:
                 return reading
         return None
 
+    def set_sink(self, status: SinkStatus) -> None:
+        """Replace the status of one sink."""
+        self.sinks[status.name] = status
+
     def set_alarms(self, alarms: Mapping[tuple[str, Series], ActiveAlarm]) -> None:
         """Replace the raised alarms, keyed by rule and series."""
         self.alarms = dict(alarms)

@@ -29,7 +29,7 @@ from hsm_agent.version import VERSION
 from hsm_agent.wire.snmp.mib import AUTHENTICATION_FAILURE, COLD_START
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from hsm_agent.config.tree import Config, Loaded
     from hsm_agent.serve.http.server import HttpServer
@@ -99,20 +99,20 @@ class Agent:
         self.engine = await self._make_engine(time.monotonic())
         alarm_state, unreadable = AlarmState.load(await self.spool.states())
         self._unreadable = tuple(unreadable)
-        rules = Ruleset(config.effective_rules(), self.store.labels)
+        self.responder = self._make_responder(config)
         self.pipeline = Pipeline(
             alarm_state=alarm_state,
-            rules=rules,
+            rules=Ruleset(config.effective_rules(), self.store.labels),
             store=self.store,
             spool=self.spool,
-            refresh=self._update_responder,
+            refresh=self.responder.changed if self.responder is not None else None,
             hsms=Hsms(config.hsms),
         )
         self.sources = Sources(self.tasks, self.pipeline, state_directory=state, on_poll=self._count_poll)
         self.sinks = Sinks(self.tasks, self.spool, self.store, make_heartbeat=self._make_heartbeat)
         self.pipeline.show_alarms()
-        if config.serve.snmp is not None:
-            self.responder = await self.make_responder(config)
+        if self.responder is not None:
+            await self.responder.start()
         if config.serve.http is not None:
             self.http = await self.make_http(config)
         # Last, as a resolver may take its time, and only the sinks name the host.
@@ -121,6 +121,17 @@ class Agent:
             host_name=await host_name(otherwise=config.agent.name),
             version=VERSION,
             enterprise_id=config.agent.enterprise_id,
+        )
+
+    def _make_responder(self, config: Config) -> Responder | None:
+        if config.serve.snmp is None:
+            return None
+        return Responder(
+            config.serve.snmp,
+            self.store,
+            self.engine,
+            state_directory=config.agent.state_directory,
+            on_authentication_failure=self._note_auth_failure,
         )
 
     async def _make_engine(self, now: float) -> Engine:
@@ -214,19 +225,6 @@ class Agent:
         age = self.pipeline.age_seconds
         return f"pipeline: nothing was judged for {age:.0f} s" if age >= STALLED_SECONDS else ""
 
-    async def make_responder(self, config: Config) -> Responder:
-        """A started SNMP responder. Raises SnmpServerError."""
-        assert config.serve.snmp is not None
-        responder = Responder(
-            config.serve.snmp,
-            self.store,
-            self.engine,
-            state_directory=config.agent.state_directory,
-            on_authentication_failure=self._note_auth_failure,
-        )
-        await responder.start()
-        return responder
-
     async def start(self) -> None:
         """Start sinks, sources and servers; clear the alarms of objects that left the configuration."""
         config = self.loaded.config
@@ -304,12 +302,3 @@ class Agent:
             source=AGENT_SOURCE,
             labels=self.store.labels.get(AGENT_SOURCE, ()),
         )
-
-    def hide_removed(self, sources: Collection[str]) -> None:
-        """Remove the rows of sources that left the configuration."""
-        if self.responder is not None and sources:
-            self.responder.changed(sources, alarms=False)
-
-    async def _update_responder(self, sources: Collection[str], *, alarms: bool) -> None:
-        if self.responder is not None:
-            self.responder.changed(sources, alarms=alarms)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.collect.base import AnySource
     from hsm_agent.deliver.base import SinkContext, SinkSettings
-    from hsm_agent.model import Event, SinkStatus, Usage
+    from hsm_agent.model import Event, Usage
     from hsm_agent.pipeline import Pipeline
     from hsm_agent.spool import Spool
     from hsm_agent.store import Store
@@ -208,14 +208,11 @@ class Sinks:
             self._spool,
             heartbeat_seconds=settings.heartbeat,
             make_heartbeat=self._make_heartbeat,
-            on_status=self._note,
+            on_status=self._store.set_sink,
             patience_seconds=settings.patience_seconds,
         )
         self.running[settings.name] = RunningSink(settings=settings, sink=sink, pump=pump)
         self._tasks.start(f"sink {settings.name}", pump.run())
-
-    def _note(self, status: SinkStatus) -> None:
-        self._store.sinks[status.name] = status
 
     async def notify(self, oid: tuple[int, ...]) -> None:
         """Send a standard SNMP notification (RFC 3418) to every SNMP sink: once, at once, without the spool."""

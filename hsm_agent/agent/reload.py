@@ -111,7 +111,9 @@ async def _swap(agent: Agent, new: Loaded) -> None:
         agent.store.forget_source(name)
     await agent.withdraw(config, rules)
     # A changed source keeps its rows until its next poll.
-    agent.hide_removed([name for name in ended if name not in sources])
+    removed = [name for name in ended if name not in sources]
+    if agent.responder is not None and removed:
+        agent.responder.changed(removed, alarms=False)
 
 
 async def _swap_servers(agent: Agent, config: Config) -> None:

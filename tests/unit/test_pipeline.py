@@ -59,7 +59,7 @@ class House:
             monotonic=lambda: self.ticks,
         )
 
-    async def refresh(self, sources: Collection[str], *, alarms: bool) -> None:
+    def refresh(self, sources: Collection[str], *, alarms: bool) -> None:
         self.shown.append((set(sources), alarms))
 
     def reading(self, value: float, resource: str = "pay") -> Reading:
