@@ -129,7 +129,11 @@ def judge_token(
     """The answer, from the raw result of a sweep (`recording.py`). Readings and failures are details for `-v`."""
     found = sorted(_tokens(raw, question.total), key=lambda token: token.name)
     names = ", ".join(token.name for token in found)
-    chosen = [token for token in found if question.label is None or _is_called(token, question.label)]
+    chosen = [
+        token
+        for token in found
+        if question.label is None or any(glob_matches(name, question.label) for name in token[:3])
+    ]
     details = tuple(_details(chosen[0].name if len(chosen) == 1 else "", raw, readings, failures))
     others = f"; no token {question.label!r} is among the others: {names or 'none'}" if question.label else ""
     if not chosen and failures and _is_any_unread(raw):  # it may be the one that is meant
@@ -169,10 +173,6 @@ def _is_any_unread(raw: Mapping[str, Any]) -> bool:
     """Whether there is a slot whose token could not be read, other than for want of one."""
     refused = (calls for step, _, _, calls, payload in raw["results"] if step == "token" and not payload[1])
     return bool(raw["failed"]) or any(value != OK and value not in ABSENT for calls in refused for _, value, _ in calls)
-
-
-def _is_called(token: _Found, label: str) -> bool:
-    return any(glob_matches(name, label) for name in (token.name, token.label, token.serial))
 
 
 def _why(memory: Memory) -> str:

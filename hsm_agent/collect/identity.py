@@ -97,7 +97,11 @@ class Names:
             taken.add(given[key])
         known = {key: before[name] for key, name in again.items()}
         present = {
-            name: replace(tokens[key], serial=_serial(tokens[key], known.get(key))) for key, name in given.items()
+            # A serial that could not be read now stays what it was.
+            name: tokens[key]
+            if key not in known
+            else replace(tokens[key], serial=tokens[key].serial or known[key].serial)
+            for key, name in given.items()
         }
         self._remember(run, present, others)
         return given, set(before) - set(self.known[run])
@@ -127,10 +131,6 @@ def _completed(token: ObjectIdentity, before: Mapping[str, ObjectIdentity]) -> O
     """With the label it had, where it could not be read now."""
     found = [one.label for one in before.values() if one.serial == token.serial] if token.is_partial else []
     return replace(token, label=found[0] if len(found) == 1 else "", is_partial=False) if token.is_partial else token
-
-
-def _serial(token: ObjectIdentity, before: ObjectIdentity | None) -> str:
-    return token.serial or ("" if before is None else before.serial)
 
 
 def _known_again(tokens: Mapping[str, ObjectIdentity], before: Mapping[str, ObjectIdentity]) -> dict[str, str]:

@@ -48,6 +48,7 @@ def start(arguments: Sequence[str]) -> tuple[mmap.mmap, Requests, AnswerSender]:
     page = mmap.mmap(rest[0] if rest else -1, SIZE)
     for descriptor in rest[:1]:
         os.close(descriptor)
+    # Before the first thread: fork copies only the one that calls it.
     supervise(parent, page, *rest[1:])
 
     def lost(error: OSError) -> None:
@@ -56,6 +57,7 @@ def start(arguments: Sequence[str]) -> tuple[mmap.mmap, Requests, AnswerSender]:
         os._exit(1)
 
     requests, answers = take_pipes()
+    # The threads are started with the table that has the pipes, and keep it when this one leaves it.
     threads = Requests(requests, lost), AnswerSender(answers, lost)
     hide((requests, answers))
     return page, *threads
@@ -68,6 +70,7 @@ def take_pipes() -> tuple[int, int]:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
+    # What the library prints would stand between the answers.
     os.dup2(2, 1)
     return requests, answers
 
@@ -167,6 +170,7 @@ class AnswerSender:
                 while not self._urgent and (left := until - time.monotonic()) > 0:
                     self._changed.wait(left)
                 answers, self._answers = self._answers, []
+            # Without the lock: a full pipe holds up this thread, and must not hold up the one that calls the library.
             self._send(_lines(answers))
             with self._changed:
                 self._idle = not self._answers

@@ -214,14 +214,11 @@ def firmware_facts(payload: Sequence[int], _word: int) -> list[Fact]:
 def set_facts(step: str, pairs: Pairs, shown: ShownIds, known: Iterable[str]) -> list[Fact]:
     """Those values of a set that are to be shown; `known` are ids that were read before."""
     _, metric, label = SETS[step]
-    facts = [Fact(metric, value, labels=((label, str(name)),)) for name, value in pairs if _is_shown(name, shown)]
+    wanted = [(name, value) for name, value in pairs if shown == "all" or name in shown]
+    facts = [Fact(metric, value, labels=((label, str(name)),)) for name, value in wanted]
     now = {dict(fact.labels)[label] for fact in facts}
     gone = [name for name in known if name not in now]
     return facts + [Fact(metric, None, "no longer reported", ((label, name),)) for name in gone]
-
-
-def _is_shown(name: int, shown: ShownIds) -> bool:
-    return shown == "all" or name in shown
 
 
 def digest_fact(metric: str, sets: Iterable[tuple[str, Pairs]]) -> Fact:

@@ -19,7 +19,7 @@ from hsm_agent.text import glob_matches
 from hsm_agent.workers.pkcs11.return_values import OK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 _MOST_MEMBERS = 32
 _SERIAL_BYTES = 20
@@ -164,7 +164,10 @@ def client_config_path(module: Path, environment: Mapping[str, str]) -> Path | N
 
 def parse_client_config(text: str) -> ClientConfig:
     """The groups of a configuration; what it holds besides is passed over."""
-    sections = {found[1].strip(): dict(_entries(found[2])) for found in _SECTION.finditer(text)}
+    sections = {
+        found[1].strip(): {entry[1].strip(): entry[2].strip() for entry in _ENTRY.finditer(found[2])}
+        for found in _SECTION.finditer(text)
+    }
     numbered: dict[str, dict[str, str]] = {}
     for key, value in sections.get("VirtualToken", {}).items():
         if (found := _NUMBERED.fullmatch(key)) is not None:
@@ -180,10 +183,6 @@ def parse_client_config(text: str) -> ClientConfig:
     return ClientConfig(groups=groups, ha_only=sections.get("HAConfiguration", {}).get("HAOnly") == "1")
 
 
-def _entries(body: str) -> Iterable[tuple[str, str]]:
-    return ((found[1].strip(), found[2].strip()) for found in _ENTRY.finditer(body))
-
-
 def watched_alone(client: ClientConfig, tokens: Sequence[str]) -> list[HaGroup]:
     """Groups that are watched while, for certain, no member's own slot is.
 
@@ -192,11 +191,11 @@ def watched_alone(client: ClientConfig, tokens: Sequence[str]) -> list[HaGroup]:
     names = {name for group in client.groups for name in (group.label, group.serial) if name}
     if not client.ha_only and any(token not in names for token in tokens):
         return []
-    return [group for group in client.groups if any(_means(token, group) for token in tokens)]
-
-
-def _means(token: str, group: HaGroup) -> bool:
-    return any(glob_matches(name, token) for name in (group.label, group.serial) if name)
+    return [
+        group
+        for group in client.groups
+        if any(glob_matches(name, token) for token in tokens for name in (group.label, group.serial) if name)
+    ]
 
 
 def warnings(module: Path, environment: Mapping[str, str], tokens: Sequence[str]) -> list[str]:

@@ -190,6 +190,7 @@ class ParseState:
             series.pop(resource, None)
         return replace(
             self.memory,
+            # Between two sweeps slot numbers stay those of the last one, whatever process was asked since.
             process=self.memory.process if self.raw.slots is None else self.raw.process,
             listed=self.memory.listed if self.raw.slots is None else frozenset(self.raw.slots),
             errors={

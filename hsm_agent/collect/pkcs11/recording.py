@@ -301,7 +301,8 @@ def mask(recorded: Mapping[str, Any]) -> dict[str, Any]:
             pseudonym = stem + b"%d" % number_of(kind, name) if name else b""
             token[part] = pseudonym.ljust(part.stop - part.start)
         payload[1] = token.hex()
-        payload[0] = payload[0] and _masked_slot(payload[0], slot)
+        # Slot descriptions name hosts and serials.
+        payload[0] = payload[0] and f"slot {slot}".encode().ljust(64).hex() + payload[0][2 * 64 :]
     return masked
 
 
@@ -315,10 +316,3 @@ def _mask_slot_ids(masked: dict[str, Any]) -> None:
         masked["slots"] = [others[slot] for slot in masked["slots"]]
     for step in steps:
         step[1] = others[step[1]]
-
-
-def _masked_slot(data_hex: str, slot: int) -> str:
-    """Slot descriptions name hosts and serials."""
-    data = bytearray.fromhex(data_hex)
-    data[0:64] = f"slot {slot}".encode().ljust(64)
-    return data.hex()

@@ -60,6 +60,7 @@ class SingleSweep:
             self._pid, self._requests, self._pipe = _fork(descriptor)
         finally:
             os.close(descriptor)
+        # Both at once, and read later: the worker loads the module while the caller imports what it needs to judge.
         self._send({"do": "load", "module": module, "luna": False, "reserved": None})
         self._send({"do": "slots"})
 
@@ -141,7 +142,7 @@ class SingleSweep:
         while not self._answers:
             if not poller.poll(max(0.0, until - time.monotonic()) * 1000):
                 self._is_hung = True
-                raise SweepHung(self._hung(seconds))
+                raise SweepHung(hung_text(*current_call(self._page), seconds))
             data = os.read(self._pipe, _READ_BYTES)
             self._received += data
             if not data or len(self._received) > _MOST_ANSWER_BYTES:
@@ -159,9 +160,6 @@ class SingleSweep:
         if not isinstance(found, list):
             raise SweepFailed("what came from the worker is no answer")
         self._answers += found
-
-    def _hung(self, seconds: float) -> str:
-        return hung_text(*current_call(self._page), seconds)
 
     def ask_to_end(self) -> None:
         """Let the module finalise, so that the HSM's server sees us leave; `end` waits for it."""

@@ -189,14 +189,14 @@ class Pkcs11Collector(Collector):
             luna=settings.luna == "auto",
         )
         self._fetcher = self.children = Fetcher(launch)
-        periods = {
+        interval_seconds = {
             Group.SWEEP: settings.every,
             Group.AUDIT: settings.audit_every if settings.luna == "auto" else None,
             Group.STORAGE: settings.storage_every if settings.luna == "auto" else None,
             Group.LIVENESS: settings.liveness_every,
             Group.OBJECTS: settings.objects_every,
         }
-        self._schedule = Schedule(periods, settings.inventory_at)
+        self._schedule = Schedule(interval_seconds, settings.inventory_at)
 
     async def poll(self) -> Poll:
         """Read what is due now. Raises SourceFailure within the source's own time-out."""
@@ -269,8 +269,8 @@ class Pkcs11Collector(Collector):
     def _plan(self, due: frozenset[Group], started: float) -> None:
         """Set the rhythms that depend on what was found, then the times of what was done."""
         has = self._fetcher.functions
-        self._schedule.set_period(Group.AUDIT, self._audit_period() if is_needed(Group.AUDIT, has) else None)
-        self._schedule.set_period(
+        self._schedule.set_interval(Group.AUDIT, self._audit_period() if is_needed(Group.AUDIT, has) else None)
+        self._schedule.set_interval(
             Group.STORAGE, self._settings.storage_every if is_needed(Group.STORAGE, has) else None
         )
         self._schedule.done(due, started, dt.datetime.now().astimezone())
@@ -342,22 +342,22 @@ _TOGETHER_SECONDS = 0.2
 class Schedule:
     """When each group is due next, in seconds of the monotonic clock. Everything is due at the start."""
 
-    def __init__(self, periods: Mapping[Group, float | None], inventory_at: dt.time) -> None:
-        self._periods = dict(periods)
+    def __init__(self, interval_seconds: Mapping[Group, float | None], inventory_at: dt.time) -> None:
+        self._interval_seconds = dict(interval_seconds)
         self._inventory_at = inventory_at
         self._next: dict[Group, float] = {}
 
     def due(self, now: float) -> frozenset[Group]:
-        """What is to be read now; a group whose period is None never is."""
+        """What is to be read now; a group whose interval is None never is."""
         groups = [*self._active(), Group.INVENTORY]
         return frozenset(group for group in groups if self._next.get(group, now) <= now + _TOGETHER_SECONDS)
 
     def _active(self) -> Iterable[Group]:
-        return (group for group, period in self._periods.items() if period is not None)
+        return (group for group, seconds in self._interval_seconds.items() if seconds is not None)
 
-    def set_period(self, group: Group, period: float | None) -> None:
-        """Change a rhythm, from the group's next time on; None stops it."""
-        self._periods[group] = period
+    def set_interval(self, group: Group, seconds: float | None) -> None:
+        """Change the interval of a group, from its next time on; None stops it."""
+        self._interval_seconds[group] = seconds
 
     def done(self, groups: Iterable[Group], started: float, wall: dt.datetime) -> None:
         """Plan the next time of what was read in the poll that started then. `wall` is local time."""
@@ -365,13 +365,13 @@ class Schedule:
             if group is Group.INVENTORY:
                 self._next[group] = started + seconds_until(self._inventory_at, wall)
                 continue
-            period = self._periods.get(group) or 0.0
-            planned = self._next.get(group, started) + period
+            seconds = self._interval_seconds.get(group) or 0.0
+            planned = self._next.get(group, started) + seconds
             # Keep the phase; after a missed interval begin a new one, rather than poll several times to catch up.
-            self._next[group] = planned if planned > started else started + period
+            self._next[group] = planned if planned > started else started + seconds
 
     def again(self, group: Group, at: float) -> None:
-        """Plan a group for an earlier time than its own rhythm does."""
+        """Plan a group for an earlier time than its own interval does."""
         self._next[group] = min(at, self._next.get(group, at))
 
     def next_in_seconds(self, now: float) -> float:

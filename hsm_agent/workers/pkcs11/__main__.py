@@ -57,13 +57,6 @@ class Worker:
             answer |= {"stage": failure.function, "rv": failure.value}
         return answer | {"calls": self._taken(module)}
 
-    def _fill(self, directory: str) -> dict[str, Any]:
-        self._before("reading the object store", None)
-        try:
-            return steps.store_bytes(directory)
-        except OSError as error:
-            return {"error": f"{directory}: {error.strerror}"}
-
     def _taken(self, module: Module) -> list[tuple[str, int, int]]:
         calls, module.calls = module.calls, []
         return calls
@@ -76,7 +69,8 @@ class Worker:
         elif what == "load":
             self._send(self._load(request["module"], request.get("reserved"), with_luna=bool(request.get("luna"))))
         elif what == "fill":
-            self._send(self._fill(request["directory"]))
+            self._before("reading the object store", None)
+            self._send(steps.store_bytes(request["directory"]))
         elif what == "slots" and self._module is not None:
             self._send(self._slots(self._module))
         else:

@@ -221,10 +221,13 @@ def store_bytes(directory: str) -> dict[str, Any]:
     """Sizes of an object store: of all its files, and of each folder in it (a token's, as a rule)."""
     folders: dict[str, int] = {}
     total = 0
-    for entry, size in _sizes(directory):
-        total += size
-        if entry.is_dir(follow_symlinks=False) and len(folders) < _MOST_FOLDERS:
-            folders[os.fsencode(entry.name).decode("utf-8", "replace")] = size
+    try:
+        for entry, size in _sizes(directory):
+            total += size
+            if entry.is_dir(follow_symlinks=False) and len(folders) < _MOST_FOLDERS:
+                folders[os.fsencode(entry.name).decode("utf-8", "replace")] = size
+    except OSError as error:
+        return {"error": f"{directory}: {error.strerror}"}
     return {"bytes": total, "parts": folders}
 
 

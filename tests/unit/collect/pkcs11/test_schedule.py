@@ -56,11 +56,11 @@ def test_a_missed_beat_is_not_hurried_after() -> None:
 
 def test_a_rhythm_can_change_and_stop() -> None:
     rhythm = _schedule()
-    rhythm.set_period(Group.AUDIT, 5.0)
+    rhythm.set_interval(Group.AUDIT, 5.0)
     rhythm.done({Group.SWEEP, Group.AUDIT}, 0.0, NOON)
     assert rhythm.next_in_seconds(0.0) == 5.0
 
-    rhythm.set_period(Group.AUDIT, None)
+    rhythm.set_interval(Group.AUDIT, None)
     assert rhythm.next_in_seconds(0.0) == 60.0
 
 
