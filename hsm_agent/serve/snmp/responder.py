@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from hsm_agent.threads import Lane, StuckError
 from hsm_agent.wire.snmp.authority import Authority, Refusal
 from hsm_agent.wire.snmp.engine import Counters
 from hsm_agent.wire.snmp.pdu import Community, Version
+from hsm_agent.wire.snmp.usm import load_aes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -174,6 +176,9 @@ class Responder:
 
     async def run(self) -> None:
         """Bring the tables up to date, until cancelled; evaluation and delivery do not wait for it."""
+        if any(user.privacy for user in self._settings.users):
+            with suppress(StuckError):  # the first encrypted message loads it otherwise, and is held up
+                await self._thread.call(load_aes, seconds=_DISK_SECONDS)
         while True:
             await self._noted.wait()
             self._noted.clear()

@@ -109,12 +109,12 @@ class Keys:
         # RFC 3826 section 3.1.2.1: 128 bits, unique for each message as long as no salt is drawn twice in one second of
         # one boot. They need not be secret: the receiver takes all three from the message.
         vector = boots.to_bytes(4, "big") + time.to_bytes(4, "big") + salt
-        return _aes_cfb()(self.privacy_key, vector)
+        return load_aes()(self.privacy_key, vector)
 
 
 @lru_cache(maxsize=1)
-def _aes_cfb() -> Callable[[bytes, bytes], Cipher[CFB]]:
-    """Makes the cipher of a key and an initialisation vector. Loaded by the first user who has privacy: 7 MB."""
+def load_aes() -> Callable[[bytes, bytes], Cipher[CFB]]:
+    """Makes the cipher of a key and an initialisation vector. The first call loads a library: 20 ms, and 7 MB."""
     # "decrepit" for new designs; RFC 3826 leaves no choice
     from cryptography.hazmat.decrepit.ciphers.modes import CFB  # noqa: PLC0415
     from cryptography.hazmat.primitives.ciphers import Cipher  # noqa: PLC0415
@@ -147,8 +147,6 @@ class User:
 
         The privacy key, too, is made with the hash of the authentication protocol (RFC 3826 section 1.2).
         """
-        if privacy is not None:
-            _aes_cfb()  # at start: loading it with the first message would hold that up
         return cls(
             name=name,
             auth=auth,
