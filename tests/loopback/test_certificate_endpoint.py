@@ -129,7 +129,7 @@ async def test_a_server_that_does_not_speak_tls_or_does_not_answer_is_said_to_wi
         began = time.monotonic()
         with pytest.raises(SourceFailure, match=r"TLS handshake failed|ended the connection"):
             await collector({"endpoint": f"127.0.0.1:{running.sockets[0].getsockname()[1]}"}).poll()
-        with pytest.raises(SourceFailure, match=r"no TLS handshake within 0\.5 s: check address, port"):
+        with pytest.raises(SourceFailure, match="no TLS handshake within"):
             await collector({"endpoint": f"127.0.0.1:{silent.getsockname()[1]}"}, timeout="500ms").poll()
     running.close()
     await running.wait_closed()

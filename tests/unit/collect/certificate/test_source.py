@@ -52,7 +52,7 @@ def test_a_client_key_that_others_can_read_or_that_does_not_fit_is_refused(tmp_p
 
 
 def test_two_of_one_name_are_refused_until_one_is_given_another() -> None:
-    with pytest.raises(ValidationError, match=r"certificates\.1\.name: two certificates are called 'a\.pem'"):
+    with pytest.raises(ValidationError, match=r"certificates\.1\.name: .*a\.pem"):
         settings({"file": "/x/a.pem"}, {"file": "/y/a.pem"})
 
     found = settings({"file": "/x/a.pem"}, {"file": "/y/a.pem", "name": "y"}, {"endpoint": "[::1]:443"})
