@@ -2,7 +2,10 @@
 
 The supervisor is the parent of whatever the child forks and abandons (PR_SET_CHILD_SUBREAPER). It kills all of it when
 the child ends, when the agent asks for it (SIGTERM), and when the agent's end of standard input is closed, however the
-agent ended. It reads no pipe and loads no library. `collect/command/supervisor.py` runs commands below the same class.
+agent ended. It reads no pipe and loads no library.
+
+As a program it runs one command, whose output it does not read: `python -I -S supervisor.py EXECUTABLE ARGV…`, with a
+pipe as standard input.
 """
 
 from __future__ import annotations
@@ -14,8 +17,12 @@ import os
 import resource
 import select
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING, NoReturn
+
+if __name__ == "__main__":  # -I keeps the package off the search path
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))  # noqa: PTH120 - pathlib takes 5 ms
 
 from hsm_agent.workers import CHILD, CHILD_AT, USAGE, USAGE_AT, EndCause
 
@@ -35,6 +42,10 @@ _ABANDONED_SECONDS = 0.7
 _OOM_SCORE = 800
 _HIGHEST_OOM_SCORE = 1000
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+CANNOT_START = 127
+"""Exit status for a command that could not be executed, as in the shell; the reason is on standard error."""
+_IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""A service manager that stops the agent signals all its processes: the agent decides when this one is to end."""
 
 
 def supervise(parent: int, page: mmap.mmap, most_bytes: int = 0) -> None:
@@ -240,3 +251,35 @@ def _end_like(status: int) -> NoReturn:
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code)
+
+
+def _execute(supervisor: int, path: str, argv: list[str]) -> None:
+    """Become the command: in a process group of its own, with nothing to read, and killed with the supervisor."""
+    os.setpgid(0, 0)
+    die_with(supervisor, CANNOT_START)
+    prefer_for_oom_kill()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    for number in (signal.SIGPIPE, signal.SIGCHLD, *_IGNORED):
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execve(path, argv, os.environ)  # noqa: S606 - no shell is the point
+    except OSError as error:
+        os.write(2, f"{path} cannot be executed: {error.strerror}\n".encode())
+        os._exit(CANNOT_START)
+
+
+def main() -> None:
+    """Run the command in the arguments, and end as it ends."""
+    path, argv = sys.argv[1], sys.argv[2:]
+    bell = become_supervisor(handled=(), ignored=_IGNORED)
+    supervisor = os.getpid()
+    child = os.fork()
+    if child == 0:
+        _execute(supervisor, path, argv)
+    Supervisor(child, bell).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hsm_agent import workers
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.child_common import clean_environment
 from hsm_agent.collect.command.parsers.text import lines_of, one_line, words_of
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SUPERVISOR = (sys.executable, "-I", "-S", str(Path(__file__).with_name("supervisor.py")))
+_SUPERVISOR = (sys.executable, "-I", "-S", str(Path(workers.__file__).with_name("supervisor.py")))
 _REAP_SECONDS = 3.0
 _KEPT_ERROR_BYTES = 16 * 1024
 _KEPT_OUTPUT_BYTES = 64 * 1024

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
@@ -48,13 +48,6 @@ _LEAST_READING_SECONDS = 1.0
 _GLOB = re.compile(r"[*?\[]")
 
 
-def _one_or_more(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    # Not a minimum length: of a list whose entries are wrong, that would report a second error.
-    if not values:
-        raise ValueError("name at least one")
-    return values
-
-
 def _words(words: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
     """The first word is an executable: a relative path is relative like the file's others."""
     if any("\0" in word for word in words):
@@ -71,12 +64,6 @@ def _pattern(pattern: str) -> str:
     return pattern
 
 
-def _few(patterns: tuple[str, ...]) -> tuple[str, ...]:
-    if len(patterns) > MOST_PATTERNS:
-        raise ValueError(f"{MOST_PATTERNS} patterns at most; these are {len(patterns)}")
-    return patterns
-
-
 def _name(name: str) -> str:
     if not name or _GLOB.search(name):
         raise ValueError(
@@ -88,9 +75,9 @@ def _name(name: str) -> str:
 class RunSettings(Strict):
     """One command, and how what it prints is read."""
 
-    command: Annotated[tuple[str, ...], AfterValidator(_one_or_more), AfterValidator(_words)]
+    command: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_words)]
     parser: ParserName
-    patterns: Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], AfterValidator(_few)] = ()
+    patterns: Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], Field(max_length=MOST_PATTERNS)] = ()
 
     @model_validator(mode="after")
     def _patterns_are_for_regex(self) -> Self:
@@ -105,7 +92,7 @@ class CommandSettings(SourceSettings):
     """Commands that print what an HSM or its appliance says of itself."""
 
     kind: Literal["command"]
-    runs: Annotated[tuple[RunSettings, ...], AfterValidator(_one_or_more)]
+    runs: Annotated[tuple[RunSettings, ...], Field(min_length=1)]
     every: Interval = 300.0
     timeout: Annotated[Deadline, Field(le=LONGEST_TIMEOUT_SECONDS)] = 30.0
     environment: dict[str, str] = Field(default_factory=dict)

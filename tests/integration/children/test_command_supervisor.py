@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hsm_agent.collect.command import supervisor as command_supervisor
+from hsm_agent.workers import supervisor as command_supervisor
 from tests.peers.processes import alive
 
 SUPERVISOR = [sys.executable, "-I", "-S", command_supervisor.__file__]

@@ -35,8 +35,8 @@ def test_defaults() -> None:
 @pytest.mark.parametrize(
     ("keys", "place", "said"),
     [
-        ({"runs": []}, "runs", "name at least one"),
-        ({"runs": [{**RUN, "command": []}]}, "runs.0.command", "name at least one"),
+        ({"runs": []}, "runs", "at least 1 item"),
+        ({"runs": [{**RUN, "command": []}]}, "runs.0.command", "at least 1 item"),
         ({"runs": [{**RUN, "command": [""]}]}, "runs.0.command", "not an executable"),
         ({"runs": [{**RUN, "command": ["sh", "a\0b"]}]}, "runs.0.command", "cannot hold a NUL"),
         ({"runs": [{**RUN, "command": "ssh luna hsm show"}]}, "runs.0.command", "tuple"),
@@ -52,7 +52,7 @@ def test_defaults() -> None:
         (
             {"runs": [{**RUN, "parser": "regex", "patterns": ["(?P<custom_a>.)"] * 65}]},
             "runs.0.patterns",
-            "64 patterns at most; these are 65",
+            "at most 64 items after validation, not 65",
         ),
         ({"expected": ["a*"]}, "expected.0", "not the name of one token"),
         ({"output_limit": "1GiB"}, "output_limit", "less than or equal"),
@@ -64,7 +64,8 @@ def test_what_is_refused(keys: dict[str, Any], place: str, said: str) -> None:
     with pytest.raises(ValidationError) as caught:
         settings(**keys)
 
-    (error,) = caught.value.errors()
+    # A list whose entries are wrong is too short besides: `settings.errors.explain` leaves that out.
+    error = max(caught.value.errors(), key=lambda error: len(error["loc"]))
     assert ".".join(map(str, error["loc"])) == place
     assert said in error["msg"]
 
@@ -130,7 +131,8 @@ def test_an_error_names_its_place_as_it_was_written(tmp_path: Path, run: str, sa
     with pytest.raises(ConfigError) as caught:
         load(path, trusting())
 
-    assert any(said in line for line in caught.value.lines), caught.value.lines
+    (line,) = caught.value.lines
+    assert said in line
 
 
 def test_metrics_of_the_operators_own_are_declared() -> None:
