@@ -81,13 +81,16 @@ class PollMemory:
     unsupported: frozenset[tuple[str, TokenKey]] = frozenset()
     """Steps that make no sense for a token, so that the present worker is not asked again."""
     unsupported_before: frozenset[tuple[str, TokenKey]] = frozenset()
-    """Those of the worker before: the present one is asked once more, but nothing that is known comes from them."""
+    """Those of the workers before: the present one is asked once more, but nothing that is known comes from them."""
     errors: Mapping[Topic, tuple[str, ...]] = field(default_factory=dict)
     """What failed when it was last tried: it stands until it is tried again, however often others are read."""
 
     def for_fresh_worker(self) -> PollMemory:
         """What stays when the worker is replaced: what a slot refused or did not know may be allowed or there now."""
-        return replace(self, unsupported=frozenset(), unsupported_before=self.unsupported)
+        here = self.slots()
+        # Both: what was not due since the worker before was replaced is still as it was then.
+        before = frozenset(asked for asked in self.unsupported | self.unsupported_before if asked[1] in here)
+        return replace(self, unsupported=frozenset(), unsupported_before=before)
 
     def without(self, resources: Collection[str], *, there: Collection[str] = ()) -> PollMemory:
         """Without what an operator forgot; of those that are `there` only what is missed of them."""

@@ -135,8 +135,9 @@ def test_steps_go_by_urgency_not_by_token_and_leave_out_what_makes_no_sense_for_
 
 
 def test_a_fresh_worker_counts_objects_that_luna_did_not_count_before() -> None:
-    memory = PollMemory(unsupported=frozenset({("ha", TWO), ("storage", TWO)})).for_fresh_worker()
-    steps = due_steps({Group.SWEEP, Group.OBJECTS}, [TWO], LUNA, memory)
+    there = {2: TokenSlot("two", TokenIdentity("two", "2"), TWO)}
+    memory = PollMemory(tokens=there, unsupported=frozenset({("ha", TWO), ("storage", TWO)}))
+    steps = due_steps({Group.SWEEP, Group.OBJECTS}, [TWO], LUNA, memory.for_fresh_worker())
 
     assert steps == [("ha", TWO), ("stats", TWO), ("objects", TWO)]
 
