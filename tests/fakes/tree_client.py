@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from hsm_agent.net.snmp_session import NoAnswerError, Traffic
@@ -68,10 +69,11 @@ class TreeClient:
             return SnmpResponse(1, ErrorStatus.TOO_BIG, 0, ())
         if any(name in self._refuses for name in names):
             return SnmpResponse(1, ErrorStatus.NO_ACCESS, 1, ())
+        known = sorted(self.tree)
         at, found = list(names), []
         for _ in range(repetitions):
             for place, name in enumerate(at):
-                after = [other for other in self.tree if other > name]
+                after = known[(begin := bisect_right(known, name)) : begin + 1]
                 one = VarBind(after[0], ber.INTEGER, self.tree[after[0]]) if after else END
                 at[place] = names[place] if self._circles and not after else one.name
                 found.append(one)

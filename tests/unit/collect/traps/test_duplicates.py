@@ -1,4 +1,4 @@
-"""collect.traps.duplicates: what was duplicates is known again, within bounds, also after a restart."""
+"""What was received before is known again, within bounds, also after a restart."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_what_is_known_again_or_was_pushed_out_while_it_stood_is_not_gone() -> N
     assert not {f"{INVENTOR}/{key.component}" for key in one.evicted} & {*one.gone()}
 
 
-def test_the_book_of_alarms_does_not_grow_with_what_is_gone_and_keeps_what_is_raised() -> None:
+def test_the_alarm_state_does_not_grow_with_what_is_gone_and_keeps_what_is_raised() -> None:
     alarm_state, rules, one = AlarmState(), Ruleset(DEFAULT_RULES, {}), alarms()
     one.apply(said(APPLIANCE, "PSU 1", AlarmLevel.CRITICAL, NOW))
     sizes, ids = [], count()

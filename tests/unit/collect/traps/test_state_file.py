@@ -55,7 +55,7 @@ async def test_two_that_write_at_once_leave_a_whole_file(tmp_path: Path) -> None
     }
 
     both = (ListenerState(many, CLOCKS), ALL)
-    await asyncio.gather(*(memory.save(one) for one in both * 10))
+    await asyncio.gather(*(memory.save(one) for one in both * 3))
 
     assert await memory.load() in both
 
