@@ -78,6 +78,13 @@ def send(to: TrapListener, *messages: bytes) -> None:
             own.sendto(message, (host, port))
 
 
+async def received(by: TrapListener, count: int, *, seconds: float = 10.0) -> None:
+    """Wait until so many notifications were received, without a poll. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while by._intake is None or by._intake.counts["traps_received_total", ()] < count:
+            await asyncio.sleep(0.001)
+
+
 class Polled:
     """A listener that is polled all the time, as the runner does. `async with`."""
 

@@ -20,6 +20,7 @@ from tests.fakes.trap_listener import (
     levels,
     listener,
     next_poll,
+    received,
     secrets,
     send,
     sender,
@@ -72,7 +73,7 @@ async def test_a_trap_ends_the_wait_at_once(tmp_path: Path) -> None:
     one = listener(tmp_path)
     await next_poll(one)
     waiting = asyncio.create_task(next_poll(one))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0)  # until it waits
 
     began = time.perf_counter()
     send(one, RAISE)
@@ -100,7 +101,7 @@ async def test_a_raise_and_a_clear_between_two_polls_are_both_told(tmp_path: Pat
     one = listener(tmp_path)
     await next_poll(one)
     send(one, RAISE, DISK, RAISE, CLEAR, RAISE)
-    await asyncio.sleep(0.05)
+    await received(one, 5)
 
     async with asyncio.timeout(5):
         told = [levels(await next_poll(one)) for _ in range(3)]
@@ -181,7 +182,7 @@ async def test_who_flaps_holds_up_nobody_else(tmp_path: Path) -> None:
     with sender() as own:
         own.bind(("127.0.0.2", 0))
         own.sendto(DISK, one.addresses[0])
-    await asyncio.sleep(0.05)
+    await received(one, 81)
 
     assert levels(await next_poll(one)) == {"luna-a fan": 1, "127.0.0.2 disk": 2}
     await one.close()

@@ -20,6 +20,7 @@ from tests.fakes.trap_listener import (
     levels,
     listener,
     next_poll,
+    received,
     secrets,
     send,
     sender,
@@ -55,7 +56,7 @@ async def test_what_came_and_was_not_judged_yet_is_known_after_the_restart(tmp_p
     first = listener(tmp_path)
     await next_poll(first)
     send(first, RAISE, CLEAR, RAISE)
-    await asyncio.sleep(0.05)
+    await received(first, 3)
     await first.close()
 
     second = listener(tmp_path)
@@ -135,7 +136,7 @@ async def test_an_alarm_that_an_operator_ended_stays_ended(tmp_path: Path) -> No
     send(one, RAISE, DISK)
     await next_poll(one)
     waiting = asyncio.create_task(next_poll(one))
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0)  # until it waits
 
     assert await one.end_alarm(fan)
     async with asyncio.timeout(5):
@@ -177,7 +178,7 @@ async def test_an_inform_that_comes_just_before_the_end_is_kept_and_acknowledged
     with sender() as own:
         own.connect(one.addresses[0])
         await loop.sock_sendall(own, INFORM)
-        await asyncio.sleep(0.05)
+        await received(one, 1)
         await one.close()
         async with asyncio.timeout(5):
             await loop.sock_recv(own, 65535)
@@ -204,11 +205,12 @@ async def test_an_old_clear_that_is_played_again_does_not_end_a_new_alarm(tmp_pa
     await next_poll(one)
     old = v3(DEASSERTED, time=1001, number=2)
     send(one, v3(ASSERTED, time=1000), old, v3(ASSERTED, time=1001, number=3))
-    await asyncio.sleep(0.05)
+    await received(one, 3)
     told = [levels(await next_poll(one)) for _ in range(3)]
 
     send(one, old)
-    again = await next_poll(one)
+    await received(one, 4)
+    again = await one.poll()  # a repetition ends no wait
 
     assert told == [{"luna-a fan": 1}, {"luna-a fan": 0}, {"luna-a fan": 1}]
     assert levels(again) == {"luna-a fan": 1}
@@ -221,13 +223,14 @@ async def test_an_old_clear_that_is_played_again_after_a_restart_does_not_end_a_
     await next_poll(first)
     old = v3(DEASSERTED, time=1001, number=2)
     send(first, v3(ASSERTED, time=1000), old, v3(ASSERTED, time=1001, number=3))
-    await asyncio.sleep(0.05)
+    await received(first, 3)
     await first.close()
 
     second = listener(tmp_path)
     await next_poll(second)
     send(second, old)
-    again = await next_poll(second)
+    await received(second, 1)
+    again = await second.poll()
 
     assert levels(again) == {"luna-a fan": 1}
     assert counted(again) == {"received": 1, "repeated": 1}
