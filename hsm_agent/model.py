@@ -236,3 +236,13 @@ class ActiveAlarm:
     since: float
     event: Event
     silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentIdentity:
+    """What each message says of the agent itself."""
+
+    agent_name: str
+    host_name: str
+    version: str
+    enterprise_id: int

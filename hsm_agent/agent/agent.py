@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.agent.components import Sinks, Sources, TaskSupervisor
 from hsm_agent.agent.self_monitoring import own_status
-from hsm_agent.deliver.base import AgentIdentity, SinkContext
+from hsm_agent.deliver.base import SinkContext
 from hsm_agent.evaluate.hsms import Hsms
 from hsm_agent.evaluate.messages import counted
 from hsm_agent.evaluate.rules import Ruleset
 from hsm_agent.evaluate.state import AlarmState, active
-from hsm_agent.model import AGENT_SOURCE, Event, EventKind, Severity
+from hsm_agent.model import AGENT_SOURCE, AgentIdentity, Event, EventKind, Severity
 from hsm_agent.pipeline import STALLED_SECONDS, Pipeline, new_id
 from hsm_agent.serve.settings import HttpError, SnmpServerSettings
 from hsm_agent.serve.snapshot import Snapshot, missing, snapshot

@@ -18,7 +18,7 @@ from hsm_agent.settings.types import Deadline, Interval, Strict
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from hsm_agent.model import Event
+    from hsm_agent.model import AgentIdentity, Event
     from hsm_agent.net.tls import TlsSettings
     from hsm_agent.net.udp import UdpLink
     from hsm_agent.wire.snmp.engine import Engine
@@ -60,16 +60,6 @@ class Refused(Exception):
         super().__init__(reason)
         self.event_id = event_id
         self.certain = certain
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentIdentity:
-    """What each message says of the agent itself."""
-
-    agent_name: str
-    host_name: str
-    version: str
-    enterprise_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,9 +89,7 @@ class SinkHealth:
             self.failed(reason, SinkState.REFUSED)
             return
         self._failed += 1
-        self.last_error = reason
-        self._state = SinkState.REFUSED
-        self.report()
+        self.gave_up(reason)
 
     def gave_up(self, reason: str) -> None:
         """An event became a dead letter."""

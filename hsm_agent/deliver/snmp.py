@@ -49,10 +49,6 @@ class Peer:
     user: User | None = None
     answers_from: AnswersFrom = "same"
 
-    def other_addresses(self) -> OtherAddresses:
-        """Whether answers from other addresses are taken, and which were logged."""
-        return OtherAddresses(str(self.address), are_trusted=self.user is not None or self.answers_from == "any")
-
     def originator(self) -> Originator:
         """A new protocol state: what was learnt of the receiver is forgotten."""
         return Originator(
@@ -127,7 +123,8 @@ class InformSink:
         self.name = name
         self._peer = peer
         self._session: tuple[SnmpSession, Originator] | None = None
-        self._others = peer.other_addresses()
+        are_trusted = peer.user is not None or peer.answers_from == "any"
+        self._others = OtherAddresses(str(peer.address), are_trusted=are_trusted)
         self._failures = 0
         self._acknowledged: set[str] = set()
 

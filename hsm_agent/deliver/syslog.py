@@ -22,13 +22,13 @@ from hsm_agent.net.streams import Route
 from hsm_agent.net.tls import TlsSettings
 from hsm_agent.net.udp import LinkError, UdpLink, open_link
 from hsm_agent.settings.types import Deadline, Size
-from hsm_agent.wire.syslog.rfc5424 import MAX_SEQUENCE_ID, MIN_MAX_BYTES, Formatter, HeaderFields, octet_counted
+from hsm_agent.wire.syslog.rfc5424 import MAX_SEQUENCE_ID, MIN_MAX_BYTES, Formatter, octet_counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hsm_agent.deliver.base import AgentIdentity, Sink, SinkContext
-    from hsm_agent.model import Event
+    from hsm_agent.deliver.base import Sink, SinkContext
+    from hsm_agent.model import AgentIdentity, Event
     from hsm_agent.net.streams import Connection
 
 _TLS_SCHEMES = ("tls", "relp+tls")
@@ -54,15 +54,7 @@ class MessageBuilder:
     """Formats events for one sink when they are sent, with numbers from 1 on (RFC 5424 section 7.3.1)."""
 
     def __init__(self, origin: AgentIdentity, *, facility: int, max_bytes: int) -> None:
-        fields = HeaderFields(
-            host_name=origin.host_name,
-            agent_name=origin.agent_name,
-            version=origin.version,
-            enterprise_id=origin.enterprise_id,
-            process_id=str(os.getpid()),
-            facility=facility,
-        )
-        self._formatter = Formatter(fields, max_bytes=max_bytes)
+        self._formatter = Formatter(origin, facility=facility, process_id=str(os.getpid()), max_bytes=max_bytes)
         self._sequence_id = 0
 
     def message(self, event: Event) -> bytes:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hsm_agent.model import Event, EventKind, Severity
-from hsm_agent.wire.syslog.rfc5424 import Formatter, HeaderFields
+from hsm_agent.model import AgentIdentity, Event, EventKind, Severity
+from hsm_agent.wire.syslog.rfc5424 import Formatter
 from tests.fakes.syslog_events import event
 from tests.fakes.syslog_oracle import InvalidMessageError, read
 
@@ -47,15 +47,13 @@ SAMPLES: dict[str, Event] = {
 
 
 def messages() -> dict[str, bytes]:
-    sender = HeaderFields(
+    sender = AgentIdentity(
         host_name="hsm-monitor-1.example.net",
         agent_name="hsm-monitor-1",
         version="1.0.0",
         enterprise_id=32473,
-        process_id="4711",
-        facility=20,
     )
-    formatter = Formatter(sender, max_bytes=8000)
+    formatter = Formatter(sender, facility=20, process_id="4711", max_bytes=8000)
     return {
         name: formatter.format(sample, sequence_id=number, synced=True)
         for number, (name, sample) in enumerate(SAMPLES.items(), 1)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hsm_agent.deliver.base import AgentIdentity, SinkContext
+from hsm_agent.deliver.base import SinkContext
 from hsm_agent.deliver.snmp import Peer
+from hsm_agent.model import AgentIdentity
 from hsm_agent.net.address import Address
 from hsm_agent.net.udp import LinkError
 from hsm_agent.wire.snmp.mib import BASE

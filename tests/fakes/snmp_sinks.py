@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.deliver.base import AgentIdentity, SinkContext
+from hsm_agent.deliver.base import SinkContext
 from hsm_agent.deliver.snmp import SnmpSink, SnmpSinkSettings
-from hsm_agent.model import Event, EventKind, Severity
+from hsm_agent.model import AgentIdentity, Event, EventKind, Severity
 from hsm_agent.wire.snmp.mib import BASE
 from hsm_agent.wire.snmp.pdu import read_varbinds
 from hsm_agent.wire.snmp.usm import AuthProtocol, PrivacyProtocol, User

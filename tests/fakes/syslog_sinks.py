@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.deliver.base import AgentIdentity, SinkContext
+from hsm_agent.deliver.base import SinkContext
 from hsm_agent.deliver.syslog import SyslogSinkSettings
+from hsm_agent.model import AgentIdentity
 from hsm_agent.wire.snmp.engine import Engine
 
 if TYPE_CHECKING:

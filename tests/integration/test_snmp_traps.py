@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.deliver.base import AgentIdentity, Retry, SinkContext
+from hsm_agent.deliver.base import Retry, SinkContext
 from hsm_agent.deliver.snmp import SnmpSink, SnmpSinkSettings
-from hsm_agent.model import EventKind
+from hsm_agent.model import AgentIdentity, EventKind
 from hsm_agent.wire.snmp.engine import Engine
 from hsm_agent.wire.snmp.mib import AUTHENTICATION_FAILURE, BASE, COLD_START
 from hsm_agent.wire.snmp.usm import AuthProtocol, PrivacyProtocol

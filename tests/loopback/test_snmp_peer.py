@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from hsm_agent.deliver.base import AgentIdentity, SinkContext
+from hsm_agent.deliver.base import SinkContext
 from hsm_agent.deliver.snmp import Peer
+from hsm_agent.model import AgentIdentity
 from hsm_agent.net.address import Address
 from hsm_agent.net.udp import LinkError
 from hsm_agent.wire.snmp.engine import Engine

@@ -11,14 +11,14 @@ from __future__ import annotations
 import io
 import logging
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import FunctionType
 from typing import TYPE_CHECKING, Self
 
 from rfc5424logging import handler as library
 
-from hsm_agent.model import Event, EventKind, Severity
+from hsm_agent.model import AgentIdentity, Event, EventKind, Severity
 from hsm_agent.text import one_line
 
 if TYPE_CHECKING:
@@ -56,27 +56,15 @@ _BEFORE_TEXT = b" \xef\xbb\xbf"  # SP and the BOM that says MSG is UTF-8, RFC 54
 _Params = dict[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeaderFields:
-    """The fields of a message that are the same for the life of the process."""
-
-    host_name: str
-    agent_name: str
-    version: str
-    enterprise_id: int
-    process_id: str
-    facility: int
-
-
 class Formatter:
     """Formats events for one receiver."""
 
-    def __init__(self, fields: HeaderFields, *, max_bytes: int) -> None:
+    def __init__(self, origin: AgentIdentity, *, facility: int, process_id: str, max_bytes: int) -> None:
         if max_bytes < MIN_MAX_BYTES:
             raise ValueError(f"max_bytes: at least {MIN_MAX_BYTES}")
-        self._fields = fields
+        self._origin = origin
         self._max_bytes = max_bytes
-        self._assembler = _Assembler(fields)
+        self._assembler = _Assembler(origin, facility=facility, process_id=process_id)
 
     def format(self, event: Event, *, sequence_id: int, synced: bool) -> bytes:
         """The whole message without framing, never longer than `max_bytes`.
@@ -94,7 +82,7 @@ class Formatter:
             level=_KIND_LEVELS.get(event.kind) or _LEVELS[event.severity],
             time=event.time,
             message_id=event.kind.value,
-            structured_data=_structured_data(event, self._fields, sequence_id=sequence_id, synced=synced),
+            structured_data=_structured_data(event, self._origin, sequence_id=sequence_id, synced=synced),
         )
 
 
@@ -106,7 +94,7 @@ class _Assembler:
     bound to a copy of its module's names: the module itself, which another part of the process may use, stays as it is.
     """
 
-    def __init__(self, fields: HeaderFields) -> None:
+    def __init__(self, origin: AgentIdentity, *, facility: int, process_id: str) -> None:
         names = {
             **vars(library),
             "REGISTERED_SD_IDs": ("timeQuality", "origin", "meta", "alarm"),
@@ -116,11 +104,11 @@ class _Assembler:
         self._build = FunctionType(library.Rfc5424SysLogHandler.build_msg.__code__, names)
         self._handler = library.Rfc5424SysLogHandler(
             stream=io.BytesIO(),  # opens no socket
-            hostname=_header_field(fields.host_name) or _header_field(fields.agent_name) or "-",
+            hostname=_header_field(origin.host_name) or _header_field(origin.agent_name) or "-",
             appname=APP_NAME,
-            procid=_header_field(fields.process_id) or "-",
-            facility=fields.facility,
-            enterprise_id=str(fields.enterprise_id),
+            procid=_header_field(process_id) or "-",
+            facility=facility,
+            enterprise_id=str(origin.enterprise_id),
         )
 
     def head(self, *, level: str, time: float, message_id: str, structured_data: Mapping[str, _Params]) -> bytes:
@@ -157,7 +145,7 @@ class _Timestamp:
         return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _structured_data(event: Event, fields: HeaderFields, *, sequence_id: int, synced: bool) -> Mapping[str, _Params]:
+def _structured_data(event: Event, origin: AgentIdentity, *, sequence_id: int, synced: bool) -> Mapping[str, _Params]:
     elements: dict[str, _Params] = {}
     if event.kind not in _KIND_LEVELS:
         elements["alarm"] = {
@@ -165,7 +153,7 @@ def _structured_data(event: Event, fields: HeaderFields, *, sequence_id: int, sy
             "probableCause": event.cause or "thresholdCrossed",
             "perceivedSeverity": event.severity.value,
         }
-    elements[f"hsm@{fields.enterprise_id}"] = {
+    elements[f"hsm@{origin.enterprise_id}"] = {
         "eventId": event.event_id,
         "alarmId": event.alarm_id,
         "source": event.source,
@@ -179,11 +167,11 @@ def _structured_data(event: Event, fields: HeaderFields, *, sequence_id: int, sy
         "runbook": event.runbook,
     }
     if labels := label_params(event.labels):
-        elements[f"labels@{fields.enterprise_id}"] = labels
+        elements[f"labels@{origin.enterprise_id}"] = labels
     elements["origin"] = {
         "software": APP_NAME,
-        "swVersion": fields.version[:32],
-        "enterpriseId": str(fields.enterprise_id),
+        "swVersion": origin.version[:32],
+        "enterpriseId": str(origin.enterprise_id),
     }
     elements["meta"] = {"sequenceId": str(sequence_id)}
     elements["timeQuality"] = {"tzKnown": "1", "isSynced": "1" if synced else "0"}

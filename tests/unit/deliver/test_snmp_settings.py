@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.deliver.base import MOST_PATIENCE_SECONDS, AgentIdentity, SinkContext
+from hsm_agent.deliver.base import MOST_PATIENCE_SECONDS, SinkContext
 from hsm_agent.deliver.snmp import InformSink, SnmpSinkSettings, TrapSink
-from hsm_agent.model import Guarantee, Severity
+from hsm_agent.model import AgentIdentity, Guarantee, Severity
 from hsm_agent.wire.snmp.mib import BASE
 from tests.fakes.snmp_messages import ENGINE_ID, engine
 

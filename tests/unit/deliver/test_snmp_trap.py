@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from hsm_agent.deliver.base import AgentIdentity, Refused, Retry, SinkContext
+from hsm_agent.deliver.base import Refused, Retry, SinkContext
 from hsm_agent.deliver.snmp import Peer, TrapSink
+from hsm_agent.model import AgentIdentity
 from hsm_agent.net.address import Address
 from hsm_agent.wire.snmp.mib import BASE, COLD_START
 from hsm_agent.wire.snmp.pdu import read_varbinds

@@ -10,27 +10,25 @@ from hypothesis import strategies as st
 from rfc5424logging import handler as library
 from tzlocal import get_localzone
 
-from hsm_agent.model import Event, EventKind, Labels, Severity
+from hsm_agent.model import AgentIdentity, Event, EventKind, Labels, Severity
 from hsm_agent.text import one_line
-from hsm_agent.wire.syslog.rfc5424 import MIN_MAX_BYTES, Formatter, HeaderFields, label_params, octet_counted
+from hsm_agent.wire.syslog.rfc5424 import MIN_MAX_BYTES, Formatter, label_params, octet_counted
 from tests.fakes.syslog_events import any_event, event
 from tests.fakes.syslog_oracle import Message, read
 
 
-def fields(**changes: Any) -> HeaderFields:
+def formatter(max_bytes: int, *, process_id: str = "4711", facility: int = 20, **changes: Any) -> Formatter:
     values: dict[str, Any] = {
         "host_name": "hsm-monitor-1.example.net",
         "agent_name": "hsm-monitor-1",
         "version": "1.2.3",
         "enterprise_id": 32473,
-        "process_id": "4711",
-        "facility": 20,
     }
-    return HeaderFields(**(values | changes))
+    return Formatter(AgentIdentity(**(values | changes)), facility=facility, process_id=process_id, max_bytes=max_bytes)
 
 
 def wire(one: Event, *, max_bytes: int = 8000, sequence_id: int = 1, synced: bool = True, **changes: Any) -> bytes:
-    return Formatter(fields(**changes), max_bytes=max_bytes).format(one, sequence_id=sequence_id, synced=synced)
+    return formatter(max_bytes, **changes).format(one, sequence_id=sequence_id, synced=synced)
 
 
 def message(one: Event, **options: Any) -> Message:
@@ -233,7 +231,7 @@ def test_even_the_longest_of_everything_fits_into_the_least_limit() -> None:
 
 def test_a_limit_below_the_least_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1024"):
-        Formatter(fields(), max_bytes=MIN_MAX_BYTES - 1)
+        formatter(MIN_MAX_BYTES - 1)
 
 
 def expected(text: str) -> str:
