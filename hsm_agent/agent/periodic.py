@@ -25,7 +25,7 @@ from hsm_agent.agent.self_monitoring import (
     sink_readings,
     spool_readings,
 )
-from hsm_agent.collect.certificate.parse import INFO, LEFT
+from hsm_agent.collect.certificate import INFO, LEFT
 from hsm_agent.config.tree import HTTP_CERTIFICATE
 from hsm_agent.log import SparingLog
 from hsm_agent.model import AGENT_SOURCE, Reading, Usage

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.certificate.parse import LEFT, FetchedCertificates, parse_fetched
+from hsm_agent.collect.certificate import LEFT, FetchedCertificates, parse_fetched
 from hsm_agent.model import AGENT_SOURCE, Labels, Reading, SinkState, SourceState, SourceStatus, Usage
 from hsm_agent.net.certificates import parse
 

@@ -17,7 +17,7 @@ from hsm_agent.collect.canary.signer import Attempt, Job, PinRecordFile, Signer
 from hsm_agent.collect.canary.verify import MechanismName
 from hsm_agent.collect.child_common import CANARY_COMMAND, MEMORY_BYTES
 from hsm_agent.collect.child_process import Launch, WorkerMemory
-from hsm_agent.model import Reading
+from hsm_agent.collect.series import Fact
 from hsm_agent.settings.secret import Secret
 from hsm_agent.settings.types import Environment, LocalPath, Strict
 
@@ -148,15 +148,10 @@ class CanaryCollector(Collector):
         return self._poll_of(attempt)
 
     def _poll_of(self, attempt: Attempt) -> Poll:
-        now, name, token = time.time(), self.name, self._settings.token
         ok = None if attempt.untried else int(not attempt.failed)
         reason = attempt.untried or (attempt.failed and "the canary did not sign")
-        readings = (
-            Reading(source=name, resource=token, metric="canary_ok", value=ok, time=now, reason=attempt.untried),
-            Reading(
-                source=name, resource=token, metric="canary_seconds", value=attempt.seconds, time=now, reason=reason
-            ),
-        )
+        facts = Fact("canary_ok", ok, attempt.untried), Fact("canary_seconds", attempt.seconds, reason)
+        readings = tuple(fact.reading(self.name, time.time(), resource=self._settings.token) for fact in facts)
         errors = tuple(line for line in (attempt.failed, attempt.untried if self._lasting else "") if line)
         calls = dict.fromkeys(_CALLS, 1) | {"C_OpenSession": 2, "C_CloseSession": 2} if not reason else {}
         return Poll(readings=readings, next_in_seconds=self._pause(), errors=errors, calls=calls, complete=not errors)

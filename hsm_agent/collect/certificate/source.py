@@ -25,7 +25,7 @@ from hsm_agent.collect.base import (
     SourceSettings,
     first_of,
 )
-from hsm_agent.collect.certificate.parse import FetchedCertificates, parse_fetched
+from hsm_agent.collect.certificate import FetchedCertificates, parse_fetched
 from hsm_agent.collect.file_reader import FileReader, FileTrouble
 from hsm_agent.net import certificates
 from hsm_agent.net.address import resolve

@@ -104,14 +104,15 @@ def fill_facts(total: int | None, used: int | None, free: int | None = None, *, 
         why = "its total is reported as 0 bytes"
         total = None
     if total is None or used is None:
-        return [Fact(metric, None, why) for metric in STORAGE_METRICS]
-    left = total - used if free is None else free
-    return [
-        Fact("token_storage_total_bytes", total),
-        Fact("token_storage_used_bytes", used),
-        Fact("token_storage_free_bytes", left),
-        Fact("token_storage_used_percent", 100 * used / total),
-    ]
+        return _fill_of("token", None, None, None, why)
+    return _fill_of("token", total, used, total - used if free is None else free, why)
+
+
+def _fill_of(prefix: str, total: int | None, used: int | None, free: int | None, why: str) -> list[Fact]:
+    """The metrics of a store's fill; those without a value have the reason."""
+    percent = None if total is None or used is None else 100 * used / total
+    found = {"total_bytes": total, "used_bytes": used, "free_bytes": free, "used_percent": percent}
+    return [Fact(f"{prefix}_storage_{each}", value, "" if value is not None else why) for each, value in found.items()]
 
 
 def store_facts(capacity: int, used: int, *, free: int | None = None) -> list[Fact]:
@@ -119,12 +120,7 @@ def store_facts(capacity: int, used: int, *, free: int | None = None) -> list[Fa
 
     `free` is what is left of a capacity that others share.
     """
-    return [
-        Fact("token_storage_total_bytes", capacity),
-        Fact("token_storage_used_bytes", used),
-        Fact("token_storage_free_bytes", max(0, capacity - used) if free is None else free),
-        Fact("token_storage_used_percent", 100 * used / capacity),
-    ]
+    return _fill_of("token", capacity, used, max(0, capacity - used) if free is None else free, "")
 
 
 def hsm_storage_facts(values: Sequence[int], ulong_bytes: int) -> list[Fact]:
@@ -136,9 +132,7 @@ def hsm_storage_facts(values: Sequence[int], ulong_bytes: int) -> list[Fact]:
     elif total is not None and used is not None and used > total:
         why = f"{used} bytes used of {total} cannot be"
         total = used = free = None
-    percent = None if total is None or used is None else 100 * used / total
-    found = {"total_bytes": total, "used_bytes": used, "free_bytes": free, "used_percent": percent}
-    return [Fact(f"hsm_storage_{each}", value, "" if value is not None else why) for each, value in found.items()]
+    return _fill_of("hsm", total, used, free, why)
 
 
 def statistics(answers: Iterable[Sequence[int]]) -> dict[int, int]:

@@ -23,7 +23,7 @@ from hsm_agent.collect.command.parsers.text import (
     unlike,
     whole_lines,
 )
-from hsm_agent.collect.series import Fact
+from hsm_agent.collect.series import Fact, unavailable
 
 _GAP = re.compile(r"\s{2,}")
 _RULE = re.compile(r"[\s|+=_-]*")
@@ -71,7 +71,7 @@ def parse_sensors(text: str) -> ParsedOutput:
     for line, cells in rows:
         name = name_in(cells[0] if len(cells) != head.cells else cells[head.sensor])
         if name in facts:
-            facts[name] = _nothing(name, facts[name], f"two rows are called '{name}'")
+            facts[name] = [unavailable(fact, f"two rows are called '{name}'") for fact in facts[name]]
         else:
             facts[name] = _row(head, name, cells, line)
     if not facts:
@@ -155,10 +155,6 @@ def _limit(metric: str, head: _Head, cells: list[str]) -> float | None:
     place = {"sensor_celsius": head.upper_critical, "sensor_fan_rpm": head.lower_critical}.get(metric)
     cell = "" if place is None else cells[place]
     return float(cell) if _NUMBER.fullmatch(cell) else None
-
-
-def _nothing(name: str, facts: list[Fact], reason: str) -> list[Fact]:
-    return [Fact(metric=fact.metric, value=None, resource=name, reason=reason) for fact in facts]
 
 
 _STATES = {"ISO": (1, 0), "IST": (1, 1), "OOS": (0, 1), "OFL": (0, 1)}

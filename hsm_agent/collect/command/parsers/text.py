@@ -267,7 +267,6 @@ class FactBuilder:
         *,
         optional: bool = False,
         labels: Iterable[tuple[str, str]] = (),
-        resource: str | None = None,
     ) -> float | int | None:
         """The fact of a field, and its value. One that is not optional is missed where it is not there."""
         reason = missing(names[0])
@@ -276,7 +275,7 @@ class FactBuilder:
         except Malformed as error:
             value, reason, optional = None, str(error), False
         if value is not None or not optional:
-            self.add(metric, value, "" if value is not None else reason, labels=labels, resource=resource)
+            self.add(metric, value, "" if value is not None else reason, labels=labels)
         return value
 
     def identity(self, metric: str, names: dict[str, tuple[str, ...]]) -> None:

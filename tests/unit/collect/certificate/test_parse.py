@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.certificate.parse import FetchedCertificates, named, parse_fetched
+from hsm_agent.collect.certificate import FetchedCertificates, named, parse_fetched
 from hsm_agent.net.certificates import Certificate
 
 if TYPE_CHECKING:
