@@ -145,8 +145,8 @@ async def test_the_process_is_clean_and_dumps_no_core(
 @pytest.mark.parametrize(
     ("keys", "said_of_it"),
     [
-        ({"token": "nowhere"}, r"C_GetTokenInfo: no token is called 'nowhere': check `token`"),
-        ({"key": {"label": "nothing"}}, r"C_FindObjects: no key of that label or id is there: check `key`"),
+        ({"token": "nowhere"}, r"C_GetTokenInfo: .*'nowhere': check `token`"),
+        ({"key": {"label": "nothing"}}, r"C_FindObjects: .*check `key`"),
         ({"mechanism": "SHA256-RSA-PKCS"}, r"C_Sign(: the key cannot sign| returned CKR_)"),
         ({"module": "/nonexistent.so"}, r"C_Initialize: OS exception while loading .*: check `module`"),
     ],

@@ -50,10 +50,9 @@ async def test_utilization_is_the_share_of_time_since_the_last_reading(tmp_path:
 
     readings = [find(poll, "alpha", "hsm_utilization_percent") for poll in busy]
     assert [reading.value for reading in readings] == [None, 75, None, 50]
-    assert [reading.reason for reading in readings if reading.value is None] == [
-        "known from the second reading on",
-        "the HSM was restarted since the last reading",
-    ]
+    first, third = (reading.reason for reading in readings if reading.value is None)
+    assert "second reading" in first
+    assert "restarted" in third
     assert value(busy[1], "alpha", "hsm_uptime_seconds") == 2**32 + 200
     assert value(busy[1], "alpha", "hsm_commands_total") == 2**33 + 2**32 + 200
 

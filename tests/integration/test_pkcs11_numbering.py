@@ -209,7 +209,7 @@ async def test_a_token_that_needs_no_log_in_has_no_pin_that_is_locked(tmp_path: 
         poll = await hsm.poll()
 
     for metric in ("token_so_pin_state", "token_so_pin_locked", "token_pin_state"):
-        assert find(poll, "alpha", metric).reason == "the token needs no log-in and has no PINs"
+        assert find(poll, "alpha", metric).reason.startswith("the token needs no log-in")
         assert find(poll, "beta", metric).value == 0
 
 

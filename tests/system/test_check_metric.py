@@ -60,7 +60,7 @@ async def test_the_running_agents_reading_is_judged_by_the_ranges_given(agent: A
     code, out = await ask("--metric", "token_objects", "--source", "fake", "--resource", "payments")
     assert code == 3
     code, out = await ask("--metric", "token_sessions", "--source", "fake", "--resource", "payments")
-    assert (code, "unavailable: the module does not report it" in out) == (3, True)
+    assert (code, "unavailable" in out) == (3, True)
     await agent.stop()
     code, out = await ask(*place)
     assert code == 3

@@ -129,7 +129,7 @@ def test_what_others_can_write_is_refused(tmp_path: Path) -> None:
     path = _write(tmp_path, SOURCE)
     path.chmod(0o646)
     (line,) = _lines(path)
-    assert "can be written by others; run: chmod o-w" in line
+    assert "can be written by others" in line
 
     path.chmod(0o644)
     module = _write(tmp_path / "lib", "", "module.so")
@@ -163,7 +163,7 @@ def test_what_belongs_to_somebody_else_is_refused_until_he_is_trusted_outside_th
 
     (line,) = _lines(file)
 
-    assert f"{tmp_path / path} belongs to user 4711, who is not trusted" in line
+    assert f"{tmp_path / path} belongs to user 4711" in line
     assert load(file, trusting(HSM_AGENT_TRUSTED_UIDS="4711,0"))
 
 

