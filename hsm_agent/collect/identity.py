@@ -82,6 +82,8 @@ class Names:
         A name is no more where its token has another one now; those of tokens that are missing stay. `wishes` are what
         a token may be called, best first and without end; by default label, serial number, place.
         """
+        # In this order: a token that is known keeps its name before a new one may take it, and the names of tokens that
+        # are missing stay taken. Otherwise an alarm would go on under the name of another token.
         before = self.known.get(run, {})
         tokens = {key: _completed(token, before) for key, token in tokens.items()}
         again = _known_again(tokens, before)
@@ -90,6 +92,8 @@ class Names:
         rest = [key for key in tokens if key not in given]
         taken = others.union(given.values())
         for key in sorted(rest, key=lambda key: key not in again):  # those known before first
+            # The label first, where another token that had it is forgotten by now; then the name it had, unless that
+            # was a label which it has no more.
             had = again.get(key, "")
             first = (tokens[key].label, had if had and had != before[had].label else "")
             wished = chain(filter(None, first), (wishes or _wishes)(key, tokens[key]))

@@ -39,6 +39,7 @@ class Lines:
 
     def feed(self, data: bytes) -> list[tuple[bytes, int]]:
         """The lines that end in `data`, each with the number of bytes that were dropped."""
+        # One split of the chunk: a loop over its lines would hold up the event loop when a library prints without end.
         end, *more = data.split(b"\n")
         if not more:
             self._take(end)
@@ -53,7 +54,7 @@ class Lines:
         _, *ends = data.rsplit(b"\n", lines + 1)
         if len(ends) <= lines:
             return data
-        self._ended(b"")
+        self._ended(b"")  # the line begun by an earlier chunk ended among those that are dropped
         return b"\n".join(ends)
 
     def end(self) -> list[tuple[bytes, int]]:
@@ -154,6 +155,7 @@ class Pipes(asyncio.SubprocessProtocol):
 
     def _refuse(self, data: bytes) -> None:
         self.not_an_answer = self._clean(data[:_LINE_BYTES])[:_SHOWN_CHARACTERS] or "an empty line"
+        # Nothing behind it can be trusted either: the library writes to a descriptor that is not its own.
         self.ended = True
         transport = self._transport
         if transport is not None and transport.get_returncode() is None:

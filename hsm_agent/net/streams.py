@@ -109,6 +109,7 @@ class Connection(asyncio.Protocol):
     def _unacknowledged(self) -> int:
         if self._transport is None or self._transport.is_closing():
             return 0
+        # The kernel's queue holds what is not acknowledged, and asyncio's buffer what the kernel did not take yet.
         queued = bytearray(4)
         fcntl.ioctl(self._socket().fileno(), termios.TIOCOUTQ, queued)  # SIOCOUTQ of tcp(7), same number
         return int(struct.unpack("i", queued)[0]) + self._transport.get_write_buffer_size()

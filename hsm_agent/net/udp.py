@@ -68,7 +68,8 @@ class UdpLink(asyncio.DatagramProtocol):
         self._changed.set()
 
     def error_received(self, exc: Exception) -> None:
-        # An ICMP refusal, or an error of `sendto` itself.
+        # An ICMP refusal of an earlier datagram, or an error of `sendto` itself. asyncio calls back for both: they are
+        # kept for the next call of ours, which is the first that can report them.
         self._error = exc if isinstance(exc, OSError) else OSError(str(exc))
         self._changed.set()
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from hsm_agent.collect.canary.verify import MechanismName
     from hsm_agent.collect.child_process import Launch
 
+T = TypeVar("T")
+
 PIN_ERRORS = frozenset({"PinIncorrect", "PinInvalid", "PinLenRange", "PinExpired", "PinLocked"})
 """python-pkcs11's names of the answers after which a PIN is not tried again."""
 _NOT_THE_PIN = frozenset(
@@ -60,66 +62,11 @@ _CHECK = {
 }
 _OTHER_KEY = "check `key`"
 _LOG_FULL = "the audit store is full and the HSM refuses all cryptography: drain it now"
-
-
-def failed(answer: Mapping[str, Any]) -> str:
-    """A step that failed."""
-    step, kind, text = str(answer["failed"]), str(answer["error"]), str(answer["text"])
-    if kind in _OWN_ERRORS:
-        what = {"NoSuchKey": "no key of that label or id is there", "MultipleObjectsReturned": "several keys match"}
-        return f"{step}: {what.get(kind, text[:_LONGEST])}: {_CHECK.get(kind, _OTHER_KEY)}"
-    if (code := _vendor_code(answer)) is not None:
-        shown = name(code, luna=_is_luna(answer))
-        return f"{step} returned {shown}" + (f": {_LOG_FULL}" if "LOG_FULL" in shown else "")
-    if kind in {"PKCS11Error", "ImportError"}:
-        return f"{step}: {' '.join(text.split())[:_LONGEST]}: check `module`, and that the client is installed whole"
-    if kind in {"ValueError", "TypeError", "AttributeError", "NotImplementedError"}:
-        return f"{step}: {text}: check `mechanism` and `key`"
-    advice = _CHECK.get(kind)
-    return f"{step} returned {return_value(kind)}" + (f": {advice}" if advice else "")
-
-
-def is_not_the_pin(answer: Mapping[str, Any]) -> bool:
-    """Whether a failed login certainly did not count as a try of the PIN."""
-    full = _vendor_code(answer) == LOG_FULL and _is_luna(answer)
-    return full or str(answer["error"]) in _NOT_THE_PIN
-
-
-def _is_luna(answer: Mapping[str, Any]) -> bool:
-    return str(answer.get("manufacturer", "")).startswith(LUNA_MANUFACTURERS)
-
-
-def _vendor_code(answer: Mapping[str, Any]) -> int | None:
-    """A return value for which python-pkcs11 has no class: it stands in the text only."""
-    text = str(answer["text"])
-    found = _UNMAPPED.search(text) if answer["error"] == "PKCS11Error" and "nmapped" in text else None
-    return int(found[1], 16) if found is not None else None
-
-
-def return_value(kind: str) -> str:
-    """`PinIncorrect` as the standard writes it: `CKR_PIN_INCORRECT`."""
-    return f"CKR_{_HUMP.sub('_', kind).upper()}"
-
-
-def not_again(record: PinRecord) -> str:
-    """Why a PIN is not tried."""
-    when = f"{dt.datetime.fromtimestamp(record.at).astimezone():%Y-%m-%d %H:%M}"
-    if record.status is PinRecordStatus.REFUSED:
-        how = f"the token refused the PIN on {when} ({record.why})"
-    else:
-        how = f"the PIN was first tried on {when}, and nobody saw how that ended"
-    return f"{how}; it is not tried again until the PIN is corrected and the agent reloaded (else: alarms forget)"
-
-
-T = TypeVar("T")
-
 _RECORD_SECONDS = 5.0
 _CHECK_SECONDS = 60.0
 _FINAL_TRY, _LOCKED = 0x20000, 0x40000  # CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED
 _AFTER_LOGIN = frozenset({"C_FindObjects", "C_Sign", "C_Logout"})
 _LAST_TRY = "the token's flags say that one try of the PIN is left, and the canary does not take it"
-
-
 _COST, _BLOCK, _PARALLEL = 2**14, 8, 1  # RFC 7914: 16 MiB and some 50 ms a guess
 _SALT_BYTES = 16
 
@@ -260,12 +207,12 @@ class Signer:
         except PinRecordError as error:
             return Attempt(untried=str(error))
         if self._record.status in (PinRecordStatus.REFUSED, PinRecordStatus.TRYING):
-            return Attempt(failed=not_again(self._record))
+            return Attempt(failed=not_tried_text(self._record))
         await self._ready()
         request = {"do": "reach", "module": self._job.module, "token": self._job.token}
         reached = await self._ask(request, deadline)
         if "failed" in reached:
-            return Attempt(failed=failed(reached))
+            return Attempt(failed=failure_text(reached))
         flags = int(reached["ok"]["flags"])
         if flags & _LOCKED:
             return Attempt(failed="the token's flags say that the PIN is locked: have the security officer unlock it")
@@ -319,9 +266,9 @@ class Signer:
 
     async def _judged(self, answer: Mapping[str, Any], text: bytes) -> Attempt:
         if "failed" in answer:
-            reason, note = failed(answer), self._record
+            reason, note = failure_text(answer), self._record
             shut = note is not None and note.status in (PinRecordStatus.REFUSED, PinRecordStatus.TRYING)
-            return Attempt(failed=f"{reason}; {not_again(note)}" if shut and note else reason)
+            return Attempt(failed=f"{reason}; {not_tried_text(note)}" if shut and note else reason)
         signed = answer["ok"]
         signature = bytes.fromhex(signed["signature"])
         # On a thread: the first time it imports a large library.
@@ -362,3 +309,52 @@ class Signer:
         except PinRecordError:
             return False  # the next attempt reads the note, and says what is the matter with it
         return True
+
+
+def failure_text(answer: Mapping[str, Any]) -> str:
+    """Why a step failed, in one line: the step, the return value by its name, what to check."""
+    step, kind, text = str(answer["failed"]), str(answer["error"]), str(answer["text"])
+    if kind in _OWN_ERRORS:
+        what = {"NoSuchKey": "no key of that label or id is there", "MultipleObjectsReturned": "several keys match"}
+        return f"{step}: {what.get(kind, text[:_LONGEST])}: {_CHECK.get(kind, _OTHER_KEY)}"
+    if (code := _vendor_code(answer)) is not None:
+        shown = name(code, luna=_is_luna(answer))
+        return f"{step} returned {shown}" + (f": {_LOG_FULL}" if "LOG_FULL" in shown else "")
+    if kind in {"PKCS11Error", "ImportError"}:
+        return f"{step}: {' '.join(text.split())[:_LONGEST]}: check `module`, and that the client is installed whole"
+    if kind in {"ValueError", "TypeError", "AttributeError", "NotImplementedError"}:
+        return f"{step}: {text}: check `mechanism` and `key`"
+    advice = _CHECK.get(kind)
+    return f"{step} returned {return_value(kind)}" + (f": {advice}" if advice else "")
+
+
+def is_not_the_pin(answer: Mapping[str, Any]) -> bool:
+    """Whether a failed login certainly did not count as a try of the PIN."""
+    full = _vendor_code(answer) == LOG_FULL and _is_luna(answer)
+    return full or str(answer["error"]) in _NOT_THE_PIN
+
+
+def _is_luna(answer: Mapping[str, Any]) -> bool:
+    return str(answer.get("manufacturer", "")).startswith(LUNA_MANUFACTURERS)
+
+
+def _vendor_code(answer: Mapping[str, Any]) -> int | None:
+    """A return value for which python-pkcs11 has no class: it stands in the text only."""
+    text = str(answer["text"])
+    found = _UNMAPPED.search(text) if answer["error"] == "PKCS11Error" and "nmapped" in text else None
+    return int(found[1], 16) if found is not None else None
+
+
+def return_value(kind: str) -> str:
+    """`PinIncorrect` as the standard writes it: `CKR_PIN_INCORRECT`."""
+    return f"CKR_{_HUMP.sub('_', kind).upper()}"
+
+
+def not_tried_text(record: PinRecord) -> str:
+    """Why a PIN is not tried."""
+    when = f"{dt.datetime.fromtimestamp(record.at).astimezone():%Y-%m-%d %H:%M}"
+    if record.status is PinRecordStatus.REFUSED:
+        how = f"the token refused the PIN on {when} ({record.why})"
+    else:
+        how = f"the PIN was first tried on {when}, and nobody saw how that ended"
+    return f"{how}; it is not tried again until the PIN is corrected and the agent reloaded (else: alarms forget)"

@@ -91,9 +91,10 @@ class _Pipes(asyncio.SubprocessProtocol):
         return len(self.output) > self._most_bytes
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        if fd == 1 and not self.too_much:
+        if fd == 1 and not self.too_much:  # one chunk beyond the bound is kept: that shows that there was too much
             self.output += data
         elif fd == ERRORS:
+            # Read on and dropped: a command that blocks on a full pipe would seem to hang.
             if len(self.errors) < _KEPT_ERROR_BYTES:
                 self.errors += data
             if isinstance(self._transport, asyncio.SubprocessTransport):

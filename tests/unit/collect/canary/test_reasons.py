@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.collect.canary.signer import PinRecord, PinRecordStatus, failed, is_not_the_pin, not_again, return_value
+from hsm_agent.collect.canary.signer import (
+    PinRecord,
+    PinRecordStatus,
+    failure_text,
+    is_not_the_pin,
+    not_tried_text,
+    return_value,
+)
 
 LUNA = "SafeNet, Inc."
 OTHER = {"manufacturer": "Another Inc."}
@@ -42,13 +49,13 @@ def answer(step: str, error: str, text: str = "") -> dict[str, str]:
     ],
 )
 def test_a_failure_is_one_line_with_step_code_and_advice(given: dict[str, str], said: str) -> None:
-    assert failed(given) == said
+    assert failure_text(given) == said
 
 
 def test_a_vendors_code_is_named_only_for_that_vendor() -> None:
     given = answer("C_Sign", "PKCS11Error", "Unmapped error code 0x80000035")
 
-    assert failed(given | OTHER) == "C_Sign returned vendor code 0x80000035"
+    assert failure_text(given | OTHER) == "C_Sign returned vendor code 0x80000035"
 
 
 @pytest.mark.parametrize(
@@ -80,8 +87,8 @@ def test_only_what_surely_has_not_looked_at_the_pin_is_innocent(given: dict[str,
 
 
 def test_a_pin_that_is_not_tried_says_since_when_and_how_it_is_mended() -> None:
-    refused = not_again(PinRecord(status=PinRecordStatus.REFUSED, at=1e9, why="CKR_PIN_INCORRECT"))
-    unseen = not_again(PinRecord(status=PinRecordStatus.TRYING, at=1e9))
+    refused = not_tried_text(PinRecord(status=PinRecordStatus.REFUSED, at=1e9, why="CKR_PIN_INCORRECT"))
+    unseen = not_tried_text(PinRecord(status=PinRecordStatus.TRYING, at=1e9))
 
     assert refused.startswith("the token refused the PIN on 2001-09-")
     assert "(CKR_PIN_INCORRECT); it is not tried again until the PIN is corrected" in refused
