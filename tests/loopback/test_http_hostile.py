@@ -150,12 +150,12 @@ async def test_a_request_that_drips_is_cut() -> None:
 async def test_a_client_that_does_not_read_is_cut() -> None:
     many = [make_reading("token_objects", n, resource=f"token {n}" * 10) for n in range(40_000)]
     present = replace(known_snapshot(), readings=many)
-    async with running(present=present, timeouts=HttpTimeouts(answer_seconds=1.5)) as server:
+    async with running(present=present, timeouts=HttpTimeouts(answer_seconds=0.5)) as server:
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(server.address)
         client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(1.0)  # twice the time for an answer
 
         assert read_all(client) < len(exposition(present, "")[0])
         client.close()

@@ -16,6 +16,7 @@ from tests.fakes.inform_receiver import InformReceiver
 from tests.fakes.snmp_messages import engine
 from tests.fakes.snmp_sinks import NOC, SECRETS, V2C, VERSIONS, Told, events, ids, nobody, received, sink
 from tests.fakes.udp_inform_receiver import served
+from tests.peers.processes import until
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +124,7 @@ async def test_a_notification_beside_the_spool_arrives(kind: str) -> None:
     async with served(receiver) as server:
         one = sink(server.address, type=kind, **V2C)
         await one.notify(COLD_START)
-        await asyncio.sleep(0.05)
+        await until(lambda: receiver.traps or receiver.informs)
         await one.close()
 
     (pdu,) = receiver.traps + receiver.informs
