@@ -13,13 +13,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from hsm_agent.collect.base import PushCollector, SourceFailure, patience_seconds
-from hsm_agent.model import Reading, SourceState, SourceStatus
+from hsm_agent.collect.series import Fact
+from hsm_agent.model import SourceState, SourceStatus
 from hsm_agent.threads import StuckError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hsm_agent.collect.base import Collector, Poll
+    from hsm_agent.model import Reading
 
 log = logging.getLogger(__name__)
 
@@ -131,10 +133,7 @@ class Runner:
         if poll is not None and poll.slowest_call_seconds is not None:
             values["source_call_seconds"] = poll.slowest_call_seconds
         now = self._wall()
-        plain = tuple(
-            Reading(source=self.collector.name, resource="", metric=metric, value=value, time=now)
-            for metric, value in values.items()
-        )
+        plain = (Fact(metric, value).reading(self.collector.name, now) for metric, value in values.items())
         return (*plain, *self.age())
 
     def age(self) -> tuple[Reading, ...]:
@@ -147,13 +146,5 @@ class Runner:
         age = self._monotonic() - since
         if self.status.last_success is None and age < self._patience_seconds:
             return ()
-        return (
-            Reading(
-                source=self.collector.name,
-                resource="",
-                metric="source_age_seconds",
-                value=age,
-                time=self._wall(),
-                limit=self._patience_seconds,
-            ),
-        )
+        fact = Fact("source_age_seconds", age, limit=self._patience_seconds)
+        return (fact.reading(self.collector.name, self._wall()),)
