@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from hsm_agent.evaluate import alarms
 from hsm_agent.evaluate.alarms import Context
-from hsm_agent.evaluate.hsms import Hsms, is_of_hsm
+from hsm_agent.evaluate.hsms import Hsms, Shared, is_of_hsm
 from hsm_agent.evaluate.state import AlarmState, active
 from hsm_agent.evaluate.step import step
 from hsm_agent.model import SourceState
@@ -84,7 +84,9 @@ def _still_read(source: str, readings: Sequence[Reading], hsms: Hsms) -> Callabl
 
     A metric that was read under other labels (a token is expected now) is another series: the old one is gone.
     """
-    resources = {name for reading in readings for name in (reading.resource, hsms.name_of(reading))}
+    resources = {reading.resource for reading in readings}
+    if hsms.present:
+        resources.update(map(hsms.name_of, readings))
     metrics = {(reading.resource, reading.metric) for reading in readings}
     series = {reading.series for reading in readings}
 
@@ -145,7 +147,9 @@ class Pipeline:
         `gone` are resources that are no longer read under that name.
         """
         self._store.sources[status.name] = status  # first: evaluation depends on which sources are up
-        shared = self._hsms.shared(readings)
+        shared = Shared(readings=tuple(readings), moved={})
+        if self._hsms.globs or self._hsms.present or any(reading.hsm for reading in readings):
+            shared = self._hsms.shared(readings)
         changes = [partial(step, readings=portion) for portion in _portions(shared.readings)]
         await self._carry_out(*changes, readings=shared.readings)
         # Only after the HSM's own series were evaluated, so that its alarms are raised before the old ones clear.
@@ -280,8 +284,8 @@ class Pipeline:
             new_id=new_id,
             agent=self._store.agent_name,
             up=up,
-            sharing=self._hsms.sharing(),
-            gone=self._hsms.gone(),
+            sharing=self._hsms.sharing() if self._hsms.present else {},
+            gone=self._hsms.gone() if self._hsms.present else (),
         )
 
     async def _commit(self, result: StepResult) -> None:

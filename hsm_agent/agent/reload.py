@@ -29,28 +29,23 @@ log = logging.getLogger(__name__)
 FILE_SECONDS = 5.0
 LOAD_SECONDS = 20.0
 NEEDS_RESTART = "needs a restart, it can't change while the agent runs"
+_SNMP_KEYS = ("base_oid", "engine_id")
 
 
 def frozen_changes(old: Config, new: Config) -> list[str]:
     """Keys that differ and can only take effect at a start."""
-    changes = []
-    if old.agent.name != new.agent.name:
-        changes.append(f"agent.name: {NEEDS_RESTART}")
-    if old.agent.state_directory != new.agent.state_directory:
-        changes.append(f"agent.state_directory: {NEEDS_RESTART}")
-    if old.agent.control_path != new.agent.control_path:
-        changes.append(f"agent.control_socket: {NEEDS_RESTART}")
-    if old.agent.enterprise_id != new.agent.enterprise_id:
-        changes.append(f"agent.enterprise_id: {NEEDS_RESTART}")
+    compared = [
+        ("agent.name", old.agent.name, new.agent.name),
+        ("agent.state_directory", old.agent.state_directory, new.agent.state_directory),
+        ("agent.control_socket", old.agent.control_path, new.agent.control_path),
+        ("agent.enterprise_id", old.agent.enterprise_id, new.agent.enterprise_id),
+    ]
     before, after = old.serve.snmp, new.serve.snmp
+    if before is not None and after is not None:
+        compared += [(f"serve.snmp.{key}", getattr(before, key), getattr(after, key)) for key in _SNMP_KEYS]
+    changes = [f"{key}: {NEEDS_RESTART}" for key, was, becomes in compared if was != becomes]
     if (before is None) != (after is None):
         changes.append(f"serve.snmp: switching it on or off {NEEDS_RESTART}")
-    elif before is not None and after is not None:
-        changes += [
-            f"serve.snmp.{key}: {NEEDS_RESTART}"
-            for key in ("base_oid", "engine_id")
-            if getattr(before, key) != getattr(after, key)
-        ]
     return changes
 
 

@@ -18,7 +18,6 @@ from hsm_agent.evaluate.rules import (
     Above,
     Below,
     Changes,
-    Condition,
     Falls,
     Grows,
     Match,
@@ -198,34 +197,17 @@ class RuleSettings(Strict):
             raise ValueError(f"no default rule is called '{self.name}'{hint}")
         return self
 
-    def _condition(self) -> Condition | None:
-        given: list[Condition | None] = [getattr(self, name) for name in _CONDITIONS]
-        return next((condition for condition in given if condition is not None), None)
-
     def build(self, default: Rule | None) -> Rule:
         """The rule: the keys given here, and those of the default rule for the rest."""
-        condition = self._condition()
-        given: dict[str, Any] = {
-            "enabled": self.enabled,
-            "match": self.match,
-            "hysteresis": self.hysteresis,
-            "for_seconds": self.for_seconds,
-            "repeat_every": self.repeat_every,
-            "clear_after": self.clear_after,
-            "inhibited_by": self.inhibited_by,
-            "text": self.text,
-            "runbook": self.runbook,
-        }
-        if default is None:
-            assert condition is not None  # _is_whole refuses a new rule without
-            assert self.metric is not None
-            return Rule(name=self.name, metrics=self.metric, condition=condition, **given)
-        changed = {key: value for key, value in given.items() if key in self.model_fields_set}
+        # A new rule has its own defaults (`inhibited_by`); _is_whole refuses one without metric or condition.
+        keys = RuleSettings.model_fields if default is None else self.model_fields_set
+        given: dict[str, Any] = {key: getattr(self, key) for key in keys if key not in {"metric", *_CONDITIONS}}
         if self.metric is not None:
-            changed["metrics"] = self.metric
-        if condition is not None:
-            changed["condition"] = condition
-        return replace(default, **changed)
+            given["metrics"] = self.metric
+        for name in _CONDITIONS:
+            if getattr(self, name) is not None:
+                given["condition"] = getattr(self, name)
+        return Rule(**given) if default is None else replace(default, **given)
 
 
 def _on_its_own(rule: Rule, touched: Collection[str]) -> Rule:

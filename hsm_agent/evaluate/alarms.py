@@ -85,19 +85,17 @@ class _Subject:
 
 def notify_all(transaction: Transaction, triggers: dict[RuleKey, Trigger], context: Context) -> None:
     """Emit the events of all triggered rules, and of every alarm that time may have released."""
-    inhibiting = _inhibiting(transaction, triggers)
+    # Rules, and the sources for which they are raised now, whether notified or not.
+    keys = [*triggers, *transaction.base.alarmed]
+    inhibiting = {
+        (rule, series[0]) for rule, series in keys if transaction.rule_state((rule, series)).level is not CLEARED
+    }
     for key, trigger in triggers.items():
         _notify(transaction, key, trigger.rule, trigger, context, inhibiting)
     for key, _, _ in with_alarm(transaction.base):
         rule = context.rules.named(key[0])
         if rule is not None and key not in triggers and transaction.rule_state(key).alarm is not None:
             _notify(transaction, key, rule, None, context, inhibiting)
-
-
-def _inhibiting(transaction: Transaction, triggers: dict[RuleKey, Trigger]) -> set[tuple[str, str]]:
-    """Rules, and the sources for which they are raised now, whether notified or not."""
-    keys = [*triggers, *transaction.base.alarmed]
-    return {(rule, series[0]) for rule, series in keys if transaction.rule_state((rule, series)).level is not CLEARED}
 
 
 def _notify(
@@ -349,7 +347,12 @@ def withdraw(
             close(transaction, key, None, context, why)
         transaction.rule_states.put(key, None)
     _forget_series(transaction, is_configured, context)
-    _forget_objects(transaction, is_configured, context)
+    for metric in state.object_states:
+        if metric[2] != PRESENCE or not is_configured((*metric, ())):
+            transaction.object_states.put(metric, None)
+    for metric in state.latest:
+        if metric[2] not in context.rules.deferred_to or not is_configured((*metric, ())):
+            transaction.latest.put(metric, None)
     return transaction.result()
 
 
@@ -365,13 +368,3 @@ def _forget_series(transaction: Transaction, is_configured: Callable[[Series], b
         plan = context.rules.plan_of(series)
         if not is_configured(series) or spacing not in plan.points | plan.floors:
             transaction.drop_points((series, spacing), points, plan.phase)
-
-
-def _forget_objects(transaction: Transaction, is_configured: Callable[[Series], bool], context: Context) -> None:
-    base = transaction.base
-    for key in base.object_states:
-        if key[2] != PRESENCE or not is_configured((*key, ())):
-            transaction.object_states.put(key, None)
-    for key in base.latest:
-        if key[2] not in context.rules.deferred_to or not is_configured((*key, ())):
-            transaction.latest.put(key, None)

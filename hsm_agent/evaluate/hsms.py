@@ -42,7 +42,7 @@ class Hsms:
         """`globs` are the configuration's: by an HSM's name, which SOURCE/RESOURCE are on it."""
         self.globs = {name: tuple(each) for name, each in (globs or {}).items()}
         self._readings: dict[Series, dict[str, Reading]] = {}
-        self._present: dict[ObjectKey, dict[str, bool]] = {}
+        self.present: dict[ObjectKey, dict[str, bool]] = {}
         """By source and HSM: the partitions that were read, and whether each was present the last time."""
         self._names: dict[tuple[str, str, str], str] = {}
         self._moved: set[ObjectKey] = set()
@@ -60,13 +60,13 @@ class Hsms:
     def sharing(self) -> dict[str, set[str]]:
         """By name, the sources that read an HSM; only where they are several."""
         found: dict[str, set[str]] = {}
-        for source, name in self._present:
+        for source, name in self.present:
             found.setdefault(name, set()).add(source)
         return {name: sources for name, sources in found.items() if len(sources) > 1}
 
     def gone(self) -> set[ObjectKey]:
         """HSMs, by source, of which every partition that was watched is gone."""
-        return {place for place, seen in self._present.items() if seen and not any(seen.values())}
+        return {place for place, seen in self.present.items() if seen and not any(seen.values())}
 
     def shared(self, readings: Iterable[Reading]) -> Shared:
         """The readings of a poll, those of a whole HSM under its name and once."""
@@ -75,7 +75,7 @@ class Hsms:
         moved: dict[ObjectKey, str] = {}
         for reading in readings:
             name = self.name_of(reading)
-            seen = self._present.setdefault((reading.source, name), {}) if name else {}
+            seen = self.present.setdefault((reading.source, name), {}) if name else {}
             if reading.metric == PRESENCE and reading.value is not None:
                 seen[reading.resource] = reading.value != 0
             # Readings about the partition itself, and of an HSM that is read under its own name, stay as they are.
@@ -100,11 +100,11 @@ class Hsms:
                 del self._readings[series]
         left = {series[:2] for series in self._readings}  # still read by way of another partition
         emptied = []
-        for place, seen in self._present.items():
+        for place, seen in self.present.items():
             if place[0] == source and seen.pop(resource, None) is not None and not seen and place not in left:
                 emptied.append(place)
         for place in emptied:
-            del self._present[place]
+            del self.present[place]
         return emptied
 
 

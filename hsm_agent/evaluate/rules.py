@@ -219,21 +219,18 @@ class SeriesPlan:
 
     def __post_init__(self) -> None:
         for rule in self.rules:
-            self._add(rule.condition)
-
-    def _add(self, condition: Condition) -> None:
-        match condition:
-            case Grows(warning=warning, critical=critical, sooner=sooner):
-                self._add_windows((warning, critical), WINDOWS)
-                self._add_sooner(sooner)
-            case RateChanges(against=against):
-                # A third more for a late poll, and a third for the interval before it: TOLERANCE of `trends`.
-                self._add_points(rate_spacing(against), against * 5 / 3)
-            case Reaches(over=over):
-                # 35 days of hourly points for the usual 30: a longer `over` after a reload finds points to start from.
-                self._add_points(line_spacing(over), over * 7 / 6)
-            case _:
-                pass
+            match rule.condition:
+                case Grows(warning=warning, critical=critical, sooner=sooner):
+                    self._add_windows((warning, critical), WINDOWS)
+                    self._add_sooner(sooner)
+                case RateChanges(against=against):
+                    # A third more for a late poll, and a third for the interval before it: TOLERANCE of `trends`.
+                    self._add_points(rate_spacing(against), against * 5 / 3)
+                case Reaches(over=over):
+                    # 35 days of hourly points for the usual 30: a longer `over` after a reload finds points.
+                    self._add_points(line_spacing(over), over * 7 / 6)
+                case _:
+                    pass
 
     def _add_sooner(self, sooner: Sooner | None) -> None:
         if sooner is None:
@@ -278,17 +275,15 @@ class Ruleset:
     def plan(self, series: Series, labels: Labels | None) -> SeriesPlan:
         """The rules and histories of a series; None for labels that are not known (an info metric's content)."""
         known = self._plans.get((series, labels))
-        if known is None:
-            known = self._plans[series, labels] = self._plan(series, labels)
-        return known
-
-    def plan_of(self, series: Series) -> SeriesPlan:
-        """The plan of a series when there is no reading."""
-        return self.plan(series, None if series[2].endswith("_info") else series[3])
-
-    def _plan(self, series: Series, labels: Labels | None) -> SeriesPlan:
+        if known is not None:
+            return known
         source, resource, metric, _ = series
         # Only the reading's own labels are part of a series; `match` also covers the configured ones.
         merged = None if labels is None else self.labels_of(source, labels)
         rules = tuple(r for r in self._by_metric.get(metric, ()) if r.match.covers(source, resource, merged))
-        return SeriesPlan(rules=rules, phase=crc32(repr(series).encode()) / 2**32)
+        phase = crc32(repr(series).encode()) / 2**32
+        return self._plans.setdefault((series, labels), SeriesPlan(rules=rules, phase=phase))
+
+    def plan_of(self, series: Series) -> SeriesPlan:
+        """The plan of a series when there is no reading."""
+        return self.plan(series, None if series[2].endswith("_info") else series[3])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import isnan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hsm_agent.evaluate import trends
 from hsm_agent.evaluate.alarms import Context, Trigger, notice, notify_all
@@ -50,12 +50,18 @@ def step(state: AlarmState, readings: Iterable[Reading], context: Context) -> St
     triggers: Triggers = {}
     readings = tuple(readings)
     _correct_future_times(transaction, context)
+    # Before any rule is evaluated: presence, and the readings that take precedence.
     for reading in readings:
-        _note_object(transaction, reading, context)
+        key = (reading.source, reading.resource, reading.metric)
+        if reading.metric in context.rules.deferred_to:
+            transaction.latest.put(key, reading if _has_value(reading) else None)
+        if reading.metric == PRESENCE and _has_value(reading):
+            transaction.object_states.put(key, ObjectState(zero=reading.value == 0))
     for reading in readings:
-        plan = context.rules.plan(reading.series, reading.labels)
+        series = reading.series
+        plan = context.rules.plan(series, reading.labels)
         if plan.rules:
-            transaction.read[reading.series] = None
+            transaction.read[series] = None
             if _has_value(reading):
                 _take_value(transaction, reading, plan, context, triggers)
             else:
@@ -70,27 +76,17 @@ def _has_value(reading: Reading) -> bool:
     return reading.value is not None and not isnan(reading.value)
 
 
-def _note_object(transaction: Transaction, reading: Reading, context: Context) -> None:
-    """Remember what evaluation of other series of this step needs: presence, and readings that take precedence."""
-    key = (reading.source, reading.resource, reading.metric)
-    if reading.metric in context.rules.deferred_to:
-        transaction.latest.put(key, reading if _has_value(reading) else None)
-    if reading.metric == PRESENCE and _has_value(reading):
-        transaction.object_states.put(key, ObjectState(zero=reading.value == 0))
-
-
-class _SeriesHistories:
+class _SeriesHistories(NamedTuple):
     """The histories of one series, this step's values included."""
 
-    def __init__(self, transaction: Transaction, series: Series) -> None:
-        self._transaction = transaction
-        self._series = series
+    transaction: Transaction
+    series: Series
 
     def windows(self, length: float) -> Windows | None:
-        return self._transaction.windows.get((self._series, length))
+        return self.transaction.windows.get((self.series, length))
 
     def points(self, spacing: float) -> Points | None:
-        return self._transaction.points.get((self._series, spacing))
+        return self.transaction.points.get((self.series, spacing))
 
 
 def _add_to_histories(transaction: Transaction, reading: Reading, value: float, plan: SeriesPlan) -> None:
@@ -125,28 +121,27 @@ def _take_value(
 ) -> None:
     """A reading with a value: added to the histories, then evaluated by each of its rules."""
     assert reading.value is not None
+    series = reading.series
     _add_to_histories(transaction, reading, reading.value, plan)
     for rule in plan.rules:
-        other = None
-        rule_state = transaction.rule_state((rule.name, reading.series))
-        if rule_state.level is CLEARED:
-            other = _gives_way(transaction, rule, reading, context)
+        other = _gives_way(transaction, rule, reading, context) if rule.gives_way is not None else None
         if other is None:
             _evaluate(transaction, rule, reading, context, triggers)
         else:
-            idle = RuleState(alarm=rule_state.alarm)
-            _rest(transaction, rule, reading.series, idle, f"{other.name} speaks for it now", triggers)
+            idle = RuleState(alarm=transaction.rule_state((rule.name, series)).alarm)
+            _rest(transaction, rule, series, idle, f"{other.name} speaks for it now", triggers)
 
 
 def _gives_way(transaction: Transaction, rule: Rule, reading: Reading, context: Context) -> Rule | None:
     """The rule that takes precedence because both would raise an alarm about one fault, None if there is none.
 
-    It must evaluate the same object now, and read at least as full. The caller asks only while the rule itself is not
-    raised: a raised rule is evaluated until it clears, so that two readings that diverge and meet again do not cause
-    one alarm after the other.
+    It must evaluate the same object now, and read at least as full. A raised rule is evaluated until it clears, so that
+    two readings that diverge and meet again do not cause one alarm after the other.
     """
     precedence = rule.gives_way
     if precedence is None or precedence.metric != reading.metric or reading.value is None:
+        return None
+    if transaction.rule_state((rule.name, reading.series)).level is not CLEARED:
         return None
     other = transaction.latest.get((reading.source, reading.resource, precedence.to))
     if other is None or other.value is None or abs(context.now - other.time) > UNKNOWN_AFTER_SECONDS:
@@ -169,9 +164,13 @@ def _evaluate(transaction: Transaction, rule: Rule, reading: Reading, context: C
     evaluation, memory = evaluate(rule, reading, state.level, state.memory, _SeriesHistories(transaction, series))
     level, pending = state.level, state.pending
     if evaluation.severity is not UNDECIDED:
-        reached = _escalated(rule, evaluation.severity, reading, context)
+        reached = evaluation.severity
+        if reached is WARNING and rule.escalate is not None:
+            labels = context.rules.labels_of(reading.source, reading.labels)
+            reached = CRITICAL if rule.escalate.covers(reading.source, reading.resource, labels) else WARNING
         level, pending = apply_for(level, reached, pending, for_seconds=rule.for_seconds, time=reading.time)
-    other = _source_that_notified(transaction, rule.name, series, level, context) if level is not CLEARED else ""
+    shared = level is not CLEARED and series[1] in context.sharing
+    other = _source_that_notified(transaction, rule.name, series, level, context) if shared else ""
     if other:
         if isinstance(rule.condition, Changes | Falls):
             memory = _from_now_on(memory)
@@ -184,13 +183,6 @@ def _evaluate(transaction: Transaction, rule: Rule, reading: Reading, context: C
         triggers[key] = Trigger(rule=rule, reading=reading, evaluation=evaluation)
 
 
-def _escalated(rule: Rule, severity: Severity, reading: Reading, context: Context) -> Severity:
-    if severity is not WARNING or rule.escalate is None:
-        return severity
-    labels = context.rules.labels_of(reading.source, reading.labels)
-    return CRITICAL if rule.escalate.covers(reading.source, reading.resource, labels) else severity
-
-
 def _source_that_notified(
     transaction: Transaction, name: str, series: Series, level: Severity, context: Context
 ) -> str:
@@ -199,7 +191,7 @@ def _source_that_notified(
     The source that notified first goes on. One that is down, or whose alarm is held back, does not count.
     """
     source, resource, metric, labels = series
-    for other in sorted(context.sharing.get(resource, ())):
+    for other in sorted(context.sharing[resource]):
         other_series = (other, resource, metric, labels)
         if other == source or not context.is_up(other_series):
             continue

@@ -81,15 +81,15 @@ class Transaction:
         before = self.points.get(key)
         for number in _row_numbers(before, key, phase) if before is not None else ():
             if number not in kept:
-                self._points_rows[_series_key("points", *key, number)] = None
+                self._points_rows[dump(["points", *key[0], key[1], number])] = None
         newest = newest_row(points, partial(_row_number, spacing=key[1], phase=phase))
-        self._points_rows[_series_key("points", *key, kept[-1])] = newest
+        self._points_rows[dump(["points", *key[0], key[1], kept[-1]])] = newest
         self.points.put(key, points)
 
     def drop_points(self, key: HistoryKey, points: Points, phase: float) -> None:
         """Forget a history and its rows."""
         for number in _row_numbers(points, key, phase):
-            self._points_rows[_series_key("points", *key, number)] = None
+            self._points_rows[dump(["points", *key[0], key[1], number])] = None
         self.points.put(key, None)
 
     def result(self) -> StepResult:
@@ -97,14 +97,14 @@ class Transaction:
         rows: dict[str, str | None] = {}
         # The kinds of rows have the names of older versions.
         for (rule, series), rule_state in self.rule_states.changed.items():
-            rows[_series_key("watch", series, rule)] = _row(rule_state)
+            rows[dump(["watch", *series, rule])] = _row(rule_state)
         for series, series_state in self.series_states.changed.items():
-            rows[_series_key("track", series)] = _row(series_state)
+            rows[dump(["track", *series])] = _row(series_state)
         for metric, object_state in self.object_states.changed.items():
             rows[dump(["presence", *metric])] = _row(object_state)
         for (series, length), windows in self.windows.changed.items():
             content = None if windows is None else dump([windows.number, windows.low, windows.lows])
-            rows[_series_key("windows", series, length)] = content
+            rows[dump(["windows", *series, length])] = content
         for silence_id, silence in self.silences.changed.items():
             rows[dump(["silence", silence_id])] = _row(silence)
         rows.update(self._points_rows)
@@ -152,10 +152,6 @@ def _index(index: dict[K, None], key: K, *, present: bool) -> None:
 
 def _row(value: object | None) -> str | None:
     return None if value is None else dump(encode(value))
-
-
-def _series_key(kind: str, series: Series, *more: object) -> str:
-    return dump([kind, *series, *more])
 
 
 def _row_number(time: float, spacing: float, phase: float) -> int:
