@@ -10,13 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hsm_agent.agent.components import Sinks, Sources, TaskSupervisor
-from hsm_agent.agent.self_monitoring import own_status
 from hsm_agent.deliver.base import SinkContext
 from hsm_agent.evaluate.hsms import Hsms
 from hsm_agent.evaluate.messages import counted
 from hsm_agent.evaluate.rules import Ruleset
 from hsm_agent.evaluate.state import AlarmState, active
-from hsm_agent.model import AGENT_SOURCE, AgentIdentity, Event, EventKind, Severity
+from hsm_agent.model import AGENT_SOURCE, AgentIdentity, Event, EventKind, Severity, SourceState, SourceStatus
 from hsm_agent.pipeline import STALLED_SECONDS, Pipeline, new_id
 from hsm_agent.serve.settings import HttpError, SnmpServerSettings
 from hsm_agent.serve.snapshot import Snapshot, missing, snapshot
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SELF_SECONDS = 10.0
+"""How often the agent reads itself."""
 STATE_SECONDS = 10.0
 HOST_NAME_SECONDS = 3.0
 ENGINE_RETRY_SECONDS = 5.0
@@ -55,6 +56,19 @@ async def host_name(*, otherwise: str, find: Callable[[], str] = socket.getfqdn)
 
 def _is_full(host: str) -> bool:
     return "." in host and not host.startswith("localhost")
+
+
+def own_status(seconds: float, errors: str = "") -> SourceStatus:
+    """The status of the source `agent`: up for as long as it can say so."""
+    return SourceStatus(
+        name=AGENT_SOURCE,
+        kind="agent",
+        every_seconds=SELF_SECONDS,
+        state=SourceState.UP,
+        last_success=time.monotonic(),
+        last_poll_seconds=seconds,
+        last_error=errors,
+    )
 
 
 def _http_server() -> type[HttpServer]:

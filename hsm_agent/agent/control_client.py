@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 60.0
 """How long the agent may take for an answer."""
+LONGEST_PATH = 107  # sun_path of unix(7), less its final NUL
 _SENDING_SECONDS = 5.0
 _AGAIN_SECONDS = 0.002
 

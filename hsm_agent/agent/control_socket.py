@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hsm_agent.agent.control_client import ANSWER_SECONDS, ControlError
+from hsm_agent.agent.control_client import ANSWER_SECONDS, LONGEST_PATH, ControlError
 from hsm_agent.log import SparingLog
 from hsm_agent.serve.status import json_bytes
 from hsm_agent.threads import Lane, StuckError
@@ -44,7 +44,6 @@ _REST_SECONDS = 1.0
 _TOO_MANY = b'{"ok": false, "error": "too many requests at a time; try again"}\n'
 _LARGE_ANSWERS = 2
 _PIECE = 64 * 1024
-LONGEST_PATH = 107  # sun_path of unix(7), less its final NUL
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,12 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from hsm_agent import log as logs
+from hsm_agent.agent.agent import SELF_SECONDS, own_status
 from hsm_agent.agent.self_monitoring import (
     AUTHORITIES,
-    SELF_SECONDS,
     OwnCertificates,
     held_reading,
     log_reading,
-    own_status,
     pipeline_reading,
     process_readings,
     sink_readings,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsm_agent.collect.certificate import LEFT, FetchedCertificates, parse_fetched
-from hsm_agent.model import AGENT_SOURCE, Labels, Reading, SinkState, SourceState, SourceStatus, Usage
+from hsm_agent.model import AGENT_SOURCE, Labels, Reading, SinkState, Usage
 from hsm_agent.net.certificates import parse
 
 if TYPE_CHECKING:
@@ -19,27 +19,12 @@ if TYPE_CHECKING:
     from hsm_agent.model import SinkStatus
     from hsm_agent.spool import SpoolStats
 
-SELF_SECONDS = 10.0
 CERTIFICATES_SECONDS = 3600.0
-OWN_KIND = "agent"
 AUTHORITIES = "/ca"
 """Behind a sink's name: the certificates it trusts."""
 _MOST_AUTHORITIES = 10
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-def own_status(seconds: float, errors: str = "") -> SourceStatus:
-    """The status of the source `agent`: up for as long as it can say so."""
-    return SourceStatus(
-        name=AGENT_SOURCE,
-        kind=OWN_KIND,
-        every_seconds=SELF_SECONDS,
-        state=SourceState.UP,
-        last_success=time.monotonic(),
-        last_poll_seconds=seconds,
-        last_error=errors,
-    )
 
 
 def _reading(

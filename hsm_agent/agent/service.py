@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING
 
 from hsm_agent import log as logs
 from hsm_agent.agent.agent import Agent
-from hsm_agent.agent.control_socket import LONGEST_PATH, ControlServer
-from hsm_agent.agent.operator_commands import OperatorCommands
-from hsm_agent.agent.periodic import PeriodicJobs, notify_systemd, reloading_states
+from hsm_agent.agent.control_client import LONGEST_PATH
 from hsm_agent.agent.reload import reload
 from hsm_agent.serve.settings import HttpError
 from hsm_agent.serve.snmp.responder import SnmpServerError
 from hsm_agent.state.files import DirectoryInUseError
 from hsm_agent.state.snmp_engine import EngineStateError
+from hsm_agent.threads import Lane
 
 if TYPE_CHECKING:
+    from hsm_agent.agent.control_socket import ControlServer
+    from hsm_agent.agent.periodic import PeriodicJobs
     from hsm_agent.config.tree import Loaded
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ STOP_SECONDS = 4.0  # of the five that SIGTERM may take; the rest is for closing
 CONTROL_SECONDS = 5.0
 RELOAD = "reload"
 RELOAD_SECONDS = 0.5
+LOAD_SECONDS = 10.0
 SWITCH_SECONDS = 0.0005
 
 
@@ -79,7 +81,8 @@ class Service:
 
     def __init__(self, loaded: Loaded) -> None:
         self._agent = Agent(loaded)
-        self._control = ControlServer(loaded.config.agent.control_path, OperatorCommands(self._agent).verbs())
+        self._control: ControlServer | None = None
+        self._jobs: PeriodicJobs
         self._stopping = asyncio.Event()
         self._reloads = asyncio.Event()
         path = loaded.config.agent.control_path
@@ -96,16 +99,29 @@ class Service:
     async def open(self) -> None:
         """Open the state and every socket. Nothing is polled or sent yet."""
         await self._agent.open()
+        lane = Lane("loading the control socket and the periodic jobs")
+        control, self._jobs = await lane.call(self._load_rest, seconds=LOAD_SECONDS)
+        self._control = control
         try:
-            await self._control.start()
+            await control.start()
         except OSError as error:
             if not self._control_is_in_the_state:
                 raise
             self._agent.control_problem = str(error)
             log.error("the control socket waits for the disk: %s", error)  # noqa: TRY400 - no bug of the agent's
 
+    def _load_rest(self) -> tuple[ControlServer, PeriodicJobs]:
+        """Load what a start needs last, a tenth of it: on a thread, while SNMP is answered already."""
+        from hsm_agent.agent.control_socket import ControlServer
+        from hsm_agent.agent.operator_commands import OperatorCommands
+        from hsm_agent.agent.periodic import PeriodicJobs
+
+        verbs = OperatorCommands(self._agent).verbs()
+        return ControlServer(self._agent.loaded.config.agent.control_path, verbs), PeriodicJobs(self._agent)
+
     async def _open_control(self) -> None:
         """Retry: the socket stands in the state directory, whose disk may not be there yet."""
+        assert self._control is not None
         while self._agent.control_problem:
             await asyncio.sleep(CONTROL_SECONDS)
             with suppress(OSError):  # logged at the first failure
@@ -114,7 +130,9 @@ class Service:
 
     async def run(self) -> None:
         """Poll, evaluate and deliver until a signal asks to stop; then drain and close."""
-        agent, jobs = self._agent, PeriodicJobs(self._agent)
+        from hsm_agent.agent.periodic import notify_systemd
+
+        agent, jobs = self._agent, self._jobs
         try:
             async with agent.tasks as tasks:
                 await agent.start()
@@ -142,10 +160,13 @@ class Service:
 
     async def close(self) -> None:
         """Close sockets and files; safe at any point of opening."""
-        await self._control.close()
+        if self._control is not None:
+            await self._control.close()
         await self._agent.close()
 
     async def _reload_when_asked(self) -> None:
+        from hsm_agent.agent.periodic import notify_systemd, reloading_states
+
         while True:
             await self._reloads.wait()
             self._reloads.clear()

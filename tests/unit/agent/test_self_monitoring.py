@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import trustme
 
-from hsm_agent.agent.self_monitoring import OwnCertificates, own_status, process_readings, sink_readings, spool_readings
+from hsm_agent.agent.agent import own_status
+from hsm_agent.agent.self_monitoring import OwnCertificates, process_readings, sink_readings, spool_readings
 from hsm_agent.metrics import METRICS
 from hsm_agent.model import AGENT_SOURCE, Guarantee, SinkState, SinkStatus, SourceState, Usage
 from hsm_agent.spool import SpoolStats
