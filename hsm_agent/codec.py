@@ -22,7 +22,6 @@ from hsm_agent.model import Labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-    from dataclasses import Field
 
 T = TypeVar("T")
 
@@ -134,25 +133,27 @@ _known: dict[type[Any], tuple[_Member, ...]] = {}
 def _members(kind: type[Any]) -> tuple[_Member, ...]:
     """The members of a dataclass, read from its fields once: many rows of each kind are written."""
     found = _known.get(kind)
-    if found is None:
-        hints = get_type_hints(kind)
-        found = _known[kind] = tuple(_member(field, hints[field.name]) for field in fields(kind))
-    return found
-
-
-def _member(field: Field[Any], hint: Any) -> _Member:
-    metadata = field.metadata
-    to_json, from_json = _converters(hint)
-    return _Member(
-        field=field.name,
-        name=metadata.get("name") or field.name,
-        default=field.default,
-        missing=metadata.get("missing", MISSING),
-        always=metadata.get("always", False),
-        inline=hint if metadata.get("inline") else None,
-        to_json=to_json,
-        from_json=metadata.get("check") or from_json,
-    )
+    if found is not None:
+        return found
+    hints = get_type_hints(kind)
+    made = []
+    for field in fields(kind):
+        hint, metadata = hints[field.name], field.metadata
+        to_json, from_json = _converters(hint)
+        made.append(
+            _Member(
+                field=field.name,
+                name=metadata.get("name") or field.name,
+                default=field.default,
+                missing=metadata.get("missing", MISSING),
+                always=metadata.get("always", False),
+                inline=hint if metadata.get("inline") else None,
+                to_json=to_json,
+                from_json=metadata.get("check") or from_json,
+            )
+        )
+    _known[kind] = tuple(made)
+    return _known[kind]
 
 
 def _converters(hint: Any) -> tuple[Callable[[Any], object] | None, Callable[[object], object]]:

@@ -37,11 +37,6 @@ class _Commit:
     upto: int
     done: asyncio.Future[None]
 
-    def finish(self) -> None:
-        """Let the caller go on, unless it was cancelled."""
-        if not self.done.done():
-            self.done.set_result(None)
-
 
 class Writer:
     """One spool's changes on their way to the disk.
@@ -110,7 +105,8 @@ class Writer:
         # Those on their way too, in their order: the answer comes too late to count, and twice does no harm.
         for commit in (*self._in_flight, *self._queue):
             self._unsaved.update(commit.changes)
-            commit.finish()
+            if not commit.done.done():  # its caller may have been cancelled
+                commit.done.set_result(None)
         self._in_flight, self._queue = [], []
         self._release(self._upto)
         # At once: acknowledgements may go into the reserve that the failure has just freed.
@@ -159,7 +155,8 @@ class Writer:
         self._in_flight = []
         for commit in group:
             self._release(commit.upto)
-            commit.finish()
+            if not commit.done.done():  # its caller may have been cancelled
+                commit.done.set_result(None)
 
     async def _recover(self) -> None:
         """Try until the disk has taken all that it missed."""
