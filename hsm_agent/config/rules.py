@@ -178,8 +178,8 @@ class RuleSettings(Strict):
     falls: Annotated[Falls, _FALLS] | None = None
     hysteresis: float | None = Field(default=None, ge=0)
     for_seconds: Duration = Field(default=0.0, alias="for")
-    repeat_every: Interval | None = None
-    clear_after: Interval | None = None
+    repeat_seconds: Interval | None = Field(default=None, alias="repeat_every")
+    clear_after_seconds: Interval | None = Field(default=None, alias="clear_after")
     inhibited_by: tuple[str, ...] = ("source-down",)
     text: str = ""
     runbook: str = ""
@@ -232,7 +232,7 @@ def effective_rules(rules: Iterable[RuleSettings], *, default_rules: bool) -> tu
     names = {rule.name for rule in built}
     made = {rule.name: rule for rule in built}
     for index, rule in enumerate(configured):
-        if rule.clear_after is not None and not isinstance(made[rule.name].condition, Changes | Falls):
+        if rule.clear_after_seconds is not None and not isinstance(made[rule.name].condition, Changes | Falls):
             raise ValueError(
                 f"rules.{index}.clear_after: only with `changes` and `falls`; other conditions clear by themselves"
             )

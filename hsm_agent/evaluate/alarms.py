@@ -157,8 +157,8 @@ def _due_event(subject: _Subject, context: Context) -> EventKind | None:
         return EventKind.CHANGED
     if alarm.notification_pending or (subject.trigger is not None and subject.trigger.is_further):
         return EventKind.RAISED
-    repeat_every = subject.rule.repeat_every
-    repeats = repeat_every is not None and context.now - alarm.notified_at >= repeat_every
+    repeat_seconds = subject.rule.repeat_seconds
+    repeats = repeat_seconds is not None and context.now - alarm.notified_at >= repeat_seconds
     return EventKind.RAISED if repeats and context.is_up(subject.key[1]) else None
 
 

@@ -157,7 +157,8 @@ class Rule:
 
     `for_seconds` is the configuration's `for`: a level must be reached that long without a break before it is raised;
     escalation waits in the same way, de-escalation does not. `hysteresis` None means 5 for percentages, else 0.
-    `clear_after` clears an alarm of `Changes` or `Falls`. Where `escalate` covers the reading, a warning is critical.
+    `clear_after_seconds` clears an alarm of `Changes` or `Falls`. Where `escalate` covers the reading, a
+    warning is critical.
     `gives_way` belongs to default rules that the configuration does not change; see `step`.
     """
 
@@ -167,8 +168,8 @@ class Rule:
     match: Match = Match()
     hysteresis: float | None = None
     for_seconds: float = 0.0
-    repeat_every: float | None = None
-    clear_after: float | None = None
+    repeat_seconds: float | None = None
+    clear_after_seconds: float | None = None
     inhibited_by: tuple[str, ...] = ()
     text: str = ""
     runbook: str = ""

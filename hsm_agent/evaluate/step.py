@@ -270,12 +270,12 @@ def _clear_after(transaction: Transaction, key: RuleKey, context: Context, trigg
     """Clear `changes` and `falls` alarms after `clear_after`."""
     name, series = key
     rule, state = context.rules.named(name), transaction.rule_state(key)
-    if rule is None or rule.clear_after is None or not context.is_up(series):
+    if rule is None or rule.clear_after_seconds is None or not context.is_up(series):
         return
     if not isinstance(rule.condition, Changes | Falls):
         return
     changed = state.memory.clock
-    if state.level is CLEARED or changed is None or context.now - changed < rule.clear_after:
+    if state.level is CLEARED or changed is None or context.now - changed < rule.clear_after_seconds:
         return
     transaction.put_rule_state(key, replace(state, level=CLEARED, memory=_from_now_on(state.memory)))
     triggers[key] = Trigger(rule=rule, why="no further change")

@@ -46,7 +46,7 @@ _OWN = (
         name="events-dropped",
         metrics=("spool_dropped_total",),
         condition=Changes(severity=Severity.WARNING),
-        clear_after=HOUR,
+        clear_after_seconds=HOUR,
         text="Notifications were dropped, the spool is full ({note}). What is raised now is still true in hsm-"
         "agent status; once the sink accepts again: hsm-agent resend.",
     ),
@@ -61,7 +61,7 @@ _OWN = (
         name="events-undelivered",
         metrics=("sink_dropped_total", "sink_refused_total"),
         condition=Changes(severity=Severity.WARNING),
-        clear_after=HOUR,
+        clear_after_seconds=HOUR,
         text="Notifications do not reach {resource}: it refuses them or they were given up ({metric} {note}). First see"
         " hsm-agent spool list, and why, with hsm-agent spool show ID.",
     ),

@@ -107,7 +107,7 @@ RULES = (
         name="traps-refused",
         metrics=("traps_refused_total",),
         condition=Changes(severity=Severity.WARNING),
-        clear_after=HOUR,
+        clear_after_seconds=HOUR,
         text="Traps to {source} from {sender} are refused as not authentic ({reason}, {note}): an appliance may speak "
         "and not be heard. First see sender and reason in the agent's log, then compare secrets and engine ID.",
     ),
@@ -115,7 +115,7 @@ RULES = (
         name="traps-malformed",
         metrics=("traps_malformed_total",),
         condition=Changes(severity=Severity.WARNING),
-        clear_after=HOUR,
+        clear_after_seconds=HOUR,
         text="A trap to {source} from {sender} could not be read as a whole ({note}; authentic: {authentic}): what it "
         "said may be lost. First look at the appliance's log; if it is not authentic, at who else sends to this port.",
     ),
@@ -123,7 +123,7 @@ RULES = (
         name="traps-lost",
         metrics=("traps_lost_total",),
         condition=Changes(severity=Severity.WARNING),
-        clear_after=HOUR,
+        clear_after_seconds=HOUR,
         text="More traps came to {source} from {sender} than it could take, some are lost ({reason}, {note}): alarms "
         "of appliances may be missing or stale. First see which appliance sends so many, then what its own log says.",
     ),

@@ -100,7 +100,7 @@ RULES = (
         name="login-attempts",
         metrics=("token_login_attempts_left",),
         condition=Falls(severity=Severity.WARNING),
-        clear_after=DAY,
+        clear_after_seconds=DAY,
         text="Wrong login as {role} on token {where}: attempts left {note}; at 0 the role is locked, and a security "
         "officer's last one may zeroize the HSM. First find who tries, and stop it.",
     ),
@@ -153,14 +153,14 @@ RULES = (
         name="firmware-changed",
         metrics=("hsm_firmware_info",),
         condition=Changes(severity=Severity.WARNING),
-        clear_after=DAY,
+        clear_after_seconds=DAY,
         text="The firmware of {where} changed: {note}. If no update was planned, treat it as an incident.",
     ),
     Rule(
         name="policy-changed",
         metrics=("hsm_policies_info", "token_policies_info"),
         condition=Changes(severity=Severity.WARNING),
-        clear_after=DAY,
+        clear_after_seconds=DAY,
         text="Policies or capabilities of {where} changed ({metric}: {note}). If no change was planned, treat it as "
         "an incident. First see the agent's log for which ones, then the HSM's audit log for who.",
     ),

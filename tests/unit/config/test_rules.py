@@ -107,7 +107,7 @@ def test_a_new_rule_takes_all_its_keys() -> None:
         match=Match(source="luna-*", resource="pay*", labels=(("site", "a"),)),
         hysteresis=2,
         for_seconds=600.0,
-        repeat_every=3600.0,
+        repeat_seconds=3600.0,
         inhibited_by=("source-down", "token-missing"),
         text="{resource}",
     )
@@ -141,7 +141,9 @@ def test_what_is_no_rule_is_refused(tree: dict[str, Any], said: str) -> None:
 
 
 def test_only_changes_are_cleared_by_time() -> None:
-    assert _effective({"name": "firmware-changed", "clear_after": "1h"})["firmware-changed"].clear_after == 3600.0
+    assert (
+        _effective({"name": "firmware-changed", "clear_after": "1h"})["firmware-changed"].clear_after_seconds == 3600.0
+    )
     with pytest.raises(ValueError, match=r"rules\.0\.clear_after: only with `changes`"):
         _effective({"name": "token-memory", "clear_after": "1h"})
 

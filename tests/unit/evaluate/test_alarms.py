@@ -19,7 +19,7 @@ LEVEL = Rule(
     runbook="https://wiki.example.net/level",
 )
 DOWN = Rule(name="down", metrics=("source_age_seconds",), condition=Above(critical=180))
-VERSION = Rule(name="version", metrics=("hsm_firmware_info",), condition=Changes(), clear_after=3600)
+VERSION = Rule(name="version", metrics=("hsm_firmware_info",), condition=Changes(), clear_after_seconds=3600)
 LABELS = {"luna": (("site", "a"),), "agent": (("site", "b"),)}
 
 
@@ -94,7 +94,7 @@ def test_a_rule_without_a_text_says_the_plain_facts() -> None:
 
 
 def test_an_alarm_is_told_again_while_it_lasts() -> None:
-    repeating = Rule(name="level", metrics=(MEMORY,), condition=Above(warning=75), repeat_every=600)
+    repeating = Rule(name="level", metrics=(MEMORY,), condition=Above(warning=75), repeat_seconds=600)
     desk = judge(repeating)
     first = desk.read(0, 80)
 
@@ -112,7 +112,7 @@ def test_an_alarm_is_told_again_while_it_lasts() -> None:
 
 
 def test_a_clock_set_back_repeats_in_its_time_and_never_falls_silent() -> None:
-    repeating = Rule(name="level", metrics=(MEMORY,), condition=Above(warning=75), repeat_every=600)
+    repeating = Rule(name="level", metrics=(MEMORY,), condition=Above(warning=75), repeat_seconds=600)
     desk = judge(repeating)
     desk.read(50000, 80)
 
@@ -148,7 +148,7 @@ def test_what_cannot_clear_by_itself_clears_in_time() -> None:
 
 
 def test_a_level_does_not_lapse() -> None:
-    patient = replace(LEVEL, clear_after=60)
+    patient = replace(LEVEL, clear_after_seconds=60)
     made = judge(patient)
 
     assert [event.kind for event in made.read(0, 80)] == [EventKind.RAISED]

@@ -17,7 +17,7 @@ LEVEL = Rule(
     runbook="https://wiki.example.net/level",
 )
 DOWN = Rule(name="down", metrics=("source_age_seconds",), condition=Above(critical=180))
-VERSION = Rule(name="version", metrics=("hsm_firmware_info",), condition=Changes(), clear_after=3600)
+VERSION = Rule(name="version", metrics=("hsm_firmware_info",), condition=Changes(), clear_after_seconds=3600)
 LABELS = {"luna": (("site", "a"),), "agent": (("site", "b"),)}
 
 
@@ -131,7 +131,7 @@ def test_a_source_that_is_down_raises_nothing_when_a_silence_ends() -> None:
 
 
 def test_a_repetition_that_has_to_wait_leaves_the_alarm_as_it_was_told() -> None:
-    desk = judge(Rule(name="level", metrics=(MEMORY,), condition=Above(warning=75), repeat_every=600))
+    desk = judge(Rule(name="level", metrics=(MEMORY,), condition=Above(warning=75), repeat_seconds=600))
     first = desk.read(0, 80)[0]
     hush(desk, 2000)
 

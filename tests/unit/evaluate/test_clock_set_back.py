@@ -38,7 +38,7 @@ def test_a_silence_is_never_made_longer() -> None:
 
 
 def test_what_changed_while_the_clock_was_ahead_clears_in_its_time_and_not_at_once() -> None:
-    rule = Rule(name="changes", metrics=("hsm_commands_total",), condition=Changes(), clear_after=HOURS)
+    rule = Rule(name="changes", metrics=("hsm_commands_total",), condition=Changes(), clear_after_seconds=HOURS)
     judge = Judge(rule)
     judge.read(YEAR, 1, "hsm_commands_total")
     assert told(judge.read(YEAR + 60, 2, "hsm_commands_total")) == [("RAISED", "warning")]
@@ -49,7 +49,7 @@ def test_what_changed_while_the_clock_was_ahead_clears_in_its_time_and_not_at_on
 
 
 def test_what_fell_while_the_clock_was_ahead_clears_in_its_time() -> None:
-    rule = Rule(name="falls", metrics=(MEMORY,), condition=Falls(), clear_after=HOURS)
+    rule = Rule(name="falls", metrics=(MEMORY,), condition=Falls(), clear_after_seconds=HOURS)
     judge = Judge(rule)
     judge.read(YEAR, 10)
     judge.read(YEAR + 60, 9)
@@ -59,7 +59,7 @@ def test_what_fell_while_the_clock_was_ahead_clears_in_its_time() -> None:
 
 
 def test_a_repetition_comes_in_its_time_and_not_at_once() -> None:
-    judge = Judge(Rule(name="level", metrics=(MEMORY,), condition=Above(warning=75), repeat_every=HOURS))
+    judge = Judge(Rule(name="level", metrics=(MEMORY,), condition=Above(warning=75), repeat_seconds=HOURS))
     judge.read(YEAR, 80)
 
     assert judge.step(0) == []

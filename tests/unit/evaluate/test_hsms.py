@@ -181,7 +181,7 @@ def test_an_alarm_whose_reading_is_gone_does_not_speak_for_the_other() -> None:
 
 @pytest.mark.parametrize("condition", [Changes(), Falls()])
 def test_a_change_that_another_source_told_of_is_not_told_again_when_it_is_over(condition: Changes | Falls) -> None:
-    rule = Rule(name="r", metrics=("hsm_partitions",), condition=condition, clear_after=600)
+    rule = Rule(name="r", metrics=("hsm_partitions",), condition=condition, clear_after_seconds=600)
     judge = two(rule)
     for source in ("shell", "luna"):
         judge.ask(0, source, 5, "hsm_partitions")
