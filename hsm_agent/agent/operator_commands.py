@@ -228,7 +228,7 @@ class OperatorCommands:
         sinks = list(self._agent.sinks.running)
         if name is None:
             if not sinks:
-                raise ControlError("no sink is configured: there is nobody to tell")
+                raise ControlError("no sink is configured")
             return sinks
         if name not in sinks:
             raise ControlError(f"there is no sink {name!r}; there are: {', '.join(sinks) or 'none'}")

@@ -27,7 +27,7 @@ MIB_NAME = "HSM-AGENT-MIB.txt"
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, "--version", prog_name="hsm-agent", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Watch hardware security modules and tell before they fill up."""
+    """Watch hardware security modules and alert before they fill up."""
 
 
 @cli.command()
