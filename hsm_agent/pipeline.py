@@ -178,7 +178,8 @@ class Pipeline:
                 # it would keep the lock, and evaluation would stop.
                 result = change(self.alarm_state, context=self._context())
                 # On disk before it is in memory: what is seen or sent has survived a crash of this process.
-                await self._commit(result)
+                if result.events or result.rows:
+                    await self._spool.commit(result.events, result.rows)
                 self._apply(result)
                 alarms_changed |= result.alarms_changed
                 await asyncio.sleep(0)  # servers and sinks get a turn between the steps of a large poll
@@ -204,7 +205,8 @@ class Pipeline:
         # Shown before it is on disk, as an exception: the disk may be what stalls the rest.
         if self._refresh is not None:
             self._refresh({reading.source}, alarms=result.alarms_changed)
-        await self._commit(result)
+        if result.events or result.rows:
+            await self._spool.commit(result.events, result.rows)
 
     async def silence(self, wanted: Silence) -> None:
         await self._carry_out(partial(alarms.silence, wanted=wanted))
@@ -287,10 +289,6 @@ class Pipeline:
             sharing=self._hsms.sharing() if self._hsms.present else {},
             gone=self._hsms.gone() if self._hsms.present else (),
         )
-
-    async def _commit(self, result: StepResult) -> None:
-        if result.events or result.rows:
-            await self._spool.commit(result.events, result.rows)
 
     def _apply(self, result: StepResult) -> None:
         result.apply_to(self.alarm_state)

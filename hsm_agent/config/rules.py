@@ -229,7 +229,6 @@ def effective_rules(rules: Iterable[RuleSettings], *, default_rules: bool) -> tu
         built.append(override.build(default) if override else default)
     taken = {rule.name for rule in built}
     built += [rule.build(_DEFAULTS.get(rule.name)) for rule in configured if rule.name not in taken]
-    names = {rule.name for rule in built}
     made = {rule.name: rule for rule in built}
     for index, rule in enumerate(configured):
         if rule.clear_after_seconds is not None and not isinstance(made[rule.name].condition, Changes | Falls):
@@ -237,6 +236,6 @@ def effective_rules(rules: Iterable[RuleSettings], *, default_rules: bool) -> tu
                 f"rules.{index}.clear_after: only with `changes` and `falls`; other conditions clear by themselves"
             )
         for other in rule.inhibited_by if "inhibited_by" in rule.model_fields_set else ():
-            if other not in names:
+            if other not in made:
                 raise ValueError(f"rules.{index}.inhibited_by: there is no rule '{other}'")
     return tuple(_on_its_own(rule, by_name) for rule in built if rule.enabled)

@@ -138,16 +138,15 @@ class StepResult:
         for series in transaction.read:
             state.unread.pop(series, None)
         for key, rule_state in transaction.rule_states.changed.items():
-            _index(state.alarmed, key, present=rule_state is not None and rule_state.alarm is not None)
+            if rule_state is not None and rule_state.alarm is not None:
+                state.alarmed.setdefault(key)
+            else:
+                state.alarmed.pop(key, None)
         for series, series_state in transaction.series_states.changed.items():
-            _index(state.missing, series, present=series_state is not None and series_state.missing)
-
-
-def _index(index: dict[K, None], key: K, *, present: bool) -> None:
-    if present:
-        index.setdefault(key)
-    else:
-        index.pop(key, None)
+            if series_state is not None and series_state.missing:
+                state.missing.setdefault(series)
+            else:
+                state.missing.pop(series, None)
 
 
 def _row(value: object | None) -> str | None:
