@@ -95,15 +95,21 @@ class TrapSink(DatagramSink):
         return await self._peer.open(turn)
 
     async def notify(self, oid: Oid, varbinds: Sequence[bytes] = ()) -> None:
-        """Send a notification that is not spooled, such as coldStart. Raises Retry; it need not be repeated."""
-        now = asyncio.get_running_loop().time()
-        listed = encode_notification(oid, varbinds, up_seconds=self._peer.up_seconds(now))
+        """Send a notification that is not spooled, such as coldStart. Raises Retry; it need not be repeated.
+
+        On a link of its own: `deliver` may be opening, using or dropping the other one at this moment.
+        """
+        link = None
         try:
-            link = await self._ready()
+            link = await self._open(self._refusals)
+            now = asyncio.get_running_loop().time()
+            listed = encode_notification(oid, varbinds, up_seconds=self._peer.up_seconds(now))
             link.send(self._originator.encode_trap(listed, now))
         except (LinkError, TooBigError) as error:
-            self._drop()
             raise Retry(f"{self._address}: {error}") from error
+        finally:
+            if link is not None:
+                link.close()
 
 
 def _name(error_status: int) -> str:

@@ -22,6 +22,7 @@ class MemoryLink(UdpLink):
         self._refuse = refuse
         self._carries = carries
         self.sent: list[bytes] = []
+        self.closed = False
 
     def send(self, datagram: bytes) -> None:
         if self._refuse and len(datagram) > self._carries:
@@ -30,3 +31,7 @@ class MemoryLink(UdpLink):
         answer = self._answer(datagram, asyncio.get_running_loop().time())
         if answer is not None:
             self.datagram_received(answer, None)
+
+    def close(self) -> None:
+        self.closed = True
+        super().close()

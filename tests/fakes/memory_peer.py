@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ class MemoryPeer(Peer):
     async def open(self, turn: int, *, strays: bool = False) -> UdpLink:
         del strays
         self.turns.append(turn)
+        await asyncio.sleep(0)  # to open a socket takes turns of the loop
         if not self.links:
             raise LinkError("network is unreachable")
         return self.links.pop(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from dataclasses import replace
 
@@ -78,13 +79,25 @@ async def test_the_link_is_kept_and_dropped_when_closed() -> None:
     receiver = InformReceiver()
     traps = sink(MemoryLink(receiver.answer))
 
-    await traps.notify(COLD_START)
+    await traps.deliver(events(1), Told())
     await traps.deliver(events(1), Told())
     await traps.close()
 
     assert len(receiver.traps) == 2
     with pytest.raises(Retry):
-        await traps.notify(COLD_START)
+        await traps.deliver(events(1), Told())
+
+
+async def test_a_notification_beside_a_delivery_leaves_no_link_open() -> None:
+    receiver = InformReceiver()
+    links = [MemoryLink(receiver.answer), MemoryLink(receiver.answer)]
+    traps = sink(*links)
+
+    await asyncio.gather(traps.deliver(events(1), Told()), traps.notify(COLD_START))
+    await traps.close()
+
+    assert len(receiver.traps) == 2
+    assert [link.closed for link in links] == [True, True]
 
 
 def peer() -> Peer:
