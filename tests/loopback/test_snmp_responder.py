@@ -14,6 +14,7 @@ from hsm_agent.wire.snmp import ber
 from hsm_agent.wire.snmp.engine import Count
 from hsm_agent.wire.snmp.mib import BASE
 from hsm_agent.wire.snmp.pdu import ErrorStatus, PduType, Version
+from hsm_agent.wire.snmp.usm import load_aes
 from tests.fakes.snmp_manager import Manager, community_request, keys, read_v3_reply, request_pdu, v3_request
 from tests.fakes.snmp_present import Clock, load_settings, reading, responder, store
 
@@ -163,6 +164,16 @@ async def test_new_settings_change_who_is_answered_and_keep_the_socket(tmp_path:
     assert started.addresses == addresses
     assert started.handle(v3_request(request_pdu(PduType.GET, [LABEL]), keys(), time=600), "127.0.0.1") is None
     assert Manager(started).get((1, 3, 6, 1, 2, 1, 1, 4, 0)).values == [b"new"]
+
+
+async def test_the_cipher_of_a_user_who_comes_later_is_loaded_before_that_user_asks(
+    tmp_path: Path, started: Responder
+) -> None:
+    load_aes.cache_clear()
+
+    await started.reconfigure(await load_settings(tmp_path, v1=True))
+
+    assert load_aes.cache_info().currsize
 
 
 async def test_a_new_base_moves_the_tables_and_keeps_the_indexes(tmp_path: Path, started: Responder) -> None:

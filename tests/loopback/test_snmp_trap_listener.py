@@ -11,6 +11,7 @@ import pytest
 from hsm_agent.collect.base import SourceFailure
 from hsm_agent.collect.traps.held_alarms import MOST_ALARMS_EACH
 from hsm_agent.collect.traps.intake import MOST_PENDING_EACH
+from hsm_agent.wire.snmp.usm import load_aes
 from tests.fakes.trap_listener import (
     CLEAR,
     DISK,
@@ -67,6 +68,16 @@ async def test_the_first_poll_opens_the_socket_and_does_not_wait(tmp_path: Path)
     assert one.addresses[0][1] > 0
     await one.close()
     assert one.addresses == ()
+
+
+async def test_the_cipher_is_loaded_before_the_first_encrypted_trap(tmp_path: Path) -> None:
+    one = listener(tmp_path)
+    load_aes.cache_clear()
+
+    await next_poll(one)
+
+    assert load_aes.cache_info().currsize
+    await one.close()
 
 
 async def test_a_trap_ends_the_wait_at_once(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from hsm_agent.settings.snmp import MAX_RETRIES, SnmpPeerSettings
 from hsm_agent.settings.types import one_or_more
 from hsm_agent.threads import Lane
 from hsm_agent.wire.snmp.ber import Undecodable, parse_oid
+from hsm_agent.wire.snmp.usm import load_aes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -90,13 +91,16 @@ class SnmpSettings(SnmpPeerSettings, SourceSettings):
         return {name: profile(name) for name in self.profile} | own
 
     def client(self, clock: Callable[[], float] = time.monotonic) -> ApplianceClient:
-        """The client of the appliance. Derives a user's keys, which takes a few milliseconds."""
+        """The client of the appliance. Derives a user's keys, and loads their cipher: for a thread."""
+        user = self.user.user() if self.user else None
+        if user is not None and user.privacy:
+            load_aes()
         return ApplianceClient(
             address=Address.parse(self.to, _SCHEMES),
             timeout_seconds=self.timeout,
             retries=self.retries,
             community=self.community.reveal().encode() if self.community else None,
-            user=self.user.user() if self.user else None,
+            user=user,
             context=self.context.encode(),
             answers_from=self.answers_from,
             clock=clock,
@@ -171,8 +175,10 @@ class SnmpCollector(Collector):
     async def _remember(self) -> None:
         """Load, once, the rows that the last process knew."""
         if self._memory is not None and self._is_new:
-            self._known = ApplianceMemory(rows=await self._memory.load(), is_restored=True)
-            self._is_new = False
+            rows = await self._memory.load()
+            # A poll and an operator's `forget` may both have waited: only the first to come back starts the memory.
+            if self._is_new:
+                self._is_new, self._known = False, ApplianceMemory(rows=rows, is_restored=True)
 
     async def _keep(self) -> None:
         if self._memory is not None:

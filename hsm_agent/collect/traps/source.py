@@ -52,6 +52,7 @@ from hsm_agent.settings.types import Interval, Strict
 from hsm_agent.state.snmp_engine import EngineStateError, held_engine, start_engine
 from hsm_agent.threads import Lane, StuckError
 from hsm_agent.wire.snmp.trap_receiver import Drop, SendingUser, TrapReceiver
+from hsm_agent.wire.snmp.usm import load_aes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -287,10 +288,13 @@ class TrapListener(PushCollector):
 
     def _receiver(self, engine: Engine, clocks: Clocks) -> TrapReceiver:
         settings = self._settings
+        users = [SendingUser(user.user(), user.engine_ids) for user in settings.users]
+        if any(one.user.privacy for one in users):
+            load_aes()  # here, on a thread: the first encrypted trap would hold up the event loop
         return TrapReceiver(
             engine=engine,
             communities=[community.name.reveal().encode() for community in settings.communities],
-            users=[SendingUser(user.user(), user.engine_ids) for user in settings.users],
+            users=users,
             clocks=restored_clocks(clocks, wall=self._wall(), monotonic=self._monotonic()),
         )
 

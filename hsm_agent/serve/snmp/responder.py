@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hsm_agent.store import Store
     from hsm_agent.wire.snmp.ber import Oid
     from hsm_agent.wire.snmp.engine import Engine
+    from hsm_agent.wire.snmp.usm import User
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +218,7 @@ class Responder:
     async def _make_service(self, settings: SnmpServerSettings) -> _Service:
         assert self._indexes is not None, "started"
         # On a thread: the keys of each user take milliseconds.
-        users = await self._thread.call(lambda: [user.user() for user in settings.users], seconds=_KEYS_SECONDS)
+        users = await self._thread.call(partial(self._users, settings), seconds=_KEYS_SECONDS)
         authority = Authority(
             engine=self._engine,
             users=users,
@@ -238,6 +239,12 @@ class Responder:
         if is_new:
             await tables.refresh(self._store.sources, alarms=True)
         return _Service(authority, scopes, tables)
+
+    def _users(self, settings: SnmpServerSettings) -> list[User]:
+        users = [user.user() for user in settings.users]
+        if self._service is not None and any(user.privacy for user in users):
+            load_aes()  # `run`, which does it after the start, is past that
+        return users
 
     def _scalars(self, settings: SnmpServerSettings) -> dict[Oid, Segment]:
         system = system_group(

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from hsm_agent.collect.base import CollectorContext
 from hsm_agent.collect.snmp.source import SnmpCollector, SnmpSettings
+from hsm_agent.wire.snmp.usm import load_aes
 from tests.fakes.tree_client import TreeClient
 
 CUSTOM = {"values": [{"oid": "1.3.6.1", "metric": "custom_jobs"}, {"oid": "1.3.6.2", "metric": "hsm_clients"}]}
@@ -64,6 +65,16 @@ def test_metrics_of_its_own_are_declared() -> None:
     assert settings().declares() == set()
 
 
+def test_the_cipher_is_loaded_with_the_keys_and_not_with_the_first_request() -> None:
+    privacy = {"protocol": "AES-128", "secret": {"env": "PASS"}}
+    load_aes.cache_clear()
+
+    settings(version="v3", community=None, user=USER).client()
+    assert not load_aes.cache_info().currsize
+    settings(version="v3", community=None, user={**USER, "privacy": privacy}).client()
+    assert load_aes.cache_info().currsize
+
+
 def test_requests_a_day_are_reckoned() -> None:
     collector = settings(profile=["luna-legacy", "luna"], every="5m").build(CollectorContext(state_directory=Path("/")))
 
@@ -93,3 +104,19 @@ async def test_what_is_forgotten_while_a_poll_is_parsed_stays_forgotten() -> Non
     polls = [await polling, await collector.poll()]
 
     assert [reading for poll in polls for reading in poll.readings if reading.resource == "job 7"] == []
+
+
+async def test_what_is_forgotten_while_the_first_poll_loads_its_memory_stays_forgotten(tmp_path: Path) -> None:
+    entry, context = (1, 3, 9, 1), CollectorContext(state_directory=tmp_path)
+    table = {"oid": "1.3.9.1", "prefix": "job ", "values": [{"oid": 1, "metric": "custom_jobs"}]}
+    given = settings(profile=[], custom={"tables": [table]})
+    client = TreeClient({(*entry, 1, row): row for row in range(1, 9)})
+    await SnmpCollector(given, context, connect=lambda: client).poll()
+    del client.tree[*entry, 1, 7]
+    collector = SnmpCollector(given, context)
+    collector._client = client  # connected: what follows waits for the memory at the same time
+
+    forgotten, poll = await asyncio.gather(collector.forget("job 7"), collector.poll())
+
+    assert forgotten
+    assert [reading for reading in poll.readings if reading.resource == "job 7"] == []
