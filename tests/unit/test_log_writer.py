@@ -20,6 +20,7 @@ class Pipe:
 
     def __init__(self) -> None:
         self.read_end, self.write_end = os.pipe()
+        self.writers: list[LineWriter] = []
 
     def read_until(self, last: bytes) -> bytes:
         """All there is, up to a line that ends so."""
@@ -29,9 +30,11 @@ class Pipe:
         return found
 
     def close(self) -> None:
-        """Both."""
-        for end in (self.read_end, self.write_end):
-            os.close(end)
+        """Both, once nothing is written any more: another test's pipe may get the same number."""
+        os.close(self.read_end)
+        for writer in self.writers:
+            assert writer.flush(5.0)
+        os.close(self.write_end)
 
 
 @pytest.fixture
@@ -42,7 +45,9 @@ def pipe() -> Iterator[Pipe]:
 
 
 def _writer(pipe: Pipe, most_waiting_bytes: int = 1_000_000) -> LineWriter:
-    return LineWriter(pipe.write_end, notice=lambda count: f"{count} dropped", most_waiting_bytes=most_waiting_bytes)
+    writer = LineWriter(pipe.write_end, notice=lambda count: f"{count} dropped", most_waiting_bytes=most_waiting_bytes)
+    pipe.writers.append(writer)
+    return writer
 
 
 def test_lines_come_in_order_and_whole(pipe: Pipe) -> None:
@@ -94,7 +99,6 @@ def test_the_notice_stands_where_the_lines_are_missing(pipe: Pipe) -> None:
     position = next(place for place, text in enumerate(said) if text.endswith("dropped"))
     assert said.index("after") > position
     assert all(text.startswith("x") for text in said[:position])
-    writer.flush(0.0)
 
 
 def test_a_pipe_without_a_reader_is_no_error_and_is_counted() -> None:
