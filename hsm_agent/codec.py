@@ -16,7 +16,7 @@ from functools import partial
 from math import isfinite, isnan
 from operator import attrgetter
 from types import UnionType
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from hsm_agent.model import Labels
 
@@ -162,11 +162,34 @@ def _converters(hint: Any) -> tuple[Callable[[Any], object] | None, Callable[[ob
         (inner,) = (each for each in get_args(hint) if each is not type(None))
         to_json, from_json = _converters(inner)
         return to_json, partial(optional, from_json)
+    if get_origin(hint) is dict:
+        to_json, from_json = _converters(get_args(hint)[1])
+        return None if to_json is None else partial(_mapped, to_json), partial(mapping, from_json)
+    if get_origin(hint) is list:
+        return None, partial(listed, _converters(get_args(hint)[0])[1])
     if hint in _CHECKS:
         return None, _CHECKS[hint]
     if issubclass(hint, Enum):
         return attrgetter("value"), hint
     return encode, partial(decode, hint)
+
+
+def _mapped(to_json: Callable[[Any], object], value: dict[str, Any]) -> dict[str, object]:
+    return {key: to_json(each) for key, each in value.items()}
+
+
+def mapping(from_json: Callable[[object], object], value: object) -> dict[str, object]:
+    """An object with members of one type."""
+    if not isinstance(value, dict):
+        raise ValueError(f"not an object: {value!r:.40}")  # noqa: TRY004 - the stored data is wrong, not the argument
+    return {str(key): from_json(each) for key, each in value.items()}
+
+
+def listed(from_json: Callable[[object], object], value: object) -> list[object]:
+    """An array with elements of one type."""
+    if not isinstance(value, list):
+        raise ValueError(f"not an array: {value!r:.40}")  # noqa: TRY004 - as above
+    return [from_json(each) for each in value]
 
 
 def text(value: object) -> str:

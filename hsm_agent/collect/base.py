@@ -188,10 +188,13 @@ class SourceSettings(Strict, ABC):
 
 KINDS = ByKind(
     {
+        "audit_trail": "hsm_agent.collect.trails.source:AuditTrailSettings",
         "canary": "hsm_agent.collect.canary.source:CanarySettings",
         "certificate": "hsm_agent.collect.certificate.source:CertificateSettings",
+        "cloudwatch": "hsm_agent.collect.aws.cloudwatch:CloudWatchSettings",
         "command": "hsm_agent.collect.command.source:CommandSettings",
         "declared": "hsm_agent.collect.declared:DeclaredSettings",
+        "process_log": "hsm_agent.collect.logs.source:ProcessLogSettings",
         "pkcs11": "hsm_agent.collect.pkcs11.source:Pkcs11Settings",
         "snmp": "hsm_agent.collect.snmp.source:SnmpSettings",
         "snmp_trap_listener": "hsm_agent.collect.traps.source:SnmpTrapListenerSettings",

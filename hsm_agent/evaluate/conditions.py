@@ -297,7 +297,7 @@ def _change(
         if again or not (reading.metric.endswith("_total") and value < old_value and value == 0):
             clock = reading.time
             before, after = (old, new) if again else (number_text(old_value), number_text(value))
-            note = f"{before} -> {after}"
+            note = f"{before} -> {after}" + (f": {reading.note}" if reading.note else "")
     severity = CLEARED if clock is None else condition.severity
     evaluation = Evaluation(severity=severity, value=value, unit=name, before=before, note=note, again=again)
     return evaluation, ConditionMemory(seen=content, clock=clock)

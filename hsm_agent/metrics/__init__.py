@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from hsm_agent.metrics.tables import AGENT, APPLIANCES, CHECKS, HSM, THRESHOLD, TOKENS, TRAPS, Metric
+from hsm_agent.metrics.tables import AGENT, APPLIANCES, CHECKS, CLOUDHSM, HSM, THRESHOLD, TOKENS, TRAILS, TRAPS, Metric
 from hsm_agent.text import suggestion
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ _ALL = (
     *_of_hsm((*HSM, *APPLIANCES)),
     *CHECKS,
     *TRAPS,
+    *TRAILS,
+    *CLOUDHSM,
     *AGENT,
 )
 

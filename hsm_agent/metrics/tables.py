@@ -250,6 +250,52 @@ TRAPS = (
 )
 """Alarms of appliances, and counters of the datagrams."""
 
+SUCCESS = "SUCCESS"
+"""The label `result` of `trail_events_total` where an operation did not fail."""
+UNVERIFIABLE = "unverifiable"
+"""How the reason of `trail_chain_intact` begins where the trail's hashes cannot be verified."""
+
+TRAILS = (
+    Metric(
+        "trail_chain_intact", "", "state", "Every entry of the audit trail carries its predecessor's hash.", CORRUPT
+    ),
+    Metric("trail_events_total", "", "counter", "Entries of the audit trail, by operation and result."),
+    Metric("trail_bad_lines_total", "", "counter", "Lines of the audit trail that are no entry."),
+    Metric("trail_sequence_gaps_total", "", "counter", "Gaps in the sequence numbers of the audit log.", CORRUPT),
+    Metric("trail_age_seconds", "seconds", "gauge", "Time since the newest entry of the audit trail."),
+    Metric("trail_failed_logins_total", "", "counter", "Logins that the audit trail records as failed."),
+    Metric(
+        "trail_session_failed_logins", "", "gauge", "The most failed logins of one session within the last 10 minutes."
+    ),
+    Metric("trail_pin_locked_total", "", "counter", "Operations that failed because the PIN is locked."),
+    Metric("trail_keys_generated_total", "", "counter", "Keys generated, by mechanism."),
+    Metric("trail_user_changes_total", "", "counter", "Users created, deleted or given another PIN, by operation."),
+    Metric("trail_zeroized_total", "", "counter", "Times that the HSM was zeroized."),
+    Metric("trail_backup_age_seconds", "seconds", "gauge", "Time since the last backup that the audit log records."),
+    Metric("trail_reboots", "", "gauge", "The HSM's reboot counter in the newest event of the audit log."),
+    Metric("log_lines_total", "", "counter", "Lines of the process log that were read."),
+    Metric("log_matches_total", "", "counter", "Lines of the process log that a pattern was found in, by pattern."),
+)
+"""Audit trails and process logs."""
+
+CLOUDHSM = (
+    Metric("cloudhsm_unhealthy", "", "state", "AWS finds the HSM unhealthy, and will replace it."),
+    Metric("cloudhsm_temperature_celsius", "celsius", "gauge", "Junction temperature; at 110 the HSM shuts down."),
+    Metric("cloudhsm_session_keys", "objects", "gauge", "Session keys on the HSM."),
+    Metric("cloudhsm_token_keys", "objects", "gauge", "Token keys on the HSM."),
+    Metric("cloudhsm_keys_used_percent", "percent", "gauge", "Keys, of the 3 300 there may be.", CAPACITY),
+    Metric("cloudhsm_channels", "", "gauge", "End-to-end encrypted channels."),
+    Metric("cloudhsm_channels_used_percent", "percent", "gauge", "Channels, of the 2 048 there may be.", CAPACITY),
+    Metric("cloudhsm_sessions", "sessions", "gauge", "Open connections; the service itself has up to four."),
+    Metric("cloudhsm_sessions_used_percent", "percent", "gauge", "Sessions, of the 2 048 there may be.", CAPACITY),
+    Metric("cloudhsm_users_available", "", "gauge", "Users that can still be created."),
+    Metric("cloudhsm_users_max", "", "gauge", "Users there may be."),
+    Metric("cloudhsm_users_used_percent", "percent", "gauge", "Users, of those there may be.", CAPACITY),
+    Metric("cloudhsm_received_bytes_total", "bytes", "counter", "Bytes that the HSM's interface has received."),
+    Metric("cloudhsm_sent_bytes_total", "bytes", "counter", "Bytes that the HSM's interface has sent."),
+)
+"""What AWS publishes of a CloudHSM."""
+
 AGENT = (
     Metric("spool_entries", "entries", "gauge", "Events not yet accepted by every sink.", STORAGE),
     Metric(

@@ -91,6 +91,10 @@ def test_the_commented_options_load_once_they_are_switched_on(shipped: Path, tmp
         "certificates",
         "canary",
         "dates",
+        "craton",
+        "cloudhsm-log",
+        "cloudhsm",
+        "craton-log",
         "appliance-traps",
     ]
     assert [sink.name for sink in config.deliver] == ["noc", "noc-v2c", "siem"]

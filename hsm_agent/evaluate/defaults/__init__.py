@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hsm_agent.evaluate.defaults import appliances, tokens
+from hsm_agent.evaluate.defaults import appliances, tokens, trails
 from hsm_agent.evaluate.rules import HOUR, MINUTE, Above, Below, Changes, Match, Rule
 from hsm_agent.model import AGENT_SOURCE, Severity
 
@@ -81,8 +81,10 @@ _OWN = (
     ),
 )
 
+_WATCHED = (*tokens.RULES, *appliances.RULES, *trails.RULES)
+
 DEFAULT_RULES: tuple[Rule, ...] = (
-    *(replace(rule, inhibited_by=(_SOURCE_DOWN.name,)) for rule in (*tokens.RULES, *appliances.RULES)),
+    *(replace(rule, inhibited_by=(_SOURCE_DOWN.name,)) for rule in _WATCHED),
     _SOURCE_DOWN,
     *(replace(rule, match=Match(source=AGENT_SOURCE)) for rule in _OWN),
 )

@@ -23,7 +23,7 @@ RULES = (
     ),
     Rule(
         name="temperature",
-        metrics=("sensor_celsius",),
+        metrics=("sensor_celsius", "cloudhsm_temperature_celsius"),
         condition=Above(warning=90.0, critical=105.0),
         hysteresis=3.0,
         for_seconds=2 * MINUTE,

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from hsm_agent.metrics import unit
+from hsm_agent.metrics.tables import SUCCESS, UNVERIFIABLE
 from hsm_agent.model import (
     AGENT_SOURCE,
     ActiveAlarm,
@@ -76,7 +77,7 @@ def rows_of_source(
     for resource, metrics in of_resource.items():
         if "token_present" in metrics or "token_initialized" in metrics:
             yield token_row(name, resource, metrics, is_down=is_down)
-        if any(metric in metrics for metric in _AUDIT_METRICS):
+        if any(metric in metrics for metric in (*_AUDIT_METRICS, *_TRAIL_METRICS)):
             yield audit_row(name, resource, metrics)
 
 
@@ -104,7 +105,8 @@ _AUDIT_METRICS = (
     "audit_used_percent",
     "audit_seconds_to_full",
 )
-_CHAIN_UNKNOWN = 1  # HsmChainState of the MIB
+_TRAIL_METRICS = ("trail_chain_intact", "trail_events_total")
+_CHAIN_UNKNOWN, _CHAIN_INTACT, _CHAIN_BROKEN, _CHAIN_UNVERIFIABLE = 1, 2, 3, 4  # HsmChainState of the MIB
 _TOKEN_LABELS = ("label", "serial", "manufacturer", "model", "firmware", "hardware")
 _MAX_SLOT_ID = 2**32 - 1
 
@@ -133,16 +135,32 @@ def _slot_id(text: str) -> int | None:
 
 
 def audit_row(source: str, resource: str, metrics: Metrics) -> Row:
-    """An audit store. The columns of audit trails stay unknown and empty: no kind of source reads trails."""
+    """An audit store, or an audit trail."""
+    events = metrics.get("trail_events_total", ())
+    failed = [each for each in events if dict(each.labels).get("result") != SUCCESS]
     cells: Cells = (
         source,
         resource,
         *(_finite(metrics, metric) for metric in _AUDIT_METRICS),
-        _CHAIN_UNKNOWN,
-        None,
-        None,
+        _chain_state(metrics.get("trail_chain_intact", ())),
+        _sum(events) if events else None,
+        _sum(failed) if events else None,
     )
     return Row(mib.AUDIT, (source, resource), (source, resource), cells)
+
+
+def _chain_state(readings: Sequence[Reading]) -> int:
+    """Unverifiable: there is a trail whose hashes need a key."""
+    for reading in readings:
+        if reading.value is not None:
+            return _CHAIN_INTACT if reading.value else _CHAIN_BROKEN
+        if reading.reason.startswith(UNVERIFIABLE):
+            return _CHAIN_UNVERIFIABLE
+    return _CHAIN_UNKNOWN
+
+
+def _sum(readings: Iterable[Reading]) -> int:
+    return sum(int(reading.value) for reading in readings if reading.value is not None)
 
 
 def reading_row(reading: Reading, severity: Severity) -> Row:

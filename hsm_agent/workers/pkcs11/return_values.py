@@ -152,6 +152,12 @@ def is_refusal(value: int) -> bool:
     return value in REFUSALS or (_VENDOR_DEFINED <= value < _NO_CODE and value not in LUNA_CODES)
 
 
+def symbol(value: int) -> str:
+    """The name alone: `CKR_PIN_INCORRECT`; the number in hex where the standard has no name for it."""
+    text = _STANDARD.get(value)
+    return f"CKR_{text}" if text is not None else f"0x{value & 0xFFFFFFFFFFFFFFFF:x}"
+
+
 def name(value: int, *, luna: bool) -> str:
     """A return value as people look it up: `CKR_DEVICE_ERROR (0x30)`, `vendor code 0x80000042`."""
     text = _STANDARD.get(value) or (LUNA_CODES.get(value) if luna else None)

@@ -49,7 +49,7 @@ def test_a_rule_names_its_metrics_and_the_sources_that_bring_them(tmp_path: Path
     found = rules(tree, tmp_path)
 
     assert found["token-sessions"] == "token_sessions_used_percent; from luna-a, soft"
-    assert found["temperature"] == "sensor_celsius; from shell"
+    assert found["temperature"] == "sensor_celsius, cloudhsm_temperature_celsius; from shell"
     assert found["source-down"] == "source_age_seconds; from luna-a, shell, soft"
     assert found["spool-failed"] == "spool_failed of agent/*; from agent"
 

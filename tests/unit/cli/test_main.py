@@ -25,7 +25,7 @@ def test_the_verbs_are_those_promised() -> None:
     assert {" ".join(words) for words, _ in _verbs()} == {
         "run", "check-config", "poll", "status", "test-notification", "alarms", "alarms list", "alarms forget",
         "silence", "silence list", "silence end", "resend", "spool", "spool list", "spool show", "spool drop", "mib",
-        "demo", "check",
+        "demo", "check", "audit", "audit verify", "audit dump",
     }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ LABELS = {
     "traps-malformed": {"sender", "authentic"},
     "traps-refused": {"sender", "reason"},
     "traps-lost": {"sender", "reason"},
+    "log-match": {"pattern"},
 }
 """Labels that every reading of a rule's metrics has, so that its text may name them."""
 
@@ -118,6 +119,16 @@ def test_the_default_rules_are_those_of_the_promise() -> None:
         "traps-refused",
         "traps-malformed",
         "traps-lost",
+        "trail-chain",
+        "trail-gap",
+        "trail-silent",
+        "trail-logins",
+        "trail-pin-locked",
+        "trail-zeroize",
+        "trail-backup",
+        "log-match",
+        "cloudhsm-unhealthy",
+        "cloudhsm-capacity",
     }
 
 

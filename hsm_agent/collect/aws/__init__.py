@@ -1,0 +1,1 @@
+"""What AWS tells of CloudHSM clusters, by its API; needs the extra `aws`."""

@@ -1,0 +1,299 @@
+"""A text file that is written to and rotated, read on from where it was read to. Blocks on the disk; opens read-only.
+
+A file is known by its device and inode, and by its first octets: inodes are used again, and `copytruncate` leaves the
+inode where it is and moves what it held. Rotated files stand beside the file under its name and a number or a date.
+What was read to is found again among them, also after a restart, and the files behind it are read in their order; a
+file that is compressed meanwhile is read on unpacked.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import stat
+import time
+import zlib
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import IO, TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+HEAD_BYTES = 512
+BLOCK_BYTES = 1 << 18
+STEP_BYTES = 64 << 20
+STEP_SECONDS = 1.0
+MOST_FILES = 1000
+"""Files of one rotated set; more are not looked at."""
+_GZIP = b"\x1f\x8b"
+_NUMBER = re.compile(r"(?P<stem>.+?)[.-](?P<number>[0-9]{1,14})")
+_DATE = re.compile(
+    r"(?P<stem>.+?)[._-](?P<date>[0-9]{4}-?[0-9]{2}-?[0-9]{2}(?:[T_-]?[0-9]{2}[:-]?[0-9]{2}(?:[:-]?[0-9]{2})?)?)"
+    r"(?P<ending>(?:\.[A-Za-z]+)*)"
+)
+_DATES_FROM = 10_000_000
+_LATEST = 10**15
+
+
+def rotation(path: Path) -> tuple[Path, int]:
+    """The name that a file has while it is written, and how old it is: 0 is the newest, or has no number or date.
+
+    >>> [rotation(Path(name)) for name in ("a.log", "a.log.2.gz")]
+    [(PosixPath('a.log'), 0), (PosixPath('a.log'), 2)]
+    """
+    name = path.name.removesuffix(".gz")
+    dated = _DATE.fullmatch(name)
+    if dated is not None:
+        written = int(re.sub(r"\D", "", dated["date"]).ljust(14, "0"))
+        return path.with_name(dated["stem"] + dated["ending"]), _LATEST - written
+    numbered = _NUMBER.fullmatch(name)
+    if numbered is None:
+        return path.with_name(name), 0
+    number = int(numbered["number"])
+    return path.with_name(numbered["stem"]), number if number < _DATES_FROM else _LATEST - number
+
+
+class UnreadableFileError(Exception):
+    """A file that cannot be opened; the text says why."""
+
+
+@contextmanager
+def open_to_read(path: Path) -> Iterator[IO[bytes]]:
+    """A file, opened for reading only; unpacked where it is compressed with gzip. Raises UnreadableFileError."""
+    try:
+        # Not blocking: to open a FIFO would wait for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except FileNotFoundError as error:
+        raise UnreadableFileError("no such file") from error
+    except OSError as error:
+        raise UnreadableFileError(f"cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnreadableFileError("not a regular file")
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        if os.pread(descriptor, len(_GZIP), 0) != _GZIP:
+            yield file
+            return
+        with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
+            yield cast("IO[bytes]", unpacked)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePosition:
+    """How far a file was read: `offset` octets, and what it is known by (`head`: SHA-256 of its first octets)."""
+
+    device: int
+    inode: int
+    offset: int
+    head_bytes: int = 0
+    head: str = ""
+
+    @property
+    def is_known_by_content(self) -> bool:
+        """Whether the file can be told from others by what is in it."""
+        return self.head_bytes > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file of a rotated set."""
+
+    path: Path
+    age: int
+    device: int
+    inode: int
+    size: int
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it is longer than its size, by its name."""
+        return self.path.name.endswith(".gz")
+
+
+def members(path: Path) -> list[Member]:
+    """The files of the set that `path` names as it is written, the oldest first. Raises OSError for its folder."""
+    stem = rotation(path)[0] if not path.exists() else path
+    found = []
+    with os.scandir(path.parent) as entries:
+        for entry in entries:
+            if not entry.name.startswith(stem.name[:1]):
+                continue
+            other, age = rotation(path.with_name(entry.name))
+            if other != stem and entry.name != path.name:
+                continue
+            try:
+                status = entry.stat()
+            except OSError:
+                continue  # it was rotated away since the folder was read
+            if stat.S_ISREG(status.st_mode):
+                found.append(Member(path.with_name(entry.name), age, status.st_dev, status.st_ino, status.st_size))
+    found.sort(key=lambda each: (-each.age, each.path.name))
+    return found[-MOST_FILES:]
+
+
+def find(position: FilePosition, among: list[Member]) -> Member | None:
+    """The file that was read to this position, whatever it is called now; None if it is not there any more."""
+    same = [each for each in among if (each.device, each.inode) == (position.device, position.inode)]
+    others = [each for each in among if each not in same] if position.is_known_by_content else []
+    for each in (*same, *others):
+        if _is(position, each):
+            return each
+    return None
+
+
+def _is(position: FilePosition, member: Member) -> bool:
+    """Whether the file begins with the same octets, and is as long as what was read of it."""
+    if not position.is_known_by_content:
+        return member.size >= position.offset
+    return has_same_head(position, member, at_least_bytes=position.offset)
+
+
+def has_same_head(position: FilePosition, member: Member, at_least_bytes: int = 0) -> bool:
+    """Whether the file begins with the same octets, and is at least so long."""
+    if not position.is_known_by_content or (not member.is_packed and member.size < at_least_bytes):
+        return False
+    try:
+        with open_to_read(member.path) as file:
+            head = file.read(position.head_bytes)
+            return sha256(head).hexdigest() == position.head and file.seek(at_least_bytes) == at_least_bytes
+    except (UnreadableFileError, OSError, EOFError, zlib.error):
+        return False
+
+
+def blocks(member: Member, offset: int, block_bytes: int, most_bytes: int) -> Iterator[bytes]:
+    """What stands in a file from an offset on, at most so many octets. Raises UnreadableFileError, OSError."""
+    with open_to_read(member.path) as file:
+        file.seek(offset)
+        left = most_bytes
+        while left > 0 and (block := file.read(min(block_bytes, left))):
+            left -= len(block)
+            yield block
+
+
+def position_in(member: Member, offset: int) -> FilePosition:
+    """The position at an offset of a file. Raises UnreadableFileError, OSError."""
+    head_bytes = min(HEAD_BYTES, offset)
+    with open_to_read(member.path) as file:
+        head = sha256(file.read(head_bytes)).hexdigest() if head_bytes else ""
+    return FilePosition(device=member.device, inode=member.inode, offset=offset, head_bytes=head_bytes, head=head)
+
+
+def moved(position: FilePosition, member: Member, offset: int) -> FilePosition:
+    """The position further on in the same file; its head is read again only while it grows."""
+    if position.head_bytes >= HEAD_BYTES:
+        return replace(position, device=member.device, inode=member.inode, offset=offset)
+    return position_in(member, offset)
+
+
+class Records(Protocol):
+    """Cuts a file into records; `rest` is what may still grow."""
+
+    rest: bytes
+
+    def push(self, block: bytes) -> list[bytes]: ...
+
+
+class FollowedSet(ABC):
+    """Follows one file and its rotated set. A subclass says what records are, and keeps the position."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.is_there = False
+        self.size = 0
+        """Octets of the file that is written now."""
+
+    @property
+    @abstractmethod
+    def position(self) -> FilePosition | None:
+        """How far the set was read; None before its first octet."""
+
+    @position.setter
+    @abstractmethod
+    def position(self, position: FilePosition) -> None: ...
+
+    @abstractmethod
+    def _records(self) -> Records:
+        """What cuts the files into records."""
+
+    @abstractmethod
+    def _take(self, file: Member, records: list[bytes]) -> None:
+        """Records that were read from a file, without their line ends."""
+
+    @abstractmethod
+    def _is_finished(self, file: Member, read: int, *, is_last: bool, rest: bytes) -> bool:
+        """Whether what stands at a file's end is all there will be of it. `read`: octets up to there."""
+
+    @abstractmethod
+    def _leave(self, file: Member, end: float) -> bool:
+        """The file was read to its end, and another one follows: whether to go on to that."""
+
+    @abstractmethod
+    def _next_file(self, file: Member) -> None:
+        """Go on in another file, from its beginning."""
+
+    @abstractmethod
+    def _lost(self, files: Sequence[Member]) -> bool:
+        """What was read to is in none of the files. Sets another position; False if it is to be seen later."""
+
+    def _first(self, files: Sequence[Member]) -> FilePosition:
+        """Where a set that is new is read from: the beginning of its oldest file."""
+        return position_in(files[0], 0)
+
+    def step(self, seconds: float) -> bool:
+        """Read on for about so long: whether there is more. Raises OSError, UnreadableFileError."""
+        end = time.monotonic() + seconds
+        try:
+            files = members(self.path)
+        except FileNotFoundError:
+            files = []
+        self.is_there = bool(files)
+        self.size = files[-1].size if files else 0
+        while files and time.monotonic() < end:
+            current = self._current(files)
+            if current is None:
+                return False
+            if self._read_on(current, is_last=current is files[-1], end=end):
+                continue
+            if current is files[-1]:
+                return False
+            following = files[files.index(current) + 1]
+            if not following.size:
+                return False  # whoever writes may not have turned to it yet
+            if self._leave(current, end):
+                self._next_file(following)
+        return bool(files)
+
+    def _current(self, files: list[Member]) -> Member | None:
+        """The file to read on."""
+        position = self.position
+        if position is None:
+            self.position = position = self._first(files)
+        found = find(position, files)
+        if found is not None:
+            return found
+        return self._current(files) if self._lost(files) else None
+
+    def _read_on(self, file: Member, *, is_last: bool, end: float) -> bool:
+        """Read on in a file: whether anything was taken from it."""
+        assert self.position is not None
+        records, read, is_fed = self._records(), self.position.offset, False
+        for block in blocks(file, read, BLOCK_BYTES, STEP_BYTES):
+            read += len(block)
+            fresh = records.push(block)
+            if fresh:
+                self._take(file, fresh)
+                self.position = moved(self.position, file, read - len(records.rest))
+                is_fed = True
+            if time.monotonic() > end:
+                return True
+        rest = records.rest
+        if rest and self._is_finished(file, read, is_last=is_last, rest=rest):
+            self._take(file, [rest.rstrip(b"\r\n")])
+            self.position = moved(self.position, file, read)
+            is_fed = True
+        return is_fed

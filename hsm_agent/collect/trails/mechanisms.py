@@ -1,0 +1,68 @@
+"""Names of mechanisms (PKCS#11 3.1, section 6 and the header's CKM_ values) that key generation and use record."""
+
+from __future__ import annotations
+
+_NAMES = {
+    0x0000: "RSA_PKCS_KEY_PAIR_GEN",
+    0x0001: "RSA_PKCS",
+    0x0003: "RSA_X_509",
+    0x0006: "SHA1_RSA_PKCS",
+    0x0009: "RSA_PKCS_OAEP",
+    0x000A: "RSA_X9_31_KEY_PAIR_GEN",
+    0x000D: "RSA_PKCS_PSS",
+    0x000E: "SHA1_RSA_PKCS_PSS",
+    0x0010: "DSA_KEY_PAIR_GEN",
+    0x0020: "DH_PKCS_KEY_PAIR_GEN",
+    0x0021: "DH_PKCS_DERIVE",
+    0x0040: "SHA256_RSA_PKCS",
+    0x0041: "SHA384_RSA_PKCS",
+    0x0042: "SHA512_RSA_PKCS",
+    0x0043: "SHA256_RSA_PKCS_PSS",
+    0x0044: "SHA384_RSA_PKCS_PSS",
+    0x0045: "SHA512_RSA_PKCS_PSS",
+    0x0120: "DES_KEY_GEN",
+    0x0130: "DES2_KEY_GEN",
+    0x0131: "DES3_KEY_GEN",
+    0x0132: "DES3_ECB",
+    0x0133: "DES3_CBC",
+    0x0136: "DES3_CBC_PAD",
+    0x0220: "SHA_1",
+    0x0221: "SHA_1_HMAC",
+    0x0250: "SHA256",
+    0x0251: "SHA256_HMAC",
+    0x0260: "SHA384",
+    0x0261: "SHA384_HMAC",
+    0x0270: "SHA512",
+    0x0271: "SHA512_HMAC",
+    0x02B0: "SHA3_256",
+    0x02C0: "SHA3_384",
+    0x02D0: "SHA3_512",
+    0x0350: "GENERIC_SECRET_KEY_GEN",
+    0x1040: "EC_KEY_PAIR_GEN",
+    0x1041: "ECDSA",
+    0x1042: "ECDSA_SHA1",
+    0x1044: "ECDSA_SHA256",
+    0x1045: "ECDSA_SHA384",
+    0x1046: "ECDSA_SHA512",
+    0x1050: "ECDH1_DERIVE",
+    0x1051: "ECDH1_COFACTOR_DERIVE",
+    0x1055: "EC_EDWARDS_KEY_PAIR_GEN",
+    0x1056: "EC_MONTGOMERY_KEY_PAIR_GEN",
+    0x1057: "EDDSA",
+    0x1080: "AES_KEY_GEN",
+    0x1081: "AES_ECB",
+    0x1082: "AES_CBC",
+    0x1085: "AES_CBC_PAD",
+    0x1086: "AES_CTR",
+    0x1087: "AES_GCM",
+    0x1088: "AES_CCM",
+    0x108A: "AES_CMAC",
+    0x2109: "AES_KEY_WRAP",
+    0x210A: "AES_KEY_WRAP_PAD",
+}
+
+
+def mechanism_name(number: int) -> str:
+    """`CKM_AES_GCM`, or the number in hex where it has no name here."""
+    name = _NAMES.get(number)
+    return f"CKM_{name}" if name is not None else f"0x{number & 0xFFFFFFFFFFFFFFFF:x}"

@@ -1,0 +1,189 @@
+"""`hsm-agent audit`: verdicts, exit statuses, checkpoints, and what is shown of entries."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hsm_agent.cli.main import cli
+from tests.peers.trails import CratonWriter, DocumentedWriter, cloudhsm_event
+
+REAL = Path(__file__).parents[2] / "data/craton"
+
+
+def _run(*words: object) -> Result:
+    return CliRunner().invoke(cli, ["audit", *map(str, words)], prog_name="hsm-agent")
+
+
+def _verdicts(*words: object) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(_run("verify", "--format", "json", *words).stdout)
+    return found
+
+
+def _write(path: Path, *lines: bytes) -> Path:
+    path.write_bytes(b"".join(lines))
+    return path
+
+
+@pytest.mark.parametrize("order", [("rot.jsonl.1", "rot.jsonl"), ("rot.jsonl", "rot.jsonl.1")])
+def test_a_rotated_set_is_intact_in_any_order(order: tuple[str, ...]) -> None:
+    result = _run("verify", *(REAL / name for name in order))
+
+    assert result.exit_code == 0
+    assert f"rot.jsonl: intact: follows {REAL / 'rot.jsonl.1'}, 2 entries" in result.output
+
+
+def test_a_file_alone_has_an_unknown_anchor() -> None:
+    result = _run("verify", REAL / "rot.jsonl")
+
+    assert result.exit_code == 3
+    assert "rot.jsonl: anchor unknown" in result.output
+
+
+@pytest.mark.parametrize(
+    ("files", "status"),
+    [
+        (["good"], 0),
+        (["good", "empty"], 0),
+        (["good", "broken"], 1),
+        (["missing", "broken"], 1),
+        (["good", "missing"], 3),
+        (["good", "folder"], 3),
+        (["good", "strange"], 3),
+        (["keyed"], 3),
+        (["good", "torn.gz"], 3),
+    ],
+)
+def test_the_exit_status_is_that_of_a_gate(tmp_path: Path, files: list[str], status: int) -> None:
+    lines = list(CratonWriter().lines(4))
+    _write(tmp_path / "good", *lines)
+    _write(tmp_path / "broken", *lines[1:3], lines[0])
+    _write(tmp_path / "empty")
+    _write(tmp_path / "strange", b"#!/bin/sh\n")
+    _write(tmp_path / "keyed", *(line.replace(b'version":0', b'version":1') for line in lines))
+    _write(tmp_path / "torn.gz", gzip.compress(b"".join(lines))[:-20])
+    (tmp_path / "folder").mkdir()
+
+    result = _run("verify", *(tmp_path / name for name in files))
+
+    assert result.exit_code == status
+    assert len(result.output.splitlines()) == len(files)
+
+
+def test_a_break_names_its_line_and_both_hashes(tmp_path: Path) -> None:
+    lines = list(CratonWriter().lines(6))
+    (found,) = _verdicts(_write(tmp_path / "a", *lines[:3], *lines[4:]))
+
+    assert found["verdict"] == "broken"
+    assert found["broken"]["line"] == 4
+    assert len(found["broken"]["expected"]) == len(found["broken"]["found"]) == 64
+
+
+def test_the_last_line_of_a_rotated_file_cannot_be_changed_unseen(tmp_path: Path) -> None:
+    writer = CratonWriter()
+    old, new = list(writer.lines(5)), list(writer.lines(5))
+    old[4] = old[4].replace(b'"Sign"', b'"Wrap"')
+    _write(tmp_path / "a.jsonl.1", *old)
+    _write(tmp_path / "a.jsonl", *new)
+
+    assert [each["verdict"] for each in _verdicts(tmp_path / "a.jsonl", tmp_path / "a.jsonl.1")] == ["broken", "intact"]
+
+
+def test_compressed_and_documented_files_are_recognised(tmp_path: Path) -> None:
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"".join(DocumentedWriter().lines(4))))
+    _write(tmp_path / "b.log", *(cloudhsm_event(number) for number in range(3)))
+    _write(tmp_path / "c.log", cloudhsm_event(0), cloudhsm_event(2))
+    _write(tmp_path / "d.log", cloudhsm_event(7))
+
+    found = _verdicts(*(tmp_path / name for name in ("a.gz", "b.log", "c.log", "d.log")))
+
+    assert [(each["format"], each["verdict"]) for each in found] == [
+        ("craton-documented", "intact"),
+        ("cloudhsm", "intact"),
+        ("cloudhsm", "broken"),
+        ("cloudhsm", "anchor unknown"),
+    ]
+
+
+def test_a_format_can_be_forced(tmp_path: Path) -> None:
+    (found,) = _verdicts("--as", "craton", _write(tmp_path / "a", *DocumentedWriter().lines(3)))
+
+    assert (found["entries"], found["bad_lines"]) == (0, 3)
+
+
+def test_a_checkpoint_verifies_what_is_new_and_goes_on_across_a_rotation(tmp_path: Path) -> None:
+    writer, log, mark = CratonWriter(), tmp_path / "a.jsonl", tmp_path / "mark"
+    _write(log, *writer.lines(5))
+    assert _run("verify", "--checkpoint", mark, log).exit_code == 0
+    with log.open("ab") as file:
+        file.writelines(writer.lines(5))
+    log.rename(tmp_path / "a.jsonl.1")
+    _write(log, *writer.lines(2))
+
+    assert _run("verify", "--checkpoint", mark, log, tmp_path / "a.jsonl.1").exit_code == 0
+    (found,) = _verdicts("--checkpoint", mark, log)
+    assert (found["verdict"], found["reason"], found["entries"]) == ("intact", "follows the checkpoint", 2)
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        pytest.param(lambda lines: lines[:4], id="the tail is cut"),
+        pytest.param(
+            lambda lines: [*lines[:5], lines[5].replace(b'"session_handle":1', b'"session_handle":2')],
+            id="the last line is edited",
+        ),
+        pytest.param(lambda _: list(CratonWriter().lines(9))[1:], id="it begins elsewhere"),
+        pytest.param(lambda _: [CratonWriter().line("Zeroize"), *CratonWriter().lines(9)][:1], id="it begins anew"),
+        pytest.param(lambda _: [], id="it is emptied"),
+    ],
+)
+def test_a_checkpoint_shows_what_no_link_does(tmp_path: Path, forge: Any) -> None:
+    log, mark = tmp_path / "a.jsonl", tmp_path / "mark"
+    lines = list(CratonWriter().lines(6))
+    _write(log, *lines)
+    assert _run("verify", "--checkpoint", mark, log).exit_code == 0
+    _write(log, *forge(lines))
+
+    assert _run("verify", "--checkpoint", mark, log).exit_code in {1, 3}
+
+
+def test_wrong_usage_is_told_apart(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        _write(tmp_path / name, *CratonWriter().lines(1))
+    assert _run("verify").exit_code == 2
+    assert _run("verify", "--as", "other", tmp_path / "a").exit_code == 2
+    assert _run("verify", "--checkpoint", tmp_path / "m", tmp_path / "a", tmp_path / "b").exit_code == 2
+    (tmp_path / "m").write_text("{}")
+    assert _run("verify", "--checkpoint", tmp_path / "m", tmp_path / "a").exit_code == 1
+
+
+def test_entries_are_shown_and_chosen(tmp_path: Path) -> None:
+    log = REAL / "audit_real.jsonl"
+    everything = json.loads(_run("dump", "--format", "json", log).stdout)
+    assert len(everything) == 34
+    failed = json.loads(_run("dump", "--format", "json", "--result", "failure", "--operation", "Log*", log).stdout)
+    assert {each["result"] for each in failed} == {"CKR_PIN_INCORRECT", "CKR_PIN_LOCKED"}
+    assert (
+        json.loads(_run("dump", "--format", "json", "--result", "pin_locked", "--last", 1, log).stdout) == failed[-1:]
+    )
+    assert json.loads(_run("dump", "--format", "json", "--session", "99", log).stdout) == []
+    table = _run("dump", "--last", 2, log)
+    assert [line.split()[1] for line in table.stdout.splitlines()] == ["operation", "CloseSession", "Finalize"]
+    assert _run("dump", log, tmp_path / "missing").exit_code == 3
+    sets = json.loads(_run("dump", "--format", "json", REAL / "rot.jsonl", REAL / "rot.jsonl.1").stdout)
+    assert [each["time"] for each in sets] == sorted(each["time"] for each in sets)
+
+
+def test_an_entry_cannot_write_to_the_terminal(tmp_path: Path) -> None:
+    writer = CratonWriter()
+    log = _write(tmp_path / "a", writer.line("Sign\x1b]0;x\x07\u202e"), b"\x1b[2Jbad\n", writer.line())
+
+    for result in (_run("dump", log), _run("verify", log)):
+        assert "\x1b" not in result.output
+        assert "\u202e" not in result.output
