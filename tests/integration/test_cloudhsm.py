@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hsm_agent.collect.aws.client import AwsClients, AwsSettings, AwsTrouble
 from hsm_agent.collect.aws.cloudwatch import METRICS, CloudWatchCollector, CloudWatchSettings
 from hsm_agent.collect.aws.log_group import GAP_AFTER_SECONDS, RETIRED_AFTER_SECONDS, LogGroupCollector
 from hsm_agent.collect.base import CollectorContext, Poll, SourceFailure
@@ -179,3 +180,15 @@ async def test_a_group_that_is_not_there_is_a_failure_that_says_what_to_see(tmp_
     missing = pytest.raises(SourceFailure, match=r"ResourceNotFoundException.*see the name and the region")
     with aws.moto_server() as endpoint, missing:
         await _Log(endpoint, tmp_path).poll()
+
+
+def test_a_call_without_credentials_is_told_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    clients = AwsClients(AwsSettings(region="eu-west-1"), timeout_seconds=1)
+
+    with pytest.raises(AwsTrouble, match=r"cloudwatch list_metrics: .*give the host a role"):
+        clients.call("cloudwatch", "list_metrics", Namespace="AWS/CloudHSM")

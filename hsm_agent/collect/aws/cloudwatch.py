@@ -125,11 +125,16 @@ class CloudWatchCollector(Collector):
             readings = await self._lane.call(self._fetch, seconds=self._settings.timeout)
         except (AwsTrouble, StuckError) as error:
             raise SourceFailure(str(error)) from error
-        return Poll(readings=tuple(readings), next_in_seconds=self.every_seconds, calls=dict(self._calls), complete=True)
+        return Poll(
+            readings=tuple(readings), next_in_seconds=self.every_seconds, calls=dict(self._calls), complete=True
+        )
 
     def calls_a_day(self) -> Mapping[str, float]:
         """Requests to the service."""
-        return {"GetMetricData": _DAY / self.every_seconds, "ListMetrics": _DAY / max(self.every_seconds, _REDISCOVER_SECONDS)}
+        return {
+            "GetMetricData": _DAY / self.every_seconds,
+            "ListMetrics": _DAY / max(self.every_seconds, _REDISCOVER_SECONDS),
+        }
 
     def _call(self, method: str, **parameters: object) -> dict[str, Any]:
         self._calls[method] = self._calls.get(method, 0) + 1

@@ -17,7 +17,7 @@ RULES = (
         name="trail-gap",
         metrics=("trail_sequence_gaps_total",),
         condition=Changes(severity=Severity.WARNING),
-        clear_after=DAY,
+        clear_after_seconds=DAY,
         text="Events are missing in the audit log {where} ({note} gaps in its sequence). First fetch the log anew from "
         "where it is kept, then see what ships it.",
     ),
@@ -39,7 +39,7 @@ RULES = (
         name="trail-pin-locked",
         metrics=("trail_pin_locked_total",),
         condition=Changes(severity=Severity.WARNING),
-        clear_after=HOUR,
+        clear_after_seconds=HOUR,
         text="A login to {where} was refused because the PIN is locked ({note}). First find out who tried, with "
         "hsm-agent audit dump --result CKR_PIN_LOCKED, then have the security officer reset the PIN.",
     ),
@@ -47,7 +47,7 @@ RULES = (
         name="trail-zeroize",
         metrics=("trail_zeroized_total",),
         condition=Changes(severity=Severity.CRITICAL),
-        clear_after=DAY,
+        clear_after_seconds=DAY,
         text="The audit log {where} records that the HSM was zeroized ({note}): its keys are gone from it. First see "
         "who did it, and whether the cluster's other HSMs still hold the keys.",
     ),
@@ -82,7 +82,7 @@ RULES = (
         metrics=("log_matches_total",),
         condition=Changes(severity=Severity.WARNING),
         escalate=Match(labels=(("severity", "critical"),)),
-        clear_after=HOUR,
+        clear_after_seconds=HOUR,
         text="The log {where} has {pattern}: {note}. First read the lines around it; docs/sources/process_log.md says "
         "what each shipped pattern means.",
     ),
