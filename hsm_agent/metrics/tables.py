@@ -262,7 +262,12 @@ TRAILS = (
     Metric("trail_events_total", "", "counter", "Entries of the audit trail, by operation and result."),
     Metric("trail_bad_lines_total", "", "counter", "Lines of the audit trail that are no entry."),
     Metric("trail_sequence_gaps_total", "", "counter", "Gaps in the sequence numbers of the audit log.", CORRUPT),
-    Metric("trail_age_seconds", "seconds", "gauge", "Time since the newest entry of the audit trail."),
+    Metric(
+        "trail_age_seconds",
+        "seconds",
+        "gauge",
+        "Time since the newest entry of the audit trail, or since it is followed.",
+    ),
     Metric("trail_failed_logins_total", "", "counter", "Logins that the audit trail records as failed."),
     Metric(
         "trail_session_failed_logins", "", "gauge", "The most failed logins of one session within the last 10 minutes."

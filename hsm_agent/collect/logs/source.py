@@ -6,6 +6,7 @@ it goes on from where it was read to, restarts and rotations included.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +33,8 @@ from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 MOST_PATTERNS = 100
@@ -191,6 +194,7 @@ class ProcessLogCollector(Collector):
         self._reader: LogReader | None = None
         self._published: dict[Any, float | int | None] = {}
         self._full_at = 0.0
+        self._was_there = True
 
     async def poll(self) -> Poll:
         """Read on. Raises SourceFailure."""
@@ -204,6 +208,10 @@ class ProcessLogCollector(Collector):
             self._full_at = now + self.every_seconds
         fresh = tuple(each for each in readings if is_full or self._published.get(each.series) != each.value)
         self._published = {each.series: each.value for each in readings}
+        if self._reader is not None and self._reader.is_there != self._was_there:
+            self._was_there = self._reader.is_there
+            if not self._was_there:
+                log.warning("source %s: %s is not there: waiting for it", self.name, self._settings.path)
         return Poll(readings=fresh, next_in_seconds=0.0 if more else LOOK_SECONDS, calls={"file": 1}, complete=is_full)
 
     def _look(self) -> tuple[list[Reading], bool]:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class TrailCheckpoint:
     """What is known of a trail. `position` is None before its first octet was read.
 
-    `broken` is the first break since an operator has last seen one, `broken_file` the file it is in.
+    `broken` is the first break since an operator has last seen one, `broken_file` the file it is in. `followed_since`:
+    UTC seconds, 0 before the first readings.
     """
 
     format: str
@@ -34,6 +35,7 @@ class TrailCheckpoint:
     gaps: int = 0
     bad_lines_before: int = 0
     is_published: bool = False
+    followed_since: float = 0.0
 
     @property
     def verdict(self) -> TrailVerdict:
@@ -75,13 +77,14 @@ def trail_readings(
         yield _chain_reading(reading, point, missing)
         yield reading(metric="trail_pin_locked_total", value=counts.pin_locked_total)
     point.is_published = True
+    point.followed_since = point.followed_since or now
     yield reading(metric="trail_bad_lines_total", value=point.bad_lines, note=point.chain.bad_line)
     yield reading(metric="trail_failed_logins_total", value=counts.failed_logins_total)
     most, session = counts.most_failed_logins(now)
     yield reading(metric="trail_session_failed_logins", value=most, note=f"session {session}" if session else "")
-    if counts.last_entry is not None:
-        age = max(0.0, now - counts.last_entry)
-        yield reading(metric="trail_age_seconds", value=age, limit=silent_after)
+    # A trail without any entry is silent since it is followed.
+    since = counts.last_entry if counts.last_entry is not None else (point.followed_since or now)
+    yield reading(metric="trail_age_seconds", value=max(0.0, now - since), limit=silent_after)
     for metric, values, names in (
         ("trail_events_total", counts.events, ("operation", "result")),
         ("trail_keys_generated_total", counts.generations, ("mechanism",)),

@@ -5,6 +5,7 @@ The files are looked at once a second, and read on a thread: a file system that 
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import time
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm_agent.model import Reading
+
+log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 """How often the files are looked at; a reading appears within two of these."""
@@ -155,6 +158,7 @@ class AuditTrailCollector(Collector):
         self._full_at = 0.0
         self._verify_at = 0.0
         self._gone_since: dict[str, float] = {}
+        self._waiting: frozenset[str] = frozenset()
 
     async def poll(self) -> Poll:
         """Read on. Raises SourceFailure where no trail can be read."""
@@ -175,10 +179,22 @@ class AuditTrailCollector(Collector):
             readings=tuple(fresh),
             next_in_seconds=0.0 if more else LOOK_SECONDS,
             errors=tuple(errors),
+            remarks=self._waited_for(),
             calls={"file": len(self._readers or ())},
             complete=is_full,
             gone=tuple(sorted(gone)),
         )
+
+    def _waited_for(self) -> tuple[str, ...]:
+        """The files that are not there yet; each is logged once."""
+        missing = {reader.path.name for reader in (self._readers or {}).values() if not reader.is_there}
+        found = tuple(f"{self._path.with_name(name)} is not there yet: waiting for it" for name in sorted(missing))
+        found = found if self._readers else (f"no file is called {self._path} yet: waiting for one",)
+        for each in found:
+            if each not in self._waiting:
+                log.warning("source %s: %s", self.name, each)
+        self._waiting = frozenset(found)
+        return found
 
     def _look(self) -> tuple[list[Reading], list[str], bool]:
         """On the thread: every trail read on, and what is known of it now."""
