@@ -30,6 +30,8 @@ STEP_BYTES = 64 << 20
 STEP_SECONDS = 1.0
 MOST_FILES = 1000
 """Files of one rotated set; more are not looked at."""
+_MOST_READINGS = 10
+"""How often a folder is read until two readings agree."""
 _GZIP = b"\x1f\x8b"
 _NUMBER = re.compile(r"(?P<stem>.+?)[.-](?P<number>[0-9]{1,14})")
 _DATE = re.compile(
@@ -60,6 +62,10 @@ def rotation(path: Path) -> tuple[Path, int]:
 
 class UnreadableFileError(Exception):
     """A file that cannot be opened; the text says why."""
+
+
+class ChangedSetError(Exception):
+    """A file is not where it was when its folder was read: the set is being rotated, and is to be looked at again."""
 
 
 @contextmanager
@@ -116,7 +122,25 @@ class Member:
 
 
 def members(path: Path) -> list[Member]:
-    """The files of the set that `path` names as it is written, the oldest first. Raises OSError for its folder."""
+    """The files of the set that `path` names as it is written, the oldest first.
+
+    A folder that is read while files in it are renamed may show a file twice or not at all; it is read until two
+    readings agree. Raises OSError for the folder, ChangedSetError.
+    """
+    before: list[Member] = []
+    for _ in range(_MOST_READINGS):
+        found = _listed(path)
+        if _names(found) == _names(before):
+            return found
+        before = found
+    raise ChangedSetError(f"{path}: rotated all the time")
+
+
+def _names(found: Sequence[Member]) -> list[tuple[Path, int, int]]:
+    return [(each.path, each.device, each.inode) for each in found]
+
+
+def _listed(path: Path) -> list[Member]:
     stem = rotation(path)[0] if not path.exists() else path
     found = []
     with os.scandir(path.parent) as entries:
@@ -132,8 +156,26 @@ def members(path: Path) -> list[Member]:
                 continue  # it was rotated away since the folder was read
             if stat.S_ISREG(status.st_mode):
                 found.append(Member(path.with_name(entry.name), age, status.st_dev, status.st_ino, status.st_size))
+    plain = {each.path.name for each in found}
+    # A file that is being compressed is there twice.
+    found = [each for each in found if not each.is_packed or each.path.stem not in plain]
     found.sort(key=lambda each: (-each.age, each.path.name))
     return found[-MOST_FILES:]
+
+
+@contextmanager
+def open_member(member: Member) -> Iterator[IO[bytes]]:
+    """The file that was listed, not another one that has its name now. Raises UnreadableFileError, ChangedSetError."""
+    try:
+        with open_to_read(member.path) as file:
+            status = os.fstat(file.fileno())
+            if (status.st_dev, status.st_ino) != (member.device, member.inode):
+                raise ChangedSetError(f"{member.path}: rotated")
+            yield file
+    except UnreadableFileError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise ChangedSetError(f"{member.path}: rotated") from error
+        raise
 
 
 def find(position: FilePosition, among: list[Member]) -> Member | None:
@@ -155,10 +197,13 @@ def _is(position: FilePosition, member: Member) -> bool:
 
 def has_same_head(position: FilePosition, member: Member, at_least_bytes: int = 0) -> bool:
     """Whether the file begins with the same octets, and is at least so long."""
-    if not position.is_known_by_content or (not member.is_packed and member.size < at_least_bytes):
+    if not position.is_known_by_content:
         return False
     try:
-        with open_to_read(member.path) as file:
+        with open_member(member) as file:
+            # It may have grown since it was listed.
+            if not member.is_packed and os.fstat(file.fileno()).st_size < at_least_bytes:
+                return False
             head = file.read(position.head_bytes)
             return sha256(head).hexdigest() == position.head and file.seek(at_least_bytes) == at_least_bytes
     except (UnreadableFileError, OSError, EOFError, zlib.error):
@@ -166,8 +211,11 @@ def has_same_head(position: FilePosition, member: Member, at_least_bytes: int = 
 
 
 def blocks(member: Member, offset: int, block_bytes: int, most_bytes: int) -> Iterator[bytes]:
-    """What stands in a file from an offset on, at most so many octets. Raises UnreadableFileError, OSError."""
-    with open_to_read(member.path) as file:
+    """What stands in a file from an offset on, at most so many octets.
+
+    Raises UnreadableFileError, ChangedSetError, OSError.
+    """
+    with open_member(member) as file:
         file.seek(offset)
         left = most_bytes
         while left > 0 and (block := file.read(min(block_bytes, left))):
@@ -176,9 +224,9 @@ def blocks(member: Member, offset: int, block_bytes: int, most_bytes: int) -> It
 
 
 def position_in(member: Member, offset: int) -> FilePosition:
-    """The position at an offset of a file. Raises UnreadableFileError, OSError."""
+    """The position at an offset of a file. Raises UnreadableFileError, ChangedSetError, OSError."""
     head_bytes = min(HEAD_BYTES, offset)
-    with open_to_read(member.path) as file:
+    with open_member(member) as file:
         head = sha256(file.read(head_bytes)).hexdigest() if head_bytes else ""
     return FilePosition(device=member.device, inode=member.inode, offset=offset, head_bytes=head_bytes, head=head)
 
@@ -246,7 +294,12 @@ class FollowedSet(ABC):
 
     def step(self, seconds: float) -> bool:
         """Read on for about so long: whether there is more. Raises OSError, UnreadableFileError."""
-        end = time.monotonic() + seconds
+        try:
+            return self._step(time.monotonic() + seconds)
+        except ChangedSetError:
+            return True  # what was taken until then is kept; the rest is found under its new name
+
+    def _step(self, end: float) -> bool:
         try:
             files = members(self.path)
         except FileNotFoundError:
@@ -274,9 +327,13 @@ class FollowedSet(ABC):
         if position is None:
             self.position = position = self._first(files)
         found = find(position, files)
-        if found is not None:
+        if found is not None or not self._lost(files):
             return found
-        return self._current(files) if self._lost(files) else None
+        position = self.position
+        found = None if position is None else find(position, files)
+        if found is None:
+            raise ChangedSetError(f"{self.path}: rotated")
+        return found
 
     def _read_on(self, file: Member, *, is_last: bool, end: float) -> bool:
         """Read on in a file: whether anything was taken from it."""
@@ -286,14 +343,17 @@ class FollowedSet(ABC):
             read += len(block)
             fresh = records.push(block)
             if fresh:
+                # Found out first: where it fails, nothing was taken that would be taken again.
+                position = moved(self.position, file, read - len(records.rest))
                 self._take(file, fresh)
-                self.position = moved(self.position, file, read - len(records.rest))
+                self.position = position
                 is_fed = True
             if time.monotonic() > end:
                 return True
         rest = records.rest
         if rest and self._is_finished(file, read, is_last=is_last, rest=rest):
+            position = moved(self.position, file, read)
             self._take(file, [rest.rstrip(b"\r\n")])
-            self.position = moved(self.position, file, read)
+            self.position = position
             is_fed = True
         return is_fed

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from hsm_agent.collect.followed_file import (
     BLOCK_BYTES,
     STEP_SECONDS,
+    ChangedSetError,
     FilePosition,
     FollowedSet,
     Member,
@@ -22,6 +23,7 @@ from hsm_agent.collect.followed_file import (
     find,
     has_same_head,
     members,
+    open_member,
     position_in,
 )
 from hsm_agent.collect.trails.chain import Break, Chain, ChainState
@@ -79,12 +81,10 @@ class TrailReader(FollowedSet):
 
     def _next_file(self, file: Member) -> None:
         """Go on in the file that follows: its first entry must carry the hash of the last one of this."""
-        point = self.checkpoint
-        point.bad_lines_before += point.chain.bad_lines
-        point.chain = replace(
-            point.chain, lines=0, bad_lines=0, bad_line="", anchor=point.chain.newest, broken=None, breaks=0
-        )
-        point.position = position_in(file, 0)
+        point, known, position = self.checkpoint, self.checkpoint.chain, position_in(file, 0)
+        point.bad_lines_before += known.bad_lines
+        point.chain = replace(known, lines=0, bad_lines=0, bad_line="", anchor=known.newest, broken=None, breaks=0)
+        point.position = position
         self._recheck = None
 
     def _lost(self, files: Sequence[Member]) -> bool:
@@ -100,21 +100,22 @@ class TrailReader(FollowedSet):
             return False
         nowhere = Position(format=self._format, offset=current.size + 1, state=known)
         found = verify_file(current.path, self._format, after=nowhere)
+        with open_member(current):
+            pass  # it was that file that was verified
         if found.position is None:
             raise UnreadableFileError(found.reason)
         if known.newest and found.state.anchor == FORMATS[self._format].following(known.newest):
             # The set was rotated more than once, and the file that was read to its end is gone.
             self._next_file(current)
             return True
+        is_same = bool(known.newest) and found.state.anchor == known.anchor
+        position = position_in(current, found.position.offset if is_same else 0)
         if known.newest and found.state.broken is not None:
             self._note_break(current, found.state.broken)
         point.bad_lines_before += known.bad_lines
-        if known.newest and found.state.anchor == known.anchor:
-            # The same file, changed: its lines were counted before.
-            point.chain = replace(found.position.state, bad_lines=0, broken=None, breaks=0)
-            point.position = position_in(current, found.position.offset)
-        else:
-            point.chain, point.position = ChainState(), position_in(current, 0)
+        # The lines of the same file, changed, were counted before.
+        point.chain = replace(found.position.state, bad_lines=0, broken=None, breaks=0) if is_same else ChainState()
+        point.position = position
         return True
 
     def _note_break(self, file: Member, broken: Break) -> None:
@@ -168,6 +169,12 @@ class TrailReader(FollowedSet):
 
         What is changed in the middle of a file after it was read shows in no later link.
         """
+        try:
+            return self._verify_again(seconds)
+        except ChangedSetError:
+            return False
+
+    def _verify_again(self, seconds: float) -> bool:
         point = self.checkpoint
         if point.position is None or self._format == "cloudhsm":
             return True

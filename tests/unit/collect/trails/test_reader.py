@@ -12,7 +12,7 @@ import pytest
 from hsm_agent import codec
 from hsm_agent.collect.trails.chain import TrailVerdict
 from hsm_agent.collect.trails.checkpoint import TrailCheckpoint
-from hsm_agent.collect.trails.formats import known_format
+from hsm_agent.collect.trails.formats import LineRecords, known_format
 from hsm_agent.collect.trails.reader import TrailReader
 from tests.peers.trails import CratonWriter, cloudhsm_event
 
@@ -153,6 +153,60 @@ def test_two_rotations_while_nobody_read_lose_no_line(tmp_path: Path, rotate: Ca
     reader = _restarted(reader, path)
 
     assert (_counted(reader), reader.checkpoint.verdict) == (25, TrailVerdict.INTACT)
+
+
+class _Overtaken(TrailReader):
+    """A reader that finds something done to the files each time after it listed them, before it opens one."""
+
+    def __init__(self, path: Path, deeds: list[Callable[[], object]]) -> None:
+        super().__init__(path, "craton", None)
+        self._deeds = deeds
+
+    def _records(self) -> LineRecords:
+        if self._deeds:
+            self._deeds.pop(0)()
+        return super()._records()
+
+
+def test_a_file_that_grows_while_it_is_read_is_still_that_file(tmp_path: Path) -> None:
+    path, writer = tmp_path / "audit.jsonl", CratonWriter()
+    _append(path, list(writer.lines(3)))
+    reader = _read(_Overtaken(path, [lambda: _append(path, list(writer.lines(4)))] * 5))
+
+    assert (_counted(reader), reader.checkpoint.chain.entries) == (23, 23)
+    assert reader.checkpoint.verdict is TrailVerdict.INTACT
+
+
+def test_a_file_that_is_rotated_between_two_looks_is_read_under_its_new_name(tmp_path: Path) -> None:
+    path, writer = tmp_path / "audit.jsonl", CratonWriter()
+    _append(path, list(writer.lines(3)))
+
+    def rotate() -> None:
+        for number in range(len(list(tmp_path.iterdir())) - 1, 0, -1):
+            path.with_name(f"audit.jsonl.{number}").rename(path.with_name(f"audit.jsonl.{number + 1}"))
+        path.rename(path.with_name("audit.jsonl.1"))
+        _append(path, list(writer.lines(2)))
+
+    reader = _read(_Overtaken(path, [rotate] * 6))
+
+    assert len(list(tmp_path.iterdir())) == 7
+    assert _counted(reader) == 3 + 6 * 2
+    assert reader.checkpoint.verdict is TrailVerdict.INTACT
+
+
+def test_a_file_that_is_just_being_compressed_is_read_once(tmp_path: Path) -> None:
+    path, writer = tmp_path / "audit.jsonl", CratonWriter()
+    _append(path.with_name("audit.jsonl.1"), list(writer.lines(3)))
+    _append(path, list(writer.lines(2)))
+    whole = gzip.compress(path.with_name("audit.jsonl.1").read_bytes())
+    path.with_name("audit.jsonl.1.gz").write_bytes(whole[:50])
+    reader = _reader(path)
+    path.with_name("audit.jsonl.1.gz").write_bytes(whole)
+    path.with_name("audit.jsonl.1").unlink()
+    _append(path, list(writer.lines(1)))
+    reader = _read(_restarted(reader, path))
+
+    assert (_counted(reader), reader.checkpoint.verdict) == (6, TrailVerdict.INTACT)
 
 
 def test_a_set_that_was_rotated_before_is_read_from_its_oldest_file(tmp_path: Path) -> None:
