@@ -1,4 +1,4 @@
-"""The demonstration: three tokens and an appliance over their thresholds and back, shown as the receivers received it.
+"""The demonstration: three tokens, an appliance and an audit trail set off alarms and end them, as receivers saw it.
 
 `scripts/demo` runs it. It ends by itself; the exit status is 0 only if everything arrived.
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from tests.demo.appliance import made
 from tests.demo.tokens import Watched, tokens
+from tests.demo.trail import Trail
 from tests.peers.agent import COMMUNITY, AgentProcess
 from tests.peers.mibs import OURS, base_mibs
 from tests.peers.require import MissingPeerError, require
@@ -53,7 +54,8 @@ async def demonstrate(folder: Path) -> bool:
     user = f"createUser agent SHA-256 {auth.read_text()} AES {privacy.read_text()}"
     with tokens(folder) as (local, prefix):
         appliance = made(folder / "appliance")
-        watched = [*local, appliance]
+        trail = Trail(folder / "trail", folder / "control")
+        watched = [*local, appliance, trail]
         async with (
             appliance.peer,
             Snmptrapd(folder / "trapd", [user, "authUser log agent priv"]) as trapd,
@@ -81,16 +83,33 @@ async def demonstrate(folder: Path) -> bool:
                 command=prefix,
             ) as agent:
                 await _introduce(agent, watched)
-                return await _drive(agent, watched, trapd, rsyslog)
+                is_caught = await _verified(agent, trail)
+                return await _drive(agent, watched, trapd, rsyslog) and is_caught
 
 
 async def _introduce(agent: AgentProcess, watched: Sequence[Watched]) -> None:
     names = {source["name"] for each in watched for source in each.sources}
     await agent.until(lambda status: names <= {s["name"] for s in status["sources"] if s["status"] == "up"})
-    heading("The agent watches three tokens and an appliance")
+    heading("The agent watches three tokens, an appliance and an audit trail")
     for token in watched:
         say(f"  {token.label:<10} {'real     ' if token.real else 'simulated'}  {token.what}")
     say("and tells an SNMP manager (net-snmp's snmptrapd, SNMPv3 informs) and a syslog server (rsyslog, RELP).")
+
+
+async def _verified(agent: AgentProcess, trail: Trail) -> bool:
+    """Show `audit verify` of the trail and of a forged copy; whether it knew one from the other."""
+    heading("The trail is verified by hand, and then a copy in which the third line is forged (hsm-agent audit verify)")
+    copy = trail.folder / "forged.log"
+    lines = trail.files[0].read_bytes().splitlines(keepends=True)
+    copy.write_bytes(b"".join((*lines[:2], lines[2].replace(b"Login", b"Logon"), *lines[3:])))
+    statuses = []
+    for files in (trail.files, (copy,)):
+        status, out, _ = await agent.run("audit", "verify", *map(str, files))
+        for line in out.splitlines():
+            say(f"  {line.replace(f'{trail.folder}/', '')}")
+        say(f"  exit status {status}")
+        statuses.append(status)
+    return statuses == [0, 1]
 
 
 async def _drive(agent: AgentProcess, watched: Sequence[Watched], trapd: Snmptrapd, rsyslog: Rsyslog) -> bool:
