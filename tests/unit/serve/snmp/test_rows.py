@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from hsm_agent.metrics.tables import UNVERIFIABLE
 from hsm_agent.model import Guarantee, Reading, Severity, SinkState, SinkStatus, SourceState, SourceStatus
 from hsm_agent.serve.snmp import rows as snmp_rows
 from hsm_agent.serve.snmp.rows import Row, rows_of_source
@@ -138,6 +139,53 @@ def test_a_token_that_could_never_be_read_has_the_name_it_is_watched_under() -> 
 
 def test_slot_without_a_token_is_no_row() -> None:
     assert rows([reading("slot_info", 1, resource="slot 4")], mib.TOKEN) == []
+
+
+def trail(*readings: Reading) -> dict[str, mib.CellValue]:
+    (row,) = rows([replace(each, resource="audit.jsonl") for each in readings], mib.AUDIT)
+    return shown(row)
+
+
+def events(operation: str, result: str, number: float | None) -> Reading:
+    return reading("trail_events_total", number, labels=(("operation", operation), ("result", result)))
+
+
+def test_a_trail_is_a_row_of_the_audit_table_with_its_events_and_failures_summed() -> None:
+    assert trail(
+        reading("trail_chain_intact", 1),
+        events("Login", "SUCCESS", 5),
+        events("Login", "CKR_PIN_INCORRECT", 2),
+        events("Sign", "SUCCESS", 2**40),
+        events("other", "other", 1),
+        events("Logout", "CKR_DEVICE_ERROR", None),
+    ) == {"Source": "luna-a", "Resource": "audit.jsonl", "Chain": 2, "Events": 2**40 + 8, "Failures": 3}
+
+
+@pytest.mark.parametrize(
+    ("chain", "state"),
+    [
+        pytest.param(reading("trail_chain_intact", 1), 2, id="intact"),
+        pytest.param(reading("trail_chain_intact", 0), 3, id="broken"),
+        pytest.param(
+            replace(reading("trail_chain_intact", None), reason=f"{UNVERIFIABLE}: line 1 has format_version 1"),
+            4,
+            id="unverifiable",
+        ),
+        pytest.param(replace(reading("trail_chain_intact", None), reason="the file is not there yet"), 1, id="no file"),
+    ],
+)
+def test_the_state_of_a_chain(chain: Reading, state: int) -> None:
+    assert trail(chain) == {"Source": "luna-a", "Resource": "audit.jsonl", "Chain": state}
+
+
+def test_a_trail_without_hashes_has_an_unknown_chain_and_its_counts() -> None:
+    values = trail(events("CN_LOGIN", "SUCCESS", 1), events("CN_LOGIN", "RET_USER_LOGIN_FAILURE", 1))
+
+    assert (values["Chain"], values["Events"], values["Failures"]) == (1, 2, 1)
+
+
+def test_a_trail_is_no_token() -> None:
+    assert not rows([reading("trail_chain_intact", 1), events("Login", "SUCCESS", 1)], mib.TOKEN)
 
 
 def test_audit_store_that_is_not_filling_has_no_time_to_full() -> None:
