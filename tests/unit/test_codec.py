@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
@@ -83,6 +84,59 @@ def test_the_state_of_a_rule_comes_back_as_it_was(state: RuleState) -> None:
 )
 def test_the_rest_comes_back_as_it_was(value: object) -> None:
     assert codec.decode(type(value), codec.encode(value)) == value
+
+
+@dataclass(slots=True, kw_only=True)
+class _Counted:
+    """Members of every shape that a checkpoint has."""
+
+    totals: dict[str, int] = field(default_factory=dict)
+    times: dict[str, list[float]] = field(default_factory=dict)
+    levels: dict[str, Severity] = field(default_factory=dict)
+    states: dict[str, ObjectState] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+
+
+def test_objects_and_arrays_come_back_as_they_were() -> None:
+    value = _Counted(
+        totals={"Login\tSUCCESS": 3, "": 0},
+        times={"1": [1.5, 2.0], "2": []},
+        levels={"pin": Severity.CRITICAL},
+        states={"a": ObjectState(zero=True), "b": ObjectState()},
+        names=["ä", "b"],
+    )
+    encoded = codec.encode(value)
+
+    assert json.loads(codec.dump(encoded)) == {
+        "totals": {"Login\tSUCCESS": 3, "": 0},
+        "times": {"1": [1.5, 2.0], "2": []},
+        "levels": {"pin": "critical"},
+        "states": {"a": {"zero": True}, "b": {}},
+        "names": ["ä", "b"],
+    }
+    assert codec.from_bytes(_Counted, codec.to_bytes(value)) == value
+    assert codec.decode(_Counted, codec.encode(_Counted())) == _Counted()
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"totals": []},
+        {"totals": {"a": "1"}},
+        {"totals": {"a": True}},
+        {"times": {"a": 1.0}},
+        {"times": {"a": [None]}},
+        {"levels": {"a": "loud"}},
+        {"states": {"a": {"mood": "good"}}},
+        {"names": {}},
+        {"names": [1]},
+        {"names": None},
+    ],
+    ids=str,
+)
+def test_objects_and_arrays_of_other_contents_are_value_errors(member: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        codec.decode(_Counted, {**codec.encode(_Counted()), **member})
 
 
 def test_members_have_the_names_of_older_versions() -> None:
