@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from hsm_agent.metrics.tables import SUCCESS
 from hsm_agent.text import one_line
@@ -43,8 +43,7 @@ class Break:
         return f"line {self.line}: expected {self.expected}, found {self.found}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """One operation that a trail records. `time` is UTC seconds; `session` and `mechanism` may be empty.
 
     `result` is `SUCCESS`, or the name of what it failed with: a CK_RV of PKCS#11, or the response of a CloudHSM.

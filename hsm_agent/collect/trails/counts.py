@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from hsm_agent.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from hsm_agent.collect.trails.chain import Entry
 
@@ -61,21 +62,26 @@ class TrailCounts:
     last_entry: float | None = None
     last_backup: float | None = None
 
-    def add(self, entries: Iterable[Entry], now: float) -> None:
+    def add(self, entries: Sequence[Entry], now: float) -> None:
         """Count entries. `now` is UTC seconds: an entry's time counts as no later than that."""
-        tally: Counter[tuple[str, str]] = Counter()
-        for each in entries:
-            tally[each.operation, each.result] += 1
-            if each.time is not None:
-                when = min(each.time, now)
-                if self.first_entry is None:
-                    self.first_entry = when
-                if self.last_entry is None or when > self.last_entry:
-                    self.last_entry = when
-            if each.operation in _SPECIAL or each.operation.startswith(_GENERATIONS) or each.result == _LOCKED:
-                self._special(each, now)
-        for (operation, result), number in tally.items():
-            _count(self.events, (operation, result), number)
+        tally = Counter(map(_KIND, entries))
+        times = [when for when in map(_TIME, entries) if when is not None]
+        if times:
+            if self.first_entry is None:
+                self.first_entry = min(times[0], now)
+            latest = min(max(times), now)
+            self.last_entry = latest if self.last_entry is None else max(self.last_entry, latest)
+        special = {
+            (operation, result)
+            for operation, result in tally
+            if operation in _SPECIAL or operation.startswith(_GENERATIONS) or result == _LOCKED
+        }
+        if special:
+            for each in entries:
+                if _KIND(each) in special:
+                    self._special(each, now)
+        for kind, number in tally.items():
+            _count(self.events, kind, number)
 
     def _special(self, each: Entry, now: float) -> None:
         if each.result == _LOCKED:
@@ -113,6 +119,8 @@ class TrailCounts:
         return len(most[1]), most[0]
 
 
+_KIND = attrgetter("operation", "result")
+_TIME = attrgetter("time")
 _SPECIAL = _LOGINS | _USER_CHANGES | {_ZEROIZE, _BACKUP}
 
 

@@ -155,11 +155,11 @@ class TrailReader(FollowedSet):
 
     @staticmethod
     def _entries(chain: Chain, records: list[bytes]) -> list[Entry]:
-        entries = []
+        entries, decode = [], chain.decode
         for record in records:
             if record:
                 try:
-                    entries.append(chain.decode(record))
+                    entries.append(decode(record))
                 except (ValueError, RecursionError):
                     chain.state.bad_lines += 1
         return entries

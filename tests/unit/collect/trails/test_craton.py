@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hsm_agent.collect.trails.chain import ChainState, TrailVerdict
 from hsm_agent.collect.trails.craton import CratonChain, CratonDocumentedChain
-from tests.peers.trails import CratonWriter, DocumentedWriter
+from tests.peers.trails import CratonWriter, DocumentedWriter, craton_payload
 
 REAL = Path(__file__).parents[3] / "data/craton"
 
@@ -206,3 +206,24 @@ def test_a_documented_entry_has_seconds_and_symbols() -> None:
         "CKR_PIN_INCORRECT",
         "4",
     )
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "Logout",
+        {"OpenSession": {"slot_id": 0}},
+        {"GenerateKey": {"mechanism": 0x1080, "key_length": 256, "fips_approved": True}},
+        {"Sign": {"mechanism": 4161, "note": "], key_id"}},
+        {"Derive": {"mechanism": [1], "key_id": None}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("result", ["Success", {"Failure": 160}, {"Failure": 2**31 + 5}, {"Failure": "CKR_X"}], ids=str)
+@pytest.mark.parametrize("key", [None, "k1", 'a"b', "ü", ',"result":"Success"'], ids=repr)
+def test_a_line_is_read_the_same_however_json_spells_it(operation: object, result: object, key: object) -> None:
+    chain, payload = CratonChain(), {**craton_payload(7, operation, result, session=9), "key_id": key}
+    compact = CratonWriter().link(json.dumps(payload, separators=(",", ":")).encode())
+    spaced = CratonWriter().link(json.dumps(payload, separators=(", ", ": ")).encode())
+
+    assert chain.decode(compact) == chain.decode(spaced)
