@@ -20,44 +20,23 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import IO, TYPE_CHECKING, Protocol, cast
 
+from hsm_agent.collect.rotation import rotation
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 HEAD_BYTES = 512
 BLOCK_BYTES = 1 << 18
 STEP_BYTES = 64 << 20
 STEP_SECONDS = 1.0
+QUIET_SECONDS = 1.0
+"""After so long what stands at a file's end is taken for complete."""
 MOST_FILES = 1000
 """Files of one rotated set; more are not looked at."""
 _MOST_READINGS = 10
 """How often a folder is read until two readings agree."""
 _GZIP = b"\x1f\x8b"
-_NUMBER = re.compile(r"(?P<stem>.+?)[.-](?P<number>[0-9]{1,14})")
-_DATE = re.compile(
-    r"(?P<stem>.+?)[._-](?P<date>[0-9]{4}-?[0-9]{2}-?[0-9]{2}(?:[T_-]?[0-9]{2}[:-]?[0-9]{2}(?:[:-]?[0-9]{2})?)?)"
-    r"(?P<ending>(?:\.[A-Za-z]+)*)"
-)
-_DATES_FROM = 10_000_000
-_LATEST = 10**15
-
-
-def rotation(path: Path) -> tuple[Path, int]:
-    """The name that a file has while it is written, and how old it is: 0 is the newest, or has no number or date.
-
-    >>> [rotation(Path(name)) for name in ("a.log", "a.log.2.gz")]
-    [(PosixPath('a.log'), 0), (PosixPath('a.log'), 2)]
-    """
-    name = path.name.removesuffix(".gz")
-    dated = _DATE.fullmatch(name)
-    if dated is not None:
-        written = int(re.sub(r"\D", "", dated["date"]).ljust(14, "0"))
-        return path.with_name(dated["stem"] + dated["ending"]), _LATEST - written
-    numbered = _NUMBER.fullmatch(name)
-    if numbered is None:
-        return path.with_name(name), 0
-    number = int(numbered["number"])
-    return path.with_name(numbered["stem"]), number if number < _DATES_FROM else _LATEST - number
 
 
 class UnreadableFileError(Exception):
@@ -66,6 +45,10 @@ class UnreadableFileError(Exception):
 
 class ChangedSetError(Exception):
     """A file is not where it was when its folder was read: the set is being rotated, and is to be looked at again."""
+
+
+class DamagedArchiveError(UnreadableFileError):
+    """A compressed file that cannot be unpacked from here on."""
 
 
 @contextmanager
@@ -114,6 +97,14 @@ class Member:
     device: int
     inode: int
     size: int
+    modified: float = 0.0
+    changed_ns: int = 0
+    """When its content or its inode changed last; unlike `modified` nobody can set it."""
+
+    @property
+    def identity(self) -> tuple[Path, int, int]:
+        """Which file it is, and its name."""
+        return self.path, self.device, self.inode
 
     @property
     def is_packed(self) -> bool:
@@ -125,42 +116,46 @@ def members(path: Path) -> list[Member]:
     """The files of the set that `path` names as it is written, the oldest first.
 
     A folder that is read while files in it are renamed may show a file twice or not at all; it is read until two
-    readings agree. Raises OSError for the folder, ChangedSetError.
+    readings agree. Of a file that is just being compressed only the original counts. Raises OSError for the folder,
+    ChangedSetError.
     """
     before: list[Member] = []
     for _ in range(_MOST_READINGS):
         found = _listed(path)
-        if _names(found) == _names(before):
+        if [each.identity for each in found] == [each.identity for each in before]:
             return found
         before = found
     raise ChangedSetError(f"{path}: rotated all the time")
 
 
-def _names(found: Sequence[Member]) -> list[tuple[Path, int, int]]:
-    return [(each.path, each.device, each.inode) for each in found]
-
-
 def _listed(path: Path) -> list[Member]:
-    stem = rotation(path)[0] if not path.exists() else path
-    found = []
+    # Cheap, and false for nearly all names of a crowded folder: a date stands before the endings of the name.
+    begins = re.sub(r"(?:\.[A-Za-z]+)*\Z", "", path.name) or path.name
+    found = {}
     with os.scandir(path.parent) as entries:
         for entry in entries:
-            if not entry.name.startswith(stem.name[:1]):
+            if not entry.name.startswith(begins):
                 continue
-            other, age = rotation(path.with_name(entry.name))
-            if other != stem and entry.name != path.name:
+            other, age = (path, 0) if entry.name == path.name else rotation(path.with_name(entry.name))
+            if other != path:
                 continue
             try:
                 status = entry.stat()
             except OSError:
                 continue  # it was rotated away since the folder was read
             if stat.S_ISREG(status.st_mode):
-                found.append(Member(path.with_name(entry.name), age, status.st_dev, status.st_ino, status.st_size))
-    plain = {each.path.name for each in found}
-    # A file that is being compressed is there twice.
-    found = [each for each in found if not each.is_packed or each.path.stem not in plain]
-    found.sort(key=lambda each: (-each.age, each.path.name))
-    return found[-MOST_FILES:]
+                found[entry.name] = Member(
+                    path.with_name(entry.name),
+                    age,
+                    status.st_dev,
+                    status.st_ino,
+                    status.st_size,
+                    status.st_mtime,
+                    status.st_ctime_ns,
+                )
+    files = [each for name, each in found.items() if not (each.is_packed and name.removesuffix(".gz") in found)]
+    files.sort(key=lambda each: (-each.age, each.path.name))
+    return files[-MOST_FILES:]
 
 
 @contextmanager
@@ -215,19 +210,28 @@ def blocks(member: Member, offset: int, block_bytes: int, most_bytes: int) -> It
 
     Raises UnreadableFileError, ChangedSetError, OSError.
     """
-    with open_member(member) as file:
-        file.seek(offset)
-        left = most_bytes
-        while left > 0 and (block := file.read(min(block_bytes, left))):
-            left -= len(block)
-            yield block
+    try:
+        with open_member(member) as file:
+            file.seek(offset)
+            left = most_bytes
+            while left > 0 and (block := file.read(min(block_bytes, left))):
+                left -= len(block)
+                yield block
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DamagedArchiveError(f"cannot be unpacked: {error}") from error
+
+
+def begins_within_a_line(member: Member, offset: int) -> bool:
+    """Whether an offset is not at the beginning of a line: its line was longer than any, and cut there."""
+    if not offset:
+        return False
+    return b"".join(blocks(member, offset - 1, 1, 1)) not in {b"\n", b""}
 
 
 def position_in(member: Member, offset: int) -> FilePosition:
     """The position at an offset of a file. Raises UnreadableFileError, ChangedSetError, OSError."""
     head_bytes = min(HEAD_BYTES, offset)
-    with open_member(member) as file:
-        head = sha256(file.read(head_bytes)).hexdigest() if head_bytes else ""
+    head = sha256(b"".join(blocks(member, 0, head_bytes, head_bytes))).hexdigest() if head_bytes else ""
     return FilePosition(device=member.device, inode=member.inode, offset=offset, head_bytes=head_bytes, head=head)
 
 
@@ -239,9 +243,13 @@ def moved(position: FilePosition, member: Member, offset: int) -> FilePosition:
 
 
 class Records(Protocol):
-    """Cuts a file into records; `rest` is what may still grow."""
+    """Cuts a file into records; `rest` is what may still grow.
+
+    `is_within` tells that a line was longer than any record: what follows up to its end is passed over.
+    """
 
     rest: bytes
+    is_within: bool
 
     def push(self, block: bytes) -> list[bytes]: ...
 
@@ -249,11 +257,20 @@ class Records(Protocol):
 class FollowedSet(ABC):
     """Follows one file and its rotated set. A subclass says what records are, and keeps the position."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.path = path
-        self.is_there = False
-        self.size = 0
-        """Octets of the file that is written now."""
+        self.newest: Member | None = None
+        """The file that is written now; None while there is none."""
+        self.trouble = ""
+        """What could not be read in the last step, and was passed over."""
+        self._monotonic = monotonic
+        self._end = (0, 0)
+        self._end_since = 0.0
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a file of the set."""
+        return self.newest is not None
 
     @property
     @abstractmethod
@@ -272,9 +289,10 @@ class FollowedSet(ABC):
     def _take(self, file: Member, records: list[bytes]) -> None:
         """Records that were read from a file, without their line ends."""
 
-    @abstractmethod
-    def _is_finished(self, file: Member, read: int, *, is_last: bool, rest: bytes) -> bool:
-        """Whether what stands at a file's end is all there will be of it. `read`: octets up to there."""
+    def _is_whole(self, rest: bytes) -> bool:
+        """Whether what stands at the end of the file that is written may be a record already."""
+        del rest
+        return False
 
     @abstractmethod
     def _leave(self, file: Member, end: float) -> bool:
@@ -294,6 +312,7 @@ class FollowedSet(ABC):
 
     def step(self, seconds: float) -> bool:
         """Read on for about so long: whether there is more. Raises OSError, UnreadableFileError."""
+        self.trouble = ""
         try:
             return self._step(time.monotonic() + seconds)
         except ChangedSetError:
@@ -304,22 +323,21 @@ class FollowedSet(ABC):
             files = members(self.path)
         except FileNotFoundError:
             files = []
-        self.is_there = bool(files)
-        self.size = files[-1].size if files else 0
+        self.newest = files[-1] if files else None
         while files and time.monotonic() < end:
             current = self._current(files)
-            if current is None:
+            if current is None or not self._went_on(current, files, end):
                 return False
-            if self._read_on(current, is_last=current is files[-1], end=end):
-                continue
-            if current is files[-1]:
-                return False
-            following = files[files.index(current) + 1]
-            if not following.size:
-                return False  # whoever writes may not have turned to it yet
-            if self._leave(current, end):
-                self._next_file(following)
         return bool(files)
+
+    def _went_on(self, current: Member, files: Sequence[Member], end: float) -> bool:
+        """Read on in a file, or go on to the one behind it: whether there may be more."""
+        # An empty file may be the next one before anything is written to it, or be rotated without a line.
+        later = [each for each in files[files.index(current) + 1 :] if each.size]
+        is_fed, waits = self._read_on(current, is_last=not later, end=end)
+        if not is_fed and later and not waits and self._leave(current, end):
+            self._next_file(later[0])
+        return is_fed or (bool(later) and not waits)
 
     def _current(self, files: list[Member]) -> Member | None:
         """The file to read on."""
@@ -335,25 +353,46 @@ class FollowedSet(ABC):
             raise ChangedSetError(f"{self.path}: rotated")
         return found
 
-    def _read_on(self, file: Member, *, is_last: bool, end: float) -> bool:
-        """Read on in a file: whether anything was taken from it."""
+    def _read_on(self, file: Member, *, is_last: bool, end: float) -> tuple[bool, bool]:
+        """Read on in a file: whether anything was taken from it, and whether its end waits for more."""
         assert self.position is not None
         records, read, is_fed = self._records(), self.position.offset, False
-        for block in blocks(file, read, BLOCK_BYTES, STEP_BYTES):
-            read += len(block)
-            fresh = records.push(block)
-            if fresh:
-                # Found out first: where it fails, nothing was taken that would be taken again.
-                position = moved(self.position, file, read - len(records.rest))
-                self._take(file, fresh)
-                self.position = position
-                is_fed = True
-            if time.monotonic() > end:
-                return True
+        try:
+            records.is_within = begins_within_a_line(file, read)
+            for block in blocks(file, read, BLOCK_BYTES, STEP_BYTES):
+                read += len(block)
+                was_within = records.is_within
+                fresh = records.push(block)
+                if fresh or was_within or records.is_within:
+                    self._take_up_to(file, fresh, read - len(records.rest))
+                    is_fed = True
+                if time.monotonic() > end:
+                    return True, False
+        except DamagedArchiveError as error:
+            # What cannot be unpacked is passed over; a chain shows that it is missing.
+            self.trouble = f"{file.path}: {error}"
         rest = records.rest
-        if rest and self._is_finished(file, read, is_last=is_last, rest=rest):
-            position = moved(self.position, file, read)
-            self._take(file, [rest.rstrip(b"\r\n")])
-            self.position = position
-            is_fed = True
-        return is_fed
+        if not rest:
+            return is_fed, False
+        if not self._is_finished(file, read, is_last=is_last, rest=rest):
+            return is_fed, True
+        self._take_up_to(file, [rest.rstrip(b"\r\n")], read)
+        return True, False
+
+    def _take_up_to(self, file: Member, records: list[bytes], offset: int) -> None:
+        # The position is found out first: where that fails, nothing was taken that would be taken again.
+        assert self.position is not None
+        position = moved(self.position, file, offset)
+        if records:
+            self._take(file, records)
+        self.position = position
+
+    def _is_finished(self, file: Member, read: int, *, is_last: bool, rest: bytes) -> bool:
+        """Whether what stands at a file's end is all there will be of it: nothing came for a while.
+
+        A rotated file may still be written to, or be a copy that is not complete yet.
+        """
+        if (file.inode, read) != self._end:
+            self._end, self._end_since = (file.inode, read), self._monotonic()
+        is_quiet = self._monotonic() - self._end_since >= QUIET_SECONDS
+        return is_quiet and (not is_last or self._is_whole(rest))

@@ -155,10 +155,6 @@ class LogReader(FollowedSet):
                     point.matches[each.name] = point.matches.get(each.name, 0) + 1
                     point.quotes[each.name] = line.quote
 
-    def _is_finished(self, file: Member, read: int, *, is_last: bool, rest: bytes) -> bool:
-        del file, read, rest
-        return not is_last
-
     def _leave(self, file: Member, end: float) -> bool:
         del file, end
         return True

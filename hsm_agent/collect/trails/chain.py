@@ -15,9 +15,21 @@ if TYPE_CHECKING:
 
 ZERO = bytes(32)
 """What the first entry of a trail carries as the hash of its predecessor."""
-LONGEST_LINE_BYTES = 1 << 20
+LONGEST_LINE_BYTES = 1 << 16
 """A longer line is no entry of any format."""
 _QUOTED = 120
+_MOST_BREAKS = 50
+_LATEST_SECONDS = 253_402_300_799.0
+"""The end of the year 9999."""
+
+
+def seconds_of(value: object, per_second: float) -> float | None:
+    """UTC seconds of a JSON value that a trail has for a time; None of what is none, such as 1e400 or NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not 0 <= value <= _LATEST_SECONDS * per_second:  # before it is divided: an integer may be too large for that
+        return None
+    return value / per_second
 
 
 class TrailVerdict(StrEnum):
@@ -67,12 +79,14 @@ class ChainState:
     """How far a chain was verified, and what was found: what a checkpoint keeps.
 
     `anchor` is the hash that the first entry carried, `newest` the hash of the last entry, both in hex or empty.
-    `form` is how the entries' bytes are hashed, where a format knows more than one way.
+    `form` is how the entries' bytes are hashed, where a format knows more than one way; while no link has shown which
+    of them it is, `respelt` is the last entry's hash the other way.
     """
 
     anchor: str = ""
     newest: str = ""
     form: str = ""
+    respelt: str = ""
     lines: int = 0
     entries: int = 0
     bad_lines: int = 0
@@ -94,6 +108,8 @@ class Chain(ABC):
 
     def __init__(self, state: ChainState | None = None, *, follows: str = "") -> None:
         self.state = ChainState() if state is None else state
+        self.breaks: list[Break] = []
+        """The first breaks that this object has seen."""
         if follows:
             self.state.newest = self.state.anchor = follows
 
@@ -141,6 +157,9 @@ class Chain(ABC):
 
     def _break(self, expected: str, found: str) -> None:
         """Note a link that does not fit; the first one is kept."""
+        broken = Break(self.state.lines, expected, found)
         self.state.breaks += 1
         if self.state.broken is None:
-            self.state.broken = Break(self.state.lines, expected, found)
+            self.state.broken = broken
+        if len(self.breaks) < _MOST_BREAKS:
+            self.breaks.append(broken)

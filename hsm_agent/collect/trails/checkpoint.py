@@ -22,16 +22,19 @@ if TYPE_CHECKING:
 class TrailCheckpoint:
     """What is known of a trail. `position` is None before its first octet was read.
 
-    `broken` is the first break since an operator has last seen one, `broken_file` the file it is in. `followed_since`:
-    UTC seconds, 0 before the first readings.
+    `broken` is the first break since an operator has last seen one, `broken_file` the file it is in. `seen` holds the
+    breaks of the file that is read now, as texts: one that was forgotten is not told again when the file is verified
+    again. `followed_since`: UTC seconds, 0 before the first readings. `folder` is where the trail lies.
     """
 
     format: str
+    folder: str = ""
     position: FilePosition | None = None
     chain: ChainState = field(default_factory=ChainState)
     counts: TrailCounts = field(default_factory=TrailCounts)
     broken: Break | None = None
     broken_file: str = ""
+    seen: list[str] = field(default_factory=list)
     gaps: int = 0
     bad_lines_before: int = 0
     is_published: bool = False
@@ -63,6 +66,7 @@ def trail_readings(
     """What a trail tells now. `missing` says why there is no entry yet."""
     reading = partial(Reading, source=source, resource=resource, time=now)
     counts = point.counts
+    counts.end_at(now)
     if point.format == "cloudhsm":
         # The first value is 0: gaps that are found at once are gaps, too, and a rule on changes tells of them.
         yield reading(metric="trail_sequence_gaps_total", value=point.gaps if point.is_published else 0)

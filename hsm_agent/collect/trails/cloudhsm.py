@@ -11,7 +11,7 @@ import re
 from datetime import UTC, datetime
 from itertools import zip_longest
 
-from hsm_agent.collect.trails.chain import Chain, ChainState, Entry
+from hsm_agent.collect.trails.chain import Chain, ChainState, Entry, seconds_of
 from hsm_agent.metrics.tables import SUCCESS
 
 _FIELDS = {
@@ -29,9 +29,7 @@ _FIELDS = {
     "public_key": r"Public Key Handle",
 }
 _ANY_FIELD = "|".join(f"(?P<{name}>{text})" for name, text in _FIELDS.items())
-_AT_LINE_START = re.compile(
-    rf"^[ \t]*(?:{_ANY_FIELD})[ \t]*:[ \t]*(?P<value>.*?)[ \t\r]*$", re.MULTILINE | re.IGNORECASE
-)
+_AT_LINE_START = re.compile(rf"^[ \t]*(?:{_ANY_FIELD})[ \t]*:(?P<value>.*)$", re.MULTILINE | re.IGNORECASE)
 _ANYWHERE = re.compile(rf"(?<![\w/])(?:{_ANY_FIELD})\s*:\s*", re.IGNORECASE)
 BEGINS = re.compile(rb"^[ \t]*(?:Time\s*:|\{)", re.MULTILINE | re.IGNORECASE)
 """Where an event begins: those before it are complete."""
@@ -42,7 +40,7 @@ _RESPONSE = re.compile(r"\s*([0-9]{1,10})\s*:?\s*(?:HSM (?:Return|Error)\s*:\s*)
 _SYMBOL = re.compile(r"[A-Z][A-Z0-9_]*")
 _LONGEST_NAME = 64
 MICROSECOND = 1e-6
-MILLISECOND = 1e-3
+_MILLISECONDS = 1e3
 
 
 def fields_of(text: str) -> dict[str, str]:
@@ -53,7 +51,7 @@ def fields_of(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     if text.strip().count("\n") > 0:
         for match in _AT_LINE_START.finditer(text):
-            found.setdefault(_field(match), match["value"])
+            found.setdefault(_field(match), match["value"].strip(" \t\r"))
         return found
     matches = list(_ANYWHERE.finditer(text))
     for match, following in zip_longest(matches, matches[1:]):
@@ -205,10 +203,9 @@ def _certificate_entry(line: bytes) -> Entry:
         raise ValueError("nested too deeply") from error
     if not isinstance(raw, dict) or "op_code" not in raw:
         raise ValueError("no op_code")
-    when = raw.get("timestamp")
     response = str(raw.get("response", ""))
     return Entry(
-        time=when * MILLISECOND if isinstance(when, int | float) else None,
+        time=seconds_of(raw.get("timestamp"), _MILLISECONDS),
         operation=str(raw["op_code"])[:_LONGEST_NAME],
         result=SUCCESS if response.upper() in {"SUCCESS", "OK", "0"} else response[:_LONGEST_NAME] or "no response",
     )

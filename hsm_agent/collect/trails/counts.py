@@ -108,6 +108,15 @@ class TrailCounts:
         times.append(now if each.time is None else min(each.time, now))
         del times[:-MOST_IN_SESSION]
 
+    def end_at(self, now: float) -> None:
+        """Take times that are not over yet for the present: the clock was set back since they were noted."""
+        if self.last_entry is not None and self.last_entry > now:
+            self.last_entry = now
+        if self.last_backup is not None and self.last_backup > now:
+            self.last_backup = now
+        for times in self.failed_logins.values():
+            times[:] = [min(when, now) for when in times]
+
     def most_failed_logins(self, now: float) -> tuple[int, str]:
         """The most failed logins of one session within the window, and the session."""
         self.failed_logins = {

@@ -16,7 +16,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, cast
 
-from hsm_agent.collect.trails.chain import Chain, ChainState, Entry
+from hsm_agent.collect.trails.chain import Chain, ChainState, Entry, seconds_of
 from hsm_agent.collect.trails.mechanisms import mechanism_name
 from hsm_agent.metrics.tables import SUCCESS
 from hsm_agent.workers.pkcs11.return_values import symbol
@@ -92,6 +92,7 @@ class CratonChain(Chain):
         """Verify the next line: whether it is an entry."""
         state = self.state
         state.lines += 1
+        line = line.removesuffix(b"\r")
         found = _split(line)
         if found is None:
             return not line or self._refuse(line)
@@ -150,7 +151,7 @@ _SORTED = {
     "compact": b'{"key_id":%b,"operation":%b,"result":{%b:%b},"session_handle":%b,"timestamp":%b}',
     "spaced": b'{"key_id": %b, "operation": %b, "result": {%b: %b}, "session_handle": %b, "timestamp": %b}',
 }
-_HEX_LINK = re.compile(rb',?\s*"previous_hash"\s*:\s*"([0-9a-fA-F]{64})"(?=\s*[,}])')
+_HEX_LINK = re.compile(rb'"previous_hash"\s*:\s*"([0-9a-fA-F]{64})"(?=\s*[,}])')
 _FORMS: dict[str, Callable[[dict[str, object]], bytes]] = {"compact": _compact, "spaced": _spaced}
 
 
@@ -158,10 +159,6 @@ class CratonDocumentedChain(Chain):
     """The chain as it is documented; how the sorted keys are spelt is left open there, and found from the lines."""
 
     format = "craton-documented"
-
-    def __init__(self, state: ChainState | None = None, *, follows: str = "") -> None:
-        super().__init__(state, follows=follows)
-        self._line = b""
 
     def feed_all(self, lines: Sequence[bytes]) -> None:
         """Verify many lines; the usual one takes a quarter of the time of `feed`."""
@@ -175,12 +172,12 @@ class CratonDocumentedChain(Chain):
             state.entries += 1
             timestamp, session, operation, key, name, code, _ = usual.groups()
             state.newest = sha256(spelling % (key, operation, name, code, session, timestamp)).hexdigest()
-            self._line = line
 
     def feed(self, line: bytes) -> bool:
         """Verify the next line: whether it is an entry."""
         state = self.state
         state.lines += 1
+        line = line.removesuffix(b"\r")
         link = _HEX_LINK.search(line)
         if link is None or not line.startswith(b"{") or not line.endswith(b"}"):
             return not line or self._refuse(line)
@@ -188,33 +185,31 @@ class CratonDocumentedChain(Chain):
         state.entries += 1
         if not state.newest:
             state.anchor = carried
-        elif carried != state.newest and not self._respelt(carried):
+        elif state.respelt and carried in {state.newest, state.respelt}:
+            state.form = "compact" if carried == state.newest else "spaced"
+        elif carried != state.newest:
             self._break(state.newest, carried)
-        self._line = line
-        state.form = state.form or "compact"
-        state.newest = self._digest(state.form)
+        state.newest, state.respelt = _digests(line, state.form)
         return True
-
-    def _respelt(self, carried: str) -> bool:
-        """Whether another spelling of the entry before has the hash that is carried; it is taken from here on."""
-        for form in _FORMS if self._line else ():
-            if form != self.state.form and self._digest(form) == carried:
-                self.state.form = form
-                return True
-        return False
-
-    def _digest(self, form: str) -> str:
-        """The hash of the newest line's entry; of one that is no JSON, the hash of its octets."""
-        try:
-            entry = json.loads(self._line)
-        except (ValueError, RecursionError):
-            return sha256(self._line).hexdigest()
-        entry.pop("previous_hash", None)
-        return sha256(_FORMS[form](entry)).hexdigest()
 
     def decode(self, line: bytes) -> Entry:
         """What the line records."""
         return _entry(json.loads(line), 1.0)
+
+
+def _digests(line: bytes, form: str) -> tuple[str, str]:
+    """The hash of a line's entry in a form; where that is not known yet, of both, the compact one first.
+
+    Of a line that is no JSON object it is the hash of its octets.
+    """
+    try:
+        entry = json.loads(line)
+        entry.pop("previous_hash", None)
+    except (ValueError, RecursionError):
+        return sha256(line).hexdigest(), ""
+    if form:
+        return sha256(_FORMS[form](entry)).hexdigest(), ""
+    return sha256(_compact(entry)).hexdigest(), sha256(_spaced(entry)).hexdigest()
 
 
 def _entry(raw: object, per_second: float) -> Entry:
@@ -225,9 +220,8 @@ def _entry(raw: object, per_second: float) -> Entry:
     operation, parameters = _tagged(entry.get("operation"))
     result, failure = _tagged(entry.get("result"))
     mechanism = parameters.get("mechanism") if isinstance(parameters, dict) else entry.get("mechanism")
-    when = entry.get("timestamp")
     return Entry(
-        time=when / per_second if isinstance(when, int | float) else None,
+        time=seconds_of(entry.get("timestamp"), per_second),
         operation=operation,
         result=SUCCESS if result == "Success" else _failure(failure),
         session=str(entry.get("session_handle", "")),

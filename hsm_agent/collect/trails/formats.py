@@ -35,17 +35,22 @@ class LineRecords:
 
     def __init__(self) -> None:
         self.rest = b""
-        self.skipped_bytes = 0
-        """Bytes of an endless line that were dropped already; what is left of it follows in `rest`."""
+        self.is_within = False
+        """Whether the next block goes on with a line that was too long: what is left of it is dropped."""
 
     def push(self, block: bytes) -> list[bytes]:
-        """Records that the next block of the file completes, with their line ends cut off only where all were."""
+        """Records that the next block of the file completes, without their line ends. One that is too long is cut."""
+        if self.is_within:
+            _, line_end, block = block.partition(b"\n")
+            if not line_end:
+                return []
+            self.is_within = False
         data = self.rest + block if self.rest else block
         records = data.split(b"\n")
         self.rest = records.pop()
         if len(self.rest) > LONGEST_LINE_BYTES:
-            self.skipped_bytes += len(self.rest) - 1
-            self.rest = self.rest[:1]
+            records.append(self.rest[:LONGEST_LINE_BYTES])
+            self.rest, self.is_within = b"", True
         return records
 
 
@@ -54,6 +59,7 @@ class EventRecords(LineRecords):
 
     def push(self, block: bytes) -> list[bytes]:
         """Events that the next block of the file completes."""
+        self.is_within = False
         data = self.rest + block if self.rest else block
         starts = [match.start() for match in cloudhsm.BEGINS.finditer(data)]
         if starts and data[: starts[0]].strip():
@@ -61,7 +67,6 @@ class EventRecords(LineRecords):
         records = [data[start:end].rstrip(b"\n") for start, end in pairwise(starts)]
         self.rest = data[starts[-1] :] if starts else data
         if len(self.rest) > LONGEST_LINE_BYTES:
-            self.skipped_bytes += len(self.rest)
             records.append(self.rest)
             self.rest = b""
         return records

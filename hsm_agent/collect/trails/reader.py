@@ -8,6 +8,7 @@ the file does not hold that entry any more, its end was cut off or its history w
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from hsm_agent.collect.followed_file import (
     BLOCK_BYTES,
     STEP_SECONDS,
     ChangedSetError,
+    DamagedArchiveError,
     FilePosition,
     FollowedSet,
     Member,
@@ -37,8 +39,8 @@ if TYPE_CHECKING:
 
     from hsm_agent.collect.trails.chain import Entry
 
-QUIET_SECONDS = 1.0
-"""After so long an event of several lines is taken for complete."""
+_MOST_SEEN = 100
+"""Breaks that are remembered as seen; those beyond are told again each time."""
 
 
 class TrailReader(FollowedSet):
@@ -53,14 +55,14 @@ class TrailReader(FollowedSet):
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(path)
+        super().__init__(path, monotonic=monotonic)
         self.checkpoint = TrailCheckpoint(format=name) if checkpoint is None else checkpoint
+        self.checkpoint.folder = str(path.parent)
         self._wall = wall
-        self._monotonic = monotonic
         self._format = name
-        self._end = (0, 0)
-        self._end_since = 0.0
         self._recheck: _Recheck | None = None
+        self._looked_at: Member | None = None
+        self._is_touched = False
 
     @property
     def position(self) -> FilePosition | None:
@@ -74,6 +76,18 @@ class TrailReader(FollowedSet):
     def _records(self) -> LineRecords:
         return records_of(self._format)
 
+    def step(self, seconds: float) -> bool:
+        """Read on; and verify again at once what was changed without growing, which no appended entry does."""
+        more = super().step(seconds)
+        before, now = self._looked_at, self.newest
+        self._looked_at = now
+        if before is not None and now is not None and (before.inode, before.size) == (now.inode, now.size):
+            self._is_touched |= before.changed_ns != now.changed_ns
+        if self._is_touched and not more:
+            self._is_touched = not self.verify_again(seconds)
+            return self._is_touched
+        return more
+
     def _leave(self, file: Member, end: float) -> bool:
         """Verify all of the file that was read to its end once more, before it is out of sight."""
         del file
@@ -84,7 +98,7 @@ class TrailReader(FollowedSet):
         point, known, position = self.checkpoint, self.checkpoint.chain, position_in(file, 0)
         point.bad_lines_before += known.bad_lines
         point.chain = replace(known, lines=0, bad_lines=0, bad_line="", anchor=known.newest, broken=None, breaks=0)
-        point.position = position
+        point.position, point.seen = position, []
         self._recheck = None
 
     def _lost(self, files: Sequence[Member]) -> bool:
@@ -95,45 +109,70 @@ class TrailReader(FollowedSet):
         point, known = self.checkpoint, self.checkpoint.chain
         assert point.position is not None
         # A file that begins as the one that was read is that one, with its end cut off.
-        current = next((each for each in files if has_same_head(point.position, each)), files[-1])
+        same = next((each for each in files if has_same_head(point.position, each)), None)
+        current = same or files[-1]
         if not current.size and current.inode != point.position.inode:
             return False
+        if same is None and (following := self._following(files)) is not None:
+            # The set was rotated more than once, and the file that was read to its end is gone.
+            self._next_file(following)
+            return True
         nowhere = Position(format=self._format, offset=current.size + 1, state=known)
         found = verify_file(current.path, self._format, after=nowhere)
         with open_member(current):
             pass  # it was that file that was verified
         if found.position is None:
             raise UnreadableFileError(found.reason)
-        if known.newest and found.state.anchor == FORMATS[self._format].following(known.newest):
-            # The set was rotated more than once, and the file that was read to its end is gone.
-            self._next_file(current)
-            return True
-        is_same = bool(known.newest) and found.state.anchor == known.anchor
-        position = position_in(current, found.position.offset if is_same else 0)
-        if known.newest and found.state.broken is not None:
-            self._note_break(current, found.state.broken)
+        broken = found.state.broken
+        is_same = bool(known.newest) and (found.state.anchor == known.anchor or broken is None)
+        if broken is None and found.state.anchor != known.anchor:
+            broken = Break(1, known.anchor, found.state.anchor or "no entry")
+        # What was written to since the newest entry that is known was not read yet.
+        since = point.counts.last_entry or 0.0
+        first = next((each for each in files if each.modified > since and each.size), current)
+        position = position_in(current, found.position.offset) if is_same else position_in(first, 0)
+        if known.newest and broken is not None:
+            self._note_breaks(current, [broken])
         point.bad_lines_before += known.bad_lines
         # The lines of the same file, changed, were counted before.
         point.chain = replace(found.position.state, bad_lines=0, broken=None, breaks=0) if is_same else ChainState()
-        point.position = position
+        point.position, point.seen = position, point.seen if is_same else []
         return True
 
-    def _note_break(self, file: Member, broken: Break) -> None:
-        if self.checkpoint.broken is None:
-            self.checkpoint.broken, self.checkpoint.broken_file = broken, str(file.path)
+    def _following(self, files: Sequence[Member]) -> Member | None:
+        """The file whose first entry follows the newest one that is known."""
+        known = self.checkpoint.chain
+        if not known.newest:
+            return None
+        expected = {FORMATS[self._format].following(known.newest), known.respelt} - {""}
+        return next((each for each in files if self._anchor_of(each) in expected), None)
 
-    def _is_finished(self, file: Member, read: int, *, is_last: bool, rest: bytes) -> bool:
-        """Whether what stands at a file's end is all there will be of it.
+    def _anchor_of(self, file: Member) -> str:
+        """What the first entry of a file carries; empty where it has none."""
+        records, chain = self._records(), FORMATS[self._format]()
+        try:
+            for block in blocks(file, 0, BLOCK_BYTES, BLOCK_BYTES):
+                for record in [*records.push(block), records.rest]:
+                    if record and chain.feed(record):
+                        break
+        except UnreadableFileError:
+            return ""
+        return chain.state.anchor
 
-        In a file that is still written, a line without an end waits; an event that ends with a line waits until
-        nothing came for a while.
-        """
-        if (file.inode, read) != self._end:
-            self._end, self._end_since = (file.inode, read), self._monotonic()
-        if not is_last:
-            return True
-        is_quiet = self._monotonic() - self._end_since >= QUIET_SECONDS
-        return self._format == "cloudhsm" and rest.endswith(b"\n") and is_quiet
+    def _note_breaks(self, file: Member, breaks: Sequence[Break]) -> None:
+        """Keep the first of the breaks that were not seen before."""
+        point = self.checkpoint
+        for each in breaks:
+            if str(each) in point.seen:
+                continue
+            if len(point.seen) < _MOST_SEEN:
+                point.seen.append(str(each))
+            if point.broken is None:
+                point.broken, point.broken_file = each, str(file.path)
+
+    def _is_whole(self, rest: bytes) -> bool:
+        """An event of several lines that ends with a line; a line without an end waits for it."""
+        return self._format == "cloudhsm" and rest.endswith(b"\n")
 
     def _take(self, file: Member, records: list[bytes]) -> None:
         """Verify records and count their entries."""
@@ -148,8 +187,8 @@ class TrailReader(FollowedSet):
         if state.breaks != breaks:
             if self._format == "cloudhsm":
                 point.gaps += state.breaks - breaks
-            elif state.broken is not None:
-                self._note_break(file, state.broken)
+            else:
+                self._note_breaks(file, chain.breaks)
             state.broken = None
         point.counts.add(self._entries(chain, records), self._wall())
 
@@ -187,8 +226,7 @@ class TrailReader(FollowedSet):
         if not recheck.step(found, seconds):
             return False
         self._recheck = None
-        if recheck.broken is not None:
-            self._note_break(found, recheck.broken)
+        self._note_breaks(found, recheck.breaks)
         return True
 
 
@@ -200,24 +238,28 @@ class _Recheck:
         self._until = until
         self._offset = 0
         self._chain = FORMATS[name](ChainState(form=known.form))
-        self._name: Format = name
+        self._records = records_of(name)
 
     def step(self, file: Member, seconds: float) -> bool:
         """Whether it is over."""
         end = time.monotonic() + seconds
-        records, read = records_of(self._name), self._offset
-        for block in blocks(file, self._offset, BLOCK_BYTES, self._until - self._offset):
-            read += len(block)
-            self._chain.feed_all(records.push(block))
-            self._offset = read - len(records.rest)
-            if time.monotonic() > end:
-                return False
+        with suppress(DamagedArchiveError):  # it was read up to there only
+            for block in blocks(file, self._offset, BLOCK_BYTES, self._until - self._offset):
+                self._offset += len(block)
+                self._chain.feed_all(self._records.push(block))
+                if time.monotonic() > end:
+                    return False
+        self._chain.feed(self._records.rest)
         return True
 
     @property
-    def broken(self) -> Break | None:
-        """The first link that does not fit, or the newest entry where it is another one; None if all is as it was."""
-        state, known = self._chain.state, self._known
-        if state.broken is not None or state.newest == known.newest or known.unverifiable_line:
-            return state.broken
-        return Break(known.lines, known.newest, state.newest or "no entry")
+    def breaks(self) -> list[Break]:
+        """The links that do not fit, and the first and the newest entry where they are others; empty if all is as it
+        was.
+        """
+        state, known, found = self._chain.state, self._known, list(self._chain.breaks)
+        if known.anchor and state.anchor != known.anchor:
+            found.insert(0, Break(1, known.anchor, state.anchor or "no entry"))
+        if not found and state.newest != known.newest and not known.unverifiable_line:
+            found.append(Break(known.lines, known.newest, state.newest or "no entry"))
+        return found
