@@ -16,8 +16,7 @@ import click
 
 from hsm_agent import codec
 from hsm_agent.cli.options import fail, unused_config_option
-from hsm_agent.collect.followed_file import UnreadableFileError, open_to_read
-from hsm_agent.collect.rotation import rotation
+from hsm_agent.collect.rotated_set import UnreadableFileError, open_to_read, rotation
 from hsm_agent.collect.trails.chain import Break, ChainState, Entry, TrailVerdict
 from hsm_agent.collect.trails.formats import FORMATS, Format, known_format, records_of
 from hsm_agent.collect.trails.verify import (

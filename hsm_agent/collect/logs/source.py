@@ -16,15 +16,9 @@ from pydantic import Field, field_validator, model_validator
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.checkpoint_file import CheckpointFile
-from hsm_agent.collect.followed_file import (
-    STEP_SECONDS,
-    FilePosition,
-    FollowedSet,
-    Member,
-    UnreadableFileError,
-    position_in,
-)
+from hsm_agent.collect.followed_file import STEP_SECONDS, FollowedSet
 from hsm_agent.collect.logs.patterns import CRATON, LogPattern, PatternSeverity, parse_line
+from hsm_agent.collect.rotated_set import FilePosition, Member, UnreadableFileError, position_in
 from hsm_agent.collect.trails.formats import LineRecords
 from hsm_agent.model import Reading
 from hsm_agent.settings.regex import compile_pattern
@@ -159,8 +153,8 @@ class LogReader(FollowedSet):
         del file, end
         return True
 
-    def _next_file(self, file: Member) -> None:
-        self.position = position_in(file, 0)
+    def _next_file(self, position: FilePosition) -> None:
+        self.position = position
 
     def _lost(self, found: Sequence[Member]) -> bool:
         """What was read to is not there any more: the log was emptied or begun anew."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.followed_file import FilePosition  # noqa: TC001 - the codec evaluates the annotation
+from hsm_agent.collect.rotated_set import FilePosition  # noqa: TC001 - the codec evaluates the annotation
 from hsm_agent.collect.trails.chain import Break, ChainState, TrailVerdict
 from hsm_agent.collect.trails.counts import TrailCounts
 from hsm_agent.metrics.tables import UNVERIFIABLE

@@ -12,13 +12,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.followed_file import (
-    BLOCK_BYTES,
-    STEP_SECONDS,
+from hsm_agent.collect.followed_file import BLOCK_BYTES, STEP_SECONDS, FollowedSet
+from hsm_agent.collect.rotated_set import (
     ChangedSetError,
     DamagedArchiveError,
     FilePosition,
-    FollowedSet,
     Member,
     UnreadableFileError,
     blocks,
@@ -93,9 +91,9 @@ class TrailReader(FollowedSet):
         del file
         return self.verify_again(end - time.monotonic())
 
-    def _next_file(self, file: Member) -> None:
+    def _next_file(self, position: FilePosition) -> None:
         """Go on in the file that follows: its first entry must carry the hash of the last one of this."""
-        point, known, position = self.checkpoint, self.checkpoint.chain, position_in(file, 0)
+        point, known = self.checkpoint, self.checkpoint.chain
         point.bad_lines_before += known.bad_lines
         point.chain = replace(known, lines=0, bad_lines=0, bad_line="", anchor=known.newest, broken=None, breaks=0)
         point.position, point.seen = position, []
@@ -115,7 +113,7 @@ class TrailReader(FollowedSet):
             return False
         if same is None and (following := self._following(files)) is not None:
             # The set was rotated more than once, and the file that was read to its end is gone.
-            self._next_file(following)
+            self._next_file(position_in(following, 0))
             return True
         nowhere = Position(format=self._format, offset=current.size + 1, state=known)
         found = verify_file(current.path, self._format, after=nowhere)

@@ -18,8 +18,8 @@ from hsm_agent.collect.aws.client import AwsSettings
 from hsm_agent.collect.aws.log_group import LogGroupCollector
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.checkpoint_file import CheckpointFile
-from hsm_agent.collect.followed_file import STEP_SECONDS, UnreadableFileError
-from hsm_agent.collect.rotation import rotation
+from hsm_agent.collect.followed_file import STEP_SECONDS
+from hsm_agent.collect.rotated_set import UnreadableFileError, rotation
 from hsm_agent.collect.trails.checkpoint import TrailCheckpoint, differs, trail_readings
 from hsm_agent.collect.trails.formats import Format
 from hsm_agent.collect.trails.reader import TrailReader

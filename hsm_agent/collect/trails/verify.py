@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import IO, TYPE_CHECKING
 
-from hsm_agent.collect.followed_file import UnreadableFileError, open_to_read
-from hsm_agent.collect.rotation import rotation
+from hsm_agent.collect.rotated_set import UnreadableFileError, open_to_read, rotation
 from hsm_agent.collect.trails.chain import LONGEST_LINE_BYTES, Break, Chain, ChainState, TrailVerdict
 from hsm_agent.collect.trails.formats import FORMATS, Format, known_format, recognised, records_of
 
