@@ -64,11 +64,16 @@ def verify(paths: tuple[Path, ...], wanted: Format | None, form: str, checkpoint
         raise click.UsageError("--checkpoint: the files are of more than one trail; each needs a checkpoint of its own")
     position = None if checkpoint is None else _read_checkpoint(checkpoint, wanted)
     with _progress(unique) as read:
-        verdicts = _verified(unique, wanted, position, read)
+        verdicts, is_known = _verified(unique, wanted, position, read)
     if checkpoint is not None:
-        _keep_checkpoint(checkpoint, verdicts)
+        if is_known and _exit_status(verdicts) != BROKEN:
+            _keep_checkpoint(checkpoint, verdicts)
+        else:
+            # Otherwise the next run would go on from what is wrong now, and find nothing.
+            kept = f"{checkpoint} stays as it was; once that is dealt with, remove it"
+            click.echo(one_line(f"hsm-agent: {kept}"), err=True)
     if form == "json":
-        click.echo(json.dumps([_as_json(each) for each in verdicts], indent=1, ensure_ascii=False))
+        click.echo(_json([_as_json(each) for each in verdicts], indent=1))
     else:
         for each in verdicts:
             click.echo(_line(each))
@@ -77,13 +82,15 @@ def verify(paths: tuple[Path, ...], wanted: Format | None, form: str, checkpoint
 
 def _verified(
     paths: Sequence[Path], wanted: Format | None, position: Position | None, read: Callable[[int], None]
-) -> list[FileVerdict]:
-    """The files' verdicts, in the order they were given."""
+) -> tuple[list[FileVerdict], bool]:
+    """The files' verdicts, in the order they were given, and whether they go on from the checkpoint, if any."""
     holder = None if position is None else next((path for path in paths if holds(path, position)), None)
     verdicts = [verify_file(path, wanted, after=position if path == holder else None, read=read) for path in paths]
-    if position is not None and holder is None:
-        verdicts = [_without_holder(each, position, wanted) for each in verdicts]
-    return linked(verdicts, position)
+    if position is None or holder is not None or not position.state.newest:
+        return linked(verdicts, position), True
+    follows = any(each.state.anchor == position.state.newest for each in verdicts)
+    verdicts = [_without_holder(each, position, wanted) for each in verdicts]
+    return linked(verdicts, position), follows
 
 
 def _without_holder(each: FileVerdict, position: Position, wanted: Format | None) -> FileVerdict:
@@ -162,11 +169,18 @@ def _progress(paths: Iterable[Path]) -> Iterator[Callable[[int], None]]:
     from rich.console import Console  # noqa: PLC0415 - a gate in a script never needs it
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn  # noqa: PLC0415
 
-    total = sum(path.stat().st_size for path in paths if path.is_file())
+    total = sum(map(_size, paths))
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda size: bar.advance(task, size)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _read_checkpoint(path: Path, wanted: Format | None) -> Position | None:
@@ -178,9 +192,9 @@ def _read_checkpoint(path: Path, wanted: Format | None) -> Position | None:
         position = codec.decode(Position, raw)
         known_format(position.format)
     except OSError as error:
-        fail(f"{path}: {error.strerror}")
+        fail(one_line(f"{path}: {error.strerror}"), UNVERIFIED)
     except ValueError as error:
-        fail(f"{path}: no checkpoint: {error}")
+        fail(one_line(f"{path}: no checkpoint: {error}"), UNVERIFIED)
     if wanted is not None and wanted != position.format:
         raise click.UsageError(f"--as {wanted}: {path} is of a {position.format} trail")
     return position
@@ -195,7 +209,7 @@ def _keep_checkpoint(path: Path, verdicts: Sequence[FileVerdict]) -> None:
     try:
         files.write_json(path, codec.encode(newest.position))
     except OSError as error:
-        fail(f"{path}: {error.strerror}")
+        fail(one_line(f"{path}: {error.strerror}"), UNVERIFIED)
 
 
 @audit.command()
@@ -232,7 +246,7 @@ def dump(
     else:
         _print_table(entries)
     for text in trouble:
-        click.echo(f"hsm-agent: {text}", err=True)
+        click.echo(one_line(f"hsm-agent: {text}"), err=True)
     sys.exit(UNVERIFIED if trouble else 0)
 
 
@@ -270,7 +284,7 @@ def _entries_of(file: IO[bytes], name: Format, path: Path) -> Iterator[Entry]:
         except (ValueError, RecursionError):
             bad += 1
     if bad:
-        click.echo(f"hsm-agent: {path}: {bad} lines are no entry", err=True)
+        click.echo(one_line(f"hsm-agent: {path}: {bad} lines are no entry"), err=True)
 
 
 def _records(file: IO[bytes], records: Any) -> Iterator[bytes]:
@@ -283,9 +297,15 @@ def _print_json(entries: Iterable[Entry]) -> None:
     """One array, written as the entries are read."""
     begin = "["
     for entry in entries:
-        click.echo(begin + "\n " + json.dumps(_shown(entry), ensure_ascii=False), nl=False)
+        click.echo(begin + "\n " + _json(_shown(entry)), nl=False)
         begin = ","
     click.echo("\n]" if begin == "," else "[]")
+
+
+def _json(value: object, indent: int | None = None) -> str:
+    """JSON that controls no terminal, and that can be written: in ASCII where it has a character that is not shown."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return text if text.replace("\n", "").isprintable() else json.dumps(value, indent=indent)
 
 
 def _print_table(entries: Iterable[Entry]) -> None:

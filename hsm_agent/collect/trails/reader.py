@@ -122,6 +122,10 @@ class TrailReader(FollowedSet):
         if found.position is None:
             raise UnreadableFileError(found.reason)
         broken = found.state.broken
+        if known.newest and broken is None and found.state.anchor == known.anchor:
+            # All that was read stands there as it was: it is the file that was read, under another identity.
+            point.position = position_in(current, _end_of_line(current, known.lines))
+            return True
         is_same = bool(known.newest) and (found.state.anchor == known.anchor or broken is None)
         if broken is None and found.state.anchor != known.anchor:
             broken = Break(1, known.anchor, found.state.anchor or "no entry")
@@ -226,6 +230,19 @@ class TrailReader(FollowedSet):
         self._recheck = None
         self._note_breaks(found, recheck.breaks)
         return True
+
+
+def _end_of_line(file: Member, number: int) -> int:
+    """The offset behind a line, by its number."""
+    read, lines = 0, 0
+    for block in blocks(file, 0, BLOCK_BYTES, file.size):
+        at = -1
+        while lines < number and (at := block.find(b"\n", at + 1)) >= 0:
+            lines += 1
+        if lines >= number:
+            return read + at + 1
+        read += len(block)
+    return read
 
 
 class _Recheck:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import IO, TYPE_CHECKING
 
-from hsm_agent.collect.rotated_set import UnreadableFileError, open_to_read, rotation
+from hsm_agent.collect.rotated_set import DATES_FROM, UnreadableFileError, open_to_read, rotation
 from hsm_agent.collect.trails.chain import LONGEST_LINE_BYTES, Break, Chain, ChainState, TrailVerdict
 from hsm_agent.collect.trails.formats import FORMATS, Format, known_format, recognised, records_of
 
@@ -90,7 +89,9 @@ def _verify_open(
 def _judged(path: Path, chain: Chain) -> FileVerdict:
     state, verdict = chain.state, chain.verdict
     reason = ""
-    if verdict is TrailVerdict.BROKEN and state.broken is not None:
+    if verdict is TrailVerdict.INTACT and state.bad_lines and not state.entries:
+        verdict, reason = TrailVerdict.UNVERIFIABLE, "none of its lines is an entry"
+    elif verdict is TrailVerdict.BROKEN and state.broken is not None:
         reason = str(state.broken)
     elif verdict is TrailVerdict.UNVERIFIABLE:
         reason = f"line {state.unverifiable_line}: format_version 1, its hashes need a key"
@@ -183,7 +184,10 @@ def linked(verdicts: Sequence[FileVerdict], after: Position | None = None) -> li
     `after`: where an earlier verification ended; a file that follows its newest entry has a known anchor, too.
     """
     by_newest: dict[tuple[str, str], Path | str] = {
-        (each.format, each.state.newest): each.path for each in verdicts if each.state.newest
+        (each.format, newest): each.path
+        for each in verdicts
+        for newest in (each.state.respelt, each.state.newest)
+        if newest
     }
     if after is not None and after.state.newest:
         by_newest.setdefault((after.format, after.state.newest), "the checkpoint")
@@ -209,7 +213,10 @@ def _linked(each: FileVerdict, by_newest: dict[tuple[str, str], Path | str], bef
 
 
 def _predecessors(verdicts: Iterable[FileVerdict]) -> dict[Path, FileVerdict]:
-    """The file before each in its rotated set, by their names; of those that are given."""
+    """The file before each in its rotated set, by their names; none where its number is not among the given ones.
+
+    Behind a file with a date stands the newest one that has a date.
+    """
     sets: dict[Path, list[tuple[int, FileVerdict]]] = {}
     for each in verdicts:
         stem, age = rotation(each.path)
@@ -217,6 +224,10 @@ def _predecessors(verdicts: Iterable[FileVerdict]) -> dict[Path, FileVerdict]:
     found = {}
     for members in sets.values():
         members.sort(key=lambda member: -member[0])
-        for (_, before), (_, after) in pairwise(members):
-            found[after.path] = before
+        for index, (age, after) in enumerate(members):
+            # Of a file that is being compressed both are given.
+            older = [member for member in members[:index] if member[0] > age]
+            # The newest rotated file has the number 0 or 1.
+            if older and (older[-1][0] >= DATES_FROM or older[-1][0] - age <= (1 if age else 2)):
+                found[after.path] = older[-1][1]
     return found

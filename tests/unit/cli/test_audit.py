@@ -160,7 +160,7 @@ def test_wrong_usage_is_told_apart(tmp_path: Path) -> None:
     assert _run("verify", "--as", "other", tmp_path / "a").exit_code == 2
     assert _run("verify", "--checkpoint", tmp_path / "m", tmp_path / "a", tmp_path / "b").exit_code == 2
     (tmp_path / "m").write_text("{}")
-    assert _run("verify", "--checkpoint", tmp_path / "m", tmp_path / "a").exit_code == 1
+    assert _run("verify", "--checkpoint", tmp_path / "m", tmp_path / "a").exit_code == 3
 
 
 def test_entries_are_shown_and_chosen(tmp_path: Path) -> None:
@@ -187,3 +187,91 @@ def test_an_entry_cannot_write_to_the_terminal(tmp_path: Path) -> None:
     for result in (_run("dump", log), _run("verify", log)):
         assert "\x1b" not in result.output
         assert "\u202e" not in result.output
+
+
+def _set(tmp_path: Path, name: str = "audit.jsonl") -> list[Path]:
+    writer = CratonWriter()
+    return [_write(tmp_path / f"{name}{end}", *writer.lines(6)) for end in (".2", ".1", "")]
+
+
+def test_a_file_that_was_not_given_is_not_taken_for_a_break(tmp_path: Path) -> None:
+    oldest, _, newest = _set(tmp_path)
+
+    assert _run("verify", newest, oldest).exit_code == 3
+
+
+def test_a_file_and_its_archive_are_one(tmp_path: Path) -> None:
+    oldest, middle, newest = _set(tmp_path)
+    packed = middle.with_name("audit.jsonl.1.gz")
+    packed.write_bytes(gzip.compress(middle.read_bytes()))
+
+    assert _run("verify", newest, packed, middle, oldest).exit_code == 0
+
+
+def test_numbers_may_begin_at_0(tmp_path: Path) -> None:
+    writer = CratonWriter()
+    files = [_write(tmp_path / f"audit.jsonl{end}", *writer.lines(3)) for end in (".1", ".0", "")]
+    cut = files[1].read_bytes().splitlines(keepends=True)[:-1]
+
+    assert _run("verify", *files).exit_code == 0
+    _write(files[1], *cut)
+    assert _run("verify", *files).exit_code == 1
+
+
+def test_a_file_without_an_entry_is_not_intact(tmp_path: Path) -> None:
+    path = _write(tmp_path / "passwd", b"root:x:0:0:root:/root:/bin/sh\n")
+
+    assert _run("verify", "--as", "craton", path).exit_code == 3
+
+
+def test_a_documented_set_is_linked_where_a_file_has_one_line_only(tmp_path: Path) -> None:
+    writer = DocumentedWriter(spaced=True)
+    files = [_write(tmp_path / f"audit.jsonl{end}", *writer.lines(number)) for end, number in ((".1", 1), ("", 3))]
+
+    assert _run("verify", *files).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: [],
+        lambda lines: lines[:4],
+        lambda lines: list(CratonWriter(b"\x09" * 32).lines(4)),
+        lambda lines: list(CratonWriter().lines(4))[:1] + [line.replace(b"e", b"x", 1) for line in lines[1:]],
+        lambda lines: [CratonWriter().line("Logout")],
+    ],
+    ids=["emptied", "cut", "replaced by another", "edited", "begun anew"],
+)
+def test_a_gate_that_was_closed_stays_closed(tmp_path: Path, change: Any) -> None:
+    lines = list(CratonWriter().lines(10))
+    path, checkpoint = _write(tmp_path / "audit.jsonl", *lines), tmp_path / "verified"
+    words = ("verify", "--as", "craton", "--checkpoint", checkpoint, path)
+    assert _run(*words).exit_code == 0
+    kept = checkpoint.read_bytes()
+    _write(path, *change(lines))
+
+    statuses = [_run(*words).exit_code for _ in range(3)]
+    assert statuses[0] in {1, 3}
+    assert len(set(statuses)) == 1
+    assert checkpoint.read_bytes() == kept
+    _write(path, *lines)
+    assert _run(*words).exit_code == 0
+
+
+@pytest.mark.parametrize("text", [b"", b'{"fo', b"[]", b'{"format":"craton","offset":-5}'])
+def test_a_damaged_checkpoint_verifies_nothing(tmp_path: Path, text: bytes) -> None:
+    path = _write(tmp_path / "audit.jsonl", *CratonWriter().lines(2))
+
+    assert _run("verify", "--checkpoint", _write(tmp_path / "verified", text), path).exit_code == 3
+
+
+def test_no_trail_controls_a_terminal(tmp_path: Path) -> None:
+    payload = '{"format_version":0,"timestamp":1,"session_handle":1,"operation":"A\\ud800\u009b31m","result":"Success"}'
+    path = _write(tmp_path / "audit\x1b[31m.jsonl", CratonWriter().link(payload.encode()))
+
+    for words in (("dump",), ("dump", "--format", "json"), ("verify",), ("verify", "--format", "json")):
+        result = _run(*words, path)
+        assert result.exit_code == 0
+        assert result.output.replace("\n", "").isprintable()
+    assert "\x1b" not in _run("dump", tmp_path / "missing\x1b[31m").output
+    assert _run("verify", ".").exit_code == 3
