@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import appliances, codebase, crowd, delay, footprint, machine, snmp, spool, sweep
+from benchmarks import appliances, codebase, crowd, delay, footprint, machine, snmp, spool, sweep, trails
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -24,6 +24,7 @@ _FIGURES: dict[str, Callable[..., Coroutine[object, object, None]]] = {
     "crowd": crowd.run,
     "appliances": appliances.run,
     "codebase": codebase.run,
+    "trails": trails.run,
 }
 _VAR = Path(__file__).resolve().parents[1] / "var"
 """Not /tmp: a file system in memory would make every fsync free."""
