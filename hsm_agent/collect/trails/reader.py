@@ -121,25 +121,29 @@ class TrailReader(FollowedSet):
             pass  # it was that file that was verified
         if found.position is None:
             raise UnreadableFileError(found.reason)
-        broken = found.state.broken
-        if known.newest and broken is None and found.state.anchor == known.anchor:
+        if known.newest and found.state.broken is None and found.state.anchor == known.anchor:
             # All that was read stands there as it was: it is the file that was read, under another identity.
             point.position = position_in(current, _end_of_line(current, known.lines))
-            return True
-        is_same = bool(known.newest) and (found.state.anchor == known.anchor or broken is None)
-        if broken is None and found.state.anchor != known.anchor:
-            broken = Break(1, known.anchor, found.state.anchor or "no entry")
+        else:
+            self._begin_again(files, current, found.state, found.position)
+        return True
+
+    def _begin_again(self, files: Sequence[Member], current: Member, found: ChainState, end: Position) -> None:
+        """Note that what was read has changed, and go on behind it, or with what was not read yet."""
+        point, known, broken = self.checkpoint, self.checkpoint.chain, found.broken
+        is_same = bool(known.newest) and (found.anchor == known.anchor or broken is None)
+        if broken is None and found.anchor != known.anchor:
+            broken = Break(1, known.anchor, found.anchor or "no entry")
         # What was written to since the newest entry that is known was not read yet.
         since = point.counts.last_entry or 0.0
         first = next((each for each in files if each.modified > since and each.size), current)
-        position = position_in(current, found.position.offset) if is_same else position_in(first, 0)
+        position = position_in(current, end.offset) if is_same else position_in(first, 0)
         if known.newest and broken is not None:
             self._note_breaks(current, [broken])
         point.bad_lines_before += known.bad_lines
         # The lines of the same file, changed, were counted before.
-        point.chain = replace(found.position.state, bad_lines=0, broken=None, breaks=0) if is_same else ChainState()
+        point.chain = replace(end.state, bad_lines=0, broken=None, breaks=0) if is_same else ChainState()
         point.position, point.seen = position, point.seen if is_same else []
-        return True
 
     def _following(self, files: Sequence[Member]) -> Member | None:
         """The file whose first entry follows the newest one that is known."""
