@@ -150,7 +150,8 @@ class FollowedSet(ABC):
     def _current(self, files: list[Member]) -> Member | None:
         """The file to read on."""
         position = self.position
-        if position is None:
+        if position is None or not (position.offset or position.is_known_by_content):
+            # Nothing was read yet, and an inode that was of an empty file may be another file's by now.
             self.position = position = self._first(files)
         found = find(position, files)
         if found is not None:

@@ -119,7 +119,7 @@ class _Log:
         assert self._settings.aws is not None
         context = CollectorContext(state_directory=self._directory)
         self._collector = LogGroupCollector(
-            self._settings, self._settings.aws, aws.GROUP, context, wall=lambda: self.now
+            self._settings, self._settings.aws, aws.GROUP, context, wall=lambda: self.now, monotonic=lambda: self.now
         )
 
     async def poll(self) -> tuple[Poll, dict[tuple[str, str, tuple[str, ...]], float | int | None]]:
@@ -191,4 +191,17 @@ def test_a_call_without_credentials_is_told_plainly(monkeypatch: pytest.MonkeyPa
     clients = AwsClients(AwsSettings(region="eu-west-1"), timeout_seconds=1)
 
     with pytest.raises(AwsTrouble, match=r"cloudwatch list_metrics: .*give the host a role"):
+        clients.call("cloudwatch", "list_metrics", Namespace="AWS/CloudHSM")
+
+
+@pytest.mark.parametrize(
+    "keys", [{"endpoint": "https://"}, {"endpoint": "http://127.0.0.1:1", "ca": "/nowhere/ca.pem"}]
+)
+def test_what_the_library_refuses_is_an_error_of_the_source(
+    keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    clients = AwsClients(AwsSettings.model_validate({"region": "eu-west-1", **keys}), timeout_seconds=1.0)
+    with pytest.raises(AwsTrouble):
         clients.call("cloudwatch", "list_metrics", Namespace="AWS/CloudHSM")

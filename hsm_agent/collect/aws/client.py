@@ -6,7 +6,7 @@ boto3 blocks, and takes 30 MB and a second to import: it is imported, and every 
 from __future__ import annotations
 
 import importlib.util
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -58,6 +58,12 @@ class AwsSettings(Strict):
         return self
 
 
+class Services(Protocol):
+    """What calls the services: `AwsClients`, or what a test has in its place."""
+
+    def call(self, service: str, method: str, **parameters: Any) -> dict[str, Any]: ...
+
+
 class AwsClients:
     """The clients of one source. For one thread at a time."""
 
@@ -66,13 +72,14 @@ class AwsClients:
         self._timeout_seconds = timeout_seconds
         self._clients: dict[str, Any] = {}
 
-    def call(self, service: str, method: str, **parameters: object) -> dict[str, Any]:
+    def call(self, service: str, method: str, **parameters: Any) -> dict[str, Any]:
         """What a method of a service answers. Raises AwsTrouble."""
         import botocore.exceptions  # noqa: PLC0415 - see above
 
         try:
             answer: dict[str, Any] = getattr(self._client(service), method)(**parameters)
-        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, ValueError, OSError) as error:
+            # ValueError: an endpoint that is none; OSError: a file of ca, or of credentials, that cannot be read.
             raise AwsTrouble(f"{service} {method}: {explained(error)}") from error
         return answer
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from hsm_agent.collect.aws.client import AwsClients, AwsSettings, AwsTrouble
+from hsm_agent.collect.aws.client import AwsClients, AwsSettings, AwsTrouble, Services
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.model import Reading
 from hsm_agent.settings.types import Deadline, Interval
@@ -21,7 +21,7 @@ from hsm_agent.text import one_line
 from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 NAMESPACE = "AWS/CloudHSM"
 LOOK_BACK_SECONDS = 900.0
@@ -107,16 +107,19 @@ class CloudWatchCollector(Collector):
         self,
         settings: CloudWatchSettings,
         *,
+        clients: Services | None = None,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(settings)
         self._settings = settings
         self._lane = Lane(f"CloudWatch of {settings.cluster}")
-        self._clients = AwsClients(settings.aws, timeout_seconds=settings.timeout)
+        self._clients: Services = clients or AwsClients(settings.aws, timeout_seconds=settings.timeout)
         self._wall = wall
         self._monotonic = monotonic
         self._hsms: _Hsms | None = None
+        self._valued: dict[str, float] = {}
+        """When each HSM had a value last, or was found first."""
         self._calls: dict[str, int] = {}
 
     async def poll(self) -> Poll:
@@ -143,7 +146,8 @@ class CloudWatchCollector(Collector):
     def _fetch(self) -> list[Reading]:
         self._calls = {}
         hsms = self._hsms
-        if hsms is None or self._monotonic() - hsms.looked_up >= _REDISCOVER_SECONDS:
+        # Those of a cluster that has none yet are looked up each time.
+        if hsms is None or not hsms.published or self._monotonic() - hsms.looked_up >= _REDISCOVER_SECONDS:
             hsms = self._hsms = self._looked_up()
         if not hsms.published:
             cluster, region = self._settings.cluster, self._settings.aws.region
@@ -153,7 +157,20 @@ class CloudWatchCollector(Collector):
             )
         now = self._wall()
         newest = self._newest([(hsm, each) for hsm, names in hsms.published.items() for each in sorted(names)], now)
-        return [each for hsm in hsms.published for each in self._readings(hsm, hsms.published[hsm], newest, now)]
+        return [
+            each
+            for hsm in self._not_replaced(hsms.published, {hsm for hsm, _ in newest})
+            for each in self._readings(hsm, hsms.published[hsm], newest, now)
+        ]
+
+    def _not_replaced(self, hsms: Iterable[str], valued: Collection[str]) -> list[str]:
+        """The HSMs without those that had no value for a day: the service lists a replaced one for two weeks."""
+        now = self._monotonic()
+        before, self._valued = self._valued, {}
+        for hsm in hsms:
+            self._valued[hsm] = now if hsm in valued else before.get(hsm, now)
+        found = [hsm for hsm, when in self._valued.items() if now - when < _DAY]
+        return found or list(self._valued)  # of a cluster that is silent as a whole all are missed
 
     def _looked_up(self) -> _Hsms:
         """The HSMs, by the metrics that are listed: those of which a value came within two weeks."""

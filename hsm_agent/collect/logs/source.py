@@ -128,6 +128,10 @@ class LogReader(FollowedSet):
 
     def _first(self, found: Sequence[Member]) -> FilePosition:
         """The end of a log that was there before the agent; the beginning of one that came later."""
+        known = self.position
+        if known is not None:  # it was empty
+            same = (each for each in found if (each.device, each.inode) == (known.device, known.inode))
+            return position_in(next(same, found[-1]), 0)
         return position_in(found[-1], found[-1].size if self._begins_at_end else 0)
 
     def look(self, seconds: float) -> bool:

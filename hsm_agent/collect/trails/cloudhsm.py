@@ -61,10 +61,10 @@ def fields_of(text: str) -> dict[str, str]:
 
 
 def sequence_number(event: bytes) -> tuple[int, int] | None:
-    """The number of an event in its stream, and its HSM's reboot counter; None where it has no number."""
+    """The number of an event in its stream, and its HSM's reboot counter; None where it is no event with one."""
     fields = fields_of(event.decode("utf-8", "replace"))
     number = _number(fields.get("sequence", ""))
-    return None if number is None else (number, _number(fields.get("reboots", "")) or 0)
+    return None if number is None or "opcode" not in fields else (number, _number(fields.get("reboots", "")) or 0)
 
 
 def _field(match: re.Match[str]) -> str:
