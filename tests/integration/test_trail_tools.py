@@ -1,4 +1,4 @@
-"""What docs/sources/audit_trail.md gives for other tools does what it says: Debian's logrotate, rsyslog's imfile."""
+"""What docs/sources/audit_trail.md shows does what it says: its commands, Debian's logrotate, rsyslog's imfile."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import grp
 import os
 import pwd
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -33,6 +35,21 @@ def _snippet(word: str) -> str:
     """The page's block that has this word in it."""
     (found,) = (block for block in re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL) if word in block)
     return str(found)
+
+
+def test_the_commands_of_the_page_print_what_it_shows(tmp_path: Path) -> None:
+    for name in ("audit.jsonl.1", "audit.jsonl"):
+        shutil.copy(ROOT / "tests/data/craton" / name.replace("audit", "rot"), tmp_path / name)
+    (block,) = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
+    command, _, shown = block.removeprefix("$ ").partition("\n")
+    words = shlex.split(command)
+    assert words[0] == "hsm-agent"
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", *("hsm_agent", *words[1:])], cwd=tmp_path, capture_output=True, text=True,
+        check=False, timeout=50, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, shown, "")
 
 
 @dataclass(frozen=True)

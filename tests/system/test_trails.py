@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import re
+import tempfile
 import time
 import urllib.request
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.peers.agent import COMMUNITY, AgentProcess
+from tests.peers.another_user import NOBODY, as_nobody
 from tests.peers.netsnmp import NetSnmp, v2c
 from tests.peers.processes import until
 from tests.peers.require import require
@@ -21,8 +25,7 @@ from tests.peers.rsyslog import Rsyslog
 from tests.peers.trails import CratonWriter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from tests.peers.syslog_receiver import Received
 
@@ -238,3 +241,30 @@ async def _shows_all(agent: AgentProcess, module: _Module) -> None:
             if events >= module.entries and shown.get("log_matches_total/memory-lock/warning", 0) >= module.matches:
                 return
             await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that another user can read: pytest's own is closed to all others."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+async def test_check_config_warns_of_a_trail_that_the_agent_could_write(open_folder: Path) -> None:
+    own, others = open_folder / "audit.jsonl", open_folder / "others.jsonl"
+    own.touch(0o644)
+    others.touch(0o444)
+    is_root = os.geteuid() == 0
+    sources = [*_sources(open_folder), {**_sources(open_folder)[0], "name": "others", "path": str(others)}]
+    agent = AgentProcess(open_folder, sources=sources, command=as_nobody() if is_root else ())
+    if is_root:
+        os.chown(own, NOBODY, NOBODY)
+        os.chown(agent.directory / "community", NOBODY, NOBODY)
+    code, out, err = await agent.run("check-config", "--config", str(agent.file))
+
+    assert (code, err) == (0, "")
+    warnings = [line.strip() for line in out.splitlines() if "WARNING" in line]
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"WARNING: {own} can be written by the agent's own user")
