@@ -12,7 +12,7 @@ import re
 import stat
 import time
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import IO, TYPE_CHECKING, cast
@@ -69,6 +69,13 @@ class ChangedSetError(Exception):
 
 class DamagedArchiveError(UnreadableFileError):
     """A compressed file that cannot be unpacked from here on."""
+
+
+def refuse_special(path: Path) -> None:
+    """Raise UnreadableFileError where something has the name that is no file, and OSError for a loop of links."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UnreadableFileError("not a regular file")
 
 
 @contextmanager

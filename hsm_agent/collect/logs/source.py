@@ -18,7 +18,7 @@ from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFail
 from hsm_agent.collect.checkpoint_file import CheckpointFile
 from hsm_agent.collect.followed_file import STEP_SECONDS, FollowedSet
 from hsm_agent.collect.logs.patterns import CRATON, LogPattern, PatternSeverity, parse_line
-from hsm_agent.collect.rotated_set import FilePosition, Member, UnreadableFileError, position_in
+from hsm_agent.collect.rotated_set import FilePosition, Member, UnreadableFileError, position_in, refuse_special
 from hsm_agent.collect.trails.formats import LineRecords
 from hsm_agent.model import Reading
 from hsm_agent.settings.regex import compile_pattern
@@ -189,6 +189,8 @@ class ProcessLogCollector(Collector):
         self._published: dict[Any, float | int | None] = {}
         self._full_at = 0.0
         self._was_there = True
+        self._trouble: list[str] = []
+        """What the last look could not do."""
 
     async def poll(self) -> Poll:
         """Read on. Raises SourceFailure."""
@@ -206,14 +208,26 @@ class ProcessLogCollector(Collector):
             self._was_there = self._reader.is_there
             if not self._was_there:
                 log.warning("source %s: %s is not there: waiting for it", self.name, self._settings.path)
-        return Poll(readings=fresh, next_in_seconds=0.0 if more else LOOK_SECONDS, calls={"file": 1}, complete=is_full)
+        return Poll(
+            readings=fresh,
+            next_in_seconds=0.0 if more else LOOK_SECONDS,
+            errors=tuple(self._trouble),
+            calls={"file": 1},
+            complete=is_full,
+        )
 
     def _look(self) -> tuple[list[Reading], bool]:
         if self._reader is None:
             checkpoint = self._file.load().get(_ONLY)
             self._reader = LogReader(self._settings, checkpoint, is_new=checkpoint is None)
         more = self._reader.look(min(STEP_SECONDS, self._settings.timeout / 2))
-        self._file.store({_ONLY: self._reader.checkpoint})
+        if not self._reader.is_there:
+            refuse_special(self._settings.path)
+        self._trouble = [self._reader.trouble] if self._reader.trouble else []
+        try:
+            self._file.store({_ONLY: self._reader.checkpoint})
+        except OSError as error:
+            self._trouble.append(f"the checkpoint cannot be kept: {error.strerror}")
         return list(self._readings(self._reader.checkpoint)), more
 
     def _readings(self, point: LogCheckpoint) -> Iterator[Reading]:

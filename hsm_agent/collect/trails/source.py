@@ -19,12 +19,12 @@ from hsm_agent.collect.aws.log_group import LogGroupCollector
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.checkpoint_file import CheckpointFile
 from hsm_agent.collect.followed_file import STEP_SECONDS
-from hsm_agent.collect.rotated_set import UnreadableFileError, rotation
+from hsm_agent.collect.rotated_set import UnreadableFileError, refuse_special, rotation
 from hsm_agent.collect.trails.checkpoint import TrailCheckpoint, differs, trail_readings
 from hsm_agent.collect.trails.formats import Format
 from hsm_agent.collect.trails.reader import TrailReader
 from hsm_agent.settings.types import Deadline, Duration, Interval, LocalPath
-from hsm_agent.text import glob_matches
+from hsm_agent.text import glob_matches, one_line
 from hsm_agent.threads import Lane, StuckError
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ LOOK_SECONDS = 1.0
 MOST_TRAILS = 64
 _STEP_SHARE = 0.4
 """Of the timeout: what one look may take before its readings are given, so that a large file is read in parts."""
+GONE_AFTER_SECONDS = 10.0
+"""A trail that was there and is not is an error from then on; while it is rotated there may be no file for a moment."""
 RETIRED_AFTER_SECONDS = 86400.0
 """A CloudHSM's stream ends when the HSM is replaced; its file is then not missed any more."""
 
@@ -84,7 +86,14 @@ class AuditTrailSettings(SourceSettings):
             yield f"{self.format} in log group {self.log_group}"
             return
         yield f"{self.format} in {self.path}"
-        for path in trails_of(self.path):
+        try:
+            trails = trails_of(self.path)
+        except OSError as error:
+            yield f"WARNING: {self.path.parent} cannot be read: {error.strerror}"
+            return
+        if len(trails) > MOST_TRAILS:
+            yield f"WARNING: {_too_many(self.path, len(trails))}"
+        for path in trails[:MOST_TRAILS]:
             if warning := writable_warning(path):
                 yield f"WARNING: {warning}"
 
@@ -105,7 +114,8 @@ class AuditTrailSettings(SourceSettings):
 def trails_of(pattern: Path) -> list[Path]:
     """The trails that a path or a glob names, each by the name that its file has while it is written.
 
-    Raises OSError where the folder can't be read; a file that is not there yet is a trail all the same.
+    Raises OSError where the folder can't be read; a file that is not there yet is a trail all the same. Names that
+    cannot be shown as they are do not count: whoever makes such a file wants to be mistaken.
     """
     if not any(sign in pattern.name for sign in "*?["):
         return [pattern]
@@ -114,7 +124,11 @@ def trails_of(pattern: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     stems = {rotation(pattern.with_name(name))[0] for name in names if glob_matches(name, pattern.name)}
-    return sorted(stems)[:MOST_TRAILS]
+    return sorted(stem for stem in stems if one_line(stem.name) == stem.name)
+
+
+def _too_many(pattern: Path, number: int) -> str:
+    return f"{number} trails match {pattern}, and only the first {MOST_TRAILS} are followed"
 
 
 def writable_warning(path: Path) -> str:
@@ -160,15 +174,18 @@ class AuditTrailCollector(Collector):
         self._verify_at = 0.0
         self._gone_since: dict[str, float] = {}
         self._waiting: frozenset[str] = frozenset()
+        self._troubles: list[str] = []
+        """What the last look could not do, beside trails that could not be read at all."""
 
     async def poll(self) -> Poll:
         """Read on. Raises SourceFailure where no trail can be read."""
+        began = self._monotonic()
         try:
-            readings, errors, more = await self._lane.call(self._look, seconds=self._settings.timeout)
+            readings, failures, more = await self._lane.call(self._look, seconds=self._settings.timeout)
         except (OSError, StuckError) as error:
             raise SourceFailure(f"{self._path}: {getattr(error, 'strerror', None) or error}") from error
-        if errors and len(errors) == len(self._readers or ()):
-            raise SourceFailure(errors[0], retry_in_seconds=LOOK_SECONDS * 5)
+        if failures and len(failures) == len(self._readers or ()):
+            raise SourceFailure(failures[0], retry_in_seconds=LOOK_SECONDS * 5)
         now = self._monotonic()
         is_full = now >= self._full_at
         if is_full:
@@ -178,8 +195,9 @@ class AuditTrailCollector(Collector):
         self._published = {each.series: each for each in readings}
         return Poll(
             readings=tuple(fresh),
-            next_in_seconds=0.0 if more else LOOK_SECONDS,
-            errors=tuple(errors),
+            # A folder with very many files takes long to look at: that is done a fifth of the time at most.
+            next_in_seconds=0.0 if more else max(LOOK_SECONDS, 4 * (now - began)),
+            errors=(*failures, *self._troubles),
             remarks=self._waited_for(),
             calls={"file": len(self._readers or ())},
             complete=is_full,
@@ -198,13 +216,16 @@ class AuditTrailCollector(Collector):
         return found
 
     def _look(self) -> tuple[list[Reading], list[str], bool]:
-        """On the thread: every trail read on, and what is known of it now."""
+        """On the thread: every trail read on, what is known of it now, and an error for each that cannot be read."""
         if self._readers is None:
             self._readers = self._restored()
-        for path in trails_of(self._path):
+        trails, self._troubles = trails_of(self._path), []
+        if len(trails) > MOST_TRAILS:
+            self._troubles.append(_too_many(self._path, len(trails)))
+        for path in trails[:MOST_TRAILS]:
             if path.name not in self._readers and len(self._readers) < MOST_TRAILS:
                 self._readers[path.name] = self._reader(path, None)
-        errors, more = [], False
+        failures, more = [], False
         seconds = min(STEP_SECONDS, self._settings.timeout * _STEP_SHARE / max(1, len(self._readers)))
         is_verified = True
         for reader in self._readers.values():
@@ -212,25 +233,45 @@ class AuditTrailCollector(Collector):
                 more |= reader.step(seconds)
                 if self._monotonic() >= self._verify_at:
                     is_verified &= reader.verify_again(seconds)
+                self._see_that_it_is_there(reader)
             except (OSError, UnreadableFileError) as error:
-                errors.append(f"{reader.path}: {getattr(error, 'strerror', None) or error}")
+                failures.append(f"{reader.path}: {getattr(error, 'strerror', None) or error}")
+            self._troubles += [reader.trouble] if reader.trouble else []
         if is_verified and self._monotonic() >= self._verify_at:
             self._verify_at = self._monotonic() + self._settings.verify_every
         self._retire()
-        self._store()
+        try:
+            self._store()
+        except OSError as error:
+            self._troubles.append(f"the checkpoint cannot be kept: {error.strerror}")
         now = self._wall()
-        return [each for reader in self._readers.values() for each in self._readings(reader, now)], errors, more
+        return [each for reader in self._readers.values() for each in self._readings(reader, now)], failures, more
+
+    def _see_that_it_is_there(self, reader: TrailReader) -> None:
+        """Raises UnreadableFileError for what is no file, and for a trail that is gone; OSError."""
+        if reader.is_there:
+            self._gone_since.pop(reader.path.name, None)
+            return
+        refuse_special(reader.path)
+        since = self._gone_since.setdefault(reader.path.name, self._monotonic())
+        # The stream of an HSM that was replaced ends, and its file may be removed.
+        is_missed = reader.path == self._path or self._settings.format != "cloudhsm"
+        if is_missed and reader.checkpoint.position is not None and self._monotonic() - since >= GONE_AFTER_SECONDS:
+            raise UnreadableFileError("it is gone, with its rotated files: see who removed it")
 
     def _reader(self, path: Path, checkpoint: TrailCheckpoint | None) -> TrailReader:
         clocks = {"wall": self._wall, "monotonic": self._monotonic}
         return TrailReader(path, self._settings.format, checkpoint, **clocks)
 
     def _restored(self) -> dict[str, TrailReader]:
-        kept = self._file.load()
+        """The readers of the trails that were followed before; of another path's trails nothing is taken over."""
+        is_glob = any(sign in self._path.name for sign in "*?[")
         return {
             name: self._reader(self._path.with_name(name), checkpoint)
-            for name, checkpoint in kept.items()
+            for name, checkpoint in self._file.load().items()
             if checkpoint.format == self._settings.format
+            and checkpoint.folder in {"", str(self._path.parent)}
+            and (is_glob or name == self._path.name)
         }
 
     def _store(self) -> None:
@@ -240,10 +281,8 @@ class AuditTrailCollector(Collector):
         """Forget a trail that a glob brought and whose files are gone for a day."""
         assert self._readers is not None
         now = self._monotonic()
-        for name, reader in list(self._readers.items()):
-            if reader.is_there or reader.path == self._path:
-                self._gone_since.pop(name, None)
-            elif now - self._gone_since.setdefault(name, now) >= RETIRED_AFTER_SECONDS:
+        for name, since in list(self._gone_since.items()):
+            if self._path.with_name(name) != self._path and now - since >= RETIRED_AFTER_SECONDS:
                 del self._readers[name], self._gone_since[name]
 
     async def forget(self, resource: str) -> bool:

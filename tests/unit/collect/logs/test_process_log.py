@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from hsm_agent.collect.logs.source import ProcessLogCollector, ProcessLogSetting
 from hsm_agent.settings.regex import compile_pattern
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -158,3 +160,21 @@ def test_a_pattern_of_ones_own_takes_the_place_of_a_shipped_one(tmp_path: Path) 
 
     assert [each.regex for each in settings.log_patterns() if each.name == "drbg"] == ["x"]
     assert len(settings.log_patterns()) == len(CRATON)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+async def test_what_is_no_file_is_an_error_of_the_source(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    collector = _collector(tmp_path)
+    make(tmp_path / "c.log")
+
+    with pytest.raises(SourceFailure, match="not a regular file"):
+        await collector.poll()
+
+
+async def test_lines_are_searched_where_no_checkpoint_can_be_kept(tmp_path: Path) -> None:
+    collector = _collector(tmp_path)
+    (tmp_path / "state").rename(tmp_path / "elsewhere")
+    (tmp_path / "c.log").touch()
+    poll = await collector.poll()
+
+    assert poll.errors == ("the checkpoint cannot be kept: No such file or directory",)

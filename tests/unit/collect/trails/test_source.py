@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,8 @@ from pydantic import ValidationError
 
 from hsm_agent.collect.base import CollectorContext, Poll, SourceFailure
 from hsm_agent.collect.trails.source import (
+    GONE_AFTER_SECONDS,
+    MOST_TRAILS,
     RETIRED_AFTER_SECONDS,
     AuditTrailCollector,
     AuditTrailSettings,
@@ -18,6 +21,7 @@ from hsm_agent.collect.trails.source import (
 from tests.peers.trails import CratonWriter, cloudhsm_event
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from hsm_agent.model import Reading
@@ -168,3 +172,73 @@ def test_a_file_that_the_agent_could_write_is_warned_of_unless_it_is_root(
     assert "can be written" in writable_warning(path)
     path.chmod(0o444)
     assert writable_warning(path) == ""
+
+
+async def test_a_trail_that_is_gone_is_an_error_of_the_source(tmp_path: Path) -> None:
+    clocks, path = _Clocks(), tmp_path / "audit.jsonl"
+    path.write_bytes(b"".join(CratonWriter().lines(3)))
+    collector = _collector(tmp_path, clocks)
+    await collector.poll()
+    path.unlink()
+    await collector.poll()
+    clocks.monotonic += GONE_AFTER_SECONDS + 1
+
+    with pytest.raises(SourceFailure, match="it is gone"):
+        await collector.poll()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to(path)])
+async def test_what_is_no_file_is_an_error_of_the_source(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "audit.jsonl")
+
+    with pytest.raises(SourceFailure, match=r"not a regular file|symbolic links"):
+        await _collector(tmp_path, _Clocks()).poll()
+
+
+async def test_another_path_begins_anew(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "audit.jsonl").write_bytes(b"".join(CratonWriter(name.encode() * 32).lines(3)))
+    await _collector(tmp_path, _Clocks(), path=str(tmp_path / "a" / "audit.jsonl")).poll()
+    moved = _values(await _collector(tmp_path, _Clocks(), path=str(tmp_path / "b" / "audit.jsonl")).poll())
+    named = await _collector(tmp_path, _Clocks(), path=str(tmp_path / "b" / "other.jsonl")).poll()
+
+    assert moved["trail_chain_intact"].value == 1
+    assert {each.resource for each in named.readings} == {"other.jsonl"}
+
+
+async def test_names_that_cannot_be_shown_are_not_followed(tmp_path: Path) -> None:
+    writer = CratonWriter()
+    for name in ("a.jsonl", "a\x1b[2J.jsonl", "a\udcff.jsonl"):
+        (tmp_path / name).write_bytes(writer.line())
+    poll = await _collector(tmp_path, _Clocks(), path=str(tmp_path / "*.jsonl")).poll()
+
+    assert {each.resource for each in poll.readings} == {"a.jsonl"}
+
+
+async def test_trails_beyond_the_most_are_told(tmp_path: Path) -> None:
+    for number in range(MOST_TRAILS + 1):
+        (tmp_path / f"hsm-{number:03}.log").write_bytes(cloudhsm_event(0))
+    collector = _collector(tmp_path, _Clocks(), path=str(tmp_path / "*.log"), format="cloudhsm")
+    poll = await collector.poll()
+
+    assert poll.errors == (f"65 trails match {tmp_path / '*.log'}, and only the first 64 are followed",)
+
+
+async def test_readings_go_on_where_no_checkpoint_can_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "audit.jsonl").write_bytes(CratonWriter().line())
+    collector = _collector(tmp_path, _Clocks())
+    (tmp_path / "state").rmdir()
+    poll = await collector.poll()
+
+    assert _values(poll)["trail_chain_intact"].value == 1
+    assert poll.errors == ("the checkpoint cannot be kept: No such file or directory",)
+
+
+def test_a_folder_that_is_none_is_said_before_the_agent_starts(tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    settings = AuditTrailSettings.model_validate(
+        {"name": "a", "kind": "audit_trail", "format": "craton", "path": str(tmp_path / "x" / "*.jsonl")}
+    )
+
+    assert list(settings.about())[1] == f"WARNING: {tmp_path / 'x'} cannot be read: Not a directory"
