@@ -16,7 +16,6 @@ from hsm_agent.collect.rotated_set import (
     DamagedArchiveError,
     FilePosition,
     Member,
-    begins_within_a_line,
     blocks,
     find,
     has_same_head,
@@ -33,6 +32,8 @@ BLOCK_BYTES = 1 << 16
 """Each reading releases the interpreter's lock, on which the event loop waits; larger blocks are hardly faster."""
 STEP_BYTES = 64 << 20
 STEP_SECONDS = 1.0
+_ARCHIVE_SECONDS = 0.5
+"""So long an archive is read on, however long it took to unpack what was read of it before."""
 QUIET_SECONDS = 1.0
 """After so long what stands at a file's end is taken for complete."""
 
@@ -175,12 +176,17 @@ class FollowedSet(ABC):
         assert self.position is not None
         records, read, is_fed = self._records(), self.position.offset, False
         try:
-            records.is_within = begins_within_a_line(file, read)
-            for block in blocks(file, read, BLOCK_BYTES, STEP_BYTES):
+            # From the octet before on: it tells whether a line begins here. An archive is unpacked up to there again.
+            before = 1 if read else 0
+            for piece in blocks(file, read - before, BLOCK_BYTES, STEP_BYTES):
+                block = piece[before:]
+                if before:
+                    records.is_within, before = piece[:1] != b"\n", 0
+                    end = max(end, time.monotonic() + _ARCHIVE_SECONDS) if file.is_packed else end
                 read += len(block)
                 was_within = records.is_within
                 fresh = records.push(block)
-                if fresh or was_within or records.is_within:
+                if fresh or (block and (was_within or records.is_within)):
                     offset = read - len(records.rest)
                     self._take_up_to(offset, file, fresh, block=block, at=read - len(block))
                     is_fed = True

@@ -219,7 +219,9 @@ def _is(position: FilePosition, member: Member) -> bool:
     """Whether the file begins with the same octets, and is as long as what was read of it."""
     if not position.is_known_by_content:
         return member.size >= position.offset
-    return has_same_head(position, member, at_least_bytes=position.offset)
+    # To unpack an archive up to there takes long; it does not shrink.
+    is_known_archive = member.is_packed and (member.device, member.inode) == (position.device, position.inode)
+    return has_same_head(position, member, at_least_bytes=0 if is_known_archive else position.offset)
 
 
 def has_same_head(position: FilePosition, member: Member, at_least_bytes: int = 0) -> bool:
@@ -251,13 +253,6 @@ def blocks(member: Member, offset: int, block_bytes: int, most_bytes: int) -> It
                 yield block
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DamagedArchiveError(f"cannot be unpacked: {error}") from error
-
-
-def begins_within_a_line(member: Member, offset: int) -> bool:
-    """Whether an offset is not at the beginning of a line: its line was longer than any, and cut there."""
-    if not offset:
-        return False
-    return b"".join(blocks(member, offset - 1, 1, 1)) not in {b"\n", b""}
 
 
 def head_of(member: Member) -> bytes:

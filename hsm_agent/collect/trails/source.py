@@ -230,9 +230,11 @@ class AuditTrailCollector(Collector):
         is_verified = True
         for reader in self._readers.values():
             try:
-                more |= reader.step(seconds)
+                has_more = reader.step(seconds)
+                more |= has_more
                 if self._monotonic() >= self._verify_at:
-                    is_verified &= reader.verify_again(seconds)
+                    # New entries come first.
+                    is_verified &= not has_more and reader.verify_again(seconds)
                 self._see_that_it_is_there(reader)
             except (OSError, UnreadableFileError) as error:
                 failures.append(f"{reader.path}: {getattr(error, 'strerror', None) or error}")
