@@ -97,9 +97,13 @@ class ProcessLogSettings(SourceSettings):
 
 @dataclass(slots=True, kw_only=True)
 class LogCheckpoint:
-    """How far a log was read, and what was found; `matches` by the pattern's name, `quotes` the latest line of each."""
+    """How far a log was read, and what was found; `matches` by the pattern's name, `quotes` the latest line of each.
+
+    `modified` is when the file was written to last, UTC seconds, as it was seen when lines were taken from it.
+    """
 
     position: FilePosition | None = None
+    modified: float = 0.0
     lines: int = 0
     matches: dict[str, int] = field(default_factory=dict)
     quotes: dict[str, str] = field(default_factory=dict)
@@ -141,8 +145,8 @@ class LogReader(FollowedSet):
         return more
 
     def _take(self, file: Member, records: list[bytes]) -> None:
-        del file
         point = self.checkpoint
+        point.modified = file.modified
         for record in records:
             if not record.strip():
                 continue
@@ -161,8 +165,12 @@ class LogReader(FollowedSet):
         self.position = position
 
     def _lost(self, found: Sequence[Member]) -> bool:
-        """What was read to is not there any more: the log was emptied or begun anew."""
-        self.position = position_in(found[-1], 0)
+        """What was read to is not there any more: the log was emptied, or rotated away while nobody read."""
+        assert self.position is not None
+        first = found[-1]
+        if first.inode != self.position.inode:
+            first = next((each for each in found if each.modified > self.checkpoint.modified), first)
+        self.position = position_in(first, 0)
         return True
 
 

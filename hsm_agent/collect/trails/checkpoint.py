@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from hsm_agent.model import Labels
 
 
+_MOST_REBOOTS = 1 << 32
+"""A counter of more is no counter of an HSM's."""
+
+
 @dataclass(slots=True, kw_only=True)
 class TrailCheckpoint:
     """What is known of a trail. `position` is None before its first octet was read.
@@ -75,7 +79,7 @@ def trail_readings(
         if since is not None:
             yield reading(metric="trail_backup_age_seconds", value=max(0.0, now - since))
         reboots = point.chain.newest.partition("/")[2]
-        if reboots:
+        if reboots and int(reboots, 16) < _MOST_REBOOTS:
             yield reading(metric="trail_reboots", value=int(reboots, 16))
     else:
         yield _chain_reading(reading, point, missing)

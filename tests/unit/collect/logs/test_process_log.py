@@ -178,3 +178,22 @@ async def test_lines_are_searched_where_no_checkpoint_can_be_kept(tmp_path: Path
     poll = await collector.poll()
 
     assert poll.errors == ("the checkpoint cannot be kept: No such file or directory",)
+
+
+async def test_no_line_is_missed_where_what_was_read_was_rotated_away(tmp_path: Path) -> None:
+    path = tmp_path / "c.log"
+    keys = {"patterns": [{"name": "x", "regex": "line"}]}
+    await _collector(tmp_path, **keys).poll()
+    path.write_text("line 1\n")
+    os.utime(path, (1e9, 1e9))
+    assert (await _matches(_collector(tmp_path, **keys)))["x"][0] == 1
+    path.write_text("other\n")  # a file of before that was read, too
+    path.rename(tmp_path / "c.log.3")
+    os.utime(tmp_path / "c.log.3", (1e9 - 60, 1e9 - 60))
+    for name, number in (("c.log.2", 2), ("c.log.1", 3), ("c.log", 4)):
+        (tmp_path / name).write_text(f"line {number}\n")
+
+    collector = _collector(tmp_path, **keys)
+    while (await collector.poll()).next_in_seconds == 0:
+        pass
+    assert (await _matches(_collector(tmp_path, **keys)))["x"][0] == 4

@@ -14,7 +14,7 @@ import pytest
 from hsm_agent import codec
 from hsm_agent.collect.rotated_set import ChangedSetError, blocks, members, rotation
 from hsm_agent.collect.trails.chain import TrailVerdict
-from hsm_agent.collect.trails.checkpoint import TrailCheckpoint
+from hsm_agent.collect.trails.checkpoint import TrailCheckpoint, trail_readings
 from hsm_agent.collect.trails.formats import known_format
 from hsm_agent.collect.trails.reader import TrailReader
 from tests.peers.trails import CratonWriter, DocumentedWriter, cloudhsm_event
@@ -267,3 +267,13 @@ def test_a_clock_that_is_set_back_hides_no_silence() -> None:
     assert point.counts.most_failed_logins(NOW + 700) == (0, "")
     assert json.loads(codec.to_bytes(point))["counts"]["last_entry"] == NOW
     assert point.verdict is TrailVerdict.INTACT
+
+
+def test_a_reboot_counter_that_is_none_is_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "hsm.log"
+    _append(path, [cloudhsm_event(number, reboots=2**64 - 1) for number in range(2)])
+    point = _read(_reader(path, name="cloudhsm")).checkpoint
+    shown = {each.metric for each in trail_readings("s", "r", point, now=NOW, silent_after=None)}
+
+    assert "trail_bad_lines_total" in shown
+    assert "trail_reboots" not in shown
