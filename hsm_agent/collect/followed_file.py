@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
 from hsm_agent.collect.rotated_set import (
+    HEAD_BYTES,
     ChangedSetError,
     DamagedArchiveError,
     FilePosition,
@@ -19,6 +20,7 @@ from hsm_agent.collect.rotated_set import (
     blocks,
     find,
     has_same_head,
+    head_of,
     members,
     moved,
     position_in,
@@ -140,10 +142,14 @@ class FollowedSet(ABC):
         is_copied = any(not each.size and each.is_fresh for each in behind[: behind.index(later[0])])
         if is_copied or (self.position is not None and has_same_head(self.position, later[0])):
             return False
+        head = head_of(later[0])
+        if b"\n" not in head and len(head) < HEAD_BYTES:
+            return False  # half of a first line may be that of any file
         if self._leave(current, end):
             following = position_in(later[0], 0)
             # A copy that is made meanwhile stands between this file and that, and is there before that is emptied.
-            if [each.identity for each in members(self.path)] != [each.identity for each in files]:
+            is_same_set = [each.identity for each in members(self.path)] == [each.identity for each in files]
+            if not is_same_set or following.head_bytes < len(head):
                 raise ChangedSetError(f"{self.path}: rotated")
             self._next_file(following)
         return True

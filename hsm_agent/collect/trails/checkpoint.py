@@ -28,12 +28,14 @@ class TrailCheckpoint:
 
     `broken` is the first break since an operator has last seen one, `broken_file` the file it is in. `seen` holds the
     breaks of the file that is read now, as texts: one that was forgotten is not told again when the file is verified
-    again. `followed_since`: UTC seconds, 0 before the first readings. `folder` is where the trail lies.
+    again. `followed_since`: UTC seconds, 0 before the first readings. `folder` is where the trail lies. `modified` is
+    when the file was written to last, UTC seconds, as it was seen when entries were taken from it.
     """
 
     format: str
     folder: str = ""
     position: FilePosition | None = None
+    modified: float = 0.0
     chain: ChainState = field(default_factory=ChainState)
     counts: TrailCounts = field(default_factory=TrailCounts)
     broken: Break | None = None

@@ -86,6 +86,14 @@ class TrailReader(FollowedSet):
             return self._is_touched
         return more
 
+    def _first(self, files: Sequence[Member]) -> FilePosition:
+        """The beginning of the oldest file; of one that was emptied after it was read, its own."""
+        known = self.position
+        if known is None or not self.checkpoint.counts.events:
+            return super()._first(files)
+        same = (each for each in files if (each.device, each.inode) == (known.device, known.inode))
+        return position_in(next(same, files[-1]), 0)
+
     def _leave(self, file: Member, end: float) -> bool:
         """Verify all of the file that was read to its end once more, before it is out of sight."""
         del file
@@ -134,9 +142,10 @@ class TrailReader(FollowedSet):
         is_same = bool(known.newest) and (found.anchor == known.anchor or broken is None)
         if broken is None and found.anchor != known.anchor:
             broken = Break(1, known.anchor, found.anchor or "no entry")
-        # What was written to since the newest entry that is known was not read yet.
-        since = point.counts.last_entry or 0.0
-        first = next((each for each in files if each.modified > since and each.size), current)
+        first = current
+        if point.position is not None and current.inode != point.position.inode:
+            # What was written to since entries were taken last was not read yet.
+            first = next((each for each in files if each.modified > point.modified and each.size), current)
         position = position_in(current, end.offset) if is_same else position_in(first, 0)
         if known.newest and broken is not None:
             self._note_breaks(current, [broken])
@@ -183,6 +192,7 @@ class TrailReader(FollowedSet):
     def _take(self, file: Member, records: list[bytes]) -> None:
         """Verify records and count their entries."""
         point, state = self.checkpoint, self.checkpoint.chain
+        point.modified = file.modified
         chain = FORMATS[self._format](state)
         bad, breaks = state.bad_lines, state.breaks
         if any(record.endswith(b"\r") for record in records[:1]):

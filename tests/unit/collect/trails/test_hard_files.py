@@ -277,3 +277,16 @@ def test_a_reboot_counter_that_is_none_is_not_shown(tmp_path: Path) -> None:
 
     assert "trail_bad_lines_total" in shown
     assert "trail_reboots" not in shown
+
+
+def test_a_file_that_was_emptied_does_not_make_its_rotated_ones_be_read_again(tmp_path: Path) -> None:
+    path, writer = tmp_path / "audit.jsonl", CratonWriter()
+    for name in ("audit.jsonl.1", "audit.jsonl"):
+        _append(tmp_path / name, writer.lines(5))
+    reader = _read(_reader(path))
+    path.write_bytes(b"")
+    _read(reader)
+    reader = _restarted(reader, path)
+    _append(path, writer.lines(2))
+
+    assert _found(_read(reader)) == (12, 0, "broken")
