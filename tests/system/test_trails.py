@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import random
 import re
@@ -178,15 +179,33 @@ class _Module:
             self.matches += 1
             if self.chance.random() < 0.02:
                 self._rotate(trail)
-                self._rotate(log)
+                self._rotate(log, simply=True)
                 self.rotations += 1
 
-    @staticmethod
-    def _rotate(path: Path) -> None:
+    def _rotate(self, path: Path, *, simply: bool = False) -> None:
+        """By a new name, or by a copy and an empty file, as logrotate does with `copytruncate`; then compress one.
+
+        `simply`: by a new name alone; a log has no chain by which lines that nobody read yet would be found again.
+        """
+        older = {
+            int(each.name.removesuffix(".gz").rpartition(".")[2]): each for each in path.parent.glob(f"{path.name}.*")
+        }
         # All stay: an agent that is down or slow for long is to miss nothing.
-        for number in range(len([*path.parent.glob(f"{path.name}.*")]), 0, -1):
-            path.with_name(f"{path.name}.{number}").rename(path.with_name(f"{path.name}.{number + 1}"))
-        path.rename(path.with_name(f"{path.name}.1"))
+        for number in sorted(older, reverse=True):
+            ending = ".gz" if older[number].suffix == ".gz" else ""
+            older[number].rename(path.with_name(f"{path.name}.{number + 1}{ending}"))
+        rotated = path.with_name(f"{path.name}.1")
+        if simply or self.chance.random() < 0.5:
+            path.rename(rotated)
+        else:
+            rotated.write_bytes(path.read_bytes())
+            os.truncate(path, 0)
+        before = path.with_name(f"{path.name}.2")
+        if not simply and before.exists() and self.chance.random() < 0.3:
+            packed, times = before.with_name(f"{before.name}.gz"), before.stat()
+            packed.write_bytes(gzip.compress(before.read_bytes()))
+            os.utime(packed, ns=(times.st_atime_ns, times.st_mtime_ns))  # as gzip does
+            before.unlink()
 
 
 @asynccontextmanager

@@ -135,8 +135,15 @@ class LogReader(FollowedSet):
         known = self.position
         if known is not None:  # it was empty
             same = (each for each in found if (each.device, each.inode) == (known.device, known.inode))
-            return position_in(next(same, found[-1]), 0)
-        return position_in(found[-1], found[-1].size if self._begins_at_end else 0)
+            return position_in(next(same, None) or self._first_unread(found), 0)
+        if not self._begins_at_end:
+            return position_in(found[-1], 0)
+        self.checkpoint.modified = found[-1].modified
+        return position_in(found[-1], found[-1].size)
+
+    def _first_unread(self, found: Sequence[Member]) -> Member:
+        """The oldest file that was written to since lines were taken last."""
+        return next((each for each in found if each.modified > self.checkpoint.modified), found[-1])
 
     def look(self, seconds: float) -> bool:
         """Read on: whether there is more."""
@@ -158,7 +165,8 @@ class LogReader(FollowedSet):
                     point.quotes[each.name] = line.quote
 
     def _leave(self, file: Member, end: float) -> bool:
-        del file, end
+        del end
+        self.checkpoint.modified = file.modified  # it may have grown since lines were taken from it
         return True
 
     def _next_file(self, position: FilePosition) -> None:
@@ -167,9 +175,8 @@ class LogReader(FollowedSet):
     def _lost(self, found: Sequence[Member]) -> bool:
         """What was read to is not there any more: the log was emptied, or rotated away while nobody read."""
         assert self.position is not None
-        first = found[-1]
-        if first.inode != self.position.inode:
-            first = next((each for each in found if each.modified > self.checkpoint.modified), first)
+        newest = found[-1]
+        first = newest if newest.inode == self.position.inode else self._first_unread(found)
         self.position = position_in(first, 0)
         return True
 
