@@ -46,7 +46,8 @@ class _Member:
     field: str
     name: str
     default: object
-    """MISSING for a field that must be given."""
+    """MISSING for a field that must be given, or that has a factory."""
+    is_required: bool
     missing: object
     """What a missing member stands for, MISSING where the default applies or where there must be one."""
     always: bool
@@ -86,7 +87,7 @@ def decode(kind: type[T], value: object, *, ignored: Collection[str] | None = ()
             found[member.field] = member.from_json(value[member.name])
         elif member.missing is not MISSING:
             found[member.field] = member.missing
-        elif member.default is MISSING:  # else the constructor sets the default
+        elif member.is_required:  # else the constructor sets the default
             raise ValueError(f"{member.name} is missing")
     return kind(**found)
 
@@ -145,6 +146,7 @@ def _members(kind: type[Any]) -> tuple[_Member, ...]:
                 field=field.name,
                 name=metadata.get("name") or field.name,
                 default=field.default,
+                is_required=field.default is MISSING and field.default_factory is MISSING,
                 missing=metadata.get("missing", MISSING),
                 always=metadata.get("always", False),
                 inline=hint if metadata.get("inline") else None,

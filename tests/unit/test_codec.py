@@ -116,6 +116,7 @@ def test_objects_and_arrays_come_back_as_they_were() -> None:
     }
     assert codec.from_bytes(_Counted, codec.to_bytes(value)) == value
     assert codec.decode(_Counted, codec.encode(_Counted())) == _Counted()
+    assert codec.decode(_Counted, {"names": ["written by an older version"]}).totals == {}
 
 
 @pytest.mark.parametrize(
