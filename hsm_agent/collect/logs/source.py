@@ -137,7 +137,8 @@ class LogReader(FollowedSet):
             same = (each for each in found if (each.device, each.inode) == (known.device, known.inode))
             return position_in(next(same, None) or self._first_unread(found), 0)
         if not self._begins_at_end:
-            return position_in(found[-1], 0)
+            # There was none when it was looked for: it may have been rotated since.
+            return position_in(found[0], 0)
         self.checkpoint.modified = found[-1].modified
         return position_in(found[-1], found[-1].size)
 

@@ -132,6 +132,15 @@ async def test_a_log_that_cannot_be_read_is_a_failure_of_the_source(tmp_path: Pa
         await ProcessLogCollector(settings, CollectorContext(state_directory=tmp_path / "state")).poll()
 
 
+async def test_a_log_that_comes_later_and_is_rotated_at_once_is_read_whole(tmp_path: Path) -> None:
+    collector = _collector(tmp_path)
+    await _matches(collector)
+    (tmp_path / "c.log.1").write_text("ERROR DRBG health test failed\n")
+    (tmp_path / "c.log").write_text("ERROR DRBG health test failed again\n")
+
+    assert (await _matches(collector))["drbg"][0] == 2
+
+
 async def test_a_damaged_checkpoint_is_set_aside(tmp_path: Path) -> None:
     collector = _collector(tmp_path)
     (tmp_path / "state" / "log-log.json").write_text("[]")
