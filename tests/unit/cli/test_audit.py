@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -275,3 +276,32 @@ def test_no_trail_controls_a_terminal(tmp_path: Path) -> None:
         assert result.output.replace("\n", "").isprintable()
     assert "\x1b" not in _run("dump", tmp_path / "missing\x1b[31m").output
     assert _run("verify", ".").exit_code == 3
+
+
+def test_on_a_terminal_a_bar_shows_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = _write(tmp_path / "a.jsonl", *CratonWriter().lines(2000))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with pytest.raises(SystemExit) as ended:
+        cli(["audit", "verify", str(log), str(tmp_path / "missing")], prog_name="hsm-agent")
+
+    assert ended.value.code == 3
+    shown = capsys.readouterr()
+    assert "/s" in shown.err
+    assert "2000 entries" in shown.out
+
+
+def test_a_checkpoint_that_cannot_be_used_is_no_break(tmp_path: Path) -> None:
+    log, folder = _write(tmp_path / "a.jsonl", *CratonWriter().lines(3)), tmp_path / "folder"
+    folder.mkdir()
+
+    assert _run("verify", "--checkpoint", tmp_path / "nowhere" / "mark", log).exit_code == 3
+    assert _run("verify", "--checkpoint", folder / "mark", log).exit_code == 0
+    assert _run("verify", "--as", "cloudhsm", "--checkpoint", folder / "mark", log).exit_code == 2
+
+
+def test_a_file_of_no_known_format_has_no_entries_to_show(tmp_path: Path) -> None:
+    result = _run("dump", _write(tmp_path / "a", b"words\n"), _write(tmp_path / "empty"))
+
+    assert result.exit_code == 3
