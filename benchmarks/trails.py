@@ -82,7 +82,7 @@ async def run(directory: Path, *, quick: bool) -> None:
         ],
         "The source alone in this process, from an empty state directory until every line is verified and counted and"
         " its checkpoint is on disk. *Late* is how much later than asked a sleep of 10 ms ends on the event loop;"
-        " beside any thread in Python it waits for the interpreter's lock, half a millisecond at a time as in the agent.",
+        " beside any thread in Python it waits for the interpreter's lock, half a millisecond at a time.",
     )  # fmt: skip
     agent = [sys.executable, "-P", "-m", "hsm_agent", "audit", "verify", str(trail)]
     commands = {
