@@ -52,8 +52,16 @@ class Records(Protocol):
     def push(self, block: bytes) -> list[bytes]: ...
 
 
+class SetCheckpoint(Protocol):
+    """What a subclass keeps of a set, the position among it."""
+
+    position: FilePosition | None
+
+
 class FollowedSet(ABC):
-    """Follows one file and its rotated set. A subclass says what records are, and keeps the position."""
+    """Follows one file and its rotated set. A subclass says what records are, and makes the checkpoint."""
+
+    checkpoint: SetCheckpoint
 
     def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.path = path
@@ -73,13 +81,13 @@ class FollowedSet(ABC):
         return self.newest is not None
 
     @property
-    @abstractmethod
     def position(self) -> FilePosition | None:
         """How far the set was read; None before its first octet."""
+        return self.checkpoint.position
 
     @position.setter
-    @abstractmethod
-    def position(self, position: FilePosition) -> None: ...
+    def position(self, position: FilePosition) -> None:
+        self.checkpoint.position = position
 
     @abstractmethod
     def _records(self) -> Records:

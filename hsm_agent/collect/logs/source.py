@@ -112,20 +112,13 @@ class LogCheckpoint:
 class LogReader(FollowedSet):
     """Follows one log and searches its lines."""
 
+    checkpoint: LogCheckpoint
+
     def __init__(self, settings: ProcessLogSettings, checkpoint: LogCheckpoint | None, *, is_new: bool) -> None:
         super().__init__(settings.path)
         self.checkpoint = LogCheckpoint() if checkpoint is None else checkpoint
         self._patterns = [(each, compile_pattern(each.regex)) for each in settings.log_patterns()]
         self._begins_at_end = is_new
-
-    @property
-    def position(self) -> FilePosition | None:
-        """How far the log was read."""
-        return self.checkpoint.position
-
-    @position.setter
-    def position(self, position: FilePosition) -> None:
-        self.checkpoint.position = position
 
     def _records(self) -> LineRecords:
         return LineRecords()

@@ -44,6 +44,8 @@ _MOST_SEEN = 100
 class TrailReader(FollowedSet):
     """Follows one trail. The methods block, and are called by one thread at a time."""
 
+    checkpoint: TrailCheckpoint
+
     def __init__(
         self,
         path: Path,
@@ -61,15 +63,6 @@ class TrailReader(FollowedSet):
         self._recheck: _Recheck | None = None
         self._looked_at: Member | None = None
         self._is_touched = False
-
-    @property
-    def position(self) -> FilePosition | None:
-        """How far the trail was read."""
-        return self.checkpoint.position
-
-    @position.setter
-    def position(self, position: FilePosition) -> None:
-        self.checkpoint.position = position
 
     def _records(self) -> LineRecords:
         return records_of(self._format)
