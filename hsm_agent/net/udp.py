@@ -150,6 +150,7 @@ async def open_link(
 
 async def _opened(endpoint: Endpoint, *, strays: bool) -> UdpLink:
     loop = asyncio.get_running_loop()
+    link = UdpLink()
     sockets = [socket.socket(endpoint.family, socket.SOCK_DGRAM)]
     try:
         plain = sockets[0]
@@ -160,10 +161,11 @@ async def _opened(endpoint: Endpoint, *, strays: bool) -> UdpLink:
         plain.connect(endpoint.remote)  # sends nothing; gives us ICMP errors, and only the peer's datagrams
         if strays:
             sockets.append(_unconnected_twin(plain))
-        _, link = await loop.create_datagram_endpoint(UdpLink, sock=plain)
+        await loop.create_datagram_endpoint(lambda: link, sock=plain)
         for twin in sockets[1:]:
             link.listen((await loop.create_datagram_endpoint(lambda: _StrayReceiver(link), sock=twin))[0])
     except BaseException:
+        link.close()  # before its socket is, which a transport still reads
         for one in sockets:
             one.close()
         raise
