@@ -1,7 +1,7 @@
 """From what is true now to the rows of the MIB's tables and its scalars: pure functions, values in, values out.
 
-A cell is None where there is no value: it is then absent from the table, never 0 or -1. Scalars are segments of one
-instance, number 0; counters, uptime and engine time are rendered when answered.
+A number without a value is None: it is then absent from the table, never 0 or -1. A text without one is empty. Scalars
+are segments of one instance, number 0; counters, uptime and engine time are rendered when answered.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def rows_of_source(
     for resource, metrics in of_resource.items():
         if "token_present" in metrics or "token_initialized" in metrics:
             yield token_row(name, resource, metrics, is_down=is_down)
-        if any(metric in metrics for metric in (*_AUDIT_METRICS, *_TRAIL_METRICS)):
+        if any(metric in metrics for metric in (*_AUDIT_LEVELS, _SECONDS_TO_FULL, *_TRAIL_METRICS)):
             yield audit_row(name, resource, metrics)
 
 
@@ -91,7 +91,7 @@ def source_row(status: SourceStatus) -> Row:
         status.last_success,
         None if poll is None else poll * 1000,
         status.failures,
-        status.last_error or None,
+        status.last_error,
     )
     return Row(mib.SOURCE, (status.name,), (status.name, ""), cells)
 
@@ -99,12 +99,8 @@ def source_row(status: SourceStatus) -> Row:
 Metrics = dict[str, list[Reading]]
 """The readings of one resource by metric; several where they differ in labels."""
 
-_AUDIT_METRICS = (
-    "audit_records",
-    "audit_capacity_records",
-    "audit_used_percent",
-    "audit_seconds_to_full",
-)
+_AUDIT_LEVELS = ("audit_records", "audit_capacity_records", "audit_used_percent")
+_SECONDS_TO_FULL = "audit_seconds_to_full"
 _TRAIL_METRICS = ("trail_chain_intact", "trail_events_total")
 _CHAIN_UNKNOWN, _CHAIN_INTACT, _CHAIN_BROKEN, _CHAIN_UNVERIFIABLE = 1, 2, 3, 4  # HsmChainState of the MIB
 _TOKEN_LABELS = ("label", "serial", "manufacturer", "model", "firmware", "hardware")
@@ -119,12 +115,14 @@ def token_row(source: str, resource: str, metrics: Metrics, *, is_down: bool) ->
     labels = _labels(metrics, "token_info") or {"label": resource}  # never seen: all there is is its name
     cells: Cells = (
         source,
-        *(labels.get(name) or None for name in _TOKEN_LABELS),
+        *(labels.get(name, "") for name in _TOKEN_LABELS),
         _slot_id(_labels(metrics, "slot_info").get("slot_id", "")),
         status.value,
         *(_finite(metrics, one.metric) for one in TOKEN_VALUES),
         pin_status(value, "token_pin").value,
         pin_status(value, "token_so_pin").value,
+        resource,
+        labels.get("label") or resource,
     )
     return Row(mib.TOKEN, (source, resource), (source, resource), cells)
 
@@ -136,15 +134,18 @@ def _slot_id(text: str) -> int | None:
 
 def audit_row(source: str, resource: str, metrics: Metrics) -> Row:
     """An audit store, or an audit trail."""
+    until_full = _value(metrics, _SECONDS_TO_FULL)
     events = metrics.get("trail_events_total", ())
     failed = [each for each in events if dict(each.labels).get("result") != SUCCESS]
     cells: Cells = (
         source,
         resource,
-        *(_finite(metrics, metric) for metric in _AUDIT_METRICS),
+        *(_finite(metrics, metric) for metric in _AUDIT_LEVELS),
+        _or_never(until_full),
         _chain_state(metrics.get("trail_chain_intact", ())),
         _sum(events) if events else None,
         _sum(failed) if events else None,
+        None if _or_never(until_full) is None else until_full != math.inf,
     )
     return Row(mib.AUDIT, (source, resource), (source, resource), cells)
 
@@ -170,11 +171,11 @@ def reading_row(reading: Reading, severity: Severity) -> Row:
         source,
         resource,
         metric,
-        None if reading.value is None else number_text(reading.value),
-        unit(metric) or None,
+        number_text(value) if (value := _or_never(reading.value)) is not None else None,
+        unit(metric),
         severity.number,
         reading.time,
-        ",".join(f"{name}={value}" for name, value in reading.labels) or None,
+        ",".join(f"{name}={value}" for name, value in reading.labels),
     )
     key = (source, resource, metric, *(part for label in labels for part in label))
     return Row(mib.READING, key, (source, resource), cells)
@@ -189,11 +190,11 @@ def active_row(alarm: ActiveAlarm) -> Row:
         alarm.severity.number,
         source,
         resource,
-        metric or None,
-        event.value or None,
-        event.threshold or None,
+        metric,
+        mib.decimal_text(event.value),
+        event.threshold,
         alarm.rule,
-        event.text or None,
+        event.text,
         alarm.since,
         alarm.alarm_id,
         alarm.silenced,
@@ -225,7 +226,7 @@ def sink_row(status: SinkStatus) -> Row:
         status.delivered,
         status.failed,
         status.dropped,
-        status.last_error or None,
+        status.last_error,
     )
     return Row(mib.SINK, (status.name,), _NO_OWNER, cells)
 
@@ -236,8 +237,14 @@ def _value(metrics: Metrics, metric: str) -> float | int | None:
 
 
 def _finite(metrics: Metrics, metric: str) -> float | int | None:
-    """The value of a metric; None for "never" too, which is no number in the MIB."""
     value = _value(metrics, metric)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _or_never(value: float | None) -> float | None:
+    """The value, with the MIB's number for "never"; None for what is no number at all."""
+    if value == math.inf:
+        return mib.NEVER
     return value if value is not None and math.isfinite(value) else None
 
 

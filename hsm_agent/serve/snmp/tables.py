@@ -287,5 +287,5 @@ def _after(rows: Mapping[int, EncodedRow], changes: EncodedChanges) -> dict[int,
 
 def _matches(token: Row, scope: Scope) -> bool:
     _source, label, serial, *_ = token.cells
-    names = [token.owner[1], *(name for name in (label, serial) if isinstance(name, str))]
+    names = [token.owner[1], *(name for name in (label, serial) if isinstance(name, str) and name)]
     return any(glob_matches(name, glob) for name in names for glob in scope)

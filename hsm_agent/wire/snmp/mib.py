@@ -25,6 +25,9 @@ PRODUCT: ber.Oid = (3, 1)
 
 MAX_TEXT_OCTETS = 255
 
+NEVER = 2**32 - 1
+"""What an Unsigned32 says of a time that does not come: an audit store that is not filling is never full."""
+
 CellValue = int | float | str | bytes | bool | ber.Oid
 """What a cell may hold before it is encoded; its syntax says which."""
 
@@ -120,6 +123,7 @@ TOKEN = _table(
     _all(_G64, "StorageTotal", "StorageUsed"),
     _all(_P, "StorageUsedPercent"),
     _all(_E, "PinStatus", "SoPinStatus"),
+    _all(_T, "Resource", "Name"),
 )
 AUDIT = _table(
     4,
@@ -130,6 +134,7 @@ AUDIT = _table(
     _all(_G32, "SecondsToFull"),
     _all(_E, "Chain"),
     _all(_C64, "Events", "Failures"),
+    _all(Syntax.TRUTH, "Filling"),
 )
 READING = _table(
     5,
@@ -167,7 +172,7 @@ ALARM = _columns(
     _all(_E, "Severity"),
     _all(_T, "Source", "Resource", "Metric", "Value", "Threshold", "Rule", "Text", "AlarmId"),
     _all(Syntax.DATE, "Time"),
-    _all(_T, "Unit", "AgentName", "Runbook"),
+    _all(_T, "Unit", "AgentName", "Runbook", "Kind"),
 )
 """What a notification carries, always all and in this order, with instance .0."""
 
@@ -191,6 +196,11 @@ def text_octets(text: str) -> bytes:
     if len(octets) <= MAX_TEXT_OCTETS:
         return octets
     return octets[:MAX_TEXT_OCTETS].decode("utf-8", errors="ignore").encode()
+
+
+def decimal_text(number: str) -> str:
+    """A value as model.number_text writes it, with a number for "never": a manager reads no `inf`."""
+    return str(NEVER) if number == "inf" else number
 
 
 def date_and_time(seconds: float) -> bytes:
@@ -249,7 +259,7 @@ def encode_event(event: Event, base: Oid, *, up_seconds: float) -> tuple[bytes, 
         "hsmAlarmSource": event.source,
         "hsmAlarmResource": event.resource,
         "hsmAlarmMetric": event.metric,
-        "hsmAlarmValue": event.value,
+        "hsmAlarmValue": decimal_text(event.value),
         "hsmAlarmThreshold": event.threshold,
         "hsmAlarmRule": event.rule,
         "hsmAlarmText": event.text,
@@ -258,6 +268,7 @@ def encode_event(event: Event, base: Oid, *, up_seconds: float) -> tuple[bytes, 
         "hsmAlarmUnit": event.unit,
         "hsmAlarmAgentName": event.agent,
         "hsmAlarmRunbook": event.runbook,
+        "hsmAlarmKind": event.kind.name.lower(),
     }
     try:
         varbinds = [

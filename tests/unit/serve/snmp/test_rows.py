@@ -1,4 +1,4 @@
-"""From readings, alarms and sinks to rows: what is shown, what is absent, what is unknown."""
+"""From readings, alarms and sinks to rows: what is shown, what is empty, what is absent, what is unknown."""
 
 from __future__ import annotations
 
@@ -47,6 +47,8 @@ def test_token_row_gathers_what_is_known_of_a_token() -> None:
         "Sessions": 12,
         "PinStatus": 3,
         "SoPinStatus": 2,
+        "Resource": "payments",
+        "Name": "payments",
     }
 
 
@@ -124,17 +126,44 @@ def test_slot_number_that_the_mib_cannot_hold_is_absent(slot: str) -> None:
     assert "SlotId" not in token(reading("token_present", 1), reading("slot_info", 1, labels=(("slot_id", slot),)))
 
 
-def test_empty_names_of_a_token_are_absent() -> None:
-    values = token(reading("token_present", 1), reading("token_info", 1, labels=(("label", ""), ("serial", "7"))))
+def test_texts_of_a_token_are_empty_where_it_has_none_and_its_name_is_the_resource_then() -> None:
+    labels = (("label", ""), ("serial", "7"))
 
-    assert "Label" not in values
-    assert values["Serial"] == "7"
+    values = token(reading("token_present", 1, resource="7"), reading("token_info", 1, resource="7", labels=labels))
+
+    assert {name: value for name, value in values.items() if isinstance(value, str)} == {
+        "Source": "luna-a",
+        "Label": "",
+        "Serial": "7",
+        "Manufacturer": "",
+        "Model": "",
+        "Firmware": "",
+        "Hardware": "",
+        "Resource": "7",
+        "Name": "7",
+    }
+
+
+def test_the_second_token_of_a_label_has_it_as_its_name_and_a_resource_of_its_own() -> None:
+    labels = (("label", "payments"), ("serial", "7"))
+
+    values = token(reading("token_present", 1, resource="7"), reading("token_info", 1, resource="7", labels=labels))
+
+    assert (values["Resource"], values["Name"]) == ("7", "payments")
 
 
 def test_a_token_that_could_never_be_read_has_the_name_it_is_watched_under() -> None:
     values = token(reading("token_present", 0, resource="backup"))
 
-    assert values == {"Source": "luna-a", "Label": "backup", "Status": 3, "PinStatus": 1, "SoPinStatus": 1}
+    assert {name: value for name, value in values.items() if value != ""} == {
+        "Source": "luna-a",
+        "Label": "backup",
+        "Status": 3,
+        "PinStatus": 1,
+        "SoPinStatus": 1,
+        "Resource": "backup",
+        "Name": "backup",
+    }
 
 
 def test_slot_without_a_token_is_no_row() -> None:
@@ -188,7 +217,7 @@ def test_a_trail_is_no_token() -> None:
     assert not rows([reading("trail_chain_intact", 1), events("Login", "SUCCESS", 1)], mib.TOKEN)
 
 
-def test_audit_store_that_is_not_filling_has_no_time_to_full() -> None:
+def test_audit_store_that_is_not_filling_says_so_in_numbers() -> None:
     (row,) = rows(payments(), mib.AUDIT)
 
     assert row.key == ("luna-a", "payments")
@@ -198,8 +227,27 @@ def test_audit_store_that_is_not_filling_has_no_time_to_full() -> None:
         "Records": 99060,
         "Capacity": 198120,
         "UsedPercent": 50.0,
+        "SecondsToFull": 4294967295,
         "Chain": 1,
+        "Filling": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown_seconds", "filling"),
+    [
+        pytest.param(3600.5, 3600.5, True, id="filling"),
+        pytest.param(math.inf, 4294967295, False, id="not filling"),
+        pytest.param(None, None, None, id="unknown"),
+        pytest.param(math.nan, None, None, id="no number"),
+    ],
+)
+def test_time_to_full_and_whether_a_store_fills(
+    seconds: float | None, shown_seconds: float | None, *, filling: bool | None
+) -> None:
+    (row,) = rows([reading("audit_records", 5), reading("audit_seconds_to_full", seconds)], mib.AUDIT)
+
+    assert (shown(row).get("SecondsToFull"), shown(row).get("Filling")) == (shown_seconds, filling)
 
 
 def test_reading_row_has_the_value_as_text_and_its_unit() -> None:
@@ -214,6 +262,7 @@ def test_reading_row_has_the_value_as_text_and_its_unit() -> None:
         "Unit": "percent",
         "Severity": 6,
         "AgeSeconds": STARTED + 3570,
+        "Labels": "",
     }
 
 
@@ -224,10 +273,42 @@ def test_unavailable_reading_has_no_value() -> None:
     assert shown(row)["Severity"] == 1
 
 
-def test_never_is_shown_as_text_in_the_table_of_readings() -> None:
-    row = snmp_rows.reading_row(reading("audit_seconds_to_full", math.inf), Severity.CLEARED)
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(math.inf, "4294967295"), (-math.inf, None), (math.nan, None), (0, "0"), (1e-5, "0.00001"), (2.0**70, str(2**70))],
+)
+def test_value_of_a_reading_is_decimal_text_or_absent(value: float, text: str | None) -> None:
+    row = snmp_rows.reading_row(reading("audit_seconds_to_full", value), Severity.CLEARED)
 
-    assert shown(row)["Value"] == "inf"
+    assert shown(row).get("Value") == text
+
+
+def test_value_of_an_alarm_is_decimal_text_too() -> None:
+    one = alarm()
+
+    row = snmp_rows.active_row(replace(one, event=replace(one.event, value="inf", metric="audit_seconds_to_full")))
+
+    assert shown(row)["Value"] == "4294967295"
+
+
+def test_every_row_has_all_its_texts() -> None:
+    status = SourceStatus(name="luna-a", kind="pkcs11", every_seconds=60)
+    nameless = replace(alarm().event, value="", threshold="", text="")
+    found = [
+        *rows_of_source("luna-a", status, [*payments(), reading("token_present", 1, resource="slot 4")], {}),
+        snmp_rows.active_row(replace(alarm(), event=nameless, series=("luna-a", "", "", ()))),
+        snmp_rows.sink_row(SinkStatus(name="noc", kind="snmp", guarantee=Guarantee.BEST_EFFORT)),
+    ]
+
+    missing = {
+        column.name
+        for row in found
+        for column, value in zip(row.table.columns, row.cells, strict=True)
+        if column.syntax is mib.Syntax.TEXT and not isinstance(value, str)
+    }
+
+    assert {row.table.name for row in found} == {table.name for table in mib.TABLES}
+    assert missing == {"hsmReadingValue"}
 
 
 def test_labels_tell_series_apart_unless_they_are_the_content() -> None:
@@ -270,7 +351,7 @@ def test_active_row_shows_the_alarm() -> None:
 def test_source_row_before_the_first_poll_has_no_times() -> None:
     row = snmp_rows.source_row(SourceStatus(name="luna-a", kind="pkcs11", every_seconds=60))
 
-    assert shown(row) == {"Name": "luna-a", "Kind": "pkcs11", "Status": 1, "Failures": 0}
+    assert shown(row) == {"Name": "luna-a", "Kind": "pkcs11", "Status": 1, "Failures": 0, "LastError": ""}
 
 
 def test_source_row_in_milliseconds() -> None:
@@ -298,4 +379,5 @@ def test_sink_row_says_its_guarantee() -> None:
         "Delivered": 0,
         "Failed": 0,
         "Dropped": 0,
+        "LastError": "",
     }

@@ -61,8 +61,14 @@ def test_every_kind_of_event_has_a_notification() -> None:
 def test_columns_follow_the_promised_numbers() -> None:
     prefixes = [mib.TOKEN.prefix(mib.BASE, column)[-4:] for column in mib.TOKEN.columns]
 
-    assert prefixes == [(1, 3, 1, number) for number in range(2, 28)]
-    assert mib.TOKEN.columns[-1].name == "hsmTokenSoPinStatus"
+    assert prefixes == [(1, 3, 1, number) for number in range(2, 30)]
+    assert [column.name for column in mib.TOKEN.columns if column.number in {27, 28, 29}] == [
+        "hsmTokenSoPinStatus",
+        "hsmTokenResource",
+        "hsmTokenName",
+    ]
+    assert (mib.AUDIT.columns[-1].number, mib.AUDIT.columns[-1].name) == (11, "hsmAuditFilling")
+    assert (mib.ALARM[-1].number, mib.ALARM[-1].name) == (15, "hsmAlarmKind")
 
 
 TEXT = """X DEFINITIONS ::= BEGIN

@@ -25,13 +25,13 @@ def test_an_event_carries_every_object_in_order() -> None:
 
     found = read_varbinds(b"".join(encode_event(one, BASE, up_seconds=12.345)))
 
-    assert [varbind.name for varbind in found] == [UP_TIME, TRAP_OID, *((*ALARM, n, 0) for n in range(1, 15))]
+    assert [varbind.name for varbind in found] == [UP_TIME, TRAP_OID, *((*ALARM, n, 0) for n in range(1, 16))]
     assert [varbind.tag for varbind in found] == [
         ber.TIMETICKS,
         ber.OBJECT_IDENTIFIER,
         ber.OCTET_STRING,
         ber.INTEGER,
-    ] + [ber.OCTET_STRING] * 12
+    ] + [ber.OCTET_STRING] * 13
     assert [varbind.value for varbind in found] == [
         1234,
         (*BASE, 0, 1),
@@ -49,24 +49,32 @@ def test_an_event_carries_every_object_in_order() -> None:
         b"%",
         b"hsm-monitor-1",
         b"https://wiki.example.net/hsm/memory",
+        b"raised",
     ]
 
 
 @pytest.mark.parametrize(
-    ("kind", "arc"),
+    ("kind", "arc", "word"),
     [
-        (EventKind.RAISED, 1),
-        (EventKind.CHANGED, 2),
-        (EventKind.CLEARED, 3),
-        (EventKind.TEST, 4),
-        (EventKind.HEARTBEAT, 5),
-        (EventKind.NOTICE, 6),
+        (EventKind.RAISED, 1, b"raised"),
+        (EventKind.CHANGED, 2, b"changed"),
+        (EventKind.CLEARED, 3, b"cleared"),
+        (EventKind.TEST, 4, b"test"),
+        (EventKind.HEARTBEAT, 5, b"heartbeat"),
+        (EventKind.NOTICE, 6, b"notice"),
     ],
 )
-def test_each_kind_of_event_is_a_notification_of_its_own(kind: EventKind, arc: int) -> None:
+def test_each_kind_of_event_is_a_notification_of_its_own(kind: EventKind, arc: int, word: bytes) -> None:
     found = read_varbinds(b"".join(encode_event(event(kind=kind), BASE, up_seconds=0)))
 
     assert found[1].value == (*BASE, 0, arc)
+    assert found[-1] == ber.VarBind((*ALARM, 15, 0), ber.OCTET_STRING, word)
+
+
+def test_a_value_of_never_is_decimal_text() -> None:
+    found = read_varbinds(b"".join(encode_event(event(value="inf"), BASE, up_seconds=0)))
+
+    assert found[2 + 5].value == b"4294967295"
 
 
 @given(any_event())
@@ -76,7 +84,8 @@ def test_whatever_an_event_says_it_is_told(one: object) -> None:
     assert isinstance(one, Event)
     found = read_varbinds(b"".join(encode_event(one, BASE, up_seconds=1)))
 
-    assert len(found) == 16
+    assert len(found) == 17
+    assert found[-1].value, "the last one is never empty"
     for varbind in found[2:]:
         if isinstance(varbind.value, bytes) and varbind.name != (*ALARM, 11, 0):
             assert len(varbind.value) <= 255
