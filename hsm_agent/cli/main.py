@@ -114,6 +114,17 @@ def check(words: tuple[str, ...]) -> None:
     sys.exit(answer(words))
 
 
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "fish", "zsh"]))
+@unused_config_option
+def completion(shell: str) -> None:
+    """Print the completion script of a shell."""
+    from hsm_agent.cli.command_line import verb_words
+    from hsm_agent.cli.completion import completion as script
+
+    click.echo(script(shell, verb_words(cli)), nl=False)
+
+
 def mib_text(base: str | None) -> str:
     """The MIB, rooted at another OID if `base` is given. Raises ValueError if it is no OID, OSError without a file."""
     from hsm_agent.wire.snmp.mib import parse_base, rooted
