@@ -16,6 +16,7 @@ from hsm_agent.cli import run as run_agent
 from hsm_agent.cli.agent_verbs import alarms, resend, silence, spool, status, test_notification
 from hsm_agent.cli.audit import audit
 from hsm_agent.cli.options import config_option, fail, format_option, load_or_exit, unused_config_option
+from hsm_agent.cli.templates import templates
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def run_demo(package: Path = PACKAGE) -> None:
     os.execv(script, [str(script)])  # noqa: S606 - a fixed script of our own, no shell
 
 
-for verb in (audit, status, test_notification, alarms, silence, resend, spool):
+for verb in (audit, status, test_notification, alarms, silence, resend, spool, templates):
     cli.add_command(verb)
 
 

@@ -31,10 +31,11 @@ def load_or_exit(path: Path | None) -> Loaded:
     try:
         return load(path or find(), os.environ)
     except ConfigError as error:
-        _refuse(error)
+        refuse(error)
 
 
-def _refuse(error: ConfigError) -> NoReturn:
+def refuse(error: ConfigError) -> NoReturn:
+    """Say why a configuration is refused, a line for each reason, and exit 2."""
     for text in error.lines:
         click.echo(f"hsm-agent: {text}", err=True)
     sys.exit(BAD_CONFIGURATION)
@@ -47,7 +48,7 @@ def ask_agent(path: Path | None, verb: str, **arguments: Any) -> dict[str, Any]:
     try:
         return ask(load_agent(path or find(), os.environ).control_path, verb, **arguments)
     except ConfigError as error:
-        _refuse(error)
+        refuse(error)
     except ControlError as error:
         fail(str(error))
 

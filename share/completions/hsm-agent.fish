@@ -9,7 +9,7 @@ function __hsm_agent_verb --description 'The verb that is on the command line'
             continue
         end
         switch "$verb:$word"
-            case 'alarms forget:-c' 'alarms forget:--config' 'alarms list:-c' 'alarms list:--config' 'alarms list:--format' 'audit dump:-c' 'audit dump:--config' 'audit dump:--as' 'audit dump:--format' 'audit dump:--last' 'audit dump:--operation' 'audit dump:--result' 'audit dump:--session' 'audit verify:-c' 'audit verify:--config' 'audit verify:--as' 'audit verify:--format' 'audit verify:--checkpoint' 'check:-p' 'check:--module' 'check:-l' 'check:--label' 'check:-m' 'check:--total' 'check:-w' 'check:--warning' 'check:-c' 'check:--critical' 'check:-t' 'check:--timeout' 'check:--metric' 'check:--source' 'check:--resource' 'check:--config' 'check-config:-c' 'check-config:--config' 'completion:-c' 'completion:--config' 'demo:-c' 'demo:--config' 'mib:--base' 'mib:-c' 'mib:--config' 'poll:-c' 'poll:--config' 'poll:--format' 'poll:--record' 'resend:-c' 'resend:--config' 'resend:--sink' 'run:-c' 'run:--config' 'silence:-c' 'silence:--config' 'silence:--source' 'silence:--resource' 'silence:--rule' 'silence:--for' 'silence:--reason' 'silence end:-c' 'silence end:--config' 'silence list:-c' 'silence list:--config' 'silence list:--format' 'spool drop:-c' 'spool drop:--config' 'spool list:-c' 'spool list:--config' 'spool list:--format' 'spool show:-c' 'spool show:--config' 'status:-c' 'status:--config' 'status:--format' 'test-notification:-c' 'test-notification:--config' 'test-notification:--sink'
+            case 'alarms forget:-c' 'alarms forget:--config' 'alarms list:-c' 'alarms list:--config' 'alarms list:--format' 'audit dump:-c' 'audit dump:--config' 'audit dump:--as' 'audit dump:--format' 'audit dump:--last' 'audit dump:--operation' 'audit dump:--result' 'audit dump:--session' 'audit verify:-c' 'audit verify:--config' 'audit verify:--as' 'audit verify:--format' 'audit verify:--checkpoint' 'check:-p' 'check:--module' 'check:-l' 'check:--label' 'check:-m' 'check:--total' 'check:-w' 'check:--warning' 'check:-c' 'check:--critical' 'check:-t' 'check:--timeout' 'check:--metric' 'check:--source' 'check:--resource' 'check:--config' 'check-config:-c' 'check-config:--config' 'completion:-c' 'completion:--config' 'demo:-c' 'demo:--config' 'mib:--base' 'mib:-c' 'mib:--config' 'poll:-c' 'poll:--config' 'poll:--format' 'poll:--record' 'resend:-c' 'resend:--config' 'resend:--sink' 'run:-c' 'run:--config' 'silence:-c' 'silence:--config' 'silence:--source' 'silence:--resource' 'silence:--rule' 'silence:--for' 'silence:--reason' 'silence end:-c' 'silence end:--config' 'silence list:-c' 'silence list:--config' 'silence list:--format' 'spool drop:-c' 'spool drop:--config' 'spool list:-c' 'spool list:--config' 'spool list:--format' 'spool show:-c' 'spool show:--config' 'status:-c' 'status:--config' 'status:--format' 'templates:--base' 'templates:--to' 'templates:-c' 'templates:--config' 'test-notification:-c' 'test-notification:--config' 'test-notification:--sink'
                 set skip 1
             case ':alarms'
                 set verb 'alarms'
@@ -55,6 +55,8 @@ function __hsm_agent_verb --description 'The verb that is on the command line'
                 set verb 'spool show'
             case ':status'
                 set verb 'status'
+            case ':templates'
+                set verb 'templates'
             case ':test-notification'
                 set verb 'test-notification'
         end
@@ -76,6 +78,7 @@ complete --command hsm-agent --condition 'test (__hsm_agent_verb) = ""' --argume
 complete --command hsm-agent --condition 'test (__hsm_agent_verb) = ""' --arguments silence --description 'Hold back raises and changes, never clears'
 complete --command hsm-agent --condition 'test (__hsm_agent_verb) = ""' --arguments spool --description 'What is still to be delivered, dead letters included'
 complete --command hsm-agent --condition 'test (__hsm_agent_verb) = ""' --arguments status --description 'Ask the running agent how everything is'
+complete --command hsm-agent --condition 'test (__hsm_agent_verb) = ""' --arguments templates --description 'Write what another tool needs to know of the agent\'s MIB'
 complete --command hsm-agent --condition 'test (__hsm_agent_verb) = ""' --arguments test-notification --description 'Send a notification marked TEST through the running agent\'s sinks'
 complete --command hsm-agent --condition 'test (__hsm_agent_verb) = ""' --long-option version --description 'Show the version and exit.'
 complete --command hsm-agent --condition 'test (__hsm_agent_verb) = ""' --short-option h --long-option help --description 'Show this message and exit.'
@@ -166,6 +169,11 @@ complete --command hsm-agent --condition 'test (__hsm_agent_verb) = "spool show"
 complete --command hsm-agent --condition 'test (__hsm_agent_verb) = "status"' --short-option c --long-option config --require-parameter --force-files --description 'Configuration file.'
 complete --command hsm-agent --condition 'test (__hsm_agent_verb) = "status"' --long-option format --exclusive --arguments 'table json' --description 'How to print.'
 complete --command hsm-agent --condition 'test (__hsm_agent_verb) = "status"' --short-option h --long-option help --description 'Show this message and exit.'
+complete --command hsm-agent --condition 'test (__hsm_agent_verb) = "templates"' --arguments 'snmptt'
+complete --command hsm-agent --condition 'test (__hsm_agent_verb) = "templates"' --long-option base --exclusive --description 'Where the MIB is rooted. Default: as configured, else the net-snmp playpen.'
+complete --command hsm-agent --condition 'test (__hsm_agent_verb) = "templates"' --long-option to --exclusive --arguments '(__fish_complete_directories)' --description 'Folder to write to.'
+complete --command hsm-agent --condition 'test (__hsm_agent_verb) = "templates"' --short-option c --long-option config --require-parameter --force-files --description 'Configuration file.'
+complete --command hsm-agent --condition 'test (__hsm_agent_verb) = "templates"' --short-option h --long-option help --description 'Show this message and exit.'
 complete --command hsm-agent --condition 'test (__hsm_agent_verb) = "test-notification"' --short-option c --long-option config --require-parameter --force-files --description 'Configuration file.'
 complete --command hsm-agent --condition 'test (__hsm_agent_verb) = "test-notification"' --long-option sink --exclusive --description 'Only this sink.'
 complete --command hsm-agent --condition 'test (__hsm_agent_verb) = "test-notification"' --short-option h --long-option help --description 'Show this message and exit.'

@@ -1,0 +1,62 @@
+"""`templates NAME`: the files that a tool needs, written to a folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from hsm_agent.cli.options import config_option, fail, refuse
+from hsm_agent.templates import NAMES
+
+_READABLE = 0o644  # for the manager, which is another user; there is no secret in them
+
+
+@click.command()
+@click.argument("name", type=click.Choice(NAMES))
+@click.option("--base", help="Where the MIB is rooted. Default: as configured, else the net-snmp playpen.")
+@click.option("--to", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.")
+@config_option
+def templates(name: str, base: str | None, to: Path, config: Path | None) -> None:
+    """Write what another tool needs to know of the agent's MIB."""
+    from hsm_agent.state import files
+    from hsm_agent.templates import write
+
+    root = _configured(config) if base is None else _given(base)
+    for relative, text in write(name, root).items():
+        path = to / relative
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write(path, text.encode())
+            path.chmod(_READABLE)
+        except OSError as error:
+            fail(f"--to: {error.filename or path}: {error.strerror}")
+        click.echo(f"wrote {path}")
+
+
+def _given(base: str) -> str:
+    from hsm_agent.templates.objects import dotted
+    from hsm_agent.wire.snmp.mib import parse_base
+
+    try:
+        return dotted(parse_base(base))
+    except ValueError as error:
+        raise click.UsageError(f"--base: {error}") from error
+
+
+def _configured(config: Path | None) -> str:
+    """The base of the named configuration, or of the one that is there; without any, the default."""
+    from hsm_agent.config.base_oid import load_base_oid
+    from hsm_agent.config.document import find
+    from hsm_agent.settings.errors import ConfigError
+    from hsm_agent.templates.objects import dotted
+    from hsm_agent.wire.snmp.mib import BASE
+
+    path = config or find()
+    if config is None and not path.exists():
+        return dotted(BASE)
+    try:
+        return dotted(load_base_oid(path, os.environ))
+    except ConfigError as error:
+        refuse(error)
