@@ -225,6 +225,7 @@ class Agent:
             silences=self.pipeline.alarm_state.silences.values(),
             now=time.time(),
             monotonic=time.monotonic(),
+            histories=self.pipeline.alarm_state.points,
         )
 
     def unready(self) -> list[str]:

@@ -8,14 +8,15 @@ numbers are those of HsmTokenStatus and HsmPinStatus in the MIB; the document ha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from hsm_agent.evaluate.state import Silence
+    from hsm_agent.evaluate.state import HistoryKey, Silence
+    from hsm_agent.evaluate.trends import Points
     from hsm_agent.model import ActiveAlarm, Labels, Reading, SinkStatus, SourceStatus
     from hsm_agent.spool import SpoolStats
     from hsm_agent.store import Store
@@ -37,9 +38,19 @@ class Snapshot:
     alarms: Sequence[ActiveAlarm]
     silences: Sequence[Silence]
     spool: SpoolStats
+    histories: Mapping[HistoryKey, Points] = field(default_factory=dict)
+    """What the rules keep of the past; nothing else does."""
 
 
-def snapshot(store: Store, *, spool: SpoolStats, silences: Iterable[Silence], now: float, monotonic: float) -> Snapshot:
+def snapshot(
+    store: Store,
+    *,
+    spool: SpoolStats,
+    silences: Iterable[Silence],
+    now: float,
+    monotonic: float,
+    histories: Mapping[HistoryKey, Points] | None = None,
+) -> Snapshot:
     """Copy the present. To be called on the event loop's thread; takes a millisecond for ten thousand readings."""
     return Snapshot(
         agent_name=store.agent_name,
@@ -54,6 +65,7 @@ def snapshot(store: Store, *, spool: SpoolStats, silences: Iterable[Silence], no
         alarms=tuple(store.alarms.values()),
         silences=tuple(silences),
         spool=spool,
+        histories=dict(histories or {}),
     )
 
 

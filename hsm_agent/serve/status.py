@@ -34,12 +34,18 @@ _IDENTITY = ("label", "serial", "manufacturer", "model", "firmware", "hardware")
 _TOKEN_MEMBERS = {value.member: value.metric for value in TOKEN_VALUES if value.member} | {
     "audit_records": "audit_records",
     "audit_used_percent": "audit_used_percent",
+    "audit_seconds_to_full": "audit_seconds_to_full",
 }
 """What an operator asks of a token first; everything else is under `readings`."""
 
 
 def status(present: Snapshot) -> dict[str, Json]:
     """The whole document, fit for a strict JSON encoder."""
+    return summary(present) | {"readings": [reading_row(reading, present) for reading in present.readings]}
+
+
+def summary(present: Snapshot) -> dict[str, Json]:
+    """The document but for the readings, of which there are fifty to a token."""
     return {
         "agent": _agent(present),
         "sources": [_source(source, present) for source in present.sources.values()],
@@ -48,7 +54,6 @@ def status(present: Snapshot) -> dict[str, Json]:
         "silences": [_silence(silence) for silence in present.silences],
         "sinks": [_sink(sink, present) for sink in present.sinks.values()],
         "spool": _spool(present.spool),
-        "readings": [reading_row(reading, present) for reading in present.readings],
     }
 
 

@@ -21,6 +21,7 @@ from hsm_agent.collect.command.parsers import ParserName
 from hsm_agent.collect.snmp.profile import names as profile_names
 from hsm_agent.config.tree import Config, load
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
+from hsm_agent.evaluate.defaults.first_steps import FIRST_STEPS
 from hsm_agent.evaluate.rules import Above
 from hsm_agent.metrics import METRICS
 from hsm_agent.model import EventKind
@@ -244,6 +245,19 @@ def test_every_default_rule_has_its_heading_and_metrics() -> None:
         if isinstance(rule.condition, Above) and rule.metrics[0].endswith("_percent"):
             levels = (("warning", rule.condition.warning), ("critical", rule.condition.critical))
             assert all(f"{word} {level:g} %" in part for word, level in levels if level is not None), rule.name
+
+
+def test_the_first_step_of_a_rule_is_the_one_that_the_agent_shows() -> None:
+    """`alarms.md` and the table behind the status page and `status --watch` say the same, links and breaks aside."""
+    page = text(DOCS / "alarms.md")
+    said = {}
+    for rule in DEFAULT_RULES:
+        step = re.sub(
+            r"\[([^\]]+)\]\([^)]+\)", r"\1", section(page, rule.name).split("**First** ")[1].replace("\n", " ")
+        )
+        said[rule.name] = step.strip()
+
+    assert said == FIRST_STEPS
 
 
 def test_the_rules_with_a_heading_exist() -> None:

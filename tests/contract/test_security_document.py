@@ -32,6 +32,8 @@ NO_STATE_FILES = {
     "share": "the installed MIB text; the checkout",
     "snmp": "the installed MIB text",
     "HSM-AGENT-MIB.txt": "the installed MIB text",
+    "status.html": "the template of the status page, installed with the package",
+    "style.css": "its style sheet, likewise",
     "*.json": "recordings of `poll --record DIR`",
 }
 # Files that are not joined by name: SQLite and the writer of small files derive them from the names of others.

@@ -61,13 +61,14 @@ class HttpTimeouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """The head of a request. Names of header fields are in lower case; `path` is decoded and has no query.
+    """The head of a request. Names of header fields are in lower case; `path` is decoded, `query` as it came.
 
     `is_last`: no other request is taken on its connection. `peer` is the client's address.
     """
 
     method: str
     path: str
+    query: str = ""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     is_last: bool = False
     peer: str = ""
@@ -145,23 +146,25 @@ def read_head(head: bytes, peer: str = "") -> HttpRequest:
     method = found.method.decode("ascii")
     if found.http_version not in _VERSIONS or method not in _METHODS:
         raise BadRequestError("an unknown version or method")
-    path = _path(found.target.decode("ascii"))
+    path, query = _path_and_query(found.target.decode("ascii"))
     # Not done: a body follows, the client wants to close or to change the protocol.
     is_last = parser.their_state is not h11.DONE
-    return HttpRequest(method=method, path=path, headers=tuple(found.headers), is_last=is_last, peer=peer)
+    headers = tuple(found.headers)
+    return HttpRequest(method=method, path=path, query=query, headers=headers, is_last=is_last, peer=peer)
 
 
-def _path(target: str) -> str:
-    """The path of a request target in origin-form or absolute-form (RFC 9112 section 3.2)."""
+def _path_and_query(target: str) -> tuple[str, str]:
+    """Of a request target in origin-form or absolute-form (RFC 9112 section 3.2)."""
     if target.startswith("/"):
-        return unquote(target.partition("?")[0])
+        path, _, query = target.partition("?")
+        return unquote(path), query
     try:
         found = urlsplit(target)
     except ValueError as error:
         raise BadRequestError("not a URL") from error
     if found.scheme not in {"http", "https"} or not found.netloc:
         raise BadRequestError("neither a path nor a URL")
-    return unquote(found.path) or "/"
+    return unquote(found.path) or "/", found.query
 
 
 def write_response(response: HttpResponse, *, without_body: bool = False, close: bool = False) -> bytes:

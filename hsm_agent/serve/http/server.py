@@ -1,4 +1,4 @@
-"""The HTTP server: GET and HEAD of /metrics, /healthz, /readyz and /api/v1/status. Read-only.
+"""The HTTP server: GET and HEAD of /, /metrics, /healthz, /readyz and /api/v1/status. Read-only.
 
 `/healthz` answers 200 while the event loop runs and the pipeline evaluates readings, else 503. `/readyz` answers 503
 with a JSON list of what is missing until every source was polled once, successfully or not, and while the spool cannot
@@ -19,6 +19,7 @@ import socket
 import zlib
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -173,7 +174,7 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
-PATHS = ("/metrics", "/healthz", "/readyz", "/api/v1/status")
+PATHS = ("/", "/metrics", "/healthz", "/readyz", "/api/v1/status")
 
 MAX_CONNECTIONS = 64
 CLOSE_SECONDS = 1.0
@@ -278,9 +279,8 @@ class HttpServer:
         if request.path == "/readyz":
             waiting = list(self._missing())
             return _health(json.dumps(waiting).encode(), "application/json", is_well=not waiting)
-        present = self._snapshot()
-        accept, gzip = request.header(b"accept"), wants_gzip(request.header(b"accept-encoding"))
-        work = partial(render, request.path, present, accept, gzip=gzip)
+        lacking = self._missing() if request.path == "/" else ()
+        work = partial(render, request, self._snapshot(), tuple(lacking))
         return await self._renderer.call(work, seconds=self._timeouts.answer_seconds)
 
     async def _refuse_stranger(self, request: HttpRequest) -> HttpResponse | None:
@@ -307,20 +307,31 @@ def _health(body: bytes, content_type: str, *, is_well: bool) -> HttpResponse:
     return HttpResponse(status=code, body=body, content_type=content_type)
 
 
-def render(path: str, present: Snapshot, accept: str, *, gzip: bool) -> HttpResponse:
-    """The answer of /metrics and /api/v1/status. To be called on a thread: a large one takes its time."""
-    headers = {"Vary": "Accept-Encoding"}
-    if path == "/metrics":
-        body, content_type = exposition(present, accept)
-        headers["Vary"] = "Accept, Accept-Encoding"
-    else:
-        body, content_type = json_bytes(status(present)), "application/json"
-    if gzip and len(body) >= MIN_COMPRESSED_BYTES:
+def render(request: HttpRequest, present: Snapshot, waiting: Sequence[str] = ()) -> HttpResponse:
+    """The answer of a path that shows the present. To be called on a thread: a large one takes its time."""
+    response = _render_whole(request, present, waiting)
+    vary = "Accept, Accept-Encoding" if request.path == "/metrics" else "Accept-Encoding"
+    headers = {**response.headers, "Vary": vary}
+    body = response.body
+    if wants_gzip(request.header(b"accept-encoding")) and len(body) >= MIN_COMPRESSED_BYTES:
         # Lowest level: a tenth of the size for a fifth of the time. zlib lets other threads run.
         work = zlib.compressobj(level=1, wbits=_GZIP)
         body = work.compress(body) + work.flush()
         headers["Content-Encoding"] = "gzip"
-    return HttpResponse(status=HTTPStatus.OK, body=body, content_type=content_type, headers=headers)
+    return replace(response, body=body, headers=headers)
+
+
+def _render_whole(request: HttpRequest, present: Snapshot, waiting: Sequence[str]) -> HttpResponse:
+    if request.path == "/":
+        # An agent whose page nobody looks at need not hold the template library.
+        from hsm_agent.serve.http.page import page  # noqa: PLC0415
+
+        return page(present, request.query, waiting)
+    if request.path == "/metrics":
+        body, content_type = exposition(present, request.header(b"accept"))
+    else:
+        body, content_type = json_bytes(status(present)), "application/json"
+    return HttpResponse(status=HTTPStatus.OK, body=body, content_type=content_type)
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

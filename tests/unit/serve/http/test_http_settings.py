@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import ValidationError
 
+from hsm_agent.serve.http.connection import HttpRequest
 from hsm_agent.serve.http.server import HttpServer, render
 from hsm_agent.serve.settings import HttpSettings, http_address
 from tests.fakes.present import known_snapshot
@@ -84,7 +85,7 @@ def test_the_document_is_strict_json() -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
-    body = render("/api/v1/status", known_snapshot(), "", gzip=False).body
+    body = render(HttpRequest(method="GET", path="/api/v1/status"), known_snapshot()).body
 
     assert json.loads(body, parse_constant=refuse)["agent"]["name"] == "hsm-monitor-1"
 

@@ -1,0 +1,313 @@
+"""The present as an operator reads it: the worst on top, what to do first beside each alarm, and no more than fits.
+
+Made of the status document, for the status page and for `hsm-agent status --watch` alike. Nothing is judged here: a
+bar has the colour of the alarm that is raised on it, not of a threshold of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hsm_agent.evaluate.defaults.first_steps import advice
+from hsm_agent.evaluate.messages import amount, counted, duration_text
+from hsm_agent.model import Severity, number_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_RANKS = {severity.value: severity.rank for severity in Severity}
+_WELL = Severity.CLEARED.value
+_UNKNOWN = Severity.INDETERMINATE.value
+_AGENT = "agent"
+_STATES = {"down": 3, "degraded": 2, "refused": 3, "retrying": 2, "unknown": 1}
+_TOKEN_STATES = {"failed": 4, "absent": 3, "unknown": 2}
+_BARS = (
+    ("memory", "memory_used_percent", "token_memory_private_"),
+    ("storage", "storage_used_percent", "token_storage_"),
+    ("sessions", "sessions_used_percent", "token_sessions"),
+    ("audit store", "audit_used_percent", "audit_"),
+)
+"""Of each bar its name, the token's member, and how the metrics of its alarms begin."""
+_FULL = 100.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmEntry:
+    """One raised alarm. `runbook` is what the rule names, a page or a word."""
+
+    severity: str
+    rule: str
+    place: str
+    what: str
+    first: str
+    measured: str
+    since: float
+    lasts: str
+    runbook: str
+    alarm_id: str
+    silenced: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fill:
+    """One bar. `percent` is None where the share is not known; `text` is what to say instead of it or beside it."""
+
+    name: str
+    percent: float | None
+    text: str
+    severity: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenEntry:
+    """One token, and the worst alarm on it."""
+
+    source: str
+    resource: str
+    name: str
+    about: str
+    state: str
+    pins: str
+    severity: str
+    fills: tuple[Fill, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceEntry:
+    """One source."""
+
+    name: str
+    kind: str
+    state: str
+    read: str
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkEntry:
+    """One sink and what waits for it."""
+
+    name: str
+    kind: str
+    state: str
+    waits: str
+    told: str
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilenceEntry:
+    """One silence."""
+
+    scope: str
+    until: float
+    left: str
+    reason: str
+    silence_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """All of it, each list worst first. `severity` is the worst of the alarms that no silence holds back."""
+
+    agent: str
+    version: str
+    now: float
+    up_for: str
+    polls: int
+    severity: str
+    verdict: str
+    remarks: tuple[str, ...]
+    alarms: tuple[AlarmEntry, ...]
+    sources: tuple[SourceEntry, ...]
+    tokens: tuple[TokenEntry, ...]
+    sinks: tuple[SinkEntry, ...]
+    silences: tuple[SilenceEntry, ...]
+    spool: str
+
+
+def overview(document: Mapping[str, Any], waiting: Sequence[str] = ()) -> Overview:
+    """The status document for people; `waiting` are the lines of `/readyz`, of what start-up or work lacks."""
+    agent, now = document["agent"], document["agent"]["now"]
+    alarms = tuple(_alarm(each, now) for each in _worst_first(document["alarms"]))
+    severity = max((each.severity for each in alarms if not each.silenced), key=_RANKS.__getitem__, default=_WELL)
+    remarks = (*waiting, *_remarks(document))
+    if severity == _WELL and remarks:
+        severity = _UNKNOWN
+    return Overview(
+        agent=agent["name"],
+        version=agent["version"],
+        now=now,
+        up_for=duration_text(agent["uptime_seconds"]),
+        polls=agent["polls"],
+        severity=severity,
+        verdict=_verdict(alarms, is_well=severity == _WELL),
+        remarks=remarks,
+        alarms=alarms,
+        sources=tuple(_source(each) for each in _by_state(document["sources"])),
+        tokens=_tokens(document),
+        sinks=tuple(_sink(each) for each in _by_state(document["sinks"])),
+        silences=tuple(_silence(each, now) for each in sorted(document["silences"], key=lambda one: one["until"])),
+        spool=_spool(document["spool"]),
+    )
+
+
+def _spool(spool: Mapping[str, Any]) -> str:
+    return f"{counted(spool['entries'], 'entries')}, {amount(spool['used_percent'], 'percent')} full"
+
+
+def _verdict(alarms: Sequence[AlarmEntry], *, is_well: bool) -> str:
+    counts = {each.severity: 0 for each in sorted(alarms, key=lambda one: -_RANKS[one.severity]) if not each.silenced}
+    for each in alarms:
+        if not each.silenced:
+            counts[each.severity] += 1
+    silenced = sum(each.silenced for each in alarms)
+    counted_alarms = [f"{count} {severity}" for severity, count in counts.items()]
+    counted_alarms += [f"{silenced} silenced"] if silenced else []
+    return (
+        ", ".join(counted_alarms) if counted_alarms else "All is well" if is_well else "No alarm, but not all is known"
+    )
+
+
+def _remarks(document: Mapping[str, Any]) -> Iterable[str]:
+    """What is wrong beside the alarms, or before they are raised."""
+    spool = document["spool"]
+    if spool["failed"]:
+        yield f"The spool cannot be written: {spool['reason']}"
+    unread = [each["name"] for each in document["sources"] if each["status"] == "unknown" and each["name"] != _AGENT]
+    if unread:
+        yield f"{counted(len(unread), 'sources')} not read yet: {_some(unread)}"
+    down = [each["name"] for each in document["sources"] if each["status"] == "down"]
+    if down:
+        yield f"{counted(len(down), 'sources')} down, with the values that were read last: {_some(down)}"
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _worst_first(alarms: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return sorted(alarms, key=lambda one: (one["silenced"], -_RANKS[one["severity"]], one["since"], one["rule"]))
+
+
+def _alarm(entry: Mapping[str, Any], now: float) -> AlarmEntry:
+    advised = advice(entry["rule"], entry["text"])
+    return AlarmEntry(
+        severity=entry["severity"],
+        rule=entry["rule"],
+        place="/".join(part for part in (entry["source"], entry["resource"]) if part),
+        what=advised.what,
+        first=advised.first[:1].upper() + advised.first[1:],
+        measured=_measured(entry),
+        since=entry["since"],
+        lasts=duration_text(max(0.0, now - entry["since"])),
+        runbook=entry["runbook"],
+        alarm_id=entry["alarm_id"],
+        silenced=entry["silenced"],
+    )
+
+
+def _measured(entry: Mapping[str, Any]) -> str:
+    value, limit = (_amount(entry[name], entry["unit"]) for name in ("value", "threshold"))
+    return f"{value}, limit {limit}" if value and limit else value
+
+
+def _amount(number: str, unit_name: str) -> str:
+    """A number that the document gives as text, as one says it; a limit of a trend is a text of its own."""
+    try:
+        return amount(float(number), unit_name) if number else ""
+    except ValueError:
+        return number
+
+
+def _by_state(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return sorted(entries, key=lambda one: (-_STATES.get(one["status"], 0), one["name"] == _AGENT, one["name"]))
+
+
+def _source(entry: Mapping[str, Any]) -> SourceEntry:
+    age = entry["age_seconds"]
+    return SourceEntry(
+        name=entry["name"],
+        kind=entry["kind"],
+        state=entry["status"],
+        read="never read" if age is None else f"read {duration_text(age)} ago",
+        last_error="" if entry["status"] == "up" else entry["last_error"],
+    )
+
+
+def _sink(entry: Mapping[str, Any]) -> SinkEntry:
+    failing = entry["failing_seconds"]
+    since = "" if failing is None else f", failing for {duration_text(failing)}"
+    lost = f", {entry['dropped']} dropped" if entry["dropped"] else ""
+    return SinkEntry(
+        name=entry["name"],
+        kind=f"{entry['kind']}, {entry['guarantee']}",
+        state=entry["status"],
+        waits="nothing waits" if not entry["queued"] else f"{entry['queued']} waiting{since}",
+        told=f"{entry['delivered']} delivered{lost}",
+        last_error=entry["last_error"],
+    )
+
+
+def _silence(entry: Mapping[str, Any], now: float) -> SilenceEntry:
+    return SilenceEntry(
+        scope=f"rule {entry['rule']} on {entry['source']}/{entry['resource']}",
+        until=entry["until"],
+        left=duration_text(max(0.0, entry["until"] - now)),
+        reason=entry["reason"],
+        silence_id=entry["id"],
+    )
+
+
+def _tokens(document: Mapping[str, Any]) -> tuple[TokenEntry, ...]:
+    raised: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for alarm in document["alarms"]:
+        raised.setdefault((alarm["source"], alarm["resource"]), []).append((alarm["metric"], alarm["severity"]))
+    made = [_token(each, raised.get((each["source"], each["resource"]), ())) for each in document["tokens"]]
+    return tuple(sorted(made, key=_urgency))
+
+
+def _urgency(token: TokenEntry) -> tuple[int, int, float, str, str]:
+    fullest = max((fill.percent for fill in token.fills if fill.percent is not None), default=0.0)
+    return -_RANKS[token.severity], -_TOKEN_STATES.get(token.state, 0), -fullest, token.source, token.name
+
+
+def _token(entry: Mapping[str, Any], raised: Sequence[tuple[str, str]]) -> TokenEntry:
+    names = (("model", ""), ("serial", "serial "), ("firmware", "firmware "))
+    label = entry["label"] or entry["resource"]
+    pins = ((entry["pin_status"], "PIN"), (entry["so_pin_status"], "SO PIN"))
+    return TokenEntry(
+        source=entry["source"],
+        resource=entry["resource"],
+        name=label,
+        about=", ".join(f"{word}{entry[name]}" for name, word in names if entry[name] and entry[name] != label),
+        state=entry["status"],
+        pins=", ".join(f"{who} {state.replace('_', ' ')}" for state, who in pins if state not in {"ok", "unknown"}),
+        severity=entry["worst_severity"],
+        fills=tuple(_fill(entry, bar, raised) for bar in _BARS),
+    )
+
+
+def _fill(entry: Mapping[str, Any], bar: tuple[str, str, str], raised: Sequence[tuple[str, str]]) -> Fill:
+    name, member, metrics = bar
+    percent = entry[member]
+    severities = [severity for metric, severity in raised if metric.startswith(metrics)]
+    return Fill(
+        name=name,
+        percent=min(_FULL, max(0.0, percent)) if isinstance(percent, int | float) else None,
+        text=_text(entry, name, percent),
+        severity=max(severities, key=_RANKS.__getitem__, default=_WELL),
+    )
+
+
+def _text(entry: Mapping[str, Any], name: str, percent: float | None) -> str:
+    share = "" if percent is None else amount(percent, "percent")
+    if name == "sessions":
+        opened, most = (number_text(entry[key]) for key in ("sessions", "sessions_max"))
+        return f"{opened} of {most}" if opened and most else opened or share
+    if name == "audit store":
+        left = entry["audit_seconds_to_full"]
+        return f"{share}, full in {duration_text(left)}" if share and isinstance(left, int | float) else share
+    return share

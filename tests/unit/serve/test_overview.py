@@ -1,0 +1,131 @@
+"""What an operator sees first: the worst, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hsm_agent.evaluate.defaults import DEFAULT_RULES
+from hsm_agent.evaluate.defaults.first_steps import FIRST_STEPS, advice
+from hsm_agent.model import Severity, SourceState, SourceStatus
+from hsm_agent.serve.overview import Overview, overview
+from hsm_agent.serve.status import status, summary
+from tests.fakes.night import HOSTILE, night
+from tests.fakes.present import MONOTONIC, known_snapshot, make_reading
+
+if TYPE_CHECKING:
+    from hsm_agent.serve.snapshot import Snapshot
+
+
+def seen(present: Snapshot, *waiting: str) -> Overview:
+    return overview(summary(present), waiting)
+
+
+def well() -> Snapshot:
+    up = SourceStatus(name="luna-a", kind="pkcs11", every_seconds=60, state=SourceState.UP, last_success=MONOTONIC)
+    return replace(known_snapshot(), alarms=(), silences=(), sources={"luna-a": up})
+
+
+def test_the_worst_stands_on_top_and_what_is_silenced_at_the_end() -> None:
+    view = seen(night())
+
+    assert [(each.severity, each.silenced) for each in view.alarms] == [
+        *[("critical", False)] * 3,
+        *[("warning", False)] * 3,
+        ("warning", True),
+    ]
+    assert (view.severity, view.verdict) == ("critical", "3 critical, 3 warning, 1 silenced")
+
+
+def test_a_token_in_trouble_goes_before_one_that_is_full_and_that_before_an_empty_one() -> None:
+    view = seen(replace(night(), alarms=night().alarms[:3]))
+
+    assert [each.name for each in view.tokens][:3] == ["payments", "escrow", "münze�alt"]
+    assert [each.name for each in view.tokens][-1] == HOSTILE[0]
+
+
+def test_a_bar_has_the_severity_of_the_alarm_on_it() -> None:
+    payments = seen(night()).tokens[0]
+
+    assert [(each.name, each.severity) for each in payments.fills] == [
+        ("memory", "cleared"), ("storage", "critical"), ("sessions", "warning"), ("audit store", "critical"),
+    ]  # fmt: skip
+    assert [each.text for each in payments.fills] == ["61 %", "97.2 %", "1760 of 2000", "83 %, full in 45m"]
+
+
+def test_a_figure_that_is_not_known_is_no_empty_bar() -> None:
+    present = replace(well(), readings=[make_reading("token_present", 1)])
+
+    (token,) = seen(present).tokens
+
+    assert {(each.percent, each.text) for each in token.fills} == {(None, "")}
+
+
+def test_all_is_well_is_said_only_where_all_is_known() -> None:
+    unread = SourceStatus(name="luna-b", kind="pkcs11", every_seconds=60)
+    not_yet = replace(well(), sources={**well().sources, "luna-b": unread})
+
+    assert (seen(well()).verdict, seen(well()).severity) == ("All is well", "cleared")
+    assert (seen(not_yet).verdict, seen(not_yet).severity) == ("No alarm, but not all is known", "indeterminate")
+    assert seen(not_yet).remarks == ("1 source not read yet: luna-b",)
+    assert seen(well(), "pipeline: nothing was judged for 70 s").severity == "indeterminate"
+
+
+def test_a_source_that_is_down_and_a_spool_that_fails_are_told_beside_the_alarms() -> None:
+    present = night()
+    failed = replace(present.spool, reason="No space left on device")
+
+    remarks = seen(replace(present, spool=failed)).remarks
+
+    assert remarks == (
+        "The spool cannot be written: No space left on device",
+        "1 source down, with the values that were read last: soft",
+    )
+
+
+def test_pins_that_need_a_look_are_named() -> None:
+    pins = {each.name: each.pins for each in seen(night()).tokens}
+
+    assert (pins["tls-edge"], pins["payments"]) == ("PIN count low", "")
+
+
+def test_the_summary_is_the_status_without_its_readings() -> None:
+    whole = status(known_snapshot())
+
+    assert summary(known_snapshot()) == {name: value for name, value in whole.items() if name != "readings"}
+
+
+def test_the_first_step_is_that_of_the_table_where_the_text_is_the_default_rules_own() -> None:
+    rule = next(each for each in DEFAULT_RULES if each.name == "token-storage")
+
+    what, first = advice(rule.name, rule.text)
+
+    assert what.endswith("full means no new key or certificate.")
+    assert first == FIRST_STEPS["token-storage"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "expected"),
+    [
+        ("token-storage", "It is full. First call Ann, then Bob.", ("It is full.", "call Ann, then Bob.")),
+        ("token-storage", "It is full.", ("It is full.", FIRST_STEPS["token-storage"])),
+        ("storage-forecast", "It grows. First plan.", ("It grows.", "plan.")),
+        ("our-own", "It is full; First things last.", ("It is full", "things last.")),
+        ("our-own", "The First National HSM is full.", ("The First National HSM is full.", "")),
+    ],
+)
+def test_an_operators_own_words_count(rule: str, text: str, expected: tuple[str, str]) -> None:
+    assert advice(rule, text) == expected
+
+
+def test_every_default_rule_has_a_first_step_and_nothing_else_has() -> None:
+    assert set(FIRST_STEPS) == {rule.name for rule in DEFAULT_RULES}
+
+
+def test_severities_of_alarms_rank_as_they_do_elsewhere() -> None:
+    alarms = night().alarms
+    worse = replace(alarms[0], severity=Severity.INDETERMINATE)
+
+    assert [each.severity for each in seen(replace(night(), alarms=(worse, *alarms[4:5]))).alarms] == ["warning", "indeterminate"]  # fmt: skip
