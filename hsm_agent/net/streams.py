@@ -12,12 +12,15 @@ import ssl
 import struct
 import termios
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from hsm_agent.net.address import Address, Endpoint, describe, endpoints
 from hsm_agent.threads import deadline
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hsm_agent.net.tls import TlsSettings
 
 _READ_LIMIT_BYTES = 64 * 1024
@@ -25,21 +28,25 @@ _SHUTDOWN_SECONDS = 1.0
 _SETTLE_SECONDS, _MAX_SETTLE_SECONDS = 0.05, 1.0
 _MIN_SHARE_SECONDS = 0.2
 _FIRST_LOOK_SECONDS, _LAST_LOOK_SECONDS = 0.0005, 0.02
+_BROKEN_OFF = "the receiver broke off the TLS handshake and did not say why"
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 
 
 class Connection(asyncio.Protocol):
     """One open connection. Everything raises OSError once it is broken."""
 
-    def __init__(self, *, keep: bool) -> None:
-        """`keep`: received octets are kept for `read`; otherwise they are discarded."""
+    def __init__(self, *, keep: bool, limit_bytes: int = _READ_LIMIT_BYTES) -> None:
+        """`keep`: received octets are kept for `read`, at most so many; otherwise they are discarded."""
         self._keep = keep
+        self._limit_bytes = limit_bytes
         self._received = bytearray()
         self._changed = asyncio.Event()
         self._transport: asyncio.Transport | None = None
         self._ended = asyncio.Event()
         self.broken = ""
         """Why nothing more can be sent; empty while it can."""
+        self.at_end = False
+        """The receiver closed it in order, after everything that was received."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -49,12 +56,13 @@ class Connection(asyncio.Protocol):
         if not self._keep:
             return
         self._received += data
-        if len(self._received) > _READ_LIMIT_BYTES:
+        if len(self._received) > self._limit_bytes:
             self.abort("the receiver sends more than was asked for")
         self._changed.set()
 
     def eof_received(self) -> None:
         # No receiver of syslog half-closes a connection and goes on reading: this one is gone.
+        self.at_end = not self.broken
         self._break("closed by the receiver")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -129,6 +137,24 @@ class Connection(asyncio.Protocol):
         found = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
         return found.getpeercert(binary_form=True) if isinstance(found, ssl.SSLObject) else None
 
+    async def encrypt(self, tls: TlsSettings, *, name: str, timeout_seconds: float) -> None:
+        """Speak TLS from now on, with a receiver of this name. Raises OSError."""
+        assert self._transport is not None
+        try:
+            upgraded = await asyncio.get_running_loop().start_tls(
+                self._transport,
+                self,
+                tls.context,
+                server_hostname=name,
+                ssl_handshake_timeout=timeout_seconds,
+                ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
+            )
+        except ConnectionError as error:
+            raise OSError(_BROKEN_OFF) from error
+        if upgraded is None:  # asyncio says so of a transport that was closed meanwhile
+            raise OSError(_BROKEN_OFF)
+        self.connection_made(upgraded)
+
     async def outlives(self, seconds: float) -> None:
         """Return after so many seconds; raises ConnectionError if the connection ends earlier."""
         try:
@@ -168,19 +194,19 @@ class Route:
     bind: str | None
     timeout_seconds: float
 
-    async def connect(self, *, keep: bool) -> Connection:
+    async def connect(self, *, keep: bool, limit_bytes: int = _READ_LIMIT_BYTES) -> Connection:
         """A connection to the first of the receiver's addresses that answers, within the time-out.
 
-        Raises OSError with a line for the operator.
+        `limit_bytes`: how many received octets may wait to be read. Raises OSError with a line for the operator.
         """
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 found = await endpoints(self.address, kind=socket.SOCK_STREAM, bind=self.bind)
-                return await self._first_of(found, keep=keep)
+                return await self._first_of(found, partial(Connection, keep=keep, limit_bytes=limit_bytes))
         except TimeoutError as error:
             raise OSError(f"no connection within {self.timeout_seconds:g} s") from error
 
-    async def _first_of(self, found: list[Endpoint], *, keep: bool) -> Connection:
+    async def _first_of(self, found: list[Endpoint], make: Callable[[], Connection]) -> Connection:
         clock = asyncio.get_running_loop().time
         deadline = clock() + self.timeout_seconds
         failures: list[str] = []
@@ -189,14 +215,14 @@ class Route:
             share_seconds = max((deadline - clock()) / (len(found) - position), _MIN_SHARE_SECONDS)
             try:
                 async with asyncio.timeout(share_seconds):
-                    return await self._connect(endpoint, keep=keep)
+                    return await self._connect(endpoint, make)
             except TimeoutError:
                 failures.append(f"{place}no connection within {share_seconds:.1f} s")
             except OSError as error:
                 failures.append(f"{place}{describe(error)}")
         raise OSError("; ".join(dict.fromkeys(failures)))
 
-    async def _connect(self, endpoint: Endpoint, *, keep: bool) -> Connection:
+    async def _connect(self, endpoint: Endpoint, make: Callable[[], Connection]) -> Connection:
         loop = asyncio.get_running_loop()
         started = loop.time()
         plain = socket.socket(endpoint.family, socket.SOCK_STREAM)
@@ -205,29 +231,26 @@ class Route:
             if endpoint.local is not None:
                 plain.bind(endpoint.local)
             await loop.sock_connect(plain, endpoint.remote)
-            connection = await self._wrap(plain, keep=keep)
+            connection = await self._wrap(plain, make)
         except BaseException:
             plain.close()
             raise
         try:
             connection.keep_alive()
             if self.tls is not None:
-                _check_fingerprint(self.tls, connection)
-                # With TLS 1.3 the handshake is over for the client before the receiver has seen its certificate:
-                # a refusal arrives a round trip later.
-                await connection.outlives(min(loop.time() - started + _SETTLE_SECONDS, _MAX_SETTLE_SECONDS))
+                await _settle(connection, self.tls, since=started)
         except BaseException:
             connection.abort("not the receiver")
             raise
         return connection
 
-    async def _wrap(self, plain: socket.socket, *, keep: bool) -> Connection:
+    async def _wrap(self, plain: socket.socket, make: Callable[[], Connection]) -> Connection:
         loop = asyncio.get_running_loop()
         if self.tls is None:
-            return (await loop.create_connection(lambda: Connection(keep=keep), sock=plain))[1]
+            return (await loop.create_connection(make, sock=plain))[1]
         try:
             _, connection = await loop.create_connection(
-                lambda: Connection(keep=keep),
+                make,
                 sock=plain,
                 ssl=self.tls.context,
                 server_hostname=self.address.host.partition("%")[0],
@@ -235,8 +258,26 @@ class Route:
                 ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
             )
         except ConnectionError as error:
-            raise OSError("the receiver broke off the TLS handshake and did not say why") from error
+            raise OSError(_BROKEN_OFF) from error
         return connection
+
+
+async def secure(connection: Connection, tls: TlsSettings, *, host: str, timeout_seconds: float) -> None:
+    """TLS with a receiver at the end of a tunnel, by the same rules as at the end of a route. Raises OSError.
+
+    The caller drops the connection then.
+    """
+    started = asyncio.get_running_loop().time()
+    await connection.encrypt(tls, name=host.partition("%")[0], timeout_seconds=timeout_seconds)
+    await _settle(connection, tls, since=started)
+
+
+async def _settle(connection: Connection, tls: TlsSettings, *, since: float) -> None:
+    _check_fingerprint(tls, connection)
+    # With TLS 1.3 the handshake is over for the client before the receiver has seen its certificate: a refusal arrives
+    # a round trip later.
+    taken_seconds = asyncio.get_running_loop().time() - since
+    await connection.outlives(min(taken_seconds + _SETTLE_SECONDS, _MAX_SETTLE_SECONDS))
 
 
 def _check_fingerprint(tls: TlsSettings, connection: Connection) -> None:
