@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from hsm_agent.collect.base import Collector, CollectorContext
 from hsm_agent.collect.runner import Runner
-from hsm_agent.deliver.base import Announcer, Retry, Sink
+from hsm_agent.deliver.base import Announcer, Retry, Sink, ToldAlarm
 from hsm_agent.deliver.pump import Pump
 from hsm_agent.wire.snmp.mib import AUTHENTICATION_FAILURE, COLD_START
 
@@ -210,9 +211,23 @@ class Sinks:
             make_heartbeat=self._make_heartbeat,
             on_status=self._store.set_sink,
             patience_seconds=settings.patience_seconds,
+            told_alarms=partial(self._told_alarms, settings.name),
         )
         self.running[settings.name] = RunningSink(settings=settings, sink=sink, pump=pump)
         self._tasks.start(f"sink {settings.name}", pump.run())
+
+    def _told_alarms(self, sink: str) -> list[ToldAlarm]:
+        """What is raised now, of which the sink was told."""
+        waits = self._spool.notified(sink)
+        return [
+            ToldAlarm(
+                event=alarm.event,
+                since=alarm.since,
+                is_last_word=not alarm.silenced and not waits[alarm.alarm_id],
+            )
+            for alarm in self._store.alarms.values()
+            if alarm.alarm_id in waits
+        ]
 
     async def notify(self, oid: tuple[int, ...]) -> None:
         """Send a standard SNMP notification (RFC 3418) to every SNMP sink: once, at once, without the spool."""

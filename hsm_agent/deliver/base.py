@@ -112,6 +112,29 @@ class Announcer(Protocol):
         """Send it once, unspooled. Raises Retry if it certainly did not arrive."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldAlarm:
+    """An alarm that is raised, and of which a sink was told. `since`: UTC seconds.
+
+    `is_last_word`: `event` is what the sink was told last, as far as the agent knows. Otherwise a silence holds it
+    back, or it waits in the spool: only the sink knows what it told.
+    """
+
+    event: Event
+    since: float
+    is_last_word: bool
+
+
+@runtime_checkable
+class Repeater(Protocol):
+    """A sink whose receiver forgets: what is on is told again, beside the spool."""
+
+    repeat_seconds: float
+
+    async def repeat(self, alarms: Sequence[ToldAlarm]) -> None:
+        """Tell again what is on. Raises Retry and Refused, as `deliver`."""
+
+
 class SinkSettings(Strict, ABC):
     """What the settings of every kind of sink have. A kind narrows `kind` and adds its own keys."""
 

@@ -13,16 +13,16 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsm_agent.deliver.base import LEAST_PATIENCE_SECONDS, Refused, Retry
+from hsm_agent.deliver.base import LEAST_PATIENCE_SECONDS, Refused, Repeater, Retry, ToldAlarm
+from hsm_agent.deliver.health import SinkHealth
 from hsm_agent.deliver.retries import TRIALS, Backoff, PoisonDetector
-from hsm_agent.model import SinkState, SinkStatus
 from hsm_agent.threads import deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from hsm_agent.deliver.base import Sink
-    from hsm_agent.model import Event
+    from hsm_agent.model import Event, SinkStatus
     from hsm_agent.spool import PendingEvent, Spool
 
 log = logging.getLogger(__name__)
@@ -45,88 +45,6 @@ class _Failure:
     certain: bool = False
 
 
-class SinkHealth:
-    """The status of one sink: counts results, reports each change, and logs when the sink fails or is back."""
-
-    def __init__(
-        self, sink: Sink, spool: Spool, *, on_status: Callable[[SinkStatus], None], clock: Callable[[], float]
-    ) -> None:
-        self.last_error = ""
-        self.long_refused = 0
-        """Events that the receiver did not take for half a minute or longer, so far."""
-        self._sink = sink
-        self._spool = spool
-        self._on_status = on_status
-        self._clock = clock
-        self._state = SinkState.IDLE
-        self._delivered = self._failed = 0
-        self._failing_since: float | None = None
-
-    @property
-    def failing(self) -> bool:
-        """The last thing sent was not accepted."""
-        return self._failing_since is not None
-
-    @property
-    def queued(self) -> int:
-        """Events that wait for this sink."""
-        queue = self._spool.stats().sinks.get(self._sink.name)
-        return queue.queued if queue else 0
-
-    def accepted(self, events: int) -> None:
-        """The receiver accepted so many spooled events, or (0) a heartbeat."""
-        self._delivered += events
-        self._state = SinkState.UP
-        if self._failing_since is not None:
-            seconds = self._clock() - self._failing_since
-            self._failing_since = None
-            log.warning("sink %s is back after %.0f s, %d events waiting", self._sink.name, seconds, self.queued)
-        self.report()
-
-    def refused(self, reason: str, *, failing: bool) -> None:
-        """The receiver refused an event. `failing`: it takes no other one now either."""
-        if failing:
-            self.failed(reason, SinkState.REFUSED)
-            return
-        self._failed += 1
-        self.gave_up(reason)
-
-    def gave_up(self, reason: str) -> None:
-        """An event became a dead letter."""
-        self.last_error = reason
-        self._state = SinkState.REFUSED
-        self.report()
-
-    def failed(self, reason: str, state: SinkState = SinkState.RETRYING) -> None:
-        """Nothing gets through now."""
-        self._failed += 1
-        self.last_error = reason
-        self._state = state
-        if self._failing_since is None:
-            self._failing_since = self._clock()
-            log.warning("sink %s is failing: %s", self._sink.name, reason)
-        self.report()
-
-    def report(self) -> None:
-        """Hand over the status."""
-        queue = self._spool.stats().sinks.get(self._sink.name)
-        self._on_status(
-            SinkStatus(
-                name=self._sink.name,
-                kind=self._sink.kind,
-                guarantee=self._sink.guarantee,
-                state=self._state,
-                queued=queue.queued if queue else 0,
-                delivered=self._delivered,
-                failed=self._failed,
-                dropped=queue.dead_letters_total + queue.dropped_total if queue else 0,
-                refused=self.long_refused,
-                failing_since=self._failing_since,
-                last_error=self.last_error,
-            )
-        )
-
-
 class Pump:
     """Delivers what the spool holds for one sink."""
 
@@ -141,10 +59,12 @@ class Pump:
         clock: Callable[[], float] = time.monotonic,
         backoff: Backoff | None = None,
         patience_seconds: float = LEAST_PATIENCE_SECONDS,
+        told_alarms: Callable[[], Sequence[ToldAlarm]] = tuple,
     ) -> None:
         """`heartbeat_seconds`: time between heartbeats, None for none.
 
         `patience_seconds`: how long a sink may be silent over a batch; longer than its own deadlines together.
+        `told_alarms`: what a sink that repeats is to repeat.
         """
         self._sink = sink
         self._spool = spool
@@ -154,6 +74,9 @@ class Pump:
         self._clock = clock
         self._backoff = backoff or Backoff()
         self._patience_seconds = patience_seconds
+        self._repeater = sink if isinstance(sink, Repeater) else None
+        self._told_alarms = told_alarms
+        self._repeat_at = clock()
         self._poison = PoisonDetector(sink.window)
         self._last_heartbeat: float | None = None
         self._defect = ""
@@ -202,6 +125,8 @@ class Pump:
         # trials, and the events go in their order.
         if self._poison.wants_heartbeat() and not self._draining:
             return await self._send_heartbeat()
+        if self._repeater is not None and self._repeat_due_in() <= 0 and not self._draining:
+            return await self._repeat(self._repeater)
         seq = None if self._draining else self._poison.turn_of(self._clock())
         if seq is not None:
             return await self._retry(seq)
@@ -238,7 +163,7 @@ class Pump:
             if entries:
                 return entries
             self._poison.no_others()
-            due_in = min(due_in, self._poison.due_in(self._clock(), _IDLE_SECONDS))
+            due_in = min(due_in, self._repeat_due_in(), self._poison.due_in(self._clock(), _IDLE_SECONDS))
             if due_in <= 0:
                 return []
             try:
@@ -255,10 +180,25 @@ class Pump:
             return 0.0
         return self._last_heartbeat + self._heartbeat_seconds - self._clock()
 
+    def _repeat_due_in(self) -> float:
+        return _IDLE_SECONDS if self._repeater is None else self._repeat_at - self._clock()
+
+    async def _repeat(self, repeater: Repeater) -> bool:
+        """Let the sink tell again what is on. One that fails is tried again at its next time: events go first."""
+        self._repeat_at = self._clock() + repeater.repeat_seconds
+        alarms = self._told_alarms()
+        if not alarms:
+            return True
+        failure = await self._attempt(lambda _: repeater.repeat(alarms))
+        if failure is not None:
+            return await self._fail(failure, ())
+        self._acknowledged(())
+        return True
+
     async def _send(self, entries: Sequence[PendingEvent]) -> bool:
         accepted: list[Event] = []
         try:
-            failure = await self._attempt([entry.event for entry in entries], accepted)
+            failure = await self._attempt(self._delivering([entry.event for entry in entries], accepted))
         finally:
             # Also when cancelled: what the receiver has acknowledged must not be sent again after a restart.
             left = await self._record(entries, accepted)
@@ -304,17 +244,25 @@ class Pump:
             await self._spool.accepted(self._sink.name, seqs)
         return left
 
-    async def _attempt(self, events: Sequence[Event], accepted: list[Event]) -> _Failure | None:
+    def _delivering(
+        self, events: Sequence[Event], accepted: list[Event]
+    ) -> Callable[[Callable[[], None]], Awaitable[None]]:
+        def deliver(progress: Callable[[], None]) -> Awaitable[None]:
+            def accept(event: Event) -> None:
+                accepted.append(event)
+                progress()
+
+            return self._sink.deliver(events, accept)
+
+        return deliver
+
+    async def _attempt(self, work: Callable[[Callable[[], None]], Awaitable[None]]) -> _Failure | None:
+        """Let the sink work; what it is given to call says that it gets on."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._patience_seconds) as patience:
-
-                def accept(event: Event) -> None:
-                    accepted.append(event)
-                    # The bound is on silence, not on the batch: a slow receiver that goes on is not cut off.
-                    patience.reschedule(loop.time() + self._patience_seconds)
-
-                await self._sink.deliver(events, accept)
+                # The bound is on silence, not on the batch: a slow receiver that goes on is not cut off.
+                await work(lambda: patience.reschedule(loop.time() + self._patience_seconds))
         except Retry as error:
             return _Failure(reason=_line(error), sent=error.sent)
         except Refused as error:
@@ -334,7 +282,7 @@ class Pump:
 
     async def _send_heartbeat(self) -> bool:
         """Send a heartbeat, which is not spooled; to a failing sink it is the probe whether it is back."""
-        failure = await self._attempt([self._make_heartbeat()], [])
+        failure = await self._attempt(self._delivering([self._make_heartbeat()], []))
         if failure is not None:
             return await self._fail(failure, ())
         self._last_heartbeat = self._clock()

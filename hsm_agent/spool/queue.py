@@ -217,6 +217,12 @@ class Queue:
                 dropped.append(self._drop(*found, why))
         return dropped
 
+    def notified(self, sink: str) -> dict[str, bool]:
+        """The alarms that a sink was notified of and that did not end for it; whether more of them waits for it."""
+        sink_queue = self.sinks.get(sink)
+        sequences = {} if sink_queue is None else sink_queue.sequences
+        return {name: bool(each.seqs) for name, each in sequences.items() if each.notified}
+
     def rows(self) -> Iterator[StoredRow]:
         """Every row, as the disk should have it. May be read bit by bit: what changes meanwhile is in `changes`."""
         # Copies of the keys only: between two rows the event loop runs, and entries come and go.

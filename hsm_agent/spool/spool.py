@@ -192,6 +192,10 @@ class Spool:
         await self._save(durable=True)
         return found
 
+    def notified(self, sink: str) -> dict[str, bool]:
+        """The alarms that a sink was notified of and that did not end for it; whether more of them waits for it."""
+        return self._queue.notified(sink)
+
     def stats(self) -> SpoolStats:
         """The spool in numbers."""
         return self._queue.stats(self._writer.reason)

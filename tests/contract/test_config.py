@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECRETS = ("nms.auth", "nms.priv", "noc.auth", "noc.priv", "community", "luna.auth", "luna.priv", "canary.pin")
+HTTP_SECRETS = ("alerts.password", "alerts.token", "chat.password", "hook.path", "hook.sign", "hook.token")
+PROXY_SECRETS = ("proxy.password", "proxy.token")
 TYPOS = [
     pytest.param("  log: {level", "  log: {leval", "agent.log.leval: unknown key, did you mean 'level'?", id="in a group"),
     pytest.param("    module:", "    modul:", "sources.0.modul: unknown key, did you mean 'module'?", id="in a list"),
@@ -29,7 +31,7 @@ TYPOS = [
 
 @pytest.fixture
 def shipped(tmp_path: Path) -> Path:
-    return sample.copy_to(tmp_path, [f"conf/secrets/{name}" for name in SECRETS])
+    return sample.copy_to(tmp_path, [f"conf/secrets/{name}" for name in (*SECRETS, *HTTP_SECRETS, *PROXY_SECRETS)])
 
 
 def test_the_shipped_file_loads(shipped: Path) -> None:
@@ -69,7 +71,7 @@ def test_the_shipped_file_shows_no_option_that_is_none() -> None:
     shown = {
         place for place in sample.places(sample.unfolded()) if place.split(".")[-2:-1] not in [[key] for key in free]
     }
-    secret = re.compile(r"\.(secret|community|name|pin)\.(file|credential|env)$")
+    secret = re.compile(r"\.(secret|community|name|pin|password|bearer|path|sign)\.(file|credential|env)$")
 
     assert {place for place in shown if not secret.search(place)} - known == set()
 
@@ -97,7 +99,15 @@ def test_the_commented_options_load_once_they_are_switched_on(shipped: Path, tmp
         "craton-log",
         "appliance-traps",
     ]
-    assert [sink.name for sink in config.deliver] == ["noc", "noc-v2c", "siem"]
+    assert [sink.name for sink in config.deliver] == [
+        "noc",
+        "noc-v2c",
+        "siem",
+        "alerts",
+        "hook",
+        "alerts-b",
+        "chat",
+    ]
     assert {rule.name for rule in config.rules} >= {"token-memory", "clock-drift", "export-stopped"}
     assert config.serve.snmp is not None
     assert len(config.serve.snmp.communities) == 1

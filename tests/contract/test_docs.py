@@ -55,6 +55,8 @@ SECTIONS = {
     "serve.http": "serve.http.",
     "deliver: snmp": "deliver[snmp].",
     "deliver: syslog": "deliver[syslog].",
+    "deliver: alertmanager": "deliver[alertmanager].",
+    "deliver: webhook": "deliver[webhook].",
 }
 """Headings of docs/configuration.md, and where their keys stand in the configuration."""
 

@@ -114,5 +114,5 @@ def copy_to(folder: Path, secrets: Iterable[str]) -> Path:
         secret = folder / name
         secret.parent.mkdir(parents=True, exist_ok=True)
         secret.touch(mode=0o600)
-        secret.write_text("a pass-phrase of some length\n", encoding="ascii")
+        secret.write_text("a-pass-phrase-of-some-length\n", encoding="ascii")
     return path

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.deliver.pump import SinkHealth
+from hsm_agent.deliver.health import SinkHealth
 from hsm_agent.model import Guarantee, SinkState, SinkStatus
 from hsm_agent.spool import Spool
 from tests.fakes.events import plain

@@ -7,7 +7,7 @@ import pytest
 from hsm_agent.codec import to_bytes
 from hsm_agent.model import Severity
 from hsm_agent.spool.queue import ENTRY_OVERHEAD, DeadLetter, Queue, Registered
-from tests.fakes.events import plain, raised
+from tests.fakes.events import changed, cleared, plain, raised
 
 EVERYTHING = 10**9
 
@@ -175,3 +175,16 @@ def test_of_each_row_the_last_change_is_stored_once() -> None:
     assert changes["entry", (1,)] is None
     assert changes["waiting", ("noc", 2)] == (0,)
     assert queue.take_changes() == {}
+
+
+def test_the_alarms_that_a_sink_was_told_of_and_whether_more_of_them_waits() -> None:
+    queue = _queue()
+    for alarm in ("told", "changing", "over", "waiting"):
+        queue.enqueue(raised(f"{alarm} 1", alarm))
+    queue.enqueue(changed("changing 2", "changing"))
+    queue.enqueue(cleared("over 2", "over"))
+
+    _accept(queue, "noc", "told 1", "changing 1", "over 1", "over 2")
+
+    assert queue.notified("noc") == {"told": False, "changing": True}
+    assert queue.notified("nobody") == {}

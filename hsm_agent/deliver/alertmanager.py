@@ -1,0 +1,177 @@
+"""The `kind: alertmanager` sink: raised alarms as alerts, repeated while they are on, resolved by their clear.
+
+Alertmanager forgets an alert at its endsAt, and everything when it loses its disk: so what is on is posted again and
+again, from what the sink told last, or after a restart from the alarms themselves.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import AfterValidator
+
+from hsm_agent.deliver.http import HTTP_WINDOW, HttpSinkSettings, post
+from hsm_agent.model import EventKind, Guarantee
+from hsm_agent.settings.types import Interval
+from hsm_agent.wire.alertmanager import POST_PATH, Alert, AlertJson, alert_of, other_severities
+from hsm_agent.wire.event_json import json_octets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from hsm_agent.deliver.base import Sink, SinkContext, ToldAlarm
+    from hsm_agent.model import Event
+    from hsm_agent.net.http_client import Headers, HttpClient
+
+REPETITIONS = 4
+"""After so many that did not come an alert ends by itself; Prometheus does the same with its own."""
+_ALERTS_A_POST = 128
+_MOST_REMEMBERED = 10_000
+_MOST_REPEAT_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alerting:
+    """How alarms become alerts at one Alertmanager."""
+
+    place: str
+    target: str
+    headers: Headers = field(repr=False)
+    repeat_seconds: float
+    heartbeat_seconds: float | None
+    left_out: Collection[str]
+
+
+class AlertmanagerSink:
+    """Posts alerts one event after the other, and repeats what is on."""
+
+    guarantee = Guarantee.AT_LEAST_ONCE
+    window = HTTP_WINDOW
+    kind = "alertmanager"
+
+    def __init__(
+        self, *, name: str, alerting: Alerting, client: HttpClient, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`clock` gives UTC seconds since the epoch."""
+        self.name = name
+        self.repeat_seconds = alerting.repeat_seconds
+        self._alerting = alerting
+        self._client = client
+        self._clock = clock
+        self._told: dict[str, Alert] = {}
+        """The alert that Alertmanager was told last, by alarm."""
+
+    async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
+        """One request for each event, in order; 2xx accepts it. A notice is no alarm, and is not sent."""
+        for event in events:
+            if event.kind is not EventKind.NOTICE:
+                await self._post(self._alerts(event), event.event_id)
+            self._remember(event)
+            accepted(event)
+
+    async def repeat(self, alarms: Sequence[ToldAlarm]) -> None:
+        """Post again what is on: these alarms, of which Alertmanager was told."""
+        again = [alert for alarm in alarms if (alert := self._repeated(alarm)) is not None]
+        ends_at = self._clock() + REPETITIONS * self.repeat_seconds
+        rest = iter(alert.firing(ends_at) for alert in again)
+        while part := list(islice(rest, _ALERTS_A_POST)):
+            await self._post(part, "")
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    def _repeated(self, alarm: ToldAlarm) -> Alert | None:
+        known = self._told.get(alarm.event.alarm_id)
+        if known is None and alarm.is_last_word:  # told before a restart
+            known = self._told[alarm.event.alarm_id] = self._alert(alarm.event, alarm.since)
+        return known
+
+    def _alerts(self, event: Event) -> list[AlertJson]:
+        """What tells of an event: under other labels than before the old alert ends and another one begins."""
+        now, repeat = self._clock(), self._alerting.repeat_seconds
+        if event.kind is EventKind.HEARTBEAT:
+            every = self._alerting.heartbeat_seconds
+            # Without one configured it only asks whether the receiver is well; no alerts are an answer to that, too.
+            return [] if every is None else [self._alert(event, event.time).firing(now + REPETITIONS * every)]
+        if event.kind is EventKind.TEST:
+            return [self._alert(event, event.time).firing(now + repeat)]
+        known = self._told.get(event.alarm_id)
+        if event.kind is EventKind.CLEARED:
+            return [alert.resolved(event.time) for alert in self._may_be_on(event, known)]
+        alert = self._next(event)
+        old = [each for each in self._may_be_on(event, known) if each.labels != alert.labels]
+        if known is None and event.kind is EventKind.RAISED:
+            old = []
+        return [alert.firing(now + REPETITIONS * repeat), *(each.resolved(event.time) for each in old)]
+
+    def _next(self, event: Event) -> Alert:
+        known = self._told.get(event.alarm_id)
+        return self._alert(event, event.time if known is None or known.starts_at is None else known.starts_at)
+
+    def _may_be_on(self, event: Event, known: Alert | None) -> list[Alert]:
+        if known is not None:
+            return [known]
+        left_out = self._alerting.left_out
+        if "severity" in left_out:
+            return [alert_of(event, starts_at=None, left_out=left_out)]
+        return list(other_severities(event, left_out=left_out))
+
+    def _alert(self, event: Event, starts_at: float) -> Alert:
+        return alert_of(event, starts_at=starts_at, left_out=self._alerting.left_out)
+
+    def _remember(self, event: Event) -> None:
+        if event.kind is EventKind.CLEARED:
+            self._told.pop(event.alarm_id, None)
+        elif event.kind in {EventKind.RAISED, EventKind.CHANGED}:
+            self._told[event.alarm_id] = self._next(event)
+            for alarm_id in list(islice(self._told, max(0, len(self._told) - _MOST_REMEMBERED))):
+                del self._told[alarm_id]  # the oldest: it is then told again from the alarm itself
+
+    async def _post(self, alerts: Iterable[AlertJson], event_id: str) -> None:
+        body = json_octets(list(alerts))
+        await post(
+            self._client,
+            self._alerting.target,
+            self._alerting.headers,
+            body,
+            event_id=event_id,
+            place=self._alerting.place,
+        )
+
+
+def _label(name: str) -> str:
+    if name == "alertname":
+        raise ValueError("alertname: an alert without it has no name")
+    return name
+
+
+def _often_enough(seconds: float) -> float:
+    if seconds > _MOST_REPEAT_SECONDS:
+        raise ValueError(f"longer than {_MOST_REPEAT_SECONDS / 3600:g}h: an alert that lost its source would stay on")
+    return seconds
+
+
+class AlertmanagerSinkSettings(HttpSinkSettings):
+    """One Alertmanager; each member of a cluster is a sink of its own, as Prometheus does it."""
+
+    kind: Literal["alertmanager"]
+    repeat_every: Annotated[Interval, AfterValidator(_often_enough)] = 60.0
+    """Seconds. What was not repeated four times ends by itself."""
+    leave_out: tuple[Annotated[str, AfterValidator(_label)], ...] = ()
+    """Labels that alerts are not told apart by: `agent`, so that those of two agents are one."""
+
+    def build(self, context: SinkContext) -> Sink:
+        del context  # an event names its agent itself
+        url = self.url
+        alerting = Alerting(
+            place=f"{url.scheme}://{url.authority}",
+            target=url.target(POST_PATH),
+            headers=self.headers(),
+            repeat_seconds=self.repeat_every,
+            heartbeat_seconds=self.heartbeat,
+            left_out=frozenset(self.leave_out),
+        )
+        return AlertmanagerSink(name=self.name, alerting=alerting, client=self.client())

@@ -1,0 +1,117 @@
+"""What the sinks that speak HTTP share: their settings, the client, and what an answer says of an event."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from pydantic import field_validator, model_validator
+
+from hsm_agent.deliver.base import Refused, Retry, SinkSettings
+from hsm_agent.model import Guarantee
+from hsm_agent.net.http_client import HttpAnswer, HttpClient, HttpPeer, HttpTrouble
+from hsm_agent.net.http_settings import HttpAuth, HttpUrl, ProxySettings
+from hsm_agent.net.tls import TlsSettings
+from hsm_agent.settings.types import Deadline
+from hsm_agent.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hsm_agent.net.address import Address
+
+HTTP_WINDOW = 16
+"""Events of one `deliver`: each is a request of its own, so that an answer speaks of one event."""
+_QUOTED_CHARACTERS = 120
+_LATER = frozenset({408, 425, 429, 503})
+"""Statuses that speak of the receiver's state and never of what it was sent: RFC 9110, RFC 8470, RFC 6585."""
+
+
+class HttpSinkSettings(SinkSettings):
+    """A receiver that is sent requests."""
+
+    schemes = ("http", "https")
+
+    tls: TlsSettings | None = None
+    proxy: ProxySettings | None = None
+    auth: HttpAuth | None = None
+    timeout: Deadline = 10.0
+    """Seconds to connect, the proxy and TLS included, and as many for each request and its answer."""
+
+    @field_validator("to")
+    @classmethod
+    def _normalized(cls, text: str) -> str:
+        return str(HttpUrl.parse(text))
+
+    @property
+    def url(self) -> HttpUrl:
+        """`to`, parsed."""
+        return HttpUrl.parse(self.to)
+
+    @property
+    def address(self) -> Address:
+        return self.url.address
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """An answer of 2xx acknowledges each event."""
+        return Guarantee.AT_LEAST_ONCE
+
+    @property
+    def answer_seconds(self) -> float:
+        """To connect, and for one exchange."""
+        return 2 * self.timeout
+
+    @model_validator(mode="after")
+    def _has_tls_if_it_must(self) -> Self:
+        if self.url.scheme == "https" and self.tls is None:
+            raise ValueError("tls: required for https: (at least tls.ca, or tls.verify: fingerprint)")
+        if self.url.scheme == "http" and self.tls is not None:
+            raise ValueError("tls: not for http: (write https:)")
+        return self
+
+    def own_tls(self) -> TlsSettings | None:
+        return self.tls
+
+    def client(self) -> HttpClient:
+        """A client of the receiver. Opens no connection."""
+        return HttpClient(
+            HttpPeer(
+                url=self.url,
+                tls=self.tls,
+                proxy=self.proxy,
+                bind=self.bind,
+                connect_seconds=self.timeout,
+                exchange_seconds=self.timeout,
+            )
+        )
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers that every request bears."""
+        mine = (("Content-Type", "application/json"),)
+        return mine if self.auth is None else (*mine, ("Authorization", self.auth.header()))
+
+
+async def post(
+    client: HttpClient, target: str, headers: Sequence[tuple[str, str]], body: bytes, *, event_id: str, place: str
+) -> None:
+    """POST what tells of one event; returns where the receiver accepted it. Raises Retry and Refused.
+
+    A redirect is a refusal like any other answer of 3xx or 4xx: whoever may change where alarms go is not asked.
+    """
+    try:
+        answer = await client.exchange("POST", target, headers=headers, body=body)
+    except HttpTrouble as trouble:
+        raise Retry(str(trouble), sent=trouble.sent) from trouble
+    if answer.status // 100 == 2:  # noqa: PLR2004 - RFC 9110 section 15.3
+        return
+    why = f"{place}: the receiver answered {answer.status}{_explained(answer)}"
+    if answer.status // 100 == 5 or answer.status in _LATER:  # noqa: PLR2004 - section 15.6
+        raise Retry(why, sent=answer.status not in _LATER)
+    raise Refused(event_id, why)
+
+
+def _explained(answer: HttpAnswer) -> str:
+    if answer.status // 100 == 3:  # noqa: PLR2004 - RFC 9110 section 15.4
+        return f" to {one_line(answer.header('location'))[:_QUOTED_CHARACTERS]!r}, and redirects are not followed"
+    text = one_line(answer.body[: 4 * _QUOTED_CHARACTERS].decode("utf-8", "replace")).strip()[:_QUOTED_CHARACTERS]
+    return f": {text}" if text else ""

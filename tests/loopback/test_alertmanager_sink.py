@@ -1,0 +1,164 @@
+"""The Alertmanager sink: what is posted when an alarm is raised, changes, goes on and ends, also after a restart."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hsm_agent.deliver.alertmanager import AlertmanagerSink
+from hsm_agent.deliver.base import Refused, ToldAlarm
+from hsm_agent.model import EventKind, Severity
+from tests.fakes.http_receiver import Receiver
+from tests.fakes.http_sinks import build, json_of
+from tests.fakes.stream_server import StreamServer
+from tests.fakes.syslog_events import event
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from hsm_agent.model import Event
+
+STARTED, IN_FOUR_MINUTES = "2023-11-14T22:13:20.250000Z", "2023-11-14T22:19:00.000000Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    receiver: Receiver
+    sink: AlertmanagerSink
+
+    async def tell(self, *events: Event) -> None:
+        await self.sink.deliver(events, lambda _: None)
+
+    def posted(self) -> list[tuple[str, str | None, str]]:
+        """Of the last request: severity, start and end of each alert."""
+        return [
+            (alert["labels"]["severity"], alert.get("startsAt"), alert["endsAt"])
+            for alert in json_of(self.receiver.requests[-1])
+        ]
+
+
+@asynccontextmanager
+async def rig(**options: Any) -> AsyncIterator[Rig]:
+    receiver = Receiver()
+    async with StreamServer(script=receiver) as server:
+        sink = build("alertmanager", f"http://127.0.0.1:{server.port}/am", **options)
+        assert isinstance(sink, AlertmanagerSink)
+        yield Rig(receiver, sink)
+        await sink.close()
+
+
+def told(one: Event, *, is_last_word: bool = True) -> ToldAlarm:
+    return ToldAlarm(event=one, since=1_700_000_000.25, is_last_word=is_last_word)
+
+
+CLEARED = event(kind=EventKind.CLEARED, severity=Severity.CLEARED, time=1_700_000_060.0)
+CHANGED = event(kind=EventKind.CHANGED, severity=Severity.WARNING, time=1_700_000_050.0)
+CLEARED_AT, CHANGED_AT = "2023-11-14T22:14:20.000000Z", "2023-11-14T22:14:10.000000Z"
+
+
+async def test_a_raise_is_on_for_four_repetitions_and_ends_with_its_clear() -> None:
+    async with rig() as at:
+        await at.tell(event())
+        raised = at.posted()
+        labels = json_of(at.receiver.requests[-1])[0]["labels"]
+        await at.tell(CLEARED)
+
+        assert at.receiver.requests[0].line == "POST /am/api/v2/alerts HTTP/1.1"
+        assert raised == [("critical", STARTED, IN_FOUR_MINUTES)]
+        assert at.posted() == [("critical", STARTED, CLEARED_AT)]
+        assert json_of(at.receiver.requests[-1])[0]["labels"] == labels
+
+
+async def test_a_change_of_severity_ends_one_alert_and_begins_another() -> None:
+    async with rig() as at:
+        await at.tell(event(), CHANGED)
+
+        assert at.posted() == [("warning", STARTED, IN_FOUR_MINUTES), ("critical", STARTED, CHANGED_AT)]
+        await at.tell(CLEARED)
+        assert at.posted() == [("warning", STARTED, CLEARED_AT)]
+
+
+async def test_without_the_severity_in_its_labels_it_stays_one_alert() -> None:
+    async with rig(leave_out=["severity", "agent"]) as at:
+        await at.tell(event(), CHANGED)
+        (alert,) = json_of(at.receiver.requests[-1])
+
+        assert "severity" not in alert["labels"]
+        assert "agent" not in alert["labels"]
+        await at.tell(CLEARED)
+        assert len(json_of(at.receiver.requests[-1])) == 1
+
+
+async def test_what_is_on_is_repeated_as_it_was_told_last() -> None:
+    async with rig(repeat_every="30s") as at:
+        await at.tell(event(), CHANGED)
+        held_back = event(kind=EventKind.CHANGED, severity=Severity.CRITICAL)
+        await at.sink.repeat([told(held_back, is_last_word=False)])
+
+        assert at.sink.repeat_seconds == 30.0
+        assert at.posted() == [("warning", STARTED, "2023-11-14T22:17:00.000000Z")]
+
+
+async def test_after_a_restart_it_is_repeated_from_the_alarm_itself() -> None:
+    async with rig() as at:
+        await at.sink.repeat([told(event(time=1_700_000_030.0)), told(event(alarm_id="other"), is_last_word=False)])
+
+        assert at.posted() == [("critical", STARTED, IN_FOUR_MINUTES)]
+        await at.tell(CLEARED)
+        assert at.posted() == [("critical", STARTED, CLEARED_AT)]
+
+
+@pytest.mark.parametrize("last", [CHANGED, CLEARED])
+async def test_what_was_told_before_a_restart_ends_whatever_its_severity_was(last: Event) -> None:
+    async with rig() as at:
+        await at.tell(last)
+        on = [severity for severity, _, ends_at in at.posted() if ends_at == IN_FOUR_MINUTES]
+        over = {severity for severity, starts_at, _ in at.posted() if starts_at is None}
+
+        assert on == (["warning"] if last is CHANGED else [])
+        assert over == {"critical", "major", "minor", "indeterminate", "warning"} - {*on}
+
+
+async def test_nothing_to_repeat_is_no_request() -> None:
+    async with rig() as at:
+        await at.sink.repeat([])
+
+        assert at.receiver.requests == []
+
+
+async def test_many_alarms_are_repeated_in_parts() -> None:
+    async with rig() as at:
+        await at.sink.repeat([told(event(alarm_id=str(number))) for number in range(300)])
+
+        assert [len(json_of(request)) for request in at.receiver.requests] == [128, 128, 44]
+
+
+async def test_a_test_ends_by_itself_and_a_notice_is_no_alert() -> None:
+    async with rig() as at:
+        await at.tell(event(kind=EventKind.NOTICE), event(kind=EventKind.TEST))
+
+        assert len(at.receiver.requests) == 1
+        assert at.posted() == [("test", STARTED, "2023-11-14T22:16:00.000000Z")]
+
+
+async def test_a_heartbeat_is_an_alert_that_is_always_on_where_one_is_configured() -> None:
+    beat = event(kind=EventKind.HEARTBEAT)
+    async with rig() as silent, rig(heartbeat="10s") as beating:
+        await silent.tell(beat)
+        await beating.tell(beat)
+
+        assert json_of(silent.receiver.requests[0]) == []
+        assert beating.posted() == [("none", STARTED, "2023-11-14T22:15:40.000000Z")]
+
+
+async def test_a_refused_raise_is_not_remembered() -> None:
+    async with rig() as at:
+        at.receiver.answers.append(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 8\r\n\r\nbad name")
+        with pytest.raises(Refused, match="400: bad name"):
+            await at.tell(event())
+        await at.sink.repeat([told(event(), is_last_word=False)])
+
+        assert len(at.receiver.requests) == 1
