@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(hsm_agent.__file__).parent
 MIB_NAME = "HSM-AGENT-MIB.txt"
+SCHEMA_NAME = "agent.schema.json"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -116,6 +117,17 @@ def check(words: tuple[str, ...]) -> None:
 
 
 @cli.command()
+@unused_config_option
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    file = schema_file()
+    try:
+        click.echo(file.read_text(encoding="utf-8"), nl=False)
+    except OSError as error:
+        fail(f"{file}: {error.strerror}")
+
+
+@cli.command()
 @click.argument("shell", type=click.Choice(["bash", "fish", "zsh"]))
 @unused_config_option
 def completion(shell: str) -> None:
@@ -138,6 +150,12 @@ def mib_file(package: Path = PACKAGE) -> Path:
     """The MIB: beside the package in a checkout, below the prefix's share/snmp/mibs when installed."""
     checkout = package.parent / "mibs" / MIB_NAME
     return checkout if checkout.exists() else Path(sys.prefix) / "share" / "snmp" / "mibs" / MIB_NAME
+
+
+def schema_file(package: Path = PACKAGE) -> Path:
+    """The schema: below `share` of a checkout, below the prefix's share/hsm-agent when installed."""
+    checkout = package.parent / "share" / "schema" / SCHEMA_NAME
+    return checkout if checkout.exists() else Path(sys.prefix) / "share" / "hsm-agent" / SCHEMA_NAME
 
 
 def run_demo(package: Path = PACKAGE) -> None:

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 from hsm_agent.cli.command_line import verb_words
 from hsm_agent.cli.completion import completion
-from hsm_agent.cli.main import cli
+from hsm_agent.cli.main import SCHEMA_NAME, cli
 from hsm_agent.cli.manual import pages
+from hsm_agent.config.schema import schema
 
 COMPLETIONS = {"bash": "completions/hsm-agent", "fish": "completions/hsm-agent.fish", "zsh": "completions/_hsm-agent"}
 
@@ -21,7 +23,8 @@ def shared_files(checkout: Path) -> dict[str, str]:
     top = verb_words(cli)
     documents = {path.name: path.read_text(encoding="utf-8") for path in (checkout / "docs").glob("*.md")}
     scripts = {path: completion(shell, top) for shell, path in COMPLETIONS.items()}
-    return {**scripts, **pages(top, documents)}
+    described = json.dumps(schema(documents["configuration.md"]), indent=1, ensure_ascii=False)
+    return {**scripts, **pages(top, documents), f"schema/{SCHEMA_NAME}": f"{described}\n"}
 
 
 def main(checkout: Path) -> None:

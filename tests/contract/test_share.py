@@ -15,16 +15,19 @@ from tests.peers.require import ROOT
 SHARE = ROOT / "share"
 
 
-@pytest.mark.parametrize("name", [*shared_files(ROOT)])
+MADE = shared_files(ROOT)
+
+
+@pytest.mark.parametrize("name", [*MADE])
 def test_a_shared_file_is_what_scripts_share_makes(name: str) -> None:
-    assert (SHARE / name).read_text(encoding="utf-8") == shared_files(ROOT)[name], "run scripts/share"
+    assert (SHARE / name).read_text(encoding="utf-8") == MADE[name], "run scripts/share"
 
 
 def test_nothing_else_is_shared_and_a_package_installs_all_of_it() -> None:
     there = {path.relative_to(SHARE).as_posix() for path in SHARE.rglob("*") if path.is_file()}
     installed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["data-files"]
 
-    assert there == set(shared_files(ROOT))
+    assert there == set(MADE)
     assert {f"share/{name}" for name in there} <= {file for files in installed.values() for file in files}
 
 
