@@ -94,6 +94,20 @@ class Reading:
         return (self.source, self.resource, self.metric, labels)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownObject:
+    """A token, partition, audit store or trail that tables have a row of, as a restart remembers it.
+
+    `identity` are the labels of its `token_info` as read last, None for what is no token. `is_audited`: it has an audit
+    store, or is a trail.
+    """
+
+    source: str
+    resource: str
+    identity: Labels | None = None
+    is_audited: bool = False
+
+
 class EventKind(Enum):
     """Kind of an event; the value is the MSGID of RFC 5424."""
 

@@ -151,7 +151,7 @@ class Pipeline:
         if self._hsms.globs or self._hsms.present or any(reading.hsm for reading in readings):
             shared = self._hsms.shared(readings)
         changes = [partial(step, readings=portion) for portion in _portions(shared.readings)]
-        await self._carry_out(*changes, readings=shared.readings)
+        await self._carry_out(*changes, readings=shared.readings, settled=status.name if complete else None)
         # Only after the HSM's own series were evaluated, so that its alarms are raised before the old ones clear.
         for name in sorted(set(shared.moved.values())):
             await self._move({key for key, to in shared.moved.items() if to == name}, name)
@@ -166,12 +166,17 @@ class Pipeline:
         """Let time pass: `for`, repeats, silences that end, readings that stay away."""
         await self._carry_out(partial(step, readings=()))
 
-    async def _carry_out(self, *changes: Change, readings: Sequence[Reading] = ()) -> None:
-        await _finish(self._carry_out_in_turn(changes, readings))
+    async def _carry_out(self, *changes: Change, readings: Sequence[Reading] = (), settled: str | None = None) -> None:
+        """`settled` is a source that has told of everything it has: what it was known to have before is over."""
+        await _finish(self._carry_out_in_turn(changes, readings, settled))
 
-    async def _carry_out_in_turn(self, changes: Iterable[Change], readings: Sequence[Reading]) -> None:
+    async def _carry_out_in_turn(
+        self, changes: Iterable[Change], readings: Sequence[Reading], settled: str | None
+    ) -> None:
         async with self._turn:
             self._store.update(readings)
+            if settled is not None:
+                self._store.known.pop(settled, None)
             alarms_changed = False
             for change in changes:
                 # Not on a thread, although it may look at the whole state (16 ms for 1000 tokens): if a thread hung,

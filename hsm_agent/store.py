@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from hsm_agent.model import ActiveAlarm, Labels, Reading, Series, SinkStatus, SourceStatus
+    from hsm_agent.model import ActiveAlarm, KnownObject, Labels, Reading, Series, SinkStatus, SourceStatus
 
 
 class Store:
@@ -29,6 +29,8 @@ class Store:
         self.sources: dict[str, SourceStatus] = {}
         self.sinks: dict[str, SinkStatus] = {}
         self.alarms: dict[tuple[str, Series], ActiveAlarm] = {}
+        self.known: dict[str, dict[str, KnownObject]] = {}
+        """By source and resource: what was there before the start, until a complete poll says what is there now."""
         self._readings: dict[str, dict[Series, Reading]] = {}
 
     def update(self, readings: Iterable[Reading]) -> None:
@@ -47,11 +49,13 @@ class Store:
 
     def forget_resource(self, source: str, resource: str) -> None:
         """Drop the readings of an object that was removed, or is read under another name."""
+        self.known.get(source, {}).pop(resource, None)
         for series in [series for series in self._readings.get(source, {}) if series[1] == resource]:
             self.forget(series)
 
     def forget_source(self, source: str) -> None:
         """Drop everything about a source that left the configuration."""
+        self.known.pop(source, None)
         self._readings.pop(source, None)
         self.sources.pop(source, None)
         self.versions[source] = self.versions.get(source, 0) + 1

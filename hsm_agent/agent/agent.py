@@ -9,7 +9,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hsm_agent.agent.components import Sinks, Sources, TaskSupervisor
+from hsm_agent.agent.components import Sinks, Sources, TaskSupervisor, idle_sinks, unread_sources
+from hsm_agent.agent.known_objects import ObjectMemory
 from hsm_agent.deliver.base import SinkContext
 from hsm_agent.evaluate.hsms import Hsms
 from hsm_agent.evaluate.messages import counted
@@ -28,7 +29,7 @@ from hsm_agent.version import VERSION
 from hsm_agent.wire.snmp.mib import AUTHENTICATION_FAILURE, COLD_START
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from hsm_agent.config.tree import Config, Loaded
     from hsm_agent.serve.http.server import HttpServer
@@ -86,6 +87,7 @@ class Agent:
         config = loaded.config
         self.tasks = TaskSupervisor()
         self.store = Store(agent_name=config.agent.name, started=time.time(), labels=config.labels_by_source())
+        self.objects: ObjectMemory
         self.pipeline: Pipeline
         self.spool: Spool
         self.sources: Sources
@@ -113,13 +115,17 @@ class Agent:
         self.engine = await self._make_engine(time.monotonic())
         alarm_state, unreadable = AlarmState.load(await self.spool.states())
         self._unreadable = tuple(unreadable)
+        self.store.sources = {AGENT_SOURCE: own_status(0.0), **unread_sources(config)}
+        self.store.sinks = idle_sinks(config, self.spool)
+        self.objects = ObjectMemory(self.store, state)
+        await self.objects.load(config.is_configured())
         self.responder = self._make_responder(config)
         self.pipeline = Pipeline(
             alarm_state=alarm_state,
             rules=Ruleset(config.effective_rules(), self.store.labels),
             store=self.store,
             spool=self.spool,
-            refresh=self.responder.changed if self.responder is not None else None,
+            refresh=self.show,
             hsms=Hsms(config.hsms),
         )
         self.sources = Sources(self.tasks, self.pipeline, state_directory=state, on_poll=self._count_poll)
@@ -198,6 +204,12 @@ class Agent:
             if text:
                 await self.announce(text)
 
+    def show(self, sources: Collection[str], *, alarms: bool) -> None:
+        """Serve, and remember, what the store holds of these sources now."""
+        self.objects.note(sources)
+        if self.responder is not None:
+            self.responder.changed(sources, alarms=alarms)
+
     def _count_poll(self) -> None:
         self.store.polls += 1
 
@@ -243,7 +255,6 @@ class Agent:
     async def start(self) -> None:
         """Start sinks, sources and servers; clear the alarms of objects that left the configuration."""
         config = self.loaded.config
-        self.store.sources[AGENT_SOURCE] = own_status(0.0)
         await self.sinks.replace(
             self.sinks.build(config.deliver, self.sink_context(config), anew=True), self.raised_events()
         )
@@ -251,6 +262,7 @@ class Agent:
         await self.sources.replace(self.sources.build(config.sources))
         await self._announce_damage()
         self.tasks.start("cold start", self.sinks.notify(COLD_START))
+        self.tasks.start("known objects", self.objects.run())
         self.tasks.start("snmp engine", self._release_engine())
         self.tasks.start("authentication failures", self._report_auth_failures())
         if self.responder is not None:
@@ -261,6 +273,7 @@ class Agent:
         """Stop polling, and drain the queues until `end` on the monotonic clock."""
         log.info("stopping: polls end, what can be delivered is")
         await self.sources.stop()
+        await self.objects.keep()
         for name, queued in (await self.sinks.stop(drain_seconds=max(0.0, end - time.monotonic()))).items():
             if queued:
                 stay = "stays" if queued == 1 else "stay"

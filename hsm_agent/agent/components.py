@@ -12,6 +12,7 @@ from hsm_agent.collect.base import Collector, CollectorContext
 from hsm_agent.collect.runner import Runner
 from hsm_agent.deliver.base import Announcer, Retry, Sink, ToldAlarm
 from hsm_agent.deliver.pump import Pump
+from hsm_agent.model import SinkStatus, SourceStatus
 from hsm_agent.wire.snmp.mib import AUTHENTICATION_FAILURE, COLD_START
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from hsm_agent.collect.base import AnySource
+    from hsm_agent.config.tree import Config
     from hsm_agent.deliver.base import SinkContext, SinkSettings
     from hsm_agent.model import Event, Usage
     from hsm_agent.pipeline import Pipeline
@@ -98,6 +100,14 @@ class RunningSource:
     runner: Runner
 
 
+def unread_sources(config: Config) -> dict[str, SourceStatus]:
+    """The sources of a configuration before their first polls: a table that lacks them would say they are gone."""
+    return {
+        source.name: SourceStatus(name=source.name, kind=source.kind, every_seconds=source.every)
+        for source in config.sources
+    }
+
+
 class Sources:
     """The running sources by name."""
 
@@ -153,6 +163,21 @@ class RunningSink:
     settings: SinkSettings
     sink: Sink
     pump: Pump
+
+
+def idle_sinks(config: Config, spool: Spool) -> dict[str, SinkStatus]:
+    """The sinks of a configuration before they are built, which waits for the host's name; and what waits for each."""
+    found = {}
+    for settings in config.deliver:
+        queue = spool.stats().sinks.get(settings.name)
+        found[settings.name] = SinkStatus(
+            name=settings.name,
+            kind=settings.transport,
+            guarantee=settings.guarantee,
+            queued=queue.queued if queue else 0,
+            dropped=queue.dead_letters_total + queue.dropped_total if queue else 0,
+        )
+    return found
 
 
 class Sinks:

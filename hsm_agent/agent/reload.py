@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from hsm_agent import log as logs
+from hsm_agent.agent.components import unread_sources
 from hsm_agent.config.tree import load
 from hsm_agent.evaluate.rules import Ruleset
 from hsm_agent.serve.settings import HttpError
@@ -102,13 +103,16 @@ async def _swap(agent: Agent, new: Loaded) -> None:
     agent.spool.resize(entries=config.agent.spool.entries, size_bytes=config.agent.spool.size)
     await agent.sinks.replace(sinks, agent.raised_events())
     ended = await agent.sources.replace(sources)
+    added = [name for name in sources if name not in agent.store.sources]
     for name in ended:
         agent.store.forget_source(name)
-    await agent.withdraw(config, rules)
-    # A changed source keeps its rows until its next poll.
+    agent.store.sources = {**unread_sources(config), **agent.store.sources}
     removed = [name for name in ended if name not in sources]
-    if agent.responder is not None and removed:
-        agent.responder.changed(removed, alarms=False)
+    for name in set(ended).difference(removed):
+        agent.objects.restore(name)
+    await agent.withdraw(config, rules)
+    # A changed source keeps its rows of SNMP as they are until its next poll.
+    agent.show([*added, *removed], alarms=False)
 
 
 async def _swap_servers(agent: Agent, config: Config) -> None:

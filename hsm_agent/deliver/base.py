@@ -161,6 +161,11 @@ class SinkSettings(Strict, ABC):
         return Address.parse(self.to, self.schemes)
 
     @property
+    def transport(self) -> str:
+        """What the sink's own `kind` will be: the row of a sink stands in its table before the sink is built."""
+        return self.kind
+
+    @property
     @abstractmethod
     def guarantee(self) -> Guarantee:
         """How far its deliveries can be relied on."""

@@ -272,6 +272,10 @@ class SnmpSinkSettings(SnmpPeerSettings, SinkSettings):
     retries: Annotated[int, Field(ge=0, le=MAX_RETRIES)] = 3
 
     @property
+    def transport(self) -> str:
+        return f"snmp {self.notification_type}"
+
+    @property
     def notification_type(self) -> Literal["trap", "inform"]:
         """What is sent."""
         return self.type or ("inform" if self.version == "v3" else "trap")

@@ -185,6 +185,10 @@ class SyslogSinkSettings(SinkSettings):
     """Messages on their way at once, RELP only. None: 128."""
 
     @property
+    def transport(self) -> str:
+        return f"syslog {self.address.scheme}"
+
+    @property
     def octets(self) -> int:
         """The most octets of one message."""
         if self.max_bytes is not None:

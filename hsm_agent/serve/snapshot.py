@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from hsm_agent.evaluate.rules import PRESENCE
+from hsm_agent.model import KnownObject, Reading
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from hsm_agent.evaluate.state import HistoryKey, Silence
     from hsm_agent.evaluate.trends import Points
-    from hsm_agent.model import ActiveAlarm, Labels, Reading, SinkStatus, SourceStatus
+    from hsm_agent.model import ActiveAlarm, Labels, SinkStatus, SourceStatus
     from hsm_agent.spool import SpoolStats
     from hsm_agent.store import Store
 
@@ -40,6 +43,8 @@ class Snapshot:
     spool: SpoolStats
     histories: Mapping[HistoryKey, Points] = field(default_factory=dict)
     """What the rules keep of the past; nothing else does."""
+    known: Sequence[KnownObject] = ()
+    """What was there before the start, and of which no complete poll has said yet whether it still is."""
 
 
 def snapshot(
@@ -66,6 +71,7 @@ def snapshot(
         silences=tuple(silences),
         spool=spool,
         histories=dict(histories or {}),
+        known=tuple(each for of_source in store.known.values() for each in of_source.values()),
     )
 
 
@@ -138,17 +144,70 @@ class PinStatus(Enum):
 _WORST_FIRST = (PinStatus.LOCKED, PinStatus.FINAL_TRY, PinStatus.COUNT_LOW)
 
 
-def token_status(
-    value: Callable[[str], float | int | None], *, is_down: bool, info_is_missing: bool = False
-) -> TokenStatus:
-    """`value` gives the reading of a metric; `info_is_missing`: the token's information could not be read."""
+_TOKEN_METRICS = frozenset({PRESENCE, "token_activated", *(value.metric for value in TOKEN_VALUES)})
+_AUDIT_METRICS = frozenset(
+    {
+        "audit_records",
+        "audit_capacity_records",
+        "audit_used_percent",
+        "audit_seconds_to_full",
+        "trail_chain_intact",
+        "trail_events_total",
+    }
+)
+
+
+def is_token(resource: str, metrics: Collection[str]) -> bool:
+    """Whether what has these metrics is a token or a partition: appliances do not tell of the latter's presence."""
+    return bool(resource) and not _TOKEN_METRICS.isdisjoint(metrics)
+
+
+def is_audited(metrics: Collection[str]) -> bool:
+    """Whether what has these metrics has an audit store, or is a trail."""
+    return not _AUDIT_METRICS.isdisjoint(metrics)
+
+
+def objects_of(readings: Iterable[Reading]) -> dict[tuple[str, str], KnownObject]:
+    """The tokens and audit stores among readings, by source and resource."""
+    found: dict[tuple[str, str], dict[str, Reading]] = {}
+    for reading in readings:
+        found.setdefault((reading.source, reading.resource), {}).setdefault(reading.metric, reading)
+    objects = {}
+    for (source, resource), metrics in found.items():
+        identity = metrics["token_info"].labels if "token_info" in metrics else ()
+        one = KnownObject(
+            source=source,
+            resource=resource,
+            identity=identity if is_token(resource, metrics) else None,
+            is_audited=is_audited(metrics),
+        )
+        if one.identity is not None or one.is_audited:
+            objects[source, resource] = one
+    return objects
+
+
+def unread_info(one: KnownObject) -> Reading:
+    """What stands for the `token_info` of a token that was not read since the start: its names, and no value."""
+    return Reading(
+        source=one.source, resource=one.resource, metric="token_info", value=None, time=0.0, labels=one.identity or ()
+    )
+
+
+def token_status(value: Callable[[str], float | int | None], metrics: Collection[str], *, is_down: bool) -> TokenStatus:
+    """`value` gives the reading of a metric, which is among `metrics` where there is one, with a value or without."""
     if is_down:
         return TokenStatus.UNKNOWN
-    present = value("token_present")
+    present = value(PRESENCE)
     if present == 0:
         return TokenStatus.ABSENT
     if value("token_initialized") == 0:
         return TokenStatus.UNINITIALIZED
+    if (
+        PRESENCE not in metrics and "token_initialized" not in metrics
+    ):  # a partition of an appliance: it is there if it is told of
+        told = any(value(metric) is not None for metric in _TOKEN_METRICS.intersection(metrics))
+        return TokenStatus.PRESENT if told else TokenStatus.UNKNOWN
+    info_is_missing = "token_info" in metrics and value("token_info") is None
     return TokenStatus.FAILED if present is None or info_is_missing else TokenStatus.PRESENT
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.metrics import unit
 from hsm_agent.model import AGENT_SOURCE, Severity, SinkState, SourceState, number_text
-from hsm_agent.serve.snapshot import TOKEN_VALUES, pin_status, token_status, value_now
+from hsm_agent.serve.snapshot import TOKEN_VALUES, is_token, pin_status, token_status, unread_info, value_now
 from hsm_agent.text import harmless
 from hsm_agent.version import VERSION
 
@@ -130,11 +130,11 @@ def _tokens(present: Snapshot) -> list[Json]:
     raised: dict[tuple[str, str], list[Severity]] = {}
     for alarm in present.alarms:
         raised.setdefault((alarm.series[0], alarm.series[1]), []).append(alarm.severity)
-    return [
-        _token(place, metrics, _worst(raised.get(place, ())), present)
-        for place, metrics in by_place.items()
-        if "token_present" in metrics
-    ]
+    tokens = {place: metrics for place, metrics in by_place.items() if is_token(place[1], metrics)}
+    for one in present.known:
+        if one.identity is not None:
+            tokens.setdefault((one.source, one.resource), {"token_info": unread_info(one)})
+    return [_token(place, metrics, _worst(raised.get(place, ())), present) for place, metrics in tokens.items()]
 
 
 def _token(place: tuple[str, str], metrics: dict[str, Reading], worst: str, present: Snapshot) -> Json:
@@ -144,9 +144,8 @@ def _token(place: tuple[str, str], metrics: dict[str, Reading], worst: str, pres
     row: dict[str, Json] = {"source": place[0], "resource": harmless(place[1])}
     row |= {name: labels.get(name) for name in _IDENTITY}
     row |= {name: _number(_value(metrics, metric)) for name, metric in _TOKEN_MEMBERS.items()}
-    missing = "token_info" in metrics and metrics["token_info"].value is None
     value = partial(_value, metrics)
-    status = token_status(value, is_down=is_down, info_is_missing=missing)
+    status = token_status(value, metrics, is_down=is_down)
     row["status"] = status.name.lower()
     row["pin_status"] = pin_status(value, "token_pin").name.lower()
     row["so_pin_status"] = pin_status(value, "token_so_pin").name.lower()

@@ -53,6 +53,8 @@ async def test_luna_partitions_and_hsm_are_read(peer: Snmpsim) -> None:
         ("hsm-a", "hsm_commands_total"): 4711,
         ("hsm-a", "hsm_info", "authentication=PED keys", "fips=on", "model=Luna K7", "serial=535000"): 1,
         ("hsm-a", "hsm_firmware_info", "version=7.4.0"): 1,
+        ("keys", "token_info", "label=keys", "serial=1238700701500"): 1,
+        (appliances.SPARE, "token_info", f"serial={appliances.SPARE}"): 1,
         ("keys", "token_activated"): 1,
         ("keys", "token_storage_total_bytes"): 2000000,
         ("keys", "token_storage_used_bytes"): 1000000,

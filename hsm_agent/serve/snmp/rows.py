@@ -18,6 +18,7 @@ from hsm_agent.model import (
     AGENT_SOURCE,
     ActiveAlarm,
     Guarantee,
+    KnownObject,
     Reading,
     Series,
     Severity,
@@ -26,7 +27,7 @@ from hsm_agent.model import (
     SourceStatus,
     number_text,
 )
-from hsm_agent.serve.snapshot import TOKEN_VALUES, pin_status, token_status
+from hsm_agent.serve.snapshot import TOKEN_VALUES, is_audited, is_token, pin_status, token_status, unread_info
 from hsm_agent.serve.snmp.view import Moment, Render, Segment
 from hsm_agent.version import VERSION
 from hsm_agent.wire.snmp import ber, mib
@@ -64,9 +65,16 @@ class Row(NamedTuple):
 
 
 def rows_of_source(
-    name: str, status: SourceStatus | None, readings: Sequence[Reading], worst: Mapping[Series, Severity]
+    name: str,
+    status: SourceStatus | None,
+    readings: Sequence[Reading],
+    worst: Mapping[Series, Severity],
+    known: Iterable[KnownObject] = (),
 ) -> Iterator[Row]:
-    """Every row that belongs to one source. `worst` is the worst severity raised on each series."""
+    """Every row that belongs to one source.
+
+    `worst` is the worst severity raised on each series; `known` is what was there before the agent was started.
+    """
     if status is not None:
         yield source_row(status)
     of_resource: dict[str, dict[str, list[Reading]]] = {}
@@ -74,11 +82,19 @@ def rows_of_source(
         yield reading_row(reading, worst.get(reading.series, Severity.CLEARED))
         of_resource.setdefault(reading.resource, {}).setdefault(reading.metric, []).append(reading)
     is_down = status is not None and status.state is SourceState.DOWN
+    tokens, audits = set(), set()
     for resource, metrics in of_resource.items():
-        if "token_present" in metrics or "token_initialized" in metrics:
+        if is_token(resource, metrics) or "token_initialized" in metrics:
+            tokens.add(resource)
             yield token_row(name, resource, metrics, is_down=is_down)
-        if any(metric in metrics for metric in (*_AUDIT_LEVELS, _SECONDS_TO_FULL, *_TRAIL_METRICS)):
+        if is_audited(metrics):
+            audits.add(resource)
             yield audit_row(name, resource, metrics)
+    for one in known:
+        if one.identity is not None and one.resource not in tokens:
+            yield token_row(name, one.resource, {"token_info": [unread_info(one)]}, is_down=False)
+        if one.is_audited and one.resource not in audits:
+            yield audit_row(name, one.resource, {})
 
 
 def source_row(status: SourceStatus) -> Row:
@@ -100,8 +116,6 @@ Metrics = dict[str, list[Reading]]
 """The readings of one resource by metric; several where they differ in labels."""
 
 _AUDIT_LEVELS = ("audit_records", "audit_capacity_records", "audit_used_percent")
-_SECONDS_TO_FULL = "audit_seconds_to_full"
-_TRAIL_METRICS = ("trail_chain_intact", "trail_events_total")
 _CHAIN_UNKNOWN, _CHAIN_INTACT, _CHAIN_BROKEN, _CHAIN_UNVERIFIABLE = 1, 2, 3, 4  # HsmChainState of the MIB
 _TOKEN_LABELS = ("label", "serial", "manufacturer", "model", "firmware", "hardware")
 _MAX_SLOT_ID = 2**32 - 1
@@ -109,15 +123,13 @@ _MAX_SLOT_ID = 2**32 - 1
 
 def token_row(source: str, resource: str, metrics: Metrics, *, is_down: bool) -> Row:
     """A token; while its source is down its status is unknown, and the rest is what was read last."""
-    missing = "token_info" in metrics and _value(metrics, "token_info") is None
     value = partial(_value, metrics)
-    status = token_status(value, is_down=is_down, info_is_missing=missing)
     labels = _labels(metrics, "token_info") or {"label": resource}  # never seen: all there is is its name
     cells: Cells = (
         source,
         *(labels.get(name, "") for name in _TOKEN_LABELS),
         _slot_id(_labels(metrics, "slot_info").get("slot_id", "")),
-        status.value,
+        token_status(value, metrics, is_down=is_down).value,
         *(_finite(metrics, one.metric) for one in TOKEN_VALUES),
         pin_status(value, "token_pin").value,
         pin_status(value, "token_so_pin").value,
@@ -134,7 +146,7 @@ def _slot_id(text: str) -> int | None:
 
 def audit_row(source: str, resource: str, metrics: Metrics) -> Row:
     """An audit store, or an audit trail."""
-    until_full = _value(metrics, _SECONDS_TO_FULL)
+    until_full = _value(metrics, "audit_seconds_to_full")
     events = metrics.get("trail_events_total", ())
     failed = [each for each in events if dict(each.labels).get("result") != SUCCESS]
     cells: Cells = (

@@ -139,7 +139,8 @@ class Tables:
             sources |= dict.fromkeys(series[0] for series, _severity in before.items() ^ self._worst.items())
         for name in sources:
             readings = tuple(self._store.of_source(name).values())
-            groups[name] = rows_of_source(name, self._store.sources.get(name), readings, self._worst)
+            known = tuple(self._store.known.get(name, {}).values())
+            groups[name] = rows_of_source(name, self._store.sources.get(name), readings, self._worst, known)
         if AGENT_SOURCE in sources:
             scalars |= spool_scalar(self._base, self._store)
         rows: dict[str, list[Row]] = {name: [] for name in groups}

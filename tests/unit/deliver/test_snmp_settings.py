@@ -61,6 +61,7 @@ def test_the_type_decides_the_sink_and_its_guarantee(
 
     assert isinstance(sink, expected)
     assert (sink.name, sink.guarantee) == ("noc", guarantee)
+    assert sink.kind == read(settings).transport
 
 
 @pytest.mark.parametrize(

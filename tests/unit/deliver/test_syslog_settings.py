@@ -67,6 +67,7 @@ def test_each_transport_is_a_sink_that_says_its_guarantee(
 
     assert isinstance(built, sink)
     assert (built.name, built.kind, built.guarantee) == ("siem", kind, guarantee)
+    assert settings(to, **options).transport == kind
 
 
 def test_the_window_is_that_of_relp() -> None:

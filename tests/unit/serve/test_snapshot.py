@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hsm_agent.model import SourceStatus
-from hsm_agent.serve.snapshot import PinStatus, TokenStatus, missing, pin_status, token_status, value_now
+from hsm_agent.model import KnownObject, SourceStatus
+from hsm_agent.serve.snapshot import PinStatus, TokenStatus, missing, objects_of, pin_status, token_status, value_now
 from hsm_agent.store import Store
 from tests.fakes.present import MONOTONIC, NOW, known_snapshot, known_store, make_reading, snapshot_of
 
@@ -81,16 +81,18 @@ def test_the_known_moment_is_on_both_clocks() -> None:
         ({"token_present": 0, "token_initialized": 0}, TokenStatus.ABSENT),
         ({"token_present": 1, "token_initialized": 0}, TokenStatus.UNINITIALIZED),
         ({"token_present": None}, TokenStatus.FAILED),
-        ({}, TokenStatus.FAILED),
+        ({"token_initialized": None}, TokenStatus.FAILED),
+        ({"token_present": 1, "token_info": 1}, TokenStatus.PRESENT),
+        ({"token_present": 1, "token_info": None}, TokenStatus.FAILED),
+        ({"token_storage_used_percent": 50.0, "token_info": 1}, TokenStatus.PRESENT),
+        ({"token_storage_used_percent": None, "token_activated": 0}, TokenStatus.PRESENT),
+        ({"token_storage_used_percent": None, "token_info": None}, TokenStatus.UNKNOWN),
+        ({}, TokenStatus.UNKNOWN),
     ],
 )
 def test_a_token_is_what_its_readings_say(values: dict[str, float | None], status: TokenStatus) -> None:
-    assert token_status(values.get, is_down=False) is status
-    assert token_status(values.get, is_down=True) is TokenStatus.UNKNOWN
-
-
-def test_a_token_whose_information_was_asked_for_in_vain_has_failed() -> None:
-    assert token_status({"token_present": 1}.get, is_down=False, info_is_missing=True) is TokenStatus.FAILED
+    assert token_status(values.get, values, is_down=False) is status
+    assert token_status(values.get, values, is_down=True) is TokenStatus.UNKNOWN
 
 
 @pytest.mark.parametrize("pin", ["token_pin", "token_so_pin"])
@@ -104,3 +106,22 @@ def test_a_pin_is_what_its_worst_flag_says(pin: str) -> None:
     assert said(locked=0, final_try=0, count_low=1) is PinStatus.COUNT_LOW
     assert said(locked=0, final_try=1, count_low=1) is PinStatus.FINAL_TRY
     assert said(locked=1, final_try=1, count_low=1) is PinStatus.LOCKED
+
+
+def test_tokens_and_audit_stores_are_what_a_restart_remembers() -> None:
+    labels = (("label", "keys"), ("serial", "7"))
+    readings = [
+        make_reading("source_up", 1, resource=""),
+        make_reading("token_present", 1, resource="keys"),
+        make_reading("token_info", None, resource="keys", labels=labels),
+        make_reading("token_initialized", 0, resource="slot 4"),
+        make_reading("token_storage_used_percent", None, resource="part"),
+        make_reading("audit_records", 0, resource="153123"),
+        make_reading("sensor_celsius", 40, resource="rack"),
+    ]
+
+    assert list(objects_of(readings).values()) == [
+        KnownObject(source="luna-a", resource="keys", identity=labels),
+        KnownObject(source="luna-a", resource="part", identity=()),
+        KnownObject(source="luna-a", resource="153123", is_audited=True),
+    ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.model import Severity, SinkState, SourceState
+from hsm_agent.model import KnownObject, Severity, SinkState, SourceState
 from hsm_agent.serve.status import json_bytes, status
 from hsm_agent.version import VERSION
 from tests.fakes.present import NOW, STARTED, known_snapshot, known_store, make_alarm, make_reading, snapshot_of
@@ -207,3 +207,17 @@ def test_pieces_of_json_are_one_strict_document_on_one_line() -> None:
 def test_what_json_does_not_know_is_refused() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         json_bytes({"rows": [float("nan")]})
+
+
+def test_a_token_that_was_there_before_the_start_is_unknown_until_it_is_read() -> None:
+    store = known_store()
+    was = KnownObject(source="luna-a", resource="signing", identity=(("label", "signing"), ("serial", "7")))
+    again = KnownObject(source="luna-a", resource="payments", identity=())
+    trail = KnownObject(source="luna-a", resource="audit.jsonl", is_audited=True)
+    before = document(store)["tokens"]
+
+    store.known = {"luna-a": {one.resource: one for one in (was, again, trail)}}
+
+    assert document(store)["tokens"][:-1] == before
+    row = token(store, "signing")
+    assert (row["status"], row["serial"], row["sessions"]) == ("unknown", "7", None)

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from hsm_agent.metrics.tables import UNVERIFIABLE
-from hsm_agent.model import Guarantee, Reading, Severity, SinkState, SinkStatus, SourceState, SourceStatus
+from hsm_agent.model import Guarantee, KnownObject, Reading, Severity, SinkState, SinkStatus, SourceState, SourceStatus
 from hsm_agent.serve.snmp import rows as snmp_rows
 from hsm_agent.serve.snmp.rows import Row, rows_of_source
 from hsm_agent.wire.snmp import mib
-from tests.fakes.snmp_present import STARTED, alarm, payments, reading
+from tests.fakes.snmp_present import LUNA, STARTED, alarm, payments, reading
 
 
 def shown(row: Row) -> dict[str, mib.CellValue]:
@@ -164,6 +164,83 @@ def test_a_token_that_could_never_be_read_has_the_name_it_is_watched_under() -> 
         "Resource": "backup",
         "Name": "backup",
     }
+
+
+PARTITION = [
+    reading("token_activated", 1, resource="keys"),
+    reading("token_storage_used_percent", 50.0, resource="keys"),
+    reading("token_info", 1, resource="keys", labels=(("label", "keys"), ("serial", "1238700701500"))),
+]
+
+
+def test_a_partition_that_an_appliance_tells_of_is_a_token() -> None:
+    values = token(*PARTITION)
+
+    assert {name: value for name, value in values.items() if value != ""} == {
+        "Source": "luna-a",
+        "Label": "keys",
+        "Serial": "1238700701500",
+        "Status": 2,
+        "StorageUsedPercent": 50.0,
+        "PinStatus": 1,
+        "SoPinStatus": 1,
+        "Resource": "keys",
+        "Name": "keys",
+    }
+
+
+def test_a_partition_of_which_nothing_is_told_any_more_is_unknown() -> None:
+    assert token(*(replace(each, value=None) for each in PARTITION))["Status"] == 1
+
+
+def test_attempts_left_at_an_hsm_make_no_token_of_it() -> None:
+    attempts = reading("token_login_attempts_left", 3, resource="hsm-a", labels=(("role", "so"),))
+
+    assert rows([attempts, reading("hsm_tampered", 0, resource="hsm-a")], mib.TOKEN) == []
+
+
+def test_the_store_that_several_tokens_share_is_no_token() -> None:
+    assert rows([reading("token_storage_used_percent", 50.0, resource="")], mib.TOKEN) == []
+
+
+def known_rows(readings: list[Reading], *known: KnownObject) -> dict[tuple[str, str], dict[str, mib.CellValue]]:
+    found = rows_of_source("luna-a", None, readings, {}, known)
+    return {(row.table.name, row.owner[1]): shown(row) for row in found if row.table is not mib.READING}
+
+
+def test_what_was_there_before_the_start_has_its_rows_until_it_is_read() -> None:
+    was = KnownObject(source="luna-a", resource="payments", identity=LUNA, is_audited=True)
+
+    found = known_rows([], was)
+
+    assert found["hsmToken", "payments"] == {
+        "Source": "luna-a",
+        "Label": "payments",
+        "Serial": "1234567890",
+        "Manufacturer": "Zürich Secure",
+        "Model": "Luna K7",
+        "Firmware": "7.4",
+        "Hardware": "0.1",
+        "Status": 1,
+        "PinStatus": 1,
+        "SoPinStatus": 1,
+        "Resource": "payments",
+        "Name": "payments",
+    }
+    assert found["hsmAudit", "payments"] == {"Source": "luna-a", "Resource": "payments", "Chain": 1}
+
+
+def test_what_is_read_of_it_takes_the_place_of_what_was_known() -> None:
+    was = KnownObject(source="luna-a", resource="payments", identity=LUNA, is_audited=True)
+
+    assert known_rows(payments(), was) == known_rows(payments())
+    assert known_rows([reading("audit_records", 5)], was)["hsmToken", "payments"]["Status"] == 1
+
+
+def test_what_was_no_token_becomes_none() -> None:
+    was = KnownObject(source="luna-a", resource="audit.jsonl", is_audited=True)
+
+    assert known_rows([], was).keys() == {("hsmAudit", "audit.jsonl")}
 
 
 def test_slot_without_a_token_is_no_row() -> None:

@@ -1,0 +1,126 @@
+"""Rows of what was there before a restart stand in the MIB's tables from the first answer on."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from tests.fakes import appliances
+from tests.peers.agent import COMMUNITY, AgentProcess, source
+from tests.peers.netsnmp import NetSnmp, v2c
+from tests.peers.snmpsim import Snmpsim
+from tests.peers.testmodule import FakeHsm
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MIB = ".1.3.6.1.4.1.8072.9999.9999.4801.1"
+SOURCE_STATUS, TOKEN_STATUS, TOKEN_RESOURCE, TOKEN_SERIAL = "2.1.4", "3.1.10", "3.1.28", "3.1.4"
+TOKEN_STORAGE, AUDIT_RESOURCE, AUDIT_FILLING, AUDIT_SECONDS, SINK_NAME = "3.1.25", "4.1.3", "4.1.11", "4.1.7", "7.1.2"
+UNKNOWN, UP, DOWN, PRESENT = "INTEGER: 1", "INTEGER: 2", "INTEGER: 4", "INTEGER: 2"
+
+
+async def column(agent: AgentProcess, arc: str) -> dict[str, str]:
+    """A column's values by row."""
+    root = f"{MIB}.{arc}"
+    walked = await NetSnmp(f"udp:127.0.0.1:{agent.snmp_port}", v2c(COMMUNITY)).walk(root)
+    return {name.removeprefix(f"{root}."): value for name, value in walked.items()}
+
+
+async def first_answer(agent: AgentProcess) -> None:
+    """Return as soon as it answers SNMP at all: before the control socket is there, or any source was polled."""
+    for _ in itertools.count():
+        said = await NetSnmp(f"udp:127.0.0.1:{agent.snmp_port}", v2c(COMMUNITY)).run(
+            "snmpget", "-r0", "-t0.2", "1.3.6.1.2.1.1.5.0"
+        )
+        if said.code == 0:
+            return
+
+
+async def test_a_restart_while_the_module_hangs_leaves_no_row_out(tmp_path: Path) -> None:
+    hsm = FakeHsm(tmp_path / "hsm", "payments", "signing")
+    hsm.set_luna()
+    hsm.set_audit(0)
+    sink = {"name": "siem", "kind": "syslog", "to": "udp:127.0.0.1:9"}
+    luna = source("luna", hsm.module, hsm.environment, timeout="60s", every="30s", audit_every="30s")
+    agent = AgentProcess(tmp_path, sources=[luna], deliver=[sink])
+    arcs = (TOKEN_RESOURCE, TOKEN_SERIAL, AUDIT_RESOURCE, SINK_NAME)
+    async with agent:
+        await agent.until(lambda status: len(status["tokens"]) == 2)
+        await agent.until(lambda _: (agent.state / "known-objects.json").exists())
+        before = {arc: await column(agent, arc) for arc in arcs}
+        sources = await column(agent, SOURCE_STATUS)
+        assert set((await column(agent, AUDIT_SECONDS)).values()) == {"Gauge32: 4294967295"}
+        assert set((await column(agent, AUDIT_FILLING)).values()) == {"INTEGER: 2"}
+        await agent.kill()
+        hsm.fault("C_Initialize", hang_ms=60_000)
+        await agent.start(wait=False)
+        await first_answer(agent)
+
+        after = {arc: await column(agent, arc) for arc in arcs}
+        status = await column(agent, TOKEN_STATUS)
+        sources_after = await column(agent, SOURCE_STATUS)
+        document = await agent.until(lambda status: bool(status["tokens"]))
+
+    assert sorted(sources.values()) == [UP, UP]
+    # A slot without a token is found anew: it has no name to be known by.
+    named = {row: name for row, name in before[TOKEN_RESOURCE].items() if "slot" not in name}
+    assert len(named) == 2
+    assert after[TOKEN_RESOURCE] == named
+    assert after[TOKEN_SERIAL] == {row: before[TOKEN_SERIAL][row] for row in named}
+    assert (after[AUDIT_RESOURCE], after[SINK_NAME]) == (before[AUDIT_RESOURCE], before[SINK_NAME])
+    assert status.keys() == named.keys()
+    assert set(status.values()) == {UNKNOWN}
+    assert sources_after.keys() == sources.keys()
+    assert sorted(sources_after.values()) == [UNKNOWN, UP]
+    assert [(one["resource"], one["status"]) for one in document["tokens"]] == [
+        ("payments", "unknown"),
+        ("signing", "unknown"),
+    ]
+
+
+async def test_a_token_that_went_while_the_agent_was_stopped_goes_with_the_first_complete_poll(tmp_path: Path) -> None:
+    hsm = FakeHsm(tmp_path / "hsm", "payments", "signing")
+    settings: dict[str, Any] = {"every": "100ms", "audit_every": "100ms"}
+    agent = AgentProcess(tmp_path, sources=[source("soft", hsm.module, hsm.environment, **settings)])
+    async with agent:
+        await agent.until(lambda status: len(status["tokens"]) == 2)
+        await agent.stop()
+        agent.settings["sources"][0]["tokens"] = ["payments"]
+        agent.configure()
+        await agent.start()
+
+        await agent.until(lambda status: [one["status"] for one in status["tokens"]] == ["present"])
+        names = await column(agent, TOKEN_RESOURCE)
+
+    assert list(names.values()) == ['STRING: "payments"']
+
+
+async def test_partitions_of_an_appliance_are_tokens(tmp_path: Path) -> None:
+    community = tmp_path / "appliance-community"
+    community.write_text("luna", encoding="ascii")
+    community.chmod(0o600)
+    async with Snmpsim(tmp_path / "snmpsim", {"luna": appliances.luna()}) as peer:
+        appliance = {
+            "name": "luna-sa",
+            "kind": "snmp",
+            "to": f"udp:127.0.0.1:{peer.port}",
+            "version": "v2c",
+            "community": {"file": str(community)},
+            "profile": "luna",
+            "every": "300ms",
+            "timeout": "2s",
+        }
+        async with AgentProcess(tmp_path, sources=[appliance]) as agent:
+            await agent.until(lambda status: bool(status["tokens"]))
+            found = {
+                arc: list((await column(agent, arc)).values())
+                for arc in (TOKEN_RESOURCE, TOKEN_SERIAL, TOKEN_STATUS, TOKEN_STORAGE)
+            }
+
+    assert found[TOKEN_RESOURCE][0] == 'STRING: "keys"'
+    assert found[TOKEN_STATUS][0] == PRESENT
+    assert found[TOKEN_STORAGE][0] == "Gauge32: 5000"
+    assert len(found[TOKEN_SERIAL]) == len(found[TOKEN_RESOURCE])
+    assert '""' not in found[TOKEN_SERIAL]
+    assert "hsm-a" not in "".join(found[TOKEN_RESOURCE]), "the HSM itself is no token"
