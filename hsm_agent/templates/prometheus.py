@@ -1,0 +1,115 @@
+"""Prometheus: alert rules made from the default rules, with their texts, and rules that pass the agent's own alarms on.
+
+`alerts.yml` evaluates what was scraped; `alarms.yml` takes what the agent itself has raised. One of them is loaded, not
+both. In both an alert is called as its rule and carries `severity`, `source`, `resource` and `metric`, as the sink
+`alertmanager` tells it: Alertmanager groups and inhibits all of them alike.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from hsm_agent.evaluate.defaults import DEFAULT_RULES
+from hsm_agent.evaluate.messages import limit_of
+from hsm_agent.metrics import unit
+from hsm_agent.model import AGENT_SOURCE
+from hsm_agent.templates.promql import duration, expressions
+
+if TYPE_CHECKING:
+    from hsm_agent.templates.promql import Expression
+
+_WIDTH = 118
+_HEAD = """\
+# {about}
+# Made from the default rules of hsm-agent; change them there or in a file of your own, not here.
+"""
+_WHERE = "{{ $labels.source }}{{ with $labels.resource }}/{{ . }}{{ end }}"
+_SHOWN = {
+    "percent": '{{ printf "%.1f" $value }} %',
+    "seconds": "{{ humanizeDuration $value }}",
+    "bytes": "{{ humanize1024 $value }}B",
+}
+_SEE_THE_AGENT = "see hsm-agent status"
+_ALARM = f"{{{{ $labels.metric }}}} of {_WHERE}: the agent has raised this alarm; its text is in hsm-agent status."
+_FIELD = re.compile(r"\{([a-z_]+)\}")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Texts of several lines as blocks."""
+
+
+def _block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _block)
+
+
+def write() -> dict[str, str]:
+    """The files of rules that are made from the default rules."""
+    alerts = "Alerts from what was scraped: the default rules as PromQL."
+    alarms = "Alerts for the alarms that the agent itself has raised, with its own levels, hysteresis and histories."
+    return {
+        "alerts.yml": _file(alerts, _alert_groups()),
+        "alarms.yml": _file(alarms, [{"name": "hsm-agent-alarms", "rules": _alarm_rules()}]),
+    }
+
+
+def _file(about: str, groups: list[dict[str, Any]]) -> str:
+    text = yaml.dump({"groups": groups}, Dumper=_Dumper, sort_keys=False, width=_WIDTH, allow_unicode=True)
+    return _HEAD.format(about=about) + text
+
+
+def _alert_groups() -> list[dict[str, Any]]:
+    watched = [rule for rule in DEFAULT_RULES if rule.match.source != AGENT_SOURCE]
+    own = [rule for rule in DEFAULT_RULES if rule.match.source == AGENT_SOURCE]
+    return [
+        {"name": "hsm", "rules": [alert(each) for rule in watched for each in expressions(rule)]},
+        {"name": "hsm-agent", "rules": [alert(each) for rule in own for each in expressions(rule)]},
+    ]
+
+
+def alert(expression: Expression) -> dict[str, Any]:
+    """One alerting rule."""
+    rule = expression.rule
+    annotations = {"summary": f"{rule.name}: {_WHERE}", "description": _description(expression)}
+    if rule.runbook:
+        annotations["runbook_url"] = rule.runbook
+    lasting = {"for": duration(expression.for_seconds)} if expression.for_seconds else {}
+    return {
+        "alert": rule.name,
+        "expr": expression.text,
+        **lasting,
+        "labels": {"severity": expression.severity.value, "metric": expression.metric},
+        "annotations": annotations,
+    }
+
+
+def _description(expression: Expression) -> str:
+    """The rule's text, its fields as Prometheus' templates."""
+    rule, metric = expression.rule, expression.metric
+    _, limit = limit_of(rule.condition, expression.severity, metric, None)
+    fields = {
+        "where": _WHERE,
+        "metric": metric,
+        "value": "{{ $value }}",
+        "amount": _SHOWN.get(unit(metric), f'{{{{ printf "%.4g" $value }}}} {unit(metric)}'.rstrip()),
+        "limit": limit if limit != "no value" else "its own",
+        "note": expression.note or ("{{ $labels.alarm }}" if rule.name == "vendor-alarm" else _SEE_THE_AGENT),
+    }
+    return _FIELD.sub(lambda found: fields.get(found[1], f"{{{{ $labels.{found[1]} }}}}"), rule.text)
+
+
+def _alarm_rules() -> list[dict[str, Any]]:
+    names = [rule.name for rule in DEFAULT_RULES]
+    others = f'hsm_alarm_active{{rule!~"{"|".join(names)}"}}'
+    known = [_alarm(name, f'hsm_alarm_active{{rule="{name}"}}') for name in names]
+    return [*known, _alarm("hsm-alarm", others)]
+
+
+def _alarm(name: str, expression: str) -> dict[str, Any]:
+    annotations = {"summary": f"{{{{ $labels.rule }}}}: {_WHERE}", "description": _ALARM}
+    return {"alert": name, "expr": expression, "annotations": annotations}
