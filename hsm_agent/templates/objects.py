@@ -52,6 +52,11 @@ def words_of(column: Column) -> Words:
     return TRUTH_WORDS if column.syntax is Syntax.TRUTH else _ENUMERATIONS.get(column.name, {})
 
 
+def words_by_name(name: str) -> Words:
+    """The words of an enumerated column, scalar or notification object. KeyError if it is none."""
+    return _ENUMERATIONS[name]
+
+
 def dotted(oid: Oid) -> str:
     """An OID as text, without a leading dot."""
     return ".".join(map(str, oid))
