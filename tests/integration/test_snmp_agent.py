@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hsm_agent.cli.main import mib_text
 from hsm_agent.serve.snmp.responder import Responder
 from hsm_agent.state.snmp_engine import start_engine
 from hsm_agent.version import VERSION
@@ -74,15 +75,41 @@ def ask(agent: Responder, credentials: tuple[str, ...], mibs: str = "") -> NetSn
     return NetSnmp(f"udp:127.0.0.1:{agent.addresses[0][1]}", credentials, mibs)
 
 
+def _steady(walked: str) -> str:
+    """A walk without what differs from host to host."""
+    walked = re.sub(r"hsm-agent \S+ on .*", "hsm-agent VERSION on HOST", walked)
+    return walked.replace(f"hsmAgentVersion.0 = STRING: {VERSION}\n", "hsmAgentVersion.0 = STRING: VERSION\n")
+
+
+def _write_mib(folder: Path, base: str) -> None:
+    folder.mkdir()
+    (folder / "HSM-AGENT-MIB.txt").write_text(mib_text(base), encoding="utf-8")
+
+
 async def test_a_walk_by_name_is_the_golden_walk(agent: Responder) -> None:
     mibs = f"{base_mibs().path}:{OURS}"
 
     said = await ask(agent, netsnmp.v2c(COMMUNITY), mibs).run("snmpbulkwalk", "-Cr25", "1.3")
 
     assert said.err == ""
-    walked = re.sub(r"hsm-agent \S+ on .*", "hsm-agent VERSION on HOST", said.out)
-    walked = walked.replace(f"hsmAgentVersion.0 = STRING: {VERSION}\n", "hsmAgentVersion.0 = STRING: VERSION\n")
-    assert walked == (GOLDEN / "walk.txt").read_text(encoding="utf-8")
+    assert _steady(said.out) == (GOLDEN / "walk.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("base", ["1.3.6.1.4.1.32473", "1.3.6.1.4.1.32473.4801.1"])
+async def test_a_base_of_ones_own_moves_everything(tmp_path: Path, base: str) -> None:
+    """By name, with the text that `mib --base` prints, the walk is the same; and nothing is left where it was."""
+    await asyncio.to_thread(_write_mib, tmp_path / "mibs", base)
+    one = await responder(tmp_path, store(), Clock(), base_oid=base)
+    await one.start()
+    by_name = await ask(one, netsnmp.v2c(COMMUNITY), f"{base_mibs().path}:{tmp_path / 'mibs'}").run(
+        "snmpbulkwalk", "-Cr25", "1.3"
+    )
+    by_number = await ask(one, netsnmp.v2c(COMMUNITY)).walk(".1.3")
+    await one.close()
+
+    assert _steady(by_name.out) == (GOLDEN / "walk.txt").read_text(encoding="utf-8")
+    assert not [name for name in by_number if name.startswith(ROOT)]
+    assert by_number[".1.3.6.1.2.1.1.2.0"] == f"OID: .{base}.3.1"
 
 
 async def test_tables_are_readable(agent: Responder) -> None:

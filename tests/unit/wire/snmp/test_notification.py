@@ -71,6 +71,15 @@ def test_each_kind_of_event_is_a_notification_of_its_own(kind: EventKind, arc: i
     assert found[-1] == ber.VarBind((*ALARM, 15, 0), ber.OCTET_STRING, word)
 
 
+def test_a_base_of_ones_own_moves_the_notification_and_all_it_carries() -> None:
+    own = (1, 3, 6, 1, 4, 1, 32473)
+
+    found = read_varbinds(b"".join(encode_event(event(), own, up_seconds=0)))
+
+    assert found[1].value == (*own, 0, 1)
+    assert [varbind.name for varbind in found[2:]] == [(*own, 1, 8, number, 0) for number in range(1, 16)]
+
+
 def test_a_value_of_never_is_decimal_text() -> None:
     found = read_varbinds(b"".join(encode_event(event(value="inf"), BASE, up_seconds=0)))
 
