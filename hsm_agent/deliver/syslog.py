@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from hsm_agent.deliver.base import Sink, SinkContext
     from hsm_agent.model import AgentIdentity, Event
     from hsm_agent.net.streams import Connection
+    from hsm_agent.wire.syslog.bodies import BodyFormatter
 
+RecordFormat = Literal["rfc5424", "cef", "leef", "json"]
 _TLS_SCHEMES = ("tls", "relp+tls")
 _RELP_SCHEMES = ("relp", "relp+tls")
 _DEFAULT_WINDOW = 128
@@ -53,8 +55,17 @@ def clock_is_synchronised() -> bool:
 class MessageBuilder:
     """Formats events for one sink when they are sent, with numbers from 1 on (RFC 5424 section 7.3.1)."""
 
-    def __init__(self, origin: AgentIdentity, *, facility: int, max_bytes: int) -> None:
-        self._formatter = Formatter(origin, facility=facility, process_id=str(os.getpid()), max_bytes=max_bytes)
+    def __init__(self, origin: AgentIdentity, *, facility: int, max_bytes: int, body: RecordFormat = "rfc5424") -> None:
+        process_id = str(os.getpid())
+        self._formatter: Formatter | BodyFormatter
+        if body == "rfc5424":
+            self._formatter = Formatter(origin, facility=facility, process_id=process_id, max_bytes=max_bytes)
+        else:
+            from hsm_agent.wire.syslog.bodies import BodyFormatter  # noqa: PLC0415 - most configurations have none
+
+            self._formatter = BodyFormatter(
+                origin, body=body, facility=facility, process_id=process_id, max_bytes=max_bytes
+            )
         self._sequence_id = 0
 
     def message(self, event: Event) -> bytes:
@@ -176,6 +187,8 @@ class SyslogSinkSettings(SinkSettings):
 
     kind: Literal["syslog"]
     tls: TlsSettings | None = None
+    format: RecordFormat = "rfc5424"
+    """What stands behind the header: our structured data and text, or what a SIEM reads better."""
     facility: Facility = "local4"
     max_bytes: Size | None = None
     """None: 8000, and 1400 over UDP."""
@@ -223,7 +236,8 @@ class SyslogSinkSettings(SinkSettings):
         return self.tls
 
     def build(self, context: SinkContext) -> Sink:
-        builder = MessageBuilder(context.origin, facility=_FACILITIES.index(self.facility), max_bytes=self.octets)
+        facility = _FACILITIES.index(self.facility)
+        builder = MessageBuilder(context.origin, facility=facility, max_bytes=self.octets, body=self.format)
         address = self.address
         if address.scheme == "udp":
             return UdpSink(

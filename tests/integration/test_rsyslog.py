@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hsm_agent.deliver.base import Retry
+from tests.fakes.siem_oracles import read_cef, read_leef
 from tests.fakes.syslog_events import event, numbered, sample
 from tests.fakes.syslog_oracle import read
 from tests.fakes.syslog_sinks import built
@@ -96,6 +98,19 @@ def assert_same(found: Received) -> None:
     assert (found.process_id, found.message_id) == (strict.process_id, strict.message_id)
     assert found.data == strict.data
     assert found.text == (strict.text or "")
+
+
+async def test_bodies_for_siems_arrive_as_they_were_made(rsyslog: Rsyslog, pki: Pki) -> None:
+    for body in ("cef", "leef", "json"):
+        sink = await sink_to(rsyslog, "relp+tls", pki, format=body)
+        await sink.deliver([event(text='付款 a=b|c\\d"')], lambda _: None)
+        await sink.close()
+    cef, leef, plain = await rsyslog.until(3)
+
+    assert {one.message_id for one in (cef, leef, plain)} == {"ALARM_RAISED"}
+    assert read_cef(cef.text).fields["msg"] == '付款 a=b|c\\d"'
+    assert read_leef(leef.text).fields["text"] == '付款 a=b|c\\d"'
+    assert json.loads(plain.text)["text"] == '付款 a=b|c\\d"'
 
 
 async def test_the_longest_message_arrives_whole(rsyslog: Rsyslog, pki: Pki) -> None:

@@ -1,9 +1,9 @@
 """An event as one RFC 5424 message: header, structured data, text, all of it valid whatever the event holds.
 
-rfc5424-logging-handler does the escaping and the assembling (`_Assembler`). It is used for nothing else, because its
-transport blocks and loses messages, and only with values that are clean already: left to itself it emits empty header
-fields, empty or repeated names, a wrong enterprise number after the first, and control characters. This module must not
-read a clock, a file or the process: all of that comes in.
+rfc5424-logging-handler does the escaping and the assembling (`HeaderAssembler`). It is used for nothing else, because
+its transport blocks and loses messages, and only with values that are clean already: left to itself it emits empty
+header fields, empty or repeated names, a wrong enterprise number after the first, and control characters. This module
+must not read a clock, a file or the process: all of that comes in.
 """
 
 from __future__ import annotations
@@ -64,29 +64,29 @@ class Formatter:
             raise ValueError(f"max_bytes: at least {MIN_MAX_BYTES}")
         self._origin = origin
         self._max_bytes = max_bytes
-        self._assembler = _Assembler(origin, facility=facility, process_id=process_id)
+        self._assembler = HeaderAssembler(origin, facility=facility, process_id=process_id)
 
     def format(self, event: Event, *, sequence_id: int, synced: bool) -> bytes:
         """The whole message without framing, never longer than `max_bytes`.
 
         The text gives way first, then the runbook, then the labels, then the ends of long values.
         """
-        heads = (self._head(shrunk, sequence_id=sequence_id, synced=synced) for shrunk in _shrinking(event))
+        heads = (self._head(shrunk, sequence_id=sequence_id, synced=synced) for shrunk in shrinking(event))
         head = next(head for head in heads if len(head) <= self._max_bytes)  # MIN_MAX_BYTES lets the last one fit
-        text = _cut(one_line(event.text), self._max_bytes - len(head) - len(_BEFORE_TEXT))
+        text = cut(one_line(event.text), self._max_bytes - len(head) - len(_BEFORE_TEXT))
         return head + _BEFORE_TEXT + text.encode() if text else head
 
     def _head(self, event: Event, *, sequence_id: int, synced: bool) -> bytes:
         """Header and structured data."""
         return self._assembler.head(
-            level=_KIND_LEVELS.get(event.kind) or _LEVELS[event.severity],
+            level=level_of(event),
             time=event.time,
             message_id=event.kind.value,
             structured_data=_structured_data(event, self._origin, sequence_id=sequence_id, synced=synced),
         )
 
 
-class _Assembler:
+class HeaderAssembler:
     """The library's formatter, with what it looks up in its module replaced for this use alone.
 
     It knows three registered SD-IDs and would turn `alarm` (RFC 5674) into `alarm@PEN`. For each message it looks up
@@ -201,7 +201,13 @@ def label_params(labels: tuple[tuple[str, str], ...]) -> _Params:
     return params
 
 
-def _shrinking(event: Event) -> Iterator[Event]:
+def level_of(event: Event) -> str:
+    """The library's name of an event's severity."""
+    return _KIND_LEVELS.get(event.kind) or _LEVELS[event.severity]
+
+
+def shrinking(event: Event) -> Iterator[Event]:
+    """The event with less and less in it besides its text; the last one fits in `MIN_MAX_BYTES`."""
     yield event
     yield replace(event, runbook="")
     bare = replace(event, runbook="", labels=())
@@ -224,18 +230,20 @@ def _clipped(event: Event, octets: int) -> Event:
         threshold=_clip(event.threshold, octets),
         rule=_clip(event.rule, octets),
         cause=_clip(event.cause, octets),
+        agent=_clip(event.agent, octets),
     )
 
 
 def _clip(value: str, octets: int) -> str:
     """The beginning of a value that takes no more than so many octets on the wire, escapes included."""
-    value = _cut(one_line(value), octets)
+    value = cut(one_line(value), octets)
     while len(value.encode()) + sum(map(value.count, '"\\]')) > octets:
         value = value[:-1]
     return value
 
 
-def _cut(text: str, octets: int) -> str:
+def cut(text: str, octets: int) -> str:
+    """The beginning of a text in so many octets of UTF-8."""
     return text.encode()[: max(octets, 0)].decode("utf-8", "ignore")
 
 
