@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
 from hsm_agent.model import AGENT_SOURCE, Severity
+from hsm_agent.wire.alertmanager import HEARTBEAT_ALERT
 
 _CONFIGURATION = """\
 # Alertmanager for hsm-agent: its sink `alertmanager`, and the rules in ../prometheus. Put in receivers of your own.
@@ -19,6 +20,9 @@ route:
   group_interval: 1m
   repeat_interval: 4h
   routes:
+  - matchers: ['alertname="{heartbeat}"'] # it comes as long as the agent lives: for a service that misses it
+    receiver: dead-mans-switch
+    repeat_interval: 5m
   - matchers: ['severity="critical"']
     receiver: pager
     group_wait: 5s
@@ -31,6 +35,10 @@ receivers:
 - name: pager
   webhook_configs:
   - url: http://127.0.0.1:9095/pager
+- name: dead-mans-switch
+  webhook_configs:
+  - url: http://127.0.0.1:9095/heartbeat
+    send_resolved: false
 
 inhibit_rules:
 {inhibitions}\
@@ -62,7 +70,9 @@ def write() -> dict[str, str]:
     """The example."""
     inhibitions = "".join(_INHIBITION.format(name=name) for name in sorted(_inhibitors()))
     milder = "|".join(severity.value for severity in (Severity.WARNING, Severity.INDETERMINATE))
-    text = _CONFIGURATION.format(inhibitions=inhibitions, critical=Severity.CRITICAL.value, milder=milder)
+    text = _CONFIGURATION.format(
+        heartbeat=HEARTBEAT_ALERT, inhibitions=inhibitions, critical=Severity.CRITICAL.value, milder=milder
+    )
     return {"alertmanager.yml": text}
 
 

@@ -18,7 +18,10 @@ PACKAGE = ROOT / "hsm_agent"
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 SOURCES = sorted(
-    path for folder in ("hsm_agent", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py") if path.is_file()
+    path
+    for folder in ("hsm_agent", "tests", "benchmarks", "integrations")
+    for path in (ROOT / folder).rglob("*.py")
+    if path.is_file()
 )
 
 MOST_FUNCTION_LINES = 40

@@ -221,6 +221,8 @@ async def test_amtool_finds_the_example_correct() -> None:
         pytest.param({"alertname": "token-storage", "severity": "critical"}, "pager", id="critical"),
         pytest.param({"alertname": "token-storage", "severity": "warning"}, "operators", id="warning"),
         pytest.param({"alertname": "token-storage", "severity": "indeterminate"}, "operators", id="unknown"),
+        pytest.param({"alertname": "hsm-agent-heartbeat", "severity": "none"}, "dead-mans-switch", id="heartbeat"),
+        pytest.param({"alertname": "hsm-agent-test", "severity": "test"}, "operators", id="test"),
     ],
 )
 async def test_amtool_routes_by_severity(labels: dict[str, str], receiver: str) -> None:
