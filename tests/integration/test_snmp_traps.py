@@ -111,8 +111,9 @@ async def test_an_event_arrives_whole_by_v2c(kind: str, tmp_path: Path) -> None:
         f"{ALARM}.12.0": b"%",
         f"{ALARM}.13.0": b"hsm-monitor-1",
         f"{ALARM}.14.0": b"https://wiki.example.net/hsm/memory",
+        f"{ALARM}.15.0": b"cleared",
     }
-    assert list(found.varbinds)[1:] == [f"{ALARM}.{n}.0" for n in range(1, 15)]
+    assert list(found.varbinds)[1:] == [f"{ALARM}.{n}.0" for n in range(1, 16)]
 
 
 @pytest.mark.parametrize("kind", ["trap", "inform"])
