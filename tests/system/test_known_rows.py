@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import re
+import urllib.request
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes import appliances
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 MIB = ".1.3.6.1.4.1.8072.9999.9999.4801.1"
 SOURCE_STATUS, TOKEN_STATUS, TOKEN_RESOURCE, TOKEN_SERIAL = "2.1.4", "3.1.10", "3.1.28", "3.1.4"
 TOKEN_STORAGE, AUDIT_RESOURCE, AUDIT_FILLING, AUDIT_SECONDS, SINK_NAME = "3.1.25", "4.1.3", "4.1.11", "4.1.7", "7.1.2"
+TOKEN_NAME, READING_METRIC = "3.1.29", "5.1.4"
 UNKNOWN, UP, DOWN, PRESENT = "INTEGER: 1", "INTEGER: 2", "INTEGER: 4", "INTEGER: 2"
 
 
@@ -94,6 +98,54 @@ async def test_a_token_that_went_while_the_agent_was_stopped_goes_with_the_first
         names = await column(agent, TOKEN_RESOURCE)
 
     assert list(names.values()) == ['STRING: "payments"']
+
+
+def _samples(port: int, *metrics: str) -> dict[str, list[str]]:
+    """The resources that each metric has at /metrics."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        page: str = answer.read().decode()
+    return {metric: re.findall(rf'^{metric}{{.*resource="([^"]*)"', page, re.MULTILINE) for metric in metrics}
+
+
+async def test_a_second_token_of_a_label_moves_no_row_and_an_hsm_is_told_of_once(tmp_path: Path) -> None:
+    hsm = FakeHsm(tmp_path / "hsm", "payments", "signing")
+    # Partitions of HSM 66331 by their numbers: one row of the audit store, storage and counters for all of them.
+    for token, serial in (("payments", "154438865287"), ("signing", "154438865304"), ("third", "154438865305")):
+        hsm.set("token.serial", serial, token=token)
+    hsm.set_luna()
+    hsm.set_audit(10)
+    hsm.set_statistics(up=1000, idle=900, commands=77)
+    often = dict.fromkeys(("every", "audit_every", "storage_every", "rediscover_every"), "200ms")
+    agent = AgentProcess(tmp_path, sources=[source("luna", hsm.module, hsm.environment, **often)])
+    async with agent:
+        await agent.until(lambda status: len(status["tokens"]) == 2)
+        before = await column(agent, TOKEN_SERIAL)
+        hsm.set("token.label", "payments", token="third")
+        hsm.softhsm.create_token("third")
+        await agent.until(lambda status: len(status["tokens"]) == 3)
+        await agent.kill()
+        await agent.start()
+        await agent.until(lambda status: [one["status"] for one in status["tokens"]] == ["present"] * 3)
+        await agent.until(lambda status: any(one["metric"] == "hsm_commands_total" for one in status["readings"]))
+        after, names = await column(agent, TOKEN_SERIAL), await column(agent, TOKEN_NAME)
+        resources, audits = await column(agent, TOKEN_RESOURCE), await column(agent, AUDIT_RESOURCE)
+        metrics = list((await column(agent, READING_METRIC)).values())
+        samples = await asyncio.to_thread(
+            _samples, agent.http_port, "hsm_token_present", "hsm_commands_total", "hsm_storage_used_percent"
+        )
+
+    by_serial = {serial: row for row, serial in after.items()}
+    assert {row: after[row] for row, serial in before.items() if serial != '""'} == {
+        by_serial['STRING: "154438865287"']: 'STRING: "154438865287"',
+        by_serial['STRING: "154438865304"']: 'STRING: "154438865304"',
+    }
+    third = by_serial['STRING: "154438865305"']
+    assert (resources[third], names[third]) == ('STRING: "154438865305"', 'STRING: "payments"')
+    assert resources[by_serial['STRING: "154438865287"']] == 'STRING: "payments"'
+    assert list(audits.values()) == ['STRING: "66331"']
+    assert metrics.count('STRING: "hsm_commands_total"') == metrics.count('STRING: "hsm_storage_used_percent"') == 1
+    assert sorted(samples.pop("hsm_token_present")) == ["154438865305", "payments", "signing"]
+    assert samples == {"hsm_commands_total": ["66331"], "hsm_storage_used_percent": ["66331"]}
 
 
 async def test_partitions_of_an_appliance_are_tokens(tmp_path: Path) -> None:
