@@ -16,7 +16,7 @@ from hsm_agent.evaluate.hsms import Hsms
 from hsm_agent.evaluate.messages import counted
 from hsm_agent.evaluate.rules import Ruleset
 from hsm_agent.evaluate.state import AlarmState, active
-from hsm_agent.model import AGENT_SOURCE, AgentIdentity, Event, EventKind, Severity, SourceState, SourceStatus
+from hsm_agent.model import AGENT_SOURCE, AgentIdentity, Event, EventKind, Reading, Severity, SourceState, SourceStatus
 from hsm_agent.pipeline import STALLED_SECONDS, Pipeline, new_id
 from hsm_agent.serve.settings import HttpError, SnmpServerSettings
 from hsm_agent.serve.snapshot import Snapshot, missing, snapshot
@@ -118,7 +118,8 @@ class Agent:
         self.store.sources = {AGENT_SOURCE: own_status(0.0), **unread_sources(config)}
         self.store.sinks = idle_sinks(config, self.spool)
         self.objects = ObjectMemory(self.store, state)
-        await self.objects.load(config.is_configured())
+        await self.objects.load(config.is_configured(), active(alarm_state).values())
+        self.store.update([self._spooled_events()])
         self.responder = self._make_responder(config)
         self.pipeline = Pipeline(
             alarm_state=alarm_state,
@@ -142,6 +143,11 @@ class Agent:
             version=VERSION,
             enterprise_id=config.agent.enterprise_id,
         )
+
+    def _spooled_events(self) -> Reading:
+        """How much waits in the spool, for the first answer: the agent reads itself only later."""
+        entries = self.spool.stats().entries
+        return Reading(source=AGENT_SOURCE, resource="", metric="spool_entries", value=entries, time=time.time())
 
     def _make_responder(self, config: Config) -> Responder | None:
         if config.serve.snmp is None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hsm_agent.model import AGENT_SOURCE
+from hsm_agent.model import AGENT_SOURCE, Reading
 from hsm_agent.serve.snapshot import objects_of
 from hsm_agent.state import known_objects as known_file
 from hsm_agent.state.files import DamagedFileError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
-    from hsm_agent.model import KnownObject, Reading, Series
+    from hsm_agent.model import ActiveAlarm, KnownObject, Series
     from hsm_agent.store import Store
 
 log = logging.getLogger(__name__)
@@ -43,17 +43,22 @@ class ObjectMemory:
         self._problem = ""
         self._disk = Lane(f"reading and writing {directory / known_file.FILE_NAME}")
 
-    async def load(self, is_configured: Callable[[Series], bool]) -> None:
-        """Put into the store what was there before the start, of sources that are still configured."""
+    async def load(self, is_configured: Callable[[Series], bool], raised: Iterable[ActiveAlarm] = ()) -> None:
+        """Put into the store what was there before the start, of sources that are still configured.
+
+        What `raised` alarms are about was there too, even if the file is lost: no alarm is to name a token that is in
+        no table.
+        """
+        found: Iterable[KnownObject] = ()
         try:
             found = await self._disk.call(partial(known_file.load, self._directory), seconds=_DISK_SECONDS)
         except (StuckError, OSError, DamagedFileError) as error:
             log.warning("rows of tokens come with the first reading of each: %s", error)
-            return
         kept = [one for one in found if is_configured((one.source, one.resource, "", ()))]
         self._remembered = {(one.source, one.resource): one for one in kept}
-        for one in kept:
-            self._store.known.setdefault(one.source, {})[one.resource] = one
+        alarmed = objects_of(_reading_of(alarm.series) for alarm in raised if is_configured(alarm.series))
+        for one in (*kept, *alarmed.values()):
+            self._store.known.setdefault(one.source, {}).setdefault(one.resource, one)
 
     def restore(self, source: str) -> None:
         """Show again what is remembered of a source that begins anew, as after a restart."""
@@ -105,6 +110,12 @@ class ObjectMemory:
         if now != before:
             known_file.keep(self._directory, now.values())
         return now
+
+
+def _reading_of(series: Series) -> Reading:
+    """What an alarm is about, as a reading that has no value."""
+    source, resource, metric, labels = series
+    return Reading(source=source, resource=resource, metric=metric, value=None, time=0.0, labels=labels)
 
 
 def _completed(one: KnownObject, before: KnownObject | None, unread: KnownObject | None) -> KnownObject:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hsm_agent.agent.known_objects import ObjectMemory
-from hsm_agent.model import KnownObject, Reading
+from hsm_agent.agent.reload import reload
+from hsm_agent.model import KnownObject, Reading, SourceState
 from hsm_agent.state.known_objects import FILE_NAME, load
 from hsm_agent.store import Store
-from tests.unit.agent.running import polled, running
+from tests.fakes.present import make_alarm
+from tests.unit.agent.running import SINK, polled, running, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,3 +147,40 @@ async def test_a_complete_poll_says_what_is_there_and_an_incomplete_one_does_not
 async def test_sources_stand_in_the_table_before_their_first_poll(tmp_path: Path) -> None:
     async with running(tmp_path, sources=("dates", "others")) as (agent, _):
         assert list(agent.store.sources) == ["agent", "dates", "others"]
+
+
+async def test_what_an_alarm_is_about_is_known_even_if_the_file_is_lost(tmp_path: Path) -> None:
+    after = store()
+    series: Series = ("luna-a", "payments", "token_memory_private_used_percent", ())
+
+    await ObjectMemory(after, tmp_path).load(everything, [make_alarm()])
+
+    assert make_alarm().series == series
+    assert after.known == {"luna-a": {"payments": KnownObject(source="luna-a", resource="payments", identity=())}}
+
+
+async def test_a_reload_shows_new_and_changed_sources_at_once_and_what_was_known_of_them(tmp_path: Path) -> None:
+    async with running(tmp_path) as (agent, _):
+        status = agent.sources.running["dates"].runner.status
+        known = [replace(each, source="dates") for each in READINGS]
+        await agent.pipeline.take(status, known)
+        await agent.objects.keep()
+        settings = await asyncio.to_thread(_slower, tmp_path)
+
+        assert await reload(agent)
+
+        assert {name: agent.store.sources[name].state for name in settings} == {
+            "dates": SourceState.UNKNOWN,
+            "new": SourceState.UNKNOWN,
+        }
+        assert agent.store.known == {"dates": {"keys": replace(KEYS, source="dates")}}
+
+
+def _slower(folder: Path) -> list[str]:
+    """Another interval for the source, and a second one; so slow that neither is polled while the test looks."""
+    path = write(folder, sources=("dates", "new"), deliver=[SINK])
+    document = json.loads(path.read_text(encoding="utf-8"))
+    for each in document["sources"]:
+        each["every"] = "24h"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return [each["name"] for each in document["sources"]]

@@ -82,7 +82,7 @@ async def test_a_reload_without_a_source_clears_its_alarm_and_forgets_its_readin
         assert await reload(agent)
 
         await sink.until(lambda: "NOTICE" in sink.kinds)
-        assert {reading.source for reading in agent.store.readings()} == {"others"}
+        assert {reading.source for reading in agent.store.readings()} == {"agent", "others"}
         assert {alarm.event.source for alarm in agent.store.alarms.values()} == {"others"}
 
 
