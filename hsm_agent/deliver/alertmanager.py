@@ -75,8 +75,7 @@ class AlertmanagerSink:
     async def repeat(self, alarms: Sequence[ToldAlarm]) -> None:
         """Post again what is on: these alarms, of which Alertmanager was told."""
         again = [alert for alarm in alarms if (alert := self._repeated(alarm)) is not None]
-        ends_at = self._clock() + REPETITIONS * self.repeat_seconds
-        rest = iter(alert.firing(ends_at) for alert in again)
+        rest = iter(self._firing(alert) for alert in again)
         while part := list(islice(rest, _ALERTS_A_POST)):
             await self._post(part, "")
 
@@ -91,21 +90,25 @@ class AlertmanagerSink:
 
     def _alerts(self, event: Event) -> list[AlertJson]:
         """What tells of an event: under other labels than before the old alert ends and another one begins."""
-        now, repeat = self._clock(), self._alerting.repeat_seconds
         if event.kind is EventKind.HEARTBEAT:
             every = self._alerting.heartbeat_seconds
             # Without one configured it only asks whether the receiver is well; no alerts are an answer to that, too.
-            return [] if every is None else [self._alert(event, event.time).firing(now + REPETITIONS * every)]
+            return [] if every is None else [self._firing(self._alert(event, event.time), every)]
         if event.kind is EventKind.TEST:
-            return [self._alert(event, event.time).firing(now + repeat)]
+            return [self._firing(self._alert(event, event.time))]
         known = self._told.get(event.alarm_id)
+        ended_at = min(event.time, self._clock())
         if event.kind is EventKind.CLEARED:
-            return [alert.resolved(event.time) for alert in self._may_be_on(event, known)]
+            return [alert.resolved(ended_at) for alert in self._may_be_on(event, known)]
         alert = self._next(event)
         old = [each for each in self._may_be_on(event, known) if each.labels != alert.labels]
         if known is None and event.kind is EventKind.RAISED:
             old = []
-        return [alert.firing(now + REPETITIONS * repeat), *(each.resolved(event.time) for each in old)]
+        return [self._firing(alert), *(each.resolved(ended_at) for each in old)]
+
+    def _firing(self, alert: Alert, repeat_seconds: float | None = None) -> AlertJson:
+        now = self._clock()
+        return alert.firing(now=now, ends_at=now + REPETITIONS * (repeat_seconds or self.repeat_seconds))
 
     def _next(self, event: Event) -> Alert:
         known = self._told.get(event.alarm_id)

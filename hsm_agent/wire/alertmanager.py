@@ -36,18 +36,18 @@ class Alert:
     annotations: dict[str, str]
     starts_at: float | None
 
-    def firing(self, ends_at: float) -> AlertJson:
-        """On until then, unless it is repeated before."""
-        return self._posted(ends_at)
+    def firing(self, *, now: float, ends_at: float) -> AlertJson:
+        """On from its start, which a clock that was set back may have left in the future, until it is not repeated."""
+        return self._posted(None if self.starts_at is None else min(self.starts_at, now), ends_at)
 
     def resolved(self, ends_at: float) -> AlertJson:
-        """Over since then. An end before the start is refused, so it is moved there."""
-        return self._posted(ends_at if self.starts_at is None else max(ends_at, self.starts_at))
+        """Over since then. An end before the start is refused."""
+        return self._posted(None if self.starts_at is None else min(self.starts_at, ends_at), ends_at)
 
-    def _posted(self, ends_at: float) -> AlertJson:
+    def _posted(self, starts_at: float | None, ends_at: float) -> AlertJson:
         posted: AlertJson = {"labels": self.labels, "annotations": self.annotations, "endsAt": rfc3339(ends_at)}
-        if self.starts_at is not None:  # left out, Alertmanager puts the end there
-            posted["startsAt"] = rfc3339(self.starts_at)
+        if starts_at is not None:  # left out, Alertmanager puts the end there
+            posted["startsAt"] = rfc3339(starts_at)
         return posted
 
 

@@ -141,7 +141,7 @@ async def test_a_test_ends_by_itself_and_a_notice_is_no_alert() -> None:
         await at.tell(event(kind=EventKind.NOTICE), event(kind=EventKind.TEST))
 
         assert len(at.receiver.requests) == 1
-        assert at.posted() == [("test", STARTED, "2023-11-14T22:16:00.000000Z")]
+        assert at.posted() == [("test", STARTED, IN_FOUR_MINUTES)]
 
 
 async def test_a_heartbeat_is_an_alert_that_is_always_on_where_one_is_configured() -> None:

@@ -16,7 +16,7 @@ _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")  # of Prometheus's data mode
 def test_an_alert() -> None:
     alert = alert_of(event(), starts_at=1_700_000_000.25)
 
-    assert alert.firing(1_700_000_240) == {
+    assert alert.firing(now=1_700_000_000.5, ends_at=1_700_000_240) == {
         "labels": {
             "alertname": "token-memory",
             "severity": "critical",
@@ -44,8 +44,11 @@ def test_an_alert() -> None:
     }
 
 
-def test_an_end_is_never_before_its_start() -> None:
-    assert alert_of(event(), starts_at=100.0).resolved(50.0)["endsAt"] == "1970-01-01T00:01:40.000000Z"
+def test_a_start_is_never_behind_its_end_nor_in_the_future() -> None:
+    alert = alert_of(event(), starts_at=100.0)
+
+    assert alert.resolved(50.0)["startsAt"] == alert.resolved(50.0)["endsAt"] == "1970-01-01T00:00:50.000000Z"
+    assert alert.firing(now=60.0, ends_at=300.0)["startsAt"] == "1970-01-01T00:01:00.000000Z"
 
 
 def test_labels_of_ones_own_get_valid_names_of_their_own() -> None:
