@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMMANDS = ROOT / "conf" / "icinga2-commands.conf"
+EXAMPLE = ROOT / "integrations" / "icinga2" / "hsm-agent.conf"
 SERVICES = """
 include <itl>
 include "{commands}"
@@ -33,27 +34,31 @@ object Service "sessions" {{
 """
 
 
-def validate(folder: Path, *, token: str = "hsm-agent-token") -> subprocess.CompletedProcess[str]:
-    """`icinga2 daemon -C` on our commands and a service with each."""
+def validate(folder: Path, configuration: str) -> subprocess.CompletedProcess[str]:
+    """`icinga2 daemon -C` on a configuration."""
     launcher = require("icinga2")
     # What is on PATH is a shell script that names the program by an absolute path.
     unpacked = sorted(PEERS.glob("*/usr/lib/*/icinga2/sbin/icinga2"))
     file = folder / "icinga2.conf"
-    file.write_text(SERVICES.format(commands=COMMANDS, token=token), encoding="utf-8")
+    file.write_text(configuration, encoding="utf-8")
     words = [str(unpacked[0] if unpacked else launcher), "daemon", "-C", "-c", str(file)]
     if unpacked:
         words += ["-I", str(unpacked[0].parents[4] / "share" / "icinga2" / "include")]
     for place in ("DataDir", "LogDir", "CacheDir", "SpoolDir", "InitRunDir"):
         (folder / place).mkdir(exist_ok=True)
         words.append(f"-D{place}={folder / place}")
-    words += ["-DRunAsUser=root", "-DRunAsGroup=root", "-DNodeName=hsm"]
+    words += ["-DRunAsUser=root", "-DRunAsGroup=root", "-DNodeName=hsm", "-DPluginDir=/usr/lib/nagios/plugins"]
     environment = {**os.environ, **environment_for(unpacked[0] if unpacked else launcher)}
     return subprocess.run(words, capture_output=True, text=True, check=False, timeout=50, env=environment)
 
 
+def services(token: str = "hsm-agent-token") -> str:
+    return SERVICES.format(commands=COMMANDS, token=token)
+
+
 @needs_root
 def test_icinga_accepts_the_check_commands(tmp_path: Path) -> None:
-    done = validate(tmp_path)
+    done = validate(tmp_path, services())
 
     assert done.returncode == 0, done.stdout
     assert "Instantiated 2 Services" in done.stdout
@@ -61,10 +66,20 @@ def test_icinga_accepts_the_check_commands(tmp_path: Path) -> None:
 
 @needs_root
 def test_icinga_would_say_what_is_wrong(tmp_path: Path) -> None:
-    done = validate(tmp_path, token="hsm-agent-tokem")
+    done = validate(tmp_path, services("hsm-agent-tokem"))
 
     assert done.returncode != 0
     assert "hsm-agent-tokem" in done.stdout
+
+
+@needs_root
+def test_icinga_accepts_the_example_and_makes_a_service_of_each_token_and_source(tmp_path: Path) -> None:
+    done = validate(tmp_path, f'include <itl>\ninclude <plugins>\ninclude "{COMMANDS}"\ninclude "{EXAMPLE}"\n')
+
+    assert done.returncode == 0, done.stdout
+    assert "Instantiated 1 Host." in done.stdout
+    assert "Instantiated 7 Services." in done.stdout
+    assert "warning/" not in done.stdout
 
 
 def test_every_option_that_icinga_gives_is_one_that_check_knows() -> None:
