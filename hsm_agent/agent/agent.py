@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import socket
 import time
 from functools import partial
@@ -22,6 +23,8 @@ from hsm_agent.serve.settings import HttpError, SnmpServerSettings
 from hsm_agent.serve.snapshot import Snapshot, missing, snapshot
 from hsm_agent.serve.snmp.responder import Responder
 from hsm_agent.spool import Spool
+from hsm_agent.state import hide_key
+from hsm_agent.state.files import DamagedFileError
 from hsm_agent.state.snmp_engine import EngineStateError, held_engine, start_engine
 from hsm_agent.store import Store
 from hsm_agent.threads import Lane, Lanes, StuckError
@@ -102,6 +105,8 @@ class Agent:
         self.control_problem = ""
         """Why there is no control socket; empty while there is one."""
         self._auth_failures = asyncio.Event()
+        self.hide_key = b""
+        """Of the pseudonyms that views show; empty until one is to."""
         self.reading = Lanes()
         """Threads that read a new configuration and the files it names; one that hangs does not block the next."""
 
@@ -120,6 +125,7 @@ class Agent:
         self.objects = ObjectMemory(self.store, state)
         await self.objects.load(config.is_configured(), active(alarm_state).values())
         self.store.update([self._spooled_events()])
+        await self.load_hide_key(config)
         self.responder = self._make_responder(config)
         self.pipeline = Pipeline(
             alarm_state=alarm_state,
@@ -157,8 +163,20 @@ class Agent:
             self.store,
             self.engine,
             state_directory=config.agent.state_directory,
+            hide_key=lambda: self.hide_key,
             on_authentication_failure=self._note_auth_failure,
         )
+
+    async def load_hide_key(self, config: Config) -> None:
+        """Load the key of the pseudonyms, if a view is to show any; a random one where it can't be read or stored."""
+        if self.hide_key or not config.serve.hides_anything():
+            return
+        load = partial(hide_key.load, config.agent.state_directory)
+        try:
+            self.hide_key = await self._state_disk.call(load, seconds=STATE_SECONDS)
+        except (OSError, DamagedFileError) as error:
+            log.warning("what views show instead of hidden names is new with each start: %s", error)
+            self.hide_key = secrets.token_bytes(32)
 
     async def _make_engine(self, now: float) -> Engine:
         """The SNMP engine with its boots stored, or a held one where they can't be stored (RFC 3414 section 2.2)."""
@@ -231,7 +249,13 @@ class Agent:
             http_server = await self.reading.call("http", "loading HTTP", _http_server, seconds=STATE_SECONDS)
         except StuckError as error:
             raise HttpError(f"serve.http: {error}") from error
-        server = http_server(config.serve.http, snapshot=self.snapshot, missing=self.unready, stalled=self.stalled)
+        server = http_server(
+            config.serve.http,
+            snapshot=self.snapshot,
+            missing=self.unready,
+            stalled=self.stalled,
+            hide_key=lambda: self.hide_key,
+        )
         await server.start()
         return server
 

@@ -118,6 +118,7 @@ async def _swap(agent: Agent, new: Loaded) -> None:
 async def _swap_servers(agent: Agent, config: Config) -> None:
     """Both or neither: what was changed first is put back where the second fails."""
     before, after = agent.loaded.config.serve, config.serve
+    await agent.load_hide_key(config)
     if before.http == after.http:
         if agent.http is not None:
             await agent.http.reload()

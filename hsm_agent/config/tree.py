@@ -16,7 +16,7 @@ from hsm_agent.config.document import read
 from hsm_agent.config.rules import RuleSettings, check_declared, effective_rules
 from hsm_agent.deliver import AnySink
 from hsm_agent.model import AGENT_SOURCE
-from hsm_agent.serve.settings import HttpSettings, SnmpServerSettings
+from hsm_agent.serve.settings import Hide, HttpSettings, SnmpServerSettings
 from hsm_agent.settings.errors import ConfigError, explain
 from hsm_agent.settings.trust import UntrustedError, refuse_untrusted, trusted_uids
 from hsm_agent.settings.types import Strict, refuse_doubles
@@ -47,6 +47,22 @@ class ServeSettings(Strict):
 
     snmp: SnmpServerSettings | None = Field(default_factory=SnmpServerSettings)
     http: HttpSettings | None = HttpSettings.model_construct()
+    hide: Hide = ()
+
+    @model_validator(mode="after")
+    def _hide_reaches_every_view(self) -> Self:
+        if not self.hide:
+            return self
+        snmp = None if self.snmp is None else self.snmp.hiding(self.hide)
+        http = None if self.http is None else self.http.hiding(self.hide)
+        return self.model_copy(update={"snmp": snmp, "http": http})
+
+    def hides_anything(self) -> bool:
+        """Whether any view shows pseudonyms."""
+        hidden = [] if self.http is None else [self.http.hide]
+        if self.snmp is not None:
+            hidden += [user.hide for user in self.snmp.users] + [one.hide for one in self.snmp.communities]
+        return any(hidden)
 
 
 class Config(Strict):

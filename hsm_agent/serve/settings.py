@@ -6,7 +6,7 @@ Apart from the servers: who only reads the configuration loads none of them, and
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -29,6 +29,10 @@ def _base(value: object) -> object:
     return parse_base(value) if isinstance(value, str) else value
 
 
+HideKind = Literal["labels", "serials", "firmware"]
+Hide = tuple[HideKind, ...]
+"""What a view shows pseudonyms of; None where the view has nothing of its own to say: then `serve.hide` counts."""
+
 Tokens = Annotated[tuple[Glob, ...], Field(min_length=1)]
 """Globs on label or serial of tokens; `*` sees everything."""
 
@@ -37,6 +41,7 @@ class ServerUser(SnmpUser):
     """An SNMPv3 user that may read."""
 
     tokens: Tokens = ("*",)
+    hide: Hide | None = None
 
 
 class ServerCommunity(Strict):
@@ -45,6 +50,7 @@ class ServerCommunity(Strict):
     name: Secret
     networks: Networks = LOOPBACK
     tokens: Tokens = ("*",)
+    hide: Hide | None = None
 
 
 class SystemSettings(Strict):
@@ -79,6 +85,12 @@ class SnmpServerSettings(Strict):
             raise ValueError("v1: needs a community")
         return self
 
+    def hiding(self, hide: Hide) -> Self:
+        """The same, hiding that from every user and community that has no `hide` of its own."""
+        users = tuple(one.model_copy(update={"hide": hide}) if one.hide is None else one for one in self.users)
+        communities = (one.model_copy(update={"hide": hide}) if one.hide is None else one for one in self.communities)
+        return self.model_copy(update={"users": users, "communities": tuple(communities)})
+
 
 class HttpError(Exception):
     """The server can't be started; the text names the key."""
@@ -89,6 +101,11 @@ class HttpSettings(Strict):
 
     listen: str = "127.0.0.1:9717"
     web_config: LocalPath | None = None
+    hide: Hide | None = None
+
+    def hiding(self, hide: Hide) -> Self:
+        """The same, hiding that if it has no `hide` of its own."""
+        return self.model_copy(update={"hide": hide}) if self.hide is None else self
 
     @property
     def port(self) -> int:

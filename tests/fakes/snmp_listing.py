@@ -17,6 +17,7 @@ from tests.fakes.snmp_present import ENGINE_ID, STARTED
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hsm_agent.serve.hide import Mask
     from hsm_agent.store import Store
     from hsm_agent.wire.snmp.ber import Oid
 
@@ -26,8 +27,10 @@ TOKEN_LABEL, TOKEN_STATUS, TOKEN_SESSIONS = (1, 3, 1, 3), (1, 3, 1, 10), (1, 3, 
 SINK_QUEUED = (1, 7, 1, 6)
 
 
-async def tables(directory: Path, present: Store, *scopes: Scope, base: Oid = BASE, refresh: bool = True) -> Tables:
-    made = Tables(store=present, base=base, indexes=await asyncio.to_thread(Indexes.load, directory))
+async def tables(
+    directory: Path, present: Store, *scopes: Scope, base: Oid = BASE, refresh: bool = True, mask: Mask | None = None
+) -> Tables:
+    made = Tables(store=present, base=base, indexes=await asyncio.to_thread(Indexes.load, directory), mask=mask)
     engine = Engine(engine_id=ENGINE_ID, boots=1, started=0.0)
     system = system_group(base=base, engine=engine, name="x", contact="", location="")
     await made.arrange(scopes or (EVERYTHING,), {**system, **engine_groups(engine, Counters())})

@@ -25,10 +25,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from hsm_agent.log import SparingLog
+from hsm_agent.serve.hide import Mask
 from hsm_agent.serve.http.basic_auth import BasicAuth, TooManyChecksError, network_of
 from hsm_agent.serve.http.connection import READ_BYTES, HttpConnection, HttpResponse, HttpTimeouts, plain
 from hsm_agent.serve.http.exposition import exposition, wants_gzip
 from hsm_agent.serve.http.web_config import WatchedWebConfig, WebConfigError
+from hsm_agent.serve.masked_snapshot import masked
 from hsm_agent.serve.settings import HttpError, http_address
 from hsm_agent.serve.status import json_bytes, status
 from hsm_agent.threads import Lane, StuckError
@@ -195,17 +197,20 @@ class HttpServer:
         snapshot: Callable[[], Snapshot],
         missing: Callable[[], Sequence[str]],
         stalled: Callable[[], str] = str,
+        hide_key: Callable[[], bytes] = bytes,
         timeouts: HttpTimeouts = _TIMEOUTS,
     ) -> None:
         """`snapshot`, `missing` and `stalled` are called on the event loop's thread, for each request that needs them.
 
-        `stalled` says why the agent had better be restarted; empty while it works.
+        `stalled` says why the agent had better be restarted; empty while it works. `hide_key` is that of the
+        pseudonyms.
         """
         self._settings = settings
         self._snapshot = snapshot
         self._missing = missing
         self._stalled = stalled
         self._timeouts = timeouts
+        self._mask = Mask(settings.hide, hide_key()) if settings.hide else None
         self._auth = BasicAuth()
         self._renderer = Lane("making answers of HTTP")
         self._web_config = WatchedWebConfig(settings.web_config)
@@ -280,7 +285,7 @@ class HttpServer:
             waiting = list(self._missing())
             return _health(json.dumps(waiting).encode(), "application/json", is_well=not waiting)
         lacking = self._missing() if request.path == "/" else ()
-        work = partial(render, request, self._snapshot(), tuple(lacking))
+        work = partial(render, request, self._snapshot(), tuple(lacking), self._mask)
         return await self._renderer.call(work, seconds=self._timeouts.answer_seconds)
 
     async def _refuse_stranger(self, request: HttpRequest) -> HttpResponse | None:
@@ -307,8 +312,13 @@ def _health(body: bytes, content_type: str, *, is_well: bool) -> HttpResponse:
     return HttpResponse(status=code, body=body, content_type=content_type)
 
 
-def render(request: HttpRequest, present: Snapshot, waiting: Sequence[str] = ()) -> HttpResponse:
+def render(
+    request: HttpRequest, present: Snapshot, waiting: Sequence[str] = (), mask: Mask | None = None
+) -> HttpResponse:
     """The answer of a path that shows the present. To be called on a thread: a large one takes its time."""
+    if mask is not None:
+        present = masked(present, mask)
+        waiting = tuple(map(mask.text, waiting))
     response = _render_whole(request, present, waiting)
     vary = "Accept, Accept-Encoding" if request.path == "/metrics" else "Accept-Encoding"
     headers = {**response.headers, "Vary": vary}

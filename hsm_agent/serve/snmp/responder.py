@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hsm_agent.net.udp import UdpListener
+from hsm_agent.serve.hide import Mask
 from hsm_agent.serve.snmp.rows import engine_groups, system_group
 from hsm_agent.serve.snmp.tables import WHOLE, Scope, Tables
 from hsm_agent.serve.snmp.view import Moment, Segment, answer
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
-    from hsm_agent.serve.settings import SnmpServerSettings
+    from hsm_agent.serve.settings import HideKind, ServerCommunity, ServerUser, SnmpServerSettings
     from hsm_agent.store import Store
     from hsm_agent.wire.snmp.ber import Oid
     from hsm_agent.wire.snmp.engine import Engine
@@ -47,13 +48,18 @@ class SnmpServerError(Exception):
     """The responder can't be started or changed; the text names the key or the file."""
 
 
+Hidden = frozenset["HideKind"]
+"""What a view hides."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Service:
     """Whom to answer, and from which view: swapped as one."""
 
     authority: Authority
-    scopes: dict[tuple[bool, str], Scope]
-    tables: Tables
+    views: dict[tuple[bool, str], tuple[Hidden, Scope]]
+    tables: dict[Hidden, Tables]
+    """By what their views hide."""
 
 
 class AuthFailureReports:
@@ -91,11 +97,15 @@ class Responder:
         engine: Engine,
         *,
         state_directory: Path,
+        hide_key: Callable[[], bytes] = bytes,
         on_authentication_failure: Callable[[str], None] = lambda _address: None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """`on_authentication_failure` is called with the address, at most once a minute for each."""
+        """`on_authentication_failure` is called with the address, at most once a minute for each.
+
+        `hide_key` is that of the pseudonyms; asked for where a user or a community is to be shown some.
+        """
         self.counters = Counters()
         self.recovered = ""
         """What of the stored indexes had to be put right at the start; empty if nothing."""
@@ -103,6 +113,7 @@ class Responder:
         self._store = store
         self._engine = engine
         self._state_directory = state_directory
+        self._hide_key = hide_key
         self._failures = AuthFailureReports(on_authentication_failure, monotonic)
         self._monotonic = monotonic
         self._wall = wall
@@ -172,7 +183,8 @@ class Responder:
     def changed(self, sources: Iterable[str], *, alarms: bool) -> None:
         """Take in what the store now holds of these sources, and the alarms if they changed; `run` shows it soon."""
         if self._service is not None:
-            self._service.tables.note(sources, alarms=alarms)
+            for tables in self._service.tables.values():
+                tables.note(sources, alarms=alarms)
             self._noted.set()
 
     async def run(self) -> None:
@@ -188,7 +200,8 @@ class Responder:
     async def catch_up(self) -> None:
         """Return when everything that changed is shown."""
         if self._service is not None:
-            await self._service.tables.catch_up()
+            for tables in self._service.tables.values():
+                await tables.catch_up()
 
     async def close(self) -> None:
         """Answer no more."""
@@ -230,15 +243,27 @@ class Responder:
             counters=self.counters,
             authentication_failed=self._failures.note,
         )
-        scopes = {(True, user.name): _scope(user.tokens) for user in settings.users}
-        scopes |= {(False, str(number)): _scope(one.tokens) for number, one in enumerate(settings.communities)}
-        tables = self._service.tables if self._service and settings.base_oid == self._settings.base_oid else None
-        is_new = tables is None
-        tables = tables or Tables(store=self._store, base=settings.base_oid, indexes=self._indexes)
-        await tables.arrange({*scopes.values()}, self._scalars(settings))
-        if is_new:
-            await tables.refresh(self._store.sources, alarms=True)
-        return _Service(authority, scopes, tables)
+        views = {(True, user.name): _view(user) for user in settings.users}
+        views |= {(False, str(number)): _view(one) for number, one in enumerate(settings.communities)}
+        return _Service(authority, views, await self._make_tables(settings, views.values()))
+
+    async def _make_tables(
+        self, settings: SnmpServerSettings, views: Collection[tuple[Hidden, Scope]]
+    ) -> dict[Hidden, Tables]:
+        """A set of tables for each set of what is hidden; those that are there already go on."""
+        assert self._indexes is not None, "started"
+        kept = self._service.tables if self._service and settings.base_oid == self._settings.base_oid else {}
+        made = {}
+        for hidden in {hidden for hidden, _ in views}:
+            tables = kept.get(hidden)
+            is_new = tables is None
+            mask = Mask(hidden, self._hide_key()) if hidden else None
+            tables = tables or Tables(store=self._store, base=settings.base_oid, indexes=self._indexes, mask=mask)
+            await tables.arrange({scope for each, scope in views if each == hidden}, self._scalars(settings))
+            if is_new:
+                await tables.refresh(self._store.sources, alarms=True)
+            made[hidden] = tables
+        return made
 
     def _users(self, settings: SnmpServerSettings) -> list[User]:
         users = [user.user() for user in settings.users]
@@ -265,9 +290,11 @@ class Responder:
         request = service.authority.receive(datagram, address, now)
         if isinstance(request, Refusal):
             return request.answer
-        view = service.tables.view(service.scopes[request.version is Version.V3, request.principal])
+        hidden, scope = service.views[request.version is Version.V3, request.principal]
+        view = service.tables[hidden].view(scope)
         return service.authority.respond(request, *answer(request, view, Moment(now, self._wall())))
 
 
-def _scope(tokens: tuple[str, ...]) -> Scope:
-    return frozenset({WHOLE}) if WHOLE in tokens else frozenset(tokens)
+def _view(principal: ServerUser | ServerCommunity) -> tuple[Hidden, Scope]:
+    tokens = principal.tokens
+    return frozenset(principal.hide or ()), frozenset({WHOLE}) if WHOLE in tokens else frozenset(tokens)

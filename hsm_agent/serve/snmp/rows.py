@@ -62,6 +62,8 @@ class Row(NamedTuple):
     key: MibRowKey
     owner: Owner
     cells: Cells
+    names: tuple[str, ...] = ()
+    """Of a token: what a scope may know it by, whatever its cells show."""
 
 
 def rows_of_source(
@@ -136,7 +138,8 @@ def token_row(source: str, resource: str, metrics: Metrics, *, is_down: bool) ->
         resource,
         labels.get("label") or resource,
     )
-    return Row(mib.TOKEN, (source, resource), (source, resource), cells)
+    names = (resource, *(labels[name] for name in ("label", "serial") if labels.get(name)))
+    return Row(mib.TOKEN, (source, resource), (source, resource), cells, names)
 
 
 def _slot_id(text: str) -> int | None:

@@ -10,10 +10,12 @@ import asyncio
 import logging
 import time
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hsm_agent.model import AGENT_SOURCE
+from hsm_agent.serve.snapshot import unread_info
 from hsm_agent.serve.snmp.encoded_table import EncodedChanges, EncodedRow, EncodedTable, patch
+from hsm_agent.serve.snmp.masked_rows import masked_row
 from hsm_agent.serve.snmp.rows import (
     SYSTEM,
     active_row,
@@ -29,9 +31,10 @@ from hsm_agent.text import glob_matches
 from hsm_agent.wire.snmp import mib
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from hsm_agent.model import Series, Severity, SinkStatus
+    from hsm_agent.model import ActiveAlarm, KnownObject, Reading, Series, Severity, SinkStatus, SourceStatus
+    from hsm_agent.serve.hide import Mask
     from hsm_agent.serve.snmp.rows import Owner, Row
     from hsm_agent.state.row_indexes import Indexes, MibRowKey, WantedIndex
     from hsm_agent.store import Store
@@ -41,6 +44,7 @@ log = logging.getLogger(__name__)
 
 _STEP_SECONDS = 0.002
 _PATCHED_AT_ONCE = 1000
+_LEARNT_AT_ONCE = 200
 _NARROW = (mib.TOKEN, mib.AUDIT, mib.READING, mib.ACTIVE)
 _OF_SOURCE = (mib.SOURCE.name, mib.TOKEN.name, mib.AUDIT.name, mib.READING.name)
 _ALARMS = ""
@@ -64,11 +68,22 @@ class LoopYielder:
             self._until = time.perf_counter() + _STEP_SECONDS
 
 
+class _Taken(NamedTuple):
+    """What the store held at one moment; `raised` is None where the alarms did not change."""
+
+    raised: tuple[ActiveAlarm, ...] | None
+    sources: Mapping[str, SourceStatus]
+    objects: Mapping[str, tuple[Sequence[Reading], Sequence[KnownObject]]]
+    scalars: Mapping[Oid, Segment]
+
+
 class Tables:
     """The rows of all tables and the views of all scopes."""
 
-    def __init__(self, *, store: Store, base: Oid, indexes: Indexes) -> None:
+    def __init__(self, *, store: Store, base: Oid, indexes: Indexes, mask: Mask | None = None) -> None:
+        """`mask`: what these views hide; the row numbers are those of all others, since `indexes` is the same."""
         self._store = store
+        self._mask = mask
         self._base = base
         self._indexes = indexes
         self._scalars = agent_scalars(base, store)
@@ -128,25 +143,19 @@ class Tables:
     async def _show(self, sources: dict[str, None], *, alarms: bool) -> None:
         """Bring the views up to date; to `sources` are added those whose readings show another severity now."""
         yielder = LoopYielder()
-        # The store is read here, at one moment; the rows are made of what was read, step by step.
+        taken = await self._take_and_learn(sources, yielder, alarms=alarms)
         scalars: dict[Oid, Segment] = {}
         groups: dict[str, Iterator[Row]] = {}
-        if alarms:
-            raised = tuple(self._store.alarms.values())
-            groups[_ALARMS] = map(active_row, raised)
-            scalars |= alarm_scalars(self._base, raised)
-            before, self._worst = self._worst, worst_severities(raised)
-            sources |= dict.fromkeys(series[0] for series, _severity in before.items() ^ self._worst.items())
-        for name in sources:
-            readings = tuple(self._store.of_source(name).values())
-            known = tuple(self._store.known.get(name, {}).values())
-            groups[name] = rows_of_source(name, self._store.sources.get(name), readings, self._worst, known)
-        if AGENT_SOURCE in sources:
-            scalars |= spool_scalar(self._base, self._store)
+        if taken.raised is not None:
+            groups[_ALARMS] = map(active_row, taken.raised)
+            scalars |= alarm_scalars(self._base, taken.raised)
+        for name, (readings, known) in taken.objects.items():
+            groups[name] = rows_of_source(name, taken.sources.get(name), readings, self._worst, known)
+        scalars |= taken.scalars
         rows: dict[str, list[Row]] = {name: [] for name in groups}
         for name, group in groups.items():
             for row in group:
-                rows[name].append(row)
+                rows[name].append(row if self._mask is None else masked_row(row, self._mask))
                 await yielder.maybe_yield()
         await self._allocate(rows, yielder)
         changes, keys = await self._encode(rows, yielder)
@@ -160,6 +169,37 @@ class Tables:
         self._owners = owners
         self._views = {scope: view.replaced({**scalars, **segments[scope]}) for scope, view in self._views.items()}
         self._show_sinks(tuple(self._store.sinks.values()))
+
+    async def _take_and_learn(self, sources: dict[str, None], yielder: LoopYielder, *, alarms: bool) -> _Taken:
+        """What the store holds at one moment; everything, where a name is to be hidden that was not known before."""
+        while True:
+            taken = self._take(sources, alarms=alarms)
+            if self._mask is None or not await self._learn(taken, self._mask, yielder):
+                return taken
+            sources |= dict.fromkeys(self._store.sources)
+            alarms = True
+
+    def _take(self, sources: dict[str, None], *, alarms: bool) -> _Taken:
+        """The store is read here, at one moment; the rows are made of what was read, step by step."""
+        raised = tuple(self._store.alarms.values()) if alarms else None
+        if raised is not None:
+            before, self._worst = self._worst, worst_severities(raised)
+            sources |= dict.fromkeys(series[0] for series, _severity in before.items() ^ self._worst.items())
+        objects = {
+            name: (tuple(self._store.of_source(name).values()), tuple(self._store.known.get(name, {}).values()))
+            for name in sources
+        }
+        scalars = spool_scalar(self._base, self._store) if AGENT_SOURCE in sources else {}
+        return _Taken(raised, dict(self._store.sources), objects, scalars)
+
+    async def _learn(self, taken: _Taken, mask: Mask, yielder: LoopYielder) -> bool:
+        is_new = mask.learn((), taken.raised or ())
+        for readings, known in taken.objects.values():
+            items = iter((*readings, *map(unread_info, known)))
+            while some := tuple(islice(items, _LEARNT_AT_ONCE)):
+                is_new = mask.learn(some) or is_new
+                await yielder.maybe_yield()
+        return is_new
 
     async def _allocate(self, rows: Mapping[str, list[Row]], yielder: LoopYielder) -> None:
         wanted: list[WantedIndex] = [(mib.SINK.name, (name,)) for name in self._store.sinks]
@@ -229,7 +269,7 @@ class Tables:
         table = self._tables[mib.SINK.name]
         now: EncodedChanges = {}
         for status in sinks:
-            row = sink_row(status)
+            row = sink_row(status) if self._mask is None else masked_row(sink_row(status), self._mask)
             index = self._indexes.find(mib.SINK.name, row.key)
             if index is not None:
                 now[index] = table.encode(index, row)
@@ -287,6 +327,4 @@ def _after(rows: Mapping[int, EncodedRow], changes: EncodedChanges) -> dict[int,
 
 
 def _matches(token: Row, scope: Scope) -> bool:
-    _source, label, serial, *_ = token.cells
-    names = [token.owner[1], *(name for name in (label, serial) if isinstance(name, str) and name)]
-    return any(glob_matches(name, glob) for name in names for glob in scope)
+    return any(glob_matches(name, glob) for name in token.names for glob in scope)

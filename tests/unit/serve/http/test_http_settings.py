@@ -59,7 +59,7 @@ def test_anything_else_is_refused_with_an_example(text: str) -> None:
 
 
 def test_the_defaults_are_loopback_without_guards() -> None:
-    assert HttpSettings().model_dump() == {"listen": "127.0.0.1:9717", "web_config": None}
+    assert HttpSettings().model_dump() == {"listen": "127.0.0.1:9717", "web_config": None, "hide": None}
 
 
 def test_a_bad_web_config_makes_the_configuration_bad(tmp_path: Path) -> None:
