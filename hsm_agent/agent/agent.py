@@ -44,6 +44,8 @@ SELF_SECONDS = 10.0
 """How often the agent reads itself."""
 STATE_SECONDS = 10.0
 HOST_NAME_SECONDS = 3.0
+LAST_KEEP_SECONDS = 1.0
+"""For a last note of which tokens there are; the queues have the rest of the time to drain."""
 ENGINE_RETRY_SECONDS = 5.0
 """Pause between attempts to store the engine's boots."""
 
@@ -303,7 +305,7 @@ class Agent:
         """Stop polling, and drain the queues until `end` on the monotonic clock."""
         log.info("stopping: polls end, what can be delivered is")
         await self.sources.stop()
-        await self.objects.keep()
+        await self.objects.keep(seconds=LAST_KEEP_SECONDS)
         for name, queued in (await self.sinks.stop(drain_seconds=max(0.0, end - time.monotonic()))).items():
             if queued:
                 stay = "stays" if queued == 1 else "stay"

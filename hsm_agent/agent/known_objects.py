@@ -80,15 +80,15 @@ class ObjectMemory:
             await asyncio.sleep(PAUSE_SECONDS)
             await self.keep()
 
-    async def keep(self) -> None:
-        """Write what differs, now."""
+    async def keep(self, *, seconds: float = _DISK_SECONDS) -> None:
+        """Write what differs, now, unless the disk takes longer."""
         self._changed.clear()
         noted, self._noted = self._noted, {}
         readings = {name: tuple(self._store.of_source(name).values()) for name in noted}
         unread = {name: tuple(self._store.known.get(name, {}).values()) for name in noted}
         work = partial(self._write, self._remembered, readings, unread)
         try:
-            self._remembered = await self._disk.call(work, seconds=_DISK_SECONDS)
+            self._remembered = await self._disk.call(work, seconds=seconds)
             self._problem = ""
         except (StuckError, OSError) as error:
             self._noted = {**noted, **self._noted}  # with the next change
