@@ -20,6 +20,8 @@ COSTLY = (
     *("hsm_agent.collect.pkcs11.source", "hsm_agent.collect.snmp.source", "hsm_agent.collect.traps.source"),
     *("hsm_agent.collect.command.source", "hsm_agent.collect.certificate.source", "hsm_agent.collect.canary.source"),
     *("hsm_agent.collect.declared", "hsm_agent.deliver.snmp", "hsm_agent.deliver.syslog"),
+    *("hsm_agent.deliver.alertmanager", "hsm_agent.deliver.webhook", "hsm_agent.net.http_client"),
+    *("h11", "hsm_agent.wire.syslog.bodies"),
 )
 _START = """
 import os, pathlib, sys

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import random
 import ssl
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -191,6 +193,59 @@ async def test_one_that_drips_does_not_buy_time() -> None:
     assert "no whole answer within 0.2 s" in str(await failure(script, exchange_seconds=0.2))
 
 
+async def test_whatever_comes_is_an_answer_or_trouble() -> None:
+    """1000 answers with some octets of them spoiled, by a fixed seed."""
+    chance = random.Random(1)
+    whole = [GOOD["chunks"], OK, GOOD["answers before the answer"], b"HTTP/1.1 204 No\r\nA: b\r\n\r\n"]
+    outcomes: Counter[str] = Counter()
+    spoiled = b""
+
+    async def script(peer: Peer) -> None:
+        await read_request(peer)
+        peer.writer.write(spoiled)
+
+    async with StreamServer(script=script) as server:
+        caller = client(server.port)
+        for _ in range(1000):
+            octets = bytearray(chance.choice(whole))
+            for _ in range(chance.randrange(1, 4)):
+                at = chance.randrange(len(octets))
+                octets[at : at + chance.randrange(3)] = chance.randbytes(chance.randrange(3))
+            spoiled = bytes(octets)
+            try:
+                outcomes[str((await caller.exchange("POST", "/", body=b"{}")).status)] += 1
+            except HttpTrouble as trouble:
+                outcomes["trouble" if trouble.sent else "not sent"] += 1
+        await caller.close()
+
+    assert set(outcomes) >= {"200", "trouble"}
+    assert outcomes["not sent"] == 0
+
+
+async def test_what_comes_unasked_is_never_taken_for_an_answer() -> None:
+    unasked = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        while await read_request(peer) is not None:
+            peer.writer.write(OK)
+            await peer.writer.drain()
+            await asyncio.sleep(0.05)
+            peer.writer.write(b"HTTP/1.1 500 Not asked\r\nContent-Length: 0\r\n\r\n")
+            await peer.writer.drain()
+            unasked.set()
+
+    async with StreamServer(script=script) as server:
+        caller = client(server.port)
+        await caller.exchange("GET", "/")
+        await unasked.wait()
+        await asyncio.sleep(0.02)
+        second = await caller.exchange("GET", "/")
+        await caller.close()
+
+    assert second.status == 200
+    assert server.connections == 2
+
+
 async def test_one_that_resets_says_so() -> None:
     async def script(peer: Peer) -> None:
         await read_request(peer)
@@ -326,6 +381,8 @@ async def test_http_goes_to_the_proxy_in_absolute_form() -> None:
         (b"HTTP/1.1 302 Found\r\nLocation: http://x\r\nContent-Length: 0\r\n\r\n", "the proxy answered 302"),
         (b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "ahead of the receiver"),
         (b"no\r\n\r\n", "not a proper HTTP answer"),
+        (b"HTTP/1.1 200 OK\r\n" + b"A: a\r\n" * 20_000, "longer than|not a proper HTTP answer"),
+        (b"HTTP/1.1 200 OK\r\n", "no connection within 0.3 s"),
     ],
 )
 async def test_a_proxy_that_opens_no_tunnel(pki: Pki, octets: bytes, why: str) -> None:
@@ -337,7 +394,8 @@ async def test_a_proxy_that_opens_no_tunnel(pki: Pki, octets: bytes, why: str) -
         await peer.reader.read()
 
     async with StreamServer(script=script) as proxy:
-        caller = client(443, "https", tls=tls, proxy=ProxySettings(to=f"http://localhost:{proxy.port}"))
+        front = ProxySettings(to=f"http://localhost:{proxy.port}")
+        caller = client(443, "https", tls=tls, proxy=front, connect_seconds=0.3)
         with pytest.raises(HttpTrouble, match=why) as caught:
             await caller.exchange("POST", "/", body=b"{}")
 

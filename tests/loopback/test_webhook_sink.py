@@ -108,6 +108,24 @@ async def test_the_snippet_of_the_docs_verifies_it(secret: dict[str, str], monke
     assert not names["is_genuine"](SECRET.encode(), request.headers, request.body)
 
 
+async def test_the_relay_of_the_docs_makes_what_pagerduty_takes() -> None:
+    receiver = Receiver()
+    await delivered(receiver, event(), event(kind=EventKind.CLEARED), event(kind=EventKind.NOTICE))
+    page = (ROOT / "docs" / "delivery.md").read_text(encoding="utf-8")
+    snippet = re.search(r"```python\n(ACTIONS = .*?)```", page, re.DOTALL)
+    assert snippet is not None
+    names: dict[str, Any] = {}
+    exec(snippet[1], names)
+
+    raised, cleared, notice = (names["pagerduty"](json_of(each), "key") for each in receiver.requests)
+
+    # Required by the Events API v2: routing_key, event_action, and in payload summary, source, severity.
+    assert (raised["event_action"], cleared["event_action"], notice) == ("trigger", "resolve", None)
+    assert raised["dedup_key"] == cleared["dedup_key"] == event().alarm_id
+    assert raised["payload"]["severity"] == "critical"
+    assert raised["payload"].keys() >= {"summary", "source", "severity"}
+
+
 async def test_without_a_secret_nothing_is_signed() -> None:
     receiver = Receiver()
 

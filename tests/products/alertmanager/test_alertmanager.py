@@ -163,6 +163,24 @@ async def test_it_stays_on_as_long_as_an_agent_repeats_it_also_after_a_restart(t
     assert before["annotations"]["eventId"] == again["annotations"]["eventId"]
 
 
+async def test_a_silence_keeps_on_what_was_told_and_holds_back_the_change(tmp_path: Path) -> None:
+    async with rig(tmp_path) as at, agent(at, tmp_path / "a") as running:
+        at.left(WARNING)
+        await at.alertmanager.until(lambda found: severities(found) == ["warning"])
+        config = ("--config", str(running.file))
+        words = ("silence", *config, "--source", "cards", "--for", "10m", "--reason", "maintenance")
+        code, _, errors = await running.run(*words)
+        assert code == 0, errors
+        at.left(CRITICAL)
+        await running.until(lambda status: [alarm["severity"] for alarm in status["alarms"]] == ["critical"])
+        await asyncio.sleep(3.0)
+        while_silent = severities(await at.alertmanager.alerts())
+        at.left(WELL)
+        await at.alertmanager.until(lambda found: found == [])
+
+    assert while_silent == ["warning"]
+
+
 async def test_a_change_that_waits_while_the_agent_is_down_ends_the_old_severity(tmp_path: Path) -> None:
     """Told critical by an agent that is killed; its heir finds a warning, with an Alertmanager that is still at critical."""
     async with rig(tmp_path) as at, agent(at, tmp_path / "a", repeat_every="10s") as running:

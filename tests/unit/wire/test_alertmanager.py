@@ -8,6 +8,7 @@ from hypothesis import given
 
 from hsm_agent.model import Event, EventKind, Severity
 from hsm_agent.wire.alertmanager import alert_of, other_severities
+from hsm_agent.wire.event_json import rfc3339
 from tests.fakes.syslog_events import any_event, event
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")  # of Prometheus's data model
@@ -95,3 +96,7 @@ def test_whatever_an_alarm_holds_its_alert_is_valid(one: Event) -> None:
     assert alert.labels["alertname"]
     assert all(_LABEL_NAME.fullmatch(name) and value for name, value in alert.labels.items())
     assert all("\n" not in text and text.encode() is not None for text in [*alert.labels.values()])
+
+
+def test_a_time_that_is_no_date_is_empty() -> None:
+    assert (rfc3339(0.0), rfc3339(1e18)) == ("1970-01-01T00:00:00.000000Z", "")
