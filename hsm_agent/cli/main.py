@@ -15,7 +15,7 @@ from hsm_agent.cli import FAILED
 from hsm_agent.cli import run as run_agent
 from hsm_agent.cli.agent_verbs import alarms, resend, silence, spool, status, test_notification
 from hsm_agent.cli.audit import audit
-from hsm_agent.cli.options import config_option, fail, format_option, load_or_exit, unused_config_option
+from hsm_agent.cli.options import config_option, fail, format_option, load_or_exit, refuse, unused_config_option
 from hsm_agent.cli.templates import templates
 from hsm_agent.version import VERSION
 
@@ -84,17 +84,32 @@ def poll(config: Path | None, form: str, record: Path | None, *, explain: bool) 
 
 
 @cli.command()
-@click.option("--base", help="Root the MIB at this OID.")
-@unused_config_option
-def mib(base: str | None) -> None:
+@click.option("--base", help="Root the MIB at this OID. Default: as configured, else the net-snmp playpen.")
+@config_option
+def mib(base: str | None, config: Path | None) -> None:
     """Print the MIB."""
     try:
-        text = mib_text(base)
+        text = mib_text(_configured_base(config) if base is None else base)
     except ValueError as error:
         raise click.UsageError(f"--base: {error}") from error
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}")
     click.echo(text, nl=False)
+
+
+def _configured_base(config: Path | None) -> str | None:
+    """Where the configuration roots the MIB. One that nobody named need not be readable to all who want a MIB."""
+    from hsm_agent.config.base_oid import configured_base
+    from hsm_agent.settings.errors import ConfigError
+
+    try:
+        return ".".join(map(str, configured_base(config, os.environ)))
+    except ConfigError as error:
+        if config is not None:
+            refuse(error)
+        for line in error.lines:
+            click.echo(f"hsm-agent: {line}; the MIB is rooted at its default", err=True)
+        return None
 
 
 @cli.command()

@@ -46,17 +46,11 @@ def _given(base: str) -> str:
 
 
 def _configured(config: Path | None) -> str:
-    """The base of the named configuration, or of the one that is there; without any, the default."""
-    from hsm_agent.config.base_oid import load_base_oid
-    from hsm_agent.config.document import find
+    from hsm_agent.config.base_oid import configured_base
     from hsm_agent.settings.errors import ConfigError
     from hsm_agent.templates.objects import dotted
-    from hsm_agent.wire.snmp.mib import BASE
 
-    path = config or find()
-    if config is None and not path.exists():
-        return dotted(BASE)
     try:
-        return dotted(load_base_oid(path, os.environ))
+        return dotted(configured_base(config, os.environ))
     except ConfigError as error:
         refuse(error)

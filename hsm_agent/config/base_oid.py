@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hsm_agent.config.document import read
+from hsm_agent.config.document import find, read
 from hsm_agent.settings.errors import ConfigError
 from hsm_agent.wire.snmp.mib import BASE, parse_base
 
@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm_agent.wire.snmp.ber import Oid
+
+
+def configured_base(config: Path | None, environment: Mapping[str, str]) -> Oid:
+    """The base of the named configuration, or of the one that is there; without any the default. Raises ConfigError."""
+    path = config or find()
+    if config is None and not path.exists():
+        return BASE
+    return load_base_oid(path, environment)
 
 
 def load_base_oid(path: Path, environment: Mapping[str, str]) -> Oid:

@@ -104,6 +104,31 @@ def test_the_mib_is_printed_as_it_is_or_rooted_elsewhere() -> None:
     assert "99999" in mib_text("1.3.6.1.4.1.99999.1")
 
 
+def test_the_mib_is_rooted_where_the_configuration_says(tmp_path: Path) -> None:
+    file = tmp_path / "agent.yaml"
+    file.write_text("serve: {snmp: {base_oid: 1.3.6.1.4.1.99999.1, users: [unread]}}\n")
+
+    assert CliRunner().invoke(cli, ["mib", "-c", str(file)]).output == mib_text("1.3.6.1.4.1.99999.1")
+    asked = CliRunner().invoke(cli, ["mib", "-c", str(file), "--base", "1.3.6.1.4.1.99999.2"])
+    assert asked.output == mib_text("1.3.6.1.4.1.99999.2")
+
+
+def test_a_configuration_named_for_the_mib_must_be_good_and_another_need_not_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "conf").mkdir()
+    file = tmp_path / "conf" / "agent.yaml"
+    file.write_text("serve: {snmp: {base_oid: 1.3}}\n")
+    monkeypatch.chdir(tmp_path)
+
+    found = CliRunner().invoke(cli, ["mib"])
+
+    assert CliRunner().invoke(cli, ["mib", "-c", str(file)]).exit_code == 2
+    assert (found.exit_code, found.stdout) == (0, mib_text(None))
+    assert "must lie below enterprises" in found.stderr
+    assert "the MIB is rooted at its default" in found.stderr
+
+
 def test_an_installed_package_has_it_below_its_prefix(tmp_path: Path) -> None:
     assert mib_file(tmp_path / "hsm_agent") == Path(sys.prefix) / "share" / "snmp" / "mibs" / "HSM-AGENT-MIB.txt"
 
