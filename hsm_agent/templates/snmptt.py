@@ -53,7 +53,7 @@ def _event(base: Oid, kind: EventKind, level: str) -> str:
         f"FORMAT {_form(kind)}",
     ]
     if kind in _WITH_SEVERITY:
-        lines.append(f"MATCH ${varbind_number('hsmAlarmSeverity')}: ({_pattern(level)})")
+        lines.append(f"MATCH {_varbind('Severity')}: ({_pattern(level)})")
     return "\n".join(["", *lines, ""])
 
 
@@ -64,9 +64,11 @@ def _pattern(level: str) -> str:
 
 def _form(kind: EventKind) -> str:
     """The text, which names source and resource of an alarm; who says it, and how to join raise and clear."""
-    text, agent, alarm = (f"${varbind_number(f'hsmAlarm{name}')}" for name in ("Text", "AgentName", "AlarmId"))
-    form = f"{text} [agent {agent}]"
+    form = f"{_varbind('Text')} [agent {_varbind('AgentName')}]"
     if kind in {EventKind.TEST, EventKind.HEARTBEAT, EventKind.NOTICE}:
         return form
-    rule, source, resource = (f"${varbind_number(f'hsmAlarm{name}')}" for name in ("Rule", "Source", "Resource"))
-    return f"{rule} on {source}/{resource}: {form} [alarm {alarm}]"
+    return f"{form} [rule {_varbind('Rule')}] [alarm {_varbind('AlarmId')}]"
+
+
+def _varbind(name: str) -> str:
+    return f"${varbind_number(f'hsmAlarm{name}')}"
