@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from hsm_agent.cli import FAILED
-from hsm_agent.cli.options import DurationOption, ask_agent, config_option, format_option, print_json
+from hsm_agent.cli.options import (
+    DurationOption,
+    ask_agent,
+    config_option,
+    fail,
+    format_option,
+    load_or_exit,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,12 +40,36 @@ def status(config: Path | None, form: str) -> None:
 @click.command("test-notification")
 @config_option
 @click.option("--sink", help="Only this sink.")
-def test_notification(config: Path | None, sink: str | None) -> None:
+@click.option("--directly", is_flag=True, help="Send from here, where no agent runs, and say who acknowledged.")
+def test_notification(config: Path | None, sink: str | None, *, directly: bool) -> None:
     """Send a notification marked TEST through the running agent's sinks."""
+    if directly:
+        _test_directly(config, sink)
     answer = ask_agent(config, "test-notification", sink=sink)
     for name, result in answer["sinks"].items():
         click.echo(f"{name}: {result}")
     sys.exit(0 if answer["accepted"] else FAILED)
+
+
+def _test_directly(config: Path | None, sink: str | None) -> NoReturn:
+    """Without a running agent: reads the configuration and its secrets, as the agent would."""
+    import asyncio
+
+    from hsm_agent.cli.direct_test import NotNowError, prove
+
+    wanted = load_or_exit(config).config
+    sinks = [each for each in wanted.deliver if sink in {None, each.name}]
+    if sink is not None and not sinks:
+        fail(f"no sink is called {sink!r}")
+    try:
+        proofs = asyncio.run(prove(wanted, sinks))
+    except NotNowError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(error.strerror or str(error))
+    for proof in proofs:
+        click.echo(f"{proof.sink}: {proof.text}")
+    sys.exit(0 if all(proof.is_sent for proof in proofs) else FAILED)
 
 
 @click.group()

@@ -15,7 +15,16 @@ from hsm_agent.cli import FAILED
 from hsm_agent.cli import run as run_agent
 from hsm_agent.cli.agent_verbs import alarms, resend, silence, spool, status, test_notification
 from hsm_agent.cli.audit import audit
-from hsm_agent.cli.options import config_option, fail, format_option, load_or_exit, refuse, unused_config_option
+from hsm_agent.cli.options import (
+    config_option,
+    fail,
+    format_option,
+    load_or_exit,
+    refuse,
+    schema_file,
+    unused_config_option,
+)
+from hsm_agent.cli.setup.verb import setup
 from hsm_agent.cli.templates import templates
 from hsm_agent.version import VERSION
 
@@ -24,7 +33,6 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(hsm_agent.__file__).parent
 MIB_NAME = "HSM-AGENT-MIB.txt"
-SCHEMA_NAME = "agent.schema.json"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -167,12 +175,6 @@ def mib_file(package: Path = PACKAGE) -> Path:
     return checkout if checkout.exists() else Path(sys.prefix) / "share" / "snmp" / "mibs" / MIB_NAME
 
 
-def schema_file(package: Path = PACKAGE) -> Path:
-    """The schema: below `share` of a checkout, below the prefix's share/hsm-agent when installed."""
-    checkout = package.parent / "share" / "schema" / SCHEMA_NAME
-    return checkout if checkout.exists() else Path(sys.prefix) / "share" / "hsm-agent" / SCHEMA_NAME
-
-
 def run_demo(package: Path = PACKAGE) -> None:
     """Replace this process by `scripts/demo`, which only a checkout has."""
     script = package.parent / "scripts" / "demo"
@@ -181,7 +183,7 @@ def run_demo(package: Path = PACKAGE) -> None:
     os.execv(script, [str(script)])  # noqa: S606 - a fixed script of our own, no shell
 
 
-for verb in (audit, status, test_notification, alarms, silence, resend, spool, templates):
+for verb in (setup, audit, status, test_notification, alarms, silence, resend, spool, templates):
     cli.add_command(verb)
 
 

@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+import hsm_agent
 from hsm_agent.agent.control_client import ControlError, ask
 from hsm_agent.cli import BAD_CONFIGURATION, FAILED
 from hsm_agent.settings.errors import ConfigError
 
 if TYPE_CHECKING:
     from hsm_agent.config.tree import Loaded
+
+
+SCHEMA_NAME = "agent.schema.json"
+
+
+def schema_file(package: Path = Path(hsm_agent.__file__).parent) -> Path:
+    """The schema: below `share` of a checkout, below the prefix's share/hsm-agent when installed."""
+    checkout = package.parent / "share" / "schema" / SCHEMA_NAME
+    return checkout if checkout.exists() else Path(sys.prefix) / "share" / "hsm-agent" / SCHEMA_NAME
 
 
 def fail(text: str, code: int = FAILED) -> NoReturn:

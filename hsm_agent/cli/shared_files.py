@@ -11,8 +11,9 @@ from pathlib import Path
 
 from hsm_agent.cli.command_line import verb_words
 from hsm_agent.cli.completion import completion
-from hsm_agent.cli.main import SCHEMA_NAME, cli
+from hsm_agent.cli.main import cli
 from hsm_agent.cli.manual import pages
+from hsm_agent.cli.options import SCHEMA_NAME
 from hsm_agent.config.schema import schema
 
 COMPLETIONS = {"bash": "completions/hsm-agent", "fish": "completions/hsm-agent.fish", "zsh": "completions/_hsm-agent"}

@@ -1,0 +1,67 @@
+"""An agent that runs on the state that setup writes for: it is told to reload, and asked to prove its new sinks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+from hsm_agent.agent.control_client import ControlError, ask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_RELOAD_SECONDS = 20.0
+_LOOK_AGAIN_SECONDS = 0.2
+
+
+class RunningAgent:
+    """The agent behind a control socket, if there is one."""
+
+    def __init__(self, control: Path, state_directory: Path) -> None:
+        self._control = control
+        self._lock = state_directory / "lock"
+
+    def is_there(self) -> bool:
+        return self._status() is not None
+
+    def prove(self, names: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+        """What became of a TEST event at each sink, and what went wrong, once the agent has the new configuration."""
+        if problem := self._reload(names):
+            return [], (problem,)
+        try:
+            answer = ask(self._control, "test-notification", sink=None)
+        except ControlError as error:
+            return [], (str(error),)
+        status = self._status() or {"sinks": []}
+        guarantees = {sink["name"]: sink["guarantee"] for sink in status["sinks"]}
+        proofs = [f"{name}: {_told(result, guarantees.get(name))}" for name, result in answer["sinks"].items()]
+        return proofs, () if answer["accepted"] else ("not every receiver could be proved",)
+
+    def _reload(self, names: Sequence[str]) -> str:
+        """Send SIGHUP and wait until the sinks are those of the new configuration; what went wrong, else empty."""
+        try:
+            os.kill(int(self._lock.read_text(encoding="ascii")), signal.SIGHUP)
+        except (OSError, ValueError) as error:
+            return f"the running agent could not be told to reload: {error}"
+        end = time.monotonic() + _RELOAD_SECONDS
+        while time.monotonic() < end:
+            status = self._status()
+            if status is not None and {sink["name"] for sink in status["sinks"]} == set(names):
+                return ""
+            time.sleep(_LOOK_AGAIN_SECONDS)
+        return f"the running agent has not taken the new configuration within {_RELOAD_SECONDS:g} s; its log says why"
+
+    def _status(self) -> dict[str, Any] | None:
+        try:
+            return ask(self._control, "status")
+        except ControlError:
+            return None
+
+
+def _told(result: str, guarantee: str | None) -> str:
+    if result == "accepted" and guarantee == "best effort":
+        return "sent; receivers of this kind acknowledge nothing: look there for the TEST"
+    return "accepted, the receiver acknowledged it" if result == "accepted" else result

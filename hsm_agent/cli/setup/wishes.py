@@ -1,0 +1,204 @@
+"""What the user of `setup` wants: by options, or asked for; a plan comes out of it."""
+
+from __future__ import annotations
+
+import secrets as randomness
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import click
+
+from hsm_agent.cli.setup.plan import NewSecret, PlannedSource, secret_reference
+from hsm_agent.settings.secret import SecretError, read_private_file
+from hsm_agent.wire.snmp.usm import MIN_SECRET_OCTETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from hsm_agent.cli.setup.look import SeenModule
+
+_MADE_OCTETS = 24
+NONE_FOUND = "no token was found to watch; name the module (--module), and what it needs (--environment NAME=VALUE)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetupOptions:
+    """The options of the verb, as they were given; None and empty where they were not."""
+
+    to: Path | None
+    user: str | None
+    name: str | None
+    module: tuple[Path, ...]
+    environment: tuple[str, ...]
+    token: tuple[str, ...]
+    snmp_sink: str | None
+    snmp_version: str
+    snmp_type: str
+    snmp_user: str
+    snmp_auth_file: Path | None
+    snmp_privacy_file: Path | None
+    snmp_community_file: Path | None
+    syslog_sink: str | None
+    tls_ca: Path | None
+    alertmanager_sink: str | None
+    webhook_sink: str | None
+    snmp_reader: str | None
+    snmp_listen: str
+    http_listen: str
+    timeout: float
+    prove: bool
+    force: bool
+    yes: bool
+
+
+class WishError(Exception):
+    """A wish cannot be fulfilled; the text names the option."""
+
+
+@dataclass
+class Wishes:
+    """Asks what no option said, and collects what has to be written. With --yes nothing is asked."""
+
+    options: SetupOptions
+    secrets: list[NewSecret] = field(default_factory=list)
+
+    def text(self, question: str, given: str | None, default: str = "") -> str:
+        """What was given, else the answer, else the default; empty for none."""
+        if given is not None or self.options.yes:
+            return default if given is None else given
+        return str(click.prompt(question, default=default, show_default=bool(default))).strip()
+
+    def confirm(self, question: str) -> bool:
+        return self.options.yes or click.confirm(question, default=True)
+
+    def secret(self, name: str, question: str, file: Path | None) -> dict[str, str]:
+        """A secret for a file of this name: read from a file, typed unseen, or made."""
+        typed = "" if file is not None or self.options.yes else self._typed(question)
+        if file is not None:
+            try:
+                value = read_private_file(file).removesuffix("\n")
+            except SecretError as error:
+                raise WishError(str(error)) from error
+        else:
+            value = typed or randomness.token_urlsafe(_MADE_OCTETS)
+        self.secrets.append(NewSecret(name=name, value=value, is_made=file is None and not typed))
+        return secret_reference(name)
+
+    def _typed(self, question: str) -> str:
+        while True:
+            value = str(
+                click.prompt(f"{question} (empty: one is made)", default="", hide_input=True, show_default=False)
+            )
+            if not value or len(value.encode()) >= MIN_SECRET_OCTETS or "community" in question:
+                return value
+            click.echo(f"SNMPv3 wants {MIN_SECRET_OCTETS} characters or more")
+
+
+def chosen_sources(wishes: Wishes, seen: Sequence[SeenModule]) -> list[PlannedSource]:
+    """The modules to watch, by number or all, with the tokens to watch in them. Raises WishError if there are none."""
+    usable = [each for each in seen if not each.failure and (each.tokens or wishes.options.module)]
+    if not usable:
+        raise WishError(NONE_FOUND)
+    wanted = _wanted(wishes, usable)
+    given = list(wishes.options.token)
+    if not given:
+        question = "Which tokens? Globs on label or serial; one without a wildcard is missed when it is gone"
+        given = wishes.text(question, None, "*").split(",")
+    tokens = tuple(word.strip() for word in given if word.strip())
+    return [*_sources(wanted, tokens)]
+
+
+def _wanted(wishes: Wishes, usable: Sequence[SeenModule]) -> list[SeenModule]:
+    if len(usable) == 1 or wishes.options.module:
+        return [*usable]
+    while True:
+        words = wishes.text("Which modules? Their numbers, or all", None, "all").replace(",", " ").split()
+        if words == ["all"]:
+            return [*usable]
+        numbers = [int(word) for word in words if word.isdecimal() and 0 < int(word) <= len(usable)]
+        if numbers and len(numbers) == len(words):
+            return [usable[number - 1] for number in dict.fromkeys(numbers)]
+        click.echo(f"numbers from 1 to {len(usable)}, or all")
+
+
+def _sources(modules: Sequence[SeenModule], tokens: tuple[str, ...]) -> Iterator[PlannedSource]:
+    names: list[str] = []
+    for each in modules:
+        taken = names.count(each.module.vendor)
+        names.append(each.module.vendor)
+        yield PlannedSource(
+            name=f"{each.module.vendor}-{taken + 1}" if taken else each.module.vendor,
+            module=each.module.path,
+            environment=each.module.environment,
+            tokens=tokens,
+            seen=tuple(f"{token.label or 'without a label'}, serial {token.serial}" for token in each.tokens),
+        )
+
+
+def chosen_sinks(wishes: Wishes) -> list[dict[str, object]]:
+    """Who is told."""
+    options = wishes.options
+    found = []
+    to = wishes.text("SNMP notifications to (udp:HOST:162; empty: none)", options.snmp_sink)
+    if to:
+        found.append(_snmp_sink(wishes, to))
+    to = wishes.text(
+        "Syslog records to (relp+tls:, relp:, tls:, tcp: or udp:HOST:PORT; empty: none)", options.syslog_sink
+    )
+    if to:
+        found.append(
+            {"name": "siem", "kind": "syslog", "to": to, **_tls(wishes, "+tls" in to or to.startswith("tls:"))}
+        )
+    to = wishes.text("Alerts to an Alertmanager (http://HOST:9093; empty: none)", options.alertmanager_sink)
+    if to:
+        found.append(
+            {"name": "alertmanager", "kind": "alertmanager", "to": to, **_tls(wishes, to.startswith("https:"))}
+        )
+    if options.webhook_sink:
+        tls = _tls(wishes, options.webhook_sink.startswith("https:"))
+        found.append({"name": "webhook", "kind": "webhook", "to": options.webhook_sink, **tls})
+    return found
+
+
+def _tls(wishes: Wishes, is_wanted: bool) -> dict[str, object]:  # noqa: FBT001 - by the address
+    if not is_wanted:
+        return {}
+    given = None if wishes.options.tls_ca is None else str(wishes.options.tls_ca)
+    ca = wishes.text("File with the certificates of its CA (PEM; empty: the system's)", given)
+    return {"tls": {"ca": ca}} if ca else {}
+
+
+def _snmp_sink(wishes: Wishes, to: str) -> dict[str, object]:
+    options = wishes.options
+    version = wishes.text("  version, v3 or v2c", options.snmp_version or None, "v3")
+    kind = wishes.text("  inform (acknowledged) or trap", options.snmp_type or None, "inform")
+    sink: dict[str, object] = {"name": "noc", "kind": "snmp", "to": to, "version": version, "type": kind}
+    if version == "v3":
+        name = wishes.text("  user name", options.snmp_user or None, "hsm-agent")
+        return {**sink, "user": _user(wishes, name, "noc", options.snmp_auth_file, options.snmp_privacy_file)}
+    return {**sink, "community": wishes.secret("noc.community", "  community", options.snmp_community_file)}
+
+
+def _user(wishes: Wishes, name: str, prefix: str, auth: Path | None, privacy: Path | None) -> dict[str, object]:
+    return {
+        "name": name,
+        "auth": {
+            "protocol": "SHA-256",
+            "secret": wishes.secret(f"{prefix}.auth", "  authentication pass-phrase (SHA-256)", auth),
+        },
+        "privacy": {
+            "protocol": "AES-128",
+            "secret": wishes.secret(f"{prefix}.priv", "  privacy pass-phrase (AES-128)", privacy),
+        },
+    }
+
+
+def chosen_server(wishes: Wishes) -> dict[str, object]:
+    """Where SNMP is answered, and to whom."""
+    name = wishes.text("SNMPv3 user of a manager that may read (empty: none)", wishes.options.snmp_reader)
+    listen = wishes.options.snmp_listen
+    if name:
+        listen = wishes.text("  SNMP answers at", listen or None, "udp:127.0.0.1:1161")
+    server: dict[str, object] = {"listen": [listen or "udp:127.0.0.1:1161"]}
+    return {**server, "users": [_user(wishes, name, "nms", None, None)]} if name else server
