@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+CONFIGURATION = "agent.yaml"
 _BARE = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
 _WORDS_OF_YAML = {"true", "false", "null"}
 

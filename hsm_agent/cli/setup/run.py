@@ -16,9 +16,8 @@ from hsm_agent.cli.options import fail, schema_file
 from hsm_agent.cli.setup.account import NoAccountError, group_name, run_verb, service_account, trusting
 from hsm_agent.cli.setup.look import look_at
 from hsm_agent.cli.setup.places import find_modules, named_module
-from hsm_agent.cli.setup.plan import SetupPlan
+from hsm_agent.cli.setup.plan import CONFIGURATION, SetupPlan
 from hsm_agent.cli.setup.running import RunningAgent
-from hsm_agent.cli.setup.verb import CONFIGURATION
 from hsm_agent.cli.setup.wishes import WishError, Wishes, chosen_server, chosen_sinks, chosen_sources
 from hsm_agent.cli.setup.writing import (
     in_the_way,

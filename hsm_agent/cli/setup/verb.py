@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from hsm_agent.cli.options import DurationOption
+from hsm_agent.cli.setup.plan import CONFIGURATION
 
-CONFIGURATION = "agent.yaml"
 _path = click.Path(path_type=Path)
 
 

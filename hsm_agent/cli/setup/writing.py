@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsm_agent.cli.setup.account import trusting
-from hsm_agent.cli.setup.plan import render
-from hsm_agent.cli.setup.verb import CONFIGURATION
+from hsm_agent.cli.setup.plan import CONFIGURATION, render
 from hsm_agent.config.tree import load
 from hsm_agent.settings.errors import ConfigError
 from hsm_agent.state import files

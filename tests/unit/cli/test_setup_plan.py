@@ -11,8 +11,8 @@ import pytest
 from hsm_agent.cli.setup.account import service_account
 from hsm_agent.cli.setup.look import SeenModule, SeenToken
 from hsm_agent.cli.setup.places import PLACES, find_modules, named_module
-from hsm_agent.cli.setup.plan import NewSecret, PlannedSource, SetupPlan, render
-from hsm_agent.cli.setup.verb import CONFIGURATION, setup
+from hsm_agent.cli.setup.plan import CONFIGURATION, NewSecret, PlannedSource, SetupPlan, render
+from hsm_agent.cli.setup.verb import setup
 from hsm_agent.cli.setup.wishes import SetupOptions, WishError, Wishes, chosen_server, chosen_sinks, chosen_sources
 from hsm_agent.cli.setup.writing import SECRETS, in_the_way, rehearse, write
 from hsm_agent.config.tree import load
