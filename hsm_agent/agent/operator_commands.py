@@ -162,16 +162,24 @@ class OperatorCommands:
         return {"text": f"{alarm_id} forgotten"}
 
     async def _forget_object(self, series: Series, uid: int) -> None:
-        """Forget the alarm's object. If it is an absent token, clear its other alarms and readings too."""
+        """Forget the alarm's object. If it is gone, clear its other alarms and readings too."""
         name, resource, _, _ = series
-        presence = self._agent.store.reading(name, resource, PRESENCE)
+        is_gone = self._is_gone(name, resource)
         self._agent.store.forget(series)
         source = self._agent.sources.running.get(name)
         if source is not None and isinstance(source.runner.collector, PushCollector):
             await source.runner.collector.end_alarm(series)
         forgotten = source is not None and await source.runner.collector.forget(resource)
-        if forgotten and presence is not None and presence.value == 0:
+        if forgotten and is_gone:
             await self._agent.pipeline.drop(name, resource, f"forgotten with its token by uid {uid}")
+
+    def _is_gone(self, source: str, resource: str) -> bool:
+        """Whether a token is absent, or nothing is told of an object any more whose presence nobody tells of."""
+        presence = self._agent.store.reading(source, resource, PRESENCE)
+        if presence is not None:
+            return presence.value == 0
+        readings = self._agent.store.of_source(source).values()
+        return all(reading.value is None for reading in readings if reading.resource == resource)
 
     async def silence(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
         """Add a silence: raises and changes are held back until it ends."""

@@ -148,7 +148,11 @@ async def test_a_second_token_of_a_label_moves_no_row_and_an_hsm_is_told_of_once
     assert samples == {"hsm_commands_total": ["66331"], "hsm_storage_used_percent": ["66331"]}
 
 
-async def test_partitions_of_an_appliance_are_tokens(tmp_path: Path) -> None:
+def _statuses(status: dict[str, Any]) -> dict[str, str]:
+    return {one["resource"]: one["status"] for one in status["tokens"]}
+
+
+async def test_partitions_of_an_appliance_are_tokens_until_one_that_is_gone_is_forgotten(tmp_path: Path) -> None:
     community = tmp_path / "appliance-community"
     community.write_text("luna", encoding="ascii")
     community.chmod(0o600)
@@ -163,13 +167,25 @@ async def test_partitions_of_an_appliance_are_tokens(tmp_path: Path) -> None:
             "every": "300ms",
             "timeout": "2s",
         }
-        async with AgentProcess(tmp_path, sources=[appliance]) as agent:
+        rule = {"name": "token-storage", "above": {"warning": 60}, "for": "0s"}
+        async with AgentProcess(tmp_path, sources=[appliance], rules=[rule]) as agent:
             await agent.until(lambda status: bool(status["tokens"]))
             found = {
                 arc: list((await column(agent, arc)).values())
                 for arc in (TOKEN_RESOURCE, TOKEN_SERIAL, TOKEN_STATUS, TOKEN_STORAGE)
             }
+            full = appliances.luna(used=1_300_000)
+            peer.serve("luna", full)
+            raised = (await agent.until(lambda status: len(status["alarms"]) == 2))["alarms"]
+            (alarm,) = [each["alarm_id"] for each in raised if each["resource"] == "keys"]
+            index = appliances.text_index(appliances.SERIAL, appliances.PARTITION)
+            peer.serve("luna", [record for record in full if not record[0].endswith(f".{index}")])
+            gone = await agent.until(lambda status: _statuses(status)["keys"] == "unknown")
+            await agent.ask("forget", alarm_id=alarm)
+            left = await agent.until(lambda status: "keys" not in _statuses(status))
 
+    assert _statuses(gone) == {"keys": "unknown", appliances.SPARE: "present"}
+    assert _statuses(left) == {appliances.SPARE: "present"}
     assert found[TOKEN_RESOURCE][0] == 'STRING: "keys"'
     assert found[TOKEN_STATUS][0] == PRESENT
     assert found[TOKEN_STORAGE][0] == "Gauge32: 5000"
