@@ -24,6 +24,7 @@ FLOORS = {
     "settings": 98,
     "spool": 96,
     "state": 97,
+    "templates": 98,
     "workers": 45,  # their own processes are not measured: they start with a clean environment and end by a signal
     ".": 98,
 }

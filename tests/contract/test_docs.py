@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "init" / "README.md"])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "init" / "README.md", *(ROOT / "integrations").rglob("*.md")]
+)
 SECTIONS = {
     "Top level": "",
     "agent": "agent.",
