@@ -22,13 +22,15 @@ from hsm_agent.evaluate.rules import PRESENCE
 from hsm_agent.evaluate.state import Silence
 from hsm_agent.model import AGENT_SOURCE, EventKind, number_text
 from hsm_agent.pipeline import new_id
+from hsm_agent.serve.days import histories, histories_of, last_day, spans_of_day
+from hsm_agent.serve.overview import overview
 from hsm_agent.serve.snapshot import value_now
-from hsm_agent.serve.status import status
+from hsm_agent.serve.status import status, summary
 from hsm_agent.text import checked_glob, one_line
 from hsm_agent.threads import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from hsm_agent.agent.agent import Agent
     from hsm_agent.model import Reading, Series
@@ -42,6 +44,8 @@ STATUS_SECONDS = 60.0
 ENTRIES_A_PAGE = 500
 LONGEST_SILENCE_SECONDS = 366 * 86400.0
 MOST_ELSEWHERE = 50
+MOST_DAYS = 100
+"""Tokens of which an overview has the last day: more than there are lines in a terminal."""
 _LOOK_AGAIN_SECONDS = 0.1
 
 
@@ -56,6 +60,7 @@ class OperatorCommands:
         """All verbs by name."""
         return {
             "status": Verb(self.status, changes_state=False, seconds=STATUS_SECONDS),
+            "overview": Verb(self.overview, changes_state=False, seconds=STATUS_SECONDS),
             "reading": Verb(self.reading, changes_state=False),
             "spool-list": Verb(self.spool_list, changes_state=False),
             "spool-show": Verb(self.spool_show, changes_state=False),
@@ -70,6 +75,11 @@ class OperatorCommands:
     async def status(self, _request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
         """The status document."""
         return await self._writing.call(partial(status, self._agent.snapshot()), seconds=STATUS_SECONDS)
+
+    async def overview(self, _request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
+        """The status without the readings, what is waited for, and the last day of the tokens that are worst off."""
+        work = partial(overview_document, self._agent.snapshot(), tuple(self._agent.unready()))
+        return await self._writing.call(work, seconds=STATUS_SECONDS)
 
     async def reading(self, request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
         """The selected readings, infinity as the text `inf`; without any, where else it is and similar names."""
@@ -266,6 +276,17 @@ def _delivery(entry: SpoolEntry) -> dict[str, Any]:
         "waiting_for": dict(entry.waiting),
         "dead_at": {each.sink: each.reason for each in entry.dead},
     }
+
+
+def overview_document(present: Snapshot, waiting: Sequence[str]) -> dict[str, Any]:
+    """What `status --watch` is drawn of."""
+    document = summary(present)
+    known, days = histories(present), []
+    for token in overview(document).tokens[:MOST_DAYS]:
+        for bar, points in histories_of(known, token.source, token.resource).items():
+            spans = spans_of_day(last_day(points, present.now), present.now)
+            days.append({"source": token.source, "resource": token.resource, "bar": bar, "spans": spans})
+    return {**document, "waiting": list(waiting), "days": days}
 
 
 def _glob(request: Mapping[str, Any], key: str) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from hsm_agent.agent.control_client import ControlError, ask
 from hsm_agent.cli import FAILED
 from hsm_agent.cli.options import (
     DurationOption,
     ask_agent,
     config_option,
+    control_path,
     fail,
     format_option,
     load_or_exit,
@@ -21,20 +24,46 @@ from hsm_agent.cli.options import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+PAUSE_SECONDS, LEAST_PAUSE_SECONDS = 2.0, 0.5
+"""Of `status --watch` between two questions."""
+
 
 @click.command()
 @config_option
 @format_option
-def status(config: Path | None, form: str) -> None:
+@click.option("--watch", "is_watched", is_flag=True, help="Show it on the whole terminal until Ctrl-C.")
+@click.option("--every", type=DurationOption(), help="With --watch: how often to ask, such as 5s (default 2s).")
+def status(config: Path | None, form: str, every: float | None, *, is_watched: bool) -> None:
     """Ask the running agent how everything is."""
     from hsm_agent.cli import tables
 
+    if is_watched or every is not None:
+        _watch(config, form, every, is_watched=is_watched)
+        return
     answer = ask_agent(config, "status")
     if form == "json":
         answer.pop("ok")
         print_json(answer)
     else:
         tables.status(answer)
+
+
+def _watch(config: Path | None, form: str, every: float | None, *, is_watched: bool) -> None:
+    from hsm_agent.cli.watch import is_terminal, watch
+
+    if not is_watched:
+        raise click.UsageError("--every: only with --watch")
+    if form != "table":
+        raise click.UsageError("--watch: not with --format json")
+    if every is not None and every < LEAST_PAUSE_SECONDS:
+        raise click.UsageError(f"--every: shorter than {LEAST_PAUSE_SECONDS:g}s")
+    if not is_terminal():
+        fail("--watch: standard output is no terminal; without --watch the status is printed once")
+    path = control_path(config)
+    try:
+        watch(partial(ask, path, "overview"), every or PAUSE_SECONDS)
+    except ControlError as error:
+        fail(str(error))
 
 
 @click.command("test-notification")

@@ -51,14 +51,20 @@ def refuse(error: ConfigError) -> NoReturn:
     sys.exit(BAD_CONFIGURATION)
 
 
-def ask_agent(path: Path | None, verb: str, **arguments: Any) -> dict[str, Any]:
+def control_path(path: Path | None) -> Path:
+    """Where the control socket is, by the configuration. If that is refused, exit 2."""
     from hsm_agent.config.agent import load_agent
     from hsm_agent.config.document import find
 
     try:
-        return ask(load_agent(path or find(), os.environ).control_path, verb, **arguments)
+        return load_agent(path or find(), os.environ).control_path
     except ConfigError as error:
         refuse(error)
+
+
+def ask_agent(path: Path | None, verb: str, **arguments: Any) -> dict[str, Any]:
+    try:
+        return ask(control_path(path), verb, **arguments)
     except ControlError as error:
         fail(str(error))
 

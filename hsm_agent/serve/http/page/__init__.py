@@ -20,8 +20,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import jinja2
 
 from hsm_agent.evaluate.messages import amount
+from hsm_agent.serve.days import histories, histories_of
 from hsm_agent.serve.http.connection import HttpResponse
-from hsm_agent.serve.http.page.sparkline import Sparkline, histories, sparkline, trends_of
+from hsm_agent.serve.http.page.sparkline import Sparkline, sparkline
 from hsm_agent.serve.overview import overview
 from hsm_agent.serve.status import summary
 from hsm_agent.text import harmless
@@ -129,7 +130,7 @@ def _title(view: Overview) -> str:
 
 
 def _card(token: TokenEntry, known: dict[tuple[str, str, str], Points], now: float) -> Card:
-    trends = trends_of(known, token.source, token.resource)
+    trends = histories_of(known, token.source, token.resource)
     bars = (_bar(fill, trends.get(fill.name), now) for fill in token.fills)
     return Card(token=token, bars=tuple(bar for bar in bars if bar.fill.percent is not None or bar.fill.text))
 

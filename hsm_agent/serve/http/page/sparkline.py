@@ -6,19 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hsm_agent.evaluate.rules import DAY
+from hsm_agent.serve.days import last_day
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from hsm_agent.evaluate.trends import Points
-    from hsm_agent.serve.snapshot import Snapshot
 
 WIDTH, HEIGHT = 100.0, 24.0
 _MOST_POINTS = 96
 _LEAST_POINTS = 2
-
-TrendKey = tuple[str, str, str]
-"""Source, resource and metric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +27,9 @@ class Sparkline:
     highest: float
 
 
-def histories(present: Snapshot) -> dict[TrendKey, Points]:
-    """The finest history of each series without labels."""
-    found: dict[TrendKey, tuple[float, Points]] = {}
-    for ((source, resource, metric, labels), spacing), points in present.histories.items():
-        key = (source, resource, metric)
-        if not labels and (key not in found or spacing < found[key][0]):
-            found[key] = spacing, points
-    return {key: points for key, (_, points) in found.items()}
-
-
 def sparkline(points: Points, *, now: float, top: float | None) -> Sparkline | None:
     """The last day; None where there are not two points. `top` is the value at the upper edge, None for the highest."""
-    day = [(at, value) for at, value in zip(points.times, points.values, strict=True) if now - DAY <= at <= now]
+    day = last_day(points, now)
     if len(day) < _LEAST_POINTS:
         return None
     values = [value for _, value in day]
@@ -59,14 +46,3 @@ def _thinned(day: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]
     """At most so many points as can be told apart, the newest among them."""
     step = -(-len(day) // _MOST_POINTS)
     return day[::-1][::step][::-1]
-
-
-def trends_of(known: Mapping[TrendKey, Points], source: str, resource: str) -> dict[str, Points]:
-    """The histories of a token's bars, by the name of the bar."""
-    metrics = {
-        "memory": "token_memory_private_used_percent",
-        "storage": "token_storage_used_percent",
-        "sessions": "token_sessions",
-        "audit store": "audit_used_percent",
-    }
-    return {name: known[key] for name, metric in metrics.items() if (key := (source, resource, metric)) in known}
