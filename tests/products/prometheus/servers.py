@@ -164,9 +164,31 @@ class Alertmanager(_Server):
 
 
 class VictoriaMetrics(_Queries):
-    """As Debian starts it, without its delay of what is newest."""
+    """As Debian starts it, without its delay of what is newest. `scrapes`: a Prometheus whose targets it scrapes itself."""
+
+    def __init__(self, directory: Path, *, scrapes: Prometheus | None = None) -> None:
+        super().__init__(directory)
+        self._scrapes = scrapes
 
     async def start(self) -> None:
         words = [f"-storageDataPath={self.directory / 'data'}", f"-httpListenAddr=127.0.0.1:{self.port}"]
         words += ["-search.latencyOffset=0s", "-memory.allowedBytes=64MB"]
+        if self._scrapes is not None:
+            words += [f"-promscrape.config={self._scrapes.file}", "-promscrape.config.strictParse=false"]
         await self._run(require("victoria-metrics"), words, tcp=[self.port])
+
+
+class Vmalert(_Server):
+    """VictoriaMetrics' own evaluation of the rules, told to read back what it writes."""
+
+    def __init__(self, directory: Path, *, storage: VictoriaMetrics, alertmanager: Alertmanager, rule: str) -> None:
+        super().__init__(directory)
+        self._storage = storage
+        self._alertmanager = alertmanager
+        self._rule = INTEGRATIONS / "prometheus" / f"{rule}.yml"
+
+    async def start(self) -> None:
+        words = [f"-rule={self._rule}", "-evaluationInterval=1s", f"-httpListenAddr=127.0.0.1:{self.port}"]
+        words += [f"-{what}.url={self._storage.url}" for what in ("datasource", "remoteWrite", "remoteRead")]
+        words += [f"-notifier.url={self._alertmanager.url}", "-datasource.queryStep=5m"]
+        await self._run(require("vmalert"), words, tcp=[self.port])

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.peers.pki import make
 from tests.peers.ports import free_port
 from tests.products.prometheus import luna
-from tests.products.prometheus.servers import Alertmanager, Prometheus, until
+from tests.products.prometheus.servers import Alertmanager, Prometheus, VictoriaMetrics, Vmalert, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -144,6 +145,30 @@ async def test_the_agents_sink_is_inhibited_by_a_source_that_is_down(tmp_path: P
         await until(lambda: states(alertmanager.named("source-down")) == {("critical", "active")}, seconds=30)
         await until(lambda: states(alertmanager.named("audit-fill")) == {("critical", "suppressed")}, seconds=30)
         await until(lambda: "source-down" in names(pages, "/pager"), seconds=30)
+
+
+async def test_victoria_metrics_scrapes_the_agent_and_vmalert_evaluates_the_same_rules(tmp_path: Path) -> None:
+    pki = make(tmp_path)
+    hsm = luna.hsm(tmp_path / "hsm")
+    hsm.set_audit(170000)
+    agent = luna.agent(tmp_path / "agent", sources=[luna.watched(hsm)])
+    agent.settings["serve"]["http"]["web_config"] = str(luna.web_config(tmp_path, pki))
+    agent.configure()
+    alertmanager = Alertmanager(tmp_path / "alertmanager", receiver=free_port())
+    configuration = Prometheus(
+        tmp_path / "configuration",
+        targets=[f"127.0.0.1:{agent.http_port}"],
+        ca=pki.ca,
+        password=luna.password_file(tmp_path),
+    )
+    storage = VictoriaMetrics(tmp_path / "victoria-metrics", scrapes=configuration)
+    vmalert = Vmalert(tmp_path / "vmalert", storage=storage, alertmanager=alertmanager, rule="alerts")
+    async with alertmanager, agent, storage, vmalert:
+        await until(lambda: alertmanager.named("audit-fill", severity="critical"), seconds=60)
+        held = 'ALERTS{alertname="audit-fill",alertstate="firing",severity="critical"}'
+        await until(lambda: storage.instant(held, at=time.time() + 1), seconds=30)
+        hsm.set_audit(0)
+        await until(lambda: not alertmanager.named("audit-fill"), seconds=60)
 
 
 async def break_source(hsm: FakeHsm, agent: AgentProcess) -> None:
