@@ -38,7 +38,6 @@ _TOKEN = "token {{ hsmTokenName }} of {{ hsmTokenSource }}"  # noqa: S105 - a to
 _AUDIT = "audit {{ hsmAuditResource }} of {{ hsmAuditSource }}"
 _SINK = "sink {{ hsmSinkName }}"
 _NAMES = ("hsmSourceName", "hsmTokenName", "hsmTokenSource", "hsmAuditResource", "hsmAuditSource", "hsmSinkName")
-_STORAGE = ("hsmTokenStorageUsed", "hsmTokenPrivateMemoryFree")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +118,7 @@ def _detection(base: Oid) -> dict[str, Any]:
 
 def _discovery(base: Oid) -> dict[str, Any]:
     kinds = dict.fromkeys(sensor.kind for sensor in SENSORS)
-    texts = {"oid": [*_NAMES, *_STORAGE], "snmp_flags": "-OteQUs", "snmp_no_Ih_flag": "true"}
+    texts = {"oid": list(_NAMES), "snmp_flags": "-OteQUs", "snmp_no_Ih_flag": "true"}
     return {
         "mib": _MIB,
         "modules": {
@@ -167,32 +166,34 @@ def _skip_uninitialized() -> dict[str, Any]:
 
 def _partition(base: Oid) -> dict[str, Any]:
     return {
-        "oid": "hsmTokenStorageTotal",
-        "size": "hsmTokenStorageTotal",
-        "used": "hsmTokenStorageUsed",
+        **_of_table("storage", 80),
+        "size": f"{_MIB}::hsmTokenStorageTotal",
         "size_num_oid": f".{oid_of(base, 'hsmTokenStorageTotal')}.{_INDEX}",
+        "used": f"{_MIB}::hsmTokenStorageUsed",
         "used_num_oid": f".{oid_of(base, 'hsmTokenStorageUsed')}.{_INDEX}",
-        **_of_storage("hsmTokenStorageTotal", "storage", 80),
+        "index": f"hsmTokenStorage.{_INDEX}",
     }
 
 
 def _memory(base: Oid) -> dict[str, Any]:
     return {
-        "oid": "hsmTokenPrivateMemoryTotal",
-        "size": "hsmTokenPrivateMemoryTotal",
-        "free": "hsmTokenPrivateMemoryFree",
+        **_of_table("private memory", 75),
+        "size": f"{_MIB}::hsmTokenPrivateMemoryTotal",
         "size_num_oid": f".{oid_of(base, 'hsmTokenPrivateMemoryTotal')}.{_INDEX}",
+        "free": f"{_MIB}::hsmTokenPrivateMemoryFree",
         "free_num_oid": f".{oid_of(base, 'hsmTokenPrivateMemoryFree')}.{_INDEX}",
-        **_of_storage("hsmTokenPrivateMemoryTotal", "private memory", 75),
+        "index": f"hsmTokenPrivateMemory.{_INDEX}",
     }
 
 
-def _of_storage(column: str, what: str, warn_percent: int) -> dict[str, Any]:
+def _of_table(what: str, warn_percent: int) -> dict[str, Any]:
+    """The module for storage walks the table by itself: with hints, whole names, and words for enumerations."""
+    name, source = f"{{{{ {_MIB}::hsmTokenName }}}}", f"{{{{ {_MIB}::hsmTokenSource }}}}"
     return {
+        "oid": f"{_MIB}::hsmTokenTable",
         "units": 1,
         "type": f"{OS} {what}",
-        "descr": f"{_TOKEN}: {what}",
-        "index": f"{column}.{_INDEX}",
+        "descr": f"token {name} of {source}: {what}",
         "warn_percent": warn_percent,
-        "skip_values": [_skip_uninitialized()],
+        "skip_values": [{"oid": f"{_MIB}::hsmTokenStatus", "op": "=", "value": "uninitialized"}],
     }

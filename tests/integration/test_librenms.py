@@ -92,6 +92,7 @@ async def discovered(port: int, community: str) -> dict[str, Any]:
     """What LibreNMS would write down of a device, in the form of its `tests/data`."""
     discovering, polling = managers(port, community)
     walks = await librenms.walk(discovering, MODULES)
+    storages = await librenms.storage(discovering, OS, MODULES)
     sensors = librenms.sensors(OS, MODULES, walks)
     polled = await librenms.poll(polling, [sensor["sensor_oid"] for sensor in sensors])
     assert {
@@ -118,7 +119,7 @@ async def discovered(port: int, community: str) -> dict[str, Any]:
             "discovery": {"sensors": sensors, "state_indexes": librenms.state_indexes(MODULES, sensors)},
             "poller": same,
         },
-        "storage": {"discovery": {"storage": librenms.storage(OS, MODULES, walks)}, "poller": same},
+        "storage": {"discovery": {"storage": storages}, "poller": same},
     }
 
 
@@ -147,7 +148,8 @@ async def test_the_recording_is_discovered_as_the_agent_is(tmp_path: Path) -> No
 
 
 def test_the_expected_values_show_what_matters() -> None:
-    sensors = json.loads(EXPECTED.read_text(encoding="utf-8"))["sensors"]["discovery"]["sensors"]
+    expected = json.loads(EXPECTED.read_text(encoding="utf-8"))
+    sensors = expected["sensors"]["discovery"]["sensors"]
     current = {
         sensor["sensor_descr"]: sensor["sensor_current"] for sensor in sensors if sensor["sensor_class"] == "percent"
     }
@@ -158,6 +160,11 @@ def test_the_expected_values_show_what_matters() -> None:
         "token payments of luna-a: storage": 80,
         "token 付款 of soft: sessions": 97.5,
     }
+    storages = expected["storage"]["discovery"]["storage"]
+    assert [(each["storage_descr"], each["storage_perc"]) for each in storages] == [
+        ("token payments of luna-a: private memory", 81),
+        ("token payments of luna-a: storage", 80),
+    ]
     assert not any("slot 9" in sensor["sensor_descr"] for sensor in sensors)
     assert {sensor["sensor_current"] for sensor in sensors if sensor["sensor_class"] == "runtime"} == {4294967295 / 60}
 

@@ -1,8 +1,9 @@
 """LibreNMS's discovery and polling by YAML, as far as our definition needs it, with net-snmp and LibreNMS's own flags.
 
 Written from what LibreNMS's YAML discovery does; none of its code is here. It walks each `oid` with the MIB, `-OteQUsa`
-and hints off, fills templates from all walks, skips, divides; and polls in numbers without any MIB. The result has the
-form of LibreNMS's own expected values (`tests/data` there).
+and hints off, fills templates from all walks, skips, divides; and polls in numbers without any MIB. Its newer modules,
+storage among them, walk tables by themselves with other flags. The result has the form of LibreNMS's own expected
+values (`tests/data` there).
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
 
 Walks = dict[str, dict[str, str]]
 """Values by index, by the name that was walked."""
+Rows = dict[str, dict[str, str]]
+"""A table: values by whole name, by index."""
 
 _LINE = re.compile(r'^(\w+)\.(\S+) = "?(.*?)"?$', re.MULTILINE)
 _TEMPLATE = re.compile(r"{{ \$?(\w+) }}")
+_CELL = re.compile(r"^(\S+)\[(\S+)\] = (.*)$", re.MULTILINE)
+_WHOLE_NAME = re.compile(r"{{ ([\w-]+::\w+) }}")
 _POLLED = re.compile(r"^(\.[0-9.]+) = (.*)$", re.MULTILINE)
 _LIMITS = {
     "sensor_limit": "high_limit",
@@ -32,8 +37,7 @@ _LIMITS = {
 
 def _wanted(modules: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """The flags of each walk: the first that names an oid decides."""
-    sensors = modules["sensors"]
-    entries = [entry for kind in sensors.values() for entry in kind["data"]] + modules["storage"]["data"]
+    entries = [entry for kind in modules["sensors"].values() for entry in kind["data"]]
     found: dict[str, tuple[str, ...]] = {}
     for entry in entries:
         flags = (entry.get("snmp_flags", "-OteQUsa"), *(() if "snmp_no_Ih_flag" in entry else ("-Ih",)))
@@ -138,40 +142,48 @@ def state_indexes(modules: Mapping[str, Any], found: list[dict[str, Any]]) -> li
     ]
 
 
-def storage(os_name: str, modules: Mapping[str, Any], walks: Walks) -> list[dict[str, Any]]:
-    """Storages, with what is used, free and the share worked out as LibreNMS does."""
+async def table(manager: NetSnmp, oid: str) -> Rows:
+    """A table as the newer modules walk it: whole names, hints, words for enumerations."""
+    said = await manager.run("snmpbulkwalk", "-OQXUt", oid)
+    assert said.err == "", said
+    rows: Rows = {}
+    for name, index, value in _CELL.findall(said.out):
+        rows.setdefault(index, {})[name] = value
+    return rows
+
+
+async def storage(manager: NetSnmp, os_name: str, modules: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Storages, with what is used, free and the share worked out. Rows without a value to poll are none."""
     found = []
-    for entry, index, value in _rows(modules["storage"]["data"], walks):
-        size = int(value)
-        if (free_column := entry.get("free")) is not None:
-            free = int(walks[free_column][index])
-            used = size - free
-        else:
-            used = int(walks[entry["used"]][index])
-            free = size - used
-        found.append(
-            {
-                "type": os_name,
-                "storage_index": _filled(entry["index"], index, walks),
-                "storage_type": entry["type"],
-                "storage_descr": _filled(entry["descr"], index, walks),
-                "storage_size": size,
-                "storage_size_oid": _filled(entry["size_num_oid"], index, walks),
-                "storage_units": entry["units"],
-                "storage_used": used,
-                "storage_used_oid": _oid(entry, "used_num_oid", index, walks),
-                "storage_free": free,
-                "storage_free_oid": _oid(entry, "free_num_oid", index, walks),
-                "storage_perc": round(used / size * 100) if size else 0,
-                "storage_perc_oid": None,
-                "storage_perc_warn": entry["warn_percent"],
-            }
-        )
+    for entry in modules["storage"]["data"]:
+        for index, row in (await table(manager, entry["oid"])).items():
+            skipped = any(row.get(skip["oid"]) == skip["value"] for skip in entry["skip_values"])
+            polled = "used" if "used" in entry else "free"
+            if not skipped and entry[polled] in row:
+                found.append(_storage(os_name, entry, index, row, polled))
     return sorted(found, key=lambda one: (str(one["type"]), str(one["storage_index"])))
 
 
-def _oid(entry: dict[str, Any], key: str, index: str, walks: Walks) -> str | None:
-    return _filled(entry[key], index, walks) if key in entry else None
+def _storage(os_name: str, entry: dict[str, Any], index: str, row: dict[str, str], polled: str) -> dict[str, Any]:
+    size, value = int(row[entry["size"]]), int(row[entry[polled]])
+    used = value if polled == "used" else size - value
+    oid = entry[f"{polled}_num_oid"].replace("{{ $index }}", index)
+    return {
+        "type": os_name,
+        "storage_index": entry["index"].replace("{{ $index }}", index),
+        "storage_type": entry["type"],
+        "storage_descr": _WHOLE_NAME.sub(lambda match: row[match[1]], entry["descr"]),
+        "storage_size": size,
+        "storage_size_oid": None,
+        "storage_units": entry["units"],
+        "storage_used": used,
+        "storage_used_oid": oid if polled == "used" else None,
+        "storage_free": size - used,
+        "storage_free_oid": oid if polled == "free" else None,
+        "storage_perc": round(used / size * 100) if size else 0,
+        "storage_perc_oid": None,
+        "storage_perc_warn": entry["warn_percent"],
+    }
 
 
 async def poll(manager: NetSnmp, oids: list[str]) -> dict[str, str]:
