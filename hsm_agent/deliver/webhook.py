@@ -101,6 +101,8 @@ class WebhookSinkSettings(HttpSinkSettings):
     @model_validator(mode="after")
     def _whole_url(self) -> Self:
         if self.path is not None:
+            if "?" in self.to:
+                raise ValueError("path: not where `to` has a query")
             try:
                 HttpUrl.parse(self._whole)
             except ValueError as error:

@@ -27,6 +27,7 @@ PINNED = {"verify": "fingerprint", "fingerprints": ["ab" * 32]}
         ("alertmanager", {"to": HTTP, "leave_out": ["alertname"]}, "an alert without it has no name"),
         ("alertmanager", {"to": HTTP, "repeat_every": "2h"}, "longer than 1h"),
         ("webhook", {"to": HTTP, "path": {"env": "HOOK"}}, "path: not a path of a URL"),
+        ("webhook", {"to": f"{HTTP}/?a=b", "path": {"env": "HOOK"}}, "path: not where `to` has a query"),
         ("webhook", {"to": HTTP, "proxy": {"to": "https://proxy:3128"}}, "without TLS"),
         ("webhook", {"to": HTTP, "timeout": "30m"}, "timeout: an event could wait"),
     ],
