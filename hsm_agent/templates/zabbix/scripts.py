@@ -91,9 +91,12 @@ value.split('\n').forEach(function (line) {
     }
 });
 function plain(name) {
-    var shown = (seen[name] || '').trim().replace(/^[A-Za-z][A-Za-z0-9-]*: /, '').trim();
+    var all = (seen[name] || '').trim(), shown = all.replace(/^[A-Za-z][A-Za-z0-9-]*: /, '').trim();
     if (/^".*"$/.test(shown)) {
-        return shown.slice(1, -1).replace(/\\(["\\])/g, '$1');
+        shown = shown.slice(1, -1).replace(/\\(["\\])/g, '$1');
+        if (all.charAt(0) !== '"') { // with its type: hexadecimal would be said to be so
+            return shown;
+        }
     }
     return text(shown).trim();
 }

@@ -11,11 +11,12 @@ import json
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import time
 import urllib.request
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from tests.peers.another_user import NOBODY, as_nobody
@@ -30,6 +31,7 @@ PREFIX = PEERS / "zabbix"
 FRONTEND = PEERS / "zabbix-frontend" / "usr" / "share" / "zabbix"
 POSTGRES = PREFIX / "usr" / "lib" / "postgresql" / "15" / "bin"
 _SECONDS = 60.0
+_STOP_SECONDS = 10.0
 _FRONTEND_PARTS = ("api_jsonrpc.php", "include", "vendor", "modules", "local", "app", "locale", "conf")
 _PHP_EXTENSIONS = (
     *("bcmath", "ctype", "dom", "gd", "gettext", "iconv", "mbstring", "pgsql", "posix", "simplexml", "sockets"),
@@ -136,19 +138,21 @@ class Zabbix:
     def stop(self) -> None:
         """End all children, the database last."""
         for child in reversed(self._children):
-            child.terminate()
-        for child in reversed(self._children):
+            with suppress(ProcessLookupError):
+                child.send_signal(signal.SIGINT)  # PostgreSQL ends then without waiting for its clients
             try:
-                child.wait(10)
+                child.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+            with suppress(ProcessLookupError):  # what it has left of its own children
+                os.killpg(child.pid, signal.SIGKILL)
 
     def _spawn(self, name: str, *command: str, environment: Mapping[str, str] | None = None) -> None:
         with (self.directory / f"{name}.log").open("ab") as log:
             child = subprocess.Popen(
                 self._as_other(*command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory,
-                env=self._environment() | dict(environment or {}),
+                env=self._environment() | dict(environment or {}), start_new_session=True,
             )  # fmt: skip
         self._children.append(child)
 

@@ -40,9 +40,9 @@ def zabbix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zabbix]:
     for folder in (directory, *directory.parents[:2]):
         folder.chmod(0o755)
     lines = (
-        f"authCommunity log {COMMUNITY}",
+        f"authCommunity log,execute {COMMUNITY}",
         f'createUser nms SHA-256 "{SECRET}" AES "{SECRET}"',
-        "authUser log nms priv",
+        "authUser log,execute nms priv",
     )
     with running(directory, lines) as server:
         import_template(server, BASE)
