@@ -25,7 +25,7 @@ PKCS11 = {"name": "a", "kind": "pkcs11", "module": "/m"}
         pytest.param({"deliver": [{"name": "x"}]}, "deliver.0.kind: required key is missing", id="no kind of sink"),
         pytest.param(
             {"deliver": [{"name": "x", "kind": "smoke"}]},
-            "deliver.0.kind: unknown 'smoke', known are 'snmp', 'syslog'",
+            "deliver.0.kind: unknown 'smoke', known are 'snmp', 'syslog', 'alertmanager', 'webhook'",
             id="unknown kind of sink",
         ),
         pytest.param(
