@@ -125,7 +125,7 @@ def _cef(event: Event, origin: AgentIdentity, sequence_id: int) -> str:
 
 
 def _cef_extension(event: Event, origin: AgentIdentity, sequence_id: int) -> Iterator[tuple[str, str]]:
-    """Keys of CEF's own dictionary only; what has no value is left out."""
+    """Keys of CEF's own dictionary only, each label once: parsers name fields by it. What has no value is left out."""
     yield "rt", _millis(event)
     yield from _present(
         ("externalId", event.event_id),
@@ -147,7 +147,7 @@ def _cef_extension(event: Event, origin: AgentIdentity, sequence_id: int) -> Ite
         if value:
             yield key, one_line(value)
             yield f"{key}Label", name
-    for key, name, value in (("cfp1", "value", event.value), ("cfp2", "threshold", event.threshold)):
+    for key, name, value in (("cfp1", "valueNumber", event.value), ("cfp2", "thresholdNumber", event.threshold)):
         if _DECIMAL.fullmatch(value):
             yield key, value
             yield f"{key}Label", name

@@ -52,8 +52,8 @@ def test_cef() -> None:
         b" cs2Label=resource cs3=token_memory_private_used_percent cs3Label=metric cs4=91 % cs4Label=value cs5=90"
         b" cs5Label=threshold cs6=0191d5a4-0000-7000-8000-00000000000a cs6Label=alarmId"
         b" flexString1=https://wiki.example.net/hsm/memory flexString1Label=runbook"
-        b" flexString2=environment\\=production, site\\=north flexString2Label=labels cfp1=91 cfp1Label=value cfp2=90"
-        b" cfp2Label=threshold cn1=5 cn1Label=sequenceId"
+        b" flexString2=environment\\=production, site\\=north flexString2Label=labels cfp1=91 cfp1Label=valueNumber cfp2=90"
+        b" cfp2Label=thresholdNumber cn1=5 cn1Label=sequenceId"
         b" msg=Private memory of token luna-a/SIGN is 91 % used (limit 90 %)."
     )
 
@@ -122,6 +122,8 @@ def test_severities(changes: dict[str, Any], cef: str, leef: str) -> None:
 def test_a_value_that_is_no_decimal_is_no_number_of_cef() -> None:
     fields = read_cef(body_of(made(event(value="inf", threshold=""), "cef"))).fields
 
+    labels = [value for key, value in fields.items() if key.endswith("Label")]
+    assert len(labels) == len(set(labels))
     assert fields["cs4"] == "inf %"
     assert not {"cfp1", "cfp2", "cs5"} & fields.keys()
 
