@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from hsm_agent.templates.objects import oid_of
+from hsm_agent.templates import write
+from hsm_agent.templates.objects import dotted, oid_of
 from hsm_agent.wire.snmp import mib
 from tests.fakes.sample_configuration import ROOT
 from tests.fakes.snmp_present import COMMUNITY, Clock, reading, responder, store
@@ -35,6 +36,7 @@ FOLDER = ROOT / "integrations" / "librenms"
 DETECTION = yaml.safe_load((FOLDER / f"resources/definitions/os_detection/{OS}.yaml").read_text(encoding="utf-8"))
 DISCOVERY = yaml.safe_load((FOLDER / f"resources/definitions/os_discovery/{OS}.yaml").read_text(encoding="utf-8"))
 MODULES = DISCOVERY["modules"]
+MIB_TEXT = (OURS / "HSM-AGENT-MIB.txt").read_text(encoding="utf-8")
 RECORDED = FOLDER / "tests" / "snmpsim" / f"{OS}.snmprec"
 EXPECTED = FOLDER / "tests" / "data" / f"{OS}.json"
 VERSION = "0.1.0"
@@ -145,6 +147,22 @@ async def test_the_recording_is_discovered_as_the_agent_is(tmp_path: Path) -> No
         found = await discovered(device.port, OS)
 
     assert as_json(found) == EXPECTED.read_text(encoding="utf-8")
+
+
+async def test_with_a_base_of_ones_own_the_same_is_discovered(tmp_path: Path) -> None:
+    own = "1.3.6.1.4.1.32473.1"
+    (tmp_path / "HSM-AGENT-MIB.txt").write_text(mib.rooted(MIB_TEXT, mib.parse_base(own)), encoding="utf-8")
+    modules = yaml.safe_load(write("librenms", own)[f"resources/definitions/os_discovery/{OS}.yaml"])["modules"]
+    agent = await responder(tmp_path, full_store(), Clock(), base_oid=own)
+    await agent.start()
+    address, mibs = f"udp:127.0.0.1:{agent.addresses[0][1]}", f"{base_mibs().path}:{tmp_path}"
+    discovering = NetSnmp(address, netsnmp.v2c(COMMUNITY), mibs)
+    found = librenms.sensors(OS, modules, await librenms.walk(discovering, modules))
+    await agent.close()
+
+    expected = json.loads(EXPECTED.read_text(encoding="utf-8"))["sensors"]["discovery"]["sensors"]
+    moved = [{**sensor, "sensor_oid": sensor["sensor_oid"].replace(dotted(mib.BASE), own)} for sensor in expected]
+    assert found == moved
 
 
 def test_the_expected_values_show_what_matters() -> None:

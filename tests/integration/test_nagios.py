@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from hsm_agent.cli.check import parser
-from hsm_agent.metrics import METRICS
 from hsm_agent.model import Severity
 from tests.fakes.snmp_present import AUTH_SECRET, PRIVACY_SECRET, Clock, alarm, raise_alarms, responder, store
 from tests.peers.require import PEERS, ROOT, environment_for, missing, require
@@ -112,14 +110,3 @@ async def test_the_worst_alarm_decides_the_state(severity: Severity | None, code
     await agent.close()
 
     assert process.returncode == code, out
-
-
-def test_the_agents_own_plugin_knows_every_option_and_metric_that_is_given() -> None:
-    for _service, check in CHECKS:
-        name, *arguments = check.split("!")
-        if name == "check_hsm_agent_metric":
-            line = expanded(check, address="", port=0, base="")
-            words = re.findall(r"'([^']*)'|(\S+)", line)
-            given = parser().parse_args([quoted or plain for quoted, plain in words][2:])
-            assert given.metric == arguments[0]
-            assert arguments[0] in METRICS
