@@ -7,7 +7,6 @@ A module for each tool, with `write(base_oid)`: relative path to text, all that 
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ _MODULES = {
     "snmptt": f"{__name__}.snmptt",
     "snmp-exporter": f"{__name__}.snmp_exporter",
 }
-NAMES = tuple(name for name, module in _MODULES.items() if find_spec(module) is not None)
+NAMES = tuple(_MODULES)
 """The tools, by the names of the verb and of the folders of `integrations/`."""
 
 
