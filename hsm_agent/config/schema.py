@@ -161,9 +161,18 @@ class _Generator(GenerateJsonSchema):
         return made
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
-        made = super().tagged_union_schema(schema)
-        made.pop("discriminator", None)  # no word of JSON Schema; `kind` is a constant in each
-        return made
+        """One schema by `kind`: a mistake is then told of the kind that was meant, and not of every one there is."""
+        tag = str(schema["discriminator"])
+        choices = {str(kind): self.generate_inner(choice) for kind, choice in schema["choices"].items()}
+        return {
+            "type": "object",
+            "required": [tag],
+            "properties": {tag: {"enum": [*choices]}},
+            "allOf": [
+                {"if": {"required": [tag], "properties": {tag: {"const": kind}}}, "then": then}
+                for kind, then in choices.items()
+            ],
+        }
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         made = super().model_schema(schema)
@@ -248,7 +257,8 @@ def _at(root: dict[str, Any], here: dict[str, Any], place: list[str]) -> Iterato
     if not place:
         yield here
         return
-    for each in (*here.get("anyOf", ()), *here.get("oneOf", ())):
+    by_kind = [each["then"] for each in here.get("allOf", ()) if "then" in each]
+    for each in (*here.get("anyOf", ()), *here.get("oneOf", ()), *by_kind):
         yield from _at(root, each, place)
     if isinstance(here.get("items"), dict):
         yield from _at(root, here["items"], place)

@@ -159,6 +159,14 @@ def test_the_schema_and_the_agent_take_what_is_right(
     assert refusal(text) is None
 
 
+def test_a_mistake_is_told_of_the_kind_that_was_meant() -> None:
+    errors = VALIDATOR.iter_errors(mapping_of(_PKCS11.format(", every: 60, luan: off").encode()))
+
+    assert {(error.json_path, error.validator) for error in errors} == {
+        ("$.sources[0]", "additionalProperties"), ("$.sources[0].every", "type"),
+    }  # fmt: skip
+
+
 def _places(here: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(here, dict):
         for key, each in here.get("properties", {}).items():

@@ -50,6 +50,7 @@ class SetupRun:
     def __init__(self, options: SetupOptions) -> None:
         self.options = options
         self.wishes = Wishes(options)
+        self.may_replace = options.force
         try:
             self.account = service_account(options.user)
             self.environment = {**os.environ, **trusting(self.account, os.environ)}
@@ -61,8 +62,7 @@ class SetupRun:
 
     def run(self) -> None:
         """Exits with what became of it."""
-        if not self.options.force and (self.folder / CONFIGURATION).exists():
-            fail(f"{self.folder / CONFIGURATION} is there; --force replaces it")
+        self._ask_to_replace([path for path in [self.folder / CONFIGURATION] if path.is_symlink() or path.exists()])
         seen = self._look()
         try:
             plan = self._plan(seen)
@@ -134,8 +134,7 @@ class SetupRun:
         return SYSTEM_STATE if self.folder == SYSTEM_FOLDER else self.folder / "var"
 
     def _write(self, plan: SetupPlan) -> None:
-        if not self.options.force and (there := in_the_way(self.folder, plan)):
-            fail(f"{', '.join(map(str, there))}: there already; --force replaces")
+        self._ask_to_replace(in_the_way(self.folder, plan))
         wanted = counted(len(plan.secrets), "secrets")
         if not self.wishes.confirm(f"Write {self.folder / CONFIGURATION} and {wanted}?"):
             fail("nothing was written")
@@ -149,6 +148,15 @@ class SetupRun:
             found = path.stat()
             note = ", made at random: its receiver must be given it" if path.name in made else ""
             click.echo(f"wrote {path}  {found.st_mode & 0o777:04o} {found.st_uid}:{group_name(found.st_gid)}{note}")
+
+    def _ask_to_replace(self, there: Sequence[Path]) -> None:
+        """Once: a person may say so, a script says --force. The configuration that was there is kept beside the new."""
+        if not there or self.may_replace:
+            return
+        names = ", ".join(map(str, there))
+        if self.options.yes or not click.confirm(f"{names}: there already. Replace?", default=False):
+            fail(f"{names}: there already; --force replaces")
+        self.may_replace = True
 
     def _check(self) -> bool:
         """Whether the account can load what was written; else the reasons are said."""

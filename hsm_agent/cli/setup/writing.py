@@ -73,7 +73,8 @@ def rehearse(plan: SetupPlan, account: Account, environment: Mapping[str, str]) 
 def write(plan: SetupPlan, folder: Path, account: Account) -> list[Path]:
     """Write secrets, then the configuration; returns the files. Raises OSError.
 
-    What was there is replaced, not followed: whether it may be, the caller has asked.
+    What was there is replaced, not followed: whether it may be, the caller has asked. A configuration is kept beside
+    the new one.
     """
     rights = ownership(account)
     _make(folder, rights.folder_mode, rights.configuration_owner)
@@ -85,6 +86,10 @@ def write(plan: SetupPlan, folder: Path, account: Account) -> list[Path]:
             _replace(path, secret.value.encode() + b"\n", rights.secret_mode, rights.secret_owner)
             written.append(path)
     path = folder / CONFIGURATION
+    if path.exists():  # beside the new one, so that nothing of an operator's own is lost
+        kept = path.with_name(f"{CONFIGURATION}.old")
+        kept.unlink(missing_ok=True)
+        os.link(path, kept, follow_symlinks=False)
     text = render(plan, folder / SECRETS)
     _replace(path, text.encode(), rights.configuration_mode, rights.configuration_owner)
     return [*written, path]

@@ -114,12 +114,13 @@ async def test_nothing_is_replaced_unless_it_is_forced(tmp_path: Path, softhsm: 
     fourth = await run(softhsm, *words, "--force")
 
     assert (first[0], first[2]) == (0, "")
-    assert (second[0], second[2]) == (1, f"hsm-agent: {tmp_path}/etc/agent.yaml is there; --force replaces it\n")
+    assert (second[0], second[2]) == (1, f"hsm-agent: {tmp_path}/etc/agent.yaml: there already; --force replaces\n")
     assert kept == secret
     assert third[0] == 2
     assert "hsm-agent: agent.yaml: deliver.1.to: not an address: 'ftp:x:1'" in third[2]
     assert third[2].endswith("hsm-agent: nothing was written\n")
     assert fourth[0] == 0
+    assert (tmp_path / "etc" / "agent.yaml.old").exists()
     assert (tmp_path / "etc" / "secrets" / "noc.auth").read_text() != secret
 
 
