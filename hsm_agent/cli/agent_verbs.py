@@ -82,8 +82,6 @@ def test_notification(config: Path | None, sink: str | None, *, directly: bool) 
 
 def _test_directly(config: Path | None, sink: str | None) -> NoReturn:
     """Without a running agent: reads the configuration and its secrets, as the agent would."""
-    import asyncio
-
     from hsm_agent.cli.direct_test import NotNowError, prove
 
     wanted = load_or_exit(config).config
@@ -91,7 +89,7 @@ def _test_directly(config: Path | None, sink: str | None) -> NoReturn:
     if sink is not None and not sinks:
         fail(f"no sink is called {sink!r}")
     try:
-        proofs = asyncio.run(prove(wanted, sinks))
+        proofs = prove(wanted, sinks)
     except NotNowError as error:
         fail(str(error))
     except OSError as error:

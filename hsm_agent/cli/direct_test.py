@@ -41,7 +41,7 @@ class Proof:
     text: str
 
 
-async def prove(config: Config, sinks: Sequence[SinkSettings]) -> list[Proof]:
+def prove(config: Config, sinks: Sequence[SinkSettings]) -> list[Proof]:
     """Send a TEST event to each, side by side. Raises NotNowError where the agent runs, OSError.
 
     The state directory is locked meanwhile: an SNMP engine that two processes speak for would be taken for a replay.
@@ -51,19 +51,23 @@ async def prove(config: Config, sinks: Sequence[SinkSettings]) -> list[Proof]:
     except DirectoryInUseError as error:
         raise NotNowError(f"{error}; ask it: hsm-agent test-notification") from error
     try:
-        context = SinkContext(
-            origin=AgentIdentity(
-                agent_name=config.agent.name,
-                host_name=await host_name(otherwise=config.agent.name),
-                version=VERSION,
-                enterprise_id=config.agent.enterprise_id,
-            ),
-            engine=_engine(config, sinks),
-            base_oid=(config.serve.snmp or SnmpServerSettings()).base_oid,
-        )
-        return list(await asyncio.gather(*(_prove(settings, context, _event(config)) for settings in sinks)))
+        return asyncio.run(_prove_all(config, sinks, _engine(config, sinks)))
     finally:
         lock.close()
+
+
+async def _prove_all(config: Config, sinks: Sequence[SinkSettings], engine: Engine) -> list[Proof]:
+    context = SinkContext(
+        origin=AgentIdentity(
+            agent_name=config.agent.name,
+            host_name=await host_name(otherwise=config.agent.name),
+            version=VERSION,
+            enterprise_id=config.agent.enterprise_id,
+        ),
+        engine=engine,
+        base_oid=(config.serve.snmp or SnmpServerSettings()).base_oid,
+    )
+    return list(await asyncio.gather(*(_prove(settings, context, _event(config)) for settings in sinks)))
 
 
 def _engine(config: Config, sinks: Sequence[SinkSettings]) -> Engine:

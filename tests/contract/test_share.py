@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import tomllib
+from typing import TYPE_CHECKING
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from hsm_agent.cli.command_line import Takes, verb_words
 from hsm_agent.cli.main import cli
-from hsm_agent.cli.shared_files import shared_files
+from hsm_agent.cli.options import schema_file
+from hsm_agent.cli.shared_files import COMPLETIONS, main, shared_files
 from tests.peers.require import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHARE = ROOT / "share"
 
@@ -54,3 +61,25 @@ def test_what_an_option_takes_is_known() -> None:
     assert (check["-p"].takes, check["-c"].takes, check["-v"].repeats) == (Takes.FILE, Takes.WORD, True)
     assert verbs["completion"].argument_choices == ("bash", "fish", "zsh")
     assert verbs["audit verify"].argument_takes is Takes.FILE
+
+
+@pytest.mark.parametrize("words", [*(["completion", shell] for shell in COMPLETIONS), ["schema"]])
+def test_a_verb_prints_what_is_shared(words: list[str]) -> None:
+    file = COMPLETIONS.get(words[-1], "schema/agent.schema.json")
+
+    assert CliRunner().invoke(cli, words).output == (SHARE / file).read_text(encoding="utf-8")
+
+
+def test_an_installed_schema_is_looked_for_below_the_prefix(tmp_path: Path) -> None:
+    assert schema_file(tmp_path / "site-packages" / "hsm_agent").parts[-3:] == (
+        "share",
+        "hsm-agent",
+        "agent.schema.json",
+    )
+
+
+def test_all_is_written_into_a_checkout(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    main(tmp_path)
+
+    assert {name: (tmp_path / "share" / name).read_text(encoding="utf-8") for name in MADE} == MADE

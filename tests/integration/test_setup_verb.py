@@ -28,7 +28,7 @@ KNOWN = [f'createUser noc SHA-256 "{AUTH}" AES "{PRIVACY}"', "authUser log noc p
 
 
 def environment(hsm: SoftHsm) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
+    kept = {name: value for name, value in os.environ.items() if name.startswith(("PATH", "TMPDIR", "COVERAGE"))}
     return {**kept, **trusting(), **hsm.environment, "LC_ALL": "C.UTF-8", "PYTHONPATH": str(ROOT)}
 
 

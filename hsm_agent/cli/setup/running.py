@@ -20,9 +20,10 @@ _LOOK_AGAIN_SECONDS = 0.2
 class RunningAgent:
     """The agent behind a control socket, if there is one."""
 
-    def __init__(self, control: Path, state_directory: Path) -> None:
+    def __init__(self, control: Path, state_directory: Path, *, reload_seconds: float = _RELOAD_SECONDS) -> None:
         self._control = control
         self._lock = state_directory / "lock"
+        self._reload_seconds = reload_seconds
 
     def is_there(self) -> bool:
         return self._status() is not None
@@ -46,13 +47,15 @@ class RunningAgent:
             os.kill(int(self._lock.read_text(encoding="ascii")), signal.SIGHUP)
         except (OSError, ValueError) as error:
             return f"the running agent could not be told to reload: {error}"
-        end = time.monotonic() + _RELOAD_SECONDS
+        end = time.monotonic() + self._reload_seconds
         while time.monotonic() < end:
             status = self._status()
             if status is not None and {sink["name"] for sink in status["sinks"]} == set(names):
                 return ""
             time.sleep(_LOOK_AGAIN_SECONDS)
-        return f"the running agent has not taken the new configuration within {_RELOAD_SECONDS:g} s; its log says why"
+        return (
+            f"the running agent has not taken the new configuration within {self._reload_seconds:g} s; its log says why"
+        )
 
     def _status(self) -> dict[str, Any] | None:
         try:

@@ -1,0 +1,144 @@
+"""What setup asks a person, and what it does with the answers; and in whose name it works."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from hsm_agent.cli.setup.account import NoAccountError, group_name, service_account, trusting
+from hsm_agent.cli.setup.look import look_at
+from hsm_agent.cli.setup.places import named_module
+from hsm_agent.cli.setup.wishes import WishError, Wishes, chosen_server, chosen_sinks, chosen_sources
+from hsm_agent.cli.setup.writing import make_state_directory, write
+from hsm_agent.settings.trust import TRUSTED_UIDS
+from tests.unit.cli.test_setup_plan import OWN, installed, options, plan, seen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def asked(work: Callable[[], Any], typed: str) -> tuple[Any, str]:
+    """What comes of the answers, and what was shown."""
+    found = []
+
+    @click.command()
+    def verb() -> None:
+        found.append(work())
+
+    result = CliRunner().invoke(verb, input=typed, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return found[0], result.output
+
+
+def test_modules_are_chosen_by_number() -> None:
+    modules = [seen("/a/libsofthsm2.so", "p"), seen("/b/libcknfast.so", "q"), seen("/c/libx.so", "r")]
+    chosen, shown = asked(lambda: chosen_sources(Wishes(options(yes=False)), modules), "4\nx\n3, 1\n*\n")
+
+    assert [source.name for source in chosen] == ["x", "softhsm"]
+    assert shown.count("numbers from 1 to 3, or all") == 2
+
+
+def test_all_modules_are_the_default() -> None:
+    modules = [seen("/a/libsofthsm2.so", "p"), seen("/b/libcknfast.so", "q")]
+    chosen, _ = asked(lambda: chosen_sources(Wishes(options(yes=False)), modules), "\npay*, sign\n")
+
+    assert [source.tokens for source in chosen] == [("pay*", "sign"), ("pay*", "sign")]
+
+
+def test_receivers_are_asked_for_one_after_the_other() -> None:
+    wishes = Wishes(options(yes=False))
+    answers = [
+        "udp:192.0.2.1:162",
+        "v2c",
+        "trap",
+        "public",
+        "relp+tls:192.0.2.2:2514",
+        "/etc/ca.pem",
+        "https://192.0.2.3",
+        "",
+    ]
+    sinks, shown = asked(lambda: chosen_sinks(wishes), "\n".join([*answers, ""]))
+
+    assert [(sink["name"], sink.get("type"), sink.get("tls")) for sink in sinks] == [
+        ("noc", "trap", None), ("siem", None, {"ca": "/etc/ca.pem"}), ("alertmanager", None, None),
+    ]  # fmt: skip
+    assert [(secret.name, secret.value, secret.is_made) for secret in wishes.secrets] == [
+        ("noc.community", "public", False),
+    ]  # fmt: skip
+    assert "public" not in shown
+
+
+def test_a_manager_that_may_read_is_asked_for() -> None:
+    wishes = Wishes(options(yes=False))
+    server, _ = asked(lambda: chosen_server(wishes), "nms\nudp:192.0.2.9:161\n\n\n")
+
+    assert server["listen"] == ["udp:192.0.2.9:161"]
+    assert [secret.is_made for secret in wishes.secrets] == [True, True]
+
+
+def test_a_secret_that_lies_open_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "open"
+    file.write_text("authentication")
+    file.chmod(0o644)
+
+    with pytest.raises(WishError, match="others can read or write it"):
+        chosen_sinks(Wishes(options(snmp_sink="udp:192.0.2.1:162", snmp_auth_file=file)))
+
+
+def test_files_cannot_be_given_to_an_account_that_is_not_there() -> None:
+    with pytest.raises(NoAccountError, match=r"--user nobody-at-all: "):
+        service_account("nobody-at-all")
+
+
+def test_a_group_without_a_name_is_its_number() -> None:
+    assert group_name(4_000_000_000) == "4000000000"
+
+
+def test_a_user_trusts_himself_and_root_nobody_else() -> None:
+    found = trusting(OWN, {})
+
+    assert found == ({TRUSTED_UIDS: str(os.geteuid())} if os.geteuid() else {})
+    assert trusting(OWN, {TRUSTED_UIDS: "12"})[TRUSTED_UIDS].split(",")[0] == "12"
+
+
+def test_a_module_that_others_could_change_is_not_loaded(tmp_path: Path) -> None:
+    installed(tmp_path, "/lib/libx.so")
+    (tmp_path / "lib").chmod(0o777)
+    modules = [named_module(tmp_path / "lib" / "libx.so", {}), named_module(tmp_path / "gone" / "liby.so", {})]
+    changed, gone = look_at(modules, OWN, frozenset({0, os.geteuid()}), seconds=1)
+
+    assert "can be written by others" in changed.failure
+    assert "No such file" in gone.failure
+
+
+def test_a_folder_in_the_place_of_a_file_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    made = plan(Wishes(options(snmp_reader="nms")), seen("/usr/lib/x.so", "p"), state_directory="/var/x")
+    (tmp_path / "etc" / "secrets" / "nms.priv").mkdir(parents=True)
+
+    with pytest.raises(IsADirectoryError):
+        write(made, tmp_path / "etc", OWN)
+
+    assert sorted(path.name for path in (tmp_path / "etc" / "secrets").iterdir()) == ["nms.auth", "nms.priv"]
+
+
+def test_the_configuration_that_was_there_is_kept(tmp_path: Path) -> None:
+    made = plan(Wishes(options()), seen("/usr/lib/x.so", "p"), state_directory="/var/x")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "agent.yaml").write_text("mine")
+    write(made, tmp_path / "etc", OWN)
+
+    assert (tmp_path / "etc" / "agent.yaml.old").read_text() == "mine"
+
+
+def test_a_state_directory_is_made_once_and_private(tmp_path: Path) -> None:
+    make_state_directory(tmp_path / "a" / "var", OWN)
+    (tmp_path / "a" / "var" / "x").write_text("")
+    make_state_directory(tmp_path / "a" / "var", OWN)
+
+    assert (tmp_path / "a" / "var").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "a" / "var" / "x").exists()
