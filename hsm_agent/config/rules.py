@@ -103,12 +103,17 @@ def _level(value: object) -> object:
     return value
 
 
+def _severity(word: str) -> Severity:
+    """The enumeration itself is no validator: from Python 3.12 on its signature is one that pydantic refuses."""
+    return Severity(word)
+
+
 def _sorted_labels(labels: dict[str, str]) -> Labels:
     return tuple(sorted(labels.items()))
 
 
 _AsLevel = Annotated[float | Literal["own"], BeforeValidator(_level)]
-_AsSeverity = Annotated[Literal["warning", "minor", "major", "critical"], AfterValidator(Severity)]
+_AsSeverity = Annotated[Literal["warning", "minor", "major", "critical"], AfterValidator(_severity)]
 _AtLeastZero = Annotated[float, Field(ge=0)]
 _LEVELS = {"warning": _AsLevel | None, "critical": _AsLevel | None}
 _SECONDS = {"warning": Interval | None, "critical": Interval | None}
