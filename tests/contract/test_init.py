@@ -19,7 +19,7 @@ from tests.peers.rights import NO_ROOT
 INIT = Path(__file__).resolve().parents[2] / "init"
 UNIT = INIT / "hsm-agent.service"
 LUNA = INIT / "hsm-agent.service.d" / "luna.conf"
-HIGHEST_EXPOSURE = 2.0
+HIGHEST_EXPOSURE = 1.5
 
 
 def _analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
