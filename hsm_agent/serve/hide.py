@@ -15,7 +15,7 @@ import base64
 import hashlib
 import hmac
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from hsm_agent.model import AGENT_SOURCE
 from hsm_agent.text import harmless, one_line
@@ -51,20 +51,13 @@ _ANYWHERE = 5
 """A name of so many characters is found within words as well; a shorter one as a word of its own."""
 _CHARACTERS = 8  # of base32: 40 bits, so that among ten thousand names none are the same
 _INDEXED = 3
-_KEPT_TEXTS = 4096
+_KEPT_TEXTS = 16_384
 
 
 def pseudonym(name: str, key: bytes) -> str:
     """What is shown instead of a name."""
     digest = hmac.new(key, name.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
     return PREFIX + base64.b32encode(digest)[:_CHARACTERS].decode().lower()
-
-
-class _Written(NamedTuple):
-    """One way of writing a name, and what stands for it."""
-
-    text: str
-    shown: str
 
 
 class Mask:
@@ -74,12 +67,16 @@ class Mask:
         self.hidden = frozenset(hidden)
         self._hides_names = bool(self.hidden & {"labels", "serials"})
         self._key = key
-        self._known: set[str] = set()
+        self._known: dict[str, str] = {}
+        """Hidden names, with what is shown instead."""
         self._unsure: set[str] = set()
         """Those of the known that may be of either kind; forgotten if one is of a kind that is shown."""
         self._shown: set[str] = set()
         """Names of tokens of a kind that is not hidden."""
-        self._index: dict[str, list[_Written]] = {}
+        self._written: dict[str, str] = {}
+        """The ways of writing hidden names, with what is shown instead."""
+        self._lengths: dict[str, list[int]] = {}
+        """How long those are that begin so, the longest first; a beginning is three characters, or all of fewer."""
         self._texts: dict[str, str] = {}
 
     def learn(self, readings: Sequence[Reading], alarms: Iterable[ActiveAlarm] = ()) -> bool:
@@ -90,8 +87,10 @@ class Mask:
                 self._learn_labels(reading.metric, reading.labels)
             if reading.hsm:
                 self._learn("serials", reading.hsm)
-        for reading in readings:
-            self.learn_resource(reading.source, reading.resource, reading.metric)
+        for reading in readings if self._hides_names else ():
+            # The test is in learn_resource as well: nearly every resource is known, and there are tens of thousands.
+            if reading.resource not in self._known and reading.resource not in self._shown:
+                self.learn_resource(reading.source, reading.resource, reading.metric)
         for alarm in alarms:
             source, resource, metric, labels = alarm.series
             self._learn_labels(metric, labels)
@@ -127,30 +126,29 @@ class Mask:
                 self._forget(value)
 
     def _remember(self, name: str) -> None:
-        self._known.add(name)
+        shown = self._known[name] = pseudonym(name, self._key)
         self._texts.clear()
-        shown = pseudonym(name, self._key)
         for text in _ways_of_writing(name):
-            listed = self._index.setdefault(text[:_INDEXED], [])
-            listed.append(_Written(text, shown))
-            listed.sort(key=lambda one: -len(one.text))
+            self._written[text] = shown
+            lengths = self._lengths.setdefault(text[:_INDEXED], [])
+            if len(text) not in lengths:
+                lengths.append(len(text))
+                lengths.sort(reverse=True)
 
     def _forget(self, name: str) -> None:
-        self._known.discard(name)
+        del self._known[name]
         self._unsure.discard(name)
         self._texts.clear()
-        shown = pseudonym(name, self._key)
-        for text in _ways_of_writing(name):
-            listed = self._index[text[:_INDEXED]]
-            listed[:] = [one for one in listed if one.shown != shown]
+        for text in _ways_of_writing(name) - self._known.keys():
+            self._written.pop(text, None)
 
     def name(self, name: str) -> str:
         """A name as it is shown: by itself, if it is not hidden."""
-        return pseudonym(name, self._key) if name in self._known else self.text(name)
+        return self._known.get(name) or self.text(name)
 
     def text(self, text: str) -> str:
         """A text with each hidden name in it replaced."""
-        if not text or not self._index:
+        if not text or not self._written:
             return text
         found = self._texts.get(text)
         if found is None:
@@ -162,6 +160,8 @@ class Mask:
 
     def foreign_text(self, text: str) -> str:
         """The same of an error or a reason, which may quote what was not understood, and hence never learnt."""
+        if not text:
+            return text
         shown = self.text(text)
         if self._hides_names:
             shown = _QUOTED.sub(self._quoted, shown)
@@ -180,7 +180,9 @@ class Mask:
 
     def _label(self, metric: str, name: str, value: str) -> str:
         is_hidden = _KINDS.get(name) in self.hidden and not metric.startswith(_OTHER_SERIALS)
-        return pseudonym(value, self._key) if value and is_hidden else self.name(value)
+        if not value or not is_hidden:
+            return self.name(value)
+        return self._known.get(value) or pseudonym(value, self._key)
 
     def glob(self, glob: str) -> str:
         """The glob of a silence: it may hold half a name."""
@@ -189,21 +191,21 @@ class Mask:
     def _replaced(self, text: str) -> str:
         pieces, at, copied = [], 0, 0
         while at < len(text):
-            found = self._at(text, at)
-            if found is None:
-                at += 1
-                continue
-            pieces += [text[copied:at], found.shown]
-            at = copied = at + len(found.text)
+            length = self._length_at(text, at)
+            if length:
+                pieces += [text[copied:at], self._written[text[at : at + length]]]
+                copied = at + length
+            at += length or 1
         return "".join([*pieces, text[copied:]])
 
-    def _at(self, text: str, at: int) -> _Written | None:
-        """The longest name that stands there."""
+    def _length_at(self, text: str, at: int) -> int:
+        """Of the longest name that stands there; 0 where none does."""
         for width in range(_INDEXED, 0, -1):
-            for one in self._index.get(text[at : at + width], ()):
-                if text.startswith(one.text, at) and _stands_alone(text, at, at + len(one.text)):
-                    return one
-        return None
+            for length in self._lengths.get(text[at : at + width], ()):
+                end = at + length  # beyond the text's own, a slice would be that of a shorter name
+                if end <= len(text) and text[at:end] in self._written and _stands_alone(text, at, end):
+                    return length
+        return 0
 
 
 def is_of_token(source: str, resource: str, metric: str) -> bool:

@@ -61,7 +61,7 @@ class Fill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenEntry:
-    """One token, and the worst alarm on it."""
+    """One token, or an audit store of none, and the worst alarm on it."""
 
     source: str
     resource: str
@@ -266,6 +266,9 @@ def _tokens(document: Mapping[str, Any]) -> tuple[TokenEntry, ...]:
     for alarm in document["alarms"]:
         raised.setdefault((alarm["source"], alarm["resource"]), []).append((alarm["metric"], alarm["severity"]))
     made = [_token(each, raised.get((each["source"], each["resource"]), ())) for each in document["tokens"]]
+    made += [
+        _audit_store(each, raised.get((each["source"], each["resource"]), ())) for each in document["audit_stores"]
+    ]
     return tuple(sorted(made, key=_urgency))
 
 
@@ -287,6 +290,20 @@ def _token(entry: Mapping[str, Any], raised: Sequence[tuple[str, str]]) -> Token
         pins=", ".join(f"{who} {state.replace('_', ' ')}" for state, who in pins if state not in {"ok", "unknown"}),
         severity=entry["worst_severity"],
         fills=tuple(_fill(entry, bar, raised) for bar in _BARS),
+    )
+
+
+def _audit_store(entry: Mapping[str, Any], raised: Sequence[tuple[str, str]]) -> TokenEntry:
+    """The audit store of an HSM whose tokens are read elsewhere, or not at all."""
+    return TokenEntry(
+        source=entry["source"],
+        resource=entry["resource"],
+        name=entry["resource"] or entry["source"],
+        about="audit store",
+        state="present",
+        pins="",
+        severity=entry["worst_severity"],
+        fills=(_fill(entry, _BARS[-1], raised),),
     )
 
 

@@ -37,6 +37,8 @@ _TOKEN_MEMBERS = {value.member: value.metric for value in TOKEN_VALUES if value.
     "audit_seconds_to_full": "audit_seconds_to_full",
 }
 """What an operator asks of a token first; everything else is under `readings`."""
+_STORE = {"audit_used_percent"}
+"""What an audit store that fills up has."""
 
 
 def status(present: Snapshot) -> dict[str, Json]:
@@ -49,7 +51,7 @@ def summary(present: Snapshot) -> dict[str, Json]:
     return {
         "agent": _agent(present),
         "sources": [_source(source, present) for source in present.sources.values()],
-        "tokens": _tokens(present),
+        **_objects(present),
         "alarms": [_alarm(alarm) for alarm in present.alarms],
         "silences": [_silence(silence) for silence in present.silences],
         "sinks": [_sink(sink, present) for sink in present.sinks.values()],
@@ -122,8 +124,8 @@ def _source(source: SourceStatus, present: Snapshot) -> Json:
     }
 
 
-def _tokens(present: Snapshot) -> list[Json]:
-    """A row for each token: who it is, how it is, and the worst alarm on it."""
+def _objects(present: Snapshot) -> dict[str, Json]:
+    """A row for each token: who it is, how it is, and the worst alarm on it; and for each audit store of no token."""
     by_place: dict[tuple[str, str], dict[str, Reading]] = {}
     for reading in present.readings:
         by_place.setdefault((reading.source, reading.resource), {})[reading.metric] = reading
@@ -134,7 +136,17 @@ def _tokens(present: Snapshot) -> list[Json]:
     for one in present.known:
         if one.identity is not None:
             tokens.setdefault((one.source, one.resource), {"token_info": unread_info(one)})
-    return [_token(place, metrics, _worst(raised.get(place, ())), present) for place, metrics in tokens.items()]
+    stores = {place: metrics for place, metrics in by_place.items() if place not in tokens and metrics.keys() >= _STORE}
+    return {
+        "tokens": [_token(place, each, _worst(raised.get(place, ())), present) for place, each in tokens.items()],
+        "audit_stores": [_audit_store(place, each, _worst(raised.get(place, ()))) for place, each in stores.items()],
+    }
+
+
+def _audit_store(place: tuple[str, str], metrics: dict[str, Reading], worst: str) -> Json:
+    names = ("audit_records", "audit_used_percent", "audit_seconds_to_full")
+    row: dict[str, Json] = {"source": place[0], "resource": harmless(place[1])}
+    return row | {name: _number(_value(metrics, name)) for name in names} | {"worst_severity": worst}
 
 
 def _token(place: tuple[str, str], metrics: dict[str, Reading], worst: str, present: Snapshot) -> Json:

@@ -21,7 +21,7 @@ COSTLY = (
     *("hsm_agent.collect.command.source", "hsm_agent.collect.certificate.source", "hsm_agent.collect.canary.source"),
     *("hsm_agent.collect.declared", "hsm_agent.deliver.snmp", "hsm_agent.deliver.syslog"),
     *("hsm_agent.deliver.alertmanager", "hsm_agent.deliver.webhook", "hsm_agent.net.http_client"),
-    *("h11", "hsm_agent.wire.syslog.bodies"),
+    *("h11", "jinja2", "hsm_agent.wire.syslog.bodies"),
 )
 _START = """
 import os, pathlib, sys
@@ -55,3 +55,12 @@ def test_what_is_configured_brings_itself_and_nothing_else(tmp_path: Path) -> No
 
     expected = {"hsm_agent.collect.pkcs11.source", "hsm_agent.deliver.syslog", "rfc5424logging"}
     assert imported(tmp_path, tree) == expected
+
+
+def test_the_http_server_has_no_template_library_until_the_page_is_asked_for() -> None:
+    script = "import sys, hsm_agent.serve.http.server; print('jinja2' in sys.modules, 'h11' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30, cwd=ROOT
+    )
+
+    assert done.stdout.split() == ["False", "True"]

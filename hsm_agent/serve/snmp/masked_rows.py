@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hsm_agent.wire.snmp import mib
+
 if TYPE_CHECKING:
     from hsm_agent.serve.hide import Mask
     from hsm_agent.serve.snmp.rows import Row
-    from hsm_agent.wire.snmp import mib
 
 _OWN_NAMES = frozenset(
     {
@@ -22,13 +23,22 @@ _OWN_NAMES = frozenset(
 _FOREIGN = frozenset({"hsmSourceLastError", "hsmSinkLastError"})
 
 
+_MASKED = {
+    table.name: tuple(
+        (number, column.name in _FOREIGN)
+        for number, column in enumerate(table.columns)
+        if column.syntax is mib.Syntax.TEXT and column.name not in _OWN_NAMES
+    )
+    for table in mib.TABLES
+}
+"""By table: the columns that are masked, and whether somebody else's words are in them."""
+
+
 def masked_row(row: Row, mask: Mask) -> Row:
     """The row without the names that the mask hides."""
-    cells = zip(row.table.columns, row.cells, strict=True)
-    return row._replace(cells=tuple(_cell(column.name, value, mask) for column, value in cells))
-
-
-def _cell(column: str, value: mib.CellValue | None, mask: Mask) -> mib.CellValue | None:
-    if not isinstance(value, str) or column in _OWN_NAMES:
-        return value
-    return mask.foreign_text(value) if column in _FOREIGN else mask.name(value)
+    cells = list(row.cells)
+    for number, is_foreign in _MASKED[row.table.name]:
+        value = cells[number]
+        if value and isinstance(value, str):
+            cells[number] = mask.foreign_text(value) if is_foreign else mask.name(value)
+    return row._replace(cells=tuple(cells))

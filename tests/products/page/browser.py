@@ -41,7 +41,7 @@ def environment() -> dict[str, str]:
         folders = f"<dir>{UNPACKED.absolute()}/usr/share/fonts</dir><dir>/usr/share/fonts</dir>"
         usual = "".join(
             f"<alias><family>{name}</family><prefer><family>Noto Sans</family></prefer></alias>"
-            for name in ("sans-serif", "system-ui")
+            for name in ("sans-serif", "system-ui", "serif", "Times New Roman")
         )
         cache = f"<cachedir>{UNPACKED.absolute()}/fontcache</cachedir>"
         fonts.write_text(f"<fontconfig>{folders}{cache}{usual}</fontconfig>")

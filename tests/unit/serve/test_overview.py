@@ -85,6 +85,18 @@ def test_a_source_that_is_down_and_a_spool_that_fails_are_told_beside_the_alarms
     )
 
 
+def test_an_audit_store_of_no_token_is_shown_as_well() -> None:
+    readings = [
+        make_reading("audit_used_percent", 62.0, resource=""),
+        make_reading("audit_seconds_to_full", 7200.0, resource=""),
+    ]
+
+    (store,) = seen(replace(well(), readings=readings)).tokens
+
+    assert (store.name, store.about, store.severity) == ("luna-a", "audit store", "cleared")
+    assert [(each.name, each.percent, each.text) for each in store.fills] == [("audit store", 62.0, "62 %, full in 2h")]
+
+
 def test_pins_that_need_a_look_are_named() -> None:
     pins = {each.name: each.pins for each in seen(night()).tokens}
 

@@ -33,6 +33,7 @@ def test_the_document_has_its_parts() -> None:
         "agent",
         "sources",
         "tokens",
+        "audit_stores",
         "alarms",
         "silences",
         "sinks",
