@@ -24,7 +24,11 @@ def templates(name: str, base: str | None, to: Path, config: Path | None) -> Non
     from hsm_agent.templates import write
 
     root = _configured(config) if base is None else _given(base)
-    for relative, text in write(name, root).items():
+    try:
+        written = write(name, root)
+    except ValueError as error:  # a base that this tool can't take
+        fail(f"{root}: {error}")
+    for relative, text in written.items():
         path = to / relative
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -136,11 +136,11 @@ def test_a_warning_gives_way_to_the_critical_trigger(trigger: dict[str, Any]) ->
 
 def test_rows_may_lack_only_what_an_override_then_leaves_out() -> None:
     for discovery, rule in zip(ALL, RULES, strict=True):
-        wanted = [part.macro for part in discovery.parts if part.macro]
+        wanted = [group.macro for group in discovery.groups if group.macro]
         found = [each["filter"]["conditions"][0]["macro"] for each in rule.get("overrides", ())]
         assert found == [f"{{#{macro}}}" for macro in wanted]
-        for part, override in zip(
-            (part for part in discovery.parts if part.macro), rule.get("overrides", ()), strict=True
+        for group, override in zip(
+            (group for group in discovery.groups if group.macro), rule.get("overrides", ()), strict=True
         ):
-            names = [f": {measure.name}" for measure in part.measures]
+            names = [f": {measure.name}" for measure in group.measures]
             assert all(name.startswith(override["operations"][0]["value"]) for name in names)

@@ -13,7 +13,7 @@ from hsm_agent.templates.zabbix.triggers import (
     TELL_ALARMS,
     TELL_THRESHOLDS,
     TELL_TRAPS,
-    State,
+    ItemState,
     about,
     notification_triggers,
 )
@@ -64,7 +64,7 @@ def _template(base: Oid) -> Node:
 
 
 def _macros() -> list[Node]:
-    thresholds = [each for rule in discoveries.ALL for part in rule.parts for each in part.thresholds]
+    thresholds = [each for rule in discoveries.ALL for group in rule.groups for each in group.thresholds]
     words = {"WARN": "warning level", "CRIT": "critical level", "HYST": "distance at which a level is left"}
     levels = {
         macro: (value, f"{words[macro[-5:-1]]}; a context, {threshold.context}, gives one its own".capitalize())
@@ -86,19 +86,19 @@ def _items(base: Oid) -> list[Node]:
     return [*items, _up_time(), _availability()]
 
 
-def _silent() -> State:
-    return State("polls nothing", f"{call('max', 'hsm.agent.polls', '15m')}=0", "HIGH", always=True)
+def _silent() -> ItemState:
+    return ItemState("polls nothing", f"{call('max', 'hsm.agent.polls', '15m')}=0", "HIGH", always=True)
 
 
-def _dropped() -> State:
+def _dropped() -> ItemState:
     key = "hsm.agent.dropped"
     grown = f"({call('last', key)}-{call('min', key, '1h')})>0"
-    return State("events were dropped", grown, "WARNING", always=True)
+    return ItemState("events were dropped", grown, "WARNING", always=True)
 
 
 def _up_time() -> Node:
     key = "hsm.agent.uptime"
-    restarted = State("was restarted", f"{call('last', key)}<10m", "INFO", always=True)
+    restarted = ItemState("was restarted", f"{call('last', key)}<10m", "INFO", always=True)
     return {
         "uuid": identity("item", key),
         "name": "Agent: up for",
@@ -117,7 +117,7 @@ def _up_time() -> Node:
 
 def _availability() -> Node:
     key = "zabbix[host,snmp,available]"
-    gone = State("does not answer by SNMP", f"{call('max', key, '5m')}=0", "HIGH", always=True)
+    gone = ItemState("does not answer by SNMP", f"{call('max', key, '5m')}=0", "HIGH", always=True)
     return {
         "uuid": identity("item", key),
         "name": "Agent: SNMP availability",

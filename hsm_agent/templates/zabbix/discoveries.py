@@ -9,7 +9,7 @@ from hsm_agent.serve.snapshot import TokenStatus
 from hsm_agent.templates.objects import oid_of
 from hsm_agent.templates.zabbix import measures, scripts
 from hsm_agent.templates.zabbix.export import TEMPLATE, Node, call, identity, step
-from hsm_agent.templates.zabbix.triggers import State, Threshold, about, alarm_prototypes
+from hsm_agent.templates.zabbix.triggers import ItemState, Threshold, about, alarm_prototypes
 
 if TYPE_CHECKING:
     from hsm_agent.templates.zabbix.measures import Measure
@@ -29,7 +29,7 @@ class Graph:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ItemGroup:
     """Items of a row, with triggers and graphs on them; left out where the row has no `macro`, if one is named."""
 
     measures: tuple[Measure, ...]
@@ -37,7 +37,7 @@ class Part:
     name: str = ""
     """A word that the names of all that it makes begin with behind the subject, if it may be left out."""
     thresholds: tuple[Threshold, ...] = ()
-    states: tuple[State, ...] = ()
+    states: tuple[ItemState, ...] = ()
     graphs: tuple[Graph, ...] = ()
 
 
@@ -50,7 +50,7 @@ class Discovery:
     component: str
     subject: str
     macros: dict[str, str]
-    parts: tuple[Part, ...]
+    groups: tuple[ItemGroup, ...]
     tags: dict[str, str]
     delay: str = measures.DISCOVERY_MACRO
     lifetime: str = "30d"
@@ -82,7 +82,7 @@ SOURCES = Discovery(
     "Sources", "source", "source", "Source {#SOURCE}",
     {"SOURCE": "hsmSourceName", "KIND": "hsmSourceKind"},
     (
-        Part(
+        ItemGroup(
             measures.SOURCE,
             thresholds=(
                 Threshold(
@@ -90,8 +90,8 @@ SOURCES = Discovery(
                 ),
             ),
             states=(
-                State("is down", f"{_row('source.status')}=4", "HIGH"),
-                State("answers in part", f"{_row('source.status')}=3", "WARNING"),
+                ItemState("is down", f"{_row('source.status')}=4", "HIGH"),
+                ItemState("answers in part", f"{_row('source.status')}=3", "WARNING"),
             ),
             graphs=(Graph("polls", ("source.poll",)),),
         ),
@@ -107,17 +107,17 @@ TOKENS = Discovery(
         "STORAGE": "hsmTokenStorageUsedPercent",
     },
     (
-        Part(
+        ItemGroup(
             measures.TOKEN,
             states=(
-                State("is absent", f"{_row('token.status')}=3", "HIGH"),
-                State("cannot be read", f"{_row('token.status')}=5", "HIGH"),
-                State("PIN is locked", f"{_row('token.pin')}=5", "HIGH"),
-                State("PIN was entered wrongly", f"({_row('token.pin')}=3 or {_row('token.pin')}=4)", "WARNING"),
-                State("security officer's PIN is locked", f"{_row('token.so_pin')}=5", "HIGH"),
+                ItemState("is absent", f"{_row('token.status')}=3", "HIGH"),
+                ItemState("cannot be read", f"{_row('token.status')}=5", "HIGH"),
+                ItemState("PIN is locked", f"{_row('token.pin')}=5", "HIGH"),
+                ItemState("PIN was entered wrongly", f"({_row('token.pin')}=3 or {_row('token.pin')}=4)", "WARNING"),
+                ItemState("security officer's PIN is locked", f"{_row('token.so_pin')}=5", "HIGH"),
             ),
         ),
-        Part(
+        ItemGroup(
             measures.TOKEN_MEMORY, "MEMORY", "private memory",
             thresholds=(_used("private memory used", "token.memory.used", "TOKEN.MEMORY", "{#NAME}", ("75", "90")),),
             graphs=(
@@ -125,18 +125,18 @@ TOKENS = Discovery(
                 Graph("private memory", ("token.memory.total", "token.memory.free")),
             ),
         ),
-        Part(
+        ItemGroup(
             measures.TOKEN_SESSIONS, "SESSIONS", "sessions",
             thresholds=(
                 _used("sessions used", "token.sessions.used", "TOKEN.SESSIONS", "{#NAME}", ("80", "95"), held="10m"),
             ),
             graphs=(Graph("sessions", ("token.sessions", "token.sessions.rw")),),
         ),
-        Part(
+        ItemGroup(
             measures.TOKEN_OBJECTS, "OBJECTS", "objects",
             graphs=(Graph("objects", ("token.objects",)),),
         ),
-        Part(
+        ItemGroup(
             measures.TOKEN_STORAGE, "STORAGE", "storage",
             thresholds=(
                 _used("storage used", "token.storage.used", "TOKEN.STORAGE", "{#NAME}", ("80", "95"), held="5m"),
@@ -156,7 +156,7 @@ AUDIT_STORES = Discovery(
         "EVENTS": "hsmAuditEvents",
     },
     (
-        Part(
+        ItemGroup(
             measures.AUDIT_STORE, "USED", "store",
             thresholds=(
                 _used("store used", "audit.used", "AUDIT.USED", "{#RESOURCE}", ("50", "80")),
@@ -170,9 +170,9 @@ AUDIT_STORES = Discovery(
                 Graph("store records", ("audit.records",)),
             ),
         ),
-        Part(
+        ItemGroup(
             measures.AUDIT_TRAIL, "EVENTS", "trail",
-            states=(State("trail chain is broken", f"{_row('audit.chain')}=3", "HIGH"),),
+            states=(ItemState("trail chain is broken", f"{_row('audit.chain')}=3", "HIGH"),),
             graphs=(Graph("trail events", ("audit.events",)),),
         ),
     ),
@@ -183,12 +183,12 @@ SINKS = Discovery(
     "Sinks", "sink", "sink", "Sink {#SINK}",
     {"SINK": "hsmSinkName", "KIND": "hsmSinkKind"},
     (
-        Part(
+        ItemGroup(
             measures.SINK,
             states=(
-                State("is refused", f"{_row('sink.status')}=4", "WARNING"),
-                State("is not reached", f"{call('min', 'hsm.sink.status[{#SNMPINDEX}]', '5m')}=3", "WARNING"),
-                State("events were dropped", _grown("sink.dropped", "1h"), "WARNING", always=True),
+                ItemState("is refused", f"{_row('sink.status')}=4", "WARNING"),
+                ItemState("is not reached", f"{call('min', 'hsm.sink.status[{#SNMPINDEX}]', '5m')}=3", "WARNING"),
+                ItemState("events were dropped", _grown("sink.dropped", "1h"), "WARNING", always=True),
             ),
             graphs=(Graph("events waiting", ("sink.queued",)),),
         ),
@@ -204,7 +204,7 @@ ALARMS = Discovery(
         "SOURCE": "hsmActiveSource", "RESOURCE": "hsmActiveResource", "METRIC": "hsmActiveMetric",
         "RULE": "hsmActiveRule",
     },
-    (Part(measures.ALARM),),
+    (ItemGroup(measures.ALARM),),
     _OF_RESOURCE,
     delay=measures.ALARM_DISCOVERY_MACRO, lifetime="1d",
     prototypes=tuple(alarm_prototypes(_ALARM_SUBJECT)),
@@ -216,7 +216,7 @@ READINGS = Discovery(
         "SOURCE": "hsmReadingSource", "RESOURCE": "hsmReadingResource", "METRIC": "hsmReadingMetric",
         "UNIT": "hsmReadingUnit", "LABELS": "hsmReadingLabels",
     },
-    (Part(measures.READING),),
+    (ItemGroup(measures.READING),),
     {**_OF_RESOURCE, "metric": "{#METRIC}"},
     filter=("METRIC", "{$HSM.READINGS}"),
 )  # fmt: skip
@@ -247,11 +247,11 @@ def rule(discovery: Discovery, base: Oid) -> Node:
     node["lifetime"] = discovery.lifetime
     node["item_prototypes"] = [
         {**measures.item(each, base, subject=discovery.subject, component=discovery.component), **_tags(discovery)}
-        for part in discovery.parts
-        for each in part.measures
+        for group in discovery.groups
+        for each in group.measures
     ]
     triggers = [*_triggers(discovery), *discovery.prototypes]
-    graphs = [_graph(discovery, graph) for part in discovery.parts for graph in part.graphs]
+    graphs = [_graph(discovery, graph) for group in discovery.groups for graph in group.graphs]
     overrides = _overrides(discovery)
     made = {"trigger_prototypes": triggers, "graph_prototypes": graphs}
     node.update({name: nodes for name, nodes in made.items() if nodes})
@@ -266,10 +266,10 @@ def _tags(discovery: Discovery) -> Node:
 def _triggers(discovery: Discovery) -> list[Node]:
     row = about(**discovery.tags)
     found: list[Node] = []
-    for part in discovery.parts:
-        for threshold in part.thresholds:
+    for group in discovery.groups:
+        for threshold in group.thresholds:
             found += threshold.triggers(discovery.subject, row)
-        found += [state.trigger(discovery.subject, row) for state in part.states]
+        found += [state.trigger(discovery.subject, row) for state in group.states]
     return found
 
 
@@ -292,22 +292,22 @@ def _graph(discovery: Discovery, graph: Graph) -> Node:
 
 
 def _overrides(discovery: Discovery) -> list[Node]:
-    """For each part that a row may lack: then nothing of it is made."""
-    parts = [part for part in discovery.parts if part.macro]
+    """For each group that a row may lack: then nothing of it is made."""
+    groups = [group for group in discovery.groups if group.macro]
     return [
         {
-            "name": f"no {part.name}",
+            "name": f"no {group.name}",
             "step": str(place),
-            "filter": {"conditions": [{"macro": f"{{#{part.macro}}}", "value": "^$", "formulaid": "A"}]},
+            "filter": {"conditions": [{"macro": f"{{#{group.macro}}}", "value": "^$", "formulaid": "A"}]},
             "operations": [
                 {
                     "operationobject": what,
                     "operator": "LIKE",
-                    "value": f": {part.name}",
+                    "value": f": {group.name}",
                     "discover": "NO_DISCOVER",
                 }
                 for what in ("ITEM_PROTOTYPE", "TRIGGER_PROTOTYPE", "GRAPH_PROTOTYPE")
             ],
         }
-        for place, part in enumerate(parts, 1)
+        for place, group in enumerate(groups, 1)
     ]

@@ -81,7 +81,7 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ItemState:
     """A condition on items that is either so or not."""
 
     name: str

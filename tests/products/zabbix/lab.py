@@ -177,7 +177,7 @@ class Lab:
     def state(self) -> str:
         """What there is to be known of a test that failed."""
         problems = {host: self.problems(each) for each in HOSTS if (host := each.name) in self.ids}
-        return f"{problems}\n{self.zabbix.trap_log.read_text()[-3000:]}\n{self.zabbix.log()[-2000:]}"
+        return f"{problems}\n{self.zabbix.doing()}\n{self.zabbix.trap_log.read_text()[-3000:]}\n{self.zabbix.log()[-2000:]}"
 
     async def discovered(self, *hosts: Host) -> float:
         """Wait until tokens have items with values at all hosts; returns after how long."""

@@ -125,6 +125,13 @@ class Zabbix:
         """What the server says of itself."""
         return (self.directory / "server.log").read_text(encoding="utf-8", errors="replace")
 
+    def doing(self) -> str:
+        """What each of its processes does: Zabbix writes that into their titles."""
+        listed = subprocess.run(["ps", "-eo", "pgid=,args="], capture_output=True, text=True, check=False).stdout
+        groups = {str(child.pid) for child in self._children}
+        lines = [line.split(None, 1) for line in listed.splitlines()]
+        return "\n".join(title[:200] for group, title in lines if group in groups)
+
     def start(self, trap_lines: Sequence[str], *, mibs: Mapping[str, str] | None = None) -> None:
         """All of it. `trap_lines` are snmptrapd's, such as users; `mibs` its environment."""
         if os.geteuid() == 0:

@@ -98,3 +98,11 @@ def test_a_folder_that_takes_no_file_fails(tmp_path: Path) -> None:
 
     assert result.exit_code == 1
     assert result.stderr == f"hsm-agent: --to: {tmp_path}/file/below: Not a directory\n"
+
+
+def test_a_base_that_is_too_long_for_a_tool_is_refused(tmp_path: Path) -> None:
+    result = templates("zabbix", "--base", OWN + ".4294967295" * 5, "--to", tmp_path)
+
+    assert result.exit_code == 1
+    assert "the base is too long: Zabbix takes 512 characters" in result.output
+    assert list(tmp_path.iterdir()) == []
