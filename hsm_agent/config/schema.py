@@ -176,7 +176,8 @@ class _Generator(GenerateJsonSchema):
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         made = super().model_schema(schema)
-        made.pop("description", None)  # docstrings are for readers of the code
+        made.pop("description", None)  # docstrings, and names of classes, are for readers of the code
+        made.pop("title", None)
         made.update(_BETWEEN_KEYS.get(schema["cls"].__name__, {}))
         if schema["cls"].__name__ == "Secret":
             made["properties"] = {key: {"type": "string", "minLength": 1} for key in made["properties"]}

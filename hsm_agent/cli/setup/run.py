@@ -97,6 +97,8 @@ class SetupRun:
                 used = token.memory_used_percent
                 told = "private memory unknown" if used is None else f"private memory {used:.0f} % used"
                 click.echo(one_line(f"       {token.label or '-'}  serial {token.serial}  {token.model}  {told}"))
+        if self.account.is_other and not all(each.tokens for each in seen):
+            click.echo(f"  {self.account.name} has not the groups that only its unit gives it (SupplementaryGroups=)")
         return seen
 
     def _modules(self) -> list[FoundModule]:
