@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.config.tree import Config, Loaded
     from hsm_agent.evaluate.rules import Match, Rule
+    from hsm_agent.serve.settings import Hide
 
 
 def describe(loaded: Loaded) -> Iterator[str]:
@@ -124,10 +125,16 @@ def _meant(match: Match, source: str, labels: Mapping[str, Mapping[str, str]]) -
 
 def _servers(config: Config) -> Iterator[str]:
     if (snmp := config.serve.snmp) is not None:
-        users = ", ".join(user.name for user in snmp.users) or "none"
-        yield f"SNMP on {', '.join(snmp.listen)}: v3 users {users}; v2c communities {len(snmp.communities) or 'none'}"
+        users = ", ".join(f"{user.name}{_hidden(user.hide)}" for user in snmp.users) or "none"
+        hidden = "".join({_hidden(one.hide): None for one in snmp.communities if one.hide})
+        communities = f"{len(snmp.communities) or 'none'}{hidden}"
+        yield f"SNMP on {', '.join(snmp.listen)}: v3 users {users}; v2c communities {communities}"
     if (http := config.serve.http) is not None:
-        yield f"HTTP on {http.listen}: /metrics /healthz /readyz /api/v1/status"
+        yield f"HTTP on {http.listen}: / /metrics /healthz /readyz /api/v1/status{_hidden(http.hide)}"
+
+
+def _hidden(hide: Hide | None) -> str:
+    return f" (hides {', '.join(hide)})" if hide else ""
 
 
 def _sinks(config: Config) -> Iterator[str]:

@@ -114,7 +114,7 @@ class Mask:
             self._remember(resource)
 
     def _learn(self, kind: HideKind, value: str) -> None:
-        if not value:
+        if not value.strip():  # a token without a label goes by its serial number
             return
         if kind in self.hidden:
             self._unsure.discard(value)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hsm_agent.evaluate.defaults.first_steps import advice
+from hsm_agent.evaluate.hsms import is_of_hsm
 from hsm_agent.evaluate.messages import amount, counted, duration_text
 from hsm_agent.model import Severity, number_text
 
@@ -131,7 +132,7 @@ def overview(document: Mapping[str, Any], waiting: Sequence[str] = ()) -> Overvi
     """The status document for people; `waiting` are the lines of `/readyz`, of what start-up or work lacks."""
     agent, now = document["agent"], document["agent"]["now"]
     alarms = tuple(_alarm(each, now) for each in _worst_first(document["alarms"]))
-    severity = max((each.severity for each in alarms if not each.silenced), key=_RANKS.__getitem__, default=_WELL)
+    severity = _worst(each.severity for each in alarms if not each.silenced)
     remarks = (*waiting, *_remarks(document))
     if severity == _WELL and remarks:
         severity = _UNKNOWN
@@ -261,15 +262,27 @@ def _silence(entry: Mapping[str, Any], now: float) -> SilenceEntry:
     )
 
 
+Raised = list[tuple[str, str]]
+"""Metrics and severities of alarms."""
+
+
 def _tokens(document: Mapping[str, Any]) -> tuple[TokenEntry, ...]:
-    raised: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    raised: dict[tuple[str, str], Raised] = {}
+    of_hsms: dict[str, Raised] = {}
     for alarm in document["alarms"]:
-        raised.setdefault((alarm["source"], alarm["resource"]), []).append((alarm["metric"], alarm["severity"]))
-    made = [_token(each, raised.get((each["source"], each["resource"]), ())) for each in document["tokens"]]
-    made += [
-        _audit_store(each, raised.get((each["source"], each["resource"]), ())) for each in document["audit_stores"]
-    ]
-    return tuple(sorted(made, key=_urgency))
+        entry = alarm["metric"], alarm["severity"]
+        raised.setdefault((alarm["source"], alarm["resource"]), []).append(entry)
+        if is_of_hsm(alarm["metric"]):
+            of_hsms.setdefault(alarm["resource"], []).append(entry)
+    made = []
+    for each in document["tokens"]:
+        # What is told once of a whole HSM is true of each of its tokens, whichever source has told it.
+        on_hsm = of_hsms.get(each["hsm"], []) if each["hsm"] != each["resource"] else []
+        made.append(_token(each, [*raised.get((each["source"], each["resource"]), ()), *on_hsm]))
+    stores = (
+        _audit_store(each, raised.get((each["source"], each["resource"]), [])) for each in document["audit_stores"]
+    )
+    return tuple(sorted((*made, *stores), key=_urgency))
 
 
 def _urgency(token: TokenEntry) -> tuple[int, int, float, str, str]:
@@ -277,7 +290,7 @@ def _urgency(token: TokenEntry) -> tuple[int, int, float, str, str]:
     return -_RANKS[token.severity], -_TOKEN_STATES.get(token.state, 0), -fullest, token.source, token.name
 
 
-def _token(entry: Mapping[str, Any], raised: Sequence[tuple[str, str]]) -> TokenEntry:
+def _token(entry: Mapping[str, Any], raised: Raised) -> TokenEntry:
     names = (("model", ""), ("serial", "serial "), ("firmware", "firmware "))
     label = entry["label"] or entry["resource"]
     pins = ((entry["pin_status"], "PIN"), (entry["so_pin_status"], "SO PIN"))
@@ -288,12 +301,12 @@ def _token(entry: Mapping[str, Any], raised: Sequence[tuple[str, str]]) -> Token
         about=", ".join(f"{word}{entry[name]}" for name, word in names if entry[name] and entry[name] != label),
         state=entry["status"],
         pins=", ".join(f"{who} {state.replace('_', ' ')}" for state, who in pins if state not in {"ok", "unknown"}),
-        severity=entry["worst_severity"],
+        severity=_worst(severity for _, severity in raised),
         fills=tuple(_fill(entry, bar, raised) for bar in _BARS),
     )
 
 
-def _audit_store(entry: Mapping[str, Any], raised: Sequence[tuple[str, str]]) -> TokenEntry:
+def _audit_store(entry: Mapping[str, Any], raised: Raised) -> TokenEntry:
     """The audit store of an HSM whose tokens are read elsewhere, or not at all."""
     return TokenEntry(
         source=entry["source"],
@@ -307,16 +320,19 @@ def _audit_store(entry: Mapping[str, Any], raised: Sequence[tuple[str, str]]) ->
     )
 
 
-def _fill(entry: Mapping[str, Any], bar: tuple[str, str, str], raised: Sequence[tuple[str, str]]) -> Fill:
+def _fill(entry: Mapping[str, Any], bar: tuple[str, str, str], raised: Raised) -> Fill:
     name, member, metrics = bar
     percent = entry[member]
-    severities = [severity for metric, severity in raised if metric.startswith(metrics)]
     return Fill(
         name=name,
         percent=min(_FULL, max(0.0, percent)) if isinstance(percent, int | float) else None,
         text=_text(entry, name, percent),
-        severity=max(severities, key=_RANKS.__getitem__, default=_WELL),
+        severity=_worst(severity for metric, severity in raised if metric.startswith(metrics)),
     )
+
+
+def _worst(severities: Iterable[str]) -> str:
+    return max(severities, key=_RANKS.__getitem__, default=_WELL)
 
 
 def _text(entry: Mapping[str, Any], name: str, percent: float | None) -> str:

@@ -155,6 +155,7 @@ def _token(place: tuple[str, str], metrics: dict[str, Reading], worst: str, pres
     labels = _labels(metrics["token_info"].labels) if "token_info" in metrics else {}
     row: dict[str, Json] = {"source": place[0], "resource": harmless(place[1])}
     row |= {name: labels.get(name) for name in _IDENTITY}
+    row["hsm"] = next((harmless(reading.hsm) for reading in metrics.values() if reading.hsm), None)
     row |= {name: _number(_value(metrics, metric)) for name, metric in _TOKEN_MEMBERS.items()}
     value = partial(_value, metrics)
     status = token_status(value, metrics, is_down=is_down)

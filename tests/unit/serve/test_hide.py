@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hsm_agent.serve.hide import PREFIX, Mask, pseudonym
 from hsm_agent.serve.http.connection import HttpRequest
@@ -245,3 +247,15 @@ async def test_the_walk_would_see_every_marker(tmp_path: Path) -> None:
 
     assert [each for each in markers if harmless(each) not in everything] == []
     assert all(re.search("|".join(MARKS.values()), each) for each in markers)
+
+
+@given(st.text(min_size=1, max_size=40).filter(str.strip), st.text(max_size=20), st.text(max_size=20))
+def test_no_label_of_any_letters_is_left_in_a_text(label: str, before: str, after: str) -> None:
+    """Between blanks, as texts of alarms are written; whatever the label's letters are."""
+    mask = mask_of("labels", label=label)
+    shown = pseudonym(label, KEY)
+
+    assert mask.name(label) == shown
+    assert shown in mask.text(f"x {label} y")
+    if label not in f"{shown} x y hidden- {before} {after}":
+        assert label not in mask.text(f"{before} {label} {after}") or label in shown

@@ -12,7 +12,7 @@ from hsm_agent.evaluate.defaults.first_steps import FIRST_STEPS, advice
 from hsm_agent.model import Severity, SourceState, SourceStatus
 from hsm_agent.serve.overview import Overview, overview
 from hsm_agent.serve.status import status, summary
-from tests.fakes.night import HOSTILE, night
+from tests.fakes.night import HOSTILE, alarm, night, token
 from tests.fakes.present import MONOTONIC, known_snapshot, make_reading
 
 if TYPE_CHECKING:
@@ -95,6 +95,21 @@ def test_an_audit_store_of_no_token_is_shown_as_well() -> None:
 
     assert (store.name, store.about, store.severity) == ("luna-a", "audit store", "cleared")
     assert [(each.name, each.percent, each.text) for each in store.fills] == [("audit store", 62.0, "62 %, full in 2h")]
+
+
+def test_what_is_raised_on_an_hsm_is_shown_at_each_of_its_tokens() -> None:
+    tokens = [
+        replace(each, hsm="154438")
+        for name in ("a", "b")
+        for each in token("luna-a", name, name, audit=85.0, memory=1.0)
+    ]
+    other = token("luna-a", "c", "c", audit=85.0)
+    full = alarm("audit-fill", Severity.CRITICAL, ("luna-b", "154438", "audit_used_percent"), value="85", limit="80")
+
+    seen_tokens = seen(replace(well(), readings=(*tokens, *other), alarms=(full,))).tokens
+
+    assert {each.name: each.severity for each in seen_tokens} == {"a": "critical", "b": "critical", "c": "cleared"}
+    assert [fill.severity for fill in seen_tokens[0].fills] == ["cleared", "cleared", "cleared", "critical"]
 
 
 def test_pins_that_need_a_look_are_named() -> None:
