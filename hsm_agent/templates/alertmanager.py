@@ -49,7 +49,7 @@ inhibit_rules:
 # A worse level of the same thing.
 - source_matchers: ['severity="{critical}"']
   target_matchers: ['severity=~"{milder}"']
-  equal: [alertname, agent, instance, source, resource, metric]
+  equal: [alertname, agent, instance, source, resource, metric, alarm, pattern, role]
 # luna-monitor.yml
 - source_matchers: ['alertname="LunaMonitorDown"']
   target_matchers: ['alertname=~"HSM.*"']

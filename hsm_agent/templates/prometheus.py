@@ -14,8 +14,9 @@ import yaml
 
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
 from hsm_agent.evaluate.messages import limit_of
+from hsm_agent.evaluate.rules import Grows, Reaches
 from hsm_agent.metrics import unit
-from hsm_agent.model import AGENT_SOURCE
+from hsm_agent.model import AGENT_SOURCE, Severity
 from hsm_agent.templates.promql import duration, expressions
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ _SHOWN = {
 }
 _SEE_THE_AGENT = "see hsm-agent status"
 _ALARM = f"{{{{ $labels.metric }}}} of {_WHERE}: the agent has raised this alarm; its text is in hsm-agent status."
+_INTERVALS = {"hsm-trends": {"interval": "4m"}}
+"""Long times need no haste; below the 5m after which Prometheus no longer sees its own ALERTS."""
 _FIELD = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -64,12 +67,22 @@ def _file(about: str, groups: list[dict[str, Any]]) -> str:
 
 
 def _alert_groups() -> list[dict[str, Any]]:
-    watched = [rule for rule in DEFAULT_RULES if rule.match.source != AGENT_SOURCE]
-    own = [rule for rule in DEFAULT_RULES if rule.match.source == AGENT_SOURCE]
-    return [
-        {"name": "hsm", "rules": [alert(each) for rule in watched for each in expressions(rule)]},
-        {"name": "hsm-agent", "rules": [alert(each) for rule in own for each in expressions(rule)]},
-    ]
+    groups: dict[str, list[dict[str, Any]]] = {"hsm": [], "hsm-trends": [], "hsm-agent": []}
+    for rule in DEFAULT_RULES:
+        own, slow = rule.match.source == AGENT_SOURCE, isinstance(rule.condition, Grows | Reaches)
+        name = "hsm-agent" if own else "hsm-trends" if slow else "hsm"
+        groups[name] += [alert(each) for each in expressions(rule)]
+    groups["hsm-agent"].append(_unknown())
+    return [{"name": name, **_INTERVALS.get(name, {}), "rules": rules} for name, rules in groups.items()]
+
+
+def _unknown() -> dict[str, Any]:
+    """No rule fires on a reading that is gone; the agent says of which alarms it does not know."""
+    unknown = Severity.INDETERMINATE.value
+    described = (
+        f"{{{{ $labels.metric }}}} of {_WHERE} has no value, so {{{{ $labels.rule }}}} is not known: {_SEE_THE_AGENT}."
+    )
+    return _alarm("reading-unknown", f'hsm_alarm_active{{severity="{unknown}"}}', described)
 
 
 def alert(expression: Expression) -> dict[str, Any]:
@@ -110,6 +123,6 @@ def _alarm_rules() -> list[dict[str, Any]]:
     return [*known, _alarm("hsm-alarm", others)]
 
 
-def _alarm(name: str, expression: str) -> dict[str, Any]:
-    annotations = {"summary": f"{{{{ $labels.rule }}}}: {_WHERE}", "description": _ALARM}
+def _alarm(name: str, expression: str, described: str = _ALARM) -> dict[str, Any]:
+    annotations = {"summary": f"{{{{ $labels.rule }}}}: {_WHERE}", "description": described}
     return {"alert": name, "expr": expression, "annotations": annotations}

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 WARNING, CRITICAL = Severity.WARNING, Severity.CRITICAL
 OBJECT = "job, instance, source, resource"
 """The labels that all series of one token, HSM or sink have in common."""
+LINE_SPACING = 4 * HOUR
+"""Seconds between the points of a forecast's line. An hour, as in the agent, takes Prometheus four times as long."""
 CHANGING = {"hsm_firmware_info": "version", "hsm_policies_info": "digest", "token_policies_info": "digest"}
 """The label of an info metric that says what a rule of `changes` waits for."""
 
@@ -163,10 +165,10 @@ class _Translation:
         return f"({reached} unless on ({OBJECT}) {near})"
 
     def _reaches(self, condition: Reaches, ahead: float) -> Expression:
-        """The least-squares line through one point an hour, once a quarter of the time is there."""
-        history = f"{self._series}[{duration(condition.over)}:1h]"
+        """The least-squares line through a point each four hours, once a quarter of the time is there."""
+        history = f"{self._series}[{duration(condition.over)}:{duration(LINE_SPACING)}]"
         reached = self._with_margin(f"predict_linear({history}, {number_text(ahead)}) >=", condition.level, -1)
-        points = number_text(condition.over * MINIMUM_SHARE / HOUR)
+        points = number_text(condition.over * MINIMUM_SHARE / LINE_SPACING)
         text = f"{self._series}\nand count_over_time({history}) >= {points}\nand ({reached})"
         return self._made(text, f"within {duration_text(ahead)}")
 

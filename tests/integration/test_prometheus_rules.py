@@ -103,7 +103,7 @@ def raised(series: Recorded, at: float) -> str:
 
 def alerts(series: Recorded) -> list[dict[str, Any]]:
     """The alerting rules made from the default rule for this metric."""
-    return [a for a in all_alerts() if (a["alert"], a["labels"]["metric"]) == (series.rule, series.metric)]
+    return [a for a in all_alerts() if a["alert"] == series.rule and a["labels"]["metric"] == series.metric]
 
 
 @cache
@@ -207,6 +207,24 @@ async def test_every_alarm_of_the_agent_is_passed_on_at_its_severity(tmp_path: P
     asked_once = [{"expr": expression, "eval_time": "0s", "exp_samples": samples}]
     tests = [{"interval": "1m", "input_series": series, "promql_expr_test": asked_once}]
     (tmp_path / "t.yml").write_text(yaml.safe_dump({"rule_files": [str(FOLDER / "alarms.yml")], "tests": tests}))
+
+    await promtool("test", "rules", str(tmp_path / "t.yml"))
+
+
+async def test_a_reading_that_is_gone_is_told_once_the_agent_calls_it_unknown(tmp_path: Path) -> None:
+    labels = '{source="s",resource="r",rule="token-storage",metric="token_storage_used_percent",severity="%s"}'
+    series = [
+        {"series": f"hsm_alarm_active{labels % 'warning'}", "values": "1 stale"},
+        {"series": f"hsm_alarm_active{labels % 'indeterminate'}", "values": "_ 1"},
+    ]
+    expression = 'count by (alertname, severity) (ALERTS{alertname="reading-unknown"})'
+    shown = [{"labels": '{alertname="reading-unknown",severity="indeterminate"}', "value": 1}]
+    asked_twice = [
+        {"expr": expression, "eval_time": "0s", "exp_samples": []},
+        {"expr": expression, "eval_time": "1m", "exp_samples": shown},
+    ]
+    tests = [{"interval": "1m", "input_series": series, "promql_expr_test": asked_twice}]
+    (tmp_path / "t.yml").write_text(yaml.safe_dump({"rule_files": [str(FOLDER / "alerts.yml")], "tests": tests}))
 
     await promtool("test", "rules", str(tmp_path / "t.yml"))
 

@@ -33,10 +33,26 @@ def queries() -> dict[str, str]:
     found = {}
     for panel in DASHBOARD["panels"]:
         for target in panel.get("targets", []):
-            query = target["expr"]
-            for name in ("instance", "source", "resource"):
-                query = query.replace(f'"${name}"', '".*"')
-            found[f"{panel['title']} {target['refId']}"] = query
+            found[f"{panel['title']} {target['refId']}"] = chosen(target["expr"])
+    return found
+
+
+def chosen(query: str) -> str:
+    """The query with everything chosen."""
+    for name in ("instance", "source", "resource"):
+        query = query.replace(f'"${name}"', '".*"')
+    return query
+
+
+def variables() -> dict[str, str]:
+    """What the choices of the dashboard are made of: the series of `label_values(SERIES, LABEL)` that have the label."""
+    found = {}
+    for variable in DASHBOARD["templating"]["list"]:
+        if variable["type"] == "query":
+            series, _, label = (
+                variable["query"]["query"].removeprefix("label_values(").removesuffix(")").rpartition(", ")
+            )
+            found[variable["name"]] = f"count by ({label}) ({chosen(series)}) unless on ({label}) vector(1)"
     return found
 
 
@@ -69,7 +85,7 @@ async def test_every_query_and_rule_has_data_from_a_scrape_with_tls_and_a_passwo
 
 def missing(server: Prometheus | VictoriaMetrics, *, at: float | None = None) -> list[str]:
     """What returns nothing yet: queries of the dashboard, and luna-monitor's names."""
-    asked = {**queries(), **{name: name for name in LUNA_MONITORS_NAMES}}
+    asked = {**queries(), **variables(), **{name: name for name in LUNA_MONITORS_NAMES}}
     return [name for name, query in asked.items() if not server.instant(query, at=at)]
 
 
