@@ -167,7 +167,7 @@ def _verdict(alarms: Sequence[AlarmEntry], *, is_well: bool) -> str:
     counted_alarms = [f"{count} {severity}" for severity, count in counts.items()]
     counted_alarms += [f"{silenced} silenced"] if silenced else []
     return (
-        ", ".join(counted_alarms) if counted_alarms else "All is well" if is_well else "No alarm, but not all is known"
+        ", ".join(counted_alarms) if counted_alarms else "All is well" if is_well else "No alarm, but not all is well"
     )
 
 
@@ -182,6 +182,11 @@ def _remarks(document: Mapping[str, Any]) -> Iterable[str]:
     down = [each["name"] for each in document["sources"] if each["status"] == "down"]
     if down:
         yield f"{counted(len(down), 'sources')} down, with the values that were read last: {_some(down)}"
+    failing = [each for each in document["sinks"] if each["status"] in {"retrying", "refused"}]
+    if failing:
+        waiting = sum(each["queued"] for each in failing)
+        told = f"{counted(len(failing), 'sinks')} not reached, {waiting} waiting"
+        yield f"{told}: {_some([each['name'] for each in failing])}"
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

@@ -25,7 +25,7 @@ def seen(present: Snapshot, *waiting: str) -> Overview:
 
 def well() -> Snapshot:
     up = SourceStatus(name="luna-a", kind="pkcs11", every_seconds=60, state=SourceState.UP, last_success=MONOTONIC)
-    return replace(known_snapshot(), alarms=(), silences=(), sources={"luna-a": up})
+    return replace(known_snapshot(), alarms=(), silences=(), sources={"luna-a": up}, sinks={})
 
 
 def test_the_worst_stands_on_top_and_what_is_silenced_at_the_end() -> None:
@@ -68,7 +68,7 @@ def test_all_is_well_is_said_only_where_all_is_known() -> None:
     not_yet = replace(well(), sources={**well().sources, "luna-b": unread})
 
     assert (seen(well()).verdict, seen(well()).severity) == ("All is well", "cleared")
-    assert (seen(not_yet).verdict, seen(not_yet).severity) == ("No alarm, but not all is known", "indeterminate")
+    assert (seen(not_yet).verdict, seen(not_yet).severity) == ("No alarm, but not all is well", "indeterminate")
     assert seen(not_yet).remarks == ("1 source not read yet: luna-b",)
     assert seen(well(), "pipeline: nothing was judged for 70 s").severity == "indeterminate"
 
@@ -82,6 +82,7 @@ def test_a_source_that_is_down_and_a_spool_that_fails_are_told_beside_the_alarms
     assert remarks == (
         "The spool cannot be written: No space left on device",
         "1 source down, with the values that were read last: soft",
+        "1 sink not reached, 2 waiting: noc",
     )
 
 
@@ -110,6 +111,13 @@ def test_what_is_raised_on_an_hsm_is_shown_at_each_of_its_tokens() -> None:
 
     assert {each.name: each.severity for each in seen_tokens} == {"a": "critical", "b": "critical", "c": "cleared"}
     assert [fill.severity for fill in seen_tokens[0].fills] == ["cleared", "cleared", "cleared", "critical"]
+
+
+def test_a_sink_that_is_not_reached_is_told_before_it_is_an_alarm() -> None:
+    present = replace(well(), sinks=known_snapshot().sinks)
+
+    assert seen(present).remarks == ("1 sink not reached, 2 waiting: noc",)
+    assert seen(present).severity == "indeterminate"
 
 
 def test_pins_that_need_a_look_are_named() -> None:
