@@ -25,6 +25,8 @@ _PROTOCOLS = {"SHA-256": 3, "SHA-512": 5, "AES-128": 1, "AES-256": 3}
 """Zabbix's numbers; its AES-256 extends keys as net-snmp does, its AES256C as Cisco does."""
 _QUICK = {"{$HSM.POLL}": "2s", "{$HSM.DISCOVERY}": "5s", "{$HSM.ALARM.DISCOVERY}": "5s", "{$HSM.READINGS}": "."}
 SECONDS = 60.0
+_LET_GO_SECONDS = 3.0
+"""Until Zabbix asks removed hosts no more. Its pollers would wait for an agent that has gone for minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,3 +210,4 @@ async def lab(directory: Path, zabbix: Zabbix, template: str, *hosts: Host, base
             yield made
         finally:
             await asyncio.to_thread(made.remove_hosts)
+            await asyncio.sleep(_LET_GO_SECONDS)

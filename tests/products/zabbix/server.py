@@ -200,8 +200,8 @@ class Zabbix:
             "ListenIP": "127.0.0.1", "ListenPort": self._server, "LogFile": self.directory / "server.log",
             "LogFileSize": 0, "PidFile": self.directory / "server.pid", "SocketDir": self.directory,
             "DBHost": "127.0.0.1", "DBName": "zabbix", "DBUser": "zabbix", "DBPort": self._database,
-            "StartSNMPTrapper": 1, "SNMPTrapperFile": self.trap_log, "Timeout": 5, "FpingLocation": "/bin/false",
-            "CacheUpdateFrequency": 1, "StartPollers": 3, "StartPreprocessors": 2, "StartDBSyncers": 2,
+            "StartSNMPTrapper": 1, "SNMPTrapperFile": self.trap_log, "Timeout": 3, "FpingLocation": "/bin/false",
+            "CacheUpdateFrequency": 1, "StartPollers": 5, "StartPreprocessors": 2, "StartDBSyncers": 2,
             "StartPingers": 0, "StartDiscoverers": 0, "StartHTTPPollers": 0, "StartTrappers": 1,
         }  # fmt: skip
         file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")
