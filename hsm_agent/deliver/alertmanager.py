@@ -6,6 +6,7 @@ again, from what the sink told last, or after a restart from the alarms themselv
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator
 
+from hsm_agent.deliver.base import Refused
 from hsm_agent.deliver.http import HTTP_WINDOW, HttpSinkSettings, post
 from hsm_agent.model import EventKind, Guarantee
 from hsm_agent.settings.types import Interval
@@ -26,9 +28,13 @@ if TYPE_CHECKING:
     from hsm_agent.model import Event
     from hsm_agent.net.http_client import Headers, HttpClient
 
+log = logging.getLogger(__name__)
+
 REPETITIONS = 4
 """After so many that did not come an alert ends by itself; Prometheus does the same with its own."""
 _ALERTS_A_POST = 128
+_MOST_REFUSALS = 24
+"""Of one repetition: enough to find three alerts among 128 that are not taken."""
 _MOST_REMEMBERED = 10_000
 _MOST_REPEAT_SECONDS = 3600.0
 
@@ -43,6 +49,8 @@ class Alerting:
     repeat_seconds: float
     heartbeat_seconds: float | None
     left_out: Collection[str]
+    hidden: tuple[str, ...] = field(repr=False, default=())
+    """What no message may quote."""
 
 
 class AlertmanagerSink:
@@ -72,12 +80,29 @@ class AlertmanagerSink:
             self._remember(event)
             accepted(event)
 
-    async def repeat(self, alarms: Sequence[ToldAlarm]) -> None:
-        """Post again what is on: these alarms, of which Alertmanager was told."""
+    async def repeat(self, alarms: Sequence[ToldAlarm], progress: Callable[[], None]) -> None:
+        """Post again what is on: these alarms, of which Alertmanager was told.
+
+        What is refused is halved: one alert that is not taken, or a body that is too long, keeps back no other.
+        Refused is raised only where nothing is taken.
+        """
         again = [alert for alarm in alarms if (alert := self._repeated(alarm)) is not None]
-        rest = iter(self._firing(alert) for alert in again)
-        while part := list(islice(rest, _ALERTS_A_POST)):
-            await self._post(part, "")
+        batches = [again[begin : begin + _ALERTS_A_POST] for begin in range(0, len(again), _ALERTS_A_POST)]
+        refusals, is_any_taken = 0, False
+        while batches:
+            part = batches.pop(0)
+            try:
+                await self._post((self._firing(alert) for alert in part), "")
+                is_any_taken = True
+            except Refused as refused:
+                refusals += 1
+                if refusals == _MOST_REFUSALS or (len(part) == 1 and not batches and not is_any_taken):
+                    raise
+                if len(part) == 1:
+                    log.warning("sink %s: an alert was not taken again: %s", self.name, refused)
+                half = len(part) // 2
+                batches[:0] = [part[:half], part[half:]] if half else []
+            progress()
 
     async def close(self) -> None:
         await self._client.close()
@@ -142,6 +167,7 @@ class AlertmanagerSink:
             body,
             event_id=event_id,
             place=self._alerting.place,
+            hidden=self._alerting.hidden,
         )
 
 
@@ -176,5 +202,6 @@ class AlertmanagerSinkSettings(HttpSinkSettings):
             repeat_seconds=self.repeat_every,
             heartbeat_seconds=self.heartbeat,
             left_out=frozenset(self.leave_out),
+            hidden=self.hidden(),
         )
         return AlertmanagerSink(name=self.name, alerting=alerting, client=self.client())

@@ -131,8 +131,8 @@ class Repeater(Protocol):
 
     repeat_seconds: float
 
-    async def repeat(self, alarms: Sequence[ToldAlarm]) -> None:
-        """Tell again what is on. Raises Retry and Refused, as `deliver`."""
+    async def repeat(self, alarms: Sequence[ToldAlarm], progress: Callable[[], None]) -> None:
+        """Tell again what is on; `progress` is called at each answer. Raises Retry and Refused, as `deliver`."""
 
 
 class SinkSettings(Strict, ABC):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Self
 
 from pydantic import field_validator, model_validator
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 HTTP_WINDOW = 16
 """Events of one `deliver`: each is a request of its own, so that an answer speaks of one event."""
 _QUOTED_CHARACTERS = 120
+_SHORTEST_HIDDEN = 6
+"""Characters: a shorter word of a secret says nothing of it, and stands in many texts."""
+_WORDS = re.compile(r"[A-Za-z0-9]+")
 _LATER = frozenset({408, 425, 429, 503})
 """Statuses that speak of the receiver's state and never of what it was sent: RFC 9110, RFC 8470, RFC 6585."""
 
@@ -85,6 +89,14 @@ class HttpSinkSettings(SinkSettings):
             )
         )
 
+    def hidden(self) -> tuple[str, ...]:
+        """The secrets that a request holds: its receiver may send them back, in a redirect or a page."""
+        if self.auth is None:
+            return ()
+        header = self.auth.header()
+        secrets = (self.auth.bearer, self.auth.password)
+        return (header.partition(" ")[2], *(each.reveal() for each in secrets if each is not None))
+
     def headers(self) -> tuple[tuple[str, str], ...]:
         """The headers that every request bears."""
         mine = (("Content-Type", "application/json"),)
@@ -92,9 +104,18 @@ class HttpSinkSettings(SinkSettings):
 
 
 async def post(
-    client: HttpClient, target: str, headers: Sequence[tuple[str, str]], body: bytes, *, event_id: str, place: str
+    client: HttpClient,
+    target: str,
+    headers: Sequence[tuple[str, str]],
+    body: bytes,
+    *,
+    event_id: str,
+    place: str,
+    hidden: Sequence[str],
 ) -> None:
     """POST what tells of one event; returns where the receiver accepted it. Raises Retry and Refused.
+
+    `hidden`: what is left out where the receiver's answer is quoted.
 
     A redirect is a refusal like any other answer of 3xx or 4xx: whoever may change where alarms go is not asked.
     """
@@ -104,14 +125,22 @@ async def post(
         raise Retry(str(trouble), sent=trouble.sent) from trouble
     if answer.status // 100 == 2:  # noqa: PLR2004 - RFC 9110 section 15.3
         return
-    why = f"{place}: the receiver answered {answer.status}{_explained(answer)}"
+    why = f"{place}: the receiver answered {answer.status}{_explained(answer, hidden)}"
     if answer.status // 100 == 5 or answer.status in _LATER:  # noqa: PLR2004 - section 15.6
         raise Retry(why, sent=answer.status not in _LATER)
     raise Refused(event_id, why)
 
 
-def _explained(answer: HttpAnswer) -> str:
+def _explained(answer: HttpAnswer, hidden: Sequence[str]) -> str:
     if answer.status // 100 == 3:  # noqa: PLR2004 - RFC 9110 section 15.4
-        return f" to {one_line(answer.header('location'))[:_QUOTED_CHARACTERS]!r}, and redirects are not followed"
-    text = one_line(answer.body[: 4 * _QUOTED_CHARACTERS].decode("utf-8", "replace")).strip()[:_QUOTED_CHARACTERS]
+        return f" to {_quoted(answer.header('location'), hidden)!r}, and redirects are not followed"
+    text = _quoted(answer.body.decode("utf-8", "replace"), hidden)
     return f": {text}" if text else ""
+
+
+def _quoted(text: str, hidden: Sequence[str]) -> str:
+    """The beginning of what a receiver said, without a word of a secret, however it stands there."""
+    words = {word for secret in hidden for word in (secret, *_WORDS.findall(secret)) if len(word) >= _SHORTEST_HIDDEN}
+    for word in sorted(words, key=len, reverse=True):
+        text = text.replace(word, "…")
+    return one_line(text[: 4 * _QUOTED_CHARACTERS]).strip()[:_QUOTED_CHARACTERS]

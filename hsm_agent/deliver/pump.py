@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.deliver.base import LEAST_PATIENCE_SECONDS, Refused, Repeater, Retry, ToldAlarm
 from hsm_agent.deliver.health import SinkHealth
+from hsm_agent.deliver.repetition import Repetition
 from hsm_agent.deliver.retries import TRIALS, Backoff, PoisonDetector
 from hsm_agent.threads import deadline
 
@@ -75,8 +76,7 @@ class Pump:
         self._backoff = backoff or Backoff()
         self._patience_seconds = patience_seconds
         self._repeater = sink if isinstance(sink, Repeater) else None
-        self._told_alarms = told_alarms
-        self._repeat_at = clock()
+        self._repetition = None if self._repeater is None else Repetition(self._repeater, told_alarms, clock)
         self._poison = PoisonDetector(sink.window)
         self._last_heartbeat: float | None = None
         self._defect = ""
@@ -125,8 +125,10 @@ class Pump:
         # trials, and the events go in their order.
         if self._poison.wants_heartbeat() and not self._draining:
             return await self._send_heartbeat()
-        if self._repeater is not None and self._repeat_due_in() <= 0 and not self._draining:
-            return await self._repeat(self._repeater)
+        if self._repetition is not None and not self._draining:
+            if self._repetition.due_in() <= 0 and not self._repetition.gives_way:
+                return await self._repeat(self._repetition)
+            self._repetition.gives_way = False
         seq = None if self._draining else self._poison.turn_of(self._clock())
         if seq is not None:
             return await self._retry(seq)
@@ -181,16 +183,17 @@ class Pump:
         return self._last_heartbeat + self._heartbeat_seconds - self._clock()
 
     def _repeat_due_in(self) -> float:
-        return _IDLE_SECONDS if self._repeater is None else self._repeat_at - self._clock()
+        return _IDLE_SECONDS if self._repetition is None else self._repetition.due_in()
 
-    async def _repeat(self, repeater: Repeater) -> bool:
-        """Let the sink tell again what is on. One that fails is tried again at its next time: events go first."""
-        self._repeat_at = self._clock() + repeater.repeat_seconds
-        alarms = self._told_alarms()
-        if not alarms:
+    async def _repeat(self, repetition: Repetition) -> bool:
+        """Let the sink tell again a part of what is on."""
+        repeater = self._repeater
+        part = repetition.next_part()
+        if repeater is None or not part:
             return True
-        failure = await self._attempt(lambda _: repeater.repeat(alarms))
+        failure = await self._attempt(lambda progress: repeater.repeat(part, progress))
         if failure is not None:
+            repetition.failed(part)
             return await self._fail(failure, ())
         self._acknowledged(())
         return True
@@ -202,6 +205,8 @@ class Pump:
         finally:
             # Also when cancelled: what the receiver has acknowledged must not be sent again after a restart.
             left = await self._record(entries, accepted)
+        if self._repetition is not None:
+            self._repetition.was_told()
         if accepted:
             self._acknowledged([entry.seq for entry in entries if entry not in left])
         if failure is None and left:

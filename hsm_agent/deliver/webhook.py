@@ -43,6 +43,8 @@ class Hook:
     headers: Headers = field(repr=False)
     secret: str = field(repr=False)
     """Of the signature; empty for none."""
+    hidden: tuple[str, ...] = field(repr=False, default=())
+    """What no message may quote."""
 
 
 class WebhookSink:
@@ -73,7 +75,15 @@ class WebhookSink:
         for event in events:
             body = json_octets(event_members(event, self._origin))
             headers = (*self._hook.headers, *self._headers(event, body))
-            await post(self._client, self._hook.target, headers, body, event_id=event.event_id, place=self._hook.place)
+            await post(
+                self._client,
+                self._hook.target,
+                headers,
+                body,
+                event_id=event.event_id,
+                place=self._hook.place,
+                hidden=self._hook.hidden,
+            )
             accepted(event)
 
     def _headers(self, event: Event, body: bytes) -> Iterator[tuple[str, str]]:
@@ -119,5 +129,6 @@ class WebhookSinkSettings(HttpSinkSettings):
             target=HttpUrl.parse(self._whole).target(),
             headers=self.headers(),
             secret="" if self.sign is None else self.sign.reveal(),
+            hidden=(*self.hidden(), *([] if self.path is None else [self.path.reveal()])),
         )
         return WebhookSink(name=self.name, hook=hook, client=self.client(), origin=context.origin)

@@ -11,7 +11,7 @@ import pytest
 from hsm_agent.deliver.alertmanager import AlertmanagerSink
 from hsm_agent.deliver.base import Refused, ToldAlarm
 from hsm_agent.model import EventKind, Severity
-from tests.fakes.http_receiver import Receiver
+from tests.fakes.http_receiver import OK, Received, Receiver
 from tests.fakes.http_sinks import build, json_of
 from tests.fakes.stream_server import StreamServer
 from tests.fakes.syslog_events import event
@@ -52,6 +52,10 @@ async def rig(**options: Any) -> AsyncIterator[Rig]:
 
 def told(one: Event, *, is_last_word: bool = True) -> ToldAlarm:
     return ToldAlarm(event=one, since=1_700_000_000.25, is_last_word=is_last_word)
+
+
+def nothing() -> None:
+    """Whom it does not matter how far a repetition is."""
 
 
 CLEARED = event(kind=EventKind.CLEARED, severity=Severity.CLEARED, time=1_700_000_060.0)
@@ -96,7 +100,7 @@ async def test_what_is_on_is_repeated_as_it_was_told_last() -> None:
     async with rig(repeat_every="30s") as at:
         await at.tell(event(), CHANGED)
         held_back = event(kind=EventKind.CHANGED, severity=Severity.CRITICAL)
-        await at.sink.repeat([told(held_back, is_last_word=False)])
+        await at.sink.repeat([told(held_back, is_last_word=False)], nothing)
 
         assert at.sink.repeat_seconds == 30.0
         assert at.posted() == [("warning", STARTED, "2023-11-14T22:17:00.000000Z")]
@@ -104,7 +108,9 @@ async def test_what_is_on_is_repeated_as_it_was_told_last() -> None:
 
 async def test_after_a_restart_it_is_repeated_from_the_alarm_itself() -> None:
     async with rig() as at:
-        await at.sink.repeat([told(event(time=1_700_000_030.0)), told(event(alarm_id="other"), is_last_word=False)])
+        await at.sink.repeat(
+            [told(event(time=1_700_000_030.0)), told(event(alarm_id="other"), is_last_word=False)], nothing
+        )
 
         assert at.posted() == [("critical", STARTED, IN_FOUR_MINUTES)]
         await at.tell(CLEARED)
@@ -124,14 +130,14 @@ async def test_what_was_told_before_a_restart_ends_whatever_its_severity_was(las
 
 async def test_nothing_to_repeat_is_no_request() -> None:
     async with rig() as at:
-        await at.sink.repeat([])
+        await at.sink.repeat([], nothing)
 
         assert at.receiver.requests == []
 
 
 async def test_many_alarms_are_repeated_in_parts() -> None:
     async with rig() as at:
-        await at.sink.repeat([told(event(alarm_id=str(number))) for number in range(300)])
+        await at.sink.repeat([told(event(alarm_id=str(number))) for number in range(300)], nothing)
 
         assert [len(json_of(request)) for request in at.receiver.requests] == [128, 128, 44]
 
@@ -159,6 +165,38 @@ async def test_a_refused_raise_is_not_remembered() -> None:
         at.receiver.answers.append(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 8\r\n\r\nbad name")
         with pytest.raises(Refused, match="400: bad name"):
             await at.tell(event())
-        await at.sink.repeat([told(event(), is_last_word=False)])
+        await at.sink.repeat([told(event(), is_last_word=False)], nothing)
 
         assert len(at.receiver.requests) == 1
+
+
+def named(number: int) -> ToldAlarm:
+    return told(event(alarm_id=str(number), resource=str(number)))
+
+
+async def test_an_alert_that_is_refused_keeps_back_no_other() -> None:
+    taken: list[str] = []
+
+    def answer(request: Received) -> bytes:
+        found = [alert["labels"]["resource"] for alert in json_of(request)]
+        if {"7", "100"} & {*found}:
+            return b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nbad"
+        taken.extend(found)
+        return OK
+
+    async with rig() as at:
+        at.receiver.by_request = answer
+        answers: list[None] = []
+        await at.sink.repeat([named(number) for number in range(128)], lambda: answers.append(None))
+
+    assert taken == [str(number) for number in range(128) if number not in {7, 100}]
+    assert len(answers) == len(at.receiver.requests) < 32
+
+
+async def test_where_every_alert_is_refused_it_is_not_asked_for_each() -> None:
+    async with rig() as at:
+        at.receiver.by_request = lambda _: b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
+        with pytest.raises(Refused):
+            await at.sink.repeat([named(number) for number in range(128)], nothing)
+
+    assert len(at.receiver.requests) < 32

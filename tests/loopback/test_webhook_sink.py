@@ -228,3 +228,30 @@ async def test_an_id_that_is_none_breaks_no_header() -> None:
     assert isinstance(request, Received)
     assert request.headers["x-hsm-agent-event-id"] == "x___Y__z_"
     assert json_of(request)["text"] == "\ufffd "
+
+
+def echo_of(request: Received) -> bytes:
+    """As many servers do: a redirect to the same path, or a page that names it."""
+    path, auth = request.line.split()[1], request.headers.get("authorization", "")
+    if "redirect" in path:
+        return status(308, extra=f"Location: https://elsewhere{path}/\r\n")
+    escaped = path.replace("/", "\\/")
+    return status(404, f"Cannot POST {path} [{escaped}] {auth}")
+
+
+@pytest.mark.parametrize("path", ["redirect/T0CAFE01/xyzzy-Secret99?sig=aGVsbG8gaGVsbG8", "T0CAFE01/xyzzy-Secret99"])
+async def test_a_secret_that_the_receiver_sends_back_is_not_quoted(path: str, tmp_path: Path) -> None:
+    file = tmp_path / "path"
+    file.touch(mode=0o600)
+    file.write_text(f"/services/{path}\n")
+    file.with_name("token").touch(mode=0o600)
+    file.with_name("token").write_text("Tok3nOfTheAgent\n")
+    options = {"path": {"file": str(file)}, "auth": {"bearer": {"file": str(file.with_name("token"))}}}
+
+    async with StreamServer(script=Receiver(by_request=echo_of)) as server:
+        sink = await asyncio.to_thread(build, "webhook", f"http://127.0.0.1:{server.port}", **options)
+        with pytest.raises(Refused, match="answered") as caught:
+            await sink.deliver([event()], lambda _: None)
+        await sink.close()
+
+    assert not re.search("T0CAFE01|Secret99|aGVsbG8|Tok3nOfTheAgent", str(caught.value))

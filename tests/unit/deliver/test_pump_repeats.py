@@ -12,8 +12,10 @@ from tests.fakes.pumping import CountingBackoff, PumpRig, pumping
 from tests.fakes.sinks import FakeSink
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from hsm_agent.model import Event
 
 import asyncio
 
@@ -28,7 +30,8 @@ class RepeatingSink(FakeSink):
         self.failures = failures
         self.repeated: list[list[str]] = []
 
-    async def repeat(self, alarms: Sequence[ToldAlarm]) -> None:
+    async def repeat(self, alarms: Sequence[ToldAlarm], progress: Callable[[], None]) -> None:
+        progress()
         self.repeated.append([alarm.event.alarm_id for alarm in alarms])
         self._changed.set()
         if self.failures > 0:
@@ -108,3 +111,40 @@ async def test_a_sink_that_repeats_nothing_is_left_alone(tmp_path: Path) -> None
         await rig.empty()
 
     assert sink.accepted == ["one"]
+
+
+async def test_events_go_between_the_parts_and_what_they_end_is_not_told_again(tmp_path: Path) -> None:
+    alarms = told(*(str(number) for number in range(300)))
+
+    class ClearingSink(RepeatingSink):
+        async def take(self, event: Event) -> None:
+            order.append(event.event_id)
+            alarms[:] = [alarm for alarm in alarms if alarm.event.alarm_id != "299"]
+
+        async def repeat(self, alarms: Sequence[ToldAlarm], progress: Callable[[], None]) -> None:
+            order.append(f"part of {len(alarms)}")
+            await super().repeat(alarms, progress)
+
+    order: list[str] = []
+    sink = ClearingSink()
+    async with pumping(tmp_path) as rig:
+        await rig.commit("clear of 299")
+        start(rig, sink, alarms)
+        await sink.until(lambda: len(sink.repeated) == 3)
+
+    assert order == ["part of 128", "clear of 299", "part of 128", "part of 43"]
+    assert [name for part in sink.repeated for name in part] == [str(number) for number in range(299)]
+
+
+async def test_a_part_that_fails_keeps_the_others_back_for_one_repetition_only(tmp_path: Path) -> None:
+    sink = RepeatingSink(failures=1)
+    async with pumping(tmp_path) as rig:
+        start(rig, sink, told(*(str(number) for number in range(200))))
+        await sink.until(lambda: len(sink.repeated) == 1)
+        await rig.commit("one")
+        await rig.empty()
+        rig.now = 60.0
+        await rig.commit("two")
+        await sink.until(lambda: len(sink.repeated) == 3)
+
+    assert [(part[0], part[-1]) for part in sink.repeated] == [("0", "127"), ("128", "55"), ("56", "127")]
