@@ -82,7 +82,8 @@ async def test_a_wrong_pin_is_tried_once_by_an_agent_that_is_restarted_and_kille
     errors = []
     for _ in range(2):
         await agent.start()
-        status = await agent.until(lambda status: ("canary", "canary", "payments") in raised(status))
+        await agent.until(lambda status: ("canary", "canary", "payments") in raised(status))
+        status = await agent.until(lambda status: all(each["status"] != "unknown" for each in status["sources"]))
         errors += [each["last_error"] for each in status["sources"] if each["name"] == "canary"]
         await agent.kill()
     secret.write_text(f"{PIN}\n")
