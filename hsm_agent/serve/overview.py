@@ -224,7 +224,7 @@ def _amount(number: str, unit_name: str) -> str:
     """A number that the document gives as text, as one says it; a limit of a trend is a text of its own."""
     try:
         return amount(float(number), unit_name) if number else ""
-    except ValueError:
+    except (ValueError, OverflowError):
         return number
 
 

@@ -12,8 +12,6 @@ import sys
 import termios
 from pathlib import Path
 
-import pytest
-
 from tests.peers.agent import AgentProcess, source
 from tests.peers.processes import until
 from tests.peers.testmodule import FakeHsm
@@ -56,26 +54,31 @@ class Terminal:
         os.close(self._controller)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_it_draws_until_it_is_interrupted_and_leaves_the_screen_clean(tmp_path: Path, number: signal.Signals) -> None:  # fmt: skip
+async def ends_by(number: signal.Signals, terminal: Terminal) -> None:
+    terminal.process.send_signal(number)
+    assert await asyncio.wait_for(terminal.process.wait(), 5) == 0
+    await until(lambda: LEAVE_SCREEN in terminal.shown, seconds=5.0)
+    assert SHOW_CURSOR in terminal.shown
+    assert "Traceback" not in terminal.shown
+
+
+async def test_it_draws_until_it_is_interrupted_and_leaves_the_screen_clean(tmp_path: Path) -> None:
     hsm = FakeHsm(tmp_path / "hsm", "payments")
     hsm.set_memory(total=1000, free=10)
     async with AgentProcess(tmp_path, sources=[source("hsm", hsm.module, hsm.environment, every="1s")]) as agent:
         await agent.until(lambda status: bool(status["alarms"]))
-        terminal = Terminal(agent)
-        await terminal.start()
+        terminals = [Terminal(agent), Terminal(agent)]
         try:
-            await until(lambda: "First: See which application" in terminal.shown, seconds=10.0)
-            assert ENTER_SCREEN in terminal.shown
-            assert "1 critical" in terminal.shown
-            if number is signal.SIGINT:
-                await agent.stop()
-                await until(lambda: "the agent is not running" in terminal.shown, seconds=10.0)
-            terminal.process.send_signal(number)
-            assert await asyncio.wait_for(terminal.process.wait(), 5) == 0
-            await until(lambda: LEAVE_SCREEN in terminal.shown, seconds=5.0)
+            for terminal in terminals:
+                await terminal.start()
+            for terminal in terminals:
+                await until(lambda shown=terminal: "First: See which application" in shown.shown, seconds=10.0)  # type: ignore[misc]  # bound now
+                assert ENTER_SCREEN in terminal.shown
+                assert "1 critical" in terminal.shown
+            await ends_by(signal.SIGTERM, terminals[0])
+            await agent.stop()
+            await until(lambda: "the agent is not running" in terminals[1].shown, seconds=10.0)
+            await ends_by(signal.SIGINT, terminals[1])
         finally:
-            await terminal.close()
-
-    assert SHOW_CURSOR in terminal.shown
-    assert "Traceback" not in terminal.shown
+            for terminal in terminals:
+                await terminal.close()

@@ -120,6 +120,18 @@ def test_a_sink_that_is_not_reached_is_told_before_it_is_an_alarm() -> None:
     assert seen(present).severity == "indeterminate"
 
 
+def test_a_limit_that_is_no_number_is_told_as_it_is() -> None:
+    forecast = alarm(
+        "storage-forecast",
+        Severity.WARNING,
+        ("luna-a", "payments", "token_storage_used_percent"),
+        value="80",
+        limit="95 within 90d",
+    )
+
+    assert seen(replace(night(), alarms=(forecast,))).alarms[0].measured == "80 %, limit 95 within 90d"
+
+
 def test_pins_that_need_a_look_are_named() -> None:
     pins = {each.name: each.pins for each in seen(night()).tokens}
 

@@ -71,6 +71,16 @@ def test_a_runbook_is_a_link_only_where_it_is_an_address_of_the_web() -> None:
     assert "javascript:alert(4)" in reader.text
 
 
+@pytest.mark.parametrize(
+    "runbook", ["http://[", "//elsewhere", "https://", "data:text/html,x", "wiki/hsm", "https://x/\u202ey"]
+)
+def test_what_is_no_address_of_the_web_is_no_link(runbook: str) -> None:
+    alarm = make_alarm()
+    present = replace(known_snapshot(), alarms=(replace(alarm, event=replace(alarm.event, runbook=runbook)),))
+
+    assert not [link for link in Reader(page(present, "", ())).links if runbook[:6] in link]
+
+
 def test_the_policy_lets_nothing_in_but_the_style_that_is_sent() -> None:
     answer = page(night(), "", ())
     style = re.findall(r"<style>(.*?)</style>", answer.body.decode(), re.DOTALL)
