@@ -42,6 +42,8 @@ _OTHER_SERIALS = "certificate_"
 """A certificate's serial number is none of an HSM."""
 _OTHER_PLACES = ("sensor_", "host_", "certificate_", "declared_", "crl_", "ntls_", "source_", "traps_", "log_")
 """Metrics whose resources are no tokens, partitions or HSMs: parts of an appliance, hosts, files, patterns."""
+_OTHERS_WORDS = ("log_", "vendor_", "custom_", "traps_", "trail_")
+"""Metrics whose alarms may repeat what a source has written."""
 _SLOT = re.compile(r"slot \d+")
 _CHANGED = re.compile(r"\b([a-z_]+)=(.*?)(?=, [a-z_]+=| -> )")
 """In the text on a change: what was before (`conditions`)."""
@@ -166,6 +168,13 @@ class Mask:
         if self._hides_names:
             shown = _QUOTED.sub(self._quoted, shown)
         return _LONG_NUMBER.sub(self._number, shown) if "serials" in self.hidden else shown
+
+    def alarm_text(self, text: str, metric: str, *, is_unknown: bool) -> str:
+        """The same of an alarm, where its text holds a reason, a line of a log, or what an appliance says."""
+        shown = self.text(text)
+        if self._hides_names and (is_unknown or metric.startswith(_OTHERS_WORDS)):
+            return _QUOTED.sub(self._quoted, shown)
+        return shown
 
     def _quoted(self, found: re.Match[str]) -> str:
         quote, inner = found[0][0], found[0][1:-1]

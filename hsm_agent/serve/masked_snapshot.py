@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hsm_agent.model import Reading
+from hsm_agent.model import Reading, Severity
 from hsm_agent.serve.snapshot import unread_info
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _alarm(alarm: ActiveAlarm, mask: Mask) -> ActiveAlarm:
     event = alarm.event
     shown = replace(
         event,
-        text=mask.text(event.text),
+        text=mask.alarm_text(event.text, metric, is_unknown=alarm.severity is Severity.INDETERMINATE),
         resource=mask.name(event.resource),
         runbook=mask.text(event.runbook),
         labels=mask.labels(metric, event.labels),

@@ -86,6 +86,7 @@ def _alarms() -> list[ActiveAlarm]:
                 "hsm_firmware_info",
                 f"changed: version={FIRMWARE['before']} -> version={FIRMWARE['HSM']}. If no update was planned",
             ),
+            ("x", "log_matches_total", f"line: '{LABELS['only in an error']}'"),
             (LABELS["broken"], "token_objects", "Unknown: object-count on luna-a/MARK broken: MARK\ufffdbroken"),
         ]
     ):

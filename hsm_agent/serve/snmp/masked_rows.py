@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hsm_agent.model import Severity
 from hsm_agent.wire.snmp import mib
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ _MASKED = {
 }
 """By table: the columns that are masked, and whether somebody else's words are in them."""
 
+_TEXT, _METRIC, _SEVERITY = (
+    [column.name for column in mib.ACTIVE.columns].index(f"hsmActive{name}") for name in ("Text", "Metric", "Severity")
+)
+_UNKNOWN = Severity.INDETERMINATE.number
+
 
 def masked_row(row: Row, mask: Mask) -> Row:
     """The row without the names that the mask hides."""
@@ -41,4 +47,7 @@ def masked_row(row: Row, mask: Mask) -> Row:
         value = cells[number]
         if value and isinstance(value, str):
             cells[number] = mask.foreign_text(value) if is_foreign else mask.name(value)
+    if row.table is mib.ACTIVE:
+        text, metric, is_unknown = row.cells[_TEXT], row.cells[_METRIC], row.cells[_SEVERITY] == _UNKNOWN
+        cells[_TEXT] = mask.alarm_text(str(text or ""), str(metric or ""), is_unknown=is_unknown)
     return row._replace(cells=tuple(cells))

@@ -178,6 +178,21 @@ def test_what_is_in_quotes_in_an_error_is_hidden_though_nobody_knows_it() -> Non
     assert mask_of("firmware").foreign_text("'root ca' 154439001") == "'root ca' 154439001"
 
 
+@pytest.mark.parametrize(
+    ("metric", "is_unknown", "is_masked"),
+    [("log_matches_total", False, True), ("token_objects", True, True), ("token_objects", False, False)],
+)
+def test_quotes_in_an_alarm_are_hidden_where_they_are_not_the_rules_own(
+    metric: str, is_unknown: bool, is_masked: bool
+) -> None:
+    mask, text = mask_of("labels"), "Unknown: call 'Bob' about 123456 objects of payments"
+
+    shown = mask.alarm_text(text, metric, is_unknown=is_unknown)
+
+    assert ("Bob" not in shown) is is_masked
+    assert shown.endswith(f"about 123456 objects of {pseudonym('payments', KEY)}")
+
+
 def test_a_known_name_in_quotes_has_its_one_pseudonym() -> None:
     assert mask_of("labels").foreign_text("'payments'") == f"'{pseudonym('payments', KEY)}'"
 
