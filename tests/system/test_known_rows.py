@@ -31,6 +31,14 @@ async def column(agent: AgentProcess, arc: str) -> dict[str, str]:
     return {name.removeprefix(f"{root}."): value for name, value in walked.items()}
 
 
+async def column_of(agent: AgentProcess, arc: str, rows: int) -> dict[str, str]:
+    """The same once it has so many rows: the tables follow a poll within moments."""
+    async with asyncio.timeout(10):
+        while len(found := await column(agent, arc)) != rows or any("No Such" in each for each in found.values()):
+            await asyncio.sleep(0.05)
+        return found
+
+
 async def first_answer(agent: AgentProcess) -> None:
     """Return as soon as it answers SNMP at all: before the control socket is there, or any source was polled."""
     for _ in itertools.count():
@@ -95,7 +103,7 @@ async def test_a_token_that_went_while_the_agent_was_stopped_goes_with_the_first
         await agent.start()
 
         await agent.until(lambda status: [one["status"] for one in status["tokens"]] == ["present"])
-        names = await column(agent, TOKEN_RESOURCE)
+        names = await column_of(agent, TOKEN_RESOURCE, 1)
 
     assert list(names.values()) == ['STRING: "payments"']
 
@@ -119,7 +127,7 @@ async def test_a_second_token_of_a_label_moves_no_row_and_an_hsm_is_told_of_once
     agent = AgentProcess(tmp_path, sources=[source("luna", hsm.module, hsm.environment, **often)])
     async with agent:
         await agent.until(lambda status: len(status["tokens"]) == 2)
-        before = await column(agent, TOKEN_SERIAL)
+        before = await column_of(agent, TOKEN_SERIAL, 3)  # with the slot that has no token
         hsm.set("token.label", "payments", token="third")
         hsm.softhsm.create_token("third")
         await agent.until(lambda status: len(status["tokens"]) == 3)
@@ -127,7 +135,7 @@ async def test_a_second_token_of_a_label_moves_no_row_and_an_hsm_is_told_of_once
         await agent.start()
         await agent.until(lambda status: [one["status"] for one in status["tokens"]] == ["present"] * 3)
         await agent.until(lambda status: any(one["metric"] == "hsm_commands_total" for one in status["readings"]))
-        after, names = await column(agent, TOKEN_SERIAL), await column(agent, TOKEN_NAME)
+        after, names = await column_of(agent, TOKEN_SERIAL, 4), await column(agent, TOKEN_NAME)
         resources, audits = await column(agent, TOKEN_RESOURCE), await column(agent, AUDIT_RESOURCE)
         metrics = list((await column(agent, READING_METRIC)).values())
         samples = await asyncio.to_thread(
@@ -171,7 +179,7 @@ async def test_partitions_of_an_appliance_are_tokens_until_one_that_is_gone_is_f
         async with AgentProcess(tmp_path, sources=[appliance], rules=[rule]) as agent:
             await agent.until(lambda status: bool(status["tokens"]))
             found = {
-                arc: list((await column(agent, arc)).values())
+                arc: list((await column_of(agent, arc, 2)).values())
                 for arc in (TOKEN_RESOURCE, TOKEN_SERIAL, TOKEN_STATUS, TOKEN_STORAGE)
             }
             full = appliances.luna(used=1_300_000)
