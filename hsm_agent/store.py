@@ -21,6 +21,8 @@ class Store:
         """`started` is UTC seconds; `labels` are the configured labels by source (the agent's own included)."""
         self.agent_name = agent_name
         self.started = started
+        self.configured = started
+        """When the configuration that is in force was loaded, UTC seconds."""
         self.labels: Mapping[str, Labels] = labels
         self.polls = 0
         self.dropped_events = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ ANSWER_SECONDS = 60.0
 LONGEST_PATH = 107  # sun_path of unix(7), less its final NUL
 _SENDING_SECONDS = 5.0
 _AGAIN_SECONDS = 0.002
+_UCRED = struct.Struct("iII")
+"""`struct ucred` of unix(7): pid, uid, gid."""
 
 
 class ControlError(Exception):
@@ -44,6 +47,22 @@ def ask(
     if not answer.get("ok"):
         raise ControlError(str(answer.get("error", "refused without a reason")))
     return dict(answer)
+
+
+def listener_pid(path: Path, *, timeout_seconds: float = _SENDING_SECONDS) -> int:
+    """The process that listens at a control socket, as the kernel knows it (SO_PEERCRED). Raises ControlError.
+
+    What the agent's account writes into a file could name any process.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        try:
+            _connect(client, path, timeout_seconds)
+            pid = _UCRED.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[0]
+        except OSError as error:
+            raise ControlError(f"{path}: {error}") from error
+    if pid <= 0:  # of another pid namespace
+        raise ControlError(f"{path}: the agent behind it is in a container of its own")
+    return int(pid)
 
 
 def _connect(client: socket.socket, path: Path, timeout_seconds: float) -> None:

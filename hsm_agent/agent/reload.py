@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -69,6 +70,7 @@ async def reload(agent: Agent) -> bool:
     else:
         text = f"Configuration loaded: SHA-256 {new.digest}, before {old.digest}"
         log.info("%s", text)
+        agent.store.configured = time.time()
         await agent.announce(text)
         return True
     for line in lines:

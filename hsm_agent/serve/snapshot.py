@@ -31,6 +31,7 @@ class Snapshot:
 
     agent_name: str
     started: float
+    configured: float
     now: float
     monotonic: float
     polls: int
@@ -60,6 +61,7 @@ def snapshot(
     return Snapshot(
         agent_name=store.agent_name,
         started=store.started,
+        configured=store.configured,
         now=now,
         monotonic=monotonic,
         polls=store.polls,

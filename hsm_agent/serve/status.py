@@ -102,6 +102,7 @@ def _agent(present: Snapshot) -> Json:
         "name": present.agent_name,
         "version": VERSION,
         "started": present.started,
+        "configured": present.configured,
         "now": present.now,
         "uptime_seconds": max(0.0, present.now - present.started),
         "polls": present.polls,

@@ -177,7 +177,7 @@ class SetupRun:
         if not self.wishes.confirm(f"Send a test notification to {counted(len(plan.sinks), 'receivers')}?"):
             return True
         control = self._state_directory / "control" if self.folder != SYSTEM_FOLDER else SYSTEM_SOCKET
-        agent = RunningAgent(control, self._state_directory)
+        agent = RunningAgent(control)
         if agent.is_there():
             if not self.wishes.confirm("An agent is running on this state. Reload it, and test through it?"):
                 return True

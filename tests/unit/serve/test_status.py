@@ -47,6 +47,7 @@ def test_the_agent_tells_who_it_is_and_how_bad_it_is() -> None:
         "name": "hsm-monitor-1",
         "version": VERSION,
         "started": STARTED,
+        "configured": STARTED,
         "now": NOW,
         "uptime_seconds": 3600.0,
         "polls": 120,
