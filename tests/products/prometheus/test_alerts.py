@@ -171,6 +171,42 @@ async def test_victoria_metrics_scrapes_the_agent_and_vmalert_evaluates_the_same
         await until(lambda: not alertmanager.named("audit-fill"), seconds=60)
 
 
+HERE = {"instance": "a:9717", "source": "luna", "resource": "keys"}
+FULL = {"alertname": "HSMStorageHigh", "severity": "warning", **HERE}
+FAN, SUPPLY = (
+    {"alertname": "vendor-alarm", "source": "luna", "agent": "a", "alarm": each} for each in ("fan", "supply")
+)
+
+
+@pytest.mark.parametrize(
+    ("cause", "effect", "held_back"),
+    [
+        pytest.param({"alertname": "LunaMonitorDown", "instance": "a:9717"}, FULL, True, id="luna-monitor's own"),
+        pytest.param({"alertname": "LunaMonitorDown", "instance": "b:9717"}, FULL, False, id="another instance"),
+        pytest.param({"alertname": "HSMStorageCritical", **HERE}, FULL, True, id="storage"),
+        pytest.param({"alertname": "HSMStorageCritical", **HERE, "resource": "x"}, FULL, False, id="another token"),
+        pytest.param({"alertname": "agent-gone", "instance": "a:9717"}, FULL, True, id="the agent is gone"),
+        pytest.param({"alertname": "source-down", "agent": "a", "source": "luna"}, FAN, True, id="source-down"),
+        pytest.param({"alertname": "source-down", "agent": "b", "source": "luna"}, FAN, False, id="of another agent"),
+        pytest.param({**FAN, "severity": "critical"}, {**FAN, "severity": "warning"}, True, id="critical"),
+        pytest.param({**FAN, "severity": "critical"}, {**SUPPLY, "severity": "warning"}, False, id="another alarm"),
+    ],
+)
+async def test_what_holds_what_back(
+    tmp_path: Path, cause: dict[str, str], effect: dict[str, str], held_back: bool
+) -> None:
+    async with Alertmanager(tmp_path, receiver=free_port()) as alertmanager:
+        await asyncio.to_thread(alertmanager.post, cause, effect)
+        await asyncio.sleep(1.5)
+        (found,) = await asyncio.to_thread(alertmanager.named, effect["alertname"], **effect_only(effect))
+
+    assert found["status"]["state"] == ("suppressed" if held_back else "active")
+
+
+def effect_only(effect: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in effect.items() if name != "alertname"}
+
+
 async def break_source(hsm: FakeHsm, agent: AgentProcess) -> None:
     hsm.fault("C_GetSlotList", rv=0x30)
     await agent.until(lambda status: "source-down" in {alarm["rule"] for alarm in status["alarms"]}, seconds=60)
