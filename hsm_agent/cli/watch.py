@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -52,6 +53,8 @@ def watch(ask: Callable[[], Mapping[str, Any]], every_seconds: float) -> None:
     document, asked = ask(), time.monotonic()
     problem = ""
     signal.signal(signal.SIGTERM, _interrupt)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # of a terminal that has no letters but its own
     console = Console(highlight=False, no_color="NO_COLOR" in os.environ or None)
     try:
         with Live(console=console, screen=True, auto_refresh=False) as live:

@@ -158,7 +158,7 @@ def with_users(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz", "/api/v1/status", "/elsewhere"])
+@pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/readyz", "/api/v1/status", "/elsewhere"])
 async def test_users_guard_every_path(with_users: Path, path: str) -> None:
     async with running(web_config=with_users) as server:
         answer = await get(server, path)

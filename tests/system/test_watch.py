@@ -22,7 +22,9 @@ ENTER_SCREEN, LEAVE_SCREEN, SHOW_CURSOR = "\x1b[?1049h", "\x1b[?1049l", "\x1b[?2
 class Terminal:
     """A pseudo-terminal of 120 by 30 with the verb in it."""
 
-    def __init__(self, agent: AgentProcess) -> None:
+    def __init__(self, agent: AgentProcess, **more: str) -> None:
+        """`more` is added to the environment."""
+        self._more = more
         self._controller, user_side = pty.openpty()
         fcntl.ioctl(user_side, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
         self._user_side = user_side
@@ -34,7 +36,7 @@ class Terminal:
         words = ("status", "--watch", "--every", "500ms", "-c", str(self._agent.file))
         self.process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "hsm_agent", *words, stdin=self._user_side, stdout=self._user_side,
-            stderr=self._user_side, env={**os.environ, "TERM": "xterm", "PYTHONPATH": str(Path.cwd())},
+            stderr=self._user_side, env={**os.environ, **self._more, "TERM": "xterm", "PYTHONPATH": str(Path.cwd())},
         )  # fmt: skip
         os.close(self._user_side)
         os.set_blocking(self._controller, False)
@@ -67,7 +69,7 @@ async def test_it_draws_until_it_is_interrupted_and_leaves_the_screen_clean(tmp_
     hsm.set_memory(total=1000, free=10)
     async with AgentProcess(tmp_path, sources=[source("hsm", hsm.module, hsm.environment, every="1s")]) as agent:
         await agent.until(lambda status: bool(status["alarms"]))
-        terminals = [Terminal(agent), Terminal(agent)]
+        terminals = [Terminal(agent, PYTHONIOENCODING="latin-1"), Terminal(agent)]
         try:
             for terminal in terminals:
                 await terminal.start()
