@@ -141,8 +141,10 @@ class HttpListener:
         except OSError as error:  # ssl.SSLError is one
             log.debug("http: no connection: %s", error)
             return
+        # Kept until the transport is aborted: Python 3.13 closes that of one that is forgotten before, with a warning.
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         try:
-            await connection.serve(reader, asyncio.StreamWriter(transport, protocol, reader, loop), peer)
+            await connection.serve(reader, writer, peer)
         except OSError as error:
             log.debug("http: a connection ended: %s", error)
         finally:

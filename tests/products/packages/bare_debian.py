@@ -29,23 +29,24 @@ ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
 }
 _NAMESPACES = ("--mount", "--pid", "--net", "--ipc", "--uts")
+_BOOT_SECONDS = 60
 _ACCOUNT = ("setpriv", "--reuid=hsm-agent", "--regid=hsm-agent", "--init-groups", "--inh-caps=-all", "--no-new-privs")
 
 
 class BareDebian:
     """The copy, and the process that keeps its namespaces."""
 
-    def __init__(self, folder: Path, keeper: int) -> None:
+    def __init__(self, folder: Path, keeper: int, rest: tuple[str, ...] | None = None) -> None:
         self.folder = folder
         self._keeper = keeper
+        self._enter = ("nsenter", f"--target={keeper}", *_NAMESPACES, *(rest or ("chroot", str(folder))))
 
     def path(self, name: str) -> Path:
         return self.folder / name.lstrip("/")
 
     def command(self, *words: str | Path) -> list[str]:
         """A command line that does this in it, as root."""
-        enter = ["nsenter", f"--target={self._keeper}", *_NAMESPACES]
-        return [*enter, "chroot", str(self.folder), *map(str, words)]
+        return [*self._enter, *map(str, words)]
 
     def run(self, *words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         return _run(self.command(*words), check=check)
@@ -122,6 +123,48 @@ def entered(folder: Path, *mounts: str) -> Iterator[BareDebian]:
         if not any(os.path.ismount(folder / name) for name in ("proc", "")):
             return
         time.sleep(0.05)
+
+
+@contextmanager
+def booted_debian(suite: str) -> Iterator[BareDebian]:
+    """The same with systemd, which apt brings while there is a network, booted as the first process of a container."""
+    folder = MADE / f"booted-{suite}"
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run(["cp", "-a", WORK / f"base-{suite}", folder], check=True, timeout=120)
+    apt_install(folder, "dbus", "systemd", "systemd-sysv")
+    options = ["--boot", "--private-network", "--register=no", "--keep-unit", "--console=pipe"]
+    words = ["systemd-nspawn", f"--directory={folder}", *options]
+    # Later versions of systemd know no other hierarchy of control groups.
+    environment = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
+    with subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as nspawn:
+        try:
+            yield BareDebian(folder, _first_process(nspawn.pid), ("--cgroup", "--root", "--wd=/"))
+        finally:
+            nspawn.terminate()  # which powers off
+            nspawn.wait(60)
+    shutil.rmtree(folder)
+
+
+def _first_process(parent: int) -> int:
+    """The container's first process, once it says that it runs."""
+    deadline = time.monotonic() + _BOOT_SECONDS
+    while time.monotonic() < deadline:
+        for child in Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split():
+            enter = ["nsenter", f"--target={child}", *_NAMESPACES, "--root", "--wd=/"]
+            done = subprocess.run(
+                [*enter, "systemctl", "is-system-running"], capture_output=True, text=True, check=False
+            )
+            if done.stdout.strip() in {"running", "degraded"}:
+                return int(child)
+        time.sleep(0.5)
+    raise AssertionError(f"the container did not boot within {_BOOT_SECONDS} s")
+
+
+def apt_install(folder: Path, *packages: str) -> None:
+    """By apt in a chroot, which has the network of this machine."""
+    for words in (("update",), ("install", "-y", "--no-install-recommends", *packages)):
+        command = ["chroot", str(folder), "apt-get", "-qq", *words]
+        subprocess.run(command, env=ENVIRONMENT, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=300)
 
 
 def made(pattern: str, which: str = "new") -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.version import VERSION
-from tests.products.packages.bare_debian import ENVIRONMENT, MADE, WORK, BareDebian, bare_debian, made
+from tests.products.packages.bare_debian import MADE, WORK, BareDebian, apt_install, bare_debian, made
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,14 +139,6 @@ def _make_token(bare: BareDebian) -> None:
     bare.run_as_account("env", "SOFTHSM2_CONF=/var/lib/hsm-agent/softhsm2.conf", "softhsm2-util", *words)
 
 
-def _install_softhsm(bare: BareDebian) -> None:
-    """By apt, which needs the network that this machine has and the bare Debian's namespaces have not."""
-    for words in (("update",), ("install", "-y", "--no-install-recommends", "softhsm2")):
-        command = ["chroot", bare.folder, "apt-get", "-qq", *words]
-        subprocess.run(command, env=ENVIRONMENT, check=True,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=300)  # fmt: skip
-
-
 def _kept(bare: BareDebian) -> dict[str, str]:
     """What an upgrade may not change, by content."""
     names = (CONFIGURATION, "/etc/hsm-agent/secrets/nms.auth", "/etc/hsm-agent/secrets/nms.priv")
@@ -170,7 +162,7 @@ def _left_behind(bare: BareDebian) -> list[str]:
 
 
 def test_a_package_is_installed_runs_is_upgraded_and_purged(bare: BareDebian) -> None:
-    _install_softhsm(bare)
+    apt_install(bare.folder, "softhsm2")
     bare.run("dpkg", "-i", "/packages/old.deb")
     _check_rights(bare)
     checked = bare.run_as_account("hsm-agent", "check-config")
@@ -232,7 +224,18 @@ def test_lintian_found_no_error(suite: str) -> None:
 
 def test_the_same_commit_makes_the_same_files(tmp_path: Path) -> None:
     again = tmp_path / "again"
-    words = ["scripts/package", "--to", str(again), "--suites", "bookworm", "wheel", "wheelhouse", "deb", "compose"]
+    words = [
+        "scripts/package",
+        "--to",
+        str(again),
+        "--suites",
+        "bookworm",
+        "wheel",
+        "wheelhouse",
+        "deb",
+        "rpm",
+        "compose",
+    ]
     subprocess.run(words, check=True, capture_output=True, timeout=600, stdin=subprocess.DEVNULL)
 
     names = sorted(path.name for path in again.iterdir() if path.name != "SHA256SUMS")
