@@ -44,9 +44,11 @@ _OTHER_PLACES = ("sensor_", "host_", "certificate_", "declared_", "crl_", "ntls_
 """Metrics whose resources are no tokens, partitions or HSMs: parts of an appliance, hosts, files, patterns."""
 _OTHERS_WORDS = ("log_", "vendor_", "custom_", "traps_", "trail_")
 """Metrics whose alarms may repeat what a source has written."""
+_INFO = "_info"
+"""How the names of metrics end whose value is their labels."""
 _SLOT = re.compile(r"slot \d+")
 _CHANGED = re.compile(r"\b([a-z_]+)=(.*?)(?=, [a-z_]+=| -> )")
-"""In the text on a change: what was before (`conditions`)."""
+"""In the threshold and the text of a change: what was before (`conditions`)."""
 _QUOTED = re.compile(r"(?<!\w)(?:'[^']+'|\"[^\"]+\")(?!\w)")
 _LONG_NUMBER = re.compile(r"(?<![\w.])\d{6,}(?![\w.])")
 _ANYWHERE = 5
@@ -96,8 +98,9 @@ class Mask:
         for alarm in alarms:
             source, resource, metric, labels = alarm.series
             self._learn_labels(metric, labels)
-            if metric.endswith("_info"):
-                self._learn_labels(metric, (*alarm.event.labels, *_CHANGED.findall(alarm.event.text)))
+            if metric.endswith(_INFO):
+                told = f"{alarm.event.threshold} -> {alarm.event.text}"
+                self._learn_labels(metric, (*alarm.event.labels, *_CHANGED.findall(told)))
             self.learn_resource(source, resource, metric)
         return before != (len(self._known), len(self._shown))
 
@@ -171,10 +174,16 @@ class Mask:
 
     def alarm_text(self, text: str, metric: str, *, is_unknown: bool) -> str:
         """The same of an alarm, where its text holds a reason, a line of a log, or what an appliance says."""
+        if is_unknown:
+            return self.foreign_text(text)
         shown = self.text(text)
-        if self._hides_names and (is_unknown or metric.startswith(_OTHERS_WORDS)):
+        if self._hides_names and metric.startswith(_OTHERS_WORDS):
             return _QUOTED.sub(self._quoted, shown)
         return shown
+
+    def threshold(self, metric: str, threshold: str) -> str:
+        """Of a change, what the labels were before; else a number, which stays one where a token is called by it."""
+        return self.text(threshold) if metric.endswith(_INFO) else threshold
 
     def _quoted(self, found: re.Match[str]) -> str:
         quote, inner = found[0][0], found[0][1:-1]

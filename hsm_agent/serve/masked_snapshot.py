@@ -71,6 +71,7 @@ def _alarm(alarm: ActiveAlarm, mask: Mask) -> ActiveAlarm:
     shown = replace(
         event,
         text=mask.alarm_text(event.text, metric, is_unknown=alarm.severity is Severity.INDETERMINATE),
+        threshold=mask.threshold(metric, event.threshold),
         resource=mask.name(event.resource),
         runbook=mask.text(event.runbook),
         labels=mask.labels(metric, event.labels),

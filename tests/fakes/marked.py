@@ -17,6 +17,7 @@ LABELS = {
     "partition": "MARK-partition",
     "missing": "MARK-missing",
     "before the start": "MARK-known",
+    "before": "MARK-renamed",
     "short": "Mk",
     "group": "MARK-group",
     "broken": "MARK\nbroken",
@@ -31,7 +32,14 @@ SERIALS = {
     "nameless": "SER-nameless",
     "only in an error": "774185000",
 }
-FIRMWARE = {"token": "99.88.77", "before": "66.55.44", "slot": "99.88.1", "known": "99.88.2", "HSM": "99.88.78"}
+FIRMWARE = {
+    "token": "99.88.77",
+    "before": "66.55.44",
+    "only in a threshold": "66.55.43",
+    "slot": "99.88.1",
+    "known": "99.88.2",
+    "HSM": "99.88.78",
+}
 
 
 def info(label: str, serial: str, firmware: str = FIRMWARE["token"]) -> Labels:
@@ -87,12 +95,20 @@ def _alarms() -> list[ActiveAlarm]:
                 f"changed: version={FIRMWARE['before']} -> version={FIRMWARE['HSM']}. If no update was planned",
             ),
             ("x", "log_matches_total", f"line: '{LABELS['only in an error']}'"),
-            (LABELS["broken"], "token_objects", "Unknown: object-count on luna-a/MARK broken: MARK\ufffdbroken"),
+            (label, "token_info", "Something changed, in words without a name."),
+            (
+                LABELS["broken"],
+                "token_objects",
+                f"Unknown: object-count on luna-a/MARK broken: MARK\ufffdbroken (no {SERIALS['only in an error']})",
+            ),
         ]
     ):
-        made = make_alarm(resource=resource, severity=Severity.WARNING)
+        unknown = text.startswith("Unknown")
+        made = make_alarm(resource=resource, severity=Severity.INDETERMINATE if unknown else Severity.WARNING)
         labels = (("version", FIRMWARE["HSM"]),) if metric.endswith("_info") else ()
         event = replace(made.event, text=text, metric=metric, labels=labels, event_id=f"e{number}")
+        if metric == "token_info":
+            event = replace(event, threshold=f"firmware={FIRMWARE['only in a threshold']}, label={LABELS['before']}")
         series = ("luna-a", resource, metric, ())
         found.append(replace(made, series=series, event=event, alarm_id=f"a{number}"))
     return found

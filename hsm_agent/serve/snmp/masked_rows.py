@@ -34,8 +34,9 @@ _MASKED = {
 }
 """By table: the columns that are masked, and whether somebody else's words are in them."""
 
-_TEXT, _METRIC, _SEVERITY = (
-    [column.name for column in mib.ACTIVE.columns].index(f"hsmActive{name}") for name in ("Text", "Metric", "Severity")
+_TEXT, _METRIC, _SEVERITY, _THRESHOLD = (
+    [column.name for column in mib.ACTIVE.columns].index(f"hsmActive{name}")
+    for name in ("Text", "Metric", "Severity", "Threshold")
 )
 _UNKNOWN = Severity.INDETERMINATE.number
 
@@ -48,6 +49,7 @@ def masked_row(row: Row, mask: Mask) -> Row:
         if value and isinstance(value, str):
             cells[number] = mask.foreign_text(value) if is_foreign else mask.name(value)
     if row.table is mib.ACTIVE:
-        text, metric, is_unknown = row.cells[_TEXT], row.cells[_METRIC], row.cells[_SEVERITY] == _UNKNOWN
-        cells[_TEXT] = mask.alarm_text(str(text or ""), str(metric or ""), is_unknown=is_unknown)
+        text, metric, is_unknown = row.cells[_TEXT], str(row.cells[_METRIC] or ""), row.cells[_SEVERITY] == _UNKNOWN
+        cells[_TEXT] = mask.alarm_text(str(text or ""), metric, is_unknown=is_unknown)
+        cells[_THRESHOLD] = mask.threshold(metric, str(row.cells[_THRESHOLD] or ""))
     return row._replace(cells=tuple(cells))
