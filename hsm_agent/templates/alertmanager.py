@@ -6,9 +6,16 @@ senders apart is `agent` in the first and `instance` in the second; a label that
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
 from hsm_agent.model import AGENT_SOURCE, Severity
 from hsm_agent.wire.alertmanager import HEARTBEAT_ALERT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hsm_agent.evaluate.rules import Rule
 
 _CONFIGURATION = """\
 # Alertmanager for hsm-agent: its sink `alertmanager`, and the rules in ../prometheus. Put in receivers of your own.
@@ -68,7 +75,7 @@ _INHIBITION = """\
 
 def write() -> dict[str, str]:
     """The example."""
-    inhibitions = "".join(_INHIBITION.format(name=name) for name in sorted(_inhibitors()))
+    inhibitions = "".join(_INHIBITION.format(name=name) for name in sorted(inhibitors(DEFAULT_RULES)))
     milder = "|".join(severity.value for severity in (Severity.WARNING, Severity.INDETERMINATE))
     text = _CONFIGURATION.format(
         heartbeat=HEARTBEAT_ALERT, inhibitions=inhibitions, critical=Severity.CRITICAL.value, milder=milder
@@ -76,11 +83,11 @@ def write() -> dict[str, str]:
     return {"alertmanager.yml": text}
 
 
-def _inhibitors() -> set[str]:
+def inhibitors(rules: Iterable[Rule]) -> set[str]:
     """The rules that hold back all others of their source. Raises ValueError if one holds back only some of them."""
-    watched = [rule for rule in DEFAULT_RULES if rule.match.source != AGENT_SOURCE]
-    inhibitors = {name for rule in watched for name in rule.inhibited_by}
+    watched = [rule for rule in rules if rule.match.source != AGENT_SOURCE]
+    found = {name for rule in watched for name in rule.inhibited_by}
     for rule in watched:
-        if rule.name not in inhibitors and set(rule.inhibited_by) != inhibitors:
+        if rule.name not in found and set(rule.inhibited_by) != found:
             raise ValueError(f"rule {rule.name} is not inhibited as the others are")
-    return inhibitors
+    return found

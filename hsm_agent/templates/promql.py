@@ -85,7 +85,7 @@ class _Translation:
     def _selector(self) -> str:
         match = self._rule.match
         labels = [("source", match.source), ("resource", match.resource), *match.labels]
-        if any("*" in glob.strip("*") or glob.count("*") > 1 for _, glob in labels):
+        if any(glob != "*" and set(glob) & set("*?[") for _, glob in labels):
             raise ValueError(f"rule {self._rule.name}: such a glob has no counterpart in PromQL")
         matchers = [f'{name}="{glob}"' for name, glob in labels if glob != "*"]
         if self._rule.escalate is not None:
