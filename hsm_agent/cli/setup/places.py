@@ -137,7 +137,10 @@ def named_module(path: Path, environment: Mapping[str, str]) -> FoundModule:
 
 
 def _matches(root: Path, pattern: str) -> Iterator[Path]:
-    yield from sorted(path for path in root.glob(pattern.lstrip("/")) if path.is_file())
+    try:
+        yield from sorted(path for path in root.glob(pattern.lstrip("/")) if path.is_file())
+    except (ValueError, NotImplementedError):  # a module file may name anything: what is no pattern matches nothing
+        return
 
 
 def _of_module_files(root: Path) -> Iterator[Path]:

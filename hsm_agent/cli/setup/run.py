@@ -21,13 +21,14 @@ from hsm_agent.cli.setup.running import RunningAgent
 from hsm_agent.cli.setup.wishes import WishError, Wishes, chosen_server, chosen_sinks, chosen_sources
 from hsm_agent.cli.setup.writing import (
     in_the_way,
+    make_folder,
     make_state_directory,
     rehearse,
     write,
 )
 from hsm_agent.evaluate.messages import counted
 from hsm_agent.settings.errors import ConfigError
-from hsm_agent.settings.trust import TRUSTED_UIDS, trusted_uids
+from hsm_agent.settings.trust import TRUSTED_UIDS, UntrustedError, refuse_untrusted, trusted_uids
 from hsm_agent.text import one_line
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class SetupRun:
         self.options = options
         self.wishes = Wishes(options)
         self.may_replace = options.force
+        if sys.stdin is None and not options.yes:
+            fail("standard input is closed, so that nobody can be asked; --yes asks nothing")
         try:
             self.account = service_account(options.user)
             self.environment = {**os.environ, **trusting(self.account, os.environ)}
@@ -63,8 +66,9 @@ class SetupRun:
     def run(self) -> None:
         """Exits with what became of it."""
         self._ask_to_replace([path for path in [self.folder / CONFIGURATION] if path.is_symlink() or path.exists()])
-        seen = self._look()
+        self._refuse_untrusted_folder()
         try:
+            seen = self._look()
             plan = self._plan(seen)
             rehearse(plan, self.account, os.environ)
         except WishError as error:
@@ -80,6 +84,16 @@ class SetupRun:
         is_proved = self._prove(plan) if is_valid and plan.sinks and self.options.prove else True
         self._tell_how_to_start()
         sys.exit(0 if is_valid and is_proved else FAILED)
+
+    def _refuse_untrusted_folder(self) -> None:
+        """Where others can change it, the agent would refuse the configuration, and root would write where they say."""
+        there = next(each for each in (self.folder, *self.folder.parents) if each.is_symlink() or each.exists())
+        try:
+            refuse_untrusted(there, self.uids)
+        except UntrustedError as error:
+            fail(str(error))
+        except OSError as error:
+            fail(f"{error.filename}: {error.strerror}")
 
     def _look(self) -> list[SeenModule]:
         modules = self._modules()
@@ -141,6 +155,8 @@ class SetupRun:
         if not self.wishes.confirm(f"Write {self.folder / CONFIGURATION} and {wanted}?"):
             fail("nothing was written")
         try:
+            make_folder(self.folder, self.account)
+            self._refuse_untrusted_folder()  # once more: it may have been made by others meanwhile
             written = write(plan, self.folder, self.account)
             make_state_directory(self._state_directory, self.account)
         except OSError as error:
@@ -189,9 +205,9 @@ class SetupRun:
             if result.code and not failures:
                 failures = ("not every receiver could be proved; the configuration stays as it was written",)
         for line in proofs:
-            click.echo(f"test {line}")
+            click.echo(one_line(f"test {line}"))
         for line in failures:
-            click.echo(f"hsm-agent: {line}", err=True)
+            click.echo(one_line(f"hsm-agent: {line}"), err=True)
         return not failures
 
     @property

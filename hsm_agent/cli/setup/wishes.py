@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import secrets as randomness
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from hsm_agent.cli.setup.plan import NewSecret, PlannedSource, secret_reference
+from hsm_agent.net.address import Address
+from hsm_agent.net.http_settings import HttpUrl
 from hsm_agent.settings.secret import SecretError, read_private_file
+from hsm_agent.text import one_line
 from hsm_agent.wire.snmp.usm import MIN_SECRET_OCTETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     from hsm_agent.cli.setup.look import SeenModule
 
 _MADE_OCTETS = 24
+SYSTEM_CERTIFICATES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+"""Where Debian, RHEL, SUSE and Alpine keep the certificates that the host trusts."""
 NONE_FOUND = "no token was found to watch; name the module (--module), and what it needs (--environment NAME=VALUE)"
 
 
@@ -63,11 +73,23 @@ class Wishes:
     options: SetupOptions
     secrets: list[NewSecret] = field(default_factory=list)
 
-    def text(self, question: str, given: str | None, default: str = "") -> str:
-        """What was given, else the answer, else the default; empty for none."""
+    def text(self, question: str, given: str | None, default: str = "", *, check: Callable[[str], object] = str) -> str:
+        """What was given, else the answer, else the default; empty for none.
+
+        `check` raises ValueError for an answer that will not do: it is asked for again. What was given is judged with
+        the whole.
+        """
         if given is not None or self.options.yes:
             return default if given is None else given
-        return str(click.prompt(question, default=default, show_default=bool(default))).strip()
+        while True:
+            answer = str(click.prompt(question, default=default, show_default=bool(default))).strip()
+            try:
+                if answer:
+                    check(answer)
+            except ValueError as error:
+                click.echo(one_line(str(error)))
+            else:
+                return answer
 
     def confirm(self, question: str) -> bool:
         return self.options.yes or click.confirm(question, default=True)
@@ -116,9 +138,9 @@ def _wanted(wishes: Wishes, usable: Sequence[SeenModule]) -> list[SeenModule]:
         words = wishes.text("Which modules? Their numbers, or all", None, "all").replace(",", " ").split()
         if words == ["all"]:
             return [*usable]
-        numbers = [int(word) for word in words if word.isdecimal() and 0 < int(word) <= len(usable)]
-        if numbers and len(numbers) == len(words):
-            return [usable[number - 1] for number in dict.fromkeys(numbers)]
+        known = {str(number): each for number, each in enumerate(usable, 1)}
+        if words and known.keys() >= set(words):
+            return [known[word] for word in dict.fromkeys(words)]
         click.echo(f"numbers from 1 to {len(usable)}, or all")
 
 
@@ -140,17 +162,23 @@ def chosen_sinks(wishes: Wishes) -> list[dict[str, object]]:
     """Who is told."""
     options = wishes.options
     found = []
-    to = wishes.text("SNMP notifications to (udp:HOST:162; empty: none)", options.snmp_sink)
+    to = wishes.text(
+        "SNMP notifications to (udp:HOST:162; empty: none)", options.snmp_sink, check=_address("udp", "udp6")
+    )
     if to:
         found.append(_snmp_sink(wishes, to))
     to = wishes.text(
-        "Syslog records to (relp+tls:, relp:, tls:, tcp: or udp:HOST:PORT; empty: none)", options.syslog_sink
+        "Syslog records to (relp+tls:, relp:, tls:, tcp: or udp:HOST:PORT; empty: none)",
+        options.syslog_sink,
+        check=_address("relp+tls", "relp", "tls", "tcp", "udp"),
     )
     if to:
         found.append(
             {"name": "siem", "kind": "syslog", "to": to, **_tls(wishes, "+tls" in to or to.startswith("tls:"))}
         )
-    to = wishes.text("Alerts to an Alertmanager (http://HOST:9093; empty: none)", options.alertmanager_sink)
+    to = wishes.text(
+        "Alerts to an Alertmanager (http://HOST:9093; empty: none)", options.alertmanager_sink, check=HttpUrl.parse
+    )
     if to:
         found.append(
             {"name": "alertmanager", "kind": "alertmanager", "to": to, **_tls(wishes, to.startswith("https:"))}
@@ -165,14 +193,34 @@ def _tls(wishes: Wishes, is_wanted: bool) -> dict[str, object]:  # noqa: FBT001 
     if not is_wanted:
         return {}
     given = None if wishes.options.tls_ca is None else str(wishes.options.tls_ca)
-    ca = wishes.text("File with the certificates of its CA (PEM; empty: the system's)", given)
-    return {"tls": {"ca": ca}} if ca else {}
+    system = next((name for name in SYSTEM_CERTIFICATES if Path(name).is_file()), "")
+    ca = wishes.text("File with the certificates of its CA (PEM)", given, system, check=_readable)
+    return {"tls": {"ca": str(Path(ca).absolute())}} if ca else {}  # to a configuration it would be relative
+
+
+def _readable(name: str) -> None:
+    if not Path(name).is_file():
+        raise ValueError(f"{name}: no such file")
+
+
+def _address(*schemes: str) -> Callable[[str], object]:
+    return lambda text: Address.parse(text, schemes)
+
+
+def _one_of(*words: str) -> Callable[[str], object]:
+    def check(answer: str) -> None:
+        if answer not in words:
+            raise ValueError(f"{' or '.join(words)}")
+
+    return check
 
 
 def _snmp_sink(wishes: Wishes, to: str) -> dict[str, object]:
     options = wishes.options
-    version = wishes.text("  version, v3 or v2c", options.snmp_version or None, "v3")
-    kind = wishes.text("  inform (acknowledged) or trap", options.snmp_type or None, "inform")
+    version = wishes.text("  version, v3 or v2c", options.snmp_version or None, "v3", check=_one_of("v3", "v2c"))
+    kind = wishes.text(
+        "  inform (acknowledged) or trap", options.snmp_type or None, "inform", check=_one_of("inform", "trap")
+    )
     sink: dict[str, object] = {"name": "noc", "kind": "snmp", "to": to, "version": version, "type": kind}
     if version == "v3":
         name = wishes.text("  user name", options.snmp_user or None, "hsm-agent")
@@ -199,6 +247,6 @@ def chosen_server(wishes: Wishes) -> dict[str, object]:
     name = wishes.text("SNMPv3 user of a manager that may read (empty: none)", wishes.options.snmp_reader)
     listen = wishes.options.snmp_listen
     if name:
-        listen = wishes.text("  SNMP answers at", listen or None, "udp:127.0.0.1:1161")
+        listen = wishes.text("  SNMP answers at", listen or None, "udp:127.0.0.1:1161", check=_address("udp", "udp6"))
     server: dict[str, object] = {"listen": [listen or "udp:127.0.0.1:1161"]}
     return {**server, "users": [_user(wishes, name, "nms", None, None)]} if name else server

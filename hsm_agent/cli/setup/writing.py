@@ -1,4 +1,4 @@
-"""Writes a plan: tried in a folder of its own first, then each file whole or not at all, the configuration last."""
+"""Writes a plan: tried in a folder of its own first, then all files or none, the configuration last."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import secrets as randomness
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hsm_agent.cli.setup.account import trusting
 from hsm_agent.cli.setup.plan import CONFIGURATION, render
@@ -18,7 +18,7 @@ from hsm_agent.settings.errors import ConfigError
 from hsm_agent.state import files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping, Sequence
 
     from hsm_agent.cli.setup.account import Account
     from hsm_agent.cli.setup.plan import SetupPlan
@@ -60,39 +60,44 @@ def rehearse(plan: SetupPlan, account: Account, environment: Mapping[str, str]) 
     """Load what would be written, from a folder that is thrown away. Raises ConfigError with the lines, OSError."""
     with tempfile.TemporaryDirectory(prefix="hsm-agent-setup-") as name:
         folder = Path(name)
-        for secret in plan.secrets:
-            _replace(folder / secret.name, secret.value.encode() + b"\n", 0o400, (os.geteuid(), os.getegid()))
+        own = (os.geteuid(), os.getegid())
         file = folder / CONFIGURATION
-        _replace(file, render(plan, folder).encode(), 0o600, (os.geteuid(), os.getegid()))
+        _put(
+            [
+                *(_NewFile(folder / secret.name, f"{secret.value}\n".encode(), 0o400, own) for secret in plan.secrets),
+                _NewFile(file, render(plan, folder).encode(), 0o600, own),
+            ]
+        )
         try:
             load(file, {**environment, **trusting(account, environment)})
         except ConfigError as error:
             raise ConfigError([line.replace(f"{folder}/", "") for line in error.lines]) from error
 
 
+def make_folder(folder: Path, account: Account) -> None:
+    """The folder of the configuration, if it is missing. Raises OSError."""
+    rights = ownership(account)
+    _make(folder, rights.folder_mode, rights.configuration_owner)
+
+
 def write(plan: SetupPlan, folder: Path, account: Account) -> list[Path]:
-    """Write secrets, then the configuration; returns the files. Raises OSError.
+    """Write secrets and configuration, all of them or none; returns the files. Raises OSError.
 
     What was there is replaced, not followed: whether it may be, the caller has asked. A configuration is kept beside
     the new one.
     """
     rights = ownership(account)
-    _make(folder, rights.folder_mode, rights.configuration_owner)
-    written = []
+    make_folder(folder, account)
     if plan.secrets:
         _make(folder / SECRETS, rights.secrets_folder_mode, rights.secret_owner)
-        for secret in plan.secrets:
-            path = folder / SECRETS / secret.name
-            _replace(path, secret.value.encode() + b"\n", rights.secret_mode, rights.secret_owner)
-            written.append(path)
-    path = folder / CONFIGURATION
-    if path.exists():  # beside the new one, so that nothing of an operator's own is lost
-        kept = path.with_name(f"{CONFIGURATION}.old")
-        kept.unlink(missing_ok=True)
-        os.link(path, kept, follow_symlinks=False)
-    text = render(plan, folder / SECRETS)
-    _replace(path, text.encode(), rights.configuration_mode, rights.configuration_owner)
-    return [*written, path]
+    wanted = [
+        _NewFile(folder / SECRETS / secret.name, f"{secret.value}\n".encode(), rights.secret_mode, rights.secret_owner)
+        for secret in plan.secrets
+    ]
+    path, text = folder / CONFIGURATION, render(plan, folder / SECRETS)
+    wanted.append(_NewFile(path, text.encode(), rights.configuration_mode, rights.configuration_owner))
+    _put(wanted, keep=path)
+    return [each.path for each in wanted]
 
 
 def make_state_directory(directory: Path, account: Account) -> None:
@@ -105,44 +110,61 @@ def _make(folder: Path, mode: int, owner: tuple[int, int]) -> None:
     """A folder, if it is missing, with those above it. It has its owner before it has its name."""
     if folder.is_dir():
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    _make(folder.parent, 0o755, (os.geteuid(), os.getegid()))  # whatever the umask is: the agent's account passes
     made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         made.chmod(mode)
         if os.geteuid() == 0:
             os.chown(made, *owner, follow_symlinks=False)
         made.rename(folder)
-    except OSError:
+    except BaseException:
         made.rmdir()
         raise
     files.sync_directory(folder.parent)
 
 
-def _replace(path: Path, data: bytes, mode: int, owner: tuple[int, int]) -> None:
-    """One file, whole on disk before it has its name, and never open to more than its mode says."""
-    if path.is_dir():
-        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    fresh = path.with_name(f".{path.name}.{randomness.token_hex(8)}")
-    with _made(fresh) as descriptor:
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        if os.geteuid() == 0:
-            os.fchown(descriptor, *owner)
-        os.fchmod(descriptor, mode)
-        fresh.replace(path)
-    files.sync_directory(path.parent)
+class _NewFile(NamedTuple):
+    path: Path
+    data: bytes
+    mode: int
+    owner: tuple[int, int]
 
 
-@contextlib.contextmanager
-def _made(path: Path) -> Iterator[int]:
-    """A new private file, removed where an error leaves it."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+def _put(wanted: Sequence[_NewFile], *, keep: Path | None = None) -> None:
+    """Files that belong together: all are whole on disk before the first has its name.
+
+    `keep`: what has that name is kept beside the new one.
+    """
+    fresh = [each.path.with_name(f".{each.path.name}.{randomness.token_hex(8)}") for each in wanted]
     try:
-        yield descriptor
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
+        for path, each in zip(fresh, wanted, strict=True):
+            _fill(path, each)
+        if keep is not None and keep.exists():  # so that nothing of an operator's own is lost
+            kept = keep.with_name(f"{keep.name}.old")
+            kept.unlink(missing_ok=True)
+            os.link(keep, kept, follow_symlinks=False)
+        for path, each in zip(fresh, wanted, strict=True):
+            path.replace(each.path)
     finally:
-        os.close(descriptor)
+        for path in fresh:  # what was interrupted leaves nothing, least of all a secret
+            with contextlib.suppress(OSError):  # the first error is the one that is told
+                path.unlink(missing_ok=True)
+    for folder in {each.path.parent for each in wanted}:
+        files.sync_directory(folder)
+
+
+def _fill(path: Path, new: _NewFile) -> None:
+    """A new file, never open to more than its mode says."""
+    if new.path.is_dir():
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(new.path))
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(new.data)
+            file.flush()
+            if os.geteuid() == 0:
+                os.fchown(descriptor, *new.owner)
+            os.fchmod(descriptor, new.mode)
+            os.fsync(descriptor)
+    except OSError as error:  # a full disk names no file
+        raise OSError(error.errno, error.strerror, str(new.path)) from error

@@ -99,6 +99,8 @@ def test_module_files_of_p11_kit_are_followed(tmp_path: Path) -> None:
     installed(files, "trust.module", text="module: p11-kit-trust.so\ntrust-policy: yes\n")
     installed(files, "remote.module", text="module: vendor.so\nremote: |ssh host p11-kit remote\n")
     installed(files, "gone.module", text="module: gone.so\n")
+    installed(files, "root.module", text="module: /\n")
+    installed(files, "nul.module", text="module: /\0\n")
 
     assert {each.path.name: each.vendor for each in find_modules({}, tmp_path)} == {
         "vendor.so": "vendor", "libacme.so": "acme",

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+from contextlib import redirect_stderr
+from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,14 +17,14 @@ from click.testing import CliRunner
 from hsm_agent.cli.setup.account import NoAccountError, group_name, service_account, trusting
 from hsm_agent.cli.setup.look import look_at
 from hsm_agent.cli.setup.places import named_module
+from hsm_agent.cli.setup.run import SetupRun
 from hsm_agent.cli.setup.wishes import WishError, Wishes, chosen_server, chosen_sinks, chosen_sources
-from hsm_agent.cli.setup.writing import make_state_directory, write
+from hsm_agent.cli.setup.writing import make_folder, make_state_directory, write
 from hsm_agent.settings.trust import TRUSTED_UIDS
 from tests.unit.cli.test_setup_plan import OWN, installed, options, plan, seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def asked(work: Callable[[], Any], typed: str) -> tuple[Any, str]:
@@ -50,7 +55,17 @@ def test_all_modules_are_the_default() -> None:
     assert [source.tokens for source in chosen] == [("pay*", "sign"), ("pay*", "sign")]
 
 
-def test_receivers_are_asked_for_one_after_the_other() -> None:
+@pytest.fixture
+def own_ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file `ca.pem` in the working directory; the host's own certificates are in `host.pem` there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "host.pem").touch()
+    monkeypatch.setattr("hsm_agent.cli.setup.wishes.SYSTEM_CERTIFICATES", ("/none", str(tmp_path / "host.pem")))
+    (tmp_path / "ca.pem").touch()
+    return tmp_path / "ca.pem"
+
+
+def test_receivers_are_asked_for_one_after_the_other(own_ca: Path) -> None:
     wishes = Wishes(options(yes=False))
     answers = [
         "udp:192.0.2.1:162",
@@ -58,19 +73,45 @@ def test_receivers_are_asked_for_one_after_the_other() -> None:
         "trap",
         "public",
         "relp+tls:192.0.2.2:2514",
-        "/etc/ca.pem",
+        "ca.pem",
         "https://192.0.2.3",
         "",
     ]
     sinks, shown = asked(lambda: chosen_sinks(wishes), "\n".join([*answers, ""]))
 
     assert [(sink["name"], sink.get("type"), sink.get("tls")) for sink in sinks] == [
-        ("noc", "trap", None), ("siem", None, {"ca": "/etc/ca.pem"}), ("alertmanager", None, None),
-    ]  # fmt: skip
+        ("noc", "trap", None),
+        ("siem", None, {"ca": str(own_ca)}),
+        ("alertmanager", None, {"ca": str(own_ca.with_name("host.pem"))}),
+    ]
     assert [(secret.name, secret.value, secret.is_made) for secret in wishes.secrets] == [
         ("noc.community", "public", False),
     ]  # fmt: skip
     assert "public" not in shown
+
+
+def test_what_will_not_do_is_asked_again_at_once(own_ca: Path) -> None:
+    answers = [
+        *("nonsense", "udp:192.0.2.1:99999", "udp:192.0.2.1:162", "v9", "v3", "informs", "inform", "", "", ""),
+        *("http://x", "tls:192.0.2.2:6514", "none.pem", "ca.pem", "192.0.2.3", "http://192.0.2.3:9093"),
+    ]
+    sinks, shown = asked(lambda: chosen_sinks(Wishes(options(yes=False))), "\n".join([*answers, ""]))
+
+    assert [sink["to"] for sink in sinks] == ["udp:192.0.2.1:162", "tls:192.0.2.2:6514", "http://192.0.2.3:9093"]
+    for told in (
+        "not an address: 'nonsense'",
+        "not a port: 99999",
+        "v3 or v2c\n",
+        "none.pem: no such file",
+        "not a URL",
+    ):
+        assert told in shown
+
+
+def test_a_ca_that_was_given_stands_with_its_whole_path(own_ca: Path) -> None:
+    [sink] = chosen_sinks(Wishes(options(syslog_sink="tls:192.0.2.2:6514", tls_ca=Path("ca.pem"))))
+
+    assert sink["tls"] == {"ca": str(own_ca)}
 
 
 def test_a_manager_that_may_read_is_asked_for() -> None:
@@ -123,7 +164,49 @@ def test_a_folder_in_the_place_of_a_file_is_an_error_and_leaves_nothing(tmp_path
     with pytest.raises(IsADirectoryError):
         write(made, tmp_path / "etc", OWN)
 
-    assert sorted(path.name for path in (tmp_path / "etc" / "secrets").iterdir()) == ["nms.auth", "nms.priv"]
+    assert sorted(path.name for path in (tmp_path / "etc" / "secrets").iterdir()) == ["nms.priv"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()])
+def test_all_files_are_written_or_none(error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = plan(Wishes(options(snmp_reader="nms")), seen("/usr/lib/x.so", "p"), state_directory="/var/x")
+    write(made, tmp_path / "etc", OWN)
+    before = {path: path.read_bytes() for path in (tmp_path / "etc").rglob("*") if path.is_file()}
+    written: list[int] = []
+
+    def full(descriptor: int) -> None:
+        written.append(descriptor)
+        if len(written) == 3:
+            raise error
+
+    monkeypatch.setattr(os, "fsync", full)
+    again = plan(Wishes(options(snmp_reader="nms")), seen("/usr/lib/y.so", "p"), state_directory="/var/y")
+    with pytest.raises(type(error)) as caught:
+        write(again, tmp_path / "etc", OWN)
+
+    assert {path: path.read_bytes() for path in (tmp_path / "etc").rglob("*") if path.is_file()} == before
+    assert getattr(caught.value, "filename", "agent.yaml").endswith("agent.yaml")
+
+
+def test_a_folder_that_others_could_change_is_not_written(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    run = SetupRun(options(to=tmp_path / "shared" / "etc"))
+    with pytest.raises(SystemExit), redirect_stderr(StringIO()) as told:
+        run.run()
+
+    assert "can be written by others" in told.getvalue()
+    assert not (tmp_path / "shared" / "etc").exists()
+
+
+def test_folders_above_are_open_to_the_agent_whatever_the_umask_is(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        make_folder(tmp_path / "a" / "b", OWN)
+    finally:
+        os.umask(before)
+
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a", "a/b")] == [0o755, 0o700]
 
 
 def test_the_configuration_that_was_there_is_kept(tmp_path: Path) -> None:
