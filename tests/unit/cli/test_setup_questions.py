@@ -18,7 +18,13 @@ from hsm_agent.cli.setup.account import NoAccountError, group_name, service_acco
 from hsm_agent.cli.setup.look import look_at
 from hsm_agent.cli.setup.places import named_module
 from hsm_agent.cli.setup.run import SetupRun
-from hsm_agent.cli.setup.wishes import WishError, Wishes, chosen_server, chosen_sinks, chosen_sources
+from hsm_agent.cli.setup.wishes import (
+    WishError,
+    Wishes,
+    chosen_server,
+    chosen_sinks,
+    chosen_sources,
+)
 from hsm_agent.cli.setup.writing import make_folder, make_state_directory, write
 from hsm_agent.settings.trust import TRUSTED_UIDS
 from tests.unit.cli.test_setup_plan import OWN, installed, options, plan, seen
@@ -57,10 +63,8 @@ def test_all_modules_are_the_default() -> None:
 
 @pytest.fixture
 def own_ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file `ca.pem` in the working directory; the host's own certificates are in `host.pem` there."""
+    """A file `ca.pem` in the working directory."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "host.pem").touch()
-    monkeypatch.setattr("hsm_agent.cli.setup.wishes.SYSTEM_CERTIFICATES", ("/none", str(tmp_path / "host.pem")))
     (tmp_path / "ca.pem").touch()
     return tmp_path / "ca.pem"
 
@@ -82,7 +86,7 @@ def test_receivers_are_asked_for_one_after_the_other(own_ca: Path) -> None:
     assert [(sink["name"], sink.get("type"), sink.get("tls")) for sink in sinks] == [
         ("noc", "trap", None),
         ("siem", None, {"ca": str(own_ca)}),
-        ("alertmanager", None, {"ca": str(own_ca.with_name("host.pem"))}),
+        ("alertmanager", None, {"ca": host_ca} if host_ca else None),
     ]
     assert [(secret.name, secret.value, secret.is_made) for secret in wishes.secrets] == [
         ("noc.community", "public", False),
