@@ -60,7 +60,7 @@ FIRST_STEPS: dict[str, str] = {
         "see the appliance's console for the part, then order it. Check the power cords of redundant supplies."
     ),
     "temperature": "check the room's cooling, then the appliance's fans and air filters.",
-    "temperature-own": "as for `temperature`.",
+    "temperature-own": "check the room's cooling, then the appliance's fans and air filters.",
     "appliance-cpu": (
         "see the appliance's own list of processes. A service in a loop needs a restart; a real load needs another HSM."
     ),
@@ -75,7 +75,9 @@ FIRST_STEPS: dict[str, str] = {
     "audit-fill": (
         "check that its log drains: the configured path, free space there, the remote host. Then export by hand."
     ),
-    "audit-time-to-full": "as for `audit-fill`; with less than an hour export by hand at once.",
+    "audit-time-to-full": (
+        "check that its log drains, as for `audit-fill`; with less than an hour export by hand at once."
+    ),
     "audit-not-draining": (
         "check the audit log's path, its free disk and the remote host. A module whose log is exported by hand or "
         "daily needs a longer time here."
