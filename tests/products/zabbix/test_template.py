@@ -92,6 +92,7 @@ async def test_every_item_is_supported_whichever_way_the_agent_is_asked(tmp_path
             for label in NAMES:
                 assert f"Token luna/{label}: private memory used" in names
             assert not [name for name in names if name.startswith("Token luna/slot ")]
+            assert int(zabbix.api("graph.get", {"hostids": one.ids[host.name], "countOutput": True})) > 15
             used = [each for each in items if each["key_"].startswith("hsm.token.memory.used[")]
             assert {float(each["lastvalue"]) for each in used} == {10.0}
 
@@ -145,6 +146,13 @@ async def test_polled_items_open_and_close_a_problem(tmp_path: Path, zabbix: Zab
         judged, _ = await one.problem(JUDGE)
         print(f"threshold: {judged['name']}")
         assert judged["name"] == f"Token luna/{LABEL}: private memory used (warning)"
+
+        silence = ("--rule", "token-memory", "--for", "1h", "--reason", "maintenance", "--config", str(one.agent.file))
+        assert (await one.agent.run("silence", *silence))[0] == 0
+        await one.gone(STRONG)
+        (silenced,) = (await one.agent.status())["silences"]
+        assert (await one.agent.run("silence", "end", silenced["id"], "--config", str(one.agent.file)))[0] == 0
+        await one.problem(STRONG, level="warning", alarmid=alarm["alarm_id"])
 
         one.hsm.set_memory(free=50_000, token=LABEL)
         await one.levels(STRONG, "critical")
