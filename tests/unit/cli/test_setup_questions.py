@@ -19,6 +19,7 @@ from hsm_agent.cli.setup.look import look_at
 from hsm_agent.cli.setup.places import named_module
 from hsm_agent.cli.setup.run import SetupRun
 from hsm_agent.cli.setup.wishes import (
+    SYSTEM_CERTIFICATES,
     WishError,
     Wishes,
     chosen_server,
@@ -71,6 +72,7 @@ def own_ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_receivers_are_asked_for_one_after_the_other(own_ca: Path) -> None:
     wishes = Wishes(options(yes=False))
+    host_ca = next((name for name in SYSTEM_CERTIFICATES if Path(name).is_file()), "")
     answers = [
         "udp:192.0.2.1:162",
         "v2c",
