@@ -114,13 +114,17 @@ def cleared_text(rule: str, series: Series, reason: str) -> str:
     return f"Cleared: {rule} on {where(series)}: {reason}"
 
 
+UNKNOWN, UNKNOWN_END = (
+    "Unknown: ",
+    "That is no sign that all is well; first find out why the reading is gone.",
+)
+"""How the message of a rule that can no longer be evaluated begins and ends."""
+
+
 def unknown_text(rule: str, series: Series, reason: str) -> str:
     """The message of a rule that can no longer be evaluated, raised or not."""
     because = f" ({reason})" if reason else ""
-    return (
-        f"Unknown: {rule} on {where(series)}: {series[2]} has no value any more{because}. "
-        "That is no sign that all is well; first find out why the reading is gone."
-    )
+    return f"{UNKNOWN}{rule} on {where(series)}: {series[2]} has no value any more{because}. {UNKNOWN_END}"
 
 
 def until_text(until: float) -> str:

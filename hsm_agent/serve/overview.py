@@ -199,7 +199,7 @@ def _worst_first(alarms: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 
 
 def _alarm(entry: Mapping[str, Any], now: float) -> AlarmEntry:
-    advised = advice(entry["rule"], entry["text"])
+    advised = advice(entry["rule"], entry["text"], (entry["resource"], *entry["labels"].values()))
     return AlarmEntry(
         severity=entry["severity"],
         rule=entry["rule"],

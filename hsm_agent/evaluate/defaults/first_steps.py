@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from hsm_agent.evaluate.messages import UNKNOWN, UNKNOWN_END
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FIRST_STEPS: dict[str, str] = {
     "token-memory": (
@@ -35,12 +40,13 @@ FIRST_STEPS: dict[str, str] = {
     ),
     "token-missing": (
         "see whether the slot still exists (`hsm-agent poll`) and what the HSM says: removed, unassigned, zeroized, "
-        "or renamed? If it was meant: `hsm-agent alarms forget`."
+        "or renamed? If it was meant: `hsm-agent alarms list`, then `hsm-agent alarms forget ID`."
     ),
     "token-unresponsive": "try an application that uses it, then the module's log and the network to the HSM.",
     "pin": (
         "find who tries, and stop it before the last try: an application with an old PIN after a change is the usual "
-        "cause. A good login clears the count."
+        "cause. A good login clears the count. Once it is locked, only the security officer can reset it, and only "
+        "after whoever tries was stopped."
     ),
     "login-attempts": (
         "find who tries, and stop it: an application with an old password after a change is the usual cause."
@@ -76,7 +82,8 @@ FIRST_STEPS: dict[str, str] = {
         "check that its log drains: the configured path, free space there, the remote host. Then export by hand."
     ),
     "audit-time-to-full": (
-        "check that its log drains, as for `audit-fill`; with less than an hour export by hand at once."
+        "check that its log drains: the configured path, free space there, the remote host. With less than an hour "
+        "left, export by hand at once."
     ),
     "audit-not-draining": (
         "check the audit log's path, its free disk and the remote host. A module whose log is exported by hand or "
@@ -117,13 +124,16 @@ FIRST_STEPS: dict[str, str] = {
         "read the last error in `hsm-agent status`, which names the step and the return value, then try an "
         "application; canary.md has the usual cases."
     ),
-    "vendor-alarm": "look at the appliance's own log and sensors; what each alarm means.",
-    "traps-refused": "see sender and reason in the agent's log, then compare both sides: reasons.",
+    "vendor-alarm": "look at the appliance's own log and sensors; snmp_trap_listener.md says what each alarm means.",
+    "traps-refused": (
+        "see sender and reason in the agent's log, then compare secrets and engine ID on both sides: "
+        "snmp_trap_listener.md explains each reason."
+    ),
     "traps-malformed": (
         "see `authentic` in the text: with `yes`, look at the appliance's own log at that time, then at its firmware:"
         " it sent what is no SNMP. With `authentic=no` anybody may have sent it: see in the agent's log where it came"
-        " from, and who can reach the port. What strangers send neither hides nor ends what a device says: malformed "
-        "traps."
+        " from, and who can reach the port. What strangers send neither hides nor ends what a device says: "
+        "snmp_trap_listener.md."
     ),
     "traps-lost": "see in the agent's log which sender it was, then what that appliance's own log says.",
     "trail-chain": (
@@ -134,7 +144,8 @@ FIRST_STEPS: dict[str, str] = {
     "trail-silent": "see whether applications work with the module at all, then the module's own log.",
     "trail-logins": "find the application and stop its retries: the next wrong PIN may lock the token.",
     "trail-pin-locked": (
-        "find out who tried, with `hsm-agent audit dump`, then have the security officer reset the PIN."
+        "find out who tried, with `hsm-agent audit dump --result CKR_PIN_LOCKED FILE`, then have the security officer"
+        " reset the PIN."
     ),
     "trail-zeroize": "see who did it, and whether the cluster's other HSMs still hold the keys.",
     "trail-backup": "see the cluster's list of backups, and whether its HSMs are healthy.",
@@ -142,7 +153,7 @@ FIRST_STEPS: dict[str, str] = {
         "see that the cluster has other HSMs and that applications use them, then the service's health page."
     ),
     "cloudhsm-capacity": "see which application has so many, then what can be closed or deleted.",
-    "log-match": "read the lines around it; what each shipped pattern means.",
+    "log-match": "read the lines around it; process_log.md says what each shipped pattern means.",
     "source-errors": (
         "read the last error in `hsm-agent status`: it names the call, the slot, the return value and what to check."
     ),
@@ -172,8 +183,13 @@ FIRST_STEPS: dict[str, str] = {
 }
 
 
+UNKNOWN_FIRST = (
+    "find out why there is no reading: the last error of the source in `hsm-agent status`, then `hsm-agent poll`."
+)
+"""What to do first where an alarm says that its reading is gone, whatever its rule."""
 _MARK = re.compile(r"(?:^|(?<=[.;:!?)]) )First (?=\w)")
 """Where a rule's text turns from what is wrong to what to do."""
+_LAST_FIELD = re.compile(r".*\}", re.DOTALL)
 
 
 class Advice(NamedTuple):
@@ -183,23 +199,31 @@ class Advice(NamedTuple):
     first: str
 
 
-def advice(rule: str, text: str) -> Advice:
+def advice(rule: str, text: str, names: Iterable[str] = ()) -> Advice:
     """What an alarm of the rule says, and what to do first.
 
-    A text that tells it in other words than the default rule's is the operator's own, and theirs counts.
+    A text that tells it in other words than the default rule's is the operator's own, and theirs counts. Words of an
+    HSM or an appliance are not the operator's: what stands in `names`, or in a field of a default rule's text, is no
+    advice, however it reads.
     """
-    found = _MARK.search(text)
-    if found is None:
-        return Advice(text, FIRST_STEPS.get(rule, ""))
-    step = text[found.end() :]
     known = FIRST_STEPS.get(rule, "")
-    return Advice(text[: found.start()].rstrip(" ;:"), known if known and step == _step_by_default(rule) else step)
+    if text.startswith(UNKNOWN) and text.endswith(UNKNOWN_END):
+        return Advice(text, UNKNOWN_FIRST)
+    end, step = _end_by_default(rule)
+    if known and end and text.endswith(end):
+        return Advice(text[: len(text) - len(step)].rstrip(" ;:"), known)
+    own_words = text
+    for name in sorted({name for name in names if name}, key=len, reverse=True):
+        own_words = own_words.replace(name, "_" * len(name))
+    found = _MARK.search(own_words)
+    return Advice(text[: found.start()].rstrip(" ;:"), text[found.end() :]) if found else Advice(text, known)
 
 
 @cache
-def _step_by_default(rule: str) -> str:
+def _end_by_default(rule: str) -> tuple[str, str]:
+    """What stands after the last field of the default rule's text, and of that, from `First` on, what to do."""
     from hsm_agent.evaluate.defaults import DEFAULT_RULES  # noqa: PLC0415 - the table itself needs no rules
 
-    template = next((each.text for each in DEFAULT_RULES if each.name == rule), "")
-    found = _MARK.search(template)
-    return template[found.end() :] if found else ""
+    end = _LAST_FIELD.sub("", next((each.text for each in DEFAULT_RULES if each.name == rule), ""))
+    found = _MARK.search(end)
+    return end, end[found.start() :] if found else ""

