@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class Store:
     """The latest state. All methods are for the event loop's thread; nothing here waits.
 
-    `versions` counts up for a source whenever any of its readings was replaced, so that a server can re-encode
-    only what changed; `alarms_version` does the same for the alarms.
+    `versions` counts up for a source whenever any of its readings was replaced or dropped, so that who looks now and
+    then looks only at what changed.
     """
 
     def __init__(self, *, agent_name: str, started: float, labels: Mapping[str, Labels]) -> None:
@@ -27,7 +27,6 @@ class Store:
         self.polls = 0
         self.dropped_events = 0
         self.versions: dict[str, int] = {}
-        self.alarms_version = 0
         self.sources: dict[str, SourceStatus] = {}
         self.sinks: dict[str, SinkStatus] = {}
         self.alarms: dict[tuple[str, Series], ActiveAlarm] = {}
@@ -51,7 +50,8 @@ class Store:
 
     def forget_resource(self, source: str, resource: str) -> None:
         """Drop the readings of an object that was removed, or is read under another name."""
-        self.known.get(source, {}).pop(resource, None)
+        if self.known.get(source, {}).pop(resource, None) is not None:
+            self.versions[source] = self.versions.get(source, 0) + 1
         for series in [series for series in self._readings.get(source, {}) if series[1] == resource]:
             self.forget(series)
 
@@ -85,4 +85,3 @@ class Store:
     def set_alarms(self, alarms: Mapping[tuple[str, Series], ActiveAlarm]) -> None:
         """Replace the raised alarms, keyed by rule and series."""
         self.alarms = dict(alarms)
-        self.alarms_version += 1

@@ -32,7 +32,7 @@ from hsm_agent.version import VERSION
 from hsm_agent.wire.snmp.mib import AUTHENTICATION_FAILURE, COLD_START
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from hsm_agent.config.tree import Config, Loaded
     from hsm_agent.serve.http.server import HttpServer
@@ -134,7 +134,7 @@ class Agent:
             rules=Ruleset(config.effective_rules(), self.store.labels),
             store=self.store,
             spool=self.spool,
-            refresh=self.show,
+            refresh=self.responder.changed if self.responder is not None else None,
             hsms=Hsms(config.hsms),
         )
         self.sources = Sources(self.tasks, self.pipeline, state_directory=state, on_poll=self._count_poll)
@@ -229,12 +229,6 @@ class Agent:
         for text in found:
             if text:
                 await self.announce(text)
-
-    def show(self, sources: Collection[str], *, alarms: bool) -> None:
-        """Serve, and remember, what the store holds of these sources now."""
-        self.objects.note(sources)
-        if self.responder is not None:
-            self.responder.changed(sources, alarms=alarms)
 
     def _count_poll(self) -> None:
         self.store.polls += 1

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 1.0
-"""Changes are gathered for so long: at a start every source brings some."""
+"""Between two looks at the store: at a start every source brings something."""
 _DISK_SECONDS = 5.0
 
 Objects = dict[tuple[str, str], "KnownObject"]
@@ -37,8 +37,10 @@ class ObjectMemory:
     def __init__(self, store: Store, directory: Path) -> None:
         self._store = store
         self._directory = directory
-        self._noted: dict[str, None] = {}
-        self._changed = asyncio.Event()
+        self._looked_at: Mapping[str, int] = {}
+        """Versions of the sources in the store, as of the last look."""
+        self._unkept: dict[str, None] = {}
+        """Sources that the disk did not take; with the next change."""
         self._remembered: Objects = {}
         self._problem = ""
         self._disk = Lane(f"reading and writing {directory / known_file.FILE_NAME}")
@@ -66,24 +68,21 @@ class ObjectMemory:
             if name == source:
                 self._store.known.setdefault(name, {})[resource] = one
 
-    def note(self, sources: Iterable[str]) -> None:
-        """The store holds other readings of these sources; `run` looks at them soon."""
-        names = [name for name in sources if name != AGENT_SOURCE]
-        self._noted |= dict.fromkeys(names)
-        if names:
-            self._changed.set()
-
     async def run(self) -> None:
         """Keep up, until cancelled."""
         while True:
-            await self._changed.wait()
             await asyncio.sleep(PAUSE_SECONDS)
-            await self.keep()
+            if self._changed():
+                await self.keep()
+
+    def _changed(self) -> list[str]:
+        now = self._store.versions
+        return [name for name in now if name != AGENT_SOURCE and now[name] != self._looked_at.get(name)]
 
     async def keep(self, *, seconds: float = _DISK_SECONDS) -> None:
         """Write what differs, now, unless the disk takes longer."""
-        self._changed.clear()
-        noted, self._noted = self._noted, {}
+        noted = {**self._unkept, **dict.fromkeys(self._changed())}
+        self._looked_at, self._unkept = dict(self._store.versions), {}
         readings = {name: tuple(self._store.of_source(name).values()) for name in noted}
         unread = {name: tuple(self._store.known.get(name, {}).values()) for name in noted}
         work = partial(self._write, self._remembered, readings, unread)
@@ -91,7 +90,7 @@ class ObjectMemory:
             self._remembered = await self._disk.call(work, seconds=seconds)
             self._problem = ""
         except (StuckError, OSError) as error:
-            self._noted = {**noted, **self._noted}  # with the next change
+            self._unkept = noted
             if not self._problem:
                 log.warning("a restart would not show these tokens until they are read: %s", error)
             self._problem = str(error)

@@ -114,7 +114,8 @@ async def _swap(agent: Agent, new: Loaded) -> None:
         agent.objects.restore(name)
     await agent.withdraw(config, rules)
     # A changed source keeps its rows of SNMP as they are until its next poll.
-    agent.show([*added, *removed], alarms=False)
+    if agent.responder is not None and (added or removed):
+        agent.responder.changed([*added, *removed], alarms=False)
 
 
 async def _swap_servers(agent: Agent, config: Config) -> None:

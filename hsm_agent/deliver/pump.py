@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hsm_agent.deliver.base import LEAST_PATIENCE_SECONDS, Refused, Repeater, Retry, ToldAlarm
@@ -191,7 +192,7 @@ class Pump:
         part = repetition.next_part()
         if repeater is None or not part:
             return True
-        failure = await self._attempt(lambda progress: repeater.repeat(part, progress))
+        failure = await self._attempt(partial(repeater.repeat, part), [])
         if failure is not None:
             repetition.failed(part)
             return await self._fail(failure, ())
@@ -201,7 +202,7 @@ class Pump:
     async def _send(self, entries: Sequence[PendingEvent]) -> bool:
         accepted: list[Event] = []
         try:
-            failure = await self._attempt(self._delivering([entry.event for entry in entries], accepted))
+            failure = await self._attempt(partial(self._sink.deliver, [entry.event for entry in entries]), accepted)
         finally:
             # Also when cancelled: what the receiver has acknowledged must not be sent again after a restart.
             left = await self._record(entries, accepted)
@@ -249,25 +250,20 @@ class Pump:
             await self._spool.accepted(self._sink.name, seqs)
         return left
 
-    def _delivering(
-        self, events: Sequence[Event], accepted: list[Event]
-    ) -> Callable[[Callable[[], None]], Awaitable[None]]:
-        def deliver(progress: Callable[[], None]) -> Awaitable[None]:
-            def accept(event: Event) -> None:
-                accepted.append(event)
-                progress()
-
-            return self._sink.deliver(events, accept)
-
-        return deliver
-
-    async def _attempt(self, work: Callable[[Callable[[], None]], Awaitable[None]]) -> _Failure | None:
-        """Let the sink work; what it is given to call says that it gets on."""
+    async def _attempt(
+        self, work: Callable[[Callable[..., None]], Awaitable[None]], accepted: list[Event]
+    ) -> _Failure | None:
+        """Let the sink work. It calls what it is given with each event that is accepted, or just to say it gets on."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._patience_seconds) as patience:
-                # The bound is on silence, not on the batch: a slow receiver that goes on is not cut off.
-                await work(lambda: patience.reschedule(loop.time() + self._patience_seconds))
+
+                def accept(*events: Event) -> None:
+                    accepted.extend(events)
+                    # The bound is on silence, not on the batch: a slow receiver that goes on is not cut off.
+                    patience.reschedule(loop.time() + self._patience_seconds)
+
+                await work(accept)
         except Retry as error:
             return _Failure(reason=_line(error), sent=error.sent)
         except Refused as error:
@@ -287,7 +283,7 @@ class Pump:
 
     async def _send_heartbeat(self) -> bool:
         """Send a heartbeat, which is not spooled; to a failing sink it is the probe whether it is back."""
-        failure = await self._attempt(self._delivering([self._make_heartbeat()], []))
+        failure = await self._attempt(partial(self._sink.deliver, [self._make_heartbeat()]), [])
         if failure is not None:
             return await self._fail(failure, ())
         self._last_heartbeat = self._clock()

@@ -44,7 +44,6 @@ def everything(_series: Series) -> bool:
 async def kept(directory: Path, present: Store) -> ObjectMemory:
     memory = ObjectMemory(present, directory)
     await memory.load(everything)
-    memory.note(["luna"])
     await memory.keep()
     return memory
 
@@ -99,7 +98,19 @@ async def test_an_object_that_was_dropped_is_forgotten(tmp_path: Path) -> None:
     memory = await kept(tmp_path, present)
 
     present.forget_resource("luna", "keys")
-    memory.note(["luna"])
+    await memory.keep()
+
+    assert await asyncio.to_thread(load, tmp_path) == ()
+
+
+async def test_an_object_that_is_dropped_before_it_was_read_is_forgotten_too(tmp_path: Path) -> None:
+    before = store()
+    before.update(READINGS)
+    await kept(tmp_path, before)
+    present = store()
+    memory = await kept(tmp_path, present)
+
+    present.forget_resource("luna", "keys")
     await memory.keep()
 
     assert await asyncio.to_thread(load, tmp_path) == ()
