@@ -182,7 +182,7 @@ def _alarm(alarm: ActiveAlarm) -> Json:
         "silenced": alarm.silenced,
         "value": alarm.event.value,
         "unit": alarm.event.unit,
-        "threshold": alarm.event.threshold,
+        "threshold": harmless(alarm.event.threshold),
         "text": harmless(alarm.event.text),
         "runbook": alarm.event.runbook,
     }

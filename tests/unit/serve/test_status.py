@@ -223,3 +223,12 @@ def test_a_token_that_was_there_before_the_start_is_unknown_until_it_is_read() -
     assert document(store)["tokens"][:-1] == before
     row = token(store, "signing")
     assert (row["status"], row["serial"], row["sessions"]) == ("unknown", "7", None)
+
+
+def test_what_a_token_was_called_before_cannot_control_a_terminal() -> None:
+    alarm = make_alarm()
+    changed = replace(alarm, event=replace(alarm.event, threshold="label=\x1b[2Jpayments\u202e"))
+
+    entry: Any = status(replace(known_snapshot(), alarms=(changed,)))["alarms"]
+
+    assert entry[0]["threshold"].isprintable()
