@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,14 +18,14 @@ from hsm_agent.deliver.base import Refused
 from hsm_agent.deliver.http import HTTP_WINDOW, HttpSinkSettings, post
 from hsm_agent.model import EventKind, Guarantee
 from hsm_agent.settings.types import Interval
-from hsm_agent.wire.alertmanager import POST_PATH, Alert, AlertJson, alert_of, other_severities
+from hsm_agent.wire.alertmanager import FIRING, POST_PATH, Alert, AlertJson, alert_of, other_severities
 from hsm_agent.wire.event_json import json_octets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from hsm_agent.deliver.base import Sink, SinkContext, ToldAlarm
-    from hsm_agent.model import Event
+    from hsm_agent.model import Event, Severity
     from hsm_agent.net.http_client import Headers, HttpClient
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,12 @@ class AlertmanagerSink:
         self._clock = clock
         self._told: dict[str, Alert] = {}
         """The alert that Alertmanager was told last, by alarm."""
+        self._recalled: dict[str, frozenset[Severity]] = {}
+        """Under which severities it may have been told of alarms before a restart, where that is known."""
+
+    def recall(self, told: Mapping[str, frozenset[Severity]]) -> None:
+        """What the spool knows from before the start."""
+        self._recalled = dict(told)
 
     async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
         """One request for each event, in order; 2xx accepts it. A notice is no alarm, and is not sent."""
@@ -109,9 +115,14 @@ class AlertmanagerSink:
 
     def _repeated(self, alarm: ToldAlarm) -> Alert | None:
         known = self._told.get(alarm.event.alarm_id)
-        if known is None and alarm.is_last_word:  # told before a restart
-            known = self._told[alarm.event.alarm_id] = self._alert(alarm.event, alarm.since)
-        return known
+        if known is not None:
+            return known
+        event = alarm.event
+        if not alarm.is_last_word:  # told before a restart, and something else than this
+            if len(told := self._recalled.get(event.alarm_id, ())) != 1:
+                return None
+            event = replace(event, severity=next(iter(told)))
+        return self._told.setdefault(event.alarm_id, self._alert(event, alarm.since))
 
     def _alerts(self, event: Event) -> list[AlertJson]:
         """What tells of an event: under other labels than before the old alert ends and another one begins."""
@@ -127,7 +138,7 @@ class AlertmanagerSink:
             return [alert.resolved(ended_at) for alert in self._may_be_on(event, known)]
         alert = self._next(event)
         old = [each for each in self._may_be_on(event, known) if each.labels != alert.labels]
-        if known is None and event.kind is EventKind.RAISED:
+        if known is None and event.kind is EventKind.RAISED and event.alarm_id not in self._recalled:
             old = []
         return [self._firing(alert), *(each.resolved(ended_at) for each in old)]
 
@@ -145,12 +156,14 @@ class AlertmanagerSink:
         left_out = self._alerting.left_out
         if "severity" in left_out:
             return [alert_of(event, starts_at=None, left_out=left_out)]
-        return list(other_severities(event, left_out=left_out))
+        among = self._recalled.get(event.alarm_id) or FIRING
+        return list(other_severities(event, among, left_out=left_out))
 
     def _alert(self, event: Event, starts_at: float) -> Alert:
         return alert_of(event, starts_at=starts_at, left_out=self._alerting.left_out)
 
     def _remember(self, event: Event) -> None:
+        self._recalled.pop(event.alarm_id, None)
         if event.kind is EventKind.CLEARED:
             self._told.pop(event.alarm_id, None)
         elif event.kind in {EventKind.RAISED, EventKind.CHANGED}:

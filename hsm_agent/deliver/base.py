@@ -16,7 +16,7 @@ from hsm_agent.net.udp import LinkError
 from hsm_agent.settings.types import Deadline, Interval, Strict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from hsm_agent.model import AgentIdentity, Event
     from hsm_agent.net.tls import TlsSettings
@@ -130,6 +130,9 @@ class Repeater(Protocol):
     """A sink whose receiver forgets: what is on is told again, beside the spool."""
 
     repeat_seconds: float
+
+    def recall(self, told: Mapping[str, frozenset[Severity]]) -> None:
+        """Before anything else: under which severities the receiver may know alarms from before, where known."""
 
     async def repeat(self, alarms: Sequence[ToldAlarm], progress: Callable[[], None]) -> None:
         """Tell again what is on; `progress` is called at each answer. Raises Retry and Refused, as `deliver`."""

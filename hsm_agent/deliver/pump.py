@@ -90,6 +90,8 @@ class Pump:
     async def run(self) -> None:
         """Deliver until cancelled or drained. What was accepted is recorded even then."""
         self._health.report()
+        if self._repeater is not None:
+            self._repeater.recall(self._spool.told_severities(self._sink.name))
         try:
             goes_on = True
             while goes_on:

@@ -223,6 +223,11 @@ class Queue:
         sequences = {} if sink_queue is None else sink_queue.sequences
         return {name: bool(each.seqs) for name, each in sequences.items() if each.notified}
 
+    def told_severities(self, sink: str) -> dict[str, frozenset[Severity]]:
+        """Of these alarms those of which it is known under which severities the sink may have been notified last."""
+        sequences = self.sinks[sink].sequences if sink in self.sinks else {}
+        return {name: each.severities for name, each in sequences.items() if each.notified and each.severities}
+
     def rows(self) -> Iterator[StoredRow]:
         """Every row, as the disk should have it. May be read bit by bit: what changes meanwhile is in `changes`."""
         # Copies of the keys only: between two rows the event loop runs, and entries come and go.
@@ -289,10 +294,12 @@ class Queue:
         self._bytes += self._stored[seq].size_bytes
         self.last_seq = max(self.last_seq, seq)
 
-    def add_waiting(self, sink: str, seq: int, kind: EventKind, alarm_id: str, attempts: int) -> None:
+    def add_waiting(
+        self, sink: str, seq: int, kind: EventKind, alarm_id: str, severity: Severity, attempts: int
+    ) -> None:
         """Add a stored reference: a sink waits for an entry."""
         self._stored[seq].references += 1
-        self.sinks[sink].append(seq, kind, alarm_id, attempts=attempts)
+        self.sinks[sink].append(seq, kind, alarm_id, severity, attempts=attempts)
 
     def add_dead(self, seq: int, letter: DeadLetter) -> None:
         """Add a dead letter, which keeps its entry."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 _Pair = tuple[str, int]
-_Kind = tuple["EventKind", str]
-"""What a sink's queue needs to know of an entry: the kind of its event, and the alarm."""
+_Kind = tuple["EventKind", str, Severity]
+"""What a sink's queue needs to know of an entry: kind, alarm and severity of its event."""
 _MINIMA = {"", *(severity.value for severity in Severity)}
 _MOST = 2**53
 """Numbers rise by one with each event, or begin at the time in milliseconds: a greater one is damage."""
@@ -93,8 +93,7 @@ class _Restoration:
             queue.add_sink(name, None).store()
         for (name, alarm_id), (told, is_open) in _of(rows, "run"):
             if name in queue.sinks and isinstance(alarm_id, str):
-                # A damaged value is taken for notified and open: then the clear is sent, at worst needlessly.
-                queue.sinks[name].restore_sequence(alarm_id, notified=told != 0, is_open=is_open != 0)
+                queue.sinks[name].restore_sequence(alarm_id, told, is_open=is_open != 0)  # damaged: open
             else:
                 self._leave_out("run", (name, alarm_id), is_damage=not isinstance(alarm_id, str))
 
@@ -105,7 +104,7 @@ class _Restoration:
                 self._lost.add(seq)
                 self._leave_out("entry", (seq,))
             else:
-                self._entries[seq] = (event.kind, event.alarm_id)
+                self._entries[seq] = (event.kind, event.alarm_id, event.severity)
                 self._queue.add_entry(seq, event.event_id, payload)
 
     def _waiting(self, rows: StoredRows) -> None:

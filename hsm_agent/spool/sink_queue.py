@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from hsm_agent.model import EventKind
+from hsm_agent.model import EventKind, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from hsm_agent.model import Event, Severity
+    from hsm_agent.model import Event
     from hsm_agent.spool.tables import RowChanges, RowValues, StoredRow
 
 _TRANSITIONS = {EventKind.RAISED, EventKind.CHANGED, EventKind.CLEARED}
+_SENT = frozenset(Severity) - {Severity.CLEARED}
 
 
 @dataclass(slots=True)
@@ -26,12 +27,14 @@ class AlarmSequence:
     """The events of one alarm for one sink, from raise to clear.
 
     `notified`: the sink accepted one of them, or may have: one was sent and the answer got lost. `open`: no clear is
-    queued or accepted yet. `seqs`: the entries that wait, in order.
+    queued or accepted yet. `seqs`: the entries that wait, in order. `severities`: under one of them the sink was
+    notified last; none where that is not known.
     """
 
     alarm_id: str
     notified: bool = False
     open: bool = True
+    severities: frozenset[Severity] = frozenset()
     seqs: list[int] = field(default_factory=list)
 
 
@@ -40,6 +43,8 @@ class QueueEntry:
     """An entry that waits for one sink; `sequence` is None for an event of no alarm."""
 
     sequence: AlarmSequence | None
+    severities: frozenset[Severity] = frozenset()
+    """That of the event, but for a clear."""
     attempts: int = 0
 
 
@@ -81,12 +86,12 @@ class SinkQueue:
             return False
         return self.minimum is None or event.severity.rank >= self.minimum.rank
 
-    def append(self, seq: int, kind: EventKind, alarm_id: str, *, attempts: int = 0) -> None:
+    def append(self, seq: int, kind: EventKind, alarm_id: str, severity: Severity, *, attempts: int = 0) -> None:
         """Queue an entry at the end."""
         sequence = (
             self.sequences.setdefault(alarm_id, AlarmSequence(alarm_id)) if alarm_id and kind in _TRANSITIONS else None
         )
-        self.waiting[seq] = QueueEntry(sequence, attempts)
+        self.waiting[seq] = QueueEntry(sequence, frozenset({severity} - {Severity.CLEARED}), attempts)
         if sequence is None:
             self._standalone[seq] = None
             return
@@ -100,7 +105,7 @@ class SinkQueue:
 
     def enqueue(self, seq: int, event: Event) -> None:
         """Queue a new entry at the end, and note it for the disk."""
-        self.append(seq, event.kind, event.alarm_id)
+        self.append(seq, event.kind, event.alarm_id, event.severity)
         self.store_entry(seq)
         sequence = self.waiting[seq].sequence
         if sequence is not None:
@@ -138,7 +143,9 @@ class SinkQueue:
             self.store_entry(seq)
             if entry.sequence is not None:
                 # Taken for notified: a clear that the receiver does not need is better than an alarm that stays on.
-                self._mark_notified(entry.sequence)
+                known = entry.sequence.severities
+                is_unknown = entry.sequence.notified and not known
+                self._mark_notified(entry.sequence, known if is_unknown else known | entry.severities)
 
     def remove(self, seq: int, *, notified: bool) -> bool:
         """An entry leaves the queue: accepted (`notified`), dropped, or a dead letter. False if it was not there."""
@@ -152,13 +159,18 @@ class SinkQueue:
         if entry.sequence is not None:
             entry.sequence.seqs.remove(seq)
             if notified:
-                self._mark_notified(entry.sequence)
+                self._mark_notified(entry.sequence, entry.severities)
             self._close(entry.sequence)
         return True
 
-    def restore_sequence(self, alarm_id: str, *, notified: bool, is_open: bool) -> None:
-        """Add a stored sequence, before its entries."""
-        self.sequences[alarm_id] = AlarmSequence(alarm_id, notified, is_open)
+    def restore_sequence(self, alarm_id: str, told: object, *, is_open: bool) -> None:
+        """Add a stored sequence, before its entries; `told` as `store_sequence` writes it.
+
+        A damaged value is taken for notified: then the clear is sent, at worst needlessly.
+        """
+        bits = told if isinstance(told, int) and told > 0 else 0
+        severities = frozenset(severity for severity in _SENT if bits >> severity.number & 1)
+        self.sequences[alarm_id] = AlarmSequence(alarm_id, told != 0, is_open, severities)
 
     def close_all(self) -> None:
         """After a restore: forget sequences that are over."""
@@ -192,7 +204,7 @@ class SinkQueue:
 
     def store_sequence(self, sequence: AlarmSequence) -> None:
         """Note one sequence for the disk."""
-        self._changes["run", (self.name, sequence.alarm_id)] = (int(sequence.notified), int(sequence.open))
+        self._changes["run", (self.name, sequence.alarm_id)] = (_told(sequence), int(sequence.open))
 
     def rows(self) -> Iterator[StoredRow]:
         """Every row of this sink. What changes between two of them is noted as a change."""
@@ -202,7 +214,7 @@ class SinkQueue:
                 yield ("waiting", (self.name, seq)), (entry.attempts,)
         for alarm_id in list(self.sequences):
             if (sequence := self.sequences.get(alarm_id)) is not None:
-                yield ("run", (self.name, alarm_id)), (int(sequence.notified), int(sequence.open))
+                yield ("run", (self.name, alarm_id)), (_told(sequence), int(sequence.open))
 
     def erase(self) -> None:
         """The sink is gone, with its sequences. Its entries are released by `Queue`, which counts references."""
@@ -213,9 +225,9 @@ class SinkQueue:
     def _row(self) -> RowValues:
         return (self.minimum.value if self.minimum else "", self.dropped, self.dead_letters_total)
 
-    def _mark_notified(self, sequence: AlarmSequence) -> None:
-        if not sequence.notified:
-            sequence.notified = True
+    def _mark_notified(self, sequence: AlarmSequence, severities: frozenset[Severity]) -> None:
+        if not sequence.notified or sequence.severities != severities:
+            sequence.notified, sequence.severities = True, severities
             self.store_sequence(sequence)
             self._sort(sequence)
 
@@ -231,3 +243,8 @@ class SinkQueue:
             self.sequences.pop(sequence.alarm_id, None)
             self._closed.pop(sequence.alarm_id, None)
             self._changes["run", (self.name, sequence.alarm_id)] = None
+
+
+def _told(sequence: AlarmSequence) -> int:
+    """What is stored: 0, or 1 and a bit for each severity. Older versions read and write 1 for notified."""
+    return int(sequence.notified) and 1 + sum(1 << severity.number for severity in sequence.severities)

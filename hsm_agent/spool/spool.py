@@ -196,6 +196,10 @@ class Spool:
         """The alarms that a sink was notified of and that did not end for it; whether more of them waits for it."""
         return self._queue.notified(sink)
 
+    def told_severities(self, sink: str) -> dict[str, frozenset[Severity]]:
+        """Of these alarms those of which it is known under which severities the sink may have been notified last."""
+        return self._queue.told_severities(sink)
+
     def stats(self) -> SpoolStats:
         """The spool in numbers."""
         return self._queue.stats(self._writer.reason)

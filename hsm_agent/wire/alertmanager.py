@@ -23,7 +23,7 @@ POST_PATH = "/api/v2/alerts"
 HEARTBEAT_ALERT, TEST_ALERT = "hsm-agent-heartbeat", "hsm-agent-test"
 _NOT_LABEL_CHARACTER = re.compile(r"[^a-zA-Z0-9_]")  # of `LabelName` in Prometheus's data model
 _LONGEST_NAME, _LONGEST_VALUE = 64, 1024
-_FIRING = tuple(severity for severity in Severity if severity is not Severity.CLEARED)
+FIRING = tuple(severity for severity in Severity if severity is not Severity.CLEARED)
 
 AlertJson = dict[str, object]
 
@@ -70,13 +70,13 @@ def alert_of(event: Event, *, starts_at: float | None, left_out: Collection[str]
     return Alert(labels=kept, annotations=_annotations(event), starts_at=starts_at)
 
 
-def other_severities(event: Event, *, left_out: Collection[str] = ()) -> Iterator[Alert]:
-    """The same alarm under each severity but its own: what may still be on where it is not known what was told."""
+def other_severities(event: Event, among: Collection[Severity], *, left_out: Collection[str] = ()) -> Iterator[Alert]:
+    """The same alarm under each of these severities but its own: what may still be on from before a restart."""
     if "severity" in left_out:
         return
     mine = alert_of(event, starts_at=None, left_out=left_out)
-    for severity in _FIRING:
-        if severity is not event.severity:
+    for severity in FIRING:
+        if severity in among and severity is not event.severity:
             yield Alert(labels=mine.labels | {"severity": severity.value}, annotations={}, starts_at=None)
 
 

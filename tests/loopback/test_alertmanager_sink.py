@@ -128,6 +128,29 @@ async def test_what_was_told_before_a_restart_ends_whatever_its_severity_was(las
         assert over == {"critical", "major", "minor", "indeterminate", "warning"} - {*on}
 
 
+async def test_what_the_spool_knows_from_before_a_restart_ends_and_no_other() -> None:
+    async with rig() as at:
+        at.sink.recall({event().alarm_id: frozenset({Severity.CRITICAL})})
+        await at.tell(CHANGED)
+        changed = at.posted()
+        await at.tell(CLEARED)
+        cleared = at.posted()
+        at.sink.recall({event().alarm_id: frozenset({Severity.CRITICAL, Severity.WARNING})})
+        await at.tell(CLEARED)
+
+        assert changed == [("warning", CHANGED_AT, IN_FOUR_MINUTES), ("critical", None, CHANGED_AT)]
+        assert cleared == [("warning", CHANGED_AT, CLEARED_AT)]
+        assert {severity for severity, _, _ in at.posted()} == {"critical", "warning"}
+
+
+async def test_what_is_held_back_since_before_a_restart_goes_on_as_it_was_told() -> None:
+    async with rig() as at:
+        at.sink.recall({event().alarm_id: frozenset({Severity.CRITICAL})})
+        await at.sink.repeat([told(CHANGED, is_last_word=False)], nothing)
+
+        assert at.posted() == [("critical", STARTED, IN_FOUR_MINUTES)]
+
+
 async def test_nothing_to_repeat_is_no_request() -> None:
     async with rig() as at:
         await at.sink.repeat([], nothing)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.deliver.base import Retry, ToldAlarm
 from hsm_agent.deliver.pump import Pump
-from hsm_agent.model import EventKind, SinkState
+from hsm_agent.model import EventKind, Severity, SinkState
 from tests.fakes.events import plain, raised
 from tests.fakes.pumping import CountingBackoff, PumpRig, pumping
 from tests.fakes.sinks import FakeSink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from hsm_agent.model import Event
@@ -29,6 +29,9 @@ class RepeatingSink(FakeSink):
         super().__init__()
         self.failures = failures
         self.repeated: list[list[str]] = []
+
+    def recall(self, told: Mapping[str, frozenset[Severity]]) -> None:
+        self.recalled = dict(told)
 
     async def repeat(self, alarms: Sequence[ToldAlarm], progress: Callable[[], None]) -> None:
         progress()
@@ -148,3 +151,16 @@ async def test_a_part_that_fails_keeps_the_others_back_for_one_repetition_only(t
         await sink.until(lambda: len(sink.repeated) == 3)
 
     assert [(part[0], part[-1]) for part in sink.repeated] == [("0", "127"), ("128", "55"), ("56", "127")]
+
+
+async def test_a_sink_that_repeats_is_told_what_the_spool_knows_from_before(tmp_path: Path) -> None:
+    first, second = RepeatingSink(), RepeatingSink()
+    async with pumping(tmp_path) as rig:
+        pump = start(rig, first, [])
+        await rig.spool.commit([raised("r", "a", Severity.CRITICAL)], {})
+        await rig.empty()
+        await pump.drain(1.0)
+        start(rig, second, told("a"))
+        await second.until(lambda: bool(second.repeated))
+
+    assert (first.recalled, second.recalled) == ({}, {"a": frozenset({Severity.CRITICAL})})

@@ -199,3 +199,39 @@ def test_a_full_spool_leaves_no_receiver_with_an_alarm_that_never_clears(
         assert raised_at[sink] == set()
         assert history.queue.stats("").sinks[sink].dropped_total == dropped[sink]
     assert history.queue.dropped_total == dropped.total()
+
+
+def told_severities(queue: Queue) -> dict[str, set[Severity]]:
+    return {name: {*told} for name, told in queue.told_severities("noc").items()}
+
+
+def again(queue: Queue) -> Queue:
+    return restore(dict(queue.rows()), entries=9, size_bytes=10**9).queue
+
+
+def test_under_which_severities_a_sink_was_told_comes_back() -> None:
+    queue = Queue(entries=9, size_bytes=10**9)
+    queue.register({"noc": None}, ())
+    queue.enqueue(raised("r", "a", Severity.WARNING))
+    queue.enqueue(raised("s", "never told", Severity.WARNING))
+    queue.release("noc", [1], notified=True)
+    first = told_severities(again(queue))
+    queue.enqueue(changed("u", "a", Severity.CRITICAL))
+    queue.give_back("noc", [queue.last_seq], sent=True)
+    doubtful = told_severities(again(queue))
+    queue.release("noc", [queue.last_seq], notified=True)
+
+    assert first == {"a": {Severity.WARNING}}
+    assert doubtful == {"a": {Severity.WARNING, Severity.CRITICAL}}
+    assert told_severities(again(queue)) == {"a": {Severity.CRITICAL}}
+
+
+def test_what_an_older_version_stored_says_nothing_of_severities() -> None:
+    queue = Queue(entries=9, size_bytes=10**9)
+    queue.register({"noc": None}, ())
+    queue.enqueue(raised("r", "a", Severity.WARNING))
+    back = restore(dict(queue.rows()) | {("run", ("noc", "a")): (1, 1)}, entries=9, size_bytes=10**9).queue
+    before, is_told = told_severities(back), back.notified("noc")
+    back.give_back("noc", [back.last_seq], sent=True)
+
+    assert (before, is_told, told_severities(back)) == ({}, {"a": True}, {})

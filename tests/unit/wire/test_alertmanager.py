@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 
 from hsm_agent.model import Event, EventKind, Severity
-from hsm_agent.wire.alertmanager import alert_of, other_severities
+from hsm_agent.wire.alertmanager import FIRING, alert_of, other_severities
 from hsm_agent.wire.event_json import rfc3339
 from tests.fakes.syslog_events import any_event, event
 
@@ -76,10 +76,10 @@ def test_labels_that_are_left_out_tell_no_alerts_apart() -> None:
 
 
 def test_the_other_severities_of_an_alarm() -> None:
-    found = [alert.labels["severity"] for alert in other_severities(event(severity=Severity.WARNING))]
+    found = [alert.labels["severity"] for alert in other_severities(event(severity=Severity.WARNING), FIRING)]
 
     assert sorted(found) == ["critical", "indeterminate", "major", "minor"]
-    assert list(other_severities(event(), left_out={"severity"})) == []
+    assert list(other_severities(event(), FIRING, left_out={"severity"})) == []
 
 
 def test_tests_and_heartbeats_have_names_of_their_own() -> None:
