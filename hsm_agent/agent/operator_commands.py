@@ -22,8 +22,6 @@ from hsm_agent.evaluate.rules import PRESENCE
 from hsm_agent.evaluate.state import Silence
 from hsm_agent.model import AGENT_SOURCE, EventKind, number_text
 from hsm_agent.pipeline import new_id
-from hsm_agent.serve.days import histories, histories_of, last_day, spans_of_day
-from hsm_agent.serve.overview import overview
 from hsm_agent.serve.snapshot import value_now
 from hsm_agent.serve.status import status, summary
 from hsm_agent.text import checked_glob, one_line
@@ -279,7 +277,11 @@ def _delivery(entry: SpoolEntry) -> dict[str, Any]:
 
 
 def overview_document(present: Snapshot, waiting: Sequence[str]) -> dict[str, Any]:
-    """What `status --watch` is drawn of."""
+    """What `status --watch` is drawn of. To be called on a thread."""
+    # An agent that nobody watches need not hold what is made for people.
+    from hsm_agent.serve.days import histories, histories_of, last_day, spans_of_day  # noqa: PLC0415
+    from hsm_agent.serve.overview import overview  # noqa: PLC0415
+
     document = summary(present)
     known, days = histories(present), []
     for token in overview(document).tokens[:MOST_DAYS]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hsm_agent.evaluate.defaults.first_steps import advice
 from hsm_agent.evaluate.hsms import is_of_hsm
 from hsm_agent.evaluate.messages import amount, counted, duration_text
-from hsm_agent.model import Severity, number_text
+from hsm_agent.model import AGENT_SOURCE, Severity, number_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _RANKS = {severity.value: severity.rank for severity in Severity}
 _WELL = Severity.CLEARED.value
 _UNKNOWN = Severity.INDETERMINATE.value
-_AGENT = "agent"
 _STATES = {"down": 3, "degraded": 2, "refused": 3, "retrying": 2, "unknown": 1}
 _TOKEN_STATES = {"failed": 4, "absent": 3, "unknown": 2}
 _BARS = (
@@ -176,7 +175,8 @@ def _remarks(document: Mapping[str, Any]) -> Iterable[str]:
     spool = document["spool"]
     if spool["failed"]:
         yield f"The spool cannot be written: {spool['reason']}"
-    unread = [each["name"] for each in document["sources"] if each["status"] == "unknown" and each["name"] != _AGENT]
+    sources = [each for each in document["sources"] if each["name"] != AGENT_SOURCE]
+    unread = [each["name"] for each in sources if each["status"] == "unknown"]
     if unread:
         yield f"{counted(len(unread), 'sources')} not read yet: {_some(unread)}"
     down = [each["name"] for each in document["sources"] if each["status"] == "down"]
@@ -229,7 +229,7 @@ def _amount(number: str, unit_name: str) -> str:
 
 
 def _by_state(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return sorted(entries, key=lambda one: (-_STATES.get(one["status"], 0), one["name"] == _AGENT, one["name"]))
+    return sorted(entries, key=lambda one: (-_STATES.get(one["status"], 0), one["name"] == AGENT_SOURCE, one["name"]))
 
 
 def _source(entry: Mapping[str, Any]) -> SourceEntry:
