@@ -100,6 +100,53 @@ def test_scriptlets_pass_shellcheck() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def _scriptlet(text: str, root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it below another root, as whoever runs the tests: who owns what is not looked at."""
+    for name in ("/etc/hsm-agent", "/var/lib/hsm-agent", "/run/hsm-agent", "/opt/hsm-agent"):
+        text = text.replace(name, f"{root}{name}")
+    stubs = 'chown() { :; }\ninstall() { for last; do :; done; mkdir -p "$last"; }\n'
+    command = ["sh", "-c", f"set -e\n{stubs}{text}", "scriptlet", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+
+
+@pytest.mark.parametrize("before", ["", "secrets", "secrets.new", "secrets.new/nms.auth/x"])
+def test_secrets_are_made_whole_wherever_an_earlier_run_was_interrupted(tmp_path: Path, before: str) -> None:
+    folder = tmp_path / "etc" / "hsm-agent"
+    (folder / before).mkdir(parents=True)
+    text = (PACKAGE / "prepare.sh").read_text(encoding="utf-8")
+
+    runs = [(_scriptlet(text, tmp_path).returncode, _secrets(folder)) for _ in range(2)]
+
+    assert runs[0] == runs[1], "what is there stays"
+    assert runs[0][0] == 0
+    assert [len(secret) for secret in runs[0][1].values()] == [32, 32]
+    assert [path.name for path in folder.iterdir()] == ["secrets"]
+
+
+def _secrets(folder: Path) -> dict[str, str]:
+    return {name: (folder / "secrets" / name).read_text(encoding="ascii") for name in ("nms.auth", "nms.priv")}
+
+
+def test_an_agent_that_was_installed_by_hand_is_neither_mixed_with_a_package_nor_purged_with_it(tmp_path: Path) -> None:
+    by_hand = tmp_path / "opt" / "hsm-agent" / "bin" / "hsm-agent"
+    state = tmp_path / "var" / "lib" / "hsm-agent"
+    texts = {path: (PACKAGE / path).read_text(encoding="utf-8") for path in ("deb/preinst", "deb/postrm", "rpm/pre")}
+    by_hand.parent.mkdir(parents=True)
+    by_hand.touch()
+    state.mkdir(parents=True)
+
+    refused = [_scriptlet(texts["deb/preinst"], tmp_path, "install"), _scriptlet(texts["rpm/pre"], tmp_path, "1")]
+    kept = _scriptlet(texts["deb/postrm"], tmp_path, "purge"), by_hand.exists(), state.exists()
+    upgraded = _scriptlet(texts["deb/preinst"], tmp_path, "upgrade", "0.1.0")
+    by_hand.unlink()
+    taken = _scriptlet(texts["deb/postrm"], tmp_path, "purge"), by_hand.parent.exists(), state.exists()
+
+    assert [(each.returncode, "move it away first" in each.stderr) for each in refused] == [(1, True), (1, True)]
+    assert (kept[0].returncode, *kept[1:]) == (0, True, True)
+    assert upgraded.returncode == 0
+    assert (taken[0].returncode, *taken[1:]) == (0, False, False)
+
+
 def test_every_override_of_lintian_has_its_reason() -> None:
     lines = (PACKAGE / "deb" / "lintian-overrides").read_text(encoding="utf-8").splitlines()
 
