@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 import click
@@ -20,7 +21,6 @@ _READABLE = 0o644  # for the manager, which is another user; there is no secret 
 @config_option
 def templates(name: str, base: str | None, to: Path, config: Path | None) -> None:
     """Write what another tool needs to know of the agent's MIB."""
-    from hsm_agent.state import files
     from hsm_agent.templates import write
 
     root = _configured(config) if base is None else _given(base)
@@ -31,12 +31,23 @@ def templates(name: str, base: str | None, to: Path, config: Path | None) -> Non
     for relative, text in written.items():
         path = to / relative
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files.write(path, text.encode())
-            path.chmod(_READABLE)
+            old = _replace(path, text.encode())
         except OSError as error:
             fail(f"--to: {error.filename or path}: {error.strerror}")
-        click.echo(f"wrote {path}")
+        click.echo(f"wrote {path}" if old is None else f"wrote {path}; what was there is {old} now")
+
+
+def _replace(path: Path, data: bytes) -> Path | None:
+    """Write a file. Another one that has its name, such as a snmp.yml of many modules, is kept: under which name."""
+    from hsm_agent.state import files
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    old = None
+    if path.is_symlink() or (path.exists() and path.read_bytes() != data):
+        old = path.replace(path.with_name(f"{path.name}.old"))
+    files.write(path, data, fresh=path.with_name(f".{path.name}.{secrets.token_hex(8)}"))
+    path.chmod(_READABLE)
+    return old
 
 
 def _given(base: str) -> str:

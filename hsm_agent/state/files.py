@@ -121,9 +121,12 @@ def parse_json(data: bytes | str) -> Any:
     return found
 
 
-def write(path: Path, data: bytes) -> None:
-    """Replace a file, whole or not at all. Raises OSError."""
-    fresh = path.with_suffix(".new")
+def write(path: Path, data: bytes, *, fresh: Path | None = None) -> None:
+    """Replace a file, whole or not at all. Raises OSError.
+
+    `fresh`: the name that it has while it is written; a file of that name is removed.
+    """
+    fresh = fresh or path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     try:
         # In this order: the content is on disk before the name points to it, and the name before anyone relies on it.

@@ -38,13 +38,28 @@ def test_the_files_are_written_and_named(name: str, tmp_path: Path) -> None:
     assert result.output.splitlines() == [f"wrote {tmp_path}/new/folder/{path}" for path in write(name, OWN)]
 
 
-def test_others_can_read_them_and_they_replace_older_ones(tmp_path: Path) -> None:
-    for base in ("1.3.6.1.4.1.1", OWN):
-        templates("snmptt", "--base", base, "--to", tmp_path)
+def test_others_can_read_them_and_what_was_there_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "snmptt.hsm-agent.new").write_text("mine")
+    _, _, result = [templates("snmptt", "--base", base, "--to", tmp_path) for base in ("1.3.6.1.4.1.1", OWN, OWN)]
 
-    (path,) = tmp_path.iterdir()
+    (path,) = (tmp_path / name for name in write("snmptt", OWN))
     assert path.stat().st_mode & 0o777 == 0o644
-    assert OWN in path.read_text(encoding="utf-8")
+    assert held(tmp_path) == {
+        path.name: write("snmptt", OWN)[path.name],
+        f"{path.name}.old": write("snmptt", "1.3.6.1.4.1.1")[path.name],
+        "snmptt.hsm-agent.new": "mine",
+    }
+    assert result.output == f"wrote {path}\n"
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (name,) = write("snmptt", OWN)
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / name).symlink_to("victim")
+    result = templates("snmptt", "--base", OWN, "--to", tmp_path)
+
+    assert (tmp_path / "victim").read_text() == "mine"
+    assert f"what was there is {tmp_path / name}.old now" in result.output
 
 
 def test_the_configured_base_is_taken(tmp_path: Path) -> None:
