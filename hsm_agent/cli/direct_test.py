@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from hsm_agent.config.tree import Config
     from hsm_agent.deliver.base import SinkSettings
@@ -42,10 +44,11 @@ class Proof:
 
 
 def prove(config: Config, sinks: Sequence[SinkSettings]) -> list[Proof]:
-    """Send a TEST event to each, side by side. Raises NotNowError where the agent runs, OSError.
+    """Send a TEST event to each, side by side. Raises OSError, and NotNowError where the agent runs, or is another user's.
 
     The state directory is locked meanwhile: an SNMP engine that two processes speak for would be taken for a replay.
     """
+    _refuse_to_leave_files_of_root(config.agent.state_directory)
     try:
         lock = DirectoryLock(config.agent.state_directory)
     except DirectoryInUseError as error:
@@ -54,6 +57,19 @@ def prove(config: Config, sinks: Sequence[SinkSettings]) -> list[Proof]:
         return asyncio.run(_prove_all(config, sinks, _engine(config, sinks)))
     finally:
         lock.close()
+
+
+def _refuse_to_leave_files_of_root(directory: Path) -> None:
+    """In a directory of the agent's own user they would keep it from its lock and its SNMP engine."""
+    try:
+        owner = directory.stat().st_uid
+    except FileNotFoundError:
+        return
+    if owner and not os.geteuid():
+        raise NotNowError(
+            f"{directory} belongs to the user with uid {owner}: run this as that user, "
+            f"such as: setpriv --reuid {owner} --init-groups hsm-agent test-notification --directly"
+        )
 
 
 async def _prove_all(config: Config, sinks: Sequence[SinkSettings], engine: Engine) -> list[Proof]:

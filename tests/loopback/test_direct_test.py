@@ -18,6 +18,7 @@ from hsm_agent.settings.trust import TRUSTED_UIDS
 from hsm_agent.state.files import DirectoryLock
 from tests.fakes.relp_server import RelpScript, accept_all
 from tests.fakes.stream_server import StreamServer
+from tests.peers.rights import needs_root
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,3 +112,15 @@ def test_an_engine_that_cannot_be_read_is_no_reason_for_a_new_one(
 
     with pytest.raises(NotNowError, match="not what the agent wrote"):
         proofs(config(tmp_path, sink))
+
+
+@needs_root
+def test_root_leaves_no_file_in_the_folder_of_the_agents_user(tmp_path: Path) -> None:
+    folder = tmp_path / "var"
+    folder.mkdir()
+    os.chown(folder, 12345, 12345)
+
+    with pytest.raises(NotNowError, match="belongs to the user with uid 12345: run this as that user"):
+        prove(config(tmp_path), [])
+
+    assert list(folder.iterdir()) == []
