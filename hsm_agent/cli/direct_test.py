@@ -44,7 +44,7 @@ class Proof:
 
 
 def prove(config: Config, sinks: Sequence[SinkSettings]) -> list[Proof]:
-    """Send a TEST event to each, side by side. Raises OSError, and NotNowError where the agent runs, or is another user's.
+    """Send a TEST event to each, side by side. Raises OSError, NotNowError where the agent runs or is another user's.
 
     The state directory is locked meanwhile: an SNMP engine that two processes speak for would be taken for a replay.
     """
