@@ -142,7 +142,7 @@ def overview(document: Mapping[str, Any], waiting: Sequence[str] = ()) -> Overvi
         up_for=duration_text(agent["uptime_seconds"]),
         polls=agent["polls"],
         severity=severity,
-        verdict=_verdict(alarms, is_well=severity == _WELL),
+        verdict=_verdict(alarms, "All is well" if severity == _WELL else _not_well(document)),
         remarks=remarks,
         alarms=alarms,
         sources=tuple(_source(each) for each in _by_state(document["sources"])),
@@ -157,7 +157,7 @@ def _spool(spool: Mapping[str, Any]) -> str:
     return f"{counted(spool['entries'], 'entries')}, {amount(spool['used_percent'], 'percent')} full"
 
 
-def _verdict(alarms: Sequence[AlarmEntry], *, is_well: bool) -> str:
+def _verdict(alarms: Sequence[AlarmEntry], without: str) -> str:
     counts = {each.severity: 0 for each in sorted(alarms, key=lambda one: -_RANKS[one.severity]) if not each.silenced}
     for each in alarms:
         if not each.silenced:
@@ -165,9 +165,16 @@ def _verdict(alarms: Sequence[AlarmEntry], *, is_well: bool) -> str:
     silenced = sum(each.silenced for each in alarms)
     counted_alarms = [f"{count} {severity}" for severity, count in counts.items()]
     counted_alarms += [f"{silenced} silenced"] if silenced else []
-    return (
-        ", ".join(counted_alarms) if counted_alarms else "All is well" if is_well else "No alarm, but not all is well"
-    )
+    return ", ".join(counted_alarms) or without
+
+
+def _not_well(document: Mapping[str, Any]) -> str:
+    return "No alarm, but not all is well" if _is_watching(document) else "Nothing is watched"
+
+
+def _is_watching(document: Mapping[str, Any]) -> bool:
+    """Whether there is any source but the agent itself: without one there is no alarm, and no reason to be calm."""
+    return any(each["name"] != AGENT_SOURCE for each in document["sources"])
 
 
 def _remarks(document: Mapping[str, Any]) -> Iterable[str]:
@@ -176,6 +183,8 @@ def _remarks(document: Mapping[str, Any]) -> Iterable[str]:
     if spool["failed"]:
         yield f"The spool cannot be written: {spool['reason']}"
     sources = [each for each in document["sources"] if each["name"] != AGENT_SOURCE]
+    if not sources:
+        yield "No source is configured. First run hsm-agent setup: it finds HSM modules"
     unread = [each["name"] for each in sources if each["status"] == "unknown"]
     if unread:
         yield f"{counted(len(unread), 'sources')} not read yet: {_some(unread)}"

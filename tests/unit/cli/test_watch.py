@@ -13,8 +13,9 @@ from rich.cells import cell_len
 from hsm_agent.agent.operator_commands import overview_document
 from hsm_agent.cli.main import cli
 from hsm_agent.cli.watch import picture
+from hsm_agent.model import SourceState, SourceStatus
 from tests.fakes.night import night
-from tests.fakes.present import known_snapshot
+from tests.fakes.present import MONOTONIC, known_snapshot
 
 
 @cache
@@ -73,8 +74,13 @@ def test_an_agent_that_does_not_answer_leaves_its_last_picture_and_says_so() -> 
 
 def test_all_well_is_short() -> None:
     present = replace(known_snapshot(), alarms=(), silences=(), readings=(), sinks={}, sources={})
+    up = SourceStatus(name="a", kind="pkcs11", every_seconds=60, state=SourceState.UP, last_success=MONOTONIC)
 
-    assert picture(overview_document(present, ()), 80, 24).plain.startswith("All is well")
+    watching = overview_document(replace(present, sources={"a": up}), ())
+    assert picture(watching, 80, 24).plain.startswith("All is well")
+    nothing = picture(overview_document(present, ()), 80, 24).plain.split("\n")
+    assert nothing[0].startswith("Nothing is watched")
+    assert nothing[1].startswith("No source is configured") and not nothing[1].endswith("…")
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,14 @@ def test_all_is_well_is_said_only_where_all_is_known() -> None:
     assert seen(well(), "pipeline: nothing was judged for 70 s").severity == "indeterminate"
 
 
+def test_where_nothing_is_watched_nothing_is_well() -> None:
+    itself = SourceStatus(name="agent", kind="agent", every_seconds=10, state=SourceState.UP, last_success=MONOTONIC)
+    view = seen(replace(well(), sources={"agent": itself}))
+
+    assert (view.verdict, view.severity) == ("Nothing is watched", "indeterminate")
+    assert "hsm-agent setup" in view.remarks[0]
+
+
 def test_a_source_that_is_down_and_a_spool_that_fails_are_told_beside_the_alarms() -> None:
     present = night()
     failed = replace(present.spool, reason="No space left on device")

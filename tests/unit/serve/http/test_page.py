@@ -171,7 +171,7 @@ def test_a_present_without_anything_is_a_page() -> None:
     empty = replace(known_snapshot(), readings=(), sources={}, sinks={}, alarms=(), silences=())
     text = Reader(page(empty, "", ())).text
 
-    assert "None was read yet." in text
+    assert "Nothing is watched" in text
     assert "Nobody: no sink is configured." in text
 
 
