@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS, LEAST_PAUSE_SECONDS = 2.0, 0.5
 """Of `status --watch` between two questions."""
+WATCH_ANSWER_SECONDS = 10.0
+"""After so long without an answer a watcher is told that the picture is an old one."""
 
 
 @click.command()
@@ -61,7 +63,7 @@ def _watch(config: Path | None, form: str, every: float | None, *, is_watched: b
         fail("--watch: standard output is no terminal; without --watch the status is printed once")
     path = control_path(config)
     try:
-        watch(partial(ask, path, "overview"), every or PAUSE_SECONDS)
+        watch(partial(ask, path, "overview", timeout_seconds=WATCH_ANSWER_SECONDS), every or PAUSE_SECONDS)
     except ControlError as error:
         fail(str(error))
 
