@@ -336,13 +336,19 @@ def _audit_store(entry: Mapping[str, Any], raised: Raised) -> TokenEntry:
 
 def _fill(entry: Mapping[str, Any], bar: tuple[str, str, str], raised: Raised) -> Fill:
     name, member, metrics = bar
-    percent = entry[member]
+    percent = _figure(entry, member)
     return Fill(
         name=name,
-        percent=min(_FULL, max(0.0, percent)) if isinstance(percent, int | float) else None,
+        percent=None if percent is None else min(_FULL, max(0.0, percent)),
         text=_text(entry, name, percent),
         severity=_worst(severity for metric, severity in raised if metric.startswith(metrics)),
     )
+
+
+def _figure(entry: Mapping[str, Any], member: str) -> float | None:
+    """A number that can be drawn: the document says infinity and NaN as text."""
+    value = entry[member]
+    return value if isinstance(value, int | float) else None
 
 
 def _worst(severities: Iterable[str]) -> str:
@@ -352,9 +358,9 @@ def _worst(severities: Iterable[str]) -> str:
 def _text(entry: Mapping[str, Any], name: str, percent: float | None) -> str:
     share = "" if percent is None else amount(percent, "percent")
     if name == "sessions":
-        opened, most = (number_text(entry[key]) for key in ("sessions", "sessions_max"))
+        opened, most = (number_text(_figure(entry, key)) for key in ("sessions", "sessions_max"))
         return f"{opened} of {most}" if opened and most else opened or share
     if name == "audit store":
-        left = entry["audit_seconds_to_full"]
-        return f"{share}, full in {duration_text(left)}" if share and isinstance(left, int | float) else share
+        left = _figure(entry, "audit_seconds_to_full")
+        return f"{share}, full in {duration_text(left)}" if share and left is not None else share
     return share

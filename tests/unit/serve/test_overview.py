@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,8 +15,9 @@ from hsm_agent.evaluate.messages import unknown_text
 from hsm_agent.model import Severity, SourceState, SourceStatus
 from hsm_agent.serve.overview import Overview, overview
 from hsm_agent.serve.status import status, summary
+from hsm_agent.store import Store
 from tests.fakes.night import HOSTILE, alarm, night, token
-from tests.fakes.present import MONOTONIC, known_snapshot, make_reading
+from tests.fakes.present import MONOTONIC, known_snapshot, make_reading, snapshot_of
 
 if TYPE_CHECKING:
     from hsm_agent.serve.snapshot import Snapshot
@@ -204,6 +206,21 @@ def test_an_alarm_whose_reading_is_gone_is_not_told_to_be_what_it_was() -> None:
 def test_each_step_can_be_read_by_itself() -> None:
     for rule, step in FIRST_STEPS.items():
         assert not re.search(r"\bas for `", step), rule
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_one_reading_that_is_no_number_takes_nothing_from_the_rest(value: float) -> None:
+    metrics = ("token_memory_private_used_percent", "token_sessions", "token_sessions_max", "audit_used_percent")
+    store = Store(agent_name="agent-1", started=0.0, labels={})
+    store.update([make_reading(metric, value) for metric in metrics])
+    store.update([make_reading("token_storage_used_percent", 20.0)])
+
+    (entry,) = seen(snapshot_of(store)).tokens
+
+    assert {fill.name: fill.text for fill in entry.fills} == {
+        **dict.fromkeys(("memory", "sessions", "audit store"), ""),
+        "storage": "20 %",
+    }
 
 
 def test_every_default_rule_has_a_first_step_and_nothing_else_has() -> None:
