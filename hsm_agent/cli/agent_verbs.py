@@ -63,9 +63,14 @@ def _watch(config: Path | None, form: str, every: float | None, *, is_watched: b
         fail("--watch: standard output is no terminal; without --watch the status is printed once")
     path = control_path(config)
     try:
-        watch(partial(ask, path, "overview", timeout_seconds=WATCH_ANSWER_SECONDS), every or PAUSE_SECONDS)
+        watch(overview_of(path), every or PAUSE_SECONDS)
     except ControlError as error:
         fail(str(error))
+
+
+def overview_of(path: Path) -> partial[dict[str, Any]]:
+    """What asks the agent for a watcher, who is told soon where it hangs."""
+    return partial(ask, path, "overview", timeout_seconds=WATCH_ANSWER_SECONDS)
 
 
 @click.command("test-notification")
