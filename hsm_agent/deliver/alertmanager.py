@@ -9,20 +9,21 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator
 
 from hsm_agent.deliver.base import Refused
-from hsm_agent.deliver.http import HTTP_WINDOW, HttpSinkSettings, post
+from hsm_agent.deliver.http import HTTP_WINDOW, HttpSinkSettings, date_of, post
 from hsm_agent.model import EventKind, Guarantee
 from hsm_agent.settings.types import Interval
 from hsm_agent.wire.alertmanager import FIRING, POST_PATH, Alert, AlertJson, alert_of, other_severities
 from hsm_agent.wire.event_json import json_octets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from hsm_agent.deliver.base import Sink, SinkContext, ToldAlarm
     from hsm_agent.model import Event, Severity
@@ -36,6 +37,8 @@ _ALERTS_A_POST = 128
 _MOST_REFUSALS = 24
 """Of one repetition: enough to find three alerts among 128 that are not taken."""
 _MOST_REMEMBERED = 10_000
+_CLOCKS_AGREE_SECONDS = 2.0
+"""Date has whole seconds, and takes a while to come."""
 _MOST_REPEAT_SECONDS = 3600.0
 
 
@@ -73,6 +76,8 @@ class AlertmanagerSink:
         """The alert that Alertmanager was told last, by alarm."""
         self._recalled: dict[str, frozenset[Severity]] = {}
         """Under which severities it may have been told of alarms before a restart, where that is known."""
+        self._ahead_seconds = 0.0
+        """By how much Alertmanager's clock is ahead of ours: it is the one that ends alerts."""
 
     def recall(self, told: Mapping[str, frozenset[Severity]]) -> None:
         """What the spool knows from before the start."""
@@ -82,7 +87,7 @@ class AlertmanagerSink:
         """One request for each event, in order; 2xx accepts it. A notice is no alarm, and is not sent."""
         for event in events:
             if event.kind is not EventKind.NOTICE:
-                await self._post(self._alerts(event), event.event_id)
+                await self._post(partial(self._alerts, event), event.event_id)
             self._remember(event)
             accepted(event)
 
@@ -98,7 +103,7 @@ class AlertmanagerSink:
         while batches:
             part = batches.pop(0)
             try:
-                await self._post((self._firing(alert) for alert in part), "")
+                await self._post(partial(self._all_firing, part), "")
                 is_any_taken = True
             except Refused as refused:
                 refusals += 1
@@ -133,7 +138,7 @@ class AlertmanagerSink:
         if event.kind is EventKind.TEST:
             return [self._firing(self._alert(event, event.time))]
         known = self._told.get(event.alarm_id)
-        ended_at = min(event.time, self._clock())
+        ended_at = min(event.time, self._clock() + min(0.0, self._ahead_seconds))
         if event.kind is EventKind.CLEARED:
             return [alert.resolved(ended_at) for alert in self._may_be_on(event, known)]
         alert = self._next(event)
@@ -144,7 +149,11 @@ class AlertmanagerSink:
 
     def _firing(self, alert: Alert, repeat_seconds: float | None = None) -> AlertJson:
         now = self._clock()
-        return alert.firing(now=now, ends_at=now + REPETITIONS * (repeat_seconds or self.repeat_seconds))
+        holds_seconds = max(0.0, self._ahead_seconds) + REPETITIONS * (repeat_seconds or self.repeat_seconds)
+        return alert.firing(now=now, ends_at=now + holds_seconds)
+
+    def _all_firing(self, alerts: Sequence[Alert]) -> list[AlertJson]:
+        return [self._firing(alert) for alert in alerts]
 
     def _next(self, event: Event) -> Alert:
         known = self._told.get(event.alarm_id)
@@ -171,17 +180,30 @@ class AlertmanagerSink:
             for alarm_id in list(islice(self._told, max(0, len(self._told) - _MOST_REMEMBERED))):
                 del self._told[alarm_id]  # the oldest: it is then told again from the alarm itself
 
-    async def _post(self, alerts: Iterable[AlertJson], event_id: str) -> None:
-        body = json_octets(list(alerts))
-        await post(
+    async def _post(self, alerts: Callable[[], list[AlertJson]], event_id: str) -> None:
+        """Post them; once more where the answer shows that Alertmanager's clock would end them too early."""
+        ahead_seconds = self._ahead_seconds
+        await self._post_once(alerts(), event_id)
+        if self._ahead_seconds - ahead_seconds >= self.repeat_seconds:
+            await self._post_once(alerts(), event_id)
+
+    async def _post_once(self, alerts: Sequence[AlertJson], event_id: str) -> None:
+        answer = await post(
             self._client,
             self._alerting.target,
             self._alerting.headers,
-            body,
+            json_octets(alerts),
             event_id=event_id,
             place=self._alerting.place,
             hidden=self._alerting.hidden,
         )
+        date = date_of(answer)
+        ahead_seconds = 0.0 if date is None else date - self._clock()
+        if abs(ahead_seconds) < _CLOCKS_AGREE_SECONDS:
+            ahead_seconds = 0.0
+        if abs(ahead_seconds - self._ahead_seconds) >= self.repeat_seconds:
+            log.warning("sink %s: the receiver's clock differs from ours by %+.0f s", self.name, ahead_seconds)
+        self._ahead_seconds = ahead_seconds
 
 
 def _label(name: str) -> str:

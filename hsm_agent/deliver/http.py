@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Self
 
 from pydantic import field_validator, model_validator
@@ -112,8 +114,8 @@ async def post(
     event_id: str,
     place: str,
     hidden: Sequence[str],
-) -> None:
-    """POST what tells of one event; returns where the receiver accepted it. Raises Retry and Refused.
+) -> HttpAnswer:
+    """POST what tells of one event; the answer by which the receiver accepted it. Raises Retry and Refused.
 
     `hidden`: what is left out where the receiver's answer is quoted.
 
@@ -124,7 +126,7 @@ async def post(
     except HttpTrouble as trouble:
         raise Retry(str(trouble), sent=trouble.sent) from trouble
     if answer.status // 100 == 2:  # noqa: PLR2004 - RFC 9110 section 15.3
-        return
+        return answer
     why = f"{place}: the receiver answered {answer.status}{_explained(answer, hidden)}"
     if answer.status // 100 == 5 or answer.status in _LATER:  # noqa: PLR2004 - section 15.6
         raise Retry(why, sent=answer.status not in _LATER)
@@ -144,3 +146,12 @@ def _quoted(text: str, hidden: Sequence[str]) -> str:
     for word in sorted(words, key=len, reverse=True):
         text = text.replace(word, "…")
     return one_line(text[: 4 * _QUOTED_CHARACTERS]).strip()[:_QUOTED_CHARACTERS]
+
+
+def date_of(answer: HttpAnswer) -> float | None:
+    """What the receiver's clock said, UTC seconds (Date of RFC 9110 section 6.6.1); None where it says nothing."""
+    try:
+        moment = parsedate_to_datetime(answer.header("date"))
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()

@@ -197,6 +197,7 @@ class _Incoming:
         self._parser = parser
         self.most_body_bytes = most_body_bytes
         self._left = 2 * MOST_HEAD_BYTES + _FRAMING_FACTOR * most_body_bytes
+        self._is_at_end = False
 
     async def next(self) -> h11.Event | None:
         """The next event of h11, None where nothing can follow. Raises OSError or _BadAnswerError."""
@@ -207,6 +208,8 @@ class _Incoming:
                     return event if isinstance(event, h11.Event) else None
                 self._parser.receive_data(await self._read())
             except h11.RemoteProtocolError as error:
+                if self._is_at_end and not self._parser.trailing_data[0]:
+                    raise _BadAnswerError("the connection ended without a whole answer") from error
                 raise _BadAnswerError(f"not a proper HTTP answer: {error}") from error
 
     async def _read(self) -> bytes:
@@ -215,6 +218,7 @@ class _Incoming:
             data = await self._connection.read()
         except OSError:
             if self._connection.at_end:
+                self._is_at_end = True
                 return b""
             raise
         self._left -= len(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from hsm_agent.deliver.alertmanager import AlertmanagerSink
 from hsm_agent.deliver.base import Refused, ToldAlarm
 from hsm_agent.model import EventKind, Severity
 from tests.fakes.http_receiver import OK, Received, Receiver
-from tests.fakes.http_sinks import build, json_of
+from tests.fakes.http_sinks import NOW, build, json_of
 from tests.fakes.stream_server import StreamServer
 from tests.fakes.syslog_events import event
 
@@ -223,3 +224,41 @@ async def test_where_every_alert_is_refused_it_is_not_asked_for_each() -> None:
             await at.sink.repeat([named(number) for number in range(128)], nothing)
 
     assert len(at.receiver.requests) < 32
+
+
+def dated(offset_seconds: float) -> bytes:
+    return f"HTTP/1.1 200 OK\r\nDate: {formatdate(NOW + offset_seconds, usegmt=True)}\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+async def test_where_alertmanagers_clock_is_ahead_an_alert_is_told_again_at_once_by_that_clock() -> None:
+    async with rig() as at:
+        at.receiver.by_request = lambda _: dated(3600.0)
+        await at.tell(event())
+        posted = [json_of(request)[0]["endsAt"] for request in at.receiver.requests]
+        await at.tell(CHANGED)
+
+        assert posted == [IN_FOUR_MINUTES, "2023-11-14T23:19:00.000000Z"]
+        assert at.posted() == [("warning", STARTED, "2023-11-14T23:19:00.000000Z"), ("critical", STARTED, CHANGED_AT)]
+        assert len(at.receiver.requests) == 3
+
+
+async def test_where_it_is_behind_a_clear_ends_the_alert_at_once() -> None:
+    async with rig() as at:
+        at.receiver.by_request = lambda _: dated(-3600.0)
+        await at.tell(event())
+        await at.tell(CLEARED)
+
+        (alert,) = json_of(at.receiver.requests[-1])
+        assert (alert["startsAt"], alert["endsAt"]) == ("2023-11-14T21:15:00.000000Z",) * 2
+        assert len(at.receiver.requests) == 2
+
+
+@pytest.mark.parametrize("date", [b"", b"Date: soon", b"Date: Fri, 99 Nov 2023 99:00:00 GMT", b"Date: \xff"])
+async def test_a_date_that_is_none_says_nothing(date: bytes) -> None:
+    async with rig() as at:
+        at.receiver.by_request = lambda _: b"HTTP/1.1 200 OK\r\n" + date + b"\r\nContent-Length: 0\r\n\r\n"
+        if not date:
+            at.receiver.by_request = lambda _: OK
+        await at.tell(event())
+
+        assert at.posted() == [("critical", STARTED, IN_FOUR_MINUTES)]

@@ -125,7 +125,7 @@ BAD = {
     "a body that is cut": (b"HTTP/1.0 200 OK\r\nContent-Length : 9\r\n\r\nok", "not a proper HTTP answer"),
     "a change of protocol": (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", "not a proper HTTP answer"),
     "a head that is too long": (b"HTTP/1.1 200 OK\r\nA: " + b"a" * 60_000 + b"\r\n\r\n", "longer than"),
-    "nothing": (b"", "not a proper HTTP answer"),
+    "nothing": (b"", "the connection ended without a whole answer"),
 }
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from math import isfinite
 from typing import TYPE_CHECKING, Literal
 
 from hsm_agent.model import AgentIdentity, Event, EventKind, Severity
@@ -106,8 +107,8 @@ def _severity(event: Event, least: int) -> str:
 
 
 def _millis(event: Event) -> str:
-    """Milliseconds since the epoch, which both formats take as a time."""
-    return str(round(event.time * 1000))
+    """Milliseconds since the epoch, which both formats take as a time; 0 where it is none."""
+    return str(round(event.time * 1000)) if isfinite(event.time) else "0"
 
 
 def _labels(event: Event) -> str:
