@@ -144,8 +144,6 @@ class PinStatus(Enum):
 
 
 _WORST_FIRST = (PinStatus.LOCKED, PinStatus.FINAL_TRY, PinStatus.COUNT_LOW)
-
-
 _TOKEN_METRICS = frozenset({PRESENCE, "token_activated", *(value.metric for value in TOKEN_VALUES)})
 _AUDIT_METRICS = frozenset(
     {
@@ -204,9 +202,8 @@ def token_status(value: Callable[[str], float | int | None], metrics: Collection
         return TokenStatus.ABSENT
     if value("token_initialized") == 0:
         return TokenStatus.UNINITIALIZED
-    if (
-        PRESENCE not in metrics and "token_initialized" not in metrics
-    ):  # a partition of an appliance: it is there if it is told of
+    if PRESENCE not in metrics and "token_initialized" not in metrics:
+        # A partition of an appliance: it is there if it is told of.
         told = any(value(metric) is not None for metric in _TOKEN_METRICS.intersection(metrics))
         return TokenStatus.PRESENT if told else TokenStatus.UNKNOWN
     info_is_missing = "token_info" in metrics and value("token_info") is None

@@ -37,8 +37,6 @@ _TOKEN_MEMBERS = {value.member: value.metric for value in TOKEN_VALUES if value.
     "audit_seconds_to_full": "audit_seconds_to_full",
 }
 """What an operator asks of a token first; everything else is under `readings`."""
-_STORE = {"audit_used_percent"}
-"""What an audit store that fills up has."""
 
 
 def status(present: Snapshot) -> dict[str, Json]:
@@ -137,7 +135,8 @@ def _objects(present: Snapshot) -> dict[str, Json]:
     for one in present.known:
         if one.identity is not None:
             tokens.setdefault((one.source, one.resource), {"token_info": unread_info(one)})
-    stores = {place: metrics for place, metrics in by_place.items() if place not in tokens and metrics.keys() >= _STORE}
+    audited = {place: metrics for place, metrics in by_place.items() if "audit_used_percent" in metrics}
+    stores = {place: metrics for place, metrics in audited.items() if place not in tokens}
     return {
         "tokens": [_token(place, each, _worst(raised.get(place, ())), present) for place, each in tokens.items()],
         "audit_stores": [_audit_store(place, each, _worst(raised.get(place, ()))) for place, each in stores.items()],
