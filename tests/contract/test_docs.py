@@ -264,6 +264,21 @@ def test_the_first_step_of_a_rule_is_the_one_that_the_agent_shows() -> None:
     assert said == FIRST_STEPS
 
 
+def test_what_a_first_step_names_is_there() -> None:
+    pages = {page.name for page in DOCS.rglob("*.md")}
+
+    for rule, step in FIRST_STEPS.items():
+        assert set(re.findall(r"[a-z_]+\.md", step)) <= pages, rule
+        for words in re.findall(r"`hsm-agent ([^`]+)`", step):
+            command: click.Command = cli
+            for word in words.split():
+                if not isinstance(command, click.Group):
+                    break
+                command = command.commands[word]
+            options = {name for each in command.params for name in each.opts}
+            assert {word for word in words.split() if word.startswith("--")} <= options, rule
+
+
 def test_the_rules_with_a_heading_exist() -> None:
     names = {rule.name for rule in DEFAULT_RULES}
     after = text(DOCS / "alarms.md").split("## Default rules\n")[1].split("\n## ")[0]
