@@ -84,10 +84,12 @@ class AlertmanagerSink:
         self._recalled = dict(told)
 
     async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
-        """One request for each event, in order; 2xx accepts it. A notice is no alarm, and is not sent."""
+        """One request for each event, in order; 2xx accepts it. A notice is no alarm: its request has no alerts.
+
+        Without one the receiver would seem well that nobody asked.
+        """
         for event in events:
-            if event.kind is not EventKind.NOTICE:
-                await self._post(partial(self._alerts, event), event.event_id)
+            await self._post(partial(self._alerts, event), event.event_id)
             self._remember(event)
             accepted(event)
 
@@ -131,6 +133,8 @@ class AlertmanagerSink:
 
     def _alerts(self, event: Event) -> list[AlertJson]:
         """What tells of an event: under other labels than before the old alert ends and another one begins."""
+        if event.kind is EventKind.NOTICE:
+            return []
         if event.kind is EventKind.HEARTBEAT:
             every = self._alerting.heartbeat_seconds
             # Without one configured it only asks whether the receiver is well; no alerts are an answer to that, too.

@@ -135,7 +135,10 @@ class Repeater(Protocol):
         """Before anything else: under which severities the receiver may know alarms from before, where known."""
 
     async def repeat(self, alarms: Sequence[ToldAlarm], progress: Callable[[], None]) -> None:
-        """Tell again what is on; `progress` is called at each answer. Raises Retry and Refused, as `deliver`."""
+        """Tell again what is on; `progress` is called at each answer. Raises Retry and Refused, as `deliver`.
+
+        Without an answer there was nothing to tell, which says nothing of the receiver.
+        """
 
 
 class SinkSettings(Strict, ABC):

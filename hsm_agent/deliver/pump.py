@@ -194,11 +194,21 @@ class Pump:
         part = repetition.next_part()
         if repeater is None or not part:
             return True
-        failure = await self._attempt(partial(repeater.repeat, part), [])
+        answers: list[None] = []
+
+        async def repeat(accept: Callable[..., None]) -> None:
+            def answered() -> None:
+                answers.append(None)
+                accept()
+
+            await repeater.repeat(part, answered)
+
+        failure = await self._attempt(repeat, [])
         if failure is not None:
             repetition.failed(part)
             return await self._fail(failure, ())
-        self._acknowledged(())
+        if answers:  # else it was asked nothing: it may be as unwell as before
+            self._acknowledged(())
         return True
 
     async def _send(self, entries: Sequence[PendingEvent]) -> bool:

@@ -164,3 +164,25 @@ async def test_a_sink_that_repeats_is_told_what_the_spool_knows_from_before(tmp_
         await second.until(lambda: bool(second.repeated))
 
     assert (first.recalled, second.recalled) == ({}, {"a": frozenset({Severity.CRITICAL})})
+
+
+async def test_a_repetition_that_asks_the_receiver_nothing_does_not_make_it_well(tmp_path: Path) -> None:
+    class DumbSink(RepeatingSink):
+        async def take(self, event: Event) -> None:
+            raise Retry("the receiver answered 500", sent=True)
+
+        async def repeat(self, alarms: Sequence[ToldAlarm], progress: Callable[[], None]) -> None:
+            await super().repeat(alarms, lambda: None)
+
+    sink = DumbSink()
+    async with pumping(tmp_path) as rig:
+        await rig.commit("one")
+        start(rig, sink, told("a"))
+        await sink.until(lambda: len(sink.batches) > 2)
+        rig.now = 60.0
+        await sink.until(lambda: len(sink.repeated) == 2)
+        tried = len(sink.batches)
+        await sink.until(lambda: len(sink.batches) > tried)
+
+    assert rig.statuses["noc"].state is SinkState.RETRYING
+    assert rig.statuses["noc"].failing_since == 0.0
