@@ -125,7 +125,7 @@ def _top(view: Overview, problem: str) -> Iterator[Text]:
 def _alarm(alarm: AlarmEntry, width: int) -> list[Text]:
     style = _STYLES[alarm.severity]
     silenced = "  silenced" if alarm.silenced else ""
-    measured = f"{alarm.measured}, " if alarm.measured else ""
+    measured = f"{alarm.measured} when told, " if alarm.measured else ""
     head = Text.assemble(
         (f"{alarm.severity:<{_STATE_CELLS}}", style), (alarm.place, "bold"), f"  {alarm.rule}  ",
         (f"{measured}for {alarm.lasts}{silenced}", "dim"),
@@ -133,6 +133,7 @@ def _alarm(alarm: AlarmEntry, width: int) -> list[Text]:
     if alarm.silenced:
         return [head]
     details = [f"First: {alarm.first.replace('`', '')}" if alarm.first else alarm.what]
+    details += [f"Last error: {alarm.last_error}"] if alarm.last_error else []
     details += [f"Runbook: {alarm.runbook}"] if alarm.runbook else []
     indent = " " * _STATE_CELLS
     console = Console(width=max(20, width - _STATE_CELLS))

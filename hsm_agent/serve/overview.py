@@ -34,7 +34,11 @@ _FULL = 100.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmEntry:
-    """One raised alarm. `runbook` is what the rule names, a page or a word."""
+    """One raised alarm.
+
+    `measured` is as it was told, not as it is now; `last_error` is that of a source that is down, in its alarm;
+    `runbook` is what the rule names, a page or a word.
+    """
 
     severity: str
     rule: str
@@ -42,6 +46,7 @@ class AlarmEntry:
     what: str
     first: str
     measured: str
+    last_error: str
     since: float
     lasts: str
     runbook: str
@@ -130,7 +135,8 @@ class Overview:
 def overview(document: Mapping[str, Any], waiting: Sequence[str] = ()) -> Overview:
     """The status document for people; `waiting` are the lines of `/readyz`, of what start-up or work lacks."""
     agent, now = document["agent"], document["agent"]["now"]
-    alarms = tuple(_alarm(each, now) for each in _worst_first(document["alarms"]))
+    errors = {each["name"]: each["last_error"] for each in document["sources"] if each["status"] == "down"}
+    alarms = tuple(_alarm(each, now, errors) for each in _worst_first(document["alarms"]))
     severity = _worst(each.severity for each in alarms if not each.silenced)
     remarks = (*waiting, *_remarks(document))
     if severity == _WELL and remarks:
@@ -207,7 +213,7 @@ def _worst_first(alarms: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]
     return sorted(alarms, key=lambda one: (one["silenced"], -_RANKS[one["severity"]], one["since"], one["rule"]))
 
 
-def _alarm(entry: Mapping[str, Any], now: float) -> AlarmEntry:
+def _alarm(entry: Mapping[str, Any], now: float, errors: Mapping[str, str]) -> AlarmEntry:
     advised = advice(entry["rule"], entry["text"], (entry["resource"], *entry["labels"].values()))
     return AlarmEntry(
         severity=entry["severity"],
@@ -216,6 +222,7 @@ def _alarm(entry: Mapping[str, Any], now: float) -> AlarmEntry:
         what=advised.what,
         first=advised.first[:1].upper() + advised.first[1:],
         measured=_measured(entry),
+        last_error=errors.get(entry["source"], "") if entry["metric"] == "source_age_seconds" else "",
         since=entry["since"],
         lasts=duration_text(max(0.0, now - entry["since"])),
         runbook=entry["runbook"],

@@ -85,6 +85,12 @@ def test_where_nothing_is_watched_nothing_is_well() -> None:
     assert "hsm-agent setup" in view.remarks[0]
 
 
+def test_the_alarm_of_a_source_that_is_down_says_why() -> None:
+    errors = {each.rule: each.last_error for each in seen(night()).alarms if each.last_error}
+
+    assert errors == {"source-down": night().sources["soft"].last_error}
+
+
 def test_a_source_that_is_down_and_a_spool_that_fails_are_told_beside_the_alarms() -> None:
     present = night()
     failed = replace(present.spool, reason="No space left on device")

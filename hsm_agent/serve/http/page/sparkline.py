@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 100.0, 24.0
 _MOST_POINTS = 96
 _LEAST_POINTS = 2
+_LEAST_SECONDS = 3600.0
+"""What is shorter is a dot of that day, and no line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +30,12 @@ class Sparkline:
 
 
 def sparkline(points: Points, *, now: float, top: float | None) -> Sparkline | None:
-    """The last day; None where there are not two points. `top` is the value at the upper edge, None for the highest."""
+    """The last day; None where there are not two points an hour apart.
+
+    `top` is the value at the upper edge, None for the highest.
+    """
     day = last_day(points, now)
-    if len(day) < _LEAST_POINTS:
+    if len(day) < _LEAST_POINTS or day[-1][0] - day[0][0] < _LEAST_SECONDS:
         return None
     values = [value for _, value in day]
     upper = max(values) if top is None else top

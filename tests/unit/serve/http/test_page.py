@@ -193,8 +193,8 @@ def test_without_a_full_the_scale_ends_at_the_highest() -> None:
     assert line.points == "95.8,12.0 100.0,0.0"
 
 
-@pytest.mark.parametrize("points", [day(), day(1.0), day(1.0, 2.0, spacing=25 * HOUR)])
-def test_less_than_two_points_of_the_day_are_no_line(points: object) -> None:
+@pytest.mark.parametrize("points", [day(), day(1.0), day(1.0, 2.0, spacing=25 * HOUR), day(1.0, 2.0, 3.0, spacing=720)])
+def test_less_than_two_points_of_the_day_or_an_hour_of_it_are_no_line(points: object) -> None:
     assert sparkline(points, now=NOW, top=100.0) is None  # type: ignore[arg-type]  # what day() gives
 
 
