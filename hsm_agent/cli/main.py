@@ -145,9 +145,10 @@ def schema() -> None:
     """Print the JSON Schema of the configuration, for editors."""
     file = schema_file()
     try:
-        click.echo(file.read_text(encoding="utf-8"), nl=False)
+        text = file.read_text(encoding="utf-8")
     except OSError as error:
         fail(f"{file}: {error.strerror}")
+    click.echo(text, nl=False)
 
 
 @cli.command()

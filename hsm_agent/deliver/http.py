@@ -93,11 +93,12 @@ class HttpSinkSettings(SinkSettings):
 
     def hidden(self) -> tuple[str, ...]:
         """The secrets that a request holds: its receiver may send them back, in a redirect or a page."""
-        if self.auth is None:
-            return ()
-        header = self.auth.header()
-        secrets = (self.auth.bearer, self.auth.password)
-        return (header.partition(" ")[2], *(each.reveal() for each in secrets if each is not None))
+        found: list[str] = []
+        for auth in (self.auth, None if self.proxy is None else self.proxy.auth):
+            if auth is not None:
+                secrets = (auth.bearer, auth.password)
+                found += [auth.header().partition(" ")[2], *(each.reveal() for each in secrets if each is not None)]
+        return tuple(found)
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         """The headers that every request bears."""

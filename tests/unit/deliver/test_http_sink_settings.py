@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -75,3 +76,15 @@ def test_the_signature_is_what_openssl_makes() -> None:
         signature("key", "1700000000", b"{}")
         == "sha256=9d713ed406bb7076d4123f0dc2c39d2df5c654ed4b0cd56b52c8b4c940bd63ae"
     )
+
+
+def test_the_credentials_for_a_proxy_are_quoted_as_little_as_those_for_the_receiver(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OWN", "token of ours")
+    monkeypatch.setenv("PROXY", "pass phrase")
+    proxy = {"to": "http://proxy:3128", "auth": {"user": "agent", "password": {"env": "PROXY"}}}
+    found = settings("webhook", HTTP, proxy=proxy, auth={"user": "hook", "password": {"env": "OWN"}})
+
+    assert isinstance(found, WebhookSinkSettings)
+    assert {"token of ours", "pass phrase", b64encode(b"agent:pass phrase").decode()} <= {*found.hidden()}
