@@ -46,7 +46,7 @@ class EncodedTable:
         self.rows: dict[int, EncodedRow] = {}
         self.groups: dict[str, dict[MibRowKey, int]] = {}
         # An encoded OID is tag, length, content; the length is written anew for each row's index.
-        self._heads = tuple(ber.encode_oid(prefix)[2:] for prefix in self.prefixes)
+        self._heads = tuple(map(ber.oid_content, self.prefixes))
 
     def blank(self) -> dict[Oid, Segment]:
         """Empty segments for all columns."""

@@ -181,12 +181,17 @@ def encode_subids(subids: Oid) -> bytes:
 
 def encode_oid(oid: Oid) -> bytes:
     """An OBJECT IDENTIFIER of 2 to 128 subidentifiers; ValueError for what is none."""
+    content = oid_content(oid)
+    return b"\x06" + encode_length(len(content)) + content
+
+
+def oid_content(oid: Oid) -> bytes:
+    """The same without its tag and length, as the beginning of a longer one."""
     if not 2 <= len(oid) <= MAX_SUBIDS or min(oid) < 0 or max(oid) > MAX_SUBID:  # noqa: PLR2004 - X.690 8.19.4
         raise ValueError("not an object identifier")
     if oid[0] > 2 or (oid[0] < 2 and oid[1] >= 40):  # noqa: PLR2004 - X.690 8.19.4
         raise ValueError("not an object identifier")
-    content = encode_subids((oid[0] * 40 + oid[1], *oid[2:]))
-    return b"\x06" + encode_length(len(content)) + content
+    return encode_subids((oid[0] * 40 + oid[1], *oid[2:]))
 
 
 def encode_varbind(name: Oid, value: bytes) -> bytes:

@@ -12,7 +12,7 @@ from hsm_agent.serve.snmp.encoded_table import EncodedRow, EncodedTable, patch
 from hsm_agent.serve.snmp.rows import Row, active_row, reading_row, source_row
 from hsm_agent.serve.snmp.view import Moment, Segment
 from hsm_agent.wire.snmp import mib
-from hsm_agent.wire.snmp.mib import BASE
+from hsm_agent.wire.snmp.mib import BASE, parse_base
 from hsm_agent.wire.snmp.pdu import read_varbinds
 from tests.fakes.snmp_present import STARTED, alarm, reading, store
 
@@ -38,6 +38,16 @@ def test_cells_are_whole_variable_bindings() -> None:
     assert cell is not None
     (found,) = read_varbinds(cell)
     assert (found.name, found.value) == ((*BASE, 1, 5, 1, 5, 300), b"12")
+
+
+def test_a_base_may_be_as_long_as_one_can_be_configured() -> None:
+    base = parse_base("1.3.6.1.4.1" + ".4294967295" * 58)
+
+    cell = EncodedTable(mib.READING, base).encode(300, row(12)).cells[VALUE]
+
+    assert cell is not None
+    (found,) = read_varbinds(cell)
+    assert (found.name, found.value) == ((*base, 1, 5, 1, 5, 300), b"12")
 
 
 def test_absent_cells_are_not_encoded() -> None:
