@@ -125,6 +125,9 @@ async def post(
     try:
         answer = await client.exchange("POST", target, headers=headers, body=body)
     except HttpTrouble as trouble:
+        if trouble.status is not None and trouble.status // 100 == 2:  # noqa: PLR2004 - RFC 9110 section 15.3
+            # A page that is too long, or never ends, behind it: sent again, it would only come again.
+            return HttpAnswer(status=trouble.status, headers=(), body=b"")
         raise Retry(str(trouble), sent=trouble.sent) from trouble
     if answer.status // 100 == 2:  # noqa: PLR2004 - RFC 9110 section 15.3
         return answer

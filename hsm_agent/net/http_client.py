@@ -35,11 +35,15 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class HttpTrouble(Exception):
-    """No whole answer came. `sent`: the request had been handed to the connection, and may have been obeyed."""
+    """No whole answer came. `sent`: the request had been handed to the connection, and may have been obeyed.
 
-    def __init__(self, reason: str, *, sent: bool = False) -> None:
+    `status`: that of the answer whose head came, and whose body did not, or not within its bounds.
+    """
+
+    def __init__(self, reason: str, *, sent: bool = False, status: int | None = None) -> None:
         super().__init__(reason)
         self.sent = sent
+        self.status = status
 
 
 class _BadAnswerError(Exception):
@@ -85,6 +89,7 @@ class HttpClient:
         self._peer = peer
         self._connection: Connection | None = None
         self._used_at = 0.0
+        self._status: int | None = None
 
     async def exchange(
         self, method: str, target: str, *, headers: Sequence[tuple[str, str]] = (), body: bytes = b""
@@ -96,14 +101,15 @@ class HttpClient:
         request = self._request(method, target, headers, body)
         connection = await self._ready()
         is_reusable = False
+        self._status = None
         try:
             async with asyncio.timeout(self._peer.exchange_seconds):
                 answer, is_reusable = await self._exchange(connection, request, body)
         except TimeoutError as error:
             why = f"{self._peer}: no whole answer within {self._peer.exchange_seconds:g} s"
-            raise HttpTrouble(why, sent=True) from error
+            raise HttpTrouble(why, sent=True, status=self._status) from error
         except (OSError, _BadAnswerError) as error:
-            raise HttpTrouble(f"{self._peer}: {describe(error)}", sent=True) from error
+            raise HttpTrouble(f"{self._peer}: {describe(error)}", sent=True, status=self._status) from error
         finally:
             if not is_reusable:
                 self._drop()
@@ -133,7 +139,10 @@ class HttpClient:
         if body:
             octets += parser.send(h11.Data(data=body)) or b""
         connection.write(octets + (parser.send(h11.EndOfMessage()) or b""))
-        answer = await _answer(_Incoming(connection, parser, self._peer.most_body_bytes))
+        incoming = _Incoming(connection, parser, self._peer.most_body_bytes)
+        head = await _head(incoming)
+        self._status = head.status_code
+        answer = await _answer(head, incoming)
         is_done = parser.our_state is h11.DONE and parser.their_state is h11.DONE
         return answer, is_done and not parser.trailing_data[0] and not connection.unread
 
@@ -237,8 +246,7 @@ async def _head(incoming: _Incoming) -> h11.Response:
             raise _BadAnswerError("the connection ended before an answer came")
 
 
-async def _answer(incoming: _Incoming) -> HttpAnswer:
-    head = await _head(incoming)
+async def _answer(head: h11.Response, incoming: _Incoming) -> HttpAnswer:
     body = bytearray()
     while isinstance(event := await incoming.next(), h11.Data):
         body += event.data

@@ -165,6 +165,26 @@ async def test_every_2xx_accepts(number: int) -> None:
 
 
 @pytest.mark.parametrize(
+    "octets",
+    [
+        pytest.param(status(200, "x" * 70_000), id="too long"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 70_000, id="without end"),
+        pytest.param(b"HTTP/1.1 202 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\ncut", id="cut"),
+    ],
+)
+async def test_a_2xx_accepts_whatever_becomes_of_the_page_behind_it(octets: bytes) -> None:
+    receiver = Receiver([octets])
+
+    assert len(await delivered(receiver, *numbered(2))) == 2
+    assert len(receiver.requests) == 2
+
+
+async def test_an_error_with_a_page_that_is_too_long_is_tried_again() -> None:
+    with pytest.raises(Retry):
+        await delivered(Receiver([status(400, "x" * 70_000)]), event())
+
+
+@pytest.mark.parametrize(
     ("octets", "why"),
     [
         (status(400, "no such\nfield"), "answered 400: no such field"),
