@@ -15,6 +15,7 @@ import base64
 import hashlib
 import hmac
 import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 from hsm_agent.model import AGENT_SOURCE
@@ -244,4 +245,9 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
         return False
     if text[end - 1].isdigit() and re.match(r"\.?\d| ?%", after):
         return False
-    return end - start >= _ANYWHERE or not (before[-1:].isalnum() or after[:1].isalnum())
+    return end - start >= _ANYWHERE or not (_goes_on(before[-1:]) or _goes_on(after[:1]))
+
+
+def _goes_on(character: str) -> bool:
+    """Whether a word goes on with it; scripts without upper and lower case often put no space between words."""
+    return character.isalnum() and unicodedata.category(character) != "Lo"

@@ -155,6 +155,12 @@ def test_a_short_name_is_a_word_of_its_own(text: str, expected: str) -> None:
     assert mask_of("labels", label="HA").text(text) == expected.replace("*", pseudonym("HA", KEY))
 
 
+def test_a_short_name_is_found_in_a_script_without_spaces() -> None:
+    mask = mask_of("labels", label="付款")
+
+    assert mask.text("令牌luna-a/付款已满") == f"令牌luna-a/{pseudonym('付款', KEY)}已满"
+
+
 def test_the_longer_of_two_names_goes_first() -> None:
     mask = mask_of("labels")
     mask.learn([make_reading("token_info", 1, resource="x", labels=info("payments-eu", "1"))])
