@@ -15,7 +15,7 @@ import yaml
 
 from hsm_agent.version import VERSION
 from tests.peers.require import require
-from tests.products.packages.bare_debian import MADE, ROOT, BareDebian, bare_debian, entered, made
+from tests.products.packages.bare_debian import MADE, ROOT, BareDebian, apt_install, bare_debian, entered, made
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +74,31 @@ def test_the_rpm_says_what_it_needs_and_its_digests_hold() -> None:
     assert ask("-q", "-p", "--qf", "%{VERSION}").startswith(VERSION)
     for scriptlet in ("preinstall", "postinstall", "preuninstall", "postuninstall"):
         assert f"{scriptlet} scriptlet (using /bin/sh)" in ask("-q", "--scripts", "-p")
+
+
+def test_the_rpm_s_scriptlets_do_their_work_where_rpm_runs_them() -> None:
+    """On a Debian, whose Python is at the same place: not the system it is for, but the same shell and the same rpm."""
+    with bare_debian("bookworm") as bare:
+        apt_install(bare.folder, "rpm")
+        shutil.copy(made("hsm-agent-*.el9.x86_64.rpm"), bare.path("/new.rpm"))
+        first = bare.run("rpm", "--install", "--nodeps", "/new.rpm")
+        listed = bare.run(
+            "stat", "--format=%a %U:%G", *(f"/etc/hsm-agent{each}" for each in ("", "/agent.yaml", "/secrets"))
+        )
+        checked = bare.run_as_account("hsm-agent", "check-config")
+        secret = bare.path("/etc/hsm-agent/secrets/nms.auth").read_text(encoding="ascii")
+        again = bare.run("rpm", "--upgrade", "--force", "--nodeps", "/new.rpm")
+        kept = bare.path("/etc/hsm-agent/secrets/nms.auth").read_text(encoding="ascii")
+        gone = bare.run("rpm", "--erase", "--nodeps", "hsm-agent")
+
+        said = [line for done in (first, again, gone, checked) for line in done.stderr.splitlines()]
+        assert [
+            line for line in said if not line.startswith("rpm: ")
+        ] == []  # Debian's rpm says that it is not Debian's way
+        assert listed.stdout.splitlines() == ["750 root:hsm-agent", "640 root:hsm-agent", "500 hsm-agent:hsm-agent"]
+        assert kept == secret
+        assert not bare.path("/opt/hsm-agent/bin").exists()
+        assert bare.path("/etc/hsm-agent/secrets/nms.auth").exists()
 
 
 @pytest.mark.parametrize("suite", PYTHONS)
