@@ -144,3 +144,15 @@ def test_rows_may_lack_only_what_an_override_then_leaves_out() -> None:
         ):
             names = [f": {measure.name}" for measure in group.measures]
             assert all(name.startswith(override["operations"][0]["value"]) for name in names)
+
+
+def test_the_row_of_an_alarm_that_has_gone_leaves_nothing_to_the_next_alarm_with_its_number() -> None:
+    (alarms,) = (rule for rule in RULES if rule["key"] == "hsm.alarm.discovery")
+    absent = {each["key"].split("[")[0]: each["preprocessing"][0] for each in alarms["item_prototypes"]}
+
+    assert {key: step.get("error_handler_params") for key, step in absent.items()} == {
+        "hsm.alarm.severity": "1", "hsm.alarm.silenced": "2", "hsm.alarm.id": "", "hsm.alarm.text": "",
+    }  # fmt: skip
+    for trigger in alarms["trigger_prototypes"]:
+        for name in ("id", "text"):
+            assert f"length(last(/{TEMPLATE}/hsm.alarm.{name}[{{#SNMPINDEX}}]))>0" in trigger["expression"]

@@ -182,11 +182,11 @@ SINK = (
     Measure("events dropped", "sink.dropped", "hsmSinkDropped"),
     Measure("last error", "sink.error", "hsmSinkLastError"),
 )
-ALARM = (  # of a row that has gone: cleared, and not silenced
+ALARM = (  # of a row that has gone: cleared, not silenced, and no identity or text for the next alarm with its number
     Measure("severity", "alarm.severity", "hsmActiveSeverity", value_map="HSM severity", if_absent="1"),
     Measure("silenced", "alarm.silenced", "hsmActiveSilenced", value_map="HSM truth", if_absent="2"),
-    Measure("identity", "alarm.id", "hsmActiveAlarmId"),
-    Measure("text", "alarm.text", "hsmActiveText"),
+    Measure("identity", "alarm.id", "hsmActiveAlarmId", if_absent=""),
+    Measure("text", "alarm.text", "hsmActiveText", if_absent=""),
 )
 READING = (Measure("value {#LABELS}", "reading.value", "hsmReadingValue", "{#UNIT}", decimal=True),)
 

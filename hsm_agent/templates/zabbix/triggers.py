@@ -114,7 +114,8 @@ def about(**names: str) -> Node:
 def alarm_prototypes(subject: str) -> list[Node]:
     """A problem for each active alarm at each severity, with its identity: the same tags as a notification's problem.
 
-    It closes when the row has gone, when the severity is another, and while it is silenced.
+    It closes when the row has gone, when the severity is another, and while it is silenced. It opens once identity and
+    text are those of this alarm: the values of a poll come one by one, and both are empty while the row is gone.
     """
     severity, silenced, alarm, text = (
         f"hsm.alarm.{name}[{{#SNMPINDEX}}]" for name in ("severity", "silenced", "id", "text")
@@ -124,7 +125,7 @@ def alarm_prototypes(subject: str) -> list[Node]:
             "uuid": identity("trigger", "active alarm", level.value),
             "expression": (
                 f"{TELL_ALARMS}=1 and {call('last', severity)}={level.number} and {call('last', silenced)}<>1"
-                f" and length({call('last', alarm)})>0 and length({call('last', text)})>=0"
+                f" and length({call('last', alarm)})>0 and length({call('last', text)})>0"
             ),
             "name": f"{subject} ({level.value})",
             "event_name": f"{subject} ({level.value}): {{ITEM.LASTVALUE4}}",
