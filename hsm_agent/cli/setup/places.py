@@ -138,9 +138,17 @@ def named_module(path: Path, environment: Mapping[str, str]) -> FoundModule:
 
 def _matches(root: Path, pattern: str) -> Iterator[Path]:
     try:
-        yield from sorted(path for path in root.glob(pattern.lstrip("/")) if path.is_file())
+        found = sorted(root.glob(pattern.lstrip("/")))
     except (ValueError, NotImplementedError):  # a module file may name anything: what is no pattern matches nothing
         return
+    yield from (path for path in found if _is_file(path))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # in a folder that may be listed and not entered
+        return False
 
 
 def _of_module_files(root: Path) -> Iterator[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from dataclasses import replace
 from datetime import datetime
@@ -222,4 +223,4 @@ class SetupRun:
             return
         trusted = trusting(self.account, os.environ).get(TRUSTED_UIDS)
         words = f"{TRUSTED_UIDS}={trusted} " if trusted else ""
-        click.echo(f"start it: {words}hsm-agent run --config {self._file}")
+        click.echo(f"start it: {words}hsm-agent run --config {shlex.quote(self._file)}")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hsm_agent.cli.setup.look import SeenModule
 
 _MADE_OCTETS = 24
+_WRITE_A_GLOB = "name a label, a serial number or a glob; * is all"
 SYSTEM_CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -123,12 +124,19 @@ def chosen_sources(wishes: Wishes, seen: Sequence[SeenModule]) -> list[PlannedSo
     if not usable:
         raise WishError(NONE_FOUND)
     wanted = _wanted(wishes, usable)
-    given = list(wishes.options.token)
-    if not given:
+    tokens = [word.strip() for word in wishes.options.token]  # a label may hold a comma
+    if "" in tokens:
+        raise WishError(f"--token: {_WRITE_A_GLOB}")
+    if not tokens:
         question = "Which tokens? Globs on label or serial; one without a wildcard is missed when it is gone"
-        given = wishes.text(question, None, "*").split(",")
-    tokens = tuple(word.strip() for word in given if word.strip())
-    return [*_sources(wanted, tokens)]
+        tokens = _tokens(wishes.text(question, None, "*", check=_tokens))
+    return [*_sources(wanted, tuple(tokens))]
+
+
+def _tokens(words: str) -> list[str]:
+    if not (found := [word.strip() for word in words.split(",") if word.strip()]):
+        raise ValueError(_WRITE_A_GLOB)
+    return found
 
 
 def _wanted(wishes: Wishes, usable: Sequence[SeenModule]) -> list[SeenModule]:

@@ -55,6 +55,17 @@ def test_modules_are_chosen_by_number() -> None:
     assert shown.count("numbers from 1 to 3, or all") == 2
 
 
+def test_no_token_at_all_is_not_watched_for() -> None:
+    chosen, shown = asked(lambda: chosen_sources(Wishes(options(yes=False)), [seen("/a/x.so", "p")]), ", ,\npay*,\n")
+
+    assert [source.tokens for source in chosen] == [("pay*",)]
+    assert "* is all" in shown
+    [given] = chosen_sources(Wishes(options(token=("a, b",))), [seen("/a/x.so", "a, b")])
+    assert given.tokens == ("a, b",)
+    with pytest.raises(WishError, match="--token: name a label"):
+        chosen_sources(Wishes(options(token=("",))), [seen("/a/x.so", "p")])
+
+
 def test_all_modules_are_the_default() -> None:
     modules = [seen("/a/libsofthsm2.so", "p"), seen("/b/libcknfast.so", "q")]
     chosen, _ = asked(lambda: chosen_sources(Wishes(options(yes=False)), modules), "\npay*, sign\n")
