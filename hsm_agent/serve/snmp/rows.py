@@ -12,6 +12,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from hsm_agent.evaluate.hsms import is_of_hsm
 from hsm_agent.metrics import unit
 from hsm_agent.metrics.tables import SUCCESS, UNVERIFIABLE
 from hsm_agent.model import (
@@ -163,6 +164,19 @@ def audit_row(source: str, resource: str, metrics: Metrics) -> Row:
         None if _or_never(until_full) is None else until_full != math.inf,
     )
     return Row(mib.AUDIT, (source, resource), (source, resource), cells)
+
+
+_METRIC = {mib.READING.name: 2, mib.ACTIVE.name: 4}
+"""By table: which cell names the metric."""
+
+
+def is_of_whole_hsm(row: Row) -> bool:
+    """Whether it is an audit store, or a reading of an HSM and not of one of its partitions, or an alarm on such a one.
+
+    Always the same for one row: a view keeps what it has once shown.
+    """
+    cell = _METRIC.get(row.table.name)
+    return row.table is mib.AUDIT if cell is None else is_of_hsm(str(row.cells[cell]))
 
 
 def _chain_state(readings: Sequence[Reading]) -> int:

@@ -21,6 +21,7 @@ from hsm_agent.serve.snmp.rows import (
     active_row,
     agent_scalars,
     alarm_scalars,
+    is_of_whole_hsm,
     rows_of_source,
     sink_row,
     spool_scalar,
@@ -318,7 +319,12 @@ def _visible(changes: Mapping[int, EncodedRow | None], scope: Scope, owners: fro
     """Those rows that the scope may see; one that is gone was seen or is not missed."""
     if WHOLE in scope:
         return dict(changes)
-    return {index: one for index, one in changes.items() if one is None or one.row.owner in owners}
+    return {index: one for index, one in changes.items() if one is None or _may_see(one.row, scope, owners)}
+
+
+def _may_see(row: Row, scope: Scope, owners: frozenset[Owner]) -> bool:
+    """Of a token of the scope; or of an HSM that it names in full, since readings of a whole HSM bear its name."""
+    return row.owner in owners or (row.owner[1] in scope and is_of_whole_hsm(row))
 
 
 def _after(rows: Mapping[int, EncodedRow], changes: EncodedChanges) -> dict[int, EncodedRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,6 +55,26 @@ async def test_something_that_is_no_token_is_not_seen_for_its_name(tmp_path: Pat
     made = await tables(tmp_path, present, PAYMENTS)
 
     assert b"pay-rack" not in listed(made, PAYMENTS).values()
+
+
+@pytest.mark.parametrize(("glob", "is_seen"), [("154438", True), ("1544*", False)])
+async def test_what_is_true_of_a_whole_hsm_is_seen_by_who_names_it_in_full(
+    tmp_path: Path, glob: str, *, is_seen: bool
+) -> None:
+    present = store()
+    scope: Scope = frozenset({"pay*", glob})
+    hsm = ("audit_used_percent", "audit_records", "hsm_tampered")
+    present.update([reading(metric, 1, resource="154438") for metric in (*hsm, "sensor_celsius")])
+    tampered = alarm(resource="154438")
+    raise_alarms(present, [replace(tampered, series=("luna-a", "154438", "hsm_tampered", ()))])
+
+    made = await tables(tmp_path, present, scope)
+
+    names, metrics = (column(made, (1, 5, 1, number), scope) for number in (3, 4))
+    found = {metrics[row] for row, name in names.items() if name == b"154438"}
+    assert found == ({metric.encode() for metric in hsm} if is_seen else set())
+    assert (b"154438" in column(made, (1, 4, 1, 3), scope).values()) is is_seen
+    assert (b"154438" in column(made, (1, 6, 1, 5), scope).values()) is is_seen
 
 
 async def test_a_token_that_appears_is_seen_by_its_scope(tmp_path: Path) -> None:
