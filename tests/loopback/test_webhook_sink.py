@@ -104,6 +104,8 @@ async def test_the_snippet_of_the_docs_verifies_it(secret: dict[str, str], monke
     assert names["is_genuine"](SECRET.encode(), request.headers, request.body)
     assert not names["is_genuine"](b"another", request.headers, request.body)
     assert not names["is_genuine"](SECRET.encode(), request.headers, request.body + b" ")
+    for headers in ({}, request.headers | {"x-hsm-agent-signature": "é"}):  # refused, not an exception
+        assert not names["is_genuine"](SECRET.encode(), headers, request.body)
     monkeypatch.setattr(time, "time", lambda: NOW + 1000)
     assert not names["is_genuine"](SECRET.encode(), request.headers, request.body)
 
