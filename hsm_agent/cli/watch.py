@@ -52,7 +52,8 @@ def watch(ask: Callable[[], Mapping[str, Any]], every_seconds: float) -> None:
     """Show what `ask` answers until SIGINT or SIGTERM. Raises ControlError where it fails the first time."""
     document, asked = ask(), time.monotonic()
     problem = ""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job has SIGINT ignored
+        signal.signal(number, _interrupt)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # of a terminal that has no letters but its own
     console = Console(highlight=False, no_color="NO_COLOR" in os.environ or None)
