@@ -126,7 +126,7 @@ def _top(view: Overview, problem: str) -> Iterator[Text]:
 def _alarm(alarm: AlarmEntry, width: int) -> list[Text]:
     style = _STYLES[alarm.severity]
     silenced = "  silenced" if alarm.silenced else ""
-    measured = f"{alarm.measured} when told, " if alarm.measured else ""
+    measured = f"told at {alarm.measured}; " if alarm.measured else ""
     head = Text.assemble(
         (f"{alarm.severity:<{_STATE_CELLS}}", style), (alarm.place, "bold"), f"  {alarm.rule}  ",
         (f"{measured}for {alarm.lasts}{silenced}", "dim"),
