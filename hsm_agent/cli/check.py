@@ -191,7 +191,8 @@ def _judged(reading: Mapping[str, Any], warning: Range | None, critical: Range |
 
     metric, value = reading["metric"], float(reading["value"])
     state, unit_name = judge(value, warning, critical), unit(metric)
-    text = f"{reading['source']} {reading['resource']}: {metric} {number_text(value)} {unit_name}".rstrip()
+    place = " ".join(filter(None, (reading["source"], reading["resource"])))
+    text = f"{place}: {metric} {number_text(value)} {unit_name}".rstrip()
     if value == float("inf"):
         return Answer(state=state, line=line(state, text))  # performance data can't express infinity
     data = perfdata(metric, number_text(value), _UNITS.get(unit_name, ""), str(warning or ""), str(critical or ""))

@@ -50,6 +50,7 @@ async def test_the_running_agents_reading_is_judged_by_the_ranges_given(agent: A
         3,
         "UNKNOWN: not a label: 'pay' (write name=value); see hsm-agent check --help\n",
     )
+    assert (await ask("--metric", "source_up", "--source", "fake"))[1].startswith("OK: fake: source_up 1 |")
     assert (await ask("--metric", "no_such_metric"))[0] == 3
     code, out = await ask("--metric", "token_memory_private_used_percents")
     assert (code, f"did you mean {METRIC}" in out) == (3, True)
