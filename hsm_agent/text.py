@@ -74,6 +74,15 @@ def _compiled(glob: str) -> re.Pattern[str]:
     return re.compile(fnmatch.translate(glob))
 
 
+NaturalOrder = tuple[tuple[str, int], ...]
+_WORD_AND_NUMBER = re.compile(r"([^0-9]*)([0-9]{0,18})")
+
+
+def natural_order(name: str) -> NaturalOrder:
+    """A key to sort names by as people count: `part-9` before `part-10`."""
+    return tuple((word, int(number or -1)) for word, number in _WORD_AND_NUMBER.findall(name))
+
+
 def ip_of(address: str) -> IPv4Address | IPv6Address | None:
     """A peer's IP address without its zone, the IPv4 address where one is mapped; None for what is none."""
     from ipaddress import IPv6Address, ip_address  # noqa: PLC0415 - the Nagios plugin need not load it

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 60.0
 """How long the agent may take for an answer."""
+MOST_ANSWER_BYTES = 256 * 1024**2
+"""Of one answer; ten times what the status of 10,000 tokens takes."""
 LONGEST_PATH = 107  # sun_path of unix(7), less its final NUL
 _SENDING_SECONDS = 5.0
 _AGAIN_SECONDS = 0.002
@@ -25,7 +27,12 @@ class ControlError(Exception):
 
 
 def ask(
-    path: Path, verb: str, *, timeout_seconds: float = ANSWER_SECONDS + _SENDING_SECONDS, **arguments: object
+    path: Path,
+    verb: str,
+    *,
+    timeout_seconds: float = ANSWER_SECONDS + _SENDING_SECONDS,
+    most_bytes: int = MOST_ANSWER_BYTES,
+    **arguments: object,
 ) -> dict[str, Any]:
     """Ask the running agent; blocking, for the command line. Raises ControlError with what the operator should know."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
@@ -33,20 +40,32 @@ def ask(
             _connect(client, path, timeout_seconds)
             client.sendall(json.dumps({"verb": verb, **arguments}).encode() + b"\n")
             with client.makefile("rb") as stream:
-                line = stream.readline()
+                line = stream.readline(most_bytes + 1)
         except PermissionError as error:
             raise ControlError(f"{path}: no permission: run as root, or as a member of the socket's group") from error
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise ControlError(f"the agent is not running (nothing listens at {path})") from error
         except OSError as error:
             raise ControlError(f"{path}: {error}") from error
+    if len(line) > most_bytes:
+        raise ControlError(f"{path}: the answer is longer than {most_bytes} bytes")
+    answer = _answer(line, path)
+    if not answer.get("ok"):
+        raise ControlError(str(answer.get("error", "refused without a reason")))
+    return answer
+
+
+def _answer(line: bytes, path: Path) -> dict[str, Any]:
+    """Whoever listens may be another program: what it says is an answer in its form, or none."""
     try:
         answer = json.loads(line)
     except ValueError as error:
         raise ControlError("the agent closed the connection without an answer; its log says why") from error
-    if not answer.get("ok"):
-        raise ControlError(str(answer.get("error", "refused without a reason")))
-    return dict(answer)
+    except RecursionError as error:
+        raise ControlError(f"{path}: the answer is nested too deeply") from error
+    if not isinstance(answer, dict):
+        raise ControlError(f"{path}: what answers there is no hsm-agent")
+    return answer
 
 
 def listener_pid(path: Path, *, timeout_seconds: float = _SENDING_SECONDS) -> int:

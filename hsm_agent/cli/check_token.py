@@ -135,7 +135,7 @@ def judge_token(
         if question.label is None or any(glob_matches(name, question.label) for name in token[:3])
     ]
     details = tuple(_details(chosen[0].name if len(chosen) == 1 else "", raw, readings, failures))
-    others = f"; no token {question.label!r} is among the others: {names or 'none'}" if question.label else ""
+    others = f"; no token {question.label!r} is among the others: {names}" if question.label and names else ""
     if not chosen and failures and _is_any_unread(raw):  # it may be the one that is meant
         return unknown(f"{failures[0]}{others}", *details)
     if not chosen:

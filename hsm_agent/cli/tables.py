@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from hsm_agent.evaluate.messages import amount, counted, duration_text
+from hsm_agent.evaluate.messages import ago_text, amount, counted
 from hsm_agent.log import one_line
 from hsm_agent.metrics import unit
 from hsm_agent.model import number_text
@@ -182,7 +182,7 @@ def _last_errors(entries: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _ago(seconds: float | None) -> str:
-    return "never" if seconds is None else f"{duration_text(seconds)} ago"
+    return "never" if seconds is None else ago_text(seconds)
 
 
 def rows(answer: Mapping[str, Any], key: str, columns: Sequence[str]) -> None:

@@ -56,11 +56,12 @@ def read(path: Path, environment: Mapping[str, str]) -> Document:
         raise ConfigError([f"{path}: {error.strerror}"]) from error
     overrides = {key: value for key, value in sorted(environment.items()) if key.startswith(ENVIRONMENT_PREFIX)}
     try:
-        tree = {key: value if value is not None else {} for key, value in mapping_of(raw).items()}
+        tree = mapping_of(raw)
     except ConfigError as error:
         raise ConfigError([f"{path}: {line}" for line in error.lines]) from error
     overridden = _override(tree, overrides)
-    tree.setdefault("agent", {})  # what is not given is not validated, and its paths would not be resolved
+    if tree.get("agent") is None:
+        tree["agent"] = {}  # what is not given is not validated, and its paths would not be resolved
     folder = path.absolute().parent
     return Document(
         path=path,

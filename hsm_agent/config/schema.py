@@ -228,6 +228,8 @@ def schema(documentation: str) -> dict[str, Any]:
     made: dict[str, Any] = Config.model_json_schema(schema_generator=_Generator)
     for key in ("agent", "hsms", "serve"):
         made["properties"][key] = {"anyOf": [made["properties"][key], {"type": "null"}]}
+    for key in ("sources", "rules", "deliver"):
+        made["properties"][key]["type"] = ["array", "null"]
     for place, text in _meanings(documentation):
         for found in _at(made, made, place):
             found.setdefault("description", text)

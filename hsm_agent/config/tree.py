@@ -81,6 +81,11 @@ class Config(Strict):
     def _empty_list(cls, value: object) -> object:
         return () if value is None else value
 
+    @field_validator("hsms", "serve", mode="before")
+    @classmethod
+    def _empty_group(cls, value: object) -> object:
+        return {} if value is None else value
+
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
         for place, names in (

@@ -25,7 +25,7 @@ from hsm_agent.settings.types import Deadline, Size
 from hsm_agent.wire.syslog.rfc5424 import MAX_SEQUENCE_ID, MIN_MAX_BYTES, Formatter, octet_counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from hsm_agent.deliver.base import Sink, SinkContext
     from hsm_agent.model import AgentIdentity, Event
@@ -231,6 +231,12 @@ class SyslogSinkSettings(SinkSettings):
         if not MIN_MAX_BYTES <= self.octets <= most:
             raise ValueError(f"max_bytes: {self.octets} is not between {MIN_MAX_BYTES} and {most}")
         return self
+
+    def about(self, engine_id: bytes | None) -> Iterator[str]:
+        """With the format of the records where it is not the standard's own."""
+        first, *more = super().about(engine_id)
+        yield first if self.format == "rfc5424" else f"{first}, as {self.format}"
+        yield from more
 
     def own_tls(self) -> TlsSettings | None:
         return self.tls

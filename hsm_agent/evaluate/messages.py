@@ -62,6 +62,11 @@ def duration_text(seconds: float) -> str:
     return " ".join(f"{count}{letter}" for count, letter in counts[first : first + 2] if count) or "0s"
 
 
+def ago_text(seconds: float) -> str:
+    """How long ago something was, for people: a part of a second is over before they have read it."""
+    return "just now" if seconds < 1 else f"{duration_text(seconds)} ago"
+
+
 def counted(count: float, plural: str) -> str:
     """A number of things: `1 alarm`, `2 alarms`, `1 entry`."""
     noun = _SINGULARS.get(plural, plural.removesuffix("s")) if count == 1 else plural

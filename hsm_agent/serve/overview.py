@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from hsm_agent.evaluate.defaults.first_steps import advice
 from hsm_agent.evaluate.hsms import is_of_hsm
-from hsm_agent.evaluate.messages import amount, counted, duration_text
+from hsm_agent.evaluate.messages import ago_text, amount, counted, duration_text
 from hsm_agent.model import AGENT_SOURCE, Severity, number_text
+from hsm_agent.text import natural_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from hsm_agent.text import NaturalOrder
 
 _RANKS = {severity.value: severity.rank for severity in Severity}
 _WELL = Severity.CLEARED.value
@@ -245,7 +248,10 @@ def _amount(number: str, unit_name: str) -> str:
 
 
 def _by_state(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return sorted(entries, key=lambda one: (-_STATES.get(one["status"], 0), one["name"] == AGENT_SOURCE, one["name"]))
+    return sorted(
+        entries,
+        key=lambda one: (-_STATES.get(one["status"], 0), one["name"] == AGENT_SOURCE, natural_order(one["name"])),
+    )
 
 
 def _source(entry: Mapping[str, Any]) -> SourceEntry:
@@ -254,7 +260,7 @@ def _source(entry: Mapping[str, Any]) -> SourceEntry:
         name=entry["name"],
         kind=entry["kind"],
         state=entry["status"],
-        read="never read" if age is None else f"read {duration_text(age)} ago",
+        read="never read" if age is None else f"read {ago_text(age)}",
         last_error="" if entry["status"] == "up" else entry["last_error"],
     )
 
@@ -306,9 +312,10 @@ def _tokens(document: Mapping[str, Any]) -> tuple[TokenEntry, ...]:
     return tuple(sorted((*made, *stores), key=_urgency))
 
 
-def _urgency(token: TokenEntry) -> tuple[int, int, float, str, str]:
+def _urgency(token: TokenEntry) -> tuple[int, int, float, NaturalOrder, NaturalOrder]:
     fullest = max((fill.percent for fill in token.fills if fill.percent is not None), default=0.0)
-    return -_RANKS[token.severity], -_TOKEN_STATES.get(token.state, 0), -fullest, token.source, token.name
+    names = natural_order(token.source), natural_order(token.name)
+    return -_RANKS[token.severity], -_TOKEN_STATES.get(token.state, 0), -fullest, *names
 
 
 def _token(entry: Mapping[str, Any], raised: Raised) -> TokenEntry:

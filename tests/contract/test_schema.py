@@ -41,7 +41,6 @@ MISTAKES = [
     pytest.param("agent: {spool: {size: 16 MB}}", id="a size with a blank"),
     pytest.param("agent: {spool: {size: 1.5MiB}}", id="a broken size"),
     pytest.param("sources: {}", id="a group for a list"),
-    pytest.param("sources:", id="nothing for a list"),
     pytest.param("sources: [{name: a}]", id="no kind"),
     pytest.param("sources: [{name: a, kind: pkcs12}]", id="an unknown kind"),
     pytest.param("sources: [{kind: pkcs11, module: /m.so}]", id="no name"),

@@ -59,6 +59,26 @@ async def test_a_refusal_names_its_reason(path: Path) -> None:
         await asyncio.to_thread(ask, path, "no")
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        pytest.param(b'{"ok": true, "x": "' + b"x" * 100 + b'"}\n', "longer than 64 bytes", id="too long"),
+        pytest.param(b"x" * 100, "longer than 64 bytes", id="without an end"),
+        pytest.param(b"[" * 60 + b"\n", "without an answer", id="broken"),
+        pytest.param(b"[1]\n", "no hsm-agent", id="no object"),
+    ],
+)
+async def test_whatever_listens_there_is_an_answer_or_an_error(said: bytes, told: str, tmp_path: Path) -> None:
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(said)
+        writer.close()
+
+    async with await asyncio.start_unix_server(say, tmp_path / "control"):
+        with pytest.raises(ControlError, match=told):
+            await asyncio.to_thread(ask, tmp_path / "control", "status", most_bytes=64)
+
+
 async def test_an_unknown_verb_is_refused(path: Path) -> None:
     with pytest.raises(ControlError, match="unknown verb"):
         await asyncio.to_thread(ask, path, "dance")

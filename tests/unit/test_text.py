@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import unicodedata
 
@@ -9,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsm_agent.text import LONGEST_GLOB, _compiled, checked_glob, glob_matches, harmless, ip_of, one_line, suggestion
+from hsm_agent.text import (
+    LONGEST_GLOB,
+    _compiled,
+    checked_glob,
+    glob_matches,
+    harmless,
+    ip_of,
+    natural_order,
+    one_line,
+    suggestion,
+)
 
 GONE = "\ufffd"
 
@@ -137,3 +148,15 @@ def test_the_known_name_that_is_most_like_it_is_suggested() -> None:
 )
 def test_a_peers_address_is_read_without_zone_and_unmapped(address: str, expected: str) -> None:
     assert str(ip_of(address)) == expected
+
+
+def test_names_sort_as_people_count() -> None:
+    shuffled = random.Random(1).sample
+    names = ["", "7", "10", "a", "a2", "a10", "a10b", "b-1-9", "b-1-10", "münze2", "münze10", "x" + "9" * 5000]
+
+    assert sorted(shuffled(names, len(names)), key=natural_order) == names
+
+
+@given(st.lists(st.text(max_size=40), max_size=20))
+def test_any_names_can_be_sorted(names: list[str]) -> None:
+    assert sorted(sorted(names, key=natural_order)) == sorted(names)

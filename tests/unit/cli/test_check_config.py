@@ -31,6 +31,7 @@ def test_each_sink_is_told_with_its_guarantee_and_each_v3_trap_with_its_line(tmp
             {**trap, "name": "i", "type": "inform"},
             {"name": "u", "kind": "syslog", "to": "udp:192.0.2.1:514"},
             {"name": "r", "kind": "syslog", "to": "relp:192.0.2.1:2514"},
+            {"name": "c", "kind": "syslog", "to": "udp:192.0.2.1:515", "format": "cef"},
         ],
     }
     lines = _lines(tree, tmp_path)
@@ -43,6 +44,7 @@ def test_each_sink_is_told_with_its_guarantee_and_each_v3_trap_with_its_line(tmp
     assert "sink i: snmp udp:192.0.2.1:162, at least once, from warning on" in lines
     assert "sink u: syslog udp:192.0.2.1:514, best effort, from warning on" in lines
     assert "sink r: syslog relp:192.0.2.1:2514, at least once, from warning on" in lines
+    assert "sink c: syslog udp:192.0.2.1:515, best effort, from warning on, as cef" in lines
     (line,) = [line for line in lines if "createUser -e" in line]
     assert "createUser -e 0x80001f8805aabbccdd trapper SHA-256" in line
     assert "quite-a-long-secret" not in "".join(lines)

@@ -72,6 +72,14 @@ def test_a_token_that_may_be_the_one_that_failed_is_answered_by_the_failure(fail
     assert judge_token(_question("pay"), raw, parsed.readings, parsed.errors).state is State.OK
 
 
+def test_a_token_that_failed_is_not_said_to_be_missing_where_there_is_no_other() -> None:
+    raw = recorded(swept(2, rv=0x30))
+
+    answer = judge_token(_question("old"), raw, (), ("C_GetTokenInfo on slot 2 returned CKR_DEVICE_ERROR",))
+
+    assert answer.line == "UNKNOWN: C_GetTokenInfo on slot 2 returned CKR_DEVICE_ERROR"
+
+
 @pytest.mark.parametrize(
     ("free", "total", "used", "state"),
     [

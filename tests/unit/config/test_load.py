@@ -39,6 +39,18 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
     assert config.serve.snmp.listen == ("udp:127.0.0.1:1161",)
 
 
+def test_what_is_left_blank_is_as_not_given(tmp_path: Path) -> None:
+    blank = "".join(f"{key}:\n" for key in ("agent", "sources", "hsms", "rules", "serve", "deliver"))
+
+    assert load(_write(tmp_path, blank), trusting()).config == load(_write(tmp_path, ""), trusting()).config
+
+
+def test_what_is_no_section_is_not_one_because_it_is_blank(tmp_path: Path) -> None:
+    (line,) = _lines(_write(tmp_path, "delivr:\n"))
+
+    assert "delivr: unknown key" in line
+
+
 def _only(loaded: Loaded) -> Pkcs11Settings:
     source = loaded.config.sources[0]
     assert isinstance(source, Pkcs11Settings)

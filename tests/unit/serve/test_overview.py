@@ -50,6 +50,24 @@ def test_a_token_in_trouble_goes_before_one_that_is_full_and_that_before_an_empt
     assert [each.name for each in view.tokens][-1] == HOSTILE[0]
 
 
+def test_among_equals_names_are_in_the_order_in_which_people_count() -> None:
+    names = ["extra-1", "extra-2", "extra-10", "extra-11", "extra-100"]
+    readings = [make_reading("token_present", 1, resource=name) for name in sorted(names)]
+
+    assert [each.name for each in seen(replace(well(), readings=readings)).tokens] == names
+
+
+@pytest.mark.parametrize(
+    ("age_seconds", "said"), [(0.385, "just now"), (0, "just now"), (1.2, "1s ago"), (90, "1m 30s ago")]
+)
+def test_when_a_source_was_read_is_said_as_people_say_it(age_seconds: float, said: str) -> None:
+    read = replace(well().sources["luna-a"], last_success=MONOTONIC - age_seconds)
+
+    (source,) = seen(replace(well(), sources={"luna-a": read})).sources
+
+    assert source.read == f"read {said}"
+
+
 def test_a_bar_has_the_severity_of_the_alarm_on_it() -> None:
     payments = seen(night()).tokens[0]
 
