@@ -29,11 +29,12 @@ from hsm_agent.serve.hide import Mask
 from hsm_agent.serve.http.basic_auth import BasicAuth, TooManyChecksError, network_of
 from hsm_agent.serve.http.connection import READ_BYTES, HttpConnection, HttpResponse, HttpTimeouts, plain
 from hsm_agent.serve.http.exposition import exposition, wants_gzip
+from hsm_agent.serve.http.shared import SharedAnswers
 from hsm_agent.serve.http.web_config import WatchedWebConfig, WebConfigError
 from hsm_agent.serve.masked_snapshot import masked
 from hsm_agent.serve.settings import HttpError, http_address
 from hsm_agent.serve.status import json_bytes, status
-from hsm_agent.threads import Lane, StuckError
+from hsm_agent.threads import StuckError
 
 if TYPE_CHECKING:
     import ssl
@@ -214,7 +215,7 @@ class HttpServer:
         self._timeouts = timeouts
         self._mask = Mask(settings.hide, hide_key()) if settings.hide else None
         self._auth = BasicAuth()
-        self._renderer = Lane("making answers of HTTP")
+        self._answers = SharedAnswers("making answers of HTTP")
         self._web_config = WatchedWebConfig(settings.web_config)
         self._sparing_log = SparingLog(log)
         self._bound: socket.socket | None = None
@@ -286,9 +287,12 @@ class HttpServer:
         if request.path == "/readyz":
             waiting = list(self._missing())
             return _health(json.dumps(waiting).encode(), "application/json", is_well=not waiting)
+        work = partial(self._begin, request)
+        return await self._answers.get(view(request), work, seconds=self._timeouts.answer_seconds)
+
+    def _begin(self, request: HttpRequest) -> Callable[[], HttpResponse]:
         lacking = self._missing() if request.path == "/" else ()
-        work = partial(render, request, self._snapshot(), tuple(lacking), self._mask)
-        return await self._renderer.call(work, seconds=self._timeouts.answer_seconds)
+        return partial(render, request, self._snapshot(), tuple(lacking), self._mask)
 
     async def _refuse_stranger(self, request: HttpRequest) -> HttpResponse | None:
         """The answer to a client that has to be a user and is none; None where it may go on."""
@@ -312,6 +316,13 @@ class HttpServer:
 def _health(body: bytes, content_type: str, *, is_well: bool) -> HttpResponse:
     code = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
     return HttpResponse(status=code, body=body, content_type=content_type)
+
+
+def view(request: HttpRequest) -> tuple[str, ...]:
+    """All of a request that its answer depends on, the present aside: those with the same share one."""
+    zipped = "gzip" if wants_gzip(request.header(b"accept-encoding")) else ""
+    accepted = request.header(b"accept") if request.path == "/metrics" else ""
+    return request.path, request.query if request.path == "/" else "", accepted, zipped
 
 
 def render(
