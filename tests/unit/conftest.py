@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
@@ -37,12 +38,26 @@ sys.addaudithook(_note)
 
 
 @pytest.fixture(autouse=True)
-def _no_child_is_left() -> None:
-    """In place of the look for children of tests/conftest.py: `_note` sees the start of one."""
-
-
-@pytest.fixture(autouse=True)
-def _nothing_of_the_outside_is_used() -> Iterator[None]:
+def _no_child_is_left() -> Iterator[None]:
+    """In place of the look for children of tests/conftest.py, which costs more: `_note` sees the start of one."""
     _seen.clear()
     yield
     assert not _seen, f"belongs to tests/loopback or tests/integration: {', '.join(_seen)}"
+
+
+@pytest.fixture
+async def skipped_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop's clock leaps to the next deadline instead of waiting for it; for tests that use no thread."""
+    loop: Any = asyncio.get_running_loop()
+    select, clock, skipped = loop._selector.select, loop.time, 0.0
+
+    def leap(timeout: float | None) -> Any:
+        nonlocal skipped
+        if timeout is None:
+            return select(None)
+        ready = select(0)
+        skipped += 0 if ready else timeout
+        return ready
+
+    monkeypatch.setattr(loop._selector, "select", leap)
+    monkeypatch.setattr(loop, "time", lambda: clock() + skipped)

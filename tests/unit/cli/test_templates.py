@@ -33,9 +33,10 @@ def held(folder: Path) -> dict[str, str]:
 def test_the_files_are_written_and_named(name: str, tmp_path: Path) -> None:
     result = templates(name, "--base", OWN, "--to", tmp_path / "new" / "folder")
 
+    files = write(name, OWN)
     assert result.exit_code == 0
-    assert held(tmp_path / "new" / "folder") == write(name, OWN)
-    assert result.output.splitlines() == [f"wrote {tmp_path}/new/folder/{path}" for path in write(name, OWN)]
+    assert held(tmp_path / "new" / "folder") == files
+    assert result.output.splitlines() == [f"wrote {tmp_path}/new/folder/{path}" for path in files]
 
 
 def test_others_can_read_them_and_what_was_there_is_kept(tmp_path: Path) -> None:

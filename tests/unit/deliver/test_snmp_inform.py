@@ -14,6 +14,8 @@ from tests.fakes.memory_link import MemoryLink
 from tests.fakes.memory_peer import MemoryPeer
 from tests.fakes.snmp_sinks import Told, events, received
 
+pytestmark = pytest.mark.usefixtures("skipped_waits")
+
 
 def sink(*receivers: InformReceiver) -> InformSink:
     return InformSink(name="noc", peer=MemoryPeer(links=[MemoryLink(one.answer) for one in receivers]))
@@ -73,8 +75,7 @@ async def test_what_was_acknowledged_is_remembered_over_a_delivery_of_the_gap_al
 
 async def test_what_is_remembered_is_bounded() -> None:
     receivers = [InformReceiver(ignores=b"event-000") for _ in range(20)]
-    peer = MemoryPeer(links=[MemoryLink(one.answer) for one in receivers], timeout_seconds=0.01)
-    informs = InformSink(name="noc", peer=peer)
+    informs = sink(*receivers)
     for round_number in range(20):
         batch = [events(1)[0], *(replace(one, event_id=f"{round_number}-{one.event_id}") for one in events(16)[1:])]
         with pytest.raises(Retry):
