@@ -89,7 +89,7 @@ def test_notification(config: Path | None, sink: str | None, *, directly: bool) 
 
 def _test_directly(config: Path | None, sink: str | None) -> NoReturn:
     """Without a running agent: reads the configuration and its secrets, as the agent would."""
-    from hsm_agent.cli.direct_test import NotNowError, prove
+    from hsm_agent.cli.direct_notification import NotNowError, prove
 
     wanted = load_or_exit(config).config
     sinks = [each for each in wanted.deliver if sink in {None, each.name}]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from hsm_agent.cli.direct_test import NotNowError, Proof, prove
+from hsm_agent.cli.direct_notification import NotNowError, Proof, prove
 from hsm_agent.cli.main import cli
 from hsm_agent.config.tree import Config
 from hsm_agent.settings.trust import TRUSTED_UIDS
