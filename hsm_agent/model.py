@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
+from functools import cached_property
 
 Labels = tuple[tuple[str, str], ...]
 """Label names and values, sorted by name: hashable, and equal whenever the sets are equal."""
@@ -33,12 +34,13 @@ class Severity(Enum):
     MINOR = "minor"
     WARNING = "warning"
 
-    @property
+    # Found once for each member: they are compared for every reading.
+    @cached_property
     def number(self) -> int:
         """The enumeration's number in RFC 3877, as the MIB shows it."""
         return _NUMBERS[self]
 
-    @property
+    @cached_property
     def rank(self) -> int:
         """Urgency, rising from cleared (0) over indeterminate and warning to critical."""
         return _RANKS[self]

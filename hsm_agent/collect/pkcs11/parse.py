@@ -133,7 +133,7 @@ def _read_sweep(state: ParseState, sweep: _Sweep) -> bool:
         if slot_info is not None:
             state.add(names[slot], [_slot_fact(slot, slot_info)], at)
     _read_nameless(state, sweep)
-    unknown = _read_failed(state, sweep)
+    unknown = _read_failed(state, sweep) if sweep.failed else []
     _read_missing(state, unknown)
     if not (sweep.failed or any(reading.metric == "token_present" for reading in state.readings)):
         state.fail(SWEEP, f"no token is watched: the module shows {_list(everyone.values())}, none that `tokens` names")

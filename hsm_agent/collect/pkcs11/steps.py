@@ -183,14 +183,14 @@ STEPS = {
     "alive": Step(
         group=Group.LIVENESS,
         series=_plain("token_alive"),
-        read=_decoded(lambda *_: [Fact("token_alive", 1)]),
+        read=lambda *_: [Fact("token_alive", 1)],
         failed=_not_alive,
         may_be_refused=False,
     ),
     "objects": Step(
         group=Group.OBJECTS,
         series=_plain("token_objects"),
-        read=_decoded(lambda payload, _: [Fact("token_objects", payload[0])]),
+        read=lambda _state, _resource, result: [Fact("token_objects", result.payload[0])],
         may_be_refused=False,
     ),
 }
