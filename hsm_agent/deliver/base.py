@@ -41,12 +41,14 @@ class Retry(Exception):
     """The receiver could not take it now (down, slow, closing). Everything unaccepted is sent again later.
 
     `sent` says that the session was up, the first unaccepted event had been sent, and the session ended or nothing was
-    answered then: an event of which that is true again and again may be the cause.
+    answered then: an event of which that is true again and again may be the cause. `asked_seconds`: how long the
+    receiver asked to be left alone.
     """
 
-    def __init__(self, reason: str, *, sent: bool = False) -> None:
+    def __init__(self, reason: str, *, sent: bool = False, asked_seconds: float = 0.0) -> None:
         super().__init__(reason)
         self.sent = sent
+        self.asked_seconds = asked_seconds
 
 
 class Refused(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Self
@@ -30,6 +31,8 @@ _SHORTEST_HIDDEN = 6
 _WORDS = re.compile(r"[A-Za-z0-9]+")
 _LATER = frozenset({408, 425, 429, 503})
 """Statuses that speak of the receiver's state and never of what it was sent: RFC 9110, RFC 8470, RFC 6585."""
+_ASKING = frozenset({429, 503})
+_MOST_DIGITS = 9
 
 
 class HttpSinkSettings(SinkSettings):
@@ -133,7 +136,7 @@ async def post(
         return answer
     why = f"{place}: the receiver answered {answer.status}{_explained(answer, hidden)}"
     if answer.status // 100 == 5 or answer.status in _LATER:  # noqa: PLR2004 - section 15.6
-        raise Retry(why, sent=answer.status not in _LATER)
+        raise Retry(why, sent=answer.status not in _LATER, asked_seconds=asked_seconds(answer, time.time()))
     raise Refused(event_id, why)
 
 
@@ -152,10 +155,29 @@ def _quoted(text: str, hidden: Sequence[str]) -> str:
     return one_line(text[: 4 * _QUOTED_CHARACTERS]).strip()[:_QUOTED_CHARACTERS]
 
 
+def asked_seconds(answer: HttpAnswer, now: float) -> float:
+    """How long the receiver asked to be left alone: Retry-After of RFC 9110 section 10.2.3, and of 429 in RFC 6585.
+
+    A date is of the receiver's clock, which its own Date tells. What is neither number nor date asks for nothing.
+    """
+    text = answer.header("retry-after").strip()
+    if answer.status not in _ASKING:
+        return 0.0
+    if text.isascii() and text.isdigit():
+        return float(text[:_MOST_DIGITS])
+    moment, sent = _moment(text), date_of(answer)
+    return 0.0 if moment is None else max(0.0, moment - (now if sent is None else sent))
+
+
 def date_of(answer: HttpAnswer) -> float | None:
     """What the receiver's clock said, UTC seconds (Date of RFC 9110 section 6.6.1); None where it says nothing."""
+    return _moment(answer.header("date"))
+
+
+def _moment(text: str) -> float | None:
+    """UTC seconds of an HTTP date (RFC 9110 section 5.6.7), None of anything else."""
     try:
-        moment = parsedate_to_datetime(answer.header("date"))
+        moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
         return None
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()

@@ -38,13 +38,14 @@ _REASON_LENGTH = 200
 class _Failure:
     """Why a batch was not accepted whole. `refused`: the id of the event that the receiver refused, if it did.
 
-    `certain`: no receiver could take it.
+    `certain`: no receiver could take it. `asked_seconds`: the pause that the receiver asked for.
     """
 
     reason: str
     sent: bool = False
     refused: str = ""
     certain: bool = False
+    asked_seconds: float = 0.0
 
 
 class Pump:
@@ -277,7 +278,7 @@ class Pump:
 
                 await work(accept)
         except Retry as error:
-            return _Failure(reason=_line(error), sent=error.sent)
+            return _Failure(reason=_line(error), sent=error.sent, asked_seconds=error.asked_seconds)
         except Refused as error:
             return _Failure(reason=_line(error), refused=error.event_id, certain=error.certain)
         except TimeoutError:
@@ -315,14 +316,14 @@ class Pump:
         self._last_refusal = f"{TRIALS} times others were accepted and it was not: {failure.reason}"
         self._health.long_refused = self._poison.long_refused
         self._health.failed(failure.reason)
-        return await self._pause()
+        return await self._pause(failure.asked_seconds)
 
-    async def _pause(self) -> bool:
+    async def _pause(self, asked_seconds: float = 0.0) -> bool:
         """Wait before the next try, unless drained meanwhile; False if there is no time for another one."""
         if self._draining:
             return False
         try:
-            async with asyncio.timeout(self._backoff.next()):
+            async with asyncio.timeout(self._backoff.next(asked_seconds)):
                 await self._hurry.wait()
         except TimeoutError:
             return True

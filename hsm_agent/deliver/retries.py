@@ -41,11 +41,12 @@ class Backoff:
         self._chance = chance
         self._failures = 0
 
-    def next(self) -> float:
-        """Seconds to pause after one more failure."""
+    def next(self, asked_seconds: float = 0.0) -> float:
+        """Seconds to pause after one more failure; no less than the receiver asked for, up to the longest pause."""
         self._failures = min(self._failures + 1, 10)  # the ceiling is reached long before
         ceiling = min(LAST_SECONDS, FIRST_SECONDS * 2.0**self._failures)
-        return FIRST_SECONDS + self._chance() * (ceiling - FIRST_SECONDS)
+        own = FIRST_SECONDS + self._chance() * (ceiling - FIRST_SECONDS)
+        return max(own, min(asked_seconds, LAST_SECONDS))
 
     def reset(self) -> None:
         """The receiver acknowledged something."""

@@ -25,9 +25,11 @@ class CountingBackoff(Backoff):
     def __init__(self) -> None:
         super().__init__()
         self.rows: list[int] = [0]
+        self.asked: list[float] = []
 
-    def next(self) -> float:
+    def next(self, asked_seconds: float = 0.0) -> float:
         self.rows[-1] += 1
+        self.asked.append(asked_seconds)
         return 0.0
 
     def reset(self) -> None:

@@ -222,6 +222,13 @@ async def test_5xx_and_its_like_are_tried_again(octets: bytes, sent: bool) -> No
     assert caught.value.sent is sent
 
 
+async def test_a_receiver_that_asks_for_a_pause_is_heard() -> None:
+    with pytest.raises(Retry) as caught:
+        await delivered(Receiver([status(503, extra="Retry-After: 17\r\n")]), event())
+
+    assert caught.value.asked_seconds == 17
+
+
 async def test_an_answer_that_got_lost_is_tried_again_under_the_same_id() -> None:
     receiver = Receiver([None])
     with pytest.raises(Retry) as caught:

@@ -24,6 +24,12 @@ def test_chance_never_goes_below_half_a_second_or_above_a_minute() -> None:
     assert len(set(pauses)) == 500
 
 
+def test_a_pause_is_as_long_as_the_receiver_asked_and_no_longer_than_the_longest() -> None:
+    backoff = Backoff(chance=lambda: 1.0)
+
+    assert [backoff.next(asked) for asked in (0.0, 30.0, 3.0, 10.0**9)] == [1, 30, 4, 60]
+
+
 def test_an_acknowledgement_starts_it_over() -> None:
     backoff = Backoff(chance=lambda: 1.0)
     backoff.next()

@@ -38,6 +38,20 @@ async def test_what_is_committed_is_delivered_in_order_and_leaves(rig: PumpRig) 
     assert (status.state, status.delivered, status.failed, status.queued) == (SinkState.UP, 5, 0, 0)
 
 
+async def test_a_receiver_is_left_alone_as_long_as_it_asked(rig: PumpRig) -> None:
+    class AskingSink(DownSink):
+        async def take(self, event: Event) -> None:
+            if self.failures > 0:
+                self.failures -= 1
+                raise Retry("the receiver answered 503", asked_seconds=10.0 * self.failures)
+
+    rig.pump(AskingSink(failures=3))
+    await rig.commit("e1")
+    await rig.empty()
+
+    assert rig.backoffs["noc"].asked == [20.0, 10.0, 0.0]
+
+
 async def test_before_anything_is_sent_a_sink_is_idle(rig: PumpRig) -> None:
     rig.pump(FakeSink())
     await asyncio.sleep(0)

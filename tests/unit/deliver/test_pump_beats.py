@@ -76,7 +76,7 @@ async def test_draining_delivers_what_waits_and_ends(rig: PumpRig) -> None:
 
 async def test_draining_tries_a_failing_receiver_once_more_and_says_what_stays(rig: PumpRig) -> None:
     class Patient(CountingBackoff):
-        def next(self) -> float:
+        def next(self, asked_seconds: float = 0.0) -> float:
             return super().next() + 60.0
 
     sink = DownSink(failures=10**6)
