@@ -156,3 +156,25 @@ def test_the_row_of_an_alarm_that_has_gone_leaves_nothing_to_the_next_alarm_with
     for trigger in alarms["trigger_prototypes"]:
         for name in ("id", "text"):
             assert f"length(last(/{TEMPLATE}/hsm.alarm.{name}[{{#SNMPINDEX}}]))>0" in trigger["expression"]
+
+
+def test_every_macro_of_a_row_is_one_that_its_discovery_brings() -> None:
+    for rule in RULES:
+        brought = {"SNMPINDEX", *re.findall(r"\{#([A-Z]+)\},", rule["snmp_oid"])}
+        (script,) = (step["parameters"][0] for step in rule["preprocessing"])
+        brought |= {"PLACE"} if "row['{#PLACE}'] = " in script else set()
+
+        assert set(re.findall(r"\{#([A-Z]+)\}", repr({**rule, "snmp_oid": ""}))) <= brought
+
+
+def test_no_name_ends_its_place_with_a_slash_where_there_is_no_resource() -> None:
+    names = [node[key] for node in nodes(EXPORT) for key in ("name", "event_name") if key in node]
+
+    assert not [name for name in names if "{#RESOURCE}" in name or "^resource: " in name]
+
+
+def test_an_agent_that_is_young_when_it_is_first_seen_was_not_restarted() -> None:
+    (restarted,) = (one for one in TRIGGERS if one["name"] == "Agent: was restarted")
+
+    up = f"/{TEMPLATE}/hsm.agent.uptime"
+    assert restarted["expression"] == f"last({up})<10m and max({up},#20)>last({up})"

@@ -98,7 +98,10 @@ def _dropped() -> ItemState:
 
 def _up_time() -> Node:
     key = "hsm.agent.uptime"
-    restarted = ItemState("was restarted", f"{call('last', key)}<10m", "INFO", always=True)
+    # Of one that was seen before: an agent that has just been added is young, too. By number, since it may have been
+    # away for any time.
+    fell = f"{call('last', key)}<10m and {call('max', key, '#20')}>{call('last', key)}"
+    restarted = ItemState("was restarted", fell, "INFO", always=True)
     return {
         "uuid": identity("item", key),
         "name": "Agent: up for",

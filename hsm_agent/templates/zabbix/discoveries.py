@@ -76,7 +76,8 @@ def _grown(key: str, period: str) -> str:
 
 _OF_SOURCE = {"source": "{#SOURCE}"}
 _OF_RESOURCE = {"source": "{#SOURCE}", "resource": "{#RESOURCE}"}
-_PLACE = "{#SOURCE}/{#RESOURCE}"
+_PLACE = "{#PLACE}"
+"""Made by the script: what is of a whole source has no resource."""
 
 SOURCES = Discovery(
     "Sources", "source", "source", "Source {#SOURCE}",

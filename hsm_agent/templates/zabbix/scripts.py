@@ -50,11 +50,18 @@ return Math.floor(Date.UTC(parts[0], parts[1] - 1, parts[2], parts[3], parts[4],
 """A time; the agent's are UTC."""
 
 
+_PLACE = r"""    row['{#PLACE}'] = row['{#SOURCE}'] + (row['{#RESOURCE}'] && '/' + row['{#RESOURCE}']);
+"""
+
+
 def discovery(macros: Iterable[str], *, keeps: str = "") -> str:
     """Rows of a discovery: each macro there, empty where its column is absent, and texts decoded.
 
-    `keeps` is a condition on `row` that rows have to meet.
+    Rows with a source and a resource are given `PLACE`, both in one. `keeps` is a condition on `row` that rows have to
+    meet.
     """
+    macros = tuple(macros)
+    place = _PLACE if {"SOURCE", "RESOURCE"} <= set(macros) else ""
     names = ", ".join(f"'{{#{macro}}}'" for macro in macros)
     kept = f".filter(function (row) {{\n    return {keeps};\n}})" if keeps else ""
     return (
@@ -62,7 +69,7 @@ def discovery(macros: Iterable[str], *, keeps: str = "") -> str:
         "return JSON.stringify(JSON.parse(value).map(function (row) {\n"
         f"    [{names}].forEach(function (name) {{\n"
         "        row[name] = text(row[name] || '');\n"
-        "    });\n"
+        f"    }});\n{place}"
         f"    return row;\n}}){kept});\n"
     )
 
@@ -115,6 +122,7 @@ _ALARM = r"""return [
     'rule: ' + plain('Rule'),
     'source: ' + plain('Source'),
     'resource: ' + plain('Resource'),
+    'place: ' + plain('Source') + (plain('Resource') && '/' + plain('Resource')),
     'value: ' + (plain('Value') + ' ' + plain('Unit')).trim(),
     'threshold: ' + plain('Threshold'),
     'agent: ' + plain('AgentName'),

@@ -166,7 +166,7 @@ def _of_level(key: str, level: Severity, priority: str) -> Node:
         "correlation_mode": "TAG_VALUE",
         "correlation_tag": "alarmid",
         "name": f"HSM alarm by notification ({level.value})",
-        "event_name": f"{_line('rule')} on {_line('source')}/{_line('resource')} ({level.value}): {_line('text')}",
+        "event_name": f"{_line('rule')} on {_line('place')} ({level.value}): {_line('text')}",
         "priority": priority,
         "type": "MULTIPLE",
         "manual_close": "YES",

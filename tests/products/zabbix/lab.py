@@ -150,6 +150,11 @@ class Lab:
             one for one in problems if one["tags"].get("component") != "agent" and tags.items() <= one["tags"].items()
         ]
 
+    def was_restarted(self, host: Host) -> bool:
+        """Whether a problem says so of the agent."""
+        found = self.zabbix.api("problem.get", {"hostids": self.ids[host.name], "output": ["name"]})
+        return "Agent: was restarted" in {one["name"] for one in found}
+
     async def problem(self, host: Host, **tags: str) -> tuple[dict[str, Any], float]:
         """The one open problem with these tags, once there is one, and how long that took."""
         (found,), seconds = await self.until(lambda: self.problems(host, **tags))

@@ -49,6 +49,7 @@ alarmid: f547cb5c-5337-4d80-badd-bf2354d5a3ca
 rule: token-memory
 source: luna
 resource: 付款
+place: luna/付款
 value: 95.2 percent
 threshold:
 agent: a "quoted" \\ name
@@ -100,6 +101,27 @@ def test_what_a_traphandle_is_given_is_read_too(tmp_path: Path) -> None:
     assert said.splitlines()[0] == "changed warning"
     assert "alarmid: f547cb5c-5337-4d80-badd-bf2354d5a3ca" in said
     assert "resource: 付款" in said
+    assert "place: /付款" in said
+
+
+def test_what_has_no_resource_is_told_of_its_source_alone(tmp_path: Path) -> None:
+    of_source = "\n".join(line for line in TRAP.splitlines() if ".1.8.4.0" not in line)
+
+    said = run(tmp_path, scripts.notification(mib.BASE, alarm=True), of_source)
+
+    assert "place: luna" in said.splitlines()
+
+
+def test_a_row_is_of_a_place(tmp_path: Path) -> None:
+    rows = [
+        {"{#SOURCE}": "luna", "{#RESOURCE}": "E4 BB 98"},
+        {"{#SOURCE}": "luna", "{#RESOURCE}": ""},
+        {"{#SOURCE}": "a"},
+    ]
+
+    said = run(tmp_path, scripts.discovery(("SOURCE", "RESOURCE")), json.dumps(rows))
+
+    assert [row["{#PLACE}"] for row in json.loads(said)] == ["luna/付", "luna", "a"]
 
 
 @pytest.mark.parametrize(

@@ -174,10 +174,12 @@ async def test_a_restart_of_the_agent_closes_nothing_and_leaves_every_item_suppo
         await one.discovered(V3, STRONG)
         one.hsm.set_memory(free=50_000, token=LABEL)
         before = {host: (await one.problem(host, level="critical"))[0]["eventid"] for host in (V3, STRONG)}
+        assert not any(map(one.was_restarted, (V3, STRONG)))  # though it is young
 
         for number in (signal.SIGTERM, signal.SIGKILL):
             await one.agent.stop(number)
             await one.agent.start()
+            await one.until(lambda: all(map(one.was_restarted, (V3, STRONG))))
             await asyncio.sleep(8)
 
             for host in (V3, STRONG):
