@@ -48,6 +48,11 @@ def _print(verb: Callable[[], None], code: int) -> None:
     except OSError as error:
         if error.filename is not None:
             raise  # a file's error: only standard output, open from the start, has no name
+        if isinstance(error, BrokenPipeError) and code == _FAILED:
+            from hsm_agent.cli.reader import end, has_left
+
+            if has_left():
+                end()
         _discard(sys.stdout)
         try:
             print(f"hsm-agent: standard output: {error.strerror}", file=sys.stderr)  # noqa: T201 - for the operator

@@ -24,6 +24,7 @@ from hsm_agent.cli.options import (
     schema_file,
     unused_config_option,
 )
+from hsm_agent.cli.reader import QuietGroup
 from hsm_agent.cli.setup.verb import setup
 from hsm_agent.cli.templates import templates
 from hsm_agent.version import VERSION
@@ -35,7 +36,7 @@ PACKAGE = Path(hsm_agent.__file__).parent
 MIB_NAME = "HSM-AGENT-MIB.txt"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=QuietGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, "--version", prog_name="hsm-agent", message="%(prog)s %(version)s")
 def cli() -> None:
     """Watch hardware security modules and alert before they fill up."""

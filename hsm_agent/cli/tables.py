@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from datetime import UTC, datetime
@@ -30,10 +31,16 @@ _LONG, _LEAST = {"labels", "unavailable", "reason"}, 20
 """Columns that may be broken, and the least width of one."""
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the verb's group what that means."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def console() -> Console:
     """Standard output: coloured on a terminal only, never cutting a cell because a pipe has no width."""
     width = None if sys.stdout.isatty() else 200
-    return Console(width=width, highlight=False, no_color="NO_COLOR" in os.environ or None, soft_wrap=False)
+    return _Console(width=width, highlight=False, no_color="NO_COLOR" in os.environ or None, soft_wrap=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from tests.peers.testmodule import FakeHsm
 
 ROOT = Path(__file__).resolve().parents[2]
+TRAIL = ROOT / "tests" / "data" / "craton" / "audit_real.jsonl"
 TOTAL, USED = 14286412, 43968
 
 
@@ -288,15 +290,22 @@ def test_an_answer_that_a_full_disk_does_not_take_is_unknown_or_failed(
     assert found == (code, "hsm-agent: standard output: No space left on device\n")
 
 
-def test_an_answer_that_its_reader_does_not_take_is_unknown() -> None:
+def _unread(*arguments: str) -> tuple[int, str]:
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        found = _unwritable("check", "--help", output=writer, unbuffered=False)
+        return _unwritable(*arguments, output=writer, unbuffered=False)
     finally:
         os.close(writer)
 
-    assert found == (3, "hsm-agent: standard output: Broken pipe\n")
+
+def test_an_answer_that_its_reader_does_not_take_is_unknown() -> None:
+    assert _unread("check", "--help") == (3, "hsm-agent: standard output: Broken pipe\n")
+
+
+@pytest.mark.parametrize("arguments", [("mib",), ("--version",), ("audit", "dump", "--as", "craton", str(TRAIL))])
+def test_a_verb_whose_reader_leaves_ends_as_other_programs_do(arguments: tuple[str, ...]) -> None:
+    assert _unread(*arguments) == (-signal.SIGPIPE, "")
 
 
 def test_a_full_disk_for_errors_too_leaves_the_exit_code() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 
@@ -157,3 +158,14 @@ def test_a_narrow_terminal_cuts_no_name_and_breaks_no_id(
     assert "d30995bbd5e10bd1 present 2097152" in out
     assert "last error of siem: connection refused" in out
     assert "\u2026" not in out
+
+
+def test_that_nobody_reads_a_table_is_left_to_the_verb(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unread(io.StringIO):
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Unread())
+
+    with pytest.raises(BrokenPipeError):
+        show.table("alarms", ["rule"], [["pin"]])
