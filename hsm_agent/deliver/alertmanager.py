@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator
 
 from hsm_agent.deliver.base import Refused
-from hsm_agent.deliver.http import HTTP_WINDOW, HttpSinkSettings, date_of, post
+from hsm_agent.deliver.http import HTTP_WINDOW, HttpSinkSettings, date_of
 from hsm_agent.model import EventKind, Guarantee
 from hsm_agent.settings.types import Interval
 from hsm_agent.wire.alertmanager import FIRING, POST_PATH, Alert, AlertJson, alert_of, other_severities
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from hsm_agent.deliver.base import Sink, SinkContext, ToldAlarm
+    from hsm_agent.deliver.http import HttpReceiver
     from hsm_agent.model import Event, Severity
-    from hsm_agent.net.http_client import Headers, HttpClient
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +46,10 @@ _MOST_REPEAT_SECONDS = 3600.0
 class Alerting:
     """How alarms become alerts at one Alertmanager."""
 
-    place: str
-    target: str
-    headers: Headers = field(repr=False)
+    receiver: HttpReceiver
     repeat_seconds: float
     heartbeat_seconds: float | None
     left_out: Collection[str]
-    hidden: tuple[str, ...] = field(repr=False, default=())
-    """What no message may quote."""
 
 
 class AlertmanagerSink:
@@ -63,14 +59,11 @@ class AlertmanagerSink:
     window = HTTP_WINDOW
     kind = "alertmanager"
 
-    def __init__(
-        self, *, name: str, alerting: Alerting, client: HttpClient, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, *, name: str, alerting: Alerting, clock: Callable[[], float] = time.time) -> None:
         """`clock` gives UTC seconds since the epoch."""
         self.name = name
         self.repeat_seconds = alerting.repeat_seconds
         self._alerting = alerting
-        self._client = client
         self._clock = clock
         self._told: dict[str, Alert] = {}
         """The alert that Alertmanager was told last, by alarm."""
@@ -118,7 +111,7 @@ class AlertmanagerSink:
             progress()
 
     async def close(self) -> None:
-        await self._client.close()
+        await self._alerting.receiver.client.close()
 
     def _repeated(self, alarm: ToldAlarm) -> Alert | None:
         known = self._told.get(alarm.event.alarm_id)
@@ -192,15 +185,7 @@ class AlertmanagerSink:
             await self._post_once(alerts(), event_id)
 
     async def _post_once(self, alerts: Sequence[AlertJson], event_id: str) -> None:
-        answer = await post(
-            self._client,
-            self._alerting.target,
-            self._alerting.headers,
-            json_octets(alerts),
-            event_id=event_id,
-            place=self._alerting.place,
-            hidden=self._alerting.hidden,
-        )
+        answer = await self._alerting.receiver.post(json_octets(alerts), event_id=event_id)
         date = date_of(answer)
         ahead_seconds = 0.0 if date is None else date - self._clock()
         if abs(ahead_seconds) < _CLOCKS_AGREE_SECONDS:
@@ -233,14 +218,10 @@ class AlertmanagerSinkSettings(HttpSinkSettings):
 
     def build(self, context: SinkContext) -> Sink:
         del context  # an event names its agent itself
-        url = self.url
         alerting = Alerting(
-            place=f"{url.scheme}://{url.authority}",
-            target=url.target(POST_PATH),
-            headers=self.headers(),
+            receiver=self.receiver(self.url.target(POST_PATH)),
             repeat_seconds=self.repeat_every,
             heartbeat_seconds=self.heartbeat,
             left_out=frozenset(self.leave_out),
-            hidden=self.hidden(),
         )
-        return AlertmanagerSink(name=self.name, alerting=alerting, client=self.client())
+        return AlertmanagerSink(name=self.name, alerting=alerting)

@@ -1,9 +1,10 @@
-"""What the sinks that speak HTTP share: their settings, the client, and what an answer says of an event."""
+"""What the sinks that speak HTTP share: their settings, the receiver, and what an answer says of an event."""
 
 from __future__ import annotations
 
 import re
 import time
+from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Self
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hsm_agent.net.address import Address
+    from hsm_agent.net.http_client import Headers
 
 HTTP_WINDOW = 16
 """Events of one `deliver`: each is a request of its own, so that an answer speaks of one event."""
@@ -81,20 +83,25 @@ class HttpSinkSettings(SinkSettings):
     def own_tls(self) -> TlsSettings | None:
         return self.tls
 
-    def client(self) -> HttpClient:
-        """A client of the receiver. Opens no connection."""
-        return HttpClient(
-            HttpPeer(
-                url=self.url,
-                tls=self.tls,
-                proxy=self.proxy,
-                bind=self.bind,
-                connect_seconds=self.timeout,
-                exchange_seconds=self.timeout,
-            )
+    def receiver(self, target: str, *secrets: str) -> HttpReceiver:
+        """What requests go to; `target` is its path and query, of which `secrets` are parts. Opens no connection."""
+        peer = HttpPeer(
+            url=self.url,
+            tls=self.tls,
+            proxy=self.proxy,
+            bind=self.bind,
+            connect_seconds=self.timeout,
+            exchange_seconds=self.timeout,
+        )
+        return HttpReceiver(
+            client=HttpClient(peer),
+            place=f"{self.url.scheme}://{self.url.authority}",
+            target=target,
+            headers=self._headers(),
+            hidden=(*self._hidden(), *secrets),
         )
 
-    def hidden(self) -> tuple[str, ...]:
+    def _hidden(self) -> tuple[str, ...]:
         """The secrets that a request holds: its receiver may send them back, in a redirect or a page."""
         found: list[str] = []
         for auth in (self.auth, None if self.proxy is None else self.proxy.auth):
@@ -103,41 +110,41 @@ class HttpSinkSettings(SinkSettings):
                 found += [auth.header().partition(" ")[2], *(each.reveal() for each in secrets if each is not None)]
         return tuple(found)
 
-    def headers(self) -> tuple[tuple[str, str], ...]:
+    def _headers(self) -> Headers:
         """The headers that every request bears."""
         mine = (("Content-Type", "application/json"),)
         return mine if self.auth is None else (*mine, ("Authorization", self.auth.header()))
 
 
-async def post(
-    client: HttpClient,
-    target: str,
-    headers: Sequence[tuple[str, str]],
-    body: bytes,
-    *,
-    event_id: str,
-    place: str,
-    hidden: Sequence[str],
-) -> HttpAnswer:
-    """POST what tells of one event; the answer by which the receiver accepted it. Raises Retry and Refused.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpReceiver:
+    """A receiver as it is configured. `target`: path and query, which may be a secret."""
 
-    `hidden`: what is left out where the receiver's answer is quoted.
+    client: HttpClient = field(repr=False)
+    place: str
+    target: str = field(repr=False)
+    headers: Headers = field(repr=False)
+    hidden: tuple[str, ...] = field(repr=False)
+    """What is left out where its answer is quoted."""
 
-    A redirect is a refusal like any other answer of 3xx or 4xx: whoever may change where alarms go is not asked.
-    """
-    try:
-        answer = await client.exchange("POST", target, headers=headers, body=body)
-    except HttpTrouble as trouble:
-        if trouble.status is not None and trouble.status // 100 == 2:  # noqa: PLR2004 - RFC 9110 section 15.3
-            # A page that is too long, or never ends, behind it: sent again, it would only come again.
-            return HttpAnswer(status=trouble.status, headers=(), body=b"")
-        raise Retry(str(trouble), sent=trouble.sent) from trouble
-    if answer.status // 100 == 2:  # noqa: PLR2004 - RFC 9110 section 15.3
-        return answer
-    why = f"{place}: the receiver answered {answer.status}{_explained(answer, hidden)}"
-    if answer.status // 100 == 5 or answer.status in _LATER:  # noqa: PLR2004 - section 15.6
-        raise Retry(why, sent=answer.status not in _LATER, asked_seconds=asked_seconds(answer, time.time()))
-    raise Refused(event_id, why)
+    async def post(self, body: bytes, *, event_id: str, headers: Headers = ()) -> HttpAnswer:
+        """POST what tells of one event; the answer by which it was accepted. Raises Retry and Refused.
+
+        A redirect is a refusal like any other answer of 3xx or 4xx: whoever may change where alarms go is not asked.
+        """
+        try:
+            answer = await self.client.exchange("POST", self.target, headers=(*self.headers, *headers), body=body)
+        except HttpTrouble as trouble:
+            if trouble.status is not None and trouble.status // 100 == 2:  # noqa: PLR2004 - RFC 9110 section 15.3
+                # A page that is too long, or never ends, behind it: sent again, it would only come again.
+                return HttpAnswer(status=trouble.status, headers=(), body=b"")
+            raise Retry(str(trouble), sent=trouble.sent) from trouble
+        if answer.status // 100 == 2:  # noqa: PLR2004 - RFC 9110 section 15.3
+            return answer
+        why = f"{self.place}: the receiver answered {answer.status}{_explained(answer, self.hidden)}"
+        if answer.status // 100 == 5 or answer.status in _LATER:  # noqa: PLR2004 - section 15.6
+            raise Retry(why, sent=answer.status not in _LATER, asked_seconds=asked_seconds(answer, time.time()))
+        raise Refused(event_id, why)
 
 
 def _explained(answer: HttpAnswer, hidden: Sequence[str]) -> str:

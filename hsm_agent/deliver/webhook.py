@@ -6,12 +6,11 @@ import hashlib
 import hmac
 import re
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import model_validator
 
-from hsm_agent.deliver.http import HTTP_WINDOW, HttpSinkSettings, post
+from hsm_agent.deliver.http import HTTP_WINDOW, HttpSinkSettings
 from hsm_agent.model import Guarantee
 from hsm_agent.net.http_settings import HttpUrl
 from hsm_agent.settings.secret import Secret
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from hsm_agent.deliver.base import Sink, SinkContext
+    from hsm_agent.deliver.http import HttpReceiver
     from hsm_agent.model import AgentIdentity, Event
-    from hsm_agent.net.http_client import Headers, HttpClient
 
 _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_.-]")
 _ID_CHARACTERS = 64
@@ -32,19 +31,6 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
     """The value of X-Hsm-Agent-Signature: HMAC-SHA-256 (RFC 2104) over the timestamp's digits, a dot, and the body."""
     signed = timestamp.encode() + b"." + body
     return f"sha256={hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hook:
-    """A receiver as it is configured. `target`: path and query, which may be a secret."""
-
-    place: str
-    target: str = field(repr=False)
-    headers: Headers = field(repr=False)
-    secret: str = field(repr=False)
-    """Of the signature; empty for none."""
-    hidden: tuple[str, ...] = field(repr=False, default=())
-    """What no message may quote."""
 
 
 class WebhookSink:
@@ -58,15 +44,15 @@ class WebhookSink:
         self,
         *,
         name: str,
-        hook: Hook,
-        client: HttpClient,
+        receiver: HttpReceiver,
+        sign: Secret | None,
         origin: AgentIdentity,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`clock` gives UTC seconds since the epoch."""
+        """`sign` is the secret of the signature; `clock` gives UTC seconds since the epoch."""
         self.name = name
-        self._hook = hook
-        self._client = client
+        self._receiver = receiver
+        self._sign = sign
         self._origin = origin
         self._clock = clock
 
@@ -74,16 +60,7 @@ class WebhookSink:
         """One request for each event, in order; 2xx accepts it."""
         for event in events:
             body = json_octets(event_members(event, self._origin))
-            headers = (*self._hook.headers, *self._headers(event, body))
-            await post(
-                self._client,
-                self._hook.target,
-                headers,
-                body,
-                event_id=event.event_id,
-                place=self._hook.place,
-                hidden=self._hook.hidden,
-            )
+            await self._receiver.post(body, event_id=event.event_id, headers=tuple(self._headers(event, body)))
             accepted(event)
 
     def _headers(self, event: Event, body: bytes) -> Iterator[tuple[str, str]]:
@@ -92,11 +69,11 @@ class WebhookSink:
         yield "X-Hsm-Agent-Event-Id", event_id
         timestamp = str(int(self._clock()))
         yield "X-Hsm-Agent-Timestamp", timestamp
-        if self._hook.secret:
-            yield "X-Hsm-Agent-Signature", signature(self._hook.secret, timestamp, body)
+        if self._sign is not None:
+            yield "X-Hsm-Agent-Signature", signature(self._sign.reveal(), timestamp, body)
 
     async def close(self) -> None:
-        await self._client.close()
+        await self._receiver.client.close()
 
 
 class WebhookSinkSettings(HttpSinkSettings):
@@ -124,11 +101,10 @@ class WebhookSinkSettings(HttpSinkSettings):
         return self.to.rstrip("/") + "/" + self.path.reveal().removeprefix("/") if self.path is not None else self.to
 
     def build(self, context: SinkContext) -> Sink:
-        hook = Hook(
-            place=f"{self.url.scheme}://{self.url.authority}",
-            target=HttpUrl.parse(self._whole).target(),
-            headers=self.headers(),
-            secret="" if self.sign is None else self.sign.reveal(),
-            hidden=(*self.hidden(), *([] if self.path is None else [self.path.reveal()])),
+        secrets = () if self.path is None else (self.path.reveal(),)
+        return WebhookSink(
+            name=self.name,
+            receiver=self.receiver(HttpUrl.parse(self._whole).target(), *secrets),
+            sign=self.sign,
+            origin=context.origin,
         )
-        return WebhookSink(name=self.name, hook=hook, client=self.client(), origin=context.origin)

@@ -212,8 +212,9 @@ async def test_an_alarm_whose_token_is_gone_for_good_is_forgotten(
     assert code == 0
     await _received(rsyslog, "ALARM_CLEARED", containing="forgotten")
     await agent.until(lambda s: not [each for each in s["readings"] if each["resource"] == "payments"])
-    await asyncio.sleep(1.5)  # three polls: it must not come back
-    assert not (await agent.status())["alarms"]
+    polls = (await agent.status())["agent"]["polls"]
+    status = await agent.until(lambda s: s["agent"]["polls"] >= polls + 3)
+    assert not status["alarms"], "it must not come back"
     assert (await agent.run("alarms", "forget", "nonsense", "-c", str(agent.file)))[0] == 1
 
 

@@ -67,7 +67,7 @@ def test_a_secret_path_and_secret_are_shown_nowhere(monkeypatch: pytest.MonkeyPa
     shown = repr(found) + "".join(found.about(None)) + repr(sink) + repr(vars(sink))
 
     assert "geheim" not in shown
-    assert sink._hook.target == "/base/services/T0/geheim"  # type: ignore[attr-defined]
+    assert sink._receiver.target == "/base/services/T0/geheim"  # type: ignore[attr-defined]
 
 
 def test_the_signature_is_what_openssl_makes() -> None:
@@ -87,4 +87,4 @@ def test_the_credentials_for_a_proxy_are_quoted_as_little_as_those_for_the_recei
     found = settings("webhook", HTTP, proxy=proxy, auth={"user": "hook", "password": {"env": "OWN"}})
 
     assert isinstance(found, WebhookSinkSettings)
-    assert {"token of ours", "pass phrase", b64encode(b"agent:pass phrase").decode()} <= {*found.hidden()}
+    assert {"token of ours", "pass phrase", b64encode(b"agent:pass phrase").decode()} <= {*found.receiver("/").hidden}
