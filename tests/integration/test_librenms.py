@@ -158,11 +158,18 @@ async def test_with_a_base_of_ones_own_the_same_is_discovered(tmp_path: Path) ->
     address, mibs = f"udp:127.0.0.1:{agent.addresses[0][1]}", f"{base_mibs().path}:{tmp_path}"
     discovering = NetSnmp(address, netsnmp.v2c(COMMUNITY), mibs)
     found = librenms.sensors(OS, modules, await librenms.walk(discovering, modules))
+    storages = await librenms.storage(discovering, OS, modules)
+    values = {one["storage_used_oid"] or one["storage_free_oid"]: one for one in storages}
+    polled = await librenms.poll(NetSnmp(address, netsnmp.v2c(COMMUNITY)), list(values))
     await agent.close()
 
-    expected = json.loads(EXPECTED.read_text(encoding="utf-8"))["sensors"]["discovery"]["sensors"]
-    moved = [{**sensor, "sensor_oid": sensor["sensor_oid"].replace(dotted(mib.BASE), own)} for sensor in expected]
-    assert found == moved
+    moved = json.loads(EXPECTED.read_text(encoding="utf-8").replace(f".{dotted(mib.BASE)}.", f".{own}."))
+    assert found == moved["sensors"]["discovery"]["sensors"]
+    assert storages == moved["storage"]["discovery"]["storage"]
+    assert len(values) == 2
+    assert polled == {
+        oid: str(one["storage_used"] if one["storage_used_oid"] else one["storage_free"]) for oid, one in values.items()
+    }
 
 
 def test_the_expected_values_show_what_matters() -> None:
