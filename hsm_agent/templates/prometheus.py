@@ -35,6 +35,7 @@ _SHOWN = {
 }
 _SEE_THE_AGENT = "see hsm-agent status"
 _ALARM = f"{{{{ $labels.metric }}}} of {_WHERE}: the agent has raised this alarm; its text is in hsm-agent status."
+_HELD = "10m"
 _INTERVALS = {"hsm-trends": {"interval": "4m"}}
 """Long times need no haste; below the 5m after which Prometheus no longer sees its own ALERTS."""
 _FIELD = re.compile(r"\{([a-z_]+)\}")
@@ -123,6 +124,13 @@ def _alarm_rules() -> list[dict[str, Any]]:
     return [*known, _alarm("hsm-alarm", others)]
 
 
-def _alarm(name: str, expression: str, described: str = _ALARM) -> dict[str, Any]:
+def _alarm(name: str, alarms: str, described: str = _ALARM) -> dict[str, Any]:
+    """An alert for alarms of the agent. While that cannot be scraped, those that were on stay: nobody has cleared them.
+
+    Until `agent-gone` fires, and a while longer. `keep_firing_for` would put off every end; vmalert 1.79 refuses it.
+    """
+    held = f"last_over_time({alarms}[{_HELD}]) and on (job, instance) up == 0"
+    firing = f'ALERTS{{alertname="{name}",alertstate="firing"}}'
+    expression = f"{alarms}\nor {held}\n  and ignoring (alertname, alertstate) {firing}"
     annotations = {"summary": f"{{{{ $labels.rule }}}}: {_WHERE}", "description": described}
     return {"alert": name, "expr": expression, "annotations": annotations}

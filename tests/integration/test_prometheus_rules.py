@@ -211,6 +211,30 @@ async def test_every_alarm_of_the_agent_is_passed_on_at_its_severity(tmp_path: P
     await promtool("test", "rules", str(tmp_path / "t.yml"))
 
 
+async def test_alarms_of_an_agent_that_is_gone_do_not_end_before_that_is_told(tmp_path: Path) -> None:
+    labels = '{job="hsm",instance="a:9717",source="s",rule="%s",metric="m",severity="critical"}'
+    series = [
+        {"series": 'up{job="hsm",instance="a:9717"}', "values": "1+0x4 0+0x20"},
+        {"series": f"hsm_alarm_active{labels % 'pin'}", "values": "1 1 1 1 1 stale"},
+        {"series": f"hsm_alarm_active{labels % 'tamper'}", "values": "1 1 1 stale"},  # cleared before that
+    ]
+    expression = 'count by (alertname) (ALERTS{alertstate="firing"})'
+
+    def firing(minute: int, *names: str) -> dict[str, Any]:
+        samples = [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in names]
+        return {"expr": expression, "eval_time": f"{minute}m", "exp_samples": samples}
+
+    asked = [
+        firing(2, "pin", "tamper"), firing(3, "pin"), firing(5, "pin"), firing(9, "pin"),
+        firing(10, "pin", "agent-gone"), firing(14, "pin", "agent-gone"), firing(15, "agent-gone"),
+    ]  # fmt: skip
+    tests = [{"interval": "1m", "input_series": series, "promql_expr_test": asked}]
+    files = [str(FOLDER / name) for name in ("alarms.yml", "agent.yml")]
+    (tmp_path / "t.yml").write_text(yaml.safe_dump({"rule_files": files, "tests": tests}))
+
+    await promtool("test", "rules", str(tmp_path / "t.yml"))
+
+
 async def test_a_reading_that_is_gone_is_told_once_the_agent_calls_it_unknown(tmp_path: Path) -> None:
     labels = '{source="s",resource="r",rule="token-storage",metric="token_storage_used_percent",severity="%s"}'
     series = [
