@@ -42,8 +42,16 @@ class HttpTrouble(Exception):
         self.sent = sent
 
 
+class HttpTooLong(HttpTrouble):
+    """The answer is longer than what is taken. What was asked for may have been done."""
+
+
 class _BadAnswerError(Exception):
     """The server's answer breaks the protocol or our bounds."""
+
+
+class _TooLongError(_BadAnswerError):
+    """The answer's body is longer than what is taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +97,7 @@ class HttpClient:
     async def exchange(
         self, method: str, target: str, *, headers: Sequence[tuple[str, str]] = (), body: bytes = b""
     ) -> HttpAnswer:
-        """One request and its answer, whatever its status is. Raises HttpTrouble where no whole answer came.
+        """One request and its answer, whatever its status is. Raises HttpTrouble (HttpTooLong) where no whole one came.
 
         `target`: path and query. Host, Content-Length and User-Agent are added.
         """
@@ -243,7 +251,7 @@ async def _answer(incoming: _Incoming) -> HttpAnswer:
     while isinstance(event := await incoming.next(), h11.Data):
         body += event.data
         if len(body) > incoming.most_body_bytes:
-            raise _BadAnswerError(f"the answer is longer than {incoming.most_body_bytes} octets")
+            raise _TooLongError(f"the answer is longer than {incoming.most_body_bytes} octets")
     if not isinstance(event, h11.EndOfMessage):
         raise _BadAnswerError("the connection ended within the answer")
     fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers)
