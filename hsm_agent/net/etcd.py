@@ -33,7 +33,7 @@ from hsm_agent.net.etcd_messages import (
     transacted_in,
     whole_in,
 )
-from hsm_agent.net.http_client import HttpClient, HttpPeer, HttpTooLong, HttpTrouble
+from hsm_agent.net.http_client import HttpClient, HttpPeer, HttpTrouble, was_too_long
 from hsm_agent.net.streams import NoConnectionError
 
 if TYPE_CHECKING:
@@ -207,9 +207,9 @@ class EtcdClient:
             headers.append(("Authorization", self._token))
         try:
             answer = await self._members[endpoint].exchange("POST", f"/v3/{path}", headers=headers, body=octets)
-        except HttpTooLong as trouble:
-            raise AnswerTooLong(str(trouble)) from trouble
         except HttpTrouble as trouble:
+            if was_too_long(trouble):
+                raise AnswerTooLong(str(trouble)) from trouble
             kind = EndpointDown if _refuses_everybody(trouble) else NoProof
             raise kind(str(trouble), sent=trouble.sent) from trouble
         return content_of(endpoint, answer)

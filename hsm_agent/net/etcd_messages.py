@@ -31,7 +31,7 @@ _DIGITS = 20
 _NO_LEADER = ("etcdserver: no leader",)
 _READ_ONLY = ("database space exceeded",)
 _NO_TOKEN = ("invalid auth token", "user name is empty", "revision of auth store is old")
-_NOT_US = ("authentication failed", "common name", "CommonName", *_NO_TOKEN)
+_NOT_US = ("authentication failed",)
 _AUTHENTICATION_IS_OFF = ("authentication is not enabled",)
 _COMPACTED = ("has been compacted",)
 _NO_LEASE = ("requested lease not found",)
@@ -149,25 +149,31 @@ def content_of(endpoint: str, answer: HttpAnswer) -> Mapping[str, Any]:
     try:
         content = parse(answer.body)
     except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise NoProof(f"{endpoint}: answered {answer.status} and nothing of etcd's (is it a client URL?)", sent=True)
-    if answer.status == HTTPStatus.OK and "error" not in content:
+        content = answer.body.decode("utf-8", "replace")
+    if isinstance(content, dict) and answer.status == HTTPStatus.OK and "error" not in content:
         result = content.get("result", content)  # a stream's
         if isinstance(result, dict):
             return result
-    raise _refusal(endpoint, answer.status, _message(content))
+    raise _refusal(endpoint, answer.status, content)
 
 
-def _message(content: Mapping[str, Any]) -> str:
-    inner = content.get("error")
-    found = inner.get("message") if isinstance(inner, dict) else content.get("message", inner)
-    return one_line(found)[:_QUOTED_CHARACTERS] if isinstance(found, str) else ""
+def _message(content: object) -> str:
+    """What an answer without success says, as text or as an object; beside the gateway's there is its TLS server's."""
+    found: object = content
+    if isinstance(content, dict):
+        inner = content.get("error")
+        found = inner.get("message") if isinstance(inner, dict) else content.get("message", inner)
+    return one_line(found[: 4 * _QUOTED_CHARACTERS]).strip()[:_QUOTED_CHARACTERS] if isinstance(found, str) else ""
 
 
-def _refusal(endpoint: str, status: int, message: str) -> EtcdTrouble:
+def _refusal(endpoint: str, status: int, content: object) -> EtcdTrouble:
     """What an answer other than success means."""
-    text = f"{endpoint}: {message or f'answered {status}'}"
+    message = _message(content)
+    if not isinstance(content, dict) or not message:
+        quoted = f": {message}" if message else ""
+        text = f"{endpoint}: not etcd's gateway, or not for us: answered {status}{quoted}"
+        return NoProof(text, sent=status < HTTPStatus.BAD_REQUEST or status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+    text = f"{endpoint}: {message}"
 
     def says(phrases: Sequence[str]) -> bool:
         return any(phrase in message for phrase in phrases)
@@ -178,7 +184,7 @@ def _refusal(endpoint: str, status: int, message: str) -> EtcdTrouble:
         return TokenEnded(text)
     if says(_NOT_US):
         return NoProof(text)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER or not message:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
         return NoProof(text, sent=True)
     for phrases, kind in _REFUSALS:
         if says(phrases):

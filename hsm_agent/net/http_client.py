@@ -42,10 +42,6 @@ class HttpTrouble(Exception):
         self.sent = sent
 
 
-class HttpTooLong(HttpTrouble):
-    """The answer is longer than what is taken. What was asked for may have been done."""
-
-
 class _BadAnswerError(Exception):
     """The server's answer breaks the protocol or our bounds."""
 
@@ -97,7 +93,7 @@ class HttpClient:
     async def exchange(
         self, method: str, target: str, *, headers: Sequence[tuple[str, str]] = (), body: bytes = b""
     ) -> HttpAnswer:
-        """One request and its answer, whatever its status is. Raises HttpTrouble (HttpTooLong) where no whole one came.
+        """One request and its answer, whatever its status is. Raises HttpTrouble where no whole answer came.
 
         `target`: path and query. Host, Content-Length and User-Agent are added.
         """
@@ -193,6 +189,11 @@ class HttpClient:
         self._connection = None
 
 
+def was_too_long(trouble: HttpTrouble) -> bool:
+    """Whether the answer was longer than what is taken. What was asked for may have been done."""
+    return isinstance(trouble.__cause__, _TooLongError)
+
+
 _ONE_READ_BYTES = 256 * 1024
 """What asyncio may hand over at once, before anything of it can be read."""
 
@@ -231,7 +232,7 @@ class _Incoming:
             raise
         self._left -= len(data)
         if self._left < 0:
-            raise _BadAnswerError("the answer is longer than what was asked for can be")
+            raise _TooLongError("the answer is longer than what was asked for can be")
         return data
 
 
