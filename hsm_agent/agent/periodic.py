@@ -143,6 +143,7 @@ class PeriodicJobs:
             *revocation_readings(self._sinks(), now),
             pipeline_reading(agent.pipeline.age_seconds, now),
             log_reading(logs.dropped_total(), now),
+            *([] if agent.publisher is None else [agent.publisher.reading()]),
             Reading(source=AGENT_SOURCE, resource="", metric="event_loop_lag_seconds", value=lag, time=now),
             *(age for source in agent.sources.running.values() for age in source.runner.age()),
         ]

@@ -31,6 +31,8 @@ def describe(loaded: Loaded) -> Iterator[str]:
     yield from _rules(config)
     yield from _servers(config)
     yield from _sinks(config)
+    if config.publish is not None:
+        yield from config.publish.about(config.agent.name)
 
 
 def _sources(config: Config) -> Iterator[str]:

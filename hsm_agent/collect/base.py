@@ -194,6 +194,7 @@ KINDS = ByKind(
         "cloudwatch": "hsm_agent.collect.aws.cloudwatch:CloudWatchSettings",
         "command": "hsm_agent.collect.command.source:CommandSettings",
         "declared": "hsm_agent.collect.declared:DeclaredSettings",
+        "fleet": "hsm_agent.collect.fleet.source:FleetSettings",
         "process_log": "hsm_agent.collect.logs.source:ProcessLogSettings",
         "pkcs11": "hsm_agent.collect.pkcs11.source:Pkcs11Settings",
         "snmp": "hsm_agent.collect.snmp.source:SnmpSettings",

@@ -6,7 +6,7 @@ A bad configuration is refused whole, with a line for each error.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
@@ -19,14 +19,20 @@ from hsm_agent.model import AGENT_SOURCE
 from hsm_agent.serve.settings import Hide, HttpSettings, SnmpServerSettings
 from hsm_agent.settings.errors import ConfigError, explain
 from hsm_agent.settings.trust import UntrustedError, refuse_untrusted, trusted_uids
-from hsm_agent.settings.types import Strict, refuse_doubles
+from hsm_agent.settings.types import ByName, Strict, refuse_doubles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from hsm_agent.config.publish import PublishSettings
     from hsm_agent.evaluate.rules import Rule
     from hsm_agent.model import Labels, Series
+
+    MayPublish = PublishSettings | None
+else:
+    # TLS, URLs and all of etcd are loaded where they are configured.
+    MayPublish = Annotated[Any, ByName("hsm_agent.config.publish:PublishSettings")] | None
 
 
 def _place(glob: str) -> str:
@@ -75,11 +81,17 @@ class Config(Strict):
     default_rules: bool = True
     serve: ServeSettings = Field(default_factory=ServeSettings)
     deliver: tuple[AnySink, ...] = ()
+    publish: MayPublish = None
 
     @field_validator("sources", "rules", "deliver", mode="before")
     @classmethod
     def _empty_list(cls, value: object) -> object:
         return () if value is None else value
+
+    @field_validator("publish", mode="before")
+    @classmethod
+    def _empty_section(cls, value: object) -> object:
+        return None if value == {} else value
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
@@ -125,6 +137,8 @@ class Config(Strict):
             source, resource, metric, _ = series
             if source == AGENT_SOURCE and metric.startswith("sink_"):
                 return resource in sinks
+            if source == AGENT_SOURCE and metric.startswith("publish_"):
+                return self.publish is not None
             if source == AGENT_SOURCE and metric.startswith("certificate_"):
                 return any(resource == name or resource.startswith(f"{name}/") for name in with_certificates)
             return source in sources

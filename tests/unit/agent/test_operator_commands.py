@@ -32,7 +32,7 @@ def test_verbs_that_change_anything_are_marked(tmp_path: Path) -> None:
     verbs = OperatorCommands(None).verbs()  # type: ignore[arg-type]  # no verb is called
 
     assert {name for name, verb in verbs.items() if not verb.changes_state} == {
-        "status", "overview", "reading", "spool-list", "spool-show",
+        "status", "fleet", "overview", "reading", "spool-list", "spool-show",
     }  # fmt: skip
 
 
