@@ -40,6 +40,8 @@ METRIC = "publish_age_seconds"
 RETRY_SECONDS = 15.0
 WITHDRAW_SECONDS = 5.0
 _SPREAD_SECONDS = 2.0
+_LONGEST_NOTE = 200
+"""Characters; of a cluster each endpoint has its own reason."""
 _INTERVALS = 3
 _LEAST_PATIENCE_SECONDS = 120.0
 
@@ -181,7 +183,7 @@ class Publisher:
             value=max(0.0, self._monotonic() - self._published_at),
             time=self._wall(),
             limit=max(_LEAST_PATIENCE_SECONDS, _INTERVALS * self.settings.every),
-            note=self._trouble,
+            note=self._trouble[:_LONGEST_NOTE],
         )
 
     async def _publish(self) -> None:
