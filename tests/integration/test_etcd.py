@@ -1,4 +1,4 @@
-"""The client of etcd against real ones: one member, three, with TLS and users, without a quorum, without room."""
+"""The client of etcd against real ones: one member, three, without a quorum, without room."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import trustme
 
 from hsm_agent.net.etcd import EtcdClient
 from hsm_agent.net.etcd_messages import (
@@ -25,8 +24,7 @@ from hsm_agent.net.etcd_messages import (
     prefix_end,
 )
 from hsm_agent.net.etcd_settings import EtcdSettings
-from tests.peers.etcd import EtcdCluster, EtcdTls, settings
-from tests.peers.pki import Identity
+from tests.peers.etcd import EtcdCluster, settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,21 +39,6 @@ async def client_of(cluster: EtcdCluster, **changes: Any) -> AsyncIterator[EtcdC
         yield client
     finally:
         await client.close()
-
-
-def private(folder: Path, name: str, content: bytes) -> Path:
-    path = folder / name
-    path.touch(mode=0o600)
-    path.write_bytes(content)
-    return path
-
-
-def identity(authority: trustme.CA, folder: Path, name: str, *names: str, common_name: str | None = None) -> Identity:
-    leaf = authority.issue_cert(*names, common_name=common_name)
-    certificate = private(folder, f"{name}.pem", b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
-    return Identity(
-        certificate=certificate, key=private(folder, f"{name}.key", leaf.private_key_pem.bytes()), fingerprint=""
-    )
 
 
 async def test_all_that_can_be_asked_of_one_member(tmp_path: Path) -> None:
@@ -147,58 +130,6 @@ async def test_a_database_without_room_takes_no_writes_and_says_so(tmp_path: Pat
         assert [type(each) for each in trouble.troubles.values()] == [EndpointDown]
         assert "database space exceeded" in str(trouble)
         assert (await client.range(b"/f/0")).entries
-
-
-async def test_three_members_with_tls_and_users(tmp_path: Path) -> None:
-    """Certificates without a common name, users with passwords, a prefix of their own; tokens that end."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    tls = EtcdTls(
-        ca=tmp_path / "ca.pem",
-        server=identity(authority, tmp_path, "server", "localhost", "127.0.0.1"),
-        client=identity(authority, tmp_path, "agent", "agent.example.net"),
-    )
-    named = identity(authority, tmp_path, "named", "agent.example.net", common_name="ann")
-    who = {"user": "ann", "password": {"file": str(private(tmp_path, "ann", b"correct horse"))}}
-    other = {"user": "ann", "password": {"file": str(private(tmp_path, "wrong", b"battery staple"))}}
-    async with EtcdCluster(tmp_path, members=3, tls=tls, options={"auth-token-ttl": "1"}) as cluster:
-        await cluster.protect({"ann": "correct horse"}, prefix="/f/")
-        async with client_of(cluster, **who) as client:
-            lease = await client.grant(30)
-            await client.put(b"/f/a", b"1", lease=lease)
-            await client.keep_alive(lease)
-            with pytest.raises(EtcdRefused, match="permission denied"):
-                await client.put(b"/g/a", b"1")
-            fence = Compare(key=b"/f/a", mod_revision=(await client.range(b"/f/a")).entries[0].mod_revision)
-            await asyncio.sleep(2.2)  # the token has ended
-            assert (await client.transaction(compares=[fence], puts=[Put(key=b"/f/a", value=b"2")])).succeeded
-
-            await (
-                await cluster.leader()
-            ).kill()  # tokens live in each member: the next one takes ours, or gives another
-            async with asyncio.timeout(5):
-                while True:
-                    try:
-                        assert (await client.range(b"/f/a")).entries[0].value == b"2"
-                        break
-                    except EtcdUnavailable:
-                        await asyncio.sleep(0.1)
-
-        certificate = {"ca": str(tls.ca), "certificate": str(named.certificate), "key": str(named.key)}
-        refused = [
-            (other, "authentication failed"),
-            ({**who, "tls": {"ca": str(tls.ca)}}, "bad certificate|certificate required"),
-            ({**who, "tls": certificate}, "CommonName of client sending a request against gateway"),
-        ]
-        for keys, why in refused:
-            async with client_of(cluster, **keys) as client:
-                with pytest.raises(EtcdUnavailable, match=why) as caught:
-                    await client.range(b"/f/a")
-                kinds = {type(each) for each in caught.value.troubles.values()}
-                assert kinds == {NoProof, EndpointDown}  # the killed one is down
-        async with client_of(cluster) as client:
-            with pytest.raises(EtcdRefused, match="permission denied"):  # whoever has a certificate and no user
-                await client.range(b"/f/a")
 
 
 async def test_a_leader_that_dies_a_member_that_freezes_and_a_minority(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.peers.daemon import Daemon
-from tests.peers.ports import free_port
+from tests.peers.ports import free_ports
 from tests.peers.require import environment_for, require
 
 if TYPE_CHECKING:
@@ -43,11 +43,13 @@ class EtcdMember(Daemon):
 
     name: str
     folder: Path
+    port: int
+    peer_port: int
     tls: EtcdTls | None = None
     options: Mapping[str, str] = field(default_factory=dict)
-    port: int = field(default_factory=free_port)
-    peer_port: int = field(default_factory=free_port)
     cluster: str = ""
+    configuration: Path | None = None
+    """A file that says all of it, instead of the options."""
 
     @property
     def log(self) -> Path:
@@ -63,6 +65,10 @@ class EtcdMember(Daemon):
 
     async def start(self) -> None:
         """Start it and wait until it listens; a majority of members have to before it serves."""
+        flags = self._flags() if self.configuration is None else [f"--config-file={self.configuration}"]
+        await self._run(require("etcd"), flags, tcp=[self.peer_port])
+
+    def _flags(self) -> list[str]:
         options = {
             "name": self.name,
             "data-dir": str(self.folder / self.name),
@@ -83,7 +89,7 @@ class EtcdMember(Daemon):
                     f"--{use}trusted-ca-file={self.tls.ca}",
                     f"--{use}client-cert-auth",
                 ]
-        await self._run(require("etcd"), flags, tcp=[self.peer_port])
+        return flags
 
 
 class EtcdCluster:
@@ -93,8 +99,16 @@ class EtcdCluster:
         self, folder: Path, *, members: int = 1, tls: EtcdTls | None = None, options: Mapping[str, str] | None = None
     ) -> None:
         self.tls = tls
+        ports = free_ports(2 * members)
         self.members = [
-            EtcdMember(name=f"etcd-{number}", folder=folder, tls=tls, options={**QUICK, **(options or {})})
+            EtcdMember(
+                name=f"etcd-{number}",
+                folder=folder,
+                port=ports.pop(),
+                peer_port=ports.pop(),
+                tls=tls,
+                options={**QUICK, **(options or {})},
+            )
             for number in range(1, members + 1)
         ]
         cluster = ",".join(f"{member.name}={member.peer}" for member in self.members)

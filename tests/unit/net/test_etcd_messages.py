@@ -172,7 +172,10 @@ def test_what_etcd_would_take_for_too_large_is_told_in_its_own_words() -> None:
 
 
 def test_an_outage_is_told_endpoint_by_endpoint() -> None:
-    troubles: dict[str, EndpointDown | NoProof] = {"a": EndpointDown("a: connection refused"), "b": NoProof("b: silent", sent=True)}
+    troubles: dict[str, EndpointDown | NoProof] = {
+        "a": EndpointDown("a: connection refused"),
+        "b": NoProof("b: silent", sent=True),
+    }
 
     found = EtcdUnavailable(troubles)
 
