@@ -6,6 +6,7 @@ from dataclasses import replace
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from hsm_agent.config.tree import tls_uses
 from hsm_agent.evaluate.messages import counted
 from hsm_agent.metrics import METRICS
 from hsm_agent.metrics.tables import AGENT
@@ -102,6 +103,7 @@ def _brought(config: Config) -> dict[str, dict[str, str]]:
     """By source and metric: on what it depends whether the source brings it, in words or empty."""
     own = [metric.name for metric in AGENT]
     with_tls = any(sink.own_tls() is not None for sink in config.deliver)
+    with_tls = with_tls or any(tls_uses(config.publish, config.sources))
     if with_tls or (config.serve.http is not None and config.serve.http.web_config is not None):
         own += ["certificate_seconds_left", "certificate_info"]
     of_each = dict.fromkeys((name for name in METRICS if name.startswith("source_")), "")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm_agent.model import Reading, Series, Usage
+    from hsm_agent.net.tls import TlsSettings
 
 
 LONGEST_TIMEOUT_SECONDS = 3600.0
@@ -174,6 +175,10 @@ class SourceSettings(Strict, ABC):
     def trusted_files(self) -> Mapping[str, Path]:
         """Files that the agent runs or loads, by key: refused where somebody who is not trusted could change them."""
         return {}
+
+    def own_tls(self) -> TlsSettings | None:
+        """How its connections are secured, where the agent watches the certificates of that; None where it does not."""
+        return None
 
     def declares(self) -> frozenset[str]:
         """Metrics (`custom_…`) that this source's own configuration names, and that rules may name then."""

@@ -22,12 +22,14 @@ from hsm_agent.settings.trust import UntrustedError, refuse_untrusted, trusted_u
 from hsm_agent.settings.types import ByName, Strict, refuse_doubles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from hsm_agent.collect.base import SourceSettings
     from hsm_agent.config.publish import PublishSettings
     from hsm_agent.evaluate.rules import Rule
     from hsm_agent.model import Labels, Series
+    from hsm_agent.net.tls import TlsSettings
 
     MayPublish = PublishSettings | None
 else:
@@ -46,6 +48,27 @@ HsmName = Annotated[str, Field(min_length=1, max_length=64)]
 HsmGlob = Annotated[str, AfterValidator(_place)]
 HTTP_CERTIFICATE = "serve.http"
 """The resource of the HTTP side's own certificate, among the agent's readings of itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsUse:
+    """TLS of the agent's own that is no sink's. `name`: where it is configured, and the resource of its readings."""
+
+    name: str
+    tls: TlsSettings
+
+    def own_tls(self) -> TlsSettings:
+        """As a sink has it."""
+        return self.tls
+
+
+def tls_uses(publish: PublishSettings | None, sources: Iterable[SourceSettings]) -> Iterator[TlsUse]:
+    """Where publishing and sources use TLS."""
+    if publish is not None and publish.etcd.tls is not None:
+        yield TlsUse("publish.etcd", publish.etcd.tls)
+    for source in sources:
+        if (tls := source.own_tls()) is not None:
+            yield TlsUse(f"sources.{source.name}", tls)
 
 
 class ServeSettings(Strict):
@@ -130,6 +153,7 @@ class Config(Strict):
         sources = {AGENT_SOURCE, *(source.name for source in self.sources)}
         sinks = {sink.name for sink in self.deliver}
         with_certificates = {sink.name for sink in self.deliver if sink.own_tls() is not None}
+        with_certificates.update(use.name for use in tls_uses(self.publish, self.sources))
         if self.serve.http is not None and self.serve.http.web_config is not None:
             with_certificates.add(HTTP_CERTIFICATE)
 

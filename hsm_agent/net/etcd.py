@@ -122,15 +122,9 @@ class EtcdClient:
         refuse_too_large((), (one,))
         return await self._call("kv/put", put_of(one), revision_in)
 
-    async def delete(self, key: bytes, *, end: bytes = b"") -> int:
-        """Delete the key, or with `end` all from it on and below `end`; how many there were.
-
-        Raises EtcdUnavailable, EtcdRefused.
-        """
-        body = {"key": base64_of(key)}
-        if end:
-            body["range_end"] = base64_of(end)
-        return await self._call("kv/deleterange", body, lambda answer: whole_in(answer, "deleted"))
+    async def delete(self, key: bytes) -> int:
+        """Delete the key; 1, or 0 where there was none. Raises EtcdUnavailable, EtcdRefused."""
+        return await self._call("kv/deleterange", {"key": base64_of(key)}, lambda answer: whole_in(answer, "deleted"))
 
     async def grant(self, seconds: int) -> int:
         """A new lease of so many seconds; its ID. Raises EtcdUnavailable, EtcdRefused."""

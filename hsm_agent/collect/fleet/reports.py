@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from hsm_agent.collect.fleet.sightings import Stored
-from hsm_agent.net.etcd_messages import AnswerTooLong
+from hsm_agent.net.etcd_messages import AnswerTooLong, prefix_end
 from hsm_agent.wire.agent_report import MOST_REPORT_BYTES, PREFIX, NoReportError, key_of, name_of
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ MOST_AGENTS = 2000
 """How many keys are looked at."""
 PAGE = 100
 _BEGIN = PREFIX.encode()
-_END = _BEGIN[:-1] + bytes([_BEGIN[-1] + 1])
-"""The first key behind all that begin with the prefix."""
+_END = prefix_end(_BEGIN)
 
 
 class Reports(Protocol):

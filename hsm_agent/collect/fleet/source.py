@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.collect.fleet.reports import Reports
     from hsm_agent.model import Reading
+    from hsm_agent.net.tls import TlsSettings
 
 _WILDCARD = re.compile(r"[*?\[]")
 _SHOWN = 5
@@ -65,6 +66,9 @@ class FleetSettings(SourceSettings):
         if expected:
             yield f"{counted(expected, 'agents')} expected: missed also if never seen"
         yield from (f"warning: {line}" for line in self.etcd.warnings("etcd"))
+
+    def own_tls(self) -> TlsSettings | None:
+        return self.etcd.tls
 
     def metrics_produced(self) -> Mapping[str, str]:
         """Of each agent the same."""
