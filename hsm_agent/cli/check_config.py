@@ -101,7 +101,8 @@ def _gives_way(rule: Rule) -> str:
 
 def _brought(config: Config) -> dict[str, dict[str, str]]:
     """By source and metric: on what it depends whether the source brings it, in words or empty."""
-    own = [metric.name for metric in AGENT]
+    publishes = config.publish is not None
+    own = [metric.name for metric in AGENT if publishes or not metric.name.startswith("publish_")]
     with_tls = any(sink.own_tls() is not None for sink in config.deliver)
     with_tls = with_tls or any(tls_uses(config.publish, config.sources))
     if with_tls or (config.serve.http is not None and config.serve.http.web_config is not None):

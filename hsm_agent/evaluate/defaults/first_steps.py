@@ -185,7 +185,7 @@ FIRST_STEPS: dict[str, str] = {
     ),
     "publishing": (
         "read the reason in the text, then check that etcd runs and can be reached, and its user and certificate: "
-        "fleet.md. Polls and notifications of this agent go on meanwhile."
+        "etcd.md. Polls and notifications of this agent go on meanwhile."
     ),
     "spool-failed": "check space and health of the disk of the state directory. The agent takes it up again by itself.",
 }
