@@ -191,7 +191,7 @@ class EtcdClient:
         except EtcdTrouble as trouble:
             trouble.sent = False  # what was to be done has not been sent yet
             raise
-        if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable():
             raise NoProof(f"{endpoint}: gave no token")
         self._token = token
 

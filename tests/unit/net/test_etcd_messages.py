@@ -1,4 +1,4 @@
-"""What etcd's answers mean: the texts are those that 3.4.23 and 3.6 send."""
+"""What etcd's answers mean: the texts are those of 3.4.23; a newer gateway leaves `error` out."""
 
 from __future__ import annotations
 
