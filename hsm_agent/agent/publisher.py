@@ -52,11 +52,10 @@ class KeyHolder(Protocol):
     async def range(self, key: bytes, *, limit: int = 1000) -> Found:
         """What stands at the key."""
 
-    async def transaction(self, *, compares: Sequence[Compare] = (), puts: Sequence[Put] = ()) -> Transacted:
+    async def transaction(
+        self, *, compares: Sequence[Compare] = (), puts: Sequence[Put] = (), deletes: Sequence[bytes] = ()
+    ) -> Transacted:
         """Do it if the compares hold."""
-
-    async def delete(self, key: bytes) -> int:
-        """Delete the key."""
 
     async def close(self) -> None:
         """Close its connections."""
@@ -166,13 +165,20 @@ class Publisher:
         """Take the agent out of the fleet, so that nobody misses it."""
         try:
             async with asyncio.timeout(WITHDRAW_SECONDS):
-                await self._etcd.delete(self._key)
+                await self._withdraw()
         except (EtcdTrouble, TimeoutError) as error:
             log.warning(
                 "the agent's status is still published, and will be taken for silence: %s", error or "no answer"
             )
         finally:
             await self._etcd.close()
+
+    async def _withdraw(self) -> None:
+        """Delete the key if what stands there is this agent's."""
+        for entry in (await self._etcd.range(self._key, limit=1)).entries:
+            if self._is_ours(entry.value):
+                still = Compare(key=self._key, mod_revision=entry.mod_revision)
+                await self._etcd.transaction(compares=[still], deletes=[self._key])
 
     def reading(self) -> Reading:
         """For how long nothing was published; of the time before the first time, since the start."""

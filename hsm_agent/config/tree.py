@@ -117,6 +117,17 @@ class Config(Strict):
         return None if value == {} else value
 
     @model_validator(mode="after")
+    def _is_published_under_a_name(self) -> Self:
+        if self.publish is not None:
+            from hsm_agent.wire.agent_report import NoReportError, key_of, name_of  # noqa: PLC0415 - for those alone
+
+            try:
+                name_of(key_of(self.agent.name).encode())
+            except NoReportError:
+                raise ValueError("agent.name: cannot be shown as it is, so nothing can be published under it") from None
+        return self
+
+    @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
         for place, names in (
             ("sources", [source.name for source in self.sources]),

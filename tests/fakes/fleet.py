@@ -85,10 +85,6 @@ class MemoryEtcd:
                 self.kept.pop(key, None)
         return Transacted(succeeded=succeeded, revision=self.revision)
 
-    async def delete(self, key: bytes) -> int:
-        self._asked("delete")
-        return 0 if self.kept.pop(key, None) is None else 1
-
     async def close(self) -> None:
         self.is_closed = True
 

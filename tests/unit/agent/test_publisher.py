@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from hsm_agent.agent.publisher import Publisher, report_of
 from hsm_agent.config.publish import PublishSettings
 from hsm_agent.model import ActiveAlarm, Event, EventKind, Severity, SourceState, SourceStatus
-from hsm_agent.net.etcd_messages import EtcdUnavailable, NoProof
+from hsm_agent.net.etcd_messages import EtcdUnavailable, NoProof, Transacted
 from hsm_agent.store import Store
 from hsm_agent.wire.agent_report import MOST_REPORT_BYTES, decode, encode, key_of
 from tests.fakes.fleet import NOW, MemoryEtcd, report
@@ -173,6 +174,46 @@ async def test_who_publishes_no_more_is_missed_by_nobody() -> None:
 
     assert desk.etcd.kept == {}
     assert desk.etcd.is_closed
+
+
+async def test_the_key_of_another_agent_of_that_name_is_not_withdrawn() -> None:
+    etcd = MemoryEtcd()
+    first, second = Desk(etcd), Desk(etcd)
+    await first.publisher.once()
+    await second.publisher.once()
+
+    await first.publisher.withdraw()
+
+    assert set(etcd.kept) == {KEY}
+
+
+async def test_it_publishes_again_and_again_until_it_is_cancelled() -> None:
+    settings = SETTINGS.model_copy(update={"every": 0.01})
+    etcd = MemoryEtcd()
+    publisher = Publisher(settings, store(), problem=lambda: "", etcd=etcd)
+    running = asyncio.create_task(publisher.run())
+    async with asyncio.timeout(5):
+        while len(etcd.requests) < 3:
+            await asyncio.sleep(0.01)
+
+    running.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert etcd.is_closed
+
+
+async def test_an_etcd_that_is_mute_ends_with_the_timeout() -> None:
+    class Mute(MemoryEtcd):
+        async def transaction(self, **_: Any) -> Transacted:
+            await asyncio.sleep(60)
+            raise AssertionError
+
+    settings = SETTINGS.model_copy(update={"timeout": 0.05})
+    publisher = Publisher(settings, store(), problem=lambda: "", etcd=Mute())
+
+    assert not await publisher.once()
+    assert publisher.reading().note == "etcd has not taken it within 0.05 s"
 
 
 async def test_what_cannot_be_withdrawn_holds_nobody_up() -> None:

@@ -106,3 +106,11 @@ def test_readings_of_publishing_stay_while_it_publishes(tmp_path: Path) -> None:
     ):
         keeps = Config.model_validate({"publish": publish}).is_configured()
         assert (keeps(PUBLISHED), keeps(certificate)) == (keeps_age, keeps_certificate)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\u202eb"])
+def test_an_agent_that_publishes_has_a_name_that_can_be_shown(name: str) -> None:
+    with pytest.raises(ValidationError, match=r"agent\.name: cannot be shown as it is"):
+        Config.model_validate({"agent": {"name": name}, "publish": PUBLISH})
+
+    assert Config.model_validate({"agent": {"name": "a\nb"}}).publish is None

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hsm_agent.model import Severity
@@ -42,7 +42,8 @@ def test_the_document_is_short_and_says_this() -> None:
     )
 
 
-@given(st.text(max_size=2000))
+@given(st.text(st.characters(), max_size=2000))
+@example("\ud800")
 def test_no_text_makes_a_document_that_is_refused(text: str) -> None:
     alarm = WorstAlarm(severity=Severity.MAJOR, rule=text, place=text, text=text, since=NOW)
     octets = encode(replace(REPORT, site=text, worst=(alarm,) * 50, down=(text,) * 50, problem=text))
