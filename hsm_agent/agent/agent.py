@@ -34,6 +34,7 @@ from hsm_agent.wire.snmp.mib import AUTHENTICATION_FAILURE, COLD_START
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hsm_agent.agent.publisher import Publisher
     from hsm_agent.config.tree import Config, Loaded
     from hsm_agent.serve.http.server import HttpServer
     from hsm_agent.wire.snmp.engine import Engine
@@ -46,6 +47,8 @@ STATE_SECONDS = 10.0
 HOST_NAME_SECONDS = 3.0
 LAST_KEEP_SECONDS = 1.0
 """For a last note of which tokens there are; the queues have the rest of the time to drain."""
+PUBLISHER, PUBLISHER_SECONDS = "publisher", 1.0
+"""The task that publishes the status, and how long it may take to end."""
 ENGINE_RETRY_SECONDS = 5.0
 """Pause between attempts to store the engine's boots."""
 
@@ -109,6 +112,7 @@ class Agent:
         self._auth_failures = asyncio.Event()
         self.hide_key = b""
         """Of the pseudonyms that views show; empty until one is to."""
+        self.publisher: Publisher | None = None
         self.reading = Lanes()
         """Threads that read a new configuration and the files it names; one that hangs does not block the next."""
 
@@ -286,6 +290,7 @@ class Agent:
         )
         await self.withdraw(config, self.pipeline.rules)
         await self.sources.replace(self.sources.build(config.sources))
+        await self.replace_publisher()
         await self._announce_damage()
         self.tasks.start("cold start", self.sinks.notify(COLD_START))
         self.tasks.start("known objects", self.objects.run())
@@ -315,6 +320,22 @@ class Agent:
             await self._opened_spool.close()
             self._opened_spool = None
             log.info("stopped")
+
+    async def replace_publisher(self) -> None:
+        """Publish as the configuration in force says. What was published is withdrawn where it says so no more."""
+        settings, before = self.loaded.config.publish, self.publisher
+        if settings == (None if before is None else before.settings):
+            return
+        await self.tasks.stop([PUBLISHER], within=PUBLISHER_SECONDS)
+        self.publisher = None
+        if before is not None and settings is None:
+            self.store.forget((AGENT_SOURCE, "", "publish_age_seconds", ()))
+            self.tasks.start(PUBLISHER, before.withdraw())
+        elif settings is not None:
+            from hsm_agent.agent.publisher import Publisher  # noqa: PLC0415 - only where it is configured
+
+            self.publisher = Publisher(settings, self.store, problem=lambda: next(iter(self.unready()), ""))
+            self.tasks.start(PUBLISHER, self.publisher.run())
 
     async def withdraw(self, config: Config, rules: Ruleset) -> None:
         """Replace the rules; clear the alarms of objects that are not in the configuration."""

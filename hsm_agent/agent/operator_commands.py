@@ -24,7 +24,7 @@ from hsm_agent.model import AGENT_SOURCE, EventKind, number_text
 from hsm_agent.pipeline import new_id
 from hsm_agent.serve.snapshot import value_now
 from hsm_agent.serve.status import status, summary
-from hsm_agent.text import checked_glob, one_line
+from hsm_agent.text import checked_glob, harmless, one_line
 from hsm_agent.threads import Lane
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class OperatorCommands:
         return {
             "status": Verb(self.status, changes_state=False, seconds=STATUS_SECONDS),
             "overview": Verb(self.overview, changes_state=False, seconds=STATUS_SECONDS),
+            "fleet": Verb(self.fleet, changes_state=False),
             "reading": Verb(self.reading, changes_state=False),
             "spool-list": Verb(self.spool_list, changes_state=False),
             "spool-show": Verb(self.spool_show, changes_state=False),
@@ -78,6 +79,25 @@ class OperatorCommands:
         """The status without the readings, what is waited for, and the last day of the tokens that are worst off."""
         work = partial(overview_document, self._agent.snapshot(), tuple(self._agent.unready()))
         return await self._writing.call(work, seconds=STATUS_SECONDS)
+
+    async def fleet(self, _request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
+        """A row for each agent of the fleets that are watched, and the sources that watch them."""
+        # An agent that watches no fleet need not hold what shows one.
+        from hsm_agent.serve.fleet import KIND, fleet_rows  # noqa: PLC0415
+
+        names = [source.name for source in self._agent.loaded.config.sources if source.kind == KIND]
+        if not names:
+            raise ControlError("no source of kind fleet is configured")
+        store = self._agent.store
+        readings = [reading for name in names for reading in store.of_source(name).values()]
+        sources = [store.sources[name] for name in names if name in store.sources]
+        return {
+            "agents": fleet_rows(readings),
+            "sources": [
+                {"name": each.name, "status": each.state.name.lower(), "last_error": harmless(each.last_error)}
+                for each in sources
+            ],
+        }
 
     async def reading(self, request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
         """The selected readings, infinity as the text `inf`; without any, where else it is and similar names."""

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from functools import partial
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hsm_agent import log as logs
 from hsm_agent.agent.agent import SELF_SECONDS, own_status
@@ -25,7 +25,7 @@ from hsm_agent.agent.self_monitoring import (
     spool_readings,
 )
 from hsm_agent.collect.certificate import INFO, LEFT
-from hsm_agent.config.tree import HTTP_CERTIFICATE
+from hsm_agent.config.tree import HTTP_CERTIFICATE, tls_uses
 from hsm_agent.log import SparingLog
 from hsm_agent.model import AGENT_SOURCE, Reading, Usage
 from hsm_agent.pipeline import STALLED_SECONDS
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from hsm_agent.agent.agent import Agent
+    from hsm_agent.config.tree import TlsUse
     from hsm_agent.deliver.base import SinkSettings
     from hsm_agent.net.tls import TlsSettings
 
@@ -75,22 +76,33 @@ def watchdog_seconds() -> float | None:
     return int(microseconds) / 2e6
 
 
-def loaded_certificates(sinks: Iterable[SinkSettings]) -> dict[str, bytes]:
-    """Certificates that the sinks' TLS presents and trusts, as loaded: PEM by resource."""
+class MayUseTls(Protocol):
+    """Settings of a sink, or another use of TLS."""
+
+    @property
+    def name(self) -> str:
+        """The resource of readings about its TLS."""
+
+    def own_tls(self) -> TlsSettings | None:
+        """How its connections are secured; None without TLS."""
+
+
+def loaded_certificates(users: Iterable[MayUseTls]) -> dict[str, bytes]:
+    """Certificates that their TLS presents and trusts, as loaded: PEM by resource."""
     held: dict[str, bytes] = {}
-    for sink in sinks:
-        if (tls := sink.own_tls()) is not None:
-            held |= {sink.name: tls.own_certificates, f"{sink.name}{AUTHORITIES}": tls.authorities}
+    for user in users:
+        if (tls := user.own_tls()) is not None:
+            held |= {user.name: tls.own_certificates, f"{user.name}{AUTHORITIES}": tls.authorities}
     return {resource: pem for resource, pem in held.items() if pem}
 
 
-def revocation_readings(sinks: Iterable[SinkSettings], now: float) -> Iterator[Reading]:
-    """Seconds until the sinks' revocation lists expire; a list without nextUpdate has no reading."""
-    for sink in sinks:
-        tls = sink.own_tls()
+def revocation_readings(users: Iterable[MayUseTls], now: float) -> Iterator[Reading]:
+    """Seconds until their revocation lists expire; a list without nextUpdate has no reading."""
+    for user in users:
+        tls = user.own_tls()
         if tls is not None and tls.crl_ends is not None and isfinite(tls.crl_ends):
             left = tls.crl_ends - now
-            yield Reading(source=AGENT_SOURCE, resource=sink.name, metric="crl_seconds_left", value=left, time=now)
+            yield Reading(source=AGENT_SOURCE, resource=user.name, metric="crl_seconds_left", value=left, time=now)
 
 
 class PeriodicJobs:
@@ -107,7 +119,7 @@ class PeriodicJobs:
         self._certificates = OwnCertificates()
         self._lists = Lanes()
         self._refused: dict[str, str] = {}
-        """Revocation lists that were not taken, by sink."""
+        """Revocation lists that were not taken, by whose they are."""
         self._proc = Lane("reading /proc")
         self._parsing = Lane("reading the agent's own certificates")
         self._sparing = SparingLog(log)
@@ -123,7 +135,7 @@ class PeriodicJobs:
         while True:
             began = time.monotonic()
             readings = await self._own_readings()
-            refused = await self.renew_lists(self._sinks())
+            refused = await self.renew_lists(self._sinks(), self._tls_uses())
             certificates, gone = await self._own_certificates()
             status = own_status(time.monotonic() - began, refused)
             await self._agent.pipeline.take(status, [*readings, *certificates], gone=gone)
@@ -140,9 +152,10 @@ class PeriodicJobs:
             held_reading(agent.v3_held_reason if agent.speaks_v3 else "", now),
             *sink_readings(agent.store.sinks, now, time.monotonic()),
             *processes,
-            *revocation_readings(self._sinks(), now),
+            *revocation_readings([*self._sinks(), *self._tls_uses()], now),
             pipeline_reading(agent.pipeline.age_seconds, now),
             log_reading(logs.dropped_total(), now),
+            *([] if agent.publisher is None else [agent.publisher.reading()]),
             Reading(source=AGENT_SOURCE, resource="", metric="event_loop_lag_seconds", value=lag, time=now),
             *(age for source in agent.sources.running.values() for age in source.runner.age()),
         ]
@@ -180,30 +193,37 @@ class PeriodicJobs:
         """Settings of the running sinks: after a reload unchanged sinks still use their old objects."""
         return [sink.settings for sink in self._agent.sinks.running.values()]
 
-    async def renew_lists(self, sinks: Iterable[SinkSettings]) -> str:
+    def _tls_uses(self) -> list[TlsUse]:
+        """The others, likewise."""
+        agent = self._agent
+        publish = None if agent.publisher is None else agent.publisher.settings
+        return list(tls_uses(publish, (source.settings for source in agent.sources.running.values())))
+
+    async def renew_lists(self, sinks: Iterable[SinkSettings], others: Iterable[TlsUse] = ()) -> str:
         """Reload revocation lists that changed on disk. Returns why some were refused, so that the old ones stay."""
-        held = {sink.name: tls for sink in sinks if (tls := sink.own_tls()) is not None}
-        self._refused = {name: text for name, text in self._refused.items() if name in held}
-        await asyncio.gather(*(self._renew_list(name, tls) for name, tls in held.items() if tls.crl is not None))
+        held = {f"sink {sink.name}": tls for sink in sinks if (tls := sink.own_tls()) is not None}
+        held |= {use.name: use.tls for use in others}
+        self._refused = {whose: text for whose, text in self._refused.items() if whose in held}
+        await asyncio.gather(*(self._renew_list(whose, tls) for whose, tls in held.items() if tls.crl is not None))
         return "; ".join(self._refused.values())
 
-    async def _renew_list(self, sink: str, tls: TlsSettings) -> None:
+    async def _renew_list(self, whose: str, tls: TlsSettings) -> None:
         try:
-            is_new = await self._lists.call(sink, f"reading {tls.crl}", tls.renew, seconds=LOOK_SECONDS)
+            is_new = await self._lists.call(whose, f"reading {tls.crl}", tls.renew, seconds=LOOK_SECONDS)
         except StuckError as error:
-            self._sparing.warning("sink %s: the revocation list stays as it was read last: %s", sink, error)
+            self._sparing.warning("%s: the revocation list stays as it was read last: %s", whose, error)
         except ValueError as error:
-            self._refused[sink] = f"sink {sink}: the new revocation list is refused, the old one stays: {error}"
-            log.warning("%s", self._refused[sink])
+            self._refused[whose] = f"{whose}: the new revocation list is refused, the old one stays: {error}"
+            log.warning("%s", self._refused[whose])
         else:
             if is_new:
-                self._refused.pop(sink, None)
-                log.info("sink %s: %s has changed and was read anew", sink, tls.crl)
+                self._refused.pop(whose, None)
+                log.info("%s: %s has changed and was read anew", whose, tls.crl)
 
     async def _own_certificates(self) -> tuple[Sequence[Reading], list[str]]:
         """Readings of the agent's own certificates when they are due, and the resources that are gone."""
         agent, monotonic = self._agent, time.monotonic()
-        held = loaded_certificates(self._sinks())
+        held = loaded_certificates([*self._sinks(), *self._tls_uses()])
         if agent.http is not None and (shown := await agent.http.certificates()):
             held[HTTP_CERTIFICATE] = shown
         if not self._certificates.due(held, monotonic):

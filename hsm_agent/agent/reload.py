@@ -106,6 +106,7 @@ async def _swap(agent: Agent, new: Loaded) -> None:
     await agent.sinks.replace(sinks, agent.raised_events())
     ended = await agent.sources.replace(sources)
     added = [name for name in sources if name not in agent.store.sources]
+    await agent.replace_publisher()
     for name in ended:
         agent.store.forget_source(name)
     agent.store.sources = {**unread_sources(config), **agent.store.sources}

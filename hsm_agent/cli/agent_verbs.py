@@ -50,6 +50,21 @@ def status(config: Path | None, form: str, every: float | None, *, is_watched: b
         tables.status(answer)
 
 
+@click.command()
+@config_option
+@format_option
+def fleet(config: Path | None, form: str) -> None:
+    """Show the agents of the fleet that the running agent watches."""
+    from hsm_agent.cli import tables
+
+    answer = ask_agent(config, "fleet")
+    if form == "json":
+        answer.pop("ok")
+        print_json(answer)
+    else:
+        tables.fleet(answer)
+
+
 def _watch(config: Path | None, form: str, every: float | None, *, is_watched: bool) -> None:
     from hsm_agent.cli.watch import is_terminal, watch
 

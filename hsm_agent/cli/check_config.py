@@ -6,6 +6,7 @@ from dataclasses import replace
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from hsm_agent.config.tree import tls_uses
 from hsm_agent.evaluate.messages import counted
 from hsm_agent.metrics import METRICS
 from hsm_agent.metrics.tables import AGENT
@@ -31,6 +32,8 @@ def describe(loaded: Loaded) -> Iterator[str]:
     yield from _rules(config)
     yield from _servers(config)
     yield from _sinks(config)
+    if config.publish is not None:
+        yield from config.publish.about(config.agent.name)
 
 
 def _sources(config: Config) -> Iterator[str]:
@@ -98,8 +101,10 @@ def _gives_way(rule: Rule) -> str:
 
 def _brought(config: Config) -> dict[str, dict[str, str]]:
     """By source and metric: on what it depends whether the source brings it, in words or empty."""
-    own = [metric.name for metric in AGENT]
+    publishes = config.publish is not None
+    own = [metric.name for metric in AGENT if publishes or not metric.name.startswith("publish_")]
     with_tls = any(sink.own_tls() is not None for sink in config.deliver)
+    with_tls = with_tls or any(tls_uses(config.publish, config.sources))
     if with_tls or (config.serve.http is not None and config.serve.http.web_config is not None):
         own += ["certificate_seconds_left", "certificate_info"]
     of_each = dict.fromkeys((name for name in METRICS if name.startswith("source_")), "")

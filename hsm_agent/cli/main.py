@@ -13,7 +13,7 @@ import click
 import hsm_agent
 from hsm_agent.cli import FAILED
 from hsm_agent.cli import run as run_agent
-from hsm_agent.cli.agent_verbs import alarms, resend, silence, spool, status, test_notification
+from hsm_agent.cli.agent_verbs import alarms, fleet, resend, silence, spool, status, test_notification
 from hsm_agent.cli.audit import audit
 from hsm_agent.cli.options import (
     config_option,
@@ -185,7 +185,7 @@ def run_demo(package: Path = PACKAGE) -> None:
     os.execv(script, [str(script)])  # noqa: S606 - a fixed script of our own, no shell
 
 
-for verb in (setup, audit, status, test_notification, alarms, silence, resend, spool, templates):
+for verb in (setup, audit, status, fleet, test_notification, alarms, silence, resend, spool, templates):
     cli.add_command(verb)
 
 

@@ -25,9 +25,17 @@ if TYPE_CHECKING:
 
     from hsm_agent.cli.poll import Polled
 
-_COLOURS = {"critical": "bold red", "warning": "yellow", "indeterminate": "cyan", "down": "bold red"}
+_COLOURS = {
+    "critical": "bold red",
+    "warning": "yellow",
+    "indeterminate": "cyan",
+    "down": "bold red",
+    "silent": "bold red",
+    "missing": "bold red",
+}
 _COLOURS |= {"degraded": "yellow", "retrying": "yellow", "refused": "red", "up": "green"}
-_LONG, _LEAST = {"labels", "unavailable", "reason"}, 20
+_FLEET_SEVERITIES = ("critical", "major", "minor", "warning", "indeterminate")
+_LONG, _LEAST = {"labels", "unavailable", "reason", "remark"}, 20
 """Columns that may be broken, and the least width of one."""
 
 
@@ -159,6 +167,19 @@ def status(answer: Mapping[str, Any]) -> None:
     silences(answer["silences"])
     rows(answer, "sinks", ("name", "kind", "guarantee", "status", "queued", "delivered", "failed", "dropped"))
     _last_errors(answer["sinks"])
+
+
+def fleet(answer: Mapping[str, Any]) -> None:
+    """A line for each agent: a blank is not known, never 0."""
+
+    def shown(entry: Mapping[str, Any]) -> Iterable[object]:
+        yield from (entry["agent"], entry["site"], entry["state"], _ago(entry["silent_seconds"]))
+        yield from (entry["alarms"].get(severity) for severity in _FLEET_SEVERITIES)
+        yield from (entry["sources_down"], entry["version"], entry["remark"] or entry["worst"] or entry["down"])
+
+    columns = ("agent", "site", "state", "published", *_FLEET_SEVERITIES, "sources down", "version", "remark")
+    table("agents", columns, [tuple(shown(entry)) for entry in answer["agents"]])
+    _last_errors(answer["sources"])
 
 
 def _tokens(entries: Iterable[Mapping[str, Any]]) -> None:

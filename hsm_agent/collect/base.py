@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm_agent.model import Reading, Series, Usage
+    from hsm_agent.net.tls import TlsSettings
 
 
 LONGEST_TIMEOUT_SECONDS = 3600.0
@@ -175,6 +176,10 @@ class SourceSettings(Strict, ABC):
         """Files that the agent runs or loads, by key: refused where somebody who is not trusted could change them."""
         return {}
 
+    def own_tls(self) -> TlsSettings | None:
+        """How its connections are secured, where the agent watches the certificates of that; None where it does not."""
+        return None
+
     def declares(self) -> frozenset[str]:
         """Metrics (`custom_…`) that this source's own configuration names, and that rules may name then."""
         return frozenset()
@@ -194,6 +199,7 @@ KINDS = ByKind(
         "cloudwatch": "hsm_agent.collect.aws.cloudwatch:CloudWatchSettings",
         "command": "hsm_agent.collect.command.source:CommandSettings",
         "declared": "hsm_agent.collect.declared:DeclaredSettings",
+        "fleet": "hsm_agent.collect.fleet.source:FleetSettings",
         "process_log": "hsm_agent.collect.logs.source:ProcessLogSettings",
         "pkcs11": "hsm_agent.collect.pkcs11.source:Pkcs11Settings",
         "snmp": "hsm_agent.collect.snmp.source:SnmpSettings",

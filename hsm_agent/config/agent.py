@@ -68,6 +68,7 @@ class AgentAlone(Strict):
     default_rules: Any = None
     serve: Any = None
     deliver: Any = None
+    publish: Any = None
 
 
 def load_agent(path: Path, environment: Mapping[str, str]) -> AgentSettings:

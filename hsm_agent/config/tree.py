@@ -6,7 +6,7 @@ A bad configuration is refused whole, with a line for each error.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
@@ -19,14 +19,22 @@ from hsm_agent.model import AGENT_SOURCE
 from hsm_agent.serve.settings import Hide, HttpSettings, SnmpServerSettings
 from hsm_agent.settings.errors import ConfigError, explain
 from hsm_agent.settings.trust import UntrustedError, refuse_untrusted, trusted_uids
-from hsm_agent.settings.types import Strict, refuse_doubles
+from hsm_agent.settings.types import ByName, Strict, refuse_doubles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from hsm_agent.collect.base import SourceSettings
+    from hsm_agent.config.publish import PublishSettings
     from hsm_agent.evaluate.rules import Rule
     from hsm_agent.model import Labels, Series
+    from hsm_agent.net.tls import TlsSettings
+
+    MayPublish = PublishSettings | None
+else:
+    # TLS, URLs and all of etcd are loaded where they are configured.
+    MayPublish = Annotated[Any, ByName("hsm_agent.config.publish:PublishSettings")] | None
 
 
 def _place(glob: str) -> str:
@@ -40,6 +48,27 @@ HsmName = Annotated[str, Field(min_length=1, max_length=64)]
 HsmGlob = Annotated[str, AfterValidator(_place)]
 HTTP_CERTIFICATE = "serve.http"
 """The resource of the HTTP side's own certificate, among the agent's readings of itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsUse:
+    """TLS of the agent's own that is no sink's. `name`: where it is configured, and the resource of its readings."""
+
+    name: str
+    tls: TlsSettings
+
+    def own_tls(self) -> TlsSettings:
+        """As a sink has it."""
+        return self.tls
+
+
+def tls_uses(publish: PublishSettings | None, sources: Iterable[SourceSettings]) -> Iterator[TlsUse]:
+    """Where publishing and sources use TLS."""
+    if publish is not None and publish.etcd.tls is not None:
+        yield TlsUse("publish.etcd", publish.etcd.tls)
+    for source in sources:
+        if (tls := source.own_tls()) is not None:
+            yield TlsUse(f"sources.{source.name}", tls)
 
 
 class ServeSettings(Strict):
@@ -75,6 +104,7 @@ class Config(Strict):
     default_rules: bool = True
     serve: ServeSettings = Field(default_factory=ServeSettings)
     deliver: tuple[AnySink, ...] = ()
+    publish: MayPublish = None
 
     @field_validator("sources", "rules", "deliver", mode="before")
     @classmethod
@@ -85,6 +115,17 @@ class Config(Strict):
     @classmethod
     def _empty_group(cls, value: object) -> object:
         return {} if value is None else value
+
+    @model_validator(mode="after")
+    def _is_published_under_a_name(self) -> Self:
+        if self.publish is not None:
+            from hsm_agent.wire.agent_report import NoReportError, key_of, name_of  # noqa: PLC0415 - for those alone
+
+            try:
+                name_of(key_of(self.agent.name).encode())
+            except NoReportError:
+                raise ValueError("agent.name: cannot be shown as it is, so nothing can be published under it") from None
+        return self
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
@@ -123,6 +164,7 @@ class Config(Strict):
         sources = {AGENT_SOURCE, *(source.name for source in self.sources)}
         sinks = {sink.name for sink in self.deliver}
         with_certificates = {sink.name for sink in self.deliver if sink.own_tls() is not None}
+        with_certificates.update(use.name for use in tls_uses(self.publish, self.sources))
         if self.serve.http is not None and self.serve.http.web_config is not None:
             with_certificates.add(HTTP_CERTIFICATE)
 
@@ -130,6 +172,8 @@ class Config(Strict):
             source, resource, metric, _ = series
             if source == AGENT_SOURCE and metric.startswith("sink_"):
                 return resource in sinks
+            if source == AGENT_SOURCE and metric.startswith("publish_"):
+                return self.publish is not None
             if source == AGENT_SOURCE and metric.startswith("certificate_"):
                 return any(resource == name or resource.startswith(f"{name}/") for name in with_certificates)
             return source in sources

@@ -9,7 +9,19 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from hsm_agent.metrics.tables import AGENT, APPLIANCES, CHECKS, CLOUDHSM, HSM, THRESHOLD, TOKENS, TRAILS, TRAPS, Metric
+from hsm_agent.metrics.tables import (
+    AGENT,
+    APPLIANCES,
+    CHECKS,
+    CLOUDHSM,
+    FLEET,
+    HSM,
+    THRESHOLD,
+    TOKENS,
+    TRAILS,
+    TRAPS,
+    Metric,
+)
 from hsm_agent.text import suggestion
 
 if TYPE_CHECKING:
@@ -48,6 +60,7 @@ _ALL = (
     *TRAPS,
     *TRAILS,
     *CLOUDHSM,
+    *FLEET,
     *AGENT,
 )
 

@@ -301,6 +301,24 @@ CLOUDHSM = (
 )
 """What AWS publishes of a CloudHSM."""
 
+FLEET = (
+    Metric("fleet_agent_up", "", "state", "The agent publishes its status; 0 when silent or missing.", COMMUNICATION),
+    Metric(
+        "fleet_agent_silent_seconds",
+        "seconds",
+        "gauge",
+        "Time since the agent last published its status.",
+        COMMUNICATION,
+    ),
+    Metric("fleet_alarms", "", "gauge", "Raised alarms of the agent that no silence holds back, by severity."),
+    Metric("fleet_sources_down", "", "gauge", "Sources of the agent that are down.", COMMUNICATION),
+    Metric(
+        "fleet_clock_offset_seconds", "seconds", "gauge", "The agent's clock minus this host's, by so much at least."
+    ),
+    Metric("fleet_agent_info", "", "info", "Site, version and start of the agent."),
+)
+"""What agents publish of themselves."""
+
 AGENT = (
     Metric("spool_entries", "entries", "gauge", "Events not yet accepted by every sink.", STORAGE),
     Metric(
@@ -355,6 +373,13 @@ AGENT = (
         "seconds",
         "gauge",
         "Time until the revocation list of a sink's TLS ends; behind it no receiver is let in.",
+        COMMUNICATION,
+    ),
+    Metric(
+        "publish_age_seconds",
+        "seconds",
+        "gauge",
+        "Time since the agent's status was last published for its fleet.",
         COMMUNICATION,
     ),
     Metric("pipeline_age_seconds", "seconds", "gauge", "Time since readings were last judged."),

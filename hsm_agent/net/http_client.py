@@ -50,6 +50,10 @@ class _BadAnswerError(Exception):
     """The server's answer breaks the protocol or our bounds."""
 
 
+class _TooLongError(_BadAnswerError):
+    """The answer's body is longer than what is taken."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpAnswer:
     """A whole answer. Names of headers are lower case."""
@@ -194,6 +198,11 @@ class HttpClient:
         self._connection = None
 
 
+def was_too_long(trouble: HttpTrouble) -> bool:
+    """Whether the answer was longer than what is taken. What was asked for may have been done."""
+    return isinstance(trouble.__cause__, _TooLongError)
+
+
 _ONE_READ_BYTES = 256 * 1024
 """What asyncio may hand over at once, before anything of it can be read."""
 
@@ -232,7 +241,7 @@ class _Incoming:
             raise
         self._left -= len(data)
         if self._left < 0:
-            raise _BadAnswerError("the answer is longer than what was asked for can be")
+            raise _TooLongError("the answer is longer than what was asked for can be")
         return data
 
 
@@ -251,7 +260,7 @@ async def _answer(head: h11.Response, incoming: _Incoming) -> HttpAnswer:
     while isinstance(event := await incoming.next(), h11.Data):
         body += event.data
         if len(body) > incoming.most_body_bytes:
-            raise _BadAnswerError(f"the answer is longer than {incoming.most_body_bytes} octets")
+            raise _TooLongError(f"the answer is longer than {incoming.most_body_bytes} octets")
     if not isinstance(event, h11.EndOfMessage):
         raise _BadAnswerError("the connection ended within the answer")
     fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers)

@@ -19,7 +19,7 @@ from hsm_agent.net.address import Address, Endpoint, describe, endpoints
 from hsm_agent.threads import deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from hsm_agent.net.tls import TlsSettings
 
@@ -185,6 +185,14 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
 
+class NoConnectionError(OSError):
+    """None of a receiver's addresses could be connected to; `causes` are why, one for each."""
+
+    def __init__(self, text: str, causes: Sequence[OSError]) -> None:
+        super().__init__(text)
+        self.causes = tuple(causes)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """How a receiver is reached."""
@@ -210,17 +218,20 @@ class Route:
         clock = asyncio.get_running_loop().time
         deadline = clock() + self.timeout_seconds
         failures: list[str] = []
+        causes: list[OSError] = []
         for position, endpoint in enumerate(found):
             place = "" if len(found) == 1 and endpoint.remote[0] == self.address.host else f"{endpoint}: "
             share_seconds = max((deadline - clock()) / (len(found) - position), _MIN_SHARE_SECONDS)
             try:
                 async with asyncio.timeout(share_seconds):
                     return await self._connect(endpoint, make)
-            except TimeoutError:
+            except TimeoutError as error:
                 failures.append(f"{place}no connection within {share_seconds:.1f} s")
+                causes.append(error)
             except OSError as error:
                 failures.append(f"{place}{describe(error)}")
-        raise OSError("; ".join(dict.fromkeys(failures)))
+                causes.append(error)
+        raise NoConnectionError("; ".join(dict.fromkeys(failures)), causes)
 
     async def _connect(self, endpoint: Endpoint, make: Callable[[], Connection]) -> Connection:
         loop = asyncio.get_running_loop()

@@ -95,6 +95,20 @@ class ByKind:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ByName:
+    """An annotation: the value is validated by a class named by a text `module:Class`, loaded with the first value."""
+
+    name: str
+
+    def classes(self) -> tuple[type[BaseModel], ...]:
+        """The class, imported now."""
+        return (_loaded(self.name),)
+
+    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.with_info_plain_validator_function(partial(_validated, self.name))
+
+
 def _loaded(name: str) -> type[BaseModel]:
     # Not pkgutil.resolve_name: importing pkgutil takes 5 ms of every start.
     module, _, class_name = name.partition(":")

@@ -16,7 +16,17 @@ from tests.peers.trusted import trusting
 if TYPE_CHECKING:
     from pathlib import Path
 
-SECRETS = ("nms.auth", "nms.priv", "noc.auth", "noc.priv", "community", "luna.auth", "luna.priv", "canary.pin")
+SECRETS = (
+    "nms.auth",
+    "nms.priv",
+    "noc.auth",
+    "noc.priv",
+    "community",
+    "luna.auth",
+    "luna.priv",
+    "canary.pin",
+    "etcd.password",
+)
 HTTP_SECRETS = ("alerts.password", "alerts.token", "chat.password", "hook.path", "hook.sign", "hook.token")
 PROXY_SECRETS = ("proxy.password", "proxy.token")
 TYPOS = [
@@ -25,7 +35,7 @@ TYPOS = [
     pytest.param("  snmp:  ", "  smnp:  ", "serve.smnp: unknown key, did you mean 'snmp'?", id="of a group"),
     pytest.param("default_rules:", "defaultrules:", "defaultrules: unknown key, did you mean 'default_rules'?", id="at the top"),
     pytest.param("luna: auto", "luna: maybe", "sources.0.luna: input should be 'auto' or 'off'", id="a wrong word"),
-    pytest.param("every: 60s", "every: 60", "sources.0.every: not a duration: 60 ", id="a number without a unit"),
+    pytest.param("    every: 60s  ", "    every: 60  ", "sources.0.every: not a duration: 60 ", id="a number without a unit"),
 ]  # fmt: skip
 
 
@@ -96,6 +106,7 @@ def test_the_commented_options_load_once_they_are_switched_on(shipped: Path, tmp
         "craton",
         "cloudhsm-log",
         "cloudhsm",
+        "fleet",
         "craton-log",
         "appliance-traps",
     ]

@@ -26,7 +26,7 @@ SAMPLE = ROOT / "conf" / "agent.yaml"
 # An option that is commented out: indented, then `# key: value` or `# - …`; prose has no colon after its first word.
 _SWITCHED_OFF = re.compile(r"^( +)# ( *(?:- )?(?:\{?\w+: .*|\w+:))$")
 _OF_KINDS = {"sources", "deliver"}
-_EMPTY_LIST = re.compile(r"^( *)(\w+): \[\](?: +#.*)?$")
+_EMPTY = re.compile(r"^( *)(\w+): (?:\[\]|null)(?: +#.*)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,13 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def switched_on(text: str) -> str:
-    """The file with every commented option in force; a list that was empty is what its comments say."""
+    """The file with every commented option in force; a list or group that was empty is what its comments say."""
     lines: list[str] = []
     for line in text.splitlines():
         found = _SWITCHED_OFF.match(line)
         if found is None and line.lstrip().startswith("#"):
             continue
-        empty = _EMPTY_LIST.match(lines[-1]) if found is not None else None
+        empty = _EMPTY.match(lines[-1]) if found is not None else None
         if found is not None and empty is not None and len(found[1]) >= len(empty[1]):
             lines[-1] = f"{empty[1]}{empty[2]}:"
         lines.append(f"{found[1]}{found[2]}" if found is not None else line)

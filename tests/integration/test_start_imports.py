@@ -21,6 +21,7 @@ COSTLY = (
     *("hsm_agent.collect.command.source", "hsm_agent.collect.certificate.source", "hsm_agent.collect.canary.source"),
     *("hsm_agent.collect.declared", "hsm_agent.deliver.snmp", "hsm_agent.deliver.syslog"),
     *("hsm_agent.deliver.alertmanager", "hsm_agent.deliver.webhook", "hsm_agent.net.http_client"),
+    *("hsm_agent.collect.fleet.source", "hsm_agent.config.publish", "hsm_agent.agent.publisher"),
     *("h11", "jinja2", "hsm_agent.wire.syslog.bodies"),
 )
 _START = """

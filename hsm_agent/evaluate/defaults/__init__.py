@@ -66,6 +66,13 @@ _OWN = (
         " hsm-agent spool list, and why, with hsm-agent spool show ID.",
     ),
     Rule(
+        name="publishing",
+        metrics=("publish_age_seconds",),
+        condition=Above(warning="own"),
+        text="This agent's status was last published {amount} ago (limit {limit}; {note}): whoever watches the fleet "
+        "takes it for silent. First check that etcd runs, can be reached, and takes this agent's user.",
+    ),
+    Rule(
         name="spool-failed",
         metrics=("spool_failed",),
         condition=Above(critical=1.0),

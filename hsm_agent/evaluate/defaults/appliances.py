@@ -1,4 +1,4 @@
-"""Default rules on appliances: what they say by SNMP, in their shell, and by traps."""
+"""Default rules on appliances: what they say by SNMP, in their shell, and by traps; and on the agents of a fleet."""
 
 from __future__ import annotations
 
@@ -102,6 +102,13 @@ RULES = (
         condition=Above(warning=1.0, critical=2.0),
         text="{where} reports {note}. First look at the appliance's own log and sensors; "
         "docs/sources/snmp_trap_listener.md says what each alarm means.",
+    ),
+    Rule(
+        name="fleet-agent",
+        metrics=("fleet_agent_up",),
+        condition=Below(critical=0.0),
+        text="Agent {resource} does not publish ({note}): if it does not run, nobody watches its HSMs. First see its "
+        "host and its service, then whether it reaches etcd.",
     ),
     Rule(
         name="traps-refused",

@@ -154,6 +154,10 @@ FIRST_STEPS: dict[str, str] = {
     ),
     "cloudhsm-capacity": "see which application has so many, then what can be closed or deleted.",
     "log-match": "read the lines around it; process_log.md says what each shipped pattern means.",
+    "fleet-agent": (
+        "see whether its host and its service run, then its own log. One that was taken away for good: delete its key, "
+        "fleet.md says how, or `hsm-agent alarms forget ID`."
+    ),
     "source-errors": (
         "read the last error in `hsm-agent status`: it names the call, the slot, the return value and what to check."
     ),
@@ -178,6 +182,10 @@ FIRST_STEPS: dict[str, str] = {
     "snmpv3-held": (
         "read the reason in the text: space and rights of the state directory, or the file that it names. A damaged "
         "file must come from a backup; if it is removed instead, every v3 receiver must be told the new engine ID."
+    ),
+    "publishing": (
+        "read the reason in the text, then check that etcd runs and can be reached, and its user and certificate: "
+        "etcd.md. Polls and notifications of this agent go on meanwhile."
     ),
     "spool-failed": "check space and health of the disk of the state directory. The agent takes it up again by itself.",
 }

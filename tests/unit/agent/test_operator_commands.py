@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hsm_agent.agent.control_client import ControlError
 from hsm_agent.agent.operator_commands import LONGEST_SILENCE_SECONDS, OperatorCommands
-from hsm_agent.model import EventKind
+from hsm_agent.collect.fleet.parse import missing_readings
+from hsm_agent.collect.fleet.sightings import Look
+from hsm_agent.config.tree import Config
+from hsm_agent.model import EventKind, SourceState, SourceStatus
 from tests.unit.agent.running import EXPIRED, declare, polled, running
 
 if TYPE_CHECKING:
@@ -32,7 +36,7 @@ def test_verbs_that_change_anything_are_marked(tmp_path: Path) -> None:
     verbs = OperatorCommands(None).verbs()  # type: ignore[arg-type]  # no verb is called
 
     assert {name for name, verb in verbs.items() if not verb.changes_state} == {
-        "status", "overview", "reading", "spool-list", "spool-show",
+        "status", "fleet", "overview", "reading", "spool-list", "spool-show",
     }  # fmt: skip
 
 
@@ -162,3 +166,25 @@ async def test_an_undelivered_event_is_listed_shown_and_dropped(tmp_path: Path) 
     assert shown["text"] == "undelivered"
     assert shown["waiting_for"].keys() == {"noc"}
     assert "undelivered" not in texts
+
+
+async def test_the_fleet_is_asked_of_the_sources_that_watch_one(tmp_path: Path) -> None:
+    async with running(tmp_path) as (agent, _):
+        with pytest.raises(ControlError, match="no source of kind fleet is configured"):
+            await _ask(agent, "fleet")
+
+    watching = {"name": "fleet", "kind": "fleet", "agents": ["fra-1"], "etcd": {"endpoints": ["http://127.0.0.1:9"]}}
+    async with running(tmp_path, sources=()) as (agent, _):
+        agent.loaded = replace(
+            agent.loaded, config=Config.model_validate({"agent": {"name": "a"}, "sources": [watching]})
+        )
+        agent.store.sources["fleet"] = SourceStatus(
+            name="fleet", kind="fleet", every_seconds=60.0, state=SourceState.UP, last_error=""
+        )
+        look = Look(monotonic=0.0, wall=0.0)
+        agent.store.update(missing_readings("fleet", "fra-1", look))
+
+        answer = await _ask(agent, "fleet")
+
+    assert [(row["agent"], row["state"]) for row in answer["agents"]] == [("fra-1", "missing")]
+    assert answer["sources"] == [{"name": "fleet", "status": "up", "last_error": ""}]

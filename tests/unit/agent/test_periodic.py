@@ -19,6 +19,7 @@ from hsm_agent.agent.periodic import (
     revocation_readings,
     watchdog_seconds,
 )
+from hsm_agent.config.tree import Config, TlsUse, tls_uses
 from hsm_agent.deliver.syslog import SyslogSinkSettings
 from tests.fakes.descriptors import no_descriptor_left
 from tests.peers import pki
@@ -78,6 +79,40 @@ def test_the_end_of_a_sinks_revocation_list_is_told(tmp_path: Path) -> None:
     assert listed.tls is not None
     assert listed.tls.crl_ends is not None
     assert reading.value == listed.tls.crl_ends - now
+
+
+def test_the_tls_of_publishing_and_of_a_fleet_is_watched_too(tmp_path: Path) -> None:
+    made = pki.make(tmp_path)
+    tls = {"ca": str(made.ca), "certificate": str(made.agent.certificate), "key": str(made.agent.key)}
+    etcd = {"endpoints": ["https://a.example.net:2379"], "tls": {**tls, "crl": str(made.crl)}}
+    plain = {"endpoints": ["http://a.example.net:2379"]}
+    sources = [
+        {"name": "all", "kind": "fleet", "etcd": etcd},
+        {"name": "lab", "kind": "fleet", "etcd": plain},
+        {"name": "dates", "kind": "declared", "dates": [{"name": "a", "kind": "expiry", "date": "2030-01-01"}]},
+    ]
+    config = Config.model_validate({"publish": {"etcd": etcd}, "sources": sources})
+
+    uses = list(tls_uses(config.publish, config.sources))
+
+    assert set(loaded_certificates(uses)) == {"publish.etcd", "publish.etcd/ca", "sources.all", "sources.all/ca"}
+    assert [each.resource for each in revocation_readings(uses, 0.0)] == ["publish.etcd", "sources.all"]
+    keeps = config.is_configured()
+    assert keeps(("agent", "sources.all/ca", "certificate_seconds_left", ()))
+    assert not keeps(("agent", "sources.lab", "certificate_seconds_left", ()))
+
+
+async def test_the_revocation_list_of_a_fleet_is_renewed(listed: tuple[SyslogSinkSettings, Path, bytes]) -> None:
+    sink, crl, newer = listed
+    assert sink.tls is not None
+    jobs, ends = PeriodicJobs(_agent()), sink.tls.crl_ends
+    use = TlsUse("sources.all", sink.tls)
+
+    crl.write_bytes(b"cut short")
+    assert (await jobs.renew_lists([], [use])).startswith("sources.all: the new revocation list is refused")
+    crl.write_bytes(newer)
+    assert await jobs.renew_lists([], [use]) == ""
+    assert sink.tls.crl_ends != ends
 
 
 @pytest.fixture

@@ -70,3 +70,13 @@ def test_an_engine_id_that_cannot_be_stored_is_left_to_the_start(tmp_path: Path)
         {}, tmp_path / "a" / "b"
     )
     assert any("SNMP engine ID: " in line and "Not a directory" in line for line in _lines({}, tmp_path / "var"))
+
+
+def test_who_publishes_is_told_where_and_that_it_should_be_safer(tmp_path: Path) -> None:
+    endpoints = ["http://127.0.0.1:2379", "http://127.0.0.1:22379"]
+    lines = _lines({"publish": {"site": "fra", "every": "30s", "etcd": {"endpoints": endpoints}}}, tmp_path)
+
+    at = lines.index("publishes as hsm at fra to http://127.0.0.1:2379, http://127.0.0.1:22379, every 30 s")
+    assert [line.partition(":")[0] for line in lines[at + 1 :]] == ["  warning", "  warning"]
+    assert any(line.startswith("  publishing: publish_age_seconds") for line in lines)
+    assert not any(line.startswith("  publishing:") for line in _lines({}, tmp_path))

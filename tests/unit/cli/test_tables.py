@@ -169,3 +169,37 @@ def test_that_nobody_reads_a_table_is_left_to_the_verb(monkeypatch: pytest.Monke
 
     with pytest.raises(BrokenPipeError):
         show.table("alarms", ["rule"], [["pin"]])
+
+
+def test_a_fleet_is_a_line_for_each_agent_and_a_blank_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
+    counts = {"critical": 1, "major": 0, "minor": 0, "warning": 2, "indeterminate": 0}
+    common = {"source": "fleet", "clock_offset_seconds": None, "worst": "", "down": ""}
+    up: dict[str, object] = {
+        "agent": "fra-1",
+        "site": "fra",
+        "state": "up",
+        "version": "0.1.0",
+        "started": "",
+        "silent_seconds": 5.0,
+    }
+    up |= {"alarms": counts, "sources_down": 0, "remark": ""}
+    gone: dict[str, object] = {
+        "agent": "fra-2",
+        "site": None,
+        "state": "missing",
+        "version": None,
+        "started": None,
+        "silent_seconds": None,
+    }
+    gone |= {"alarms": dict.fromkeys(counts), "sources_down": None, "remark": "nothing is published under its name"}
+    sources = [{"name": "fleet", "status": "degraded", "last_error": "agent x: not a JSON document"}]
+
+    show.fleet({"agents": [common | gone, common | up], "sources": sources})
+
+    lines = capsys.readouterr().out.splitlines()
+    rows = [" ".join(line.split()) for line in lines if "fra-" in line]
+    assert rows == [
+        "fra-2 missing never nothing is published under its name",
+        "fra-1 fra up 5s ago 1 0 0 2 0 0 0.1.0",
+    ]
+    assert lines[-1].strip() == "last error of fleet: agent x: not a JSON document"

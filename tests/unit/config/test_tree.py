@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from hsm_agent.config.tree import Config
+from hsm_agent.settings.errors import explain
 from tests.peers import pki
 
 if TYPE_CHECKING:
@@ -72,3 +73,44 @@ def test_certificates_of_the_agent_are_kept_with_the_sink_or_server_that_uses_th
 def test_hsms_name_their_tokens(hsms: dict[str, list[str]], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Config.model_validate({"hsms": hsms})
+
+
+PUBLISH = {"etcd": {"endpoints": ["http://127.0.0.1:2379"]}}
+PUBLISHED = ("agent", "", "publish_age_seconds", ())
+
+
+def test_whether_it_publishes_is_read_with_its_bounds_and_empty_is_no() -> None:
+    assert Config.model_validate({"publish": None}).publish is None
+    published = Config.model_validate({"publish": PUBLISH}).publish
+    assert published is not None
+    assert (published.every, published.site) == (60.0, "")
+    assert published == Config.model_validate({"publish": PUBLISH}).publish
+
+
+def test_a_mistake_in_publish_is_told_with_its_place() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Config.model_validate({"publish": {**PUBLISH, "sit": "fra"}})
+
+    assert explain(caught.value, Config) == ["publish.sit: unknown key, did you mean 'site'?"]
+
+
+def test_readings_of_publishing_stay_while_it_publishes(tmp_path: Path) -> None:
+    made = pki.make(tmp_path)
+    etcd = {"endpoints": ["https://127.0.0.1:2379"], "tls": {"ca": str(made.ca)}}
+    certificate = ("agent", "publish.etcd/ca", "certificate_seconds_left", ())
+
+    for publish, keeps_age, keeps_certificate in (
+        (None, False, False),
+        (PUBLISH, True, False),
+        ({"etcd": etcd}, True, True),
+    ):
+        keeps = Config.model_validate({"publish": publish}).is_configured()
+        assert (keeps(PUBLISHED), keeps(certificate)) == (keeps_age, keeps_certificate)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\u202eb"])
+def test_an_agent_that_publishes_has_a_name_that_can_be_shown(name: str) -> None:
+    with pytest.raises(ValidationError, match=r"agent\.name: cannot be shown as it is"):
+        Config.model_validate({"agent": {"name": name}, "publish": PUBLISH})
+
+    assert Config.model_validate({"agent": {"name": "a\nb"}}).publish is None

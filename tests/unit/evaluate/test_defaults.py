@@ -108,6 +108,8 @@ def test_the_default_rules_are_those_of_the_promise() -> None:
         "declared-age",
         "canary",
         "sink-down",
+        "publishing",
+        "fleet-agent",
         "crl",
         "spool-filling",
         "events-dropped",
@@ -146,7 +148,7 @@ def test_a_source_that_is_down_holds_back_what_hangs_on_it_and_nothing_else() ->
     free = {rule.name for rule in DEFAULT_RULES if not rule.inhibited_by}
 
     own = {"pipeline-stalled", "sink-down", "crl", "spool-filling", "events-dropped", "events-undelivered"}
-    own |= {"snmpv3-held", "spool-failed"}
+    own |= {"snmpv3-held", "spool-failed", "publishing"}
     assert free == {"source-down", *own}
 
 

@@ -1,0 +1,1 @@
+"""A fleet of agents, by what each publishes of itself in etcd."""

@@ -1,0 +1,28 @@
+"""The section `publish`: the agent's status, for those who watch a fleet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from hsm_agent.net.etcd_settings import EtcdSettings
+from hsm_agent.settings.types import Deadline, Interval, Strict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class PublishSettings(Strict):
+    """Where and how often the agent publishes its status."""
+
+    every: Annotated[Interval, Field(ge=1.0, le=86400.0)] = 60.0
+    site: Annotated[str, Field(max_length=64)] = ""
+    timeout: Annotated[Deadline, Field(le=60.0)] = 10.0
+    etcd: EtcdSettings
+
+    def about(self, agent: str) -> Iterator[str]:
+        """For `check-config`."""
+        at = f" at {self.site}" if self.site else ""
+        yield f"publishes as {agent}{at} to {', '.join(self.etcd.endpoints)}, every {self.every:g} s"
+        yield from (f"  warning: {line}" for line in self.etcd.warnings("publish.etcd"))
