@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 60.0
 """How long the agent may take for an answer."""
 MOST_ANSWER_BYTES = 256 * 1024**2
-"""Of one answer; ten times what the status of 10,000 tokens takes."""
+"""Of one answer; the status of 10,000 tokens takes 12 MB."""
 LONGEST_PATH = 107  # sun_path of unix(7), less its final NUL
 _SENDING_SECONDS = 5.0
 _AGAIN_SECONDS = 0.002

@@ -8,7 +8,6 @@ import zlib
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ from hsm_agent.collect.trails.verify import (
 )
 from hsm_agent.state import files
 from hsm_agent.text import glob_matches, one_line
+from hsm_agent.wire.event_json import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -317,17 +317,10 @@ def _print_table(entries: Iterable[Entry]) -> None:
 
 def _shown(entry: Entry) -> dict[str, object]:
     return {
-        "time": None if entry.time is None else _utc(entry.time),
+        "time": None if entry.time is None else rfc3339(entry.time) or f"{entry.time:g}",
         "operation": entry.operation,
         "result": entry.result,
         "session": entry.session,
         "mechanism": entry.mechanism,
         "detail": entry.detail,
     }
-
-
-def _utc(seconds: float) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds:g}"

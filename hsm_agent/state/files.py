@@ -131,7 +131,7 @@ def write(path: Path, data: bytes, *, fresh: Path | None = None) -> None:
     try:
         # In this order: the content is on disk before the name points to it, and the name before anyone relies on it.
         # Otherwise a power cut could leave an empty file, or the old one after an inform was acknowledged.
-        _fill(fresh, data)
+        fill(fresh, data)
         fresh.replace(path)
     except OSError:
         with contextlib.suppress(OSError):  # the first error is raised; a file that is left is overwritten next time
@@ -153,7 +153,7 @@ def create(folder: int, name: str, data: bytes, *, mode: int, owner: tuple[int, 
     """
     fresh = f"{name}.{os.getpid()}"
     try:
-        _fill(fresh, data, mode=mode, owner=owner, folder=folder)
+        fill(fresh, data, mode=mode, owner=owner, folder=folder)
         try:  # unlike a rename it replaces nothing
             os.link(fresh, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
         except FileExistsError:
@@ -211,7 +211,7 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _fill(
+def fill(
     path: Path | str,
     data: bytes,
     *,
@@ -219,11 +219,13 @@ def _fill(
     owner: tuple[int, int] | None = None,
     folder: int | None = None,
 ) -> None:
+    """A new file, whole on disk; never open to more than its mode says. Raises OSError, also where there is one."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOSED, _PRIVATE, dir_fd=folder)
     with os.fdopen(descriptor, "wb") as file:
         if owner is not None:
-            os.fchmod(descriptor, mode)
             os.fchown(descriptor, *owner)
+        if mode != _PRIVATE:
+            os.fchmod(descriptor, mode)
         file.write(data)
         file.flush()
         os.fsync(descriptor)

@@ -87,7 +87,7 @@ def _first(path: Path) -> _State | None:
         # In a directory of root's an agent that is given the directory later must be able to read the file; it then
         # replaces it by its own.
         given_to = (owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
-        mode = 0o600 if owner.st_uid else 0o644
+        mode = 0o600 if given_to is None or owner.st_uid else 0o644
         created = state_file.create(folder, path.name, _octets(state), mode=mode, owner=given_to)
     finally:
         os.close(folder)

@@ -154,17 +154,10 @@ def _put(wanted: Sequence[_NewFile], *, keep: Path | None = None) -> None:
 
 
 def _fill(path: Path, new: _NewFile) -> None:
-    """A new file, never open to more than its mode says."""
+    """A new file with its owner and mode, under a name of its own."""
     if new.path.is_dir():
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(new.path))
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(new.data)
-            file.flush()
-            if os.geteuid() == 0:
-                os.fchown(descriptor, *new.owner)
-            os.fchmod(descriptor, new.mode)
-            os.fsync(descriptor)
+        files.fill(path, new.data, mode=new.mode, owner=new.owner if os.geteuid() == 0 else None)
     except OSError as error:  # a full disk names no file
         raise OSError(error.errno, error.strerror, str(new.path)) from error

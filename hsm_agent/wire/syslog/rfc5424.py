@@ -12,7 +12,7 @@ import io
 import logging
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC
 from types import FunctionType
 from typing import TYPE_CHECKING, Self
 
@@ -20,6 +20,7 @@ from rfc5424logging import handler as library
 
 from hsm_agent.model import AgentIdentity, Event, EventKind, Severity
 from hsm_agent.text import one_line
+from hsm_agent.wire.event_json import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -138,11 +139,7 @@ class _Timestamp:
         return cls(seconds)
 
     def isoformat(self) -> str:
-        try:
-            moment = datetime.fromtimestamp(self._seconds, UTC)
-        except (ValueError, OverflowError, OSError):
-            return "-"  # NILVALUE: not representable as a date
-        return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return rfc3339(self._seconds) or "-"  # NILVALUE: not representable as a date
 
 
 def _structured_data(event: Event, origin: AgentIdentity, *, sequence_id: int, synced: bool) -> Mapping[str, _Params]:
