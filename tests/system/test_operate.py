@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -270,20 +271,19 @@ async def test_systemd_is_told_ready_reloading_stopping_and_the_watchdog(tmp_pat
         ) as agent:
             await agent.until(lambda s: bool(s["tokens"]))
             os.kill(agent.pid, signal.SIGHUP)
-            await asyncio.sleep(1.0)  # several periods of the watchdog
+            said: list[str] = []
+            async with asyncio.timeout(20):
+                while said.count("READY=1") < 2 or said.count("WATCHDOG=1") < 3:
+                    said += (await asyncio.get_running_loop().sock_recv(channel, 4096)).decode().splitlines()
             await agent.stop()
-        said = []
-        while True:
-            try:
+        with contextlib.suppress(BlockingIOError):
+            while True:
                 said += channel.recv(4096).decode().splitlines()
-            except BlockingIOError:
-                break
 
     assert said[0] == "READY=1"
     assert said.count("READY=1") == 2
     assert "RELOADING=1" in said
     assert any(line.startswith("MONOTONIC_USEC=") for line in said)
-    assert said.count("WATCHDOG=1") >= 3
     assert "STOPPING=1" in said[-3:]
 
 
