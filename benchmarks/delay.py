@@ -152,7 +152,7 @@ def _configuration(
 ) -> Path:
     process = AgentProcess(  # for the file only; it is not started
         directory,
-        sources=[source("bench", module, environment, every="1ms", timeout="10s")],
+        sources=[source("bench", module, environment, every="10ms", timeout="10s")],
         deliver=[
             {"name": "trap", "kind": "snmp", "to": wire.address, "version": "v2c", "type": "trap",
              "community": secret(directory, "trap-community", "for-traps")},
