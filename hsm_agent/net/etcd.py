@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from ssl import SSLCertVerificationError
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -48,6 +49,8 @@ T = TypeVar("T")
 
 MOST_ANSWER_BYTES = 2560 * 1024
 """Of one answer: a value of the greatest size in base64, and what is around it."""
+_TOKEN = re.compile(r"[!-~]{1,8192}")
+"""What fits a header: neither spaces, which HTTP does not allow at its ends, nor more than a server takes."""
 _EXPIRED = 10
 """X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL."""
 
@@ -90,7 +93,7 @@ class EtcdClient:
             body["range_end"] = base64_of(end)
         if keys_only:
             body["keys_only"] = True
-        return await self._call("kv/range", body, found_in)
+        return await self._call("kv/range", body, lambda answer: found_in(answer, most=limit))
 
     async def transaction(
         self, *, compares: Sequence[Compare] = (), puts: Sequence[Put] = (), deletes: Sequence[bytes] = ()
@@ -191,7 +194,7 @@ class EtcdClient:
         except EtcdTrouble as trouble:
             trouble.sent = False  # what was to be done has not been sent yet
             raise
-        if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable():
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
             raise NoProof(f"{endpoint}: gave no token")
         self._token = token
 

@@ -217,11 +217,13 @@ def refuse_too_large(keys: Sequence[bytes], puts: Sequence[Put]) -> None:
         raise EtcdRefused(f"too large: {octets} octets, and etcd takes {MOST_REQUEST_BYTES} (1.5 MiB) at once")
 
 
-def found_in(answer: Mapping[str, Any]) -> Found:
-    """The answer to a range. Raises ValueError."""
+def found_in(answer: Mapping[str, Any], *, most: int) -> Found:
+    """The answer to a range that asked for so many keys at most. Raises ValueError."""
     entries = answer.get("kvs", [])
     if not isinstance(entries, list):
         raise ValueError("kvs is no list")  # noqa: TRY004 - the answer is wrong, not the argument
+    if len(entries) > most:
+        raise ValueError(f"{len(entries)} keys, where {most} were asked for at most")
     return Found(entries=tuple(map(_entry, entries)), revision=revision_in(answer), more=answer.get("more") is True)
 
 

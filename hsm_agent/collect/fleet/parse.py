@@ -20,6 +20,7 @@ UP, SILENT, ALARMS, DOWN = "fleet_agent_up", "fleet_agent_silent_seconds", "flee
 OFFSET, INFO = "fleet_clock_offset_seconds", "fleet_agent_info"
 METRICS = (UP, SILENT, ALARMS, DOWN, OFFSET, INFO)
 NEVER = "nothing is published under its name"
+NOT_YET = f"{NEVER}, but it may not have had the time"
 _OFFSET_UNKNOWN = "not known before it has published between two polls"
 
 
@@ -79,10 +80,10 @@ def readings_of(
         yield write(INFO, 1, labels=_identity(sighting.report))
 
 
-def missing_readings(source: str, agent: str, look: Look) -> Iterator[Reading]:
-    """The readings of an agent that is expected, and of which there is nothing."""
+def missing_readings(source: str, agent: str, look: Look, *, is_missing: bool = True) -> Iterator[Reading]:
+    """The readings of an agent that is expected, and of which there is nothing; perhaps not yet."""
     writer = _Writer(source, agent, look.wall)
-    yield writer.reading(UP, 0, note=NEVER)
+    yield writer.reading(UP, 0 if is_missing else None, reason=NOT_YET, note=NEVER if is_missing else "")
     yield writer.reading(SILENT, None, reason=NEVER)
     yield from _reported(writer, None, NEVER)
     yield writer.reading(OFFSET, None, reason=NEVER)

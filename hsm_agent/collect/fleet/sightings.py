@@ -76,31 +76,62 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Absence:
+    """That nothing stands under an expected agent's name: from a look on, on the monotonic clock."""
+
+    since: float
+    patience_seconds: float
+    """After so long it is missing: it may have had no time yet to publish, as where etcd lost its data."""
+
+    def is_missing(self, monotonic: float) -> bool:
+        """Whether the agent could have been heard, and was not."""
+        return monotonic - self.since >= self.patience_seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sightings:
-    """All agents that were seen, by name. `last` is the last look that reached etcd, `since` the first of those that
-    all did.
+    """All agents that were seen, by name, and of the expected ones those of which there is nothing.
+
+    `last` is the last look that reached etcd, `since` the first of those that all did.
     """
 
     agents: Mapping[str, Sighting] = field(default_factory=dict)
+    absent: Mapping[str, Absence] = field(default_factory=dict)
     last: Look | None = None
     since: Look | None = None
 
     def failed(self) -> Sightings:
         """After a look that did not reach etcd."""
-        return replace(self, since=None)
+        return replace(self, since=None, absent={})
 
     def updated(
-        self, found: Mapping[str, Stored], look: Look, *, silent_after: float | None, kept: Collection[str] = ()
+        self,
+        found: Mapping[str, Stored],
+        look: Look,
+        *,
+        silent_after: float | None,
+        kept: Collection[str] = (),
+        expected: Collection[str] = (),
     ) -> Sightings:
-        """After a look that found these. Of those that were not found the `kept` are still known."""
+        """After a look that found these. Of those that were not found the `kept` are known, but not how they are."""
         since = self.since or look
         listened_for = look.monotonic - since.monotonic
         agents = {
             name: _judged(self._seen(name, stored, look), look, listened_for, silent_after)
             for name, stored in found.items()
         }
-        agents |= {name: self.agents[name] for name in kept if name in self.agents and name not in found}
-        return Sightings(agents=agents, last=look, since=since)
+        unread = (name for name in kept if name in self.agents and name not in found)
+        agents |= {name: replace(self.agents[name], is_silent=None) for name in unread}
+        absent = {name: self._absence(name, look, silent_after) for name in expected if name not in agents}
+        return Sightings(agents=agents, absent=absent, last=look, since=since)
+
+    def _absence(self, name: str, look: Look, silent_after: float | None) -> Absence:
+        if name in self.absent:
+            return self.absent[name]
+        before = self.agents.get(name)
+        usual = _INTERVALS * _USUAL_SECONDS if silent_after is None else silent_after
+        patience = usual if before is None else before.patience_seconds(silent_after)
+        return Absence(since=look.monotonic, patience_seconds=patience)
 
     def _seen(self, name: str, stored: Stored, look: Look) -> Sighting:
         before = self.agents.get(name)
@@ -134,7 +165,8 @@ def _read(stored: Stored) -> tuple[AgentReport | None, str]:
 
 def _judged(sighting: Sighting, look: Look, listened_for: float, silent_after: float | None) -> Sighting:
     patience = sighting.patience_seconds(silent_after)
-    if sighting.silent_seconds(look.monotonic) < patience:
+    is_heard = sighting.seen_at == look.monotonic and listened_for > 0  # whatever the time in its report
+    if is_heard or sighting.silent_seconds(look.monotonic) < patience:
         is_silent: bool | None = False
     else:
         is_silent = True if sighting.is_silent or listened_for >= patience else None

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from hsm_agent.collect.base import Collector, CollectorContext, Poll, SourceFailure, SourceSettings
 from hsm_agent.collect.fleet.parse import METRICS, missing_readings, readings_of
-from hsm_agent.collect.fleet.reports import listed
+from hsm_agent.collect.fleet.reports import MOST_AGENTS, listed
 from hsm_agent.collect.fleet.sightings import Look, Sightings
 from hsm_agent.evaluate.messages import counted
 from hsm_agent.net.etcd import EtcdClient
@@ -109,8 +109,11 @@ class FleetCollector(Collector):
             raise SourceFailure(f"nothing is known of the fleet: {why}") from error
         found = {name: each for name, each in listing.found.items() if self._revisions.get(name) != each.revision}
         before, look = self._sightings.agents, Look(monotonic=self._monotonic(), wall=self._wall())
-        kept = () if listing.is_whole else before
-        self._sightings = self._sightings.updated(found, look, silent_after=settings.silent_after, kept=kept)
+        kept = () if listing.is_whole else tuple(before)[: max(0, MOST_AGENTS - len(found))]
+        expected = [name for name in settings.expected if not self._is_dispensable(name)]
+        self._sightings = self._sightings.updated(
+            found, look, silent_after=settings.silent_after, kept=kept, expected=expected
+        )
         agents = self._sightings.agents
         troubles = [f"agent {name}: {each.trouble}" for name, each in agents.items() if each.trouble]
         return Poll(
@@ -129,9 +132,8 @@ class FleetCollector(Collector):
         agents = self._sightings.agents
         for name, sighting in agents.items():
             yield from readings_of(self.name, name, sighting, look, self._settings.silent_after)
-        for name in self._settings.expected:
-            if name not in agents and not self._is_dispensable(name):
-                yield from missing_readings(self.name, name, look)
+        for name, absence in self._sightings.absent.items():
+            yield from missing_readings(self.name, name, look, is_missing=absence.is_missing(look.monotonic))
 
     async def forget(self, resource: str) -> bool:
         """Take no notice of an agent until it publishes again, or the source starts anew."""

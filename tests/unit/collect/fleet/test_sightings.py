@@ -73,6 +73,14 @@ def test_a_wrong_clock_makes_nobody_silent_and_hides_no_silence(offset: float) -
     assert after((10, first), (60, second)).silent_seconds(1060.0) <= 50
 
 
+@pytest.mark.parametrize("offset", [-86400.0, -300.0, 0.0, 86400.0])
+def test_who_is_looked_at_seldom_is_silent_by_no_wrong_clock(offset: float) -> None:
+    looks = [(600.0 * number, stored(number, at=600 * number - 10, offset=offset)) for number in range(1, 5)]
+
+    assert after(*looks).is_silent is False
+    assert after(*looks, (3000, looks[-1][1])).is_silent is True
+
+
 @pytest.mark.parametrize(
     ("offset", "said"),
     [pytest.param(0.0, 0.0, id="right"), pytest.param(600.0, 590.0, id="ahead"), pytest.param(-600.0, -560.0, id="behind")],

@@ -92,9 +92,42 @@ async def test_of_a_silent_agent_nothing_is_known_but_that() -> None:
 
 
 async def test_an_expected_agent_is_missed_though_it_was_never_seen() -> None:
-    poll = await Reader(agents=["monitor-1", "lab-*"]).poll()
+    reader = Reader(agents=["monitor-1", "lab-*"])
+    await reader.poll()
+
+    poll = await reader.after(180)
 
     assert read(poll, "fleet_agent_up") == {"monitor-1": (0, "nothing is published under its name")}
+
+
+async def test_an_etcd_that_lost_its_data_blames_no_expected_agent_before_it_could_publish_again() -> None:
+    reader = Reader(agents=["slow", "usual"])
+    reader.etcd.publish("slow", report(every_seconds=600.0))
+    reader.etcd.publish("usual")
+    await reader.poll()
+    reader.etcd.kept.clear()
+
+    for seconds in (0, 179):
+        up = read(await reader.after(seconds), "fleet_agent_up")
+        assert up == dict.fromkeys(
+            ("slow", "usual"), (None, "nothing is published under its name, but it may not have had the time")
+        )
+
+    up = read(await reader.after(1), "fleet_agent_up")
+    assert {name: value for name, (value, _) in up.items()} == {"slow": None, "usual": 0}
+    assert read(await reader.after(1800), "fleet_agent_up")["slow"][0] == 0
+
+
+async def test_an_expected_agent_has_its_time_anew_after_etcd_was_away() -> None:
+    reader = Reader(agents=["monitor-1"])
+    await reader.poll()
+    reader.etcd.trouble = EtcdUnavailable({"http://a": NoProof("http://a: silent")})
+    with pytest.raises(SourceFailure):
+        await reader.after(600)
+    reader.etcd.trouble = None
+
+    assert read(await reader.after(1), "fleet_agent_up")["monitor-1"][0] is None
+    assert read(await reader.after(180), "fleet_agent_up")["monitor-1"][0] == 0
 
 
 async def test_other_agents_do_not_belong_to_it() -> None:
@@ -115,7 +148,8 @@ async def test_one_whose_key_is_deleted_is_gone_unless_it_is_expected() -> None:
     poll = await reader.after(60)
 
     assert poll.gone == ("other",)
-    assert read(poll, "fleet_agent_up") == {"kept": (0, "nothing is published under its name")}
+    assert read(poll, "fleet_agent_up")["kept"][0] is None
+    assert read(await reader.after(180), "fleet_agent_up") == {"kept": (0, "nothing is published under its name")}
 
 
 async def test_one_that_an_operator_forgets_is_gone_until_it_publishes() -> None:
@@ -199,6 +233,31 @@ async def test_a_flood_of_keys_hides_no_expected_agent_and_ends() -> None:
     assert len(read(poll, "fleet_agent_up")) == MOST_AGENTS + 1
     assert not poll.complete
     assert poll.errors == (f"more than {MOST_AGENTS} keys below {PREFIX}: of the others only expected agents are read",)
+
+
+async def test_floods_of_ever_new_keys_are_not_all_remembered_and_who_is_not_read_is_unknown() -> None:
+    reader = Reader()
+    reader.etcd.publish("c-known")
+    await reader.poll()
+    for page in ("a", "b"):
+        reader.etcd.kept.clear()
+        for number in range(MOST_AGENTS + 1):
+            reader.etcd.publish(f"{page}{number:05}")
+        poll = await reader.after(60)
+        assert len(read(poll, "fleet_agent_up")) == MOST_AGENTS
+
+
+async def test_who_could_not_be_read_in_a_flood_is_unknown() -> None:
+    reader = Reader()
+    reader.etcd.publish("zz-last")
+    await reader.poll()
+    reader.etcd.keep(PREFIX.encode() + b"a" * 5000, b"")
+    for number in range(MOST_AGENTS - 1):
+        reader.etcd.keep(PREFIX.encode() + b"a\x1b%d" % number, b"")
+
+    poll = await reader.after(60)
+
+    assert read(poll, "fleet_agent_up")["zz-last"][0] is None
 
 
 async def test_it_closes_its_client() -> None:
