@@ -168,7 +168,7 @@ class Publisher:
                 await self._withdraw()
         except (EtcdTrouble, TimeoutError) as error:
             log.warning(
-                "the agent's status is still published, and will be taken for silence: %s", error or "no answer"
+                "the agent's status is still published, and will be taken for silence: %s", str(error) or "no answer"
             )
         finally:
             await self._etcd.close()

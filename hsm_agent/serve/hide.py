@@ -45,6 +45,8 @@ _OTHER_PLACES = ("sensor_", "host_", "certificate_", "declared_", "crl_", "ntls_
 """Metrics whose resources are no tokens, partitions or HSMs: parts of an appliance, hosts, files, patterns."""
 _OTHERS_WORDS = ("log_", "vendor_", "custom_", "traps_", "trail_")
 """Metrics whose alarms may repeat what a source has written."""
+_OTHERS_ALARMS = "fleet_alarms"
+"""Whose notes are SOURCE/TOKEN and the text of an alarm of another agent, behind the name of its rule."""
 _INFO = "_info"
 """How the names of metrics end whose value is their labels."""
 _SLOT = re.compile(r"slot \d+")
@@ -173,10 +175,17 @@ class Mask:
             shown = _QUOTED.sub(self._quoted, shown)
         return _LONG_NUMBER.sub(self._number, shown) if "serials" in self.hidden else shown
 
+    def note(self, text: str, metric: str) -> str:
+        """The same of a note; one on another agent's alarms ends where that names a token that is not known here."""
+        if self._hides_names and metric == _OTHERS_ALARMS:
+            before, slash, rest = text.partition("/")
+            text = f"{before}/…" if slash and rest else text
+        return self.foreign_text(text)
+
     def alarm_text(self, text: str, metric: str, *, is_unknown: bool) -> str:
         """The same of an alarm, where its text holds a reason, a line of a log, or what an appliance says."""
-        if is_unknown:
-            return self.foreign_text(text)
+        if is_unknown or metric == _OTHERS_ALARMS:
+            return self.note(text, metric)
         shown = self.text(text)
         if self._hides_names and metric.startswith(_OTHERS_WORDS):
             return _QUOTED.sub(self._quoted, shown)

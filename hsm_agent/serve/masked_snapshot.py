@@ -60,7 +60,7 @@ def _reading(reading: Reading, mask: Mask) -> Reading:
         labels=mask.labels(reading.metric, reading.labels) if reading.labels else (),
         reason=mask.foreign_text(reading.reason),
         limit=reading.limit,
-        note=mask.foreign_text(reading.note),
+        note=mask.note(reading.note, reading.metric),
         hsm=mask.name(reading.hsm) if reading.hsm else "",
     )
 

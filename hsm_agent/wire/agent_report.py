@@ -81,10 +81,11 @@ def key_of(agent: str) -> str:
 def name_of(key: bytes) -> str:
     """The name of the agent that a key is of. Raises NoReportError where nobody can be called that."""
     try:
-        name = key.decode().removeprefix(PREFIX)
+        text = key.decode()
     except UnicodeDecodeError:
         raise NoReportError("a key that is no UTF-8") from None
-    if not name or len(name) > MOST_NAME_CHARACTERS or one_line(name) != name:
+    name = text.removeprefix(PREFIX)
+    if name == text or not name or len(name) > MOST_NAME_CHARACTERS or one_line(name) != name:
         raise NoReportError("a key that names no agent")
     return name
 

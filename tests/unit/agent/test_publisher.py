@@ -10,7 +10,7 @@ import pytest
 from hsm_agent.agent.publisher import Publisher, report_of
 from hsm_agent.config.publish import PublishSettings
 from hsm_agent.model import ActiveAlarm, Event, EventKind, Severity, SourceState, SourceStatus
-from hsm_agent.net.etcd_messages import EtcdUnavailable, NoProof, Transacted
+from hsm_agent.net.etcd_messages import EtcdUnavailable, Found, NoProof, Transacted
 from hsm_agent.store import Store
 from hsm_agent.wire.agent_report import MOST_REPORT_BYTES, decode, encode, key_of
 from tests.fakes.fleet import NOW, MemoryEtcd, report
@@ -223,6 +223,16 @@ async def test_what_cannot_be_withdrawn_holds_nobody_up() -> None:
     await desk.publisher.withdraw()
 
     assert desk.etcd.is_closed
+
+
+async def test_a_withdrawal_that_has_no_answer_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    class Mute(MemoryEtcd):
+        async def range(self, key: bytes, **_: Any) -> Found:
+            raise TimeoutError
+
+    await Desk(Mute()).publisher.withdraw()
+
+    assert caplog.messages == ["the agent's status is still published, and will be taken for silence: no answer"]
 
 
 @pytest.mark.parametrize(("key", "value"), [("every", "500ms"), ("every", "2d"), ("site", "x" * 65), ("sites", "fra")])

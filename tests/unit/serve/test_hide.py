@@ -199,6 +199,15 @@ def test_quotes_in_an_alarm_are_hidden_where_they_are_not_the_rules_own(
     assert shown.endswith(f"about 123456 objects of {pseudonym('payments', KEY)}")
 
 
+def test_what_another_agent_says_of_its_tokens_is_cut_behind_the_source() -> None:
+    mask, note = mask_of("labels"), "token-memory luna-b/Root CA: Root CA is full"
+
+    assert mask.note(note, "fleet_alarms") == "token-memory luna-b/…"
+    assert mask.alarm_text(f"fra-2: {note}", "fleet_alarms", is_unknown=False) == "fra-2: token-memory luna-b/…"
+    assert mask_of("firmware").note(note, "fleet_alarms") == note
+    assert mask.note(note, "other_metric") == note
+
+
 def test_a_known_name_in_quotes_has_its_one_pseudonym() -> None:
     assert mask_of("labels").foreign_text("'payments'") == f"'{pseudonym('payments', KEY)}'"
 

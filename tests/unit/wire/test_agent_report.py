@@ -121,7 +121,7 @@ def test_an_agent_has_a_key(name: str) -> None:
     assert name_of(key_of(name).encode()) == name
 
 
-@pytest.mark.parametrize("key", [b"/hsm-agent-fleet/", b"/hsm-agent-fleet/\xff", b"/hsm-agent-fleet/a\nb", b"/hsm-agent-fleet/" + b"x" * 256])  # fmt: skip
+@pytest.mark.parametrize("key", [b"/elsewhere/monitor-1", b"monitor-1", b"/hsm-agent-fleet/", b"/hsm-agent-fleet/\xff", b"/hsm-agent-fleet/a\nb", b"/hsm-agent-fleet/" + b"x" * 256])  # fmt: skip
 def test_a_key_that_nobody_can_have_is_refused(key: bytes) -> None:
     with pytest.raises(NoReportError):
         name_of(key)
