@@ -150,6 +150,10 @@ class Publisher:
             trouble = f"etcd has not taken it within {self.settings.timeout:g} s"
         except (EtcdTrouble, _NameTakenError) as error:
             trouble = str(error)
+        except Exception as error:
+            # It would end the agent, which has more to do than to publish.
+            log.exception("publishing the agent's status has a bug")
+            trouble = f"bug in publishing: {type(error).__name__}: {error}"
         else:
             trouble = ""
             self._published_at = self._monotonic()

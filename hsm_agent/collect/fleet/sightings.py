@@ -165,8 +165,8 @@ def _read(stored: Stored) -> tuple[AgentReport | None, str]:
 
 def _judged(sighting: Sighting, look: Look, listened_for: float, silent_after: float | None) -> Sighting:
     patience = sighting.patience_seconds(silent_after)
-    is_heard = sighting.seen_at == look.monotonic and listened_for > 0  # whatever the time in its report
-    if is_heard or sighting.silent_seconds(look.monotonic) < patience:
+    has_published = sighting.seen_at == look.monotonic and listened_for > 0  # whatever the time in its report
+    if has_published or sighting.silent_seconds(look.monotonic) < patience:
         is_silent: bool | None = False
     else:
         is_silent = True if sighting.is_silent or listened_for >= patience else None

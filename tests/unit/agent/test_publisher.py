@@ -216,6 +216,17 @@ async def test_an_etcd_that_is_mute_ends_with_the_timeout() -> None:
     assert publisher.reading().note == "etcd has not taken it within 0.05 s"
 
 
+async def test_a_bug_in_publishing_does_not_end_the_agent() -> None:
+    class Broken(MemoryEtcd):
+        async def transaction(self, **_: Any) -> Transacted:
+            raise KeyError("x")
+
+    desk = Desk(Broken())
+
+    assert not await desk.publisher.once()
+    assert desk.told[1] == "bug in publishing: KeyError: 'x'"
+
+
 async def test_what_cannot_be_withdrawn_holds_nobody_up() -> None:
     desk = Desk()
     desk.etcd.trouble = EtcdUnavailable({"http://a": NoProof("http://a: silent")})
