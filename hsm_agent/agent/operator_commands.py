@@ -20,7 +20,7 @@ from hsm_agent.evaluate.alarms import unmatched_globs
 from hsm_agent.evaluate.messages import counted
 from hsm_agent.evaluate.rules import PRESENCE
 from hsm_agent.evaluate.state import Silence
-from hsm_agent.model import AGENT_SOURCE, EventKind, number_text
+from hsm_agent.model import AGENT_SOURCE, EventKind, SourceState, number_text
 from hsm_agent.pipeline import new_id
 from hsm_agent.serve.snapshot import value_now
 from hsm_agent.serve.status import status, summary
@@ -92,7 +92,7 @@ class OperatorCommands:
         readings = [reading for name in names for reading in store.of_source(name).values()]
         sources = [store.sources[name] for name in names if name in store.sources]
         return {
-            "agents": fleet_rows(readings),
+            "agents": fleet_rows(readings, down=[each.name for each in sources if each.state is SourceState.DOWN]),
             "sources": [
                 {"name": each.name, "status": each.state.name.lower(), "last_error": harmless(each.last_error)}
                 for each in sources

@@ -173,7 +173,9 @@ def fleet(answer: Mapping[str, Any]) -> None:
     """A line for each agent: a blank is not known, never 0."""
 
     def shown(entry: Mapping[str, Any]) -> Iterable[object]:
-        yield from (entry["agent"], entry["site"], entry["state"], _ago(entry["silent_seconds"]))
+        silent = entry["silent_seconds"]
+        ago = "" if silent is None and entry["state"] == "unknown" else _ago(silent)
+        yield from (entry["agent"], entry["site"], entry["state"], ago)
         yield from (entry["alarms"].get(severity) for severity in _FLEET_SEVERITIES)
         yield from (entry["sources_down"], entry["version"], entry["remark"] or entry["worst"] or entry["down"])
 

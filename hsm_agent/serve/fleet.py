@@ -5,31 +5,40 @@ What is not known is null: of an agent that is silent nothing but its identity a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hsm_agent.model import Severity
 from hsm_agent.text import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from hsm_agent.model import Reading
     from hsm_agent.serve.status import Json
 
 KIND = "fleet"
-_UP, _ALARMS = "fleet_agent_up", "fleet_alarms"
+_UP, _ALARMS, _INFO = "fleet_agent_up", "fleet_alarms", "fleet_agent_info"
 _IDENTITY = ("site", "version", "started")
 _WORST_FIRST = {"silent": 0, "missing": 0, "unknown": 1, "up": 2}
 
 
-def fleet_rows(readings: Iterable[Reading]) -> list[dict[str, Json]]:
-    """A row for each agent: those that are not up first, then those with the worst alarms, then by name."""
+def fleet_rows(readings: Iterable[Reading], *, down: Collection[str] = ()) -> list[dict[str, Json]]:
+    """A row for each agent: those that are not up first, then those with the worst alarms, then by name.
+
+    What was read last by the sources that are `down` may be otherwise by now, and is unknown.
+    """
     by_agent: dict[tuple[str, str], list[Reading]] = {}
     for reading in readings:
         if reading.metric.startswith("fleet_") and reading.resource:
-            by_agent.setdefault((reading.source, reading.resource), []).append(reading)
+            shown = _unknown(reading) if reading.source in down and reading.metric != _INFO else reading
+            by_agent.setdefault((reading.source, reading.resource), []).append(shown)
     rows = [_row(source, agent, found) for (source, agent), found in by_agent.items()]
     return [row for _, row in sorted(rows, key=lambda each: each[0])]
+
+
+def _unknown(reading: Reading) -> Reading:
+    return replace(reading, value=None, reason="its source is down", note="")
 
 
 def _row(source: str, agent: str, readings: Iterable[Reading]) -> tuple[tuple[object, ...], dict[str, Json]]:
@@ -67,7 +76,7 @@ def _state(readings: Mapping[str, Reading]) -> str:
 
 
 def _identity(readings: Mapping[str, Reading]) -> dict[str, Json]:
-    labels = dict(readings["fleet_agent_info"].labels) if "fleet_agent_info" in readings else {}
+    labels = dict(readings[_INFO].labels) if _INFO in readings else {}
     return {name: harmless(labels[name]) if name in labels else None for name in _IDENTITY}
 
 

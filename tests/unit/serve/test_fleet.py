@@ -80,3 +80,11 @@ def test_what_needs_somebody_stands_first() -> None:
         ("b-warned", "up"),
         ("a-quiet", "up"),
     ]
+
+
+def test_what_was_read_before_etcd_went_away_is_unknown() -> None:
+    (row,) = fleet_rows(readings("fra-1", report()), down=["fleet"])
+
+    assert (row["state"], row["site"], row["silent_seconds"], row["worst"]) == ("unknown", "fra", None, "")
+    assert row["alarms"] == dict.fromkeys(("critical", "major", "minor", "warning", "indeterminate"))
+    assert row["remark"] == "its source is down"
