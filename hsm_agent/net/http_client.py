@@ -134,7 +134,10 @@ class HttpClient:
         if peer.proxy is not None and peer.url.scheme == "http":
             target = f"http://{peer.url.authority}{target}"  # the absolute form, RFC 9112 section 3.2.2
             whole += _proxy_headers(peer.proxy)
-        return h11.Request(method=method, target=target, headers=whole)
+        try:
+            return h11.Request(method=method, target=target, headers=whole)
+        except h11.LocalProtocolError:  # such as a token of the server's own; h11 quotes it, which we do not
+            raise HttpTrouble(f"{peer}: the request holds what no header can") from None
 
     async def _exchange(self, connection: Connection, request: h11.Request, body: bytes) -> tuple[HttpAnswer, bool]:
         """The answer, and whether the connection can take another request."""

@@ -66,6 +66,15 @@ async def test_a_request_and_its_answer_over_a_connection_that_is_kept() -> None
     assert receiver.requests[0].body == b"{}"
 
 
+@pytest.mark.parametrize("value", [" ", "a secret\r\nX: 1", "a secret\0", "a secret\n"])
+async def test_a_header_that_cannot_be_sent_is_trouble_and_quoted_nowhere(value: str) -> None:
+    with pytest.raises(HttpTrouble, match="the request holds what no header can") as caught:
+        await client(9).exchange("POST", "/", headers=(("Authorization", value),))
+
+    assert not caught.value.sent
+    assert "secret" not in str(caught.value)
+
+
 async def test_a_receiver_that_closed_meanwhile_is_called_anew() -> None:
     receiver = Receiver([OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")])
     async with StreamServer(script=receiver) as server:
