@@ -76,6 +76,17 @@ def _tracked() -> list[Path]:
     return [path for name in done.stdout.splitlines() if (path := ROOT / name).is_file()]
 
 
+AT_THE_TOP = {
+    ".ci", ".gitignore", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md",
+    "benchmarks", "conf", "docs", "hsm_agent", "init", "integrations", "mibs", "package", "pyproject.toml",
+    "requirements", "scripts", "share", "tests",
+}  # fmt: skip
+
+
+def test_nothing_that_a_command_left_lies_at_the_top() -> None:
+    assert {path.relative_to(ROOT).parts[0] for path in _tracked()} == AT_THE_TOP
+
+
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace")
 
