@@ -150,6 +150,13 @@ def test_a_peers_address_is_read_without_zone_and_unmapped(address: str, expecte
     assert str(ip_of(address)) == expected
 
 
+def test_more_letters_than_are_remembered_are_all_read_alike() -> None:
+    letters = "".join(chr(code) for code in range(0x4E00, 0x4E00 + 6000))
+
+    assert harmless(letters + "\u202e") == f"{letters}\ufffd"
+    assert harmless(letters) == letters
+
+
 def test_names_sort_as_people_count() -> None:
     shuffled = random.Random(1).sample
     names = ["", "7", "10", "a", "a2", "a10", "a10b", "b-1-9", "b-1-10", "münze2", "münze10", "x" + "9" * 5000]
