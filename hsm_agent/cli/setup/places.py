@@ -137,11 +137,7 @@ def named_module(path: Path, environment: Mapping[str, str]) -> FoundModule:
 
 
 def _matches(root: Path, pattern: str) -> Iterator[Path]:
-    try:
-        found = sorted(root.glob(pattern.lstrip("/")))
-    except (ValueError, NotImplementedError):  # a module file may name anything: what is no pattern matches nothing
-        return
-    yield from (path for path in found if _is_file(path))
+    yield from (path for path in sorted(root.glob(pattern.lstrip("/"))) if _is_file(path))
 
 
 def _is_file(path: Path) -> bool:
@@ -173,6 +169,6 @@ def _settings(file: Path) -> dict[str, str]:
 
 
 def _absolute(root: Path, name: str) -> Iterable[Path]:
-    if Path(name).is_absolute():
-        return _matches(root, name)
-    return (path for folder in _RELATIVE_TO for path in _matches(root, f"{folder}/{name}"))
+    """The files of that name. It is a name and no pattern, whatever characters it has."""
+    folders = [root] if Path(name).is_absolute() else [each for one in _RELATIVE_TO for each in root.glob(one[1:])]
+    return [path for folder in folders if _is_file(path := folder / name.lstrip("/"))]

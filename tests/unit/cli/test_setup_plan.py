@@ -215,3 +215,16 @@ def test_v2c_has_a_community(tmp_path: Path) -> None:
 
     assert "    community: {file: /etc/hsm-agent/secrets/noc.community}\n" in text
     assert "public" not in text
+
+
+@pytest.mark.parametrize("name", ["/", "**x", "lib[1].so", "*.so", "a\0b", "../../../etc/*", "x" * 5000])
+def test_what_a_module_file_names_is_a_name_and_no_pattern(name: str, tmp_path: Path) -> None:
+    modules = tmp_path / "usr/share/p11-kit/modules"
+    folder = tmp_path / "usr/lib/x86_64-linux-gnu/pkcs11"
+    modules.mkdir(parents=True)
+    folder.mkdir(parents=True)
+    (folder / "other.so").touch()
+    (folder / "lib[1].so").touch()
+    (modules / "one.module").write_text(f"module: {name}\n", encoding="utf-8")
+
+    assert [each.path.name for each in find_modules({}, tmp_path)] == (["lib[1].so"] if name == "lib[1].so" else [])
