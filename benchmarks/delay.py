@@ -20,6 +20,7 @@ from hsm_agent.collect.base import CollectorContext
 from hsm_agent.collect.pkcs11.source import Pkcs11Collector, Pkcs11Settings
 from hsm_agent.collect.runner import Runner
 from hsm_agent.config.tree import load
+from hsm_agent.deliver.base import always
 from tests.peers.agent import AgentProcess, source
 from tests.peers.require import require
 from tests.peers.rsyslog import Rsyslog
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.collect.pkcs11.fetch import PollRequest
     from hsm_agent.collect.pkcs11.recording import RawPoll
-    from hsm_agent.deliver.base import Sink
+    from hsm_agent.deliver.base import MaySend, Sink
     from hsm_agent.model import Event
 
 _WARM_UP = 10
@@ -63,12 +64,14 @@ class _StampedSink:
         self.accepted: list[float] = []
         self._sink = sink
 
-    async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
+    async def deliver(
+        self, events: Sequence[Event], accepted: Callable[[Event], None], may_send: MaySend = always
+    ) -> None:
         def note(event: Event) -> None:
             self.accepted.append(time.time())
             accepted(event)
 
-        await self._sink.deliver(events, note)
+        await self._sink.deliver(events, note, may_send)
 
     async def close(self) -> None:
         await self._sink.close()

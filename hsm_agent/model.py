@@ -262,3 +262,72 @@ class AgentIdentity:
     host_name: str
     version: str
     enterprise_id: int
+
+
+class GroupRole(Enum):
+    """What an agent does for its group; the number is that of the MIB."""
+
+    SINGLE = "single"
+    """There is no group."""
+    LEADER = "leader"
+    """Judges and tells."""
+    STANDBY = "standby"
+    """Follows."""
+    ALONE = "alone"
+    """No quorum can exist: judges and tells for itself."""
+    ISOLATED = "isolated"
+    """There may be a quorum elsewhere: tells of itself only."""
+
+    @property
+    def number(self) -> int:
+        """The enumeration's number in the MIB."""
+        return list(GroupRole).index(self) + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberStatus:
+    """A member of the group, as another one sees it. `seconds_since_seen`: None where it never was."""
+
+    name: str
+    role: GroupRole
+    is_up: bool
+    seconds_since_seen: float | None
+    version: str = ""
+    sources_up: int = 0
+    sources_expected: int = 0
+    config_differs: bool = False
+    """From the configuration of the agent that looks."""
+    clock_offset_seconds: float | None = None
+    """By how much its clock is ahead of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupStatus:
+    """The group as this agent sees it now."""
+
+    group: str
+    name: str
+    """The agent's own."""
+    role: GroupRole
+    epoch: int = 0
+    """Of the leader that is followed, or of this agent's own leading; 0 where none is known."""
+    leader: str = ""
+    """Empty where none is known."""
+    beat_age_seconds: float | None = None
+    lag_seconds: float | None = None
+    """By how much what is followed is behind; None where it is not known."""
+    untold: int = 0
+    """Shared events that wait for a sink."""
+    is_caught_up: bool = False
+    is_connected: bool = False
+    differs: bool = False
+    """Whether the configuration of a member that is up differs from this one's."""
+    problem: str = ""
+    """Why the group is not well for this agent; empty while it is."""
+    members: tuple[MemberStatus, ...] = ()
+    commit_seconds: float | None = None
+    """How long the last commit took."""
+    takeovers_total: int = 0
+    """How often this agent has taken over the lead since it started."""
+    fenced_total: int = 0
+    """How often it was told that it leads no more by what it wanted to write."""

@@ -22,6 +22,7 @@ from hsm_agent.model import SourceState
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 
+    from hsm_agent.evaluate.hsms import ObjectKey
     from hsm_agent.evaluate.rules import Ruleset
     from hsm_agent.evaluate.state import Silence
     from hsm_agent.evaluate.transaction import StepResult
@@ -48,12 +49,16 @@ class Change(Protocol):
     def __call__(self, state: AlarmState, *, context: Context) -> StepResult: ...
 
 
+class ActRefusedError(Exception):
+    """What an operator asks for is not for this agent to do. The text is one line, and says whose it is."""
+
+
 def new_id() -> str:
     """A unique identifier."""
     return str(uuid.uuid4())
 
 
-async def _finish(work: Coroutine[object, object, None]) -> None:
+async def finish(work: Coroutine[object, object, None]) -> None:
     """Finish the work even if the caller is cancelled: the state on disk and the one in memory must not differ."""
     task = asyncio.ensure_future(work)
     try:
@@ -61,6 +66,20 @@ async def _finish(work: Coroutine[object, object, None]) -> None:
     except asyncio.CancelledError:
         await task
         raise
+
+
+def steps(readings: Sequence[Reading]) -> list[Change]:
+    """The steps that evaluate the readings of a poll."""
+    return [partial(step, readings=portion) for portion in _portions(readings)]
+
+
+def outside(objects: Collection[ObjectKey], *, only_of_hsm: bool) -> Callable[[Series], bool]:
+    """A predicate: whether a series belongs to none of the objects; with `only_of_hsm` to none as a whole HSM."""
+
+    def is_outside(series: Series) -> bool:
+        return series[:2] not in objects or (only_of_hsm and not is_of_hsm(series[2]))
+
+    return is_outside
 
 
 def _portions(readings: Sequence[Reading]) -> Iterator[Sequence[Reading]]:
@@ -150,25 +169,30 @@ class Pipeline:
         shared = Shared(readings=tuple(readings), moved={})
         if self._hsms.globs or self._hsms.present or any(reading.hsm for reading in readings):
             shared = self._hsms.shared(readings)
-        changes = [partial(step, readings=portion) for portion in _portions(shared.readings)]
-        await self._carry_out(*changes, readings=shared.readings, settled=status.name if complete else None)
+        await self._judge(shared.readings, settled=status.name if complete else None)
         # Only after the HSM's own series were evaluated, so that its alarms are raised before the old ones clear.
         for name in sorted(set(shared.moved.values())):
             await self._move({key for key, to in shared.moved.items() if to == name}, name)
         if gone:
             await self._drop(status.name, frozenset(gone), "no longer read under this name")
         if complete and status.name not in self._completed:
-            self._completed.add(status.name)
-            still_read = _still_read(status.name, (*readings, *shared.readings), self._hsms)
-            await self._carry_out(partial(alarms.withdraw, is_configured=still_read))
+            await self._settle(status.name, _still_read(status.name, (*readings, *shared.readings), self._hsms))
 
     async def tick(self) -> None:
         """Let time pass: `for`, repeats, silences that end, readings that stay away."""
         await self._carry_out(partial(step, readings=()))
 
+    async def _judge(self, readings: Sequence[Reading], *, settled: str | None) -> None:
+        await self._carry_out(*steps(readings), readings=readings, settled=settled)
+
+    async def _settle(self, source: str, is_still_read: Callable[[Series], bool]) -> None:
+        """The first complete poll of a source shows what of it left the configuration."""
+        self._completed.add(source)
+        await self._carry_out(partial(alarms.withdraw, is_configured=is_still_read))
+
     async def _carry_out(self, *changes: Change, readings: Sequence[Reading] = (), settled: str | None = None) -> None:
         """`settled` is a source that has told of everything it has: what it was known to have before is over."""
-        await _finish(self._carry_out_in_turn(changes, readings, settled))
+        await finish(self._carry_out_in_turn(changes, readings, settled))
 
     async def _carry_out_in_turn(
         self, changes: Iterable[Change], readings: Sequence[Reading], settled: str | None
@@ -181,7 +205,7 @@ class Pipeline:
             for change in changes:
                 # Not on a thread, although it may look at the whole state (16 ms for 1000 tokens): if a thread hung,
                 # it would keep the lock, and evaluation would stop.
-                result = change(self.alarm_state, context=self._context())
+                result = change(self._scope(), context=self._context())
                 # On disk before it is in memory: what is seen or sent has survived a crash of this process.
                 if result.events or result.rows:
                     await self._spool.commit(result.events, result.rows)
@@ -192,6 +216,10 @@ class Pipeline:
             if (sources or alarms_changed) and self._refresh is not None:
                 self._refresh(sources, alarms=alarms_changed)
             self._evaluated_at = self._monotonic()
+
+    def _scope(self) -> AlarmState:
+        """What a change looks at."""
+        return self.alarm_state
 
     @property
     def age_seconds(self) -> float:
@@ -214,50 +242,78 @@ class Pipeline:
             await self._spool.commit(result.events, result.rows)
 
     async def silence(self, wanted: Silence) -> None:
-        await self._carry_out(partial(alarms.silence, wanted=wanted))
+        """Begin a silence. ActRefusedError where others do."""
+        await self._operate(partial(alarms.silence, wanted=wanted))
 
     async def end_silence(self, silence_id: str, uid: int) -> None:
-        """LookupError if there is none of that id."""
-        await self._carry_out(partial(alarms.end_silence, silence_id=silence_id, by_uid=uid))
+        """LookupError if there is none of that id; ActRefusedError where others do."""
+        await self._operate(partial(alarms.end_silence, silence_id=silence_id, by_uid=uid))
 
     async def forget(self, alarm_id: str, uid: int) -> Series | None:
-        """Clear an alarm for good; returns its series if it was shown. LookupError if there is none of that id."""
+        """Clear an alarm for good; returns its series if it was shown.
+
+        LookupError if there is none of that id; ActRefusedError where others do.
+        """
         series = next((a.series for a in active(self.alarm_state).values() if a.alarm_id == alarm_id), None)
-        await self._carry_out(partial(alarms.forget, alarm_id=alarm_id, by_uid=uid))
+        await self._forget(partial(alarms.forget, alarm_id=alarm_id, by_uid=uid), alarm_id)
         return series
+
+    async def _operate(self, act: Change) -> None:
+        await self._carry_out(act)
+
+    async def _forget(self, act: Change, alarm_id: str) -> None:  # noqa: ARG002 - an overriding method looks at it
+        await self._carry_out(act)
+
+    @property
+    def refusal(self) -> str:
+        """Why an operator's act on alarms is not for this agent; empty where it is."""
+        return ""
+
+    def raised_events(self) -> list[Event]:
+        """The latest event of every alarm that is raised and not silenced."""
+        return [alarm.event for alarm in active(self.alarm_state).values() if not alarm.silenced]
+
+    def events_for_new_sinks(self) -> list[Event]:
+        """What of it a sink is told as soon as it is registered with the spool."""
+        return self.raised_events()
+
+    async def bring_up_to_date(self, sinks: Collection[str]) -> None:
+        """These sinks are new, or get more than before: tell them the rest of what is raised."""
+
+    async def resend(self, sink: str) -> int:
+        """Send the raised alarms to one sink again; how many. ActRefusedError where others do."""
+        events = self.raised_events()
+        await self.notify(events, only_sink=sink)
+        return len(events)
 
     async def drop(self, source: str, resource: str, why: str) -> None:
         """Clear every alarm of an object, and forget its readings."""
         await self._drop(source, frozenset({resource}), why)
 
     async def _drop(self, source: str, resources: Collection[str], why: str) -> None:
-        """All in one change: each looks at the whole alarm state, and there may be hundreds of objects."""
-
-        def is_kept(series: Series) -> bool:
-            return series[0] != source or series[1] not in resources
-
         for resource in resources:
             self._store.forget_resource(source, resource)
-        await self._carry_out(partial(alarms.withdraw, is_configured=is_kept, why=why))
+        await self._end({(source, resource) for resource in resources}, why)
         if self._refresh is not None:
             self._refresh({source}, alarms=False)
         hsms = {hsm for resource in resources for _, hsm in self._hsms.forget(source, resource)}.difference(resources)
         if hsms:
             await self._drop(source, hsms, f"{why}, and no other partition of it is read")
 
-    async def _move(self, objects: Collection[tuple[str, str]], name: str) -> None:
+    async def _move(self, objects: Collection[ObjectKey], name: str) -> None:
         """Withdraw series of the HSM under its partitions' names: from now on they bear the HSM's own."""
-
-        def is_kept(series: Series) -> bool:
-            return series[:2] not in objects or not is_of_hsm(series[2])
-
+        is_kept = outside(objects, only_of_hsm=True)
         sources = {source for source, _ in objects}
         for series in [each for source in sources for each in self._store.of_source(source) if not is_kept(each)]:
             self._store.forget(series)
-        why = f"told of the whole HSM now, as {name}"
-        await self._carry_out(partial(alarms.withdraw, is_configured=is_kept, why=why))
+        await self._end(objects, f"told of the whole HSM now, as {name}", only_of_hsm=True)
         if self._refresh is not None:
             self._refresh(sources, alarms=False)
+
+    async def _end(self, objects: Collection[ObjectKey], why: str, *, only_of_hsm: bool = False) -> None:
+        """Clear the alarms of objects that are not read any more, in one change: each looks at the whole state."""
+        is_kept = outside(objects, only_of_hsm=only_of_hsm)
+        await self._carry_out(partial(alarms.withdraw, is_configured=is_kept, why=why))
 
     async def reconfigure(
         self, is_configured: Callable[[Series], bool], rules: Ruleset, hsms: Hsms | None = None
@@ -269,11 +325,14 @@ class Pipeline:
             self._hsms = hsms
             for series in [reading.series for reading in self._store.readings() if is_of_hsm(reading.metric)]:
                 self._store.forget(series)  # the next polls bring it under its new name
+        await self._withdraw(is_configured)
+
+    async def _withdraw(self, is_configured: Callable[[Series], bool]) -> None:
         await self._carry_out(partial(alarms.withdraw, is_configured=is_configured))
 
     async def notify(self, events: Iterable[Event], *, only_sink: str | None = None) -> None:
         """Send events that no reading caused: tests, notices."""
-        await _finish(self._spool.commit(tuple(events), {}, only_sink=only_sink))
+        await finish(self._spool.commit(tuple(events), {}, only_sink=only_sink))
 
     def show_alarms(self) -> None:
         """Put the raised alarms into the store."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from hsm_agent.model import ActiveAlarm, KnownObject, Labels, Reading, Series, SinkStatus, SourceStatus
+    from hsm_agent.model import ActiveAlarm, GroupStatus, KnownObject, Labels, Reading, Series, SinkStatus, SourceStatus
 
 
 class Store:
@@ -30,6 +30,8 @@ class Store:
         self.sources: dict[str, SourceStatus] = {}
         self.sinks: dict[str, SinkStatus] = {}
         self.alarms: dict[tuple[str, Series], ActiveAlarm] = {}
+        self.group: GroupStatus | None = None
+        """None where the agent is in no group."""
         self.known: dict[str, dict[str, KnownObject]] = {}
         """By source and resource: what was there before the start, until a complete poll says what is there now."""
         self._readings: dict[str, dict[Series, Reading]] = {}

@@ -1,4 +1,6 @@
-"""Blocking calls off the event loop, on daemon threads: each on a thread of its own with a deadline, or all on one.
+"""What would hold the event loop: blocking calls on daemon threads, long computations with pauses.
+
+A blocking call has a thread of its own and a deadline, or all of a kind have one thread.
 
 A thread in a system call can't be stopped. On a shared executor a few of them would block every other call, and the
 exit of the process. So each path, or each source, has a `Lane`: one call at a time, and while one is stuck the next is
@@ -20,12 +22,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Hashable
+    from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 
 T = TypeVar("T")
 Resource = TypeVar("Resource")
 
 _IDLE_SECONDS = 2.0
+_TURN_SECONDS = 0.005
 
 
 @asynccontextmanager
@@ -45,6 +48,19 @@ async def deadline(seconds: float) -> AsyncIterator[None]:
         if limit.expired() and task is not None and task.cancelling() <= cancelling_before:
             raise TimeoutError from error
         raise
+
+
+async def with_pauses(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items, and between two of them, every few milliseconds, a turn for whatever else there is to do.
+
+    For what is computed step by step, and takes long: what it looks at must not be changed meanwhile.
+    """
+    since = time.monotonic()
+    for item in items:
+        yield item
+        if time.monotonic() - since > _TURN_SECONDS:
+            await asyncio.sleep(0)
+            since = time.monotonic()
 
 
 class StuckError(OSError):

@@ -19,6 +19,7 @@ FLOORS = {
     "collect": 97,
     "config": 96,
     "deliver": 98,
+    "group": 96,
     "net": 96,
     "serve": 98,
     "settings": 98,

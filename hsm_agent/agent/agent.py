@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import socket
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 from hsm_agent.agent.components import Sinks, Sources, TaskSupervisor, idle_sinks, unread_sources
+from hsm_agent.agent.host import host_name
 from hsm_agent.agent.known_objects import ObjectMemory
 from hsm_agent.deliver.base import SinkContext
 from hsm_agent.evaluate.hsms import Hsms
@@ -23,6 +23,7 @@ from hsm_agent.serve.settings import HttpError, SnmpServerSettings
 from hsm_agent.serve.snapshot import Snapshot, missing, snapshot
 from hsm_agent.serve.snmp.responder import Responder
 from hsm_agent.spool import Spool
+from hsm_agent.spool.shared import GROUP_STATES
 from hsm_agent.state import hide_key
 from hsm_agent.state.files import DamagedFileError
 from hsm_agent.state.snmp_engine import EngineStateError, held_engine, start_engine
@@ -32,10 +33,12 @@ from hsm_agent.version import VERSION
 from hsm_agent.wire.snmp.mib import AUTHENTICATION_FAILURE, COLD_START
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
+    from hsm_agent.agent.group import Membership
     from hsm_agent.agent.publisher import Publisher
     from hsm_agent.config.tree import Config, Loaded
+    from hsm_agent.deliver.base import Sink, SinkSettings
     from hsm_agent.serve.http.server import HttpServer
     from hsm_agent.wire.snmp.engine import Engine
 
@@ -44,27 +47,12 @@ log = logging.getLogger(__name__)
 SELF_SECONDS = 10.0
 """How often the agent reads itself."""
 STATE_SECONDS = 10.0
-HOST_NAME_SECONDS = 3.0
 LAST_KEEP_SECONDS = 1.0
 """For a last note of which tokens there are; the queues have the rest of the time to drain."""
 PUBLISHER, PUBLISHER_SECONDS = "publisher", 1.0
 """The task that publishes the status, and how long it may take to end."""
 ENGINE_RETRY_SECONDS = 5.0
 """Pause between attempts to store the engine's boots."""
-
-
-async def host_name(*, otherwise: str, find: Callable[[], str] = socket.getfqdn) -> str:
-    """The host's full name; where no resolver knows it, or none answers soon, `otherwise`."""
-    host = socket.gethostname()
-    try:
-        host = await Lane("the look-up of this host's own name").call(find, seconds=HOST_NAME_SECONDS)
-    except StuckError as error:
-        log.warning("%s: syslog's HOSTNAME is %s", error, host if _is_full(host) else otherwise)
-    return host if _is_full(host) else otherwise
-
-
-def _is_full(host: str) -> bool:
-    return "." in host and not host.startswith("localhost")
 
 
 def own_status(seconds: float, errors: str = "") -> SourceStatus:
@@ -113,6 +101,7 @@ class Agent:
         self.hide_key = b""
         """Of the pseudonyms that views show; empty until one is to."""
         self.publisher: Publisher | None = None
+        self.group: Membership | None = None
         self.reading = Lanes()
         """Threads that read a new configuration and the files it names; one that hangs does not block the next."""
 
@@ -124,7 +113,11 @@ class Agent:
             state, entries=config.agent.spool.entries, size_bytes=config.agent.spool.size
         )
         self.engine = await self._make_engine(time.monotonic())
-        alarm_state, unreadable = AlarmState.load(await self.spool.states())
+        states = await self.spool.states()
+        of_group = {key: text for key, text in states.items() if key.startswith(GROUP_STATES)}
+        alarm_state, unreadable = AlarmState.load({key: each for key, each in states.items() if key not in of_group})
+        if of_group and config.group is None:
+            await self.spool.unshare_all(dict.fromkeys(of_group))  # it left its group: should it join again, it is new
         self._unreadable = tuple(unreadable)
         self.store.sources = {AGENT_SOURCE: own_status(0.0), **unread_sources(config)}
         self.store.sinks = idle_sinks(config, self.spool)
@@ -133,14 +126,8 @@ class Agent:
         self.store.update([self._spooled_events()])
         await self.load_hide_key(config)
         self.responder = self._make_responder(config)
-        self.pipeline = Pipeline(
-            alarm_state=alarm_state,
-            rules=Ruleset(config.effective_rules(), self.store.labels),
-            store=self.store,
-            spool=self.spool,
-            refresh=self.responder.changed if self.responder is not None else None,
-            hsms=Hsms(config.hsms),
-        )
+        self.group = self._join(config)
+        self.pipeline = self._make_pipeline(config, alarm_state, of_group)
         self.sources = Sources(self.tasks, self.pipeline, state_directory=state, on_poll=self._count_poll)
         self.sinks = Sinks(self.tasks, self.spool, self.store, make_heartbeat=self._make_heartbeat)
         self.pipeline.show_alarms()
@@ -155,6 +142,30 @@ class Agent:
             version=VERSION,
             enterprise_id=config.agent.enterprise_id,
         )
+
+    def _make_pipeline(self, config: Config, alarm_state: AlarmState, of_group: Mapping[str, str]) -> Pipeline:
+        make = Pipeline if self.group is None else self.group.pipeline_with(of_group)
+        return make(
+            alarm_state=alarm_state,
+            rules=Ruleset(config.effective_rules(), self.store.labels),
+            store=self.store,
+            spool=self.spool,
+            refresh=self.responder.changed if self.responder is not None else None,
+            hsms=Hsms(config.hsms),
+        )
+
+    def _join(self, config: Config) -> Membership | None:
+        if config.group is None:
+            return None
+        from hsm_agent.agent.group import Membership  # noqa: PLC0415 - only where it is configured
+
+        return Membership(
+            config.group, config, spool=self.spool, store=self.store, announce=self.announce, refresh=self._show_members
+        )
+
+    def _show_members(self) -> None:
+        if self.responder is not None:
+            self.responder.changed((), alarms=False)
 
     def _spooled_events(self) -> Reading:
         """How much waits in the spool, for the first answer: the agent reads itself only later."""
@@ -274,8 +285,9 @@ class Agent:
         """What start-up still waits for, and what stops the agent from working."""
         stats = self.spool.stats()
         waiting = missing(self.store, [source.name for source in self.loaded.config.sources])
-        stalled = self.stalled()
-        return [*waiting, *([f"spool: {stats.reason}"] if stats.failed else []), *([stalled] if stalled else [])]
+        troubles = [f"spool: {stats.reason}" if stats.failed else "", self.stalled()]
+        troubles.append("" if self.group is None else self.group.unready())
+        return [*waiting, *filter(None, troubles)]
 
     def stalled(self) -> str:
         """How long nothing was evaluated, if too long; else empty."""
@@ -285,13 +297,13 @@ class Agent:
     async def start(self) -> None:
         """Start sinks, sources and servers; clear the alarms of objects that left the configuration."""
         config = self.loaded.config
-        await self.sinks.replace(
-            self.sinks.build(config.deliver, self.sink_context(config), anew=True), self.raised_events()
-        )
+        await self.replace_sinks(self.sinks.build(config.deliver, self.sink_context(config), anew=True))
         await self.withdraw(config, self.pipeline.rules)
         await self.sources.replace(self.sources.build(config.sources))
         await self.replace_publisher()
         await self._announce_damage()
+        if self.group is not None:
+            self.tasks.start("group", self.group.run())
         self.tasks.start("cold start", self.sinks.notify(COLD_START))
         self.tasks.start("known objects", self.objects.run())
         self.tasks.start("snmp engine", self._release_engine())
@@ -305,7 +317,11 @@ class Agent:
         log.info("stopping: polls end, what can be delivered is")
         await self.sources.stop()
         await self.objects.keep(seconds=LAST_KEEP_SECONDS)
-        for name, queued in (await self.sinks.stop(drain_seconds=max(0.0, end - time.monotonic()))).items():
+        drained = end if self.group is None else end - self.group.drain_seconds
+        queued_by_sink = await self.sinks.stop(drain_seconds=max(0.0, drained - time.monotonic()))
+        if self.group is not None:
+            await self.group.drain(end)
+        for name, queued in queued_by_sink.items():
             if queued:
                 stay = "stays" if queued == 1 else "stay"
                 log.warning("%s for sink %s %s spooled until the next start", counted(queued, "events"), name, stay)
@@ -320,6 +336,11 @@ class Agent:
             await self._opened_spool.close()
             self._opened_spool = None
             log.info("stopped")
+
+    async def replace_sinks(self, built: Mapping[str, tuple[SinkSettings, Sink | None]]) -> None:
+        """Start new and changed sinks, stop the others; new ones are told what is raised."""
+        more = await self.sinks.replace(built, self.pipeline.events_for_new_sinks())
+        await self.pipeline.bring_up_to_date(more)
 
     async def replace_publisher(self) -> None:
         """Publish as the configuration in force says. What was published is withdrawn where it says so no more."""
@@ -355,10 +376,6 @@ class Agent:
         """Send every sink a NOTICE of what the agent or an operator did."""
         if self.sinks.running:
             await self.pipeline.notify([self.event(EventKind.NOTICE, text)])
-
-    def raised_events(self) -> list[Event]:
-        """The latest event of every alarm that is raised and not silenced."""
-        return [alarm.event for alarm in active(self.pipeline.alarm_state).values() if not alarm.silenced]
 
     def _make_heartbeat(self) -> Event:
         raised = len(self.store.alarms)

@@ -211,8 +211,13 @@ class Sinks:
             built[name] = (settings, settings.build(context) if settings.speaks_v3() else None)
         await self.replace(built, [])
 
-    async def replace(self, built: Mapping[str, tuple[SinkSettings, Sink | None]], active: list[Event]) -> None:
-        """Stop removed and changed sinks, queue the `active` events for new ones, start new and changed ones."""
+    async def replace(
+        self, built: Mapping[str, tuple[SinkSettings, Sink | None]], active: list[Event]
+    ) -> tuple[str, ...]:
+        """Stop removed and changed sinks, queue the `active` events for new ones, start new and changed ones.
+
+        Returns the names of those that the events were queued for: that are new, or get more than before.
+        """
         ending = [name for name in self.running if name not in built or built[name][1] is not None]
         await self._tasks.stop([f"sink {name}" for name in ending], within=STOP_SECONDS)
         for name in ending:
@@ -227,6 +232,7 @@ class Sinks:
         for settings, sink in built.values():
             if sink is not None:
                 self._start(settings, sink)
+        return registered.resynced
 
     def _start(self, settings: SinkSettings, sink: Sink) -> None:
         pump = Pump(

@@ -15,25 +15,28 @@ from typing import TYPE_CHECKING, Any
 
 from hsm_agent.agent.control_client import ANSWER_SECONDS, ControlError
 from hsm_agent.agent.control_socket import Verb
+from hsm_agent.agent.group_commands import GroupCommands
 from hsm_agent.collect.base import PushCollector
 from hsm_agent.evaluate.alarms import unmatched_globs
 from hsm_agent.evaluate.messages import counted
 from hsm_agent.evaluate.rules import PRESENCE
 from hsm_agent.evaluate.state import Silence
 from hsm_agent.model import AGENT_SOURCE, EventKind, SourceState, number_text
-from hsm_agent.pipeline import new_id
+from hsm_agent.pipeline import ActRefusedError, new_id
 from hsm_agent.serve.snapshot import value_now
 from hsm_agent.serve.status import status, summary
 from hsm_agent.text import checked_glob, harmless, one_line
 from hsm_agent.threads import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from hsm_agent.agent.agent import Agent
     from hsm_agent.model import Reading, Series
     from hsm_agent.serve.snapshot import Snapshot
     from hsm_agent.spool import SpoolEntry
+
+    Handler = Callable[[Mapping[str, Any], int], Coroutine[Any, Any, dict[str, Any]]]
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +68,11 @@ class OperatorCommands:
             "spool-show": Verb(self.spool_show, changes_state=False),
             "spool-drop": Verb(self.spool_drop, changes_state=True),
             "test-notification": Verb(self.test_notification, changes_state=True, seconds=ANSWER_SECONDS),
-            "forget": Verb(self.forget, changes_state=True),
-            "silence": Verb(self.silence, changes_state=True),
-            "silence-end": Verb(self.end_silence, changes_state=True),
-            "resend": Verb(self.resend, changes_state=True),
+            "forget": Verb(_told_whose(self.forget), changes_state=True),
+            "silence": Verb(_told_whose(self.silence), changes_state=True),
+            "silence-end": Verb(_told_whose(self.end_silence), changes_state=True),
+            "resend": Verb(_told_whose(self.resend), changes_state=True),
+            **GroupCommands(self._agent).verbs(),
         }
 
     async def status(self, _request: Mapping[str, Any], _uid: int) -> dict[str, Any]:
@@ -141,6 +145,9 @@ class OperatorCommands:
     async def spool_drop(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
         """Drop one entry for good."""
         event_id = str(request.get("event_id"))
+        entry = await self._agent.spool.show(event_id)
+        if entry is not None and entry.shared and entry.waiting and (refusal := self._agent.pipeline.refusal):
+            raise ControlError(refusal)
         if not await self._agent.spool.drop(event_id):
             raise ControlError(f"the spool has no event {event_id}")
         await self._log_and_announce(f"Event {event_id} dropped from the spool by uid {uid}")
@@ -253,12 +260,11 @@ class OperatorCommands:
     async def resend(self, request: Mapping[str, Any], uid: int) -> dict[str, Any]:
         """Send the raised alarms to one sink again."""
         (sink,) = self._sinks_named(request.get("sink") or "")
-        events = self._agent.raised_events()
         silenced = sum(alarm.silenced for alarm in self._agent.store.alarms.values())
-        await self._agent.pipeline.notify(events, only_sink=sink)
+        count = await self._agent.pipeline.resend(sink)
         held = f"; {counted(silenced, 'alarms')} more silenced" if silenced else ""
-        await self._log_and_announce(f"{counted(len(events), 'alarms')} sent again to sink {sink} by uid {uid}{held}")
-        return {"count": len(events), "silenced": silenced}
+        await self._log_and_announce(f"{counted(count, 'alarms')} sent again to sink {sink} by uid {uid}{held}")
+        return {"count": count, "silenced": silenced}
 
     def _sinks_named(self, name: object) -> list[str]:
         sinks = list(self._agent.sinks.running)
@@ -273,6 +279,18 @@ class OperatorCommands:
     async def _log_and_announce(self, text: str) -> None:
         log.info("%s", text)
         await self._agent.announce(text)
+
+
+def _told_whose(act: Handler) -> Handler:
+    """An act on alarms that another agent may have to do: then that is the error."""
+
+    async def handle(request: Mapping[str, Any], uid: int) -> dict[str, Any]:
+        try:
+            return await act(request, uid)
+        except ActRefusedError as error:
+            raise ControlError(str(error)) from error
+
+    return handle
 
 
 def _summary(entry: SpoolEntry) -> dict[str, Any]:

@@ -156,6 +156,7 @@ class PeriodicJobs:
             pipeline_reading(agent.pipeline.age_seconds, now),
             log_reading(logs.dropped_total(), now),
             *([] if agent.publisher is None else [agent.publisher.reading()]),
+            *([] if agent.group is None else agent.group.readings(now)),
             Reading(source=AGENT_SOURCE, resource="", metric="event_loop_lag_seconds", value=lag, time=now),
             *(age for source in agent.sources.running.values() for age in source.runner.age()),
         ]
@@ -197,7 +198,8 @@ class PeriodicJobs:
         """The others, likewise."""
         agent = self._agent
         publish = None if agent.publisher is None else agent.publisher.settings
-        return list(tls_uses(publish, (source.settings for source in agent.sources.running.values())))
+        sources = (source.settings for source in agent.sources.running.values())
+        return list(tls_uses(publish, sources, None if agent.group is None else agent.group.settings))
 
     async def renew_lists(self, sinks: Iterable[SinkSettings], others: Iterable[TlsUse] = ()) -> str:
         """Reload revocation lists that changed on disk. Returns why some were refused, so that the old ones stay."""

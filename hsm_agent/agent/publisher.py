@@ -119,7 +119,7 @@ class Publisher:
         self.settings = settings
         self._store = store
         self._problem = problem
-        self._etcd: KeyHolder = etcd or EtcdClient(settings.etcd)
+        self._etcd: KeyHolder = etcd or EtcdClient(settings.servers)
         self._wall = wall
         self._monotonic = monotonic
         self._run = secrets.token_hex(8)

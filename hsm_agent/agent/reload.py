@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.agent.agent import Agent
     from hsm_agent.config.tree import Config, Loaded
+    from hsm_agent.group.settings import GroupSettings
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +47,18 @@ def frozen_changes(old: Config, new: Config) -> list[str]:
     if before is not None and after is not None:
         compared += [(f"serve.snmp.{key}", getattr(before, key), getattr(after, key)) for key in _SNMP_KEYS]
     changes = [f"{key}: {NEEDS_RESTART}" for key, was, becomes in compared if was != becomes]
+    changes += [f"{key}: {NEEDS_RESTART}" for key in _frozen_of_group(old.group, new.group)]
     if (before is None) != (after is None):
         changes.append(f"serve.snmp: switching it on or off {NEEDS_RESTART}")
     return changes
+
+
+def _frozen_of_group(before: GroupSettings | None, after: GroupSettings | None) -> list[str]:
+    """The keys of the group that differ, but for how etcd is reached: a certificate ends while the agent runs."""
+    if before is None or after is None:
+        return [] if before is after else ["group"]
+    was, becomes = dict(before), dict(after)
+    return [f"group.{key}" for key in was if key != "etcd" and was[key] != becomes[key]]
 
 
 def _refuse_frozen(old: Config, new: Loaded) -> None:
@@ -103,7 +113,7 @@ async def _swap(agent: Agent, new: Loaded) -> None:
     agent.store.labels = config.labels_by_source()
     logs.set_up(config.agent.log.level, config.agent.log.format)
     agent.spool.resize(entries=config.agent.spool.entries, size_bytes=config.agent.spool.size)
-    await agent.sinks.replace(sinks, agent.raised_events())
+    await agent.replace_sinks(sinks)
     ended = await agent.sources.replace(sources)
     added = [name for name in sources if name not in agent.store.sources]
     await agent.replace_publisher()
@@ -114,6 +124,8 @@ async def _swap(agent: Agent, new: Loaded) -> None:
     for name in set(ended).difference(removed):
         agent.objects.restore(name)
     await agent.withdraw(config, rules)
+    if agent.group is not None:
+        agent.group.reload(config)  # not before what is to be withdrawn by it is known
     # A changed source keeps its rows of SNMP as they are until its next poll.
     if agent.responder is not None and (added or removed):
         agent.responder.changed([*added, *removed], alarms=False)

@@ -6,9 +6,11 @@ from dataclasses import replace
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from hsm_agent.config.tree import tls_uses
+from hsm_agent.config.digest import group_digest
+from hsm_agent.config.tree import is_through_group, tls_uses
 from hsm_agent.evaluate.messages import counted
 from hsm_agent.metrics import METRICS
+from hsm_agent.metrics.group import GROUP
 from hsm_agent.metrics.tables import AGENT
 from hsm_agent.model import AGENT_SOURCE
 from hsm_agent.state.snmp_engine import EngineStateError, settled_engine_id
@@ -32,8 +34,13 @@ def describe(loaded: Loaded) -> Iterator[str]:
     yield from _rules(config)
     yield from _servers(config)
     yield from _sinks(config)
+    if config.group is not None:
+        yield from config.group.about(config.agent.name, group_digest(config))
+        for sink in config.deliver:
+            yield from (f"  warning: sink {sink.name}: {text}" for text in sink.warnings_in_group())
     if config.publish is not None:
-        yield from config.publish.about(config.agent.name)
+        through_group = is_through_group(config.publish, config.group)
+        yield from config.publish.about(config.agent.name, through_group=through_group)
 
 
 def _sources(config: Config) -> Iterator[str]:
@@ -103,8 +110,9 @@ def _brought(config: Config) -> dict[str, dict[str, str]]:
     """By source and metric: on what it depends whether the source brings it, in words or empty."""
     publishes = config.publish is not None
     own = [metric.name for metric in AGENT if publishes or not metric.name.startswith("publish_")]
+    own += [] if config.group is None else [metric.name for metric in GROUP]
     with_tls = any(sink.own_tls() is not None for sink in config.deliver)
-    with_tls = with_tls or any(tls_uses(config.publish, config.sources))
+    with_tls = with_tls or any(tls_uses(config.publish, config.sources, config.group))
     if with_tls or (config.serve.http is not None and config.serve.http.web_config is not None):
         own += ["certificate_seconds_left", "certificate_info"]
     of_each = dict.fromkeys((name for name in METRICS if name.startswith("source_")), "")

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsm_agent.agent.agent import host_name
+from hsm_agent.agent.host import host_name
 from hsm_agent.deliver.base import Refused, Retry, SinkContext
 from hsm_agent.model import AGENT_SOURCE, AgentIdentity, Event, EventKind, Guarantee, Severity
 from hsm_agent.pipeline import new_id

@@ -15,6 +15,7 @@ from hsm_agent.cli import FAILED
 from hsm_agent.cli import run as run_agent
 from hsm_agent.cli.agent_verbs import alarms, fleet, resend, silence, spool, status, test_notification
 from hsm_agent.cli.audit import audit
+from hsm_agent.cli.group import group
 from hsm_agent.cli.options import (
     config_option,
     fail,
@@ -185,7 +186,7 @@ def run_demo(package: Path = PACKAGE) -> None:
     os.execv(script, [str(script)])  # noqa: S606 - a fixed script of our own, no shell
 
 
-for verb in (setup, audit, status, fleet, test_notification, alarms, silence, resend, spool, templates):
+for verb in (setup, audit, status, fleet, group, test_notification, alarms, silence, resend, spool, templates):
     cli.add_command(verb)
 
 

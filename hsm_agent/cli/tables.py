@@ -19,6 +19,7 @@ from hsm_agent.evaluate.messages import ago_text, amount, counted
 from hsm_agent.log import one_line
 from hsm_agent.metrics import unit
 from hsm_agent.model import number_text
+from hsm_agent.serve.group import group_line, member_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,10 +33,12 @@ _COLOURS = {
     "down": "bold red",
     "silent": "bold red",
     "missing": "bold red",
+    "alone": "bold red",
+    "isolated": "bold red",
 }
 _COLOURS |= {"degraded": "yellow", "retrying": "yellow", "refused": "red", "up": "green"}
 _FLEET_SEVERITIES = ("critical", "major", "minor", "warning", "indeterminate")
-_LONG, _LEAST = {"labels", "unavailable", "reason", "remark"}, 20
+_LONG, _LEAST = {"labels", "unavailable", "reason", "remark", "what it says"}, 20
 """Columns that may be broken, and the least width of one."""
 
 
@@ -162,11 +165,23 @@ def status(answer: Mapping[str, Any]) -> None:
     sources = [{**each, "last success": _ago(each["age_seconds"])} for each in answer["sources"]]
     rows({"sources": sources}, "sources", ("name", "kind", "status", "last success", "failures"))
     _last_errors(sources)
+    if "group" in answer:
+        group(answer["group"])
     _tokens(answer["tokens"])
     alarms(answer["alarms"])
     silences(answer["silences"])
     rows(answer, "sinks", ("name", "kind", "guarantee", "status", "queued", "delivered", "failed", "dropped"))
     _last_errors(answer["sinks"])
+
+
+def group(entry: Mapping[str, Any]) -> None:
+    """The group as the agent sees it, and its members."""
+    console().print(escape(one_line(group_line(entry))))
+    table(
+        "members",
+        ("member", "role", "status", "what it says"),
+        [(one["name"], one["role"], "up" if one["up"] else "down", member_line(one)) for one in entry["members"]],
+    )
 
 
 def fleet(answer: Mapping[str, Any]) -> None:

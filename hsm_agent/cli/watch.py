@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from hsm_agent.serve.overview import AlarmEntry, Fill, Overview, TokenEntry
 
 _STYLES = {
-    **dict.fromkeys(("critical", "major", "down", "failed", "absent", "refused"), "bold red"),
+    **dict.fromkeys(("critical", "major", "down", "failed", "absent", "refused", "alone", "isolated"), "bold red"),
     **dict.fromkeys(("warning", "minor", "degraded", "retrying"), "yellow"),
     **dict.fromkeys(("indeterminate", "unknown", "uninitialized", "idle"), "cyan"),
-    **dict.fromkeys(("cleared", "present", "up"), "green"),
+    **dict.fromkeys(("cleared", "present", "up", "leader", "standby"), "green"),
 }
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _BAR_CELLS = 8
@@ -192,6 +192,10 @@ def _foot(view: Overview) -> Iterator[Text]:
             yield _state("source", source.name, source.state, f"{source.read}  {source.last_error}")
     well = [source.name for source in view.sources if source.state == "up"]
     yield Text(f"sources up: {', '.join(well) or 'none'}", "dim")
+    if view.group:
+        yield Text(one_line(view.group), style="dim")
+    for member in view.members:
+        yield _state("member", member.name, member.state, member.told)
     for sink in view.sinks:
         yield _state("sink", sink.name, sink.state, f"{sink.waits}, {sink.told}  {sink.last_error}")
     for silence in view.silences:

@@ -186,7 +186,7 @@ def _wishes(key: str, token: ObjectIdentity) -> Iterator[str]:
 log = logging.getLogger(__name__)
 
 _DISK_SECONDS = 5.0
-Seen = TypeVar("Seen")
+SeenThings = TypeVar("SeenThings")
 
 
 def digest_of(words: Sequence[str], parser: str) -> str:
@@ -194,7 +194,7 @@ def digest_of(words: Sequence[str], parser: str) -> str:
     return hashlib.sha256(json.dumps([*words, parser]).encode()).hexdigest()[:32]
 
 
-class SeenFile(ABC, Generic[Seen]):
+class SeenFile(ABC, Generic[SeenThings]):
     """One small file in the state directory: `{member: entries}`. What can't be read or written is said in the log, and
     done without.
     """
@@ -209,14 +209,14 @@ class SeenFile(ABC, Generic[Seen]):
         self._disk = Lane(str(self._path))
 
     @abstractmethod
-    def _decode(self, entries: dict[str, Any]) -> tuple[Seen, int]:
+    def _decode(self, entries: dict[str, Any]) -> tuple[SeenThings, int]:
         """What was seen, and how many entries are damaged and left out. Raises ValueError, TypeError."""
 
     @abstractmethod
-    def _encode(self, seen: Seen) -> dict[str, Any]:
+    def _encode(self, seen: SeenThings) -> dict[str, Any]:
         """The entries of the file; nothing in them is shared with `seen`, which changes."""
 
-    async def load(self) -> Seen:
+    async def load(self) -> SeenThings:
         """What was seen before; empty where there is no file, or none that can be read."""
         seen, is_stored = self._decode({})[0], False
         try:
@@ -226,7 +226,7 @@ class SeenFile(ABC, Generic[Seen]):
         self._stored = self._encode(seen) if is_stored else None
         return seen
 
-    async def keep(self, seen: Seen) -> None:
+    async def keep(self, seen: SeenThings) -> None:
         """Write the file if it would differ."""
         entries = self._encode(seen)
         if entries == self._stored:
@@ -243,7 +243,7 @@ class SeenFile(ABC, Generic[Seen]):
             self._stored = None
             log.warning("%s cannot be written, a restart will not miss these tokens: %s", self._path, error.strerror)
 
-    def _read(self) -> tuple[Seen, bool]:
+    def _read(self) -> tuple[SeenThings, bool]:
         """What was seen, and whether the file says just that."""
         damage = ""
         seen = self._decode({})[0]

@@ -69,6 +69,7 @@ class AgentAlone(Strict):
     serve: Any = None
     deliver: Any = None
     publish: Any = None
+    group: Any = None
 
 
 def load_agent(path: Path, environment: Mapping[str, str]) -> AgentSettings:

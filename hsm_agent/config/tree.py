@@ -28,12 +28,15 @@ if TYPE_CHECKING:
     from hsm_agent.collect.base import SourceSettings
     from hsm_agent.config.publish import PublishSettings
     from hsm_agent.evaluate.rules import Rule
+    from hsm_agent.group.settings import GroupSettings
     from hsm_agent.model import Labels, Series
     from hsm_agent.net.tls import TlsSettings
 
+    MayGroup = GroupSettings | None
     MayPublish = PublishSettings | None
 else:
     # TLS, URLs and all of etcd are loaded where they are configured.
+    MayGroup = Annotated[Any, ByName("hsm_agent.group.settings:GroupSettings")] | None
     MayPublish = Annotated[Any, ByName("hsm_agent.config.publish:PublishSettings")] | None
 
 
@@ -62,13 +65,22 @@ class TlsUse:
         return self.tls
 
 
-def tls_uses(publish: PublishSettings | None, sources: Iterable[SourceSettings]) -> Iterator[TlsUse]:
-    """Where publishing and sources use TLS."""
-    if publish is not None and publish.etcd.tls is not None:
-        yield TlsUse("publish.etcd", publish.etcd.tls)
+def tls_uses(
+    publish: PublishSettings | None, sources: Iterable[SourceSettings], group: GroupSettings | None = None
+) -> Iterator[TlsUse]:
+    """Where the group, publishing and sources use TLS."""
+    if group is not None and group.etcd.tls is not None:
+        yield TlsUse("group.etcd", group.etcd.tls)
+    if publish is not None and publish.servers.tls is not None and not is_through_group(publish, group):
+        yield TlsUse("publish.etcd", publish.servers.tls)
     for source in sources:
         if (tls := source.own_tls()) is not None:
             yield TlsUse(f"sources.{source.name}", tls)
+
+
+def is_through_group(publish: PublishSettings, group: GroupSettings | None) -> bool:
+    """Whether the status is published through the group's own servers."""
+    return group is not None and publish.servers == group.etcd
 
 
 class ServeSettings(Strict):
@@ -105,6 +117,7 @@ class Config(Strict):
     serve: ServeSettings = Field(default_factory=ServeSettings)
     deliver: tuple[AnySink, ...] = ()
     publish: MayPublish = None
+    group: MayGroup = None
 
     @field_validator("sources", "rules", "deliver", mode="before")
     @classmethod
@@ -117,14 +130,22 @@ class Config(Strict):
         return {} if value is None else value
 
     @model_validator(mode="after")
-    def _is_published_under_a_name(self) -> Self:
-        if self.publish is not None:
+    def _is_published_somewhere(self) -> Self:
+        if self.publish is None or self.publish.etcd is not None:
+            return self
+        if self.group is None:
+            raise ValueError("publish.etcd: required key is missing")
+        return self.model_copy(update={"publish": self.publish.model_copy(update={"etcd": self.group.etcd})})
+
+    @model_validator(mode="after")
+    def _others_know_it_by_name(self) -> Self:
+        if self.publish is not None or self.group is not None:
             from hsm_agent.wire.agent_report import NoReportError, key_of, name_of  # noqa: PLC0415 - for those alone
 
             try:
                 name_of(key_of(self.agent.name).encode())
             except NoReportError:
-                raise ValueError("agent.name: cannot be shown as it is, so nothing can be published under it") from None
+                raise ValueError("agent.name: cannot be shown as it is, so others cannot know it by that") from None
         return self
 
     @model_validator(mode="after")
@@ -164,7 +185,7 @@ class Config(Strict):
         sources = {AGENT_SOURCE, *(source.name for source in self.sources)}
         sinks = {sink.name for sink in self.deliver}
         with_certificates = {sink.name for sink in self.deliver if sink.own_tls() is not None}
-        with_certificates.update(use.name for use in tls_uses(self.publish, self.sources))
+        with_certificates.update(use.name for use in tls_uses(self.publish, self.sources, self.group))
         if self.serve.http is not None and self.serve.http.web_config is not None:
             with_certificates.add(HTTP_CERTIFICATE)
 
@@ -174,6 +195,8 @@ class Config(Strict):
                 return resource in sinks
             if source == AGENT_SOURCE and metric.startswith("publish_"):
                 return self.publish is not None
+            if source == AGENT_SOURCE and metric.startswith("group_"):
+                return self.group is not None
             if source == AGENT_SOURCE and metric.startswith("certificate_"):
                 return any(resource == name or resource.startswith(f"{name}/") for name in with_certificates)
             return source in sources

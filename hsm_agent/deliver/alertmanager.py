@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator
 
-from hsm_agent.deliver.base import Refused
+from hsm_agent.deliver.base import Refused, always
 from hsm_agent.deliver.http import HTTP_WINDOW, HttpSinkSettings, date_of
 from hsm_agent.model import EventKind, Guarantee
 from hsm_agent.settings.types import Interval
@@ -25,9 +25,10 @@ from hsm_agent.wire.event_json import json_octets
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from hsm_agent.deliver.base import Sink, SinkContext, ToldAlarm
+    from hsm_agent.deliver.base import MaySend, Sink, SinkContext, ToldAlarm
     from hsm_agent.deliver.http import HttpReceiver
     from hsm_agent.model import Event, Severity
+    from hsm_agent.net.http_answer import HttpAnswer
 
 log = logging.getLogger(__name__)
 
@@ -73,32 +74,38 @@ class AlertmanagerSink:
         """By how much Alertmanager's clock is ahead of ours: it is the one that ends alerts."""
 
     def recall(self, told: Mapping[str, frozenset[Severity]]) -> None:
-        """What the spool knows from before the start."""
+        """What the spool knows from before the start, or of what another agent told."""
+        self._told.clear()
         self._recalled = dict(told)
 
-    async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
+    async def deliver(
+        self, events: Sequence[Event], accepted: Callable[[Event], None], may_send: MaySend = always
+    ) -> None:
         """One request for each event, in order; 2xx accepts it. A notice is no alarm: its request has no alerts.
 
         Without one the receiver would seem well that nobody asked.
         """
         for event in events:
-            await self._post(partial(self._alerts, event), event.event_id)
+            await self._post(partial(self._alerts, event), [event], may_send, event_id=event.event_id)
             self._remember(event)
             accepted(event)
 
-    async def repeat(self, alarms: Sequence[ToldAlarm], progress: Callable[[], None]) -> None:
+    async def repeat(
+        self, alarms: Sequence[ToldAlarm], progress: Callable[[], None], may_send: MaySend = always
+    ) -> None:
         """Post again what is on: these alarms, of which Alertmanager was told.
 
         What is refused is halved: one alert that is not taken, or a body that is too long, keeps back no other.
         Refused is raised only where nothing is taken.
         """
         again = [alert for alarm in alarms if (alert := self._repeated(alarm)) is not None]
+        events = [alarm.event for alarm in alarms]
         batches = [again[begin : begin + _ALERTS_A_POST] for begin in range(0, len(again), _ALERTS_A_POST)]
         refusals, is_any_taken = 0, False
         while batches:
             part = batches.pop(0)
             try:
-                await self._post(partial(self._all_firing, part), "")
+                await self._post(partial(self._all_firing, part), events, may_send)
                 is_any_taken = True
             except Refused as refused:
                 refusals += 1
@@ -177,15 +184,17 @@ class AlertmanagerSink:
             for alarm_id in list(islice(self._told, max(0, len(self._told) - _MOST_REMEMBERED))):
                 del self._told[alarm_id]  # the oldest: it is then told again from the alarm itself
 
-    async def _post(self, alerts: Callable[[], list[AlertJson]], event_id: str) -> None:
-        """Post them; once more where the answer shows that Alertmanager's clock would end them too early."""
+    async def _post(
+        self, alerts: Callable[[], list[AlertJson]], events: Sequence[Event], may_send: MaySend, *, event_id: str = ""
+    ) -> None:
+        """Post what tells of events; once more where by the answer Alertmanager's clock would end it too early."""
+        post = partial(self._alerting.receiver.post, events=events, may_send=may_send, event_id=event_id)
         ahead_seconds = self._ahead_seconds
-        await self._post_once(alerts(), event_id)
+        self._look_at_clock(await post(json_octets(alerts())))
         if self._ahead_seconds - ahead_seconds >= self.repeat_seconds:
-            await self._post_once(alerts(), event_id)
+            self._look_at_clock(await post(json_octets(alerts())))
 
-    async def _post_once(self, alerts: Sequence[AlertJson], event_id: str) -> None:
-        answer = await self._alerting.receiver.post(json_octets(alerts), event_id=event_id)
+    def _look_at_clock(self, answer: HttpAnswer) -> None:
         date = date_of(answer)
         ahead_seconds = 0.0 if date is None else date - self._clock()
         if abs(ahead_seconds) < _CLOCKS_AGREE_SECONDS:
@@ -215,6 +224,13 @@ class AlertmanagerSinkSettings(HttpSinkSettings):
     """Seconds. What was not repeated four times ends by itself."""
     leave_out: tuple[Annotated[str, AfterValidator(_label)], ...] = ()
     """Labels that alerts are not told apart by: `agent`, so that those of two agents are one."""
+
+    def warnings_in_group(self) -> tuple[str, ...]:
+        if "agent" in self.leave_out:
+            return ()
+        return (
+            "leave_out: without `agent` an alert that was on at a takeover ends only as nobody repeats it any more",
+        )
 
     def build(self, context: SinkContext) -> Sink:
         del context  # an event names its agent itself

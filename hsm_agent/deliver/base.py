@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hsm_agent.net.udp import UdpLink
     from hsm_agent.wire.snmp.engine import Engine
 
+    MaySend = Callable[[Event], bool]
+    """Whether an event may be sent by this agent now."""
 
 LEAST_PATIENCE_SECONDS = 120.0
 MOST_PATIENCE_SECONDS = 3600.0
@@ -64,6 +66,23 @@ class Refused(Exception):
         self.certain = certain
 
 
+class Withheld(Exception):
+    """What is left may not be sent by this agent now: another one tells it. Says nothing of the receiver.
+
+    `sent`: an event that was not accepted had been sent before.
+    """
+
+    def __init__(self, *, sent: bool = False) -> None:
+        super().__init__("not told any more by this agent")
+        self.sent = sent
+
+
+def always(event: Event) -> bool:
+    """For `deliver`: every event may be sent."""
+    del event
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkContext:
     """What a settings class is given to build its sink.
@@ -95,11 +114,14 @@ class Sink(Protocol):
     def window(self) -> int:
         """How many events one `deliver` may be given."""
 
-    async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
+    async def deliver(
+        self, events: Sequence[Event], accepted: Callable[[Event], None], may_send: MaySend = always
+    ) -> None:
         """Send in order; call `accepted` for each event as the receiver accepts it, in order.
 
         Raises Retry or Refused for the first event that was not accepted. A connection is kept between calls;
-        after Retry it is closed.
+        after Retry it is closed. `may_send` is asked before each write of an event, with nothing awaited in between;
+        where it says no, answers to what was sent are still waited for, and Withheld is raised.
         """
 
     async def close(self) -> None:
@@ -134,10 +156,15 @@ class Repeater(Protocol):
     repeat_seconds: float
 
     def recall(self, told: Mapping[str, frozenset[Severity]]) -> None:
-        """Before anything else: under which severities the receiver may know alarms from before, where known."""
+        """Under which severities the receiver may know alarms, where known. What the sink knows itself is void.
 
-    async def repeat(self, alarms: Sequence[ToldAlarm], progress: Callable[[], None]) -> None:
-        """Tell again what is on; `progress` is called at each answer. Raises Retry and Refused, as `deliver`.
+        Before anything else, and after another agent has told.
+        """
+
+    async def repeat(
+        self, alarms: Sequence[ToldAlarm], progress: Callable[[], None], may_send: MaySend = always
+    ) -> None:
+        """Tell again what is on; `progress` is called at each answer. Raises as `deliver` does.
 
         Without an answer there was nothing to tell, which says nothing of the receiver.
         """
@@ -209,6 +236,10 @@ class SinkSettings(Strict, ABC):
         del engine_id
         yield f"{self.to}, {self.guarantee.value}, from {self.minimum_severity.value} on"
 
+    def warnings_in_group(self) -> tuple[str, ...]:
+        """For `check-config`: what does not suit a sink that several agents tell as one, each with its key."""
+        return ()
+
     def own_tls(self) -> TlsSettings | None:
         """How its connections are secured; None without TLS."""
         return None
@@ -246,6 +277,10 @@ class OrderedBatch:
         while self._reported in self._answers and self._answers[self._reported] is None:
             self._reported += 1
             self._accepted(self._events[self._reported - 1])
+
+    def behind(self) -> list[Event]:
+        """The events accepted behind the first one that was not."""
+        return [event for event in self._events if event.event_id in self.acknowledged]
 
     @property
     def refused(self) -> Refused | None:
@@ -292,11 +327,13 @@ class DatagramSink(ABC):
     async def _open(self, turn: int) -> UdpLink:
         """A socket to one of the receiver's addresses, another one each turn. Raises LinkError."""
 
-    async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
+    async def deliver(
+        self, events: Sequence[Event], accepted: Callable[[Event], None], may_send: MaySend = always
+    ) -> None:
         """Send all, then wait for a refusal: without one, all count as accepted."""
         try:
             link = await self._ready()
-            sent, refused = await self._send(link, events)
+            sent, refused = await self._send(link, events, may_send)
             await asyncio.sleep(_GRACE_SECONDS)
             link.check()
         except LinkError as error:
@@ -308,13 +345,18 @@ class DatagramSink(ABC):
         if refused is not None:
             raise refused
 
-    async def _send(self, link: UdpLink, events: Sequence[Event]) -> tuple[int, Refused | None]:
+    async def _send(
+        self, link: UdpLink, events: Sequence[Event], may_send: MaySend
+    ) -> tuple[int, Refused | Withheld | None]:
         """Send up to the first event that can't be sent; how many were, and why that one can't."""
         for position, event in enumerate(events):
             if position % MESSAGES_A_TURN == 0:
                 await asyncio.sleep(0)
             try:
-                link.send(self._datagram(event))
+                datagram = self._datagram(event)
+                if not may_send(event):
+                    return position, Withheld()
+                link.send(datagram)
             except Refused as refused:
                 return position, refused
             except LinkError as error:

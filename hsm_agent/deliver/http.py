@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import field_validator, model_validator
 
-from hsm_agent.deliver.base import Refused, Retry, SinkSettings
+from hsm_agent.deliver.base import Refused, Retry, SinkSettings, Withheld
 from hsm_agent.model import Guarantee
-from hsm_agent.net.http_client import HttpAnswer, HttpClient, HttpPeer, HttpTrouble
+from hsm_agent.net.http_answer import HttpAnswer, HttpTrouble
+from hsm_agent.net.http_client import HttpClient, HttpPeer
 from hsm_agent.net.http_settings import HttpAuth, HttpUrl, ProxySettings
 from hsm_agent.net.tls import TlsSettings
 from hsm_agent.settings.types import Deadline
@@ -22,8 +23,10 @@ from hsm_agent.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hsm_agent.deliver.base import MaySend
+    from hsm_agent.model import Event
     from hsm_agent.net.address import Address
-    from hsm_agent.net.http_client import Headers
+    from hsm_agent.net.http_answer import Headers
 
 HTTP_WINDOW = 16
 """Events of one `deliver`: each is a request of its own, so that an answer speaks of one event."""
@@ -127,13 +130,23 @@ class HttpReceiver:
     hidden: tuple[str, ...] = field(repr=False)
     """What is left out where its answer is quoted."""
 
-    async def post(self, body: bytes, *, event_id: str, headers: Headers = ()) -> HttpAnswer:
-        """POST what tells of one event; the answer by which it was accepted. Raises Retry and Refused.
+    async def post(
+        self, body: bytes, *, events: Sequence[Event], may_send: MaySend, event_id: str = "", headers: Headers = ()
+    ) -> HttpAnswer:
+        """POST what tells of these events; the answer by which it was accepted. Raises Retry, Refused and Withheld.
 
+        `event_id`: the one that a refusal speaks of.
         A redirect is a refusal like any other answer of 3xx or 4xx: whoever may change where alarms go is not asked.
         """
+
+        def check() -> None:
+            if not all(map(may_send, events)):
+                raise Withheld
+
         try:
-            answer = await self.client.exchange("POST", self.target, headers=(*self.headers, *headers), body=body)
+            answer = await self.client.exchange(
+                "POST", self.target, headers=(*self.headers, *headers), body=body, check=check
+            )
         except HttpTrouble as trouble:
             if trouble.status is not None and trouble.status // 100 == 2:  # noqa: PLR2004 - RFC 9110 section 15.3
                 # A page that is too long, or never ends, behind it: sent again, it would only come again.

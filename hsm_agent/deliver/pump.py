@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hsm_agent.deliver.base import LEAST_PATIENCE_SECONDS, Refused, Repeater, Retry, ToldAlarm
+from hsm_agent.deliver.base import LEAST_PATIENCE_SECONDS, Refused, Repeater, Retry, ToldAlarm, Withheld
 from hsm_agent.deliver.health import SinkHealth
 from hsm_agent.deliver.repetition import Repetition
 from hsm_agent.deliver.retries import TRIALS, Backoff, PoisonDetector
@@ -23,7 +23,7 @@ from hsm_agent.threads import deadline
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from hsm_agent.deliver.base import Sink
+    from hsm_agent.deliver.base import MaySend, Sink
     from hsm_agent.model import Event, SinkStatus
     from hsm_agent.spool import PendingEvent, Spool
 
@@ -38,7 +38,8 @@ _REASON_LENGTH = 200
 class _Failure:
     """Why a batch was not accepted whole. `refused`: the id of the event that the receiver refused, if it did.
 
-    `certain`: no receiver could take it. `asked_seconds`: the pause that the receiver asked for.
+    `certain`: no receiver could take it. `asked_seconds`: the pause that the receiver asked for. `withheld`: it was not
+    asked.
     """
 
     reason: str
@@ -46,6 +47,7 @@ class _Failure:
     refused: str = ""
     certain: bool = False
     asked_seconds: float = 0.0
+    withheld: bool = False
 
 
 class Pump:
@@ -80,6 +82,7 @@ class Pump:
         self._repeater = sink if isinstance(sink, Repeater) else None
         self._repetition = None if self._repeater is None else Repetition(self._repeater, told_alarms, clock)
         self._poison = PoisonDetector(sink.window)
+        self._followed = 0
         self._last_heartbeat: float | None = None
         self._defect = ""
         self._last_refusal = ""
@@ -91,8 +94,7 @@ class Pump:
     async def run(self) -> None:
         """Deliver until cancelled or drained. What was accepted is recorded even then."""
         self._health.report()
-        if self._repeater is not None:
-            self._repeater.recall(self._spool.told_severities(self._sink.name))
+        self._recall()
         try:
             goes_on = True
             while goes_on:
@@ -106,6 +108,12 @@ class Pump:
             await self._spool.returned(self._sink.name, (), sent=False)
             await self._close()
             self._ended.set()
+
+    def _recall(self) -> None:
+        """Let a sink that repeats know what its receiver was told by others."""
+        self._followed = self._spool.followed
+        if self._repeater is not None:
+            self._repeater.recall(self._spool.told_severities(self._sink.name))
 
     async def drain(self, seconds: float) -> int:
         """Deliver what can be delivered in so many seconds, then end `run`; how many events stay in the spool.
@@ -196,26 +204,32 @@ class Pump:
         if repeater is None or not part:
             return True
         answers: list[None] = []
+        if self._followed != self._spool.followed:
+            self._recall()
 
         async def repeat(accept: Callable[..., None]) -> None:
             def answered() -> None:
                 answers.append(None)
                 accept()
 
-            await repeater.repeat(part, answered)
+            await repeater.repeat(part, answered, self._may_repeat)
 
         failure = await self._attempt(repeat, [])
         if failure is not None:
             repetition.failed(part)
-            return await self._fail(failure, ())
+            return True if failure.withheld else await self._fail(failure, ())
         if answers:  # else it was asked nothing: it may be as unwell as before
             self._acknowledged(())
         return True
 
     async def _send(self, entries: Sequence[PendingEvent]) -> bool:
         accepted: list[Event] = []
+        if self._followed != self._spool.followed:
+            self._recall()
+        events = [entry.event for entry in entries]
+        may_send = self._right_to(entries)
         try:
-            failure = await self._attempt(partial(self._sink.deliver, [entry.event for entry in entries]), accepted)
+            failure = await self._attempt(lambda accept: self._sink.deliver(events, accept, may_send), accepted)
         finally:
             # Also when cancelled: what the receiver has acknowledged must not be sent again after a restart.
             left = await self._record(entries, accepted)
@@ -232,7 +246,15 @@ class Pump:
             return await self._refuse(refused.seq, failure)
         seqs = [entry.seq for entry in left]
         await self._spool.returned(self._sink.name, seqs, sent=failure.sent)
-        return await self._fail(failure, seqs)
+        return True if failure.withheld else await self._fail(failure, seqs)
+
+    def _right_to(self, entries: Sequence[PendingEvent]) -> MaySend:
+        """What is the group's may be sent while this agent may tell it; its own always."""
+        shared = {entry.event.event_id for entry in entries if entry.shared}
+        return lambda event: event.event_id not in shared or self._spool.may_tell()
+
+    def _may_repeat(self, event: Event) -> bool:
+        return self._spool.may_repeat(self._sink.name, event.alarm_id)
 
     async def _refuse(self, seq: int, failure: _Failure) -> bool:
         """The receiver answered that it does not take an event: set it aside, or give it up."""
@@ -281,6 +303,8 @@ class Pump:
             return _Failure(reason=_line(error), sent=error.sent, asked_seconds=error.asked_seconds)
         except Refused as error:
             return _Failure(reason=_line(error), refused=error.event_id, certain=error.certain)
+        except Withheld as error:
+            return _Failure(reason=_line(error), sent=error.sent, withheld=True)
         except TimeoutError:
             await self._close()
             return _Failure(reason=f"no answer within {self._patience_seconds:g} s", sent=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from hsm_agent.deliver.base import MESSAGES_A_TURN, OrderedBatch, Refused, Retry
+from hsm_agent.deliver.base import MESSAGES_A_TURN, OrderedBatch, Refused, Retry, Withheld, always
 from hsm_agent.model import Guarantee
 from hsm_agent.net.address import describe
 from hsm_agent.threads import deadline
@@ -16,6 +17,7 @@ from hsm_agent.wire.syslog.relp import Accepted, Opened, Rejected, RelpAnswer, R
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
+    from hsm_agent.deliver.base import MaySend
     from hsm_agent.model import Event
     from hsm_agent.net.address import Address
     from hsm_agent.net.streams import Connection, Route
@@ -36,15 +38,31 @@ class _Batch(OrderedBatch):
     """With what is still to be sent, and the transactions on their way."""
 
     def __init__(
-        self, events: Sequence[Event], accepted: Callable[[Event], None], acknowledged: Collection[str]
+        self,
+        events: Sequence[Event],
+        accepted: Callable[[Event], None],
+        acknowledged: Collection[str],
+        may_send: MaySend = always,
     ) -> None:
         super().__init__(events, accepted, acknowledged)
+        self.is_withheld = False
+        self._may_send = may_send
         self._to_send = deque(self.unanswered())
         self._sent: dict[int, tuple[int, Event]] = {}
 
     def next(self) -> Event | None:
-        """The next event to send; None if there is none, or one was refused and the rest must wait."""
-        return self._to_send[0][1] if self._to_send and self.refused is None else None
+        """The next event to send; None if there is none, or one was refused or withheld and the rest must wait."""
+        return self._to_send[0][1] if self._to_send and self.refused is None and not self.is_withheld else None
+
+    def ahead(self, count: int) -> list[Event]:
+        """So many of those that are sent next."""
+        return [] if self.next() is None else [event for _, event in islice(self._to_send, count)]
+
+    def may_go(self) -> bool:
+        """Whether the next event may be sent now; else none of the rest is."""
+        event = self.next()
+        self.is_withheld = event is not None and not self._may_send(event)
+        return event is not None and not self.is_withheld
 
     def sent(self, txnr: int) -> None:
         self._sent[txnr] = self._to_send.popleft()
@@ -73,9 +91,11 @@ class RelpSink:
         self._acknowledged: set[str] = set()
         """Ids of events accepted behind a refused one: they come with a later `deliver`, and must not be sent twice."""
 
-    async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
+    async def deliver(
+        self, events: Sequence[Event], accepted: Callable[[Event], None], may_send: MaySend = always
+    ) -> None:
         """Send in order, up to the window ahead of the answers; report each answer."""
-        batch = _Batch(events, accepted, self._acknowledged)
+        batch = _Batch(events, accepted, self._acknowledged, may_send)
         self._acknowledged -= {event.event_id for event in events}
         batch.report()
         if batch.next() is not None:
@@ -84,6 +104,8 @@ class RelpSink:
         if batch.refused is not None:
             self._acknowledged |= batch.acknowledged
             raise batch.refused
+        if batch.is_withheld:
+            raise Withheld
 
     async def _exchange(self, link: _Link, batch: _Batch) -> None:
         whole = False
@@ -123,19 +145,21 @@ class RelpSink:
         So the event that ends session after session is known: it is alone on its way.
         """
         room = link.session.room if link.confirmed else min(link.session.room, 1 - link.session.outstanding)
-        while room > 0 and batch.next() is not None:
+        # Not while octets wait in this process: they would leave however much later.
+        while room > 0 and batch.next() is not None and not (link.session.outstanding and link.connection.backed_up):
             if link.connection.broken:
                 raise ConnectionError(link.connection.broken)
             turn = min(room, MESSAGES_A_TURN)
-            link.connection.write(b"".join(self._frames(link, batch, turn)))
+            messages = [self._message(event) for event in batch.ahead(turn)]
+            link.connection.write(b"".join(self._frames(link, batch, messages)))
             room -= turn
             await asyncio.sleep(0)
 
-    def _frames(self, link: _Link, batch: _Batch, count: int) -> Iterator[bytes]:
-        for _ in range(count):
-            if (event := batch.next()) is None:
+    def _frames(self, link: _Link, batch: _Batch, messages: Sequence[bytes]) -> Iterator[bytes]:
+        for message in messages:
+            if not batch.may_go():
                 return
-            txnr, octets = link.session.syslog(self._message(event))
+            txnr, octets = link.session.syslog(message)
             batch.sent(txnr)
             yield octets
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from hsm_agent.deliver.base import DatagramSink, OrderedBatch, Refused, Retry, SinkSettings
+from hsm_agent.deliver.base import DatagramSink, OrderedBatch, Refused, Retry, SinkSettings, Withheld, always
 from hsm_agent.model import Guarantee
 from hsm_agent.net.snmp_session import NoAnswerError, OtherAddresses, SessionError, SnmpSession
 from hsm_agent.net.udp import LinkError, UdpLink, open_link
@@ -25,7 +25,7 @@ from hsm_agent.wire.snmp.pdu import ErrorStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from hsm_agent.deliver.base import SinkContext
+    from hsm_agent.deliver.base import MaySend, SinkContext
     from hsm_agent.model import Event
     from hsm_agent.net.address import Address
     from hsm_agent.settings.snmp import AnswersFrom
@@ -118,6 +118,27 @@ def _name(error_status: int) -> str:
     return str(error_status)
 
 
+class _Right:
+    """Whether the events of one batch may be sent, looked at before each time that one is."""
+
+    def __init__(self, events: Sequence[Event], may_send: MaySend) -> None:
+        self.is_over = False
+        self.was_used = False
+        """One that may not be sent any more had been sent."""
+        self._events = events
+        self._may_send = may_send
+        self._sent: set[int] = set()
+
+    def look(self, number: int) -> bool:
+        """Whether the event of this number may be sent, or sent again."""
+        if self._may_send(self._events[number]):
+            self._sent.add(number)
+            return True
+        self.is_over = True
+        self.was_used |= number in self._sent
+        return False
+
+
 class InformSink:
     """Sends InformRequests, up to a window of them at once; remembers the receiver's engine between calls."""
 
@@ -134,10 +155,13 @@ class InformSink:
         self._failures = 0
         self._acknowledged: set[str] = set()
 
-    async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
+    async def deliver(
+        self, events: Sequence[Event], accepted: Callable[[Event], None], may_send: MaySend = always
+    ) -> None:
         """Send in a window; an event is accepted when the receiver's Response says noError."""
         batch = OrderedBatch(events, accepted, self._acknowledged)
         notifications = self._notifications(batch)
+        right = _Right([event for _, event, _ in notifications], may_send)
         batch.report()
         try:
             if notifications:
@@ -149,6 +173,7 @@ class InformSink:
                     lambda number, status: batch.answered(
                         notifications[number][0], self._verdict(notifications[number][1], status)
                     ),
+                    right.look,
                 )
         except (LinkError, SessionError) as error:
             self._fail(batch)
@@ -160,6 +185,11 @@ class InformSink:
         if batch.refused is not None:
             self._fail(batch)  # the next try goes to another of its addresses
             raise batch.refused
+        if right.is_over:
+            # Whatever was answered counts, also behind a gap: nobody asks here for the rest.
+            for event in batch.behind():
+                accepted(event)
+            raise Withheld(sent=right.was_used)
         self._remember(batch)
 
     def _notifications(self, batch: OrderedBatch) -> list[tuple[int, Event, tuple[bytes, ...]]]:
@@ -206,7 +236,9 @@ class InformSink:
         try:
             session, originator = await self._opened()
             listed = encode_notification(oid, varbinds, up_seconds=up_seconds)
-            await _inform(session, originator, [listed], lambda _, error_status: answers.append(error_status))
+            await _inform(
+                session, originator, [listed], lambda _, error_status: answers.append(error_status), lambda _: True
+            )
         except (LinkError, SessionError) as error:
             raise Retry(f"{receiver}: {error}") from error
         finally:
@@ -243,6 +275,7 @@ async def _inform(
     originator: Originator,
     notifications: Sequence[tuple[bytes, ...]],
     answered: Callable[[int, int], None],
+    may_send: Callable[[int], bool],
 ) -> None:
     """Send each until it is answered; `answered` is given its number and the response's error-status."""
 
@@ -252,6 +285,7 @@ async def _inform(
     await session.run(
         [encoder(varbinds) for varbinds in notifications],
         lambda number, response: answered(number, response.error_status),
+        may_send=may_send,
     )
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from hsm_agent.deliver.base import MESSAGES_A_TURN, DatagramSink, Retry, SinkSettings
+from hsm_agent.deliver.base import MESSAGES_A_TURN, DatagramSink, Retry, SinkSettings, Withheld, always
 from hsm_agent.deliver.relp import RelpSink
 from hsm_agent.model import Guarantee
 from hsm_agent.net.address import Address, describe
@@ -27,7 +28,7 @@ from hsm_agent.wire.syslog.rfc5424 import MAX_SEQUENCE_ID, MIN_MAX_BYTES, Format
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from hsm_agent.deliver.base import Sink, SinkContext
+    from hsm_agent.deliver.base import MaySend, Sink, SinkContext
     from hsm_agent.model import AgentIdentity, Event
     from hsm_agent.net.streams import Connection
     from hsm_agent.wire.syslog.bodies import BodyFormatter
@@ -88,26 +89,37 @@ class TcpSink:
         self._connection: Connection | None = None
         self._confirmed = False
 
-    async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
+    async def deliver(
+        self, events: Sequence[Event], accepted: Callable[[Event], None], may_send: MaySend = always
+    ) -> None:
         """Send in order. A new connection takes one event first: if it ends then, that event was in flight alone."""
         connection = await self._ready()
         start = 0
         while start < len(events):
             part = events[start:] if self._confirmed else events[start : start + 1]
-            await self._send(connection, part)
-            self._confirmed = True
-            start += len(part)
-            for event in part:
+            sent = await self._send(connection, part, may_send)
+            self._confirmed |= sent > 0
+            start += sent
+            for event in part[:sent]:
                 accepted(event)
+            if sent < len(part):
+                raise Withheld
 
-    async def _send(self, connection: Connection, events: Sequence[Event]) -> None:
-        whole = False
+    async def _send(self, connection: Connection, events: Sequence[Event], may_send: MaySend) -> int:
+        """How many were sent: all, or those before the first that may not be."""
+        whole, sent = False, 0
         try:
             async with asyncio.timeout(self._route.timeout_seconds):
-                for start in range(0, len(events), MESSAGES_A_TURN):
-                    turn = events[start : start + MESSAGES_A_TURN]
-                    connection.write(b"".join(octet_counted(self._builder.message(event)) for event in turn))
+                while sent < len(events):
+                    turn = events[sent : sent + MESSAGES_A_TURN]
+                    messages = [octet_counted(self._builder.message(event)) for event in turn]
+                    allowed = list(takewhile(may_send, turn))
+                    connection.write(b"".join(messages[: len(allowed)]))
+                    sent += len(allowed)
+                    if len(allowed) < len(turn):
+                        break
                     await asyncio.sleep(0)
+                    await connection.handed_over()
                 await connection.acknowledged()
             whole = True
         except TimeoutError as error:
@@ -119,6 +131,7 @@ class TcpSink:
         finally:
             if not whole:
                 self._drop()
+        return sent
 
     async def _ready(self) -> Connection:
         if self._connection is not None and not self._connection.broken:

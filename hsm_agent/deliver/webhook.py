@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import model_validator
 
+from hsm_agent.deliver.base import always
 from hsm_agent.deliver.http import HTTP_WINDOW, HttpSinkSettings
 from hsm_agent.model import Guarantee
 from hsm_agent.net.http_settings import HttpUrl
@@ -19,7 +20,7 @@ from hsm_agent.wire.event_json import event_members, json_octets
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from hsm_agent.deliver.base import Sink, SinkContext
+    from hsm_agent.deliver.base import MaySend, Sink, SinkContext
     from hsm_agent.deliver.http import HttpReceiver
     from hsm_agent.model import AgentIdentity, Event
 
@@ -56,11 +57,14 @@ class WebhookSink:
         self._origin = origin
         self._clock = clock
 
-    async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
+    async def deliver(
+        self, events: Sequence[Event], accepted: Callable[[Event], None], may_send: MaySend = always
+    ) -> None:
         """One request for each event, in order; 2xx accepts it."""
         for event in events:
             body = json_octets(event_members(event, self._origin))
-            await self._receiver.post(body, event_id=event.event_id, headers=tuple(self._headers(event, body)))
+            headers = tuple(self._headers(event, body))
+            await self._receiver.post(body, events=[event], may_send=may_send, event_id=event.event_id, headers=headers)
             accepted(event)
 
     def _headers(self, event: Event, body: bytes) -> Iterator[tuple[str, str]]:

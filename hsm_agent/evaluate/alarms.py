@@ -20,7 +20,7 @@ from hsm_agent.evaluate.messages import (
     where,
 )
 from hsm_agent.evaluate.rules import PRESENCE, Rule, Ruleset
-from hsm_agent.evaluate.state import Alarm, AlarmState, RuleState, with_alarm
+from hsm_agent.evaluate.state import IDLE, Alarm, AlarmState, RuleState, with_alarm
 from hsm_agent.evaluate.transaction import Transaction
 from hsm_agent.metrics import METRICS, THRESHOLD, unit
 from hsm_agent.model import AGENT_SOURCE, Event, EventKind, Reading, Series, Severity, number_text
@@ -328,6 +328,20 @@ def forget(state: AlarmState, alarm_id: str, by_uid: int, context: Context) -> S
             transaction.events.append(notice(f"Alarm {alarm_id} ({key[0]}) forgotten by uid {by_uid}", context))
             return transaction.result()
     raise LookupError(f"no alarm {alarm_id}")
+
+
+def merge(state: AlarmState, instead: AlarmState, own: Collection[str], by: str, context: Context) -> tuple[Event, ...]:
+    """The clears of the alarms that this agent told of for itself (`own`), because `instead`, of `by`, is held now.
+
+    Nothing else is made of them: the state goes as it is.
+    """
+    transaction = Transaction(state)
+    for key, _, alarm in with_alarm(state):
+        if alarm.alarm_id in own:
+            other = instead.rule_states.get(key, IDLE).alarm
+            why = f"not seen by {by}" if other is None else f"merged into {other.alarm_id} of {by}"
+            close(transaction, key, None, context, why)
+    return tuple(transaction.events)
 
 
 def withdraw(

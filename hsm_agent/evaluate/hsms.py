@@ -14,7 +14,7 @@ from hsm_agent.metrics import METRICS
 from hsm_agent.text import glob_matches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from hsm_agent.model import Reading, Series
 
@@ -47,6 +47,11 @@ class Hsms:
         self._names: dict[tuple[str, str, str], str] = {}
         self._moved: set[ObjectKey] = set()
         """Partitions whose readings of the HSM bear its name already."""
+
+    @property
+    def moved(self) -> Collection[ObjectKey]:
+        """Partitions whose readings of the HSM bear its name."""
+        return self._moved
 
     def name_of(self, reading: Reading) -> str:
         """The HSM that a reading's object is on; empty where it is not known."""

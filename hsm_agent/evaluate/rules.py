@@ -204,6 +204,11 @@ def floor_spacing(sooner: Sooner) -> float:
     return min(span for span in (sooner.warning, sooner.critical) if span is not None) / 4
 
 
+def phase_of(series: Series) -> float:
+    """Where in its interval a series takes its points, 0 to 1: the same wherever it is evaluated."""
+    return crc32(repr(series).encode()) / 2**32
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesPlan:
     """What one series needs: the rules that watch it, and histories that are long enough for all their conditions."""
@@ -282,8 +287,7 @@ class Ruleset:
         # Only the reading's own labels are part of a series; `match` also covers the configured ones.
         merged = None if labels is None else self.labels_of(source, labels)
         rules = tuple(r for r in self._by_metric.get(metric, ()) if r.match.covers(source, resource, merged))
-        phase = crc32(repr(series).encode()) / 2**32
-        return self._plans.setdefault((series, labels), SeriesPlan(rules=rules, phase=phase))
+        return self._plans.setdefault((series, labels), SeriesPlan(rules=rules, phase=phase_of(series)))
 
     def plan_of(self, series: Series) -> SeriesPlan:
         """The plan of a series when there is no reading."""

@@ -82,7 +82,7 @@ class Transaction:
         for number in _row_numbers(before, key, phase) if before is not None else ():
             if number not in kept:
                 self._points_rows[dump(["points", *key[0], key[1], number])] = None
-        newest = newest_row(points, partial(_row_number, spacing=key[1], phase=phase))
+        newest = newest_row(points, partial(row_number, spacing=key[1], phase=phase))
         self._points_rows[dump(["points", *key[0], key[1], kept[-1]])] = newest
         self.points.put(key, points)
 
@@ -153,12 +153,13 @@ def _row(value: object | None) -> str | None:
     return None if value is None else dump(encode(value))
 
 
-def _row_number(time: float, spacing: float, phase: float) -> int:
+def row_number(time: float, spacing: float, phase: float) -> int:
+    """Number of the row that a point of this time goes into."""
     return interval(time, spacing, phase) // CHUNK
 
 
 def _row_numbers(points: Points, key: HistoryKey, phase: float) -> range:
-    first, last = (_row_number(points.times[end], key[1], phase) for end in (0, -1))
+    first, last = (row_number(points.times[end], key[1], phase) for end in (0, -1))
     return range(first, last + 1)
 
 

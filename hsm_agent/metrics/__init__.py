@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from hsm_agent.metrics.group import GROUP
 from hsm_agent.metrics.tables import (
     AGENT,
     APPLIANCES,
@@ -62,6 +63,7 @@ _ALL = (
     *CLOUDHSM,
     *FLEET,
     *AGENT,
+    *GROUP,
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
@@ -85,7 +87,7 @@ def unit(name: str) -> str:
     return last if last in _CUSTOM_UNITS and is_custom(name) else ""
 
 
-_OWN = frozenset(metric.name for metric in AGENT)
+_OWN = frozenset(metric.name for metric in (*AGENT, *GROUP))
 
 
 def reportable_metric(name: str) -> str:

@@ -6,6 +6,7 @@ int64 is text in this JSON, keys and values are base64, and what is 0, empty or 
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from hsm_agent.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hsm_agent.net.http_client import HttpAnswer
+    from hsm_agent.net.http_answer import HttpAnswer
 
 MOST_OPERATIONS = 128
 """Of one transaction; the default of etcd's --max-txn-ops."""
@@ -27,6 +28,7 @@ _OPERATION_BYTES = 64
 _QUOTED_CHARACTERS = 120
 _INT64 = 2**63
 _DIGITS = 20
+_CLUSTER_ID = re.compile(r"[0-9]{1,20}")
 
 _NO_LEADER = ("etcdserver: no leader",)
 _READ_ONLY = ("database space exceeded",)
@@ -35,6 +37,7 @@ _NOT_US = ("authentication failed",)
 _AUTHENTICATION_IS_OFF = ("authentication is not enabled",)
 _COMPACTED = ("has been compacted",)
 _NO_LEASE = ("requested lease not found",)
+_NOT_PERMITTED = ("permission denied",)
 _LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
 
@@ -51,6 +54,10 @@ class EtcdTrouble(Exception):
 
 class EndpointDown(EtcdTrouble):
     """This endpoint serves nobody: it refuses connections, has no leader or no space, or its certificate is over."""
+
+
+class CertificateExpired(EndpointDown):
+    """Its certificate is over, by our own clock."""
 
 
 class NoProof(EtcdTrouble):
@@ -83,6 +90,14 @@ class LeaseGone(EtcdRefused):
     """There is no such lease: it has ended, or was revoked."""
 
 
+class NotPermitted(EtcdRefused):
+    """Who we are may not do this."""
+
+
+class PasswordRefused(NoProof):
+    """User or password are not known there."""
+
+
 class TokenEnded(NoProof):
     """It does not know who we are, or no longer."""
 
@@ -111,6 +126,16 @@ class Found:
     revision: int
     more: bool
     """There are keys beyond the limit."""
+    cluster_id: str = ""
+    """Decimal digits. It is the same after all members began anew with the same names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyChange:
+    """What a revision did to a key: a new value, or its end, of which `entry` has no value."""
+
+    entry: KeyValue
+    is_deleted: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +161,7 @@ class Transacted:
 
     succeeded: bool
     revision: int
+    cluster_id: str = ""
 
 
 def prefix_end(prefix: bytes) -> bytes:
@@ -154,7 +180,14 @@ def content_of(endpoint: str, answer: HttpAnswer) -> Mapping[str, Any]:
         result = content.get("result", content)  # a stream's
         if isinstance(result, dict):
             return result
-    raise _refusal(endpoint, answer.status, content)
+    raise refusal(endpoint, _status(answer, content), content)
+
+
+def _status(answer: HttpAnswer, content: object) -> int:
+    """The answer's; of a stream that began well the one with which it goes wrong."""
+    error = content.get("error") if isinstance(content, dict) else None
+    found = error.get("http_code") if isinstance(error, dict) else None
+    return found if answer.status == HTTPStatus.OK and isinstance(found, int) else answer.status
 
 
 def _message(content: object) -> str:
@@ -166,8 +199,8 @@ def _message(content: object) -> str:
     return one_line(found[: 4 * _QUOTED_CHARACTERS]).strip()[:_QUOTED_CHARACTERS] if isinstance(found, str) else ""
 
 
-def _refusal(endpoint: str, status: int, content: object) -> EtcdTrouble:
-    """What an answer other than success means."""
+def refusal(endpoint: str, status: int, content: object) -> EtcdTrouble:
+    """What an answer other than success means, or the reason for which a watch ends."""
     message = _message(content)
     if not isinstance(content, dict) or not message:
         quoted = f": {message}" if message else ""
@@ -183,7 +216,7 @@ def _refusal(endpoint: str, status: int, content: object) -> EtcdTrouble:
     if says(_NO_TOKEN) or status == HTTPStatus.UNAUTHORIZED:
         return TokenEnded(text)
     if says(_NOT_US):
-        return NoProof(text)
+        return PasswordRefused(text)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
         return NoProof(text, sent=True)
     for phrases, kind in _REFUSALS:
@@ -195,6 +228,7 @@ def _refusal(endpoint: str, status: int, content: object) -> EtcdTrouble:
 _REFUSALS: tuple[tuple[Sequence[str], type[EtcdRefused]], ...] = (
     (_COMPACTED, Compacted),
     (_NO_LEASE, LeaseGone),
+    (_NOT_PERMITTED, NotPermitted),
     (_AUTHENTICATION_IS_OFF, AuthenticationIsOff),
 )
 
@@ -224,10 +258,16 @@ def found_in(answer: Mapping[str, Any], *, most: int) -> Found:
         raise ValueError("kvs is no list")  # noqa: TRY004 - the answer is wrong, not the argument
     if len(entries) > most:
         raise ValueError(f"{len(entries)} keys, where {most} were asked for at most")
-    return Found(entries=tuple(map(_entry, entries)), revision=revision_in(answer), more=answer.get("more") is True)
+    return Found(
+        entries=tuple(map(entry_in, entries)),
+        revision=revision_in(answer),
+        more=answer.get("more") is True,
+        cluster_id=cluster_in(answer),
+    )
 
 
-def _entry(content: object) -> KeyValue:
+def entry_in(content: object) -> KeyValue:
+    """A key and what stands there. Raises ValueError."""
     if not isinstance(content, dict):
         raise ValueError("a key is no object")  # noqa: TRY004 - as above
     return KeyValue(
@@ -241,7 +281,16 @@ def _entry(content: object) -> KeyValue:
 
 def transacted_in(answer: Mapping[str, Any]) -> Transacted:
     """The answer to a transaction. Raises ValueError."""
-    return Transacted(succeeded=answer.get("succeeded") is True, revision=revision_in(answer))
+    return Transacted(
+        succeeded=answer.get("succeeded") is True, revision=revision_in(answer), cluster_id=cluster_in(answer)
+    )
+
+
+def cluster_in(answer: Mapping[str, Any]) -> str:
+    """The ID of the cluster that answered, an unsigned number of 64 bits as text; empty where it names none."""
+    header = answer.get("header")
+    found = header.get("cluster_id", "") if isinstance(header, dict) else ""
+    return found if isinstance(found, str) and _CLUSTER_ID.fullmatch(found) else ""
 
 
 def revision_in(answer: Mapping[str, Any]) -> int:

@@ -1,70 +1,46 @@
 """The client of HTTP/1.1 servers: h11's grammar on our own connections, with bounds on sizes and times.
 
-One receiver, one exchange at a time; a task that needs two at once makes two clients. The connection is kept for a
-while after an exchange: a TLS handshake costs more than all else here, and a receiver's close is known before the next
-request since the connection reads all the time. Redirects, cookies, compression and proxies of the environment are not
-followed, kept, asked for or looked up.
+One receiver, one exchange or stream at a time; a task that needs two at once makes two clients. The connection is kept
+for a while after an exchange: a TLS handshake costs more than all else here, and a receiver's close is known before the
+next request since the connection reads all the time. Redirects, cookies, compression and proxies of the environment are
+not followed, kept, asked for or looked up.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 import h11
 
 from hsm_agent.net.address import describe
+from hsm_agent.net.http_answer import (
+    FRAMING_FACTOR,
+    MOST_HEAD_BYTES,
+    ONE_READ_BYTES,
+    BadAnswerError,
+    HttpStream,
+    HttpTrouble,
+    IncomingAnswer,
+    answer_of,
+    head_of,
+)
 from hsm_agent.net.streams import Route, secure
 from hsm_agent.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
+    from hsm_agent.net.http_answer import Headers, HttpAnswer
     from hsm_agent.net.http_settings import HttpUrl, ProxySettings
     from hsm_agent.net.streams import Connection
     from hsm_agent.net.tls import TlsSettings
 
-MOST_HEAD_BYTES = 16 * 1024
-"""Of one head of an answer; also of a chunk's header and of trailers."""
 _KEPT_SECONDS = 30.0
-_FRAMING_FACTOR = 2
-"""What a body may cost on the wire by its chunks; more than that is no answer but a way to keep us busy."""
-
-Headers = tuple[tuple[str, str], ...]
-
-
-class HttpTrouble(Exception):
-    """No whole answer came. `sent`: the request had been handed to the connection, and may have been obeyed.
-
-    `status`: that of the answer whose head came, and whose body did not, or not within its bounds.
-    """
-
-    def __init__(self, reason: str, *, sent: bool = False, status: int | None = None) -> None:
-        super().__init__(reason)
-        self.sent = sent
-        self.status = status
-
-
-class _BadAnswerError(Exception):
-    """The server's answer breaks the protocol or our bounds."""
-
-
-class _TooLongError(_BadAnswerError):
-    """The answer's body is longer than what is taken."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpAnswer:
-    """A whole answer. Names of headers are lower case."""
-
-    status: int
-    headers: Headers
-    body: bytes
-
-    def header(self, name: str) -> str:
-        """The first value of a header, empty if there is none."""
-        return next((value for known, value in self.headers if known == name.lower()), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +56,8 @@ class HttpPeer:
     exchange_seconds: float
     """From the first octet of a request to the last one of its answer."""
     most_body_bytes: int = 64 * 1024
+    ends_with_certificate: bool = False
+    """No request is made on a connection that was opened before the server's certificate expired."""
 
     def __str__(self) -> str:
         """For messages: without path and query, which may hold what only the receiver should know."""
@@ -93,14 +71,22 @@ class HttpClient:
         self._peer = peer
         self._connection: Connection | None = None
         self._used_at = 0.0
+        self._valid_until = inf
         self._status: int | None = None
 
     async def exchange(
-        self, method: str, target: str, *, headers: Sequence[tuple[str, str]] = (), body: bytes = b""
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        check: Callable[[], None] | None = None,
     ) -> HttpAnswer:
         """One request and its answer, whatever its status is. Raises HttpTrouble where no whole answer came.
 
-        `target`: path and query. Host, Content-Length and User-Agent are added.
+        `target`: path and query. Host, Content-Length and User-Agent are added. `check` is called just before the
+        request is written: where it raises, nothing is.
         """
         request = self._request(method, target, headers, body)
         connection = await self._ready()
@@ -108,11 +94,11 @@ class HttpClient:
         self._status = None
         try:
             async with asyncio.timeout(self._peer.exchange_seconds):
-                answer, is_reusable = await self._exchange(connection, request, body)
+                answer, is_reusable = await self._exchange(connection, request, body, check)
         except TimeoutError as error:
             why = f"{self._peer}: no whole answer within {self._peer.exchange_seconds:g} s"
             raise HttpTrouble(why, sent=True, status=self._status) from error
-        except (OSError, _BadAnswerError) as error:
+        except (OSError, BadAnswerError) as error:
             raise HttpTrouble(f"{self._peer}: {describe(error)}", sent=True, status=self._status) from error
         finally:
             if not is_reusable:
@@ -120,11 +106,42 @@ class HttpClient:
         self._used_at = asyncio.get_running_loop().time()
         return answer
 
+    @asynccontextmanager
+    async def stream(
+        self, method: str, target: str, *, headers: Sequence[tuple[str, str]] = (), body: bytes = b""
+    ) -> AsyncIterator[HttpStream]:
+        """`async with`: an answer whose body is read while the server goes on with it; the connection ends with it.
+
+        Raises HttpTrouble where no head of an answer came.
+        """
+        request = self._request(method, target, headers, body)
+        self._drop()
+        connection = await self._ready(is_stream=True)
+        try:
+            parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_HEAD_BYTES)
+            incoming = IncomingAnswer(connection, parser, self._peer.most_body_bytes, spare_bytes=2 * ONE_READ_BYTES)
+            try:
+                async with asyncio.timeout(self._peer.exchange_seconds):
+                    connection.write(_octets(parser, request, body))
+                    head = await head_of(incoming)
+            except TimeoutError as error:
+                why = f"{self._peer}: no answer within {self._peer.exchange_seconds:g} s"
+                raise HttpTrouble(why, sent=True) from error
+            except (OSError, BadAnswerError) as error:
+                raise HttpTrouble(f"{self._peer}: {describe(error)}", sent=True) from error
+            yield HttpStream(str(self._peer), head, incoming)
+        finally:
+            self._drop()
+
     async def close(self) -> None:
         """Close the connection, within a second."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self._drop()
 
     def _request(self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes) -> h11.Request:
         peer = self._peer
@@ -139,37 +156,41 @@ class HttpClient:
         except h11.LocalProtocolError:  # such as a token of the server's own; h11 quotes it, which we do not
             raise HttpTrouble(f"{peer}: the request holds what no header can") from None
 
-    async def _exchange(self, connection: Connection, request: h11.Request, body: bytes) -> tuple[HttpAnswer, bool]:
+    async def _exchange(
+        self, connection: Connection, request: h11.Request, body: bytes, check: Callable[[], None] | None
+    ) -> tuple[HttpAnswer, bool]:
         """The answer, and whether the connection can take another request."""
         parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_HEAD_BYTES)
-        octets = parser.send(request) or b""
-        if body:
-            octets += parser.send(h11.Data(data=body)) or b""
-        connection.write(octets + (parser.send(h11.EndOfMessage()) or b""))
-        incoming = _Incoming(connection, parser, self._peer.most_body_bytes)
-        head = await _head(incoming)
+        octets = _octets(parser, request, body)
+        if check is not None:
+            check()
+        connection.write(octets)
+        incoming = IncomingAnswer(connection, parser, self._peer.most_body_bytes)
+        head = await head_of(incoming)
         self._status = head.status_code
-        answer = await _answer(head, incoming)
+        answer = await answer_of(head, incoming)
         is_done = parser.our_state is h11.DONE and parser.their_state is h11.DONE
         return answer, is_done and not parser.trailing_data[0] and not connection.unread
 
-    async def _ready(self) -> Connection:
+    async def _ready(self, *, is_stream: bool = False) -> Connection:
         connection = self._connection
         now = asyncio.get_running_loop().time()
         is_fresh = now - self._used_at < _KEPT_SECONDS
-        if connection is not None and not connection.broken and not connection.unread and is_fresh:
+        is_over = self._peer.ends_with_certificate and self._valid_until <= time.time()
+        if connection is not None and not connection.broken and not connection.unread and is_fresh and not is_over:
             return connection
         self._drop()
         try:
             async with asyncio.timeout(self._peer.connect_seconds):
-                self._connection = await self._connected()
+                self._connection = await self._connected(is_stream=is_stream)
         except TimeoutError as error:
             raise HttpTrouble(f"{self._peer}: no connection within {self._peer.connect_seconds:g} s") from error
-        except (OSError, _BadAnswerError) as error:
+        except (OSError, BadAnswerError) as error:
             raise HttpTrouble(f"{self._peer}: {describe(error)}") from error
+        self._valid_until = self._connection.certificate_valid_until()
         return self._connection
 
-    async def _connected(self) -> Connection:
+    async def _connected(self, *, is_stream: bool) -> Connection:
         peer = self._peer
         route = Route(
             address=peer.url.address if peer.proxy is None else peer.proxy.url.address,
@@ -177,9 +198,11 @@ class HttpClient:
             bind=peer.bind,
             timeout_seconds=peer.connect_seconds,
         )
-        most = MOST_HEAD_BYTES + _FRAMING_FACTOR * peer.most_body_bytes + _ONE_READ_BYTES
+        most = ONE_READ_BYTES
+        if not is_stream:
+            most += MOST_HEAD_BYTES + FRAMING_FACTOR * peer.most_body_bytes
         try:
-            connection = await route.connect(keep=True, limit_bytes=most)
+            connection = await route.connect(keep=True, limit_bytes=most, pauses=is_stream)
         except OSError as error:
             raise OSError(f"{'' if peer.proxy is None else 'the proxy: '}{describe(error)}") from error
         if peer.proxy is None or peer.url.scheme == "http":
@@ -201,73 +224,12 @@ class HttpClient:
         self._connection = None
 
 
-def was_too_long(trouble: HttpTrouble) -> bool:
-    """Whether the answer was longer than what is taken. What was asked for may have been done."""
-    return isinstance(trouble.__cause__, _TooLongError)
-
-
-_ONE_READ_BYTES = 256 * 1024
-"""What asyncio may hand over at once, before anything of it can be read."""
-
-
-class _Incoming:
-    """The events of one answer, with a bound on all the octets they are made of."""
-
-    def __init__(self, connection: Connection, parser: h11.Connection, most_body_bytes: int) -> None:
-        self._connection = connection
-        self._parser = parser
-        self.most_body_bytes = most_body_bytes
-        self._left = 2 * MOST_HEAD_BYTES + _FRAMING_FACTOR * most_body_bytes
-        self._is_at_end = False
-
-    async def next(self) -> h11.Event | None:
-        """The next event of h11, None where nothing can follow. Raises OSError or _BadAnswerError."""
-        while True:
-            try:
-                event = self._parser.next_event()
-                if event is not h11.NEED_DATA:
-                    return event if isinstance(event, h11.Event) else None
-                self._parser.receive_data(await self._read())
-            except h11.RemoteProtocolError as error:
-                if self._is_at_end and not self._parser.trailing_data[0]:
-                    raise _BadAnswerError("the connection ended without a whole answer") from error
-                raise _BadAnswerError(f"not a proper HTTP answer: {error}") from error
-
-    async def _read(self) -> bytes:
-        """The next octets, empty at the end of the connection."""
-        try:
-            data = await self._connection.read()
-        except OSError:
-            if self._connection.at_end:
-                self._is_at_end = True
-                return b""
-            raise
-        self._left -= len(data)
-        if self._left < 0:
-            raise _TooLongError("the answer is longer than what was asked for can be")
-        return data
-
-
-async def _head(incoming: _Incoming) -> h11.Response:
-    """The final answer's head; those of RFC 9110 section 15.2 before it are passed over."""
-    while True:
-        event = await incoming.next()
-        if isinstance(event, h11.Response):
-            return event
-        if not isinstance(event, h11.InformationalResponse):
-            raise _BadAnswerError("the connection ended before an answer came")
-
-
-async def _answer(head: h11.Response, incoming: _Incoming) -> HttpAnswer:
-    body = bytearray()
-    while isinstance(event := await incoming.next(), h11.Data):
-        body += event.data
-        if len(body) > incoming.most_body_bytes:
-            raise _TooLongError(f"the answer is longer than {incoming.most_body_bytes} octets")
-    if not isinstance(event, h11.EndOfMessage):
-        raise _BadAnswerError("the connection ended within the answer")
-    fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers)
-    return HttpAnswer(status=head.status_code, headers=fields, body=bytes(body))
+def _octets(parser: h11.Connection, request: h11.Request, body: bytes) -> bytes:
+    """A request as it is sent."""
+    octets = parser.send(request) or b""
+    if body:
+        octets += parser.send(h11.Data(data=body)) or b""
+    return octets + (parser.send(h11.EndOfMessage()) or b"")
 
 
 def _proxy_headers(proxy: ProxySettings) -> Headers:
@@ -280,8 +242,8 @@ async def _tunnel(connection: Connection, url: HttpUrl, proxy: ProxySettings) ->
     headers = [("Host", url.authority), ("User-Agent", f"hsm-agent/{VERSION}"), *_proxy_headers(proxy)]
     octets = parser.send(h11.Request(method="CONNECT", target=url.authority, headers=headers)) or b""
     connection.write(octets + (parser.send(h11.EndOfMessage()) or b""))
-    head = await _head(_Incoming(connection, parser, 0))
+    head = await head_of(IncomingAnswer(connection, parser, 0))
     if parser.their_state is not h11.SWITCHED_PROTOCOL:
-        raise _BadAnswerError(f"the proxy answered {head.status_code} to CONNECT")
+        raise BadAnswerError(f"the proxy answered {head.status_code} to CONNECT")
     if parser.trailing_data[0] or connection.unread:
-        raise _BadAnswerError("the proxy sent something ahead of the receiver")
+        raise BadAnswerError("the proxy sent something ahead of the receiver")

@@ -65,6 +65,11 @@ class NoAnswerError(SessionError):
         self.is_ready = is_ready
 
 
+def _may_always(position: int) -> bool:
+    del position
+    return True
+
+
 class OtherAddresses:
     """From which other addresses the answers of one peer come: each is logged once. Outlives its sessions."""
 
@@ -133,12 +138,18 @@ class SnmpSession:
         self._is_answered = False
 
     async def run(
-        self, requests: Sequence[Encode], answered: Callable[[int, SnmpResponse], None], name: str = "request"
+        self,
+        requests: Sequence[Encode],
+        answered: Callable[[int, SnmpResponse], None],
+        name: str = "request",
+        *,
+        may_send: Callable[[int], bool] | None = None,
     ) -> None:
         """Send each until it is answered; `answered` is given its position and the response as they come in.
 
         One that is too long for the path or the peer is answered with tooBig. Raises SessionError or LinkError when
-        one of them stays without an answer.
+        one of them stays without an answer. `may_send` is asked before each is sent, or sent again: where it says no
+        to a position, that one is given up.
         """
         waiting = deque(enumerate(requests))
         self._oddity = ""
@@ -148,7 +159,7 @@ class SnmpSession:
                 while waiting and len(self._outstanding) < self._window:
                     position, encode = waiting.popleft()
                     self._outstanding[self._engine.next_id()] = _Outstanding(position, encode, self._tries)
-                self._send_due(answered, name)
+                self._send_due(answered, name, may_send or _may_always)
                 if self._outstanding:
                     outcome = await self._receive(min(one.due for one in self._outstanding.values()))
                     self._take(outcome, answered)
@@ -177,10 +188,15 @@ class SnmpSession:
                 self._count_discovery()
                 tries, began = self._tries, loop.time()
 
-    def _send_due(self, answered: Callable[[int, SnmpResponse], None], name: str) -> None:
+    def _send_due(
+        self, answered: Callable[[int, SnmpResponse], None], name: str, may_send: Callable[[int], bool]
+    ) -> None:
         now = asyncio.get_running_loop().time()
         for request_id, one in list(self._outstanding.items()):
             if one.due > now:
+                continue
+            if not may_send(one.position):
+                self._give_up(request_id)
                 continue
             if not one.tries_left or now >= self.deadline:
                 raise self._no_answer(now - (one.first_sent or now))
@@ -189,13 +205,21 @@ class SnmpSession:
             one.sent, one.due = now, min(now + self._try_seconds, self.deadline)
             self.traffic.calls[name] += 1
             try:
-                self.link.send(one.encode(request_id, self._clock()))
+                octets = one.encode(request_id, self._clock())
+                if may_send(one.position):  # once more: nothing may come between that and the sending
+                    self.link.send(octets)
+                else:
+                    self._give_up(request_id)
             except TooBigError:
                 self._settle(SnmpResponse(request_id, ErrorStatus.TOO_BIG), answered)
             except LinkError as error:
                 if error.errno != errno.EMSGSIZE:  # else the path takes no datagram of this length: only this one fails
                     raise
                 self._settle(SnmpResponse(request_id, ErrorStatus.TOO_BIG), answered)
+
+    def _give_up(self, request_id: int) -> None:
+        self._engine.forget(request_id)
+        del self._outstanding[request_id]
 
     async def _receive(self, due: float) -> ClientOutcome | None:
         """What the peer answers next that is of use; None if nothing is until `due` on the loop's clock."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import math
 import socket
 import ssl
 import struct
@@ -35,13 +36,19 @@ _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 10), (socket.TCP
 class Connection(asyncio.Protocol):
     """One open connection. Everything raises OSError once it is broken."""
 
-    def __init__(self, *, keep: bool, limit_bytes: int = _READ_LIMIT_BYTES) -> None:
-        """`keep`: received octets are kept for `read`, at most so many; otherwise they are discarded."""
+    def __init__(self, *, keep: bool, limit_bytes: int = _READ_LIMIT_BYTES, pauses: bool = False) -> None:
+        """`keep`: received octets are kept for `read`, at most so many; otherwise they are discarded.
+
+        `pauses`: no more is read from the socket while there are so many; else the connection ends.
+        """
         self._keep = keep
+        self._pauses = pauses
         self._limit_bytes = limit_bytes
         self._received = bytearray()
         self._changed = asyncio.Event()
         self._transport: asyncio.Transport | None = None
+        self._tcp_transport: asyncio.Transport | None = None
+        """The one below TLS, or the same."""
         self._ended = asyncio.Event()
         self.broken = ""
         """Why nothing more can be sent; empty while it can."""
@@ -49,15 +56,20 @@ class Connection(asyncio.Protocol):
         """The receiver closed it in order, after everything that was received."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = self._tcp_transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=0)
+        if self.broken:  # it was given up meanwhile
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if not self._keep:
             return
         self._received += data
         if len(self._received) > self._limit_bytes:
-            self.abort("the receiver sends more than was asked for")
+            if self._pauses and self._transport is not None:
+                self._transport.pause_reading()
+            else:
+                self.abort("the receiver sends more than was asked for")
         self._changed.set()
 
     def eof_received(self) -> None:
@@ -80,6 +92,12 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
 
     @property
+    def backed_up(self) -> bool:
+        """Whether octets that were written wait in this process still: the kernel takes no more now."""
+        layers = (self._transport, self._tcp_transport)
+        return any(layer is not None and layer.get_write_buffer_size() > 0 for layer in layers)
+
+    @property
     def unread(self) -> bool:
         """Whether received octets wait for `read`."""
         return bool(self._received)
@@ -93,7 +111,18 @@ class Connection(asyncio.Protocol):
             await self._changed.wait()
         data = bytes(self._received)
         self._received.clear()
+        if self._pauses and self._transport is not None:
+            self._transport.resume_reading()  # does nothing where it was not paused, or is closing
         return data
+
+    async def handed_over(self) -> None:
+        """Wait until the kernel has taken everything written."""
+        pause_seconds = _FIRST_LOOK_SECONDS
+        while self.backed_up:
+            if self.broken:
+                raise ConnectionError(self.broken)
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(pause_seconds * 2, _LAST_LOOK_SECONDS)
 
     async def acknowledged(self) -> None:
         """Wait until the receiver's kernel has acknowledged everything written.
@@ -136,6 +165,13 @@ class Connection(asyncio.Protocol):
         """The receiver's certificate (DER); None without TLS."""
         found = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
         return found.getpeercert(binary_form=True) if isinstance(found, ssl.SSLObject) else None
+
+    def certificate_valid_until(self) -> float:
+        """UTC seconds; infinite without TLS, and where the certificate was not verified."""
+        found = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        fields = found.getpeercert() if isinstance(found, ssl.SSLObject) else None
+        ends = fields.get("notAfter") if fields else None
+        return float(ssl.cert_time_to_seconds(ends)) if isinstance(ends, str) else math.inf
 
     async def encrypt(self, tls: TlsSettings, *, name: str, timeout_seconds: float) -> None:
         """Speak TLS from now on, with a receiver of this name. Raises OSError."""
@@ -202,15 +238,18 @@ class Route:
     bind: str | None
     timeout_seconds: float
 
-    async def connect(self, *, keep: bool, limit_bytes: int = _READ_LIMIT_BYTES) -> Connection:
+    async def connect(self, *, keep: bool, limit_bytes: int = _READ_LIMIT_BYTES, pauses: bool = False) -> Connection:
         """A connection to the first of the receiver's addresses that answers, within the time-out.
 
-        `limit_bytes`: how many received octets may wait to be read. Raises OSError with a line for the operator.
+        `limit_bytes`: how many received octets may wait to be read, and `pauses` what is done with more. Raises OSError
+        with a line for the operator.
         """
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 found = await endpoints(self.address, kind=socket.SOCK_STREAM, bind=self.bind)
-                return await self._first_of(found, partial(Connection, keep=keep, limit_bytes=limit_bytes))
+                return await self._first_of(
+                    found, partial(Connection, keep=keep, limit_bytes=limit_bytes, pauses=pauses)
+                )
         except TimeoutError as error:
             raise OSError(f"no connection within {self.timeout_seconds:g} s") from error
 
@@ -242,11 +281,12 @@ class Route:
             if endpoint.local is not None:
                 plain.bind(endpoint.local)
             await loop.sock_connect(plain, endpoint.remote)
-            connection = await self._wrap(plain, make)
         except BaseException:
             plain.close()
             raise
+        connection = make()
         try:
+            await self._wrap(plain, connection)
             connection.keep_alive()
             if self.tls is not None:
                 await _settle(connection, self.tls, since=started)
@@ -255,13 +295,18 @@ class Route:
             raise
         return connection
 
-    async def _wrap(self, plain: socket.socket, make: Callable[[], Connection]) -> Connection:
+    async def _wrap(self, plain: socket.socket, connection: Connection) -> None:
+        """From here on the connection's transport closes the socket: whoever else does, closes another one's later.
+
+        What was given up before asyncio had begun the handshake is dropped when that ends.
+        """
         loop = asyncio.get_running_loop()
         if self.tls is None:
-            return (await loop.create_connection(make, sock=plain))[1]
+            await loop.create_connection(lambda: connection, sock=plain)
+            return
         try:
-            _, connection = await loop.create_connection(
-                make,
+            await loop.create_connection(
+                lambda: connection,
                 sock=plain,
                 ssl=self.tls.context,
                 server_hostname=self.address.host.partition("%")[0],
@@ -270,7 +315,6 @@ class Route:
             )
         except ConnectionError as error:
             raise OSError(_BROKEN_OFF) from error
-        return connection
 
 
 async def secure(connection: Connection, tls: TlsSettings, *, host: str, timeout_seconds: float) -> None:

@@ -37,6 +37,7 @@ def masked(present: Snapshot, mask: Mask) -> Snapshot:
         silences=tuple(_silence(each, mask) for each in present.silences),
         spool=replace(present.spool, reason=mask.text(present.spool.reason)),
         known=tuple(_known(each, mask) for each in present.known),
+        group=None if present.group is None else replace(present.group, problem=mask.text(present.group.problem)),
         histories={
             ((source, mask.name(resource), metric, mask.labels(metric, labels)), spacing): points
             for ((source, resource, metric, labels), spacing), points in present.histories.items()

@@ -13,6 +13,7 @@ from hsm_agent.evaluate.defaults.first_steps import advice
 from hsm_agent.evaluate.hsms import is_of_hsm
 from hsm_agent.evaluate.messages import ago_text, amount, counted, duration_text
 from hsm_agent.model import AGENT_SOURCE, Severity, number_text
+from hsm_agent.serve.group import MemberEntry, group_line, group_troubles, member_entry
 from hsm_agent.text import natural_order
 
 if TYPE_CHECKING:
@@ -133,6 +134,9 @@ class Overview:
     sinks: tuple[SinkEntry, ...]
     silences: tuple[SilenceEntry, ...]
     spool: str
+    group: str
+    """Empty where the agent is in none."""
+    members: tuple[MemberEntry, ...]
 
 
 def overview(document: Mapping[str, Any], waiting: Sequence[str] = ()) -> Overview:
@@ -159,6 +163,8 @@ def overview(document: Mapping[str, Any], waiting: Sequence[str] = ()) -> Overvi
         sinks=tuple(_sink(each) for each in _by_state(document["sinks"])),
         silences=tuple(_silence(each, now) for each in sorted(document["silences"], key=lambda one: one["until"])),
         spool=_spool(document["spool"]),
+        group=group_line(document["group"]) if "group" in document else "",
+        members=tuple(map(member_entry, document.get("group", {}).get("members", ()))),
     )
 
 
@@ -205,6 +211,8 @@ def _remarks(document: Mapping[str, Any]) -> Iterable[str]:
         waiting = sum(each["queued"] for each in failing)
         told = f"{counted(len(failing), 'sinks')} not reached, {waiting} waiting"
         yield f"{told}: {_some([each['name'] for each in failing])}"
+    if "group" in document:
+        yield from group_troubles(document["group"])
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

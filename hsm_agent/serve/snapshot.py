@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.evaluate.state import HistoryKey, Silence
     from hsm_agent.evaluate.trends import Points
-    from hsm_agent.model import ActiveAlarm, Labels, SinkStatus, SourceStatus
+    from hsm_agent.model import ActiveAlarm, GroupStatus, Labels, SinkStatus, SourceStatus
     from hsm_agent.spool import SpoolStats
     from hsm_agent.store import Store
 
@@ -46,6 +46,8 @@ class Snapshot:
     """What the rules keep of the past; nothing else does."""
     known: Sequence[KnownObject] = ()
     """What was there before the start, and of which no complete poll has said yet whether it still is."""
+    group: GroupStatus | None = None
+    """None where the agent is in no group."""
 
 
 def snapshot(
@@ -74,6 +76,7 @@ def snapshot(
         spool=spool,
         histories=dict(histories or {}),
         known=tuple(each for of_source in store.known.values() for each in of_source.values()),
+        group=store.group,
     )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.metrics import unit
 from hsm_agent.model import AGENT_SOURCE, Severity, SinkState, SourceState, number_text
+from hsm_agent.serve.group import group_document
 from hsm_agent.serve.snapshot import TOKEN_VALUES, is_token, pin_status, token_status, unread_info, value_now
 from hsm_agent.text import harmless
 from hsm_agent.version import VERSION
@@ -54,6 +55,7 @@ def summary(present: Snapshot) -> dict[str, Json]:
         "silences": [_silence(silence) for silence in present.silences],
         "sinks": [_sink(sink, present) for sink in present.sinks.values()],
         "spool": _spool(present.spool),
+        **({} if present.group is None else {"group": group_document(present.group)}),
     }
 
 

@@ -124,6 +124,7 @@ class Disk:
         self._refuses = False
         self._inode = 0
         self._synchronous = ""
+        self._missing: set[TableName] = set()
 
     @property
     def is_open(self) -> bool:
@@ -285,6 +286,7 @@ class Disk:
             for pragma in tables.CREATE_PRAGMAS:
                 self._connection.execute(pragma)
             self._connection.executescript("BEGIN IMMEDIATE;" + tables.CREATE + "COMMIT;")
+        self._missing = tables.missing_tables(self._connection)
         return bool(version == 0)
 
     def _check(self) -> None:
@@ -302,13 +304,18 @@ class Disk:
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             self._synchronous = synchronous
         together: dict[str, list[RowValues]] = {}
+        made = {table for (table, _), row in changes.items() if table in self._missing and row is not None}
         for (table, key), row in changes.items():
+            if table in self._missing - made:  # there is nothing to erase
+                continue
             if row is None:
                 together.setdefault(tables.ERASE[table], []).append(key)
             else:
                 together.setdefault(tables.PUT[table], []).append((*key, *row))
         connection.execute("BEGIN IMMEDIATE")
         try:
+            for table in made:
+                connection.execute(tables.LAZY[table])
             for statement, rows in together.items():
                 connection.executemany(statement, rows)
             connection.execute("COMMIT")
@@ -317,6 +324,7 @@ class Disk:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        self._missing -= made
 
     def _writable(self) -> sqlite3.Connection:
         if self._connection is None:

@@ -9,8 +9,10 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hsm_agent.codec import from_bytes
-from hsm_agent.model import Event, Severity
-from hsm_agent.spool.queue import DeadLetter, Queue
+from hsm_agent.model import AGENT_SOURCE, Event, Severity
+from hsm_agent.spool.entries import DeadLetter
+from hsm_agent.spool.queue import Queue
+from hsm_agent.spool.sink_queue import is_shared
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -54,15 +56,19 @@ class _Restoration:
         self._entries: dict[int, _Kind] = {}
         self._lost: set[object] = set()
         self._dead_letters: set[_Pair] = set()
+        self._open: dict[tuple[str, str], bool] = {}
 
     def run(self, rows: StoredRows) -> Restored:
         queue = self._queue
         self._read_entries(rows)
+        self._share(rows)
         self._sinks(rows)
         self._dead(rows)
         self._waiting(rows)
         for seq in self._entries:
             queue.discard_if_unreferenced(seq)
+        for (name, alarm_id), is_open in self._open.items():
+            queue.sinks[name].sequences[alarm_id].open = is_open  # of a clear that was dropped no entry tells
         for sink_queue in queue.sinks.values():
             sink_queue.close_all()
         for (name,), (value,) in _of(rows, "tally"):
@@ -94,6 +100,7 @@ class _Restoration:
         for (name, alarm_id), (told, is_open) in _of(rows, "run"):
             if name in queue.sinks and isinstance(alarm_id, str):
                 queue.sinks[name].restore_sequence(alarm_id, told, is_open=is_open != 0)  # damaged: open
+                self._open[name, alarm_id] = is_open != 0
             else:
                 self._leave_out("run", (name, alarm_id), is_damage=not isinstance(alarm_id, str))
 
@@ -106,6 +113,20 @@ class _Restoration:
             else:
                 self._entries[seq] = (event.kind, event.alarm_id, event.severity)
                 self._queue.add_entry(seq, event.event_id, payload)
+
+    def _share(self, rows: StoredRows) -> None:
+        """Which entries are the group's. Where that is lost, each that may be: whoever leads has them, too."""
+        for (seq,), (event_id,) in _of(rows, "shared"):
+            stored = self._queue.stored.get(seq)
+            # Of another event is what an older version left, which knows no group; of none is damage.
+            if stored is not None and (stored.event_id == event_id or not isinstance(event_id, str)):
+                self._queue.share_entry(seq, is_stored=True)
+            else:
+                self._leave_out("shared", (seq,), is_damage=not isinstance(seq, int))
+        for seq in self._entries if "shared" in self._torn else ():
+            stored = self._queue.stored[seq]
+            if not stored.shared and self._entries[seq][1] and from_bytes(Event, stored.payload).source != AGENT_SOURCE:
+                self._queue.share_entry(seq)
 
     def _waiting(self, rows: StoredRows) -> None:
         """Which sink waits for which entry. Where that is lost, each sink that may gets it: better twice than never."""
@@ -149,6 +170,17 @@ class _Restoration:
     def _leave_out(self, table: TableName, key: RowKey, *, is_damage: bool = True) -> None:
         self._unreadable += is_damage
         self._queue.changes[table, key] = None
+
+
+def without_shared(rows: StoredRows) -> StoredRows:
+    """Rows without those of what is the group's."""
+    shared = {seq for (seq,), _ in _of(rows, "shared")}
+    return {
+        (table, key): row
+        for (table, key), row in rows.items()
+        if not (table in {"shared", "entry", "waiting", "dead"} and key[-1] in shared)
+        and not (table == "run" and is_shared(row[0]))
+    }
 
 
 def _event(payload: object) -> Event | None:

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from hsm_agent.model import Event
     from hsm_agent.spool.tables import RowChanges, RowValues, StoredRow
 
-_TRANSITIONS = {EventKind.RAISED, EventKind.CHANGED, EventKind.CLEARED}
+TRANSITIONS = {EventKind.RAISED, EventKind.CHANGED, EventKind.CLEARED}
+"""The kinds of the events of an alarm."""
 _SENT = frozenset(Severity) - {Severity.CLEARED}
+_SHARED_BIT = 1 << 8
+"""In what is stored of a sequence, above the bits of severities: older versions take it for notified."""
 
 
 @dataclass(slots=True)
@@ -28,7 +31,7 @@ class AlarmSequence:
 
     `notified`: the sink accepted one of them, or may have: one was sent and the answer got lost. `open`: no clear is
     queued or accepted yet. `seqs`: the entries that wait, in order. `severities`: under one of them the sink was
-    notified last; none where that is not known.
+    notified last; none where that is not known. `shared`: the alarm is the group's.
     """
 
     alarm_id: str
@@ -36,6 +39,7 @@ class AlarmSequence:
     open: bool = True
     severities: frozenset[Severity] = frozenset()
     seqs: list[int] = field(default_factory=list)
+    shared: bool = False
 
 
 @dataclass(slots=True)
@@ -46,6 +50,8 @@ class QueueEntry:
     severities: frozenset[Severity] = frozenset()
     """That of the event, but for a clear."""
     attempts: int = 0
+    shared: bool = False
+    """The event is the group's."""
 
 
 class SinkQueue:
@@ -67,31 +73,44 @@ class SinkQueue:
         self.waiting: OrderedDict[int, QueueEntry] = OrderedDict()
         self.sequences: dict[str, AlarmSequence] = {}
         self.in_flight: frozenset[int] = frozenset()
+        self._shared = 0
+        """How many of those that wait are the group's."""
         self._changes = changes
         # What may be dropped when the spool is full, each in the order in which it became droppable.
         self._closed: OrderedDict[str, AlarmSequence] = OrderedDict()
         self._superseded: OrderedDict[int, None] = OrderedDict()
         self._standalone: OrderedDict[int, None] = OrderedDict()
 
-    def wants(self, event: Event) -> bool:
+    def wants(self, event: Event, begun: Collection[str] = ()) -> bool:
         """Whether the event, or an earlier one of its alarm, reaches the sink's minimum severity.
 
         A clear goes to the sinks that its raise went to; an event of no alarm (a test, a notice) to every sink.
+        `begun` are alarms of which events will be queued before this one.
         """
-        if event.kind not in _TRANSITIONS:
+        if event.kind not in TRANSITIONS:
             return True
-        if event.alarm_id in self.sequences:
+        if event.alarm_id in self.sequences or event.alarm_id in begun:
             return True
         if event.kind is EventKind.CLEARED:
             return False
         return self.minimum is None or event.severity.rank >= self.minimum.rank
 
-    def append(self, seq: int, kind: EventKind, alarm_id: str, severity: Severity, *, attempts: int = 0) -> None:
+    def append(
+        self,
+        seq: int,
+        kind: EventKind,
+        alarm_id: str,
+        severity: Severity,
+        *,
+        attempts: int = 0,
+        shared: bool = False,
+    ) -> None:
         """Queue an entry at the end."""
         sequence = (
-            self.sequences.setdefault(alarm_id, AlarmSequence(alarm_id)) if alarm_id and kind in _TRANSITIONS else None
+            self.sequences.setdefault(alarm_id, AlarmSequence(alarm_id)) if alarm_id and kind in TRANSITIONS else None
         )
-        self.waiting[seq] = QueueEntry(sequence, frozenset({severity} - {Severity.CLEARED}), attempts)
+        self.waiting[seq] = QueueEntry(sequence, frozenset({severity} - {Severity.CLEARED}), attempts, shared)
+        self._shared += shared
         if sequence is None:
             self._standalone[seq] = None
             return
@@ -100,30 +119,47 @@ class SinkQueue:
         if sequence.seqs and (sequence.notified or len(sequence.seqs) > 1):
             self._superseded[sequence.seqs[-1]] = None
         sequence.seqs.append(seq)
+        sequence.shared |= shared
         sequence.open = kind is not EventKind.CLEARED
         self._sort(sequence)
 
-    def enqueue(self, seq: int, event: Event) -> None:
+    def enqueue(self, seq: int, event: Event, *, shared: bool = False) -> None:
         """Queue a new entry at the end, and note it for the disk."""
-        self.append(seq, event.kind, event.alarm_id, event.severity)
+        self.append(seq, event.kind, event.alarm_id, event.severity, shared=shared)
         self.store_entry(seq)
         sequence = self.waiting[seq].sequence
         if sequence is not None:
             self.store_sequence(sequence)
 
-    def take(self, limit: int, upto: int, aside: Collection[int] = (), *, only: int | None = None) -> list[int]:
+    def take(
+        self, limit: int, upto: int, aside: Collection[int] = (), *, only: int | None = None, shut: bool = False
+    ) -> list[int]:
         """The first entries up to a sequence number; they are in flight until given back.
 
         Those set aside are passed over, and with each what comes after it of the same alarm: the receiver must not
-        see a clear before its raise. `only`: that entry, wherever it stands, or nothing if it is gone.
+        see a clear before its raise. `only`: that entry, wherever it stands, or nothing if it is gone. `shut`: what is
+        the group's is passed over in the same way.
         """
         if only is not None:
-            taken = [only] if only in self.waiting else []
+            found = iter([only] if only in self.waiting else [])
+        elif shut and self._shared == len(self.waiting):
+            found = iter(())
         else:
             held = {seq for each in aside for seq in self._from(each)}
-            taken = list(islice((seq for seq in self.waiting if seq <= upto and seq not in held), limit))
+            found = (seq for seq in self.waiting if seq <= upto and seq not in held)
+        taken = list(islice((seq for seq in found if not (shut and self._is_held(seq))), limit))
         self.in_flight = frozenset(taken)
         return taken
+
+    def _is_held(self, seq: int) -> bool:
+        """Whether an entry is the group's, or waits behind one of the same alarm that is."""
+        sequence = self.waiting[seq].sequence
+        before = () if sequence is None else sequence.seqs
+        return self.waiting[seq].shared or self.holds_shared(each for each in before if each < seq)
+
+    def holds_shared(self, seqs: Iterable[int]) -> bool:
+        """Whether one of these entries is the group's."""
+        return self._shared > 0 and any(self.waiting[seq].shared for seq in seqs)
 
     def _from(self, seq: int) -> Iterable[int]:
         """An entry, and what waits behind it of the same alarm."""
@@ -141,17 +177,25 @@ class SinkQueue:
                 continue
             entry.attempts += 1
             self.store_entry(seq)
-            if entry.sequence is not None:
-                # Taken for notified: a clear that the receiver does not need is better than an alarm that stays on.
-                known = entry.sequence.severities
-                is_unknown = entry.sequence.notified and not known
-                self._mark_notified(entry.sequence, known if is_unknown else known | entry.severities)
+            self.may_be_sent(seq)
 
-    def remove(self, seq: int, *, notified: bool) -> bool:
-        """An entry leaves the queue: accepted (`notified`), dropped, or a dead letter. False if it was not there."""
+    def may_be_sent(self, seq: int) -> None:
+        """The receiver may have an entry that waits.
+
+        Taken for notified: a clear that the receiver does not need is better than an alarm that stays on.
+        """
+        entry = self.waiting[seq]
+        if entry.sequence is not None:
+            known = entry.sequence.severities
+            is_unknown = entry.sequence.notified and not known
+            self._mark_notified(entry.sequence, known if is_unknown else known | entry.severities)
+
+    def remove(self, seq: int, *, notified: bool) -> QueueEntry | None:
+        """An entry leaves the queue: accepted (`notified`), dropped, or a dead letter. None if it was not there."""
         entry = self.waiting.pop(seq, None)
         if entry is None:
-            return False
+            return None
+        self._shared -= entry.shared
         self.in_flight -= {seq}
         self._superseded.pop(seq, None)
         self._standalone.pop(seq, None)
@@ -161,7 +205,43 @@ class SinkQueue:
             if notified:
                 self._mark_notified(entry.sequence, entry.severities)
             self._close(entry.sequence)
-        return True
+        return entry
+
+    def share(self, seq: int) -> None:
+        """An entry that waits is the group's from now on, and so is its alarm."""
+        entry = self.waiting[seq]
+        self._shared += not entry.shared
+        entry.shared = True
+        if entry.sequence is not None:
+            self.share_sequence(entry.sequence)
+
+    def share_sequence(self, sequence: AlarmSequence) -> None:
+        """An alarm is the group's from now on."""
+        if not sequence.shared:
+            sequence.shared = True
+            self.store_sequence(sequence)
+
+    def unshare(self, sequence: AlarmSequence) -> None:
+        """An alarm is this agent's own from now on, and so is what waits of it."""
+        sequence.shared = False
+        self.store_sequence(sequence)
+        for seq in sequence.seqs:
+            self._shared -= self.waiting[seq].shared
+            self.waiting[seq].shared = False
+
+    def owe(self, alarm_id: str) -> None:
+        """The sink was told of an alarm of the group's, by whoever led, and is owed its end."""
+        sequence = self.sequences.setdefault(alarm_id, AlarmSequence(alarm_id))
+        self.share_sequence(sequence)
+        if not sequence.seqs and not sequence.notified:
+            self._mark_notified(sequence, sequence.severities)
+
+    def owe_no_more(self, alarm_id: str) -> None:
+        """The sink is owed nothing more of an alarm, unless events of it still wait."""
+        sequence = self.sequences.get(alarm_id)
+        if sequence is not None and not sequence.seqs:
+            sequence.open = False
+            self._close(sequence)
 
     def restore_sequence(self, alarm_id: str, told: object, *, is_open: bool) -> None:
         """Add a stored sequence, before its entries; `told` as `store_sequence` writes it.
@@ -170,11 +250,13 @@ class SinkQueue:
         """
         bits = told if isinstance(told, int) and told > 0 else 0
         severities = frozenset(severity for severity in _SENT if bits >> severity.number & 1)
-        self.sequences[alarm_id] = AlarmSequence(alarm_id, told != 0, is_open, severities)
+        is_notified = told not in {0, _SHARED_BIT}
+        self.sequences[alarm_id] = AlarmSequence(alarm_id, is_notified, is_open, severities, shared=is_shared(told))
 
     def close_all(self) -> None:
         """After a restore: forget sequences that are over."""
         for sequence in list(self.sequences.values()):
+            self._sort(sequence)
             self._close(sequence)
 
     def unnotified(self) -> Iterator[list[int]]:
@@ -245,6 +327,12 @@ class SinkQueue:
             self._changes["run", (self.name, sequence.alarm_id)] = None
 
 
+def is_shared(told: object) -> bool:
+    """Whether a stored sequence is the group's."""
+    return isinstance(told, int) and told > 0 and bool(told & _SHARED_BIT)
+
+
 def _told(sequence: AlarmSequence) -> int:
     """What is stored: 0, or 1 and a bit for each severity. Older versions read and write 1 for notified."""
-    return int(sequence.notified) and 1 + sum(1 << severity.number for severity in sequence.severities)
+    notified = 1 + sum(1 << severity.number for severity in sequence.severities) if sequence.notified else 0
+    return notified + (_SHARED_BIT if sequence.shared else 0)

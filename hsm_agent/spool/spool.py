@@ -12,9 +12,11 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
+from hsm_agent.spool.bounds import enforce_limits
 from hsm_agent.spool.disk import Disk, DiskTrouble
 from hsm_agent.spool.queue import Queue
-from hsm_agent.spool.restore import restore
+from hsm_agent.spool.restore import restore, without_shared
+from hsm_agent.spool.shared_spool import SharedSpool
 from hsm_agent.spool.writer import Writer
 from hsm_agent.state.files import DirectoryInUseError
 from hsm_agent.threads import ThreadOf, deadline
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.model import Event, Severity
     from hsm_agent.spool.disk import StoredSpool
-    from hsm_agent.spool.queue import PendingEvent, Registered, SpoolEntry, SpoolStats
+    from hsm_agent.spool.entries import PendingEvent, Registered, SpoolEntry, SpoolStats
     from hsm_agent.spool.tables import StoredRow
 
 log = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ _CLOSE_SECONDS = 5.0
 _SLICE = 200
 
 
-class Spool:
+class Spool(SharedSpool):
     """Events on their way to every sink, and states by key.
 
     `recovered` says what had to be put right at the start, empty if nothing.
@@ -53,9 +55,9 @@ class Spool:
         retry_seconds: float,
     ) -> None:
         """Use `open`."""
+        super().__init__(queue)
         self.recovered = ""
         self._disk = disk
-        self._queue = queue
         self._clock = clock
         self._minima: Mapping[str, Severity | None] = {}
         self._arrived: dict[str, asyncio.Event] = {}
@@ -117,7 +119,7 @@ class Spool:
         `active`, the latest event of each raised alarm, is queued for a new one.
         """
         self._minima = dict(minima)
-        registered = self._queue.register(minima, active)
+        registered = self._queue.register(minima, active, gives_up=self.may_tell())
         for name in registered.removed:
             self._arrived.pop(name, None)
         await self._save(durable=True)
@@ -139,20 +141,21 @@ class Spool:
         """
         for event in events:
             self._queue.enqueue(event, None if only_sink is None else [only_sink])
-        for key, value in states.items():
-            self._queue.changes["state", (key,)] = None if value is None else (value,)
+        self._note_states(states)
         await self._save(durable=True)
 
     async def pending(self, sink: str, limit: int, aside: Collection[int] = ()) -> list[PendingEvent]:
         """What to send to a sink next, in order; it is in flight until accepted, returned or a dead letter.
 
+        What is the group's only while this agent may tell it; nor what waits behind that of the same alarm.
+
         `aside` is passed over, and with each of these what waits behind it of the same alarm.
         """
-        return self._queue.pending(sink, limit, self._released, aside)
+        return self._queue.pending(sink, limit, self._released, aside, shut=not self.may_tell())
 
     async def pending_one(self, sink: str, seq: int) -> list[PendingEvent]:
         """One entry that was pending before; none if it is gone."""
-        return self._queue.pending(sink, 1, self._released, only=seq)
+        return self._queue.pending(sink, 1, self._released, only=seq, shut=not self.may_tell())
 
     async def accepted(self, sink: str, seqs: Sequence[int]) -> None:
         """The sink has them. Not flushed: after a power failure they may be sent again, under the same event id."""
@@ -193,8 +196,11 @@ class Spool:
         return found
 
     def notified(self, sink: str) -> dict[str, bool]:
-        """The alarms that a sink was notified of and that did not end for it; whether more of them waits for it."""
-        return self._queue.notified(sink)
+        """The alarms that a sink was notified of and that did not end for it; whether more of them waits for it.
+
+        Without those of the group while this agent may not tell.
+        """
+        return self._queue.notified(sink, shut=not self.may_tell())
 
     def told_severities(self, sink: str) -> dict[str, frozenset[Severity]]:
         """Of these alarms those of which it is known under which severities the sink may have been notified last."""
@@ -203,6 +209,10 @@ class Spool:
     def stats(self) -> SpoolStats:
         """The spool in numbers."""
         return self._queue.stats(self._writer.reason)
+
+    def wake(self) -> None:
+        """What was held back may be told now: let the sinks look for it."""
+        self._release(0)
 
     def arrived(self, sink: str) -> asyncio.Event:
         """Set whenever there may be something new for a sink; clear it before waiting for it."""
@@ -262,10 +272,12 @@ class Spool:
     def _restore(self, stored: StoredSpool) -> None:
         """Put what is on disk before what is in memory."""
         known = self._queue
-        rows = stored.rows | dict(known.rows()) if known.sinks else stored.rows
+        # What the group holds was read from there meanwhile, and what the disk has of it is older.
+        before = without_shared(stored.rows) if self._is_replaced else stored.rows
+        rows = before | dict(known.rows()) if known.sinks else before
         restored = restore(rows, entries=known.entries_limit, size_bytes=known.size_limit_bytes, torn=stored.torn)
-        (before,) = stored.rows.get(("tally", ("dropped",)), (0,))
-        dropped_before = before if isinstance(before, int) else 0
+        (dropped,) = stored.rows.get(("tally", ("dropped",)), (0,))
+        dropped_before = dropped if isinstance(dropped, int) else 0
         self._queue = restored.queue
         self._queue.last_seq = max(self._queue.last_seq, known.last_seq)
         self._queue.dropped_total = dropped_before + known.dropped_total
@@ -276,8 +288,11 @@ class Spool:
 
     async def _save(self, *, durable: bool) -> None:
         # Drops and what made them necessary go to the disk in one transaction: the bounds hold after a crash, too.
-        dropped = self._queue.enforce_limits()
+        dropped = enforce_limits(self._queue, shut=not self.may_tell())
         changes = self._queue.take_changes()
+        left, self._queue.left = self._queue.left, []
+        for each in left:
+            self.on_left(each)
         if changes:
             await self._writer.save(changes, durable=durable, upto=self._queue.last_seq)
         for drop in dropped:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-TableName = Literal["sink", "entry", "waiting", "dead", "run", "state", "tally"]
+TableName = Literal["sink", "entry", "waiting", "dead", "run", "state", "tally", "shared"]
 RowKey = tuple[str | int, ...]
 RowValues = tuple[Any, ...]
 StoredRow = tuple[tuple[TableName, RowKey], RowValues]
@@ -31,8 +31,14 @@ COLUMNS: dict[TableName, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "run": (("sink", "alarm_id"), ("told", "open")),
     "state": (("key",), ("value",)),
     "tally": (("name",), ("value",)),
+    "shared": (("seq",), ("event_id",)),
 }
 """Key columns and other columns of each table."""
+LAZY: dict[TableName, str] = {
+    "shared": "CREATE TABLE IF NOT EXISTS shared (seq INTEGER PRIMARY KEY, event_id TEXT NOT NULL)",
+}
+"""Tables that are made when something is first written to them: by an agent in a group. An older one passes over them;
+the event ID tells an entry from a later one of the same number."""
 
 VERSION = 1
 """Raised with every change of the tables that an older agent can't read."""
@@ -114,11 +120,18 @@ def read_states(connection: sqlite3.Connection, prefix: str) -> dict[str, str]:
     }
 
 
+def missing_tables(connection: sqlite3.Connection) -> set[TableName]:
+    """Which of the tables that are made later are not there yet."""
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return {table for table in LAZY if table not in there}
+
+
 def read_rows(connection: sqlite3.Connection) -> StoredRows:
     """Every row of every table but the states, of which there are many: they are read by prefix."""
     rows: StoredRows = {}
+    missing = missing_tables(connection)
     for table in COLUMNS:
-        if table != "state":
+        if table != "state" and table not in missing:
             _take(rows, table, connection.execute(_select(table)))
     return rows
 
@@ -133,8 +146,9 @@ def salvage(connection: sqlite3.Connection | None) -> tuple[StoredRows, frozense
             try:
                 assert connection is not None
                 _take(rows, table, connection.execute(statement))
-            except (sqlite3.Error, UnicodeDecodeError):  # that the file is damaged is known, and logged
-                torn.add(table)
+            except (sqlite3.Error, UnicodeDecodeError) as error:  # that the file is damaged is known, and logged
+                if table not in LAZY or "no such table" not in str(error):
+                    torn.add(table)
     return rows, frozenset(torn)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hsm_agent.model import EventKind, Severity, SinkState, SourceState
+from hsm_agent.model import EventKind, GroupRole, Severity, SinkState, SourceState
 from hsm_agent.serve.snapshot import PinStatus, TokenStatus
 from hsm_agent.wire.snmp import mib
 from hsm_agent.wire.snmp.mib import Syntax
@@ -30,10 +30,12 @@ def _words(states: type[Enum]) -> Words:
 
 
 SEVERITY_WORDS: Words = {severity.number: severity.value for severity in Severity}
+ROLE_WORDS: Words = {role.number: role.value for role in GroupRole}
 TRUTH_WORDS: Words = {1: "true", 2: "false"}  # RFC 2579
 
 _ENUMERATIONS: dict[str, Words] = {
     "hsmAgentWorstSeverity": SEVERITY_WORDS,
+    "hsmAgentRole": ROLE_WORDS,
     "hsmSourceStatus": _words(SourceState),
     "hsmTokenStatus": _words(TokenStatus),
     "hsmTokenPinStatus": _words(PinStatus),
@@ -43,6 +45,7 @@ _ENUMERATIONS: dict[str, Words] = {
     "hsmActiveSeverity": SEVERITY_WORDS,
     "hsmSinkGuarantee": {1: "bestEffort", 2: "atLeastOnce"},
     "hsmSinkStatus": _words(SinkState),
+    "hsmMemberRole": ROLE_WORDS,
     "hsmAlarmSeverity": SEVERITY_WORDS,
 }
 

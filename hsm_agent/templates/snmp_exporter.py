@@ -25,6 +25,7 @@ _LABELS: dict[str, tuple[str, ...]] = {
     "hsmAudit": ("hsmAuditSource", "hsmAuditResource"),
     "hsmActive": ("hsmActiveRule", "hsmActiveSource", "hsmActiveResource"),
     "hsmSink": ("hsmSinkName",),
+    "hsmMember": ("hsmMemberName",),
 }
 """The tables that are walked, and the text columns that become labels of the others. Readings are text."""
 _SHOWN_TEXTS = ("hsmAgentVersion", "hsmAgentName", "hsmTokenSerial", "hsmTokenModel", "hsmTokenFirmware")

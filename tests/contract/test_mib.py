@@ -122,6 +122,7 @@ def test_each_table_has_its_promised_arc_and_an_index_that_is_not_accessible() -
         ((1, 5, 1, 1), "hsmReadingIndex"),
         ((1, 6, 1, 1), "hsmActiveIndex"),
         ((1, 7, 1, 1), "hsmSinkIndex"),
+        ((1, 9, 1, 1), "hsmMemberIndex"),
     ]
 
 

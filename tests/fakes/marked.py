@@ -10,6 +10,7 @@ from hsm_agent.evaluate.trends import Points
 from hsm_agent.model import ActiveAlarm, KnownObject, Labels, Reading, Severity
 from hsm_agent.serve.snapshot import Snapshot, snapshot
 from hsm_agent.store import Store
+from tests.fakes.groups import WELL
 from tests.fakes.present import MONOTONIC, NOW, SPOOL, known_store, make_alarm, make_reading
 
 LABELS = {
@@ -133,6 +134,7 @@ def marked_store() -> Store:
     store.known["luna-a"] = {
         name: KnownObject(source="luna-a", resource=name, identity=identity, is_audited=True),
     }
+    store.group = replace(WELL, problem=f"a state of {LABELS['label']} cannot be read")
     return store
 
 

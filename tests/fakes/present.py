@@ -19,7 +19,7 @@ from hsm_agent.model import (
     SourceStatus,
 )
 from hsm_agent.serve.snapshot import Snapshot, snapshot
-from hsm_agent.spool.queue import SinkQueueStats, SpoolStats
+from hsm_agent.spool.entries import SinkQueueStats, SpoolStats
 from hsm_agent.store import Store
 
 STARTED = 1_700_000_000.0

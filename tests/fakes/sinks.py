@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from hsm_agent.deliver.base import Refused, Retry
+from hsm_agent.deliver.base import Refused, Retry, Withheld, always
 from hsm_agent.model import EventKind, Guarantee
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from hsm_agent.deliver.base import MaySend
     from hsm_agent.model import Event
 
 
@@ -29,10 +30,14 @@ class FakeSink:
         self.closed = 0
         self._changed = asyncio.Event()
 
-    async def deliver(self, events: Sequence[Event], accepted: Callable[[Event], None]) -> None:
+    async def deliver(
+        self, events: Sequence[Event], accepted: Callable[[Event], None], may_send: MaySend = always
+    ) -> None:
         self.batches.append([event.event_id for event in events])
         self._changed.set()
         for event in events:
+            if not may_send(event):
+                raise Withheld
             await self.take(event)
             if event.kind is EventKind.HEARTBEAT:
                 self.heartbeats += 1

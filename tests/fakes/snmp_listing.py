@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from hsm_agent.serve.snmp.rows import engine_groups, system_group
+from hsm_agent.serve.snmp.scalars import engine_groups, system_group
 from hsm_agent.serve.snmp.tables import WHOLE, Scope, Tables
 from hsm_agent.serve.snmp.view import Moment
 from hsm_agent.state.row_indexes import Indexes

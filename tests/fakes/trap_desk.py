@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.traps.duplicates import Progress
+from hsm_agent.collect.traps.duplicates import TrapProgress
 from hsm_agent.collect.traps.intake import Intake
 from hsm_agent.collect.traps.trap_maps import LUNA, TrapTable
 from hsm_agent.wire.snmp.trap_receiver import SendingUser, TrapReceiver
@@ -52,7 +52,7 @@ class Desk:
         """Fetch all that waits, put it on disk, and acknowledge it."""
         duplicates = self.intake.duplicates
         for pending in [self.intake.pending.pop(one.sender) for one in list(self.intake.pending)]:
-            pending.record(WALL, Progress.APPLIED)
+            pending.record(WALL, TrapProgress.APPLIED)
             duplicates.mark_stored(duplicates.to_store(WALL, ()))
             if pending.acknowledge is not None:
                 pending.acknowledge()

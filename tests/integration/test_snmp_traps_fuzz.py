@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.collect.traps.duplicates import Progress
+from hsm_agent.collect.traps.duplicates import TrapProgress
 from hsm_agent.collect.traps.held_alarms import MOST_ALARMS, TrapAlarms
 from hsm_agent.collect.traps.intake import MOST_PENDING, MOST_SENDERS, Intake
 from hsm_agent.collect.traps.trap_maps import MAX_NOTE_OCTETS, VENDORS, TrapTable
@@ -83,7 +83,7 @@ class Fed:
 
     def empty(self) -> None:
         for pending in [self.intake.pending.pop(one.sender) for one in list(self.intake.pending)]:
-            pending.record(1_700_000_000.0, Progress.APPLIED)
+            pending.record(1_700_000_000.0, TrapProgress.APPLIED)
             if pending.acknowledge is not None:
                 pending.acknowledge()
             for event in pending.events:

@@ -22,6 +22,8 @@ COSTLY = (
     *("hsm_agent.collect.declared", "hsm_agent.deliver.snmp", "hsm_agent.deliver.syslog"),
     *("hsm_agent.deliver.alertmanager", "hsm_agent.deliver.webhook", "hsm_agent.net.http_client"),
     *("hsm_agent.collect.fleet.source", "hsm_agent.config.publish", "hsm_agent.agent.publisher"),
+    *("hsm_agent.group.base", "hsm_agent.group.settings", "hsm_agent.group.member", "hsm_agent.agent.group"),
+    *("hsm_agent.scopes", "hsm_agent.replica", "hsm_agent.config.digest"),
     *("h11", "jinja2", "hsm_agent.wire.syslog.bodies"),
 )
 _START = """

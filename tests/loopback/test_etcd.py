@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import ssl
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 
 from hsm_agent.net.etcd import MOST_ANSWER_BYTES, EtcdClient
 from hsm_agent.net.etcd_messages import (
     AnswerTooLong,
+    CertificateExpired,
     Compare,
     EndpointDown,
     EtcdRefused,
+    EtcdTrouble,
     EtcdUnavailable,
     NoProof,
+    PasswordRefused,
     Put,
 )
 from hsm_agent.net.etcd_settings import EtcdSettings
-from tests.fakes.http_receiver import Receiver
+from tests.fakes.http_receiver import Receiver, read_request
 from tests.fakes.stream_server import Peer, StreamServer
 from tests.peers import pki as certificates
 from tests.peers.ports import free_port
@@ -217,12 +223,34 @@ async def test_a_password_that_is_refused_proves_nothing_and_is_never_told(
 ) -> None:
     gateway = Gateway(password="another")
 
+    etcd = await client(await serve(Receiver(by_request=gateway)), **who)
+    with pytest.raises(EtcdUnavailable, match="authentication failed"):
+        await etcd.put(b"/a", b"1")
     with pytest.raises(EtcdUnavailable, match="authentication failed") as caught:
-        await (await client(await serve(Receiver(by_request=gateway)), **who)).put(b"/a", b"1")
+        await etcd.put(b"/a", b"1")  # it is not asked again so soon: to look at a password costs etcd much
 
-    assert [type(each) for each in caught.value.troubles.values()] == [NoProof]
+    assert [type(each) for each in caught.value.troubles.values()] == [PasswordRefused]
     assert (caught.value.sent, gateway.asked) == (False, ["/v3/auth/authenticate"])
     assert "horse" not in str(caught.value)
+
+
+async def test_other_settings_are_gone_by_from_the_next_request_on(
+    serve: Any, client: Any, who: dict[str, Any], tmp_path: Path
+) -> None:
+    gateway = Gateway()
+    first, second = await serve(Receiver(by_request=gateway), Receiver(by_request=gateway))
+    etcd = await client([first], **who)
+    await etcd.range(b"k")
+
+    gateway.password = "battery staple"
+    gateway.tokens.clear()
+    with pytest.raises(EtcdUnavailable):
+        await etcd.range(b"k")
+    (tmp_path / "password").write_text(gateway.password, encoding="utf-8")
+    etcd.use(await asyncio.to_thread(EtcdSettings.model_validate, {"endpoints": [second], **who}))
+    etcd.ask_first(first)
+    await etcd.range(b"k")
+    assert etcd.first_endpoint == second
 
 
 @pytest.mark.parametrize("token", ["a\r\nX-Own: 1", " ", "a ", " a", "x" * 9000])
@@ -305,6 +333,138 @@ async def test_a_cancelled_request_leaves_the_client_usable(serve: Any, client: 
     assert (await caller.range(b"/a")).revision == 7
 
 
+def b64(octets: bytes) -> str:
+    return base64.b64encode(octets).decode()
+
+
+def pages(count: int, *, most: int) -> Any:
+    """A server of so many keys, which answers with too much where more than `most` are asked for."""
+
+    def answer(request: Received) -> bytes:
+        asked = json.loads(request.body)
+        limit, key = int(asked["limit"]), base64.b64decode(asked["key"])
+        names = [name for number in range(count) if (name := b"/k/%03d" % number) >= key]
+        octets = b"x" if limit <= most else b"x" * MOST_ANSWER_BYTES
+        kvs = [{"key": b64(name), "value": b64(octets), "mod_revision": "3"} for name in names[:limit]]
+        return reply({**HEADER, "kvs": kvs[: 1 if limit > most else limit], "more": len(names) > limit})
+
+    return Receiver(by_request=answer)
+
+
+async def test_pages_get_smaller_until_they_fit_and_larger_again(serve: Any, client: Any) -> None:
+    caller = await client(await serve(receiver := pages(100, most=20)), timeout="5s")
+
+    found = await caller.read_all(b"/k/", end=b"/k0")
+
+    assert [each.key for each in found.entries] == [b"/k/%03d" % number for number in range(100)]
+    asked = [json.loads(each.body) for each in receiver.requests]
+    fitting = [each["revision"] for each in asked if int(each["limit"]) <= 20]
+    assert fitting == ["0"] + ["7"] * (len(fitting) - 1)
+    assert len(asked) < 25
+
+
+async def test_pages_get_smaller_where_a_server_does_not_make_them_in_time(serve: Any, client: Any) -> None:
+    limits: list[int] = []
+    answer = pages(100, most=1000)
+
+    async def slow(peer: Peer) -> None:
+        while (request := await read_request(peer)) is not None:
+            limits.append(int(json.loads(request.body)["limit"]))
+            if limits[-1] > 20:
+                await mute(peer)
+                return
+            peer.writer.write(answer.by_request(request))
+            await peer.writer.drain()
+
+    caller = await client(await serve(slow), timeout="150ms")
+
+    found = await caller.read_all(b"/k/", end=b"/k0")
+
+    assert len(found.entries) == 100
+    assert limits[0] == 64 > max(limits[1:3])
+
+
+async def test_one_key_that_is_too_long_is_told(serve: Any, client: Any) -> None:
+    caller = await client(await serve(pages(3, most=0)), timeout="5s")
+
+    with pytest.raises(AnswerTooLong):
+        await caller.read_all(b"/k/", end=b"/k0")
+
+
+STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def streamed(*results: object) -> bytes:
+    lines = [
+        json.dumps({"result": {**HEADER, **each}} if isinstance(each, dict) else each).encode() for each in results
+    ]
+    return b"".join(b"%x\r\n%s\n\r\n" % (len(each) + 1, each) for each in lines)
+
+
+def watching(*results: object) -> Any:
+    """A server that says this of each watch, and then nothing."""
+
+    async def script(peer: Peer) -> None:
+        await read_request(peer)
+        peer.writer.write(STREAM + streamed(*results))
+        await mute(peer)
+
+    return script
+
+
+CREATED = {"created": True}
+CHANGED = {"events": [{"kv": {"key": b64(b"/a"), "value": b64(b"1"), "mod_revision": "7"}}]}
+
+
+async def test_the_next_endpoint_is_watched_and_the_next_one_after_silence(serve: Any, client: Any) -> None:
+    endpoints = await serve(mute, watching(CREATED, CHANGED), watching(CREATED))
+    caller = await client(endpoints)
+    watched = []
+    for _ in range(2):
+        with pytest.raises(EtcdUnavailable, match="no word"):
+            async with caller.watch(b"/a", end=b"/b", since=1, idle_seconds=0.2) as watch:
+                watched.append(watch.endpoint)
+                while True:
+                    assert (await watch.next()).revision == 7
+
+    assert watched == [endpoints[1], endpoints[2]]
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        (mute, NoProof),
+        (watching(), NoProof),
+        (watching({"canceled": True}), EtcdRefused),
+        (answering(NO_LEADER), EndpointDown),
+        (answering(reply(b"<html>")), NoProof),
+        (answering(INVALID_TOKEN), NoProof),
+    ],
+)
+async def test_a_watch_that_nobody_begins_is_an_outage(
+    serve: Any, client: Any, script: Any, kind: type[EtcdTrouble]
+) -> None:
+    caller = await client(await serve(script))
+
+    with pytest.raises(EtcdTrouble) as caught:
+        async with caller.watch(b"/a", end=b"/b", since=1, idle_seconds=0.2):
+            pytest.fail("it was begun")
+
+    if isinstance(caught.value, EtcdUnavailable):
+        assert [isinstance(each, kind) for each in caught.value.troubles.values()] == [True]
+    else:
+        assert isinstance(caught.value, kind)
+
+
+async def test_who_asks_at_once_waits_for_his_turn(serve: Any, client: Any) -> None:
+    caller = await client(await serve(receiver := answering(reply(HEADER))))
+
+    found = await asyncio.gather(*(caller.range(b"/%d" % number) for number in range(20)))
+
+    assert [each.revision for each in found] == [7] * 20
+    assert len(receiver.requests) == 20
+
+
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     return certificates.make(tmp_path_factory.mktemp("pki"))
@@ -312,7 +472,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 @pytest.mark.parametrize(
     ("shown", "kind"),
-    [("expired_server", EndpointDown), ("rogue_server", NoProof), ("other_server", NoProof), ("server", NoProof)],
+    [("expired_server", CertificateExpired), ("rogue_server", NoProof), ("other_server", NoProof), ("server", NoProof)],
 )
 async def test_a_certificate_that_is_over_is_over_for_everybody(
     client: Any, pki: Pki, shown: str, kind: type[Exception]
@@ -329,3 +489,25 @@ async def test_a_certificate_that_is_over_is_over_for_everybody(
             await caller.range(b"/a")
 
     assert [type(each) for each in caught.value.troubles.values()] == [kind]
+
+
+async def test_a_connection_is_not_used_longer_than_the_servers_certificate_is_good(
+    client: Any, tmp_path: Path
+) -> None:
+    """Else who has one goes on, while others take the server for down."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    ends = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", not_after=ends).configure_cert(context)
+    async with StreamServer(script=answering(reply(HEADER)), tls=context) as server:
+        tls = {"ca": str(tmp_path / "ca.pem")}
+        caller = await client([f"https://127.0.0.1:{server.port}"], tls=tls, timeout="2s")
+        await caller.range(b"/a")
+        await caller.range(b"/a")
+        assert server.connections == 1
+        await asyncio.sleep((ends - datetime.now(UTC)).total_seconds() + 1.1)
+        with pytest.raises(EtcdUnavailable) as caught:
+            await caller.range(b"/a")
+
+    assert [type(each) for each in caught.value.troubles.values()] == [CertificateExpired]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm_agent.net.http_client import HttpClient, HttpPeer, HttpTrouble
+from hsm_agent.net.http_answer import HttpTrouble
+from hsm_agent.net.http_client import HttpClient, HttpPeer
 from hsm_agent.net.http_settings import HttpAuth, HttpUrl, ProxySettings
 from hsm_agent.net.tls import TlsSettings
 from tests.fakes.http_receiver import OK, Proxy, Receiver, read_request

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import ssl
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 import hsm_agent.net.streams
 import hsm_agent.net.udp
 from hsm_agent.net.address import Address, Endpoint
 from hsm_agent.net.streams import Route
+from hsm_agent.net.tls import TlsSettings
 from hsm_agent.net.udp import open_link
 
 if TYPE_CHECKING:
@@ -74,6 +77,28 @@ async def test_a_link_given_up_at_any_step_is_closed(port: int, strays: bool) ->
 async def test_a_stream_given_up_at_any_step_is_closed(port: int) -> None:
     route = Route(address=_address("tcp", port), bind=None, timeout_seconds=5, tls=None)
     await _check(lambda: route.connect(keep=False))
+
+
+async def test_tls_that_is_given_up_at_any_step_closes_no_descriptor_of_another_connection(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    tls = await asyncio.to_thread(TlsSettings.model_validate, {"ca": str(tmp_path / "ca.pem")})
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    address = _address("tcp", server.sockets[0].getsockname()[1])
+    route = Route(address=address, bind=None, timeout_seconds=5, tls=tls)
+    gone: list[asyncio.Task[Connection]] = []
+    for steps in range(_MOST_STEPS):
+        task = asyncio.ensure_future(route.connect(keep=False))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        gone.append(task)
+    await asyncio.wait(gone)
+    found = [task.exception() for task in gone if not task.cancelled()]
+    assert not [error for error in found if error is not None and not isinstance(error, OSError)]
+    server.close()
 
 
 def _address(scheme: str, port: int) -> Address:

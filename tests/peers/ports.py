@@ -26,24 +26,37 @@ def free_ports(count: int) -> list[int]:
         return [int(probe.getsockname()[1]) for probe in probes]
 
 
-def listening(port: int, protocol: str = "tcp") -> bool:
-    """Whether a socket of this machine listens on the port. A probing connection would show up in the peer's log."""
+def listening(port: int, protocol: str = "tcp", *, process: int | None = None) -> bool:
+    """Whether a socket of this machine listens on the port. A probing connection would show up in the peer's log.
+
+    `process`: whose network is looked at, if that is not this one's.
+    """
     state = _LISTEN if protocol == "tcp" else _UDP_UNCONNECTED
-    for table in (f"/proc/net/{protocol}", f"/proc/net/{protocol}6"):
-        for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
+    folder = Path("/proc", "self" if process is None else str(process), "net")
+    for table in (folder / protocol, folder / f"{protocol}6"):
+        for line in table.read_text(encoding="ascii").splitlines()[1:]:
             fields = line.split()
             if int(fields[1].rpartition(":")[2], 16) == port and fields[3] == state:
                 return True
     return False
 
 
+def _is_heard(process: int, port: int, protocol: str) -> bool:
+    try:
+        return listening(port, protocol, process=process)
+    except OSError:
+        return False  # it has just ended
+
+
 async def until_listening(process: asyncio.subprocess.Process, tcp: list[int], udp: list[int], log: Path) -> None:
     """Wait until the process listens on all ports. Raises RuntimeError with its log if it does not within 10 s."""
     for _ in range(500):
-        if all(listening(port) for port in tcp) and all(listening(port, "udp") for port in udp):
-            return
         if process.returncode is not None:
             break
+        if all(_is_heard(process.pid, port, "tcp") for port in tcp) and all(
+            _is_heard(process.pid, port, "udp") for port in udp
+        ):
+            return
         await asyncio.sleep(0.02)
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     raise RuntimeError(f"the peer does not listen on {tcp} {udp}:\n{text}")

@@ -33,7 +33,7 @@ EngineTime = tuple[int, int]
 """Boots and time of an engine."""
 
 
-class Progress(IntEnum):
+class TrapProgress(IntEnum):
     """How far a notification was processed."""
 
     PENDING = 0
@@ -63,12 +63,12 @@ class _Window:
     newest: EngineTime = (0, 0)
     floor: EngineTime = (-1, 0)
     """A message up to this time that is not in `seen` counts as a duplicate."""
-    seen: dict[TrapOrigin, Progress] = field(default_factory=dict)
+    seen: dict[TrapOrigin, TrapProgress] = field(default_factory=dict)
 
     def knows(self, key: TrapOrigin) -> bool:
         return key in self.seen or (key.boots, key.time) <= self.floor
 
-    def add(self, key: TrapOrigin, progress: Progress) -> None:
+    def add(self, key: TrapOrigin, progress: TrapProgress) -> None:
         moment = (key.boots, key.time)
         if moment > self.newest:
             self.newest = moment
@@ -83,7 +83,7 @@ class _Window:
 
 @dataclass(slots=True)
 class _KnownInform:
-    progress: Progress
+    progress: TrapProgress
     last_received: float
 
 
@@ -95,11 +95,11 @@ class DuplicateFilter:
         self._informs: OrderedDict[InformKey, _KnownInform] = OrderedDict()
         self._counts: dict[str, int] = {}
         for message in sorted(known.messages):
-            self._windows.setdefault(message.engine_id, _Window()).add(message, Progress.STORED)
+            self._windows.setdefault(message.engine_id, _Window()).add(message, TrapProgress.STORED)
         for key, last_received in known.informs:
-            self._add_inform(key, _KnownInform(Progress.STORED, last_received))
+            self._add_inform(key, _KnownInform(TrapProgress.STORED, last_received))
 
-    def inform_progress(self, sender: str, trap: Trap, now: float) -> Progress | None:
+    def inform_progress(self, sender: str, trap: Trap, now: float) -> TrapProgress | None:
         """The progress of an inform that was received before; None for a new one."""
         self._expire(now)
         key = InformKey(sender, trap.request_id, trap.content)
@@ -115,7 +115,7 @@ class DuplicateFilter:
         window = self._windows.get(origin.engine_id)
         return window is not None and window.knows(origin)
 
-    def record(self, sender: str, trap: Trap, now: float, progress: Progress) -> None:
+    def record(self, sender: str, trap: Trap, now: float, progress: TrapProgress) -> None:
         """Record the progress of a notification. A trap of v1 or v2c has no identity: its copies are not recognised."""
         if trap.inform:
             self._add_inform(InformKey(sender, trap.request_id, trap.content), _KnownInform(progress, now))
@@ -136,10 +136,15 @@ class DuplicateFilter:
         wanted = [self._windows[one] for one in engine_ids if one in self._windows]
         return KnownNotifications(
             tuple(
-                key for window in wanted for key, progress in window.seen.items() if progress is not Progress.PENDING
+                key
+                for window in wanted
+                for key, progress in window.seen.items()
+                if progress is not TrapProgress.PENDING
             ),
             tuple(
-                (key, one.last_received) for key, one in self._informs.items() if one.progress is not Progress.PENDING
+                (key, one.last_received)
+                for key, one in self._informs.items()
+                if one.progress is not TrapProgress.PENDING
             ),
         )
 
@@ -147,7 +152,7 @@ class DuplicateFilter:
         """These are on disk: a repetition of one of these informs is acknowledged from now on."""
         for key, _ in stored.informs:
             if key in self._informs:
-                self._informs[key].progress = Progress.STORED
+                self._informs[key].progress = TrapProgress.STORED
 
     def _add_inform(self, key: InformKey, inform: _KnownInform) -> None:
         if key in self._informs:

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from hsm_agent.collect.traps.duplicates import DuplicateFilter, Progress
+from hsm_agent.collect.traps.duplicates import DuplicateFilter, TrapProgress
 from hsm_agent.collect.traps.held_alarms import SentAt, TrapEvent
 from hsm_agent.collect.traps.trap_maps import damage
 from hsm_agent.log import SparingLog
@@ -64,7 +64,7 @@ class PendingNotification:
     duplicates: DuplicateFilter
     acknowledge: Callable[[], None] | None = None
 
-    def record(self, now: float, progress: Progress) -> None:
+    def record(self, now: float, progress: TrapProgress) -> None:
         """Record the notification's progress, to recognise its duplicates."""
         self.duplicates.record(self.sender, self.trap, now, progress)
 
@@ -179,7 +179,7 @@ class Intake:
         trap, answer = accepted
         now = self._wall()
         if trap.inform and (place := self.duplicates.inform_progress(sender, trap, now)) is not None:
-            if place is Progress.STORED and answer is not None:  # the acknowledgement was lost on its way
+            if place is TrapProgress.STORED and answer is not None:  # the acknowledgement was lost on its way
                 send(answer)
             return
         if trap.origin is not None and self.duplicates.has_message(trap.origin):
@@ -211,7 +211,7 @@ class Intake:
     def _queue(self, pending: PendingNotification) -> None:
         evicted = self.pending.add(pending)
         if evicted is not pending:
-            pending.record(self._wall(), Progress.PENDING)
+            pending.record(self._wall(), TrapProgress.PENDING)
             self._wake()
         if evicted is not None:
             evicted.refuse()

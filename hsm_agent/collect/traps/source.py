@@ -19,7 +19,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, Field, model_validator
 
 from hsm_agent.collect.base import Poll, PushCollector, SourceFailure, SourceSettings
-from hsm_agent.collect.traps.duplicates import DuplicateFilter, KnownNotifications, Progress
+from hsm_agent.collect.traps.duplicates import DuplicateFilter, KnownNotifications, TrapProgress
 from hsm_agent.collect.traps.held_alarms import AlarmKey, ApplyResult, TrapAlarms
 from hsm_agent.collect.traps.intake import MOST_PENDING, Intake, permitted
 from hsm_agent.collect.traps.state_file import (
@@ -339,7 +339,7 @@ class TrapListener(PushCollector):
             return
         if found == {ApplyResult.OUTDATED}:
             intake.drop(Drop.OUTDATED, pending.sender)
-        pending.record(self._wall(), Progress.APPLIED)
+        pending.record(self._wall(), TrapProgress.APPLIED)
         if pending.acknowledge is not None:
             self._unacknowledged.append(pending.acknowledge)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hsm_agent.evaluate.defaults import appliances, tokens, trails
+from hsm_agent.evaluate.defaults import appliances, groups, tokens, trails
 from hsm_agent.evaluate.rules import HOUR, MINUTE, Above, Below, Changes, Match, Rule
 from hsm_agent.model import AGENT_SOURCE, Severity
 
@@ -93,6 +93,6 @@ _WATCHED = (*tokens.RULES, *appliances.RULES, *trails.RULES)
 DEFAULT_RULES: tuple[Rule, ...] = (
     *(replace(rule, inhibited_by=(_SOURCE_DOWN.name,)) for rule in _WATCHED),
     _SOURCE_DOWN,
-    *(replace(rule, match=Match(source=AGENT_SOURCE)) for rule in _OWN),
+    *(replace(rule, match=Match(source=AGENT_SOURCE)) for rule in (*_OWN, *groups.RULES)),
 )
 """The rules of every agent, on metrics that some kind of source produces."""

@@ -188,6 +188,27 @@ FIRST_STEPS: dict[str, str] = {
         "etcd.md. Polls and notifications of this agent go on meanwhile."
     ),
     "spool-failed": "check space and health of the disk of the state directory. The agent takes it up again by itself.",
+    "group-degraded": (
+        "look at the etcd servers: `down` in the text means that they refuse, so start them; silent ones may be cut "
+        "off. group.md says what each member does meanwhile, and how it ends."
+    ),
+    "group-trouble": (
+        "read the reason in `hsm-agent group status`: a name that two agents have, a sink that the leader has and this "
+        "one has not, another lease, or etcd's own words. troubleshooting.md says what to do."
+    ),
+    "group-member-down": (
+        "see whether its host and its service run, then whether it reaches etcd. One that was taken away for good:"
+        " `hsm-agent alarms forget ID` at those that stay."
+    ),
+    "group-member-unfit": (
+        "read the last error in its own `hsm-agent status`: the way from its host to the HSM, its certificate or its"
+        " module. Let it not lead meanwhile."
+    ),
+    "group-config": (
+        "compare the `digest` that `hsm-agent check-config` prints at each member, bring the files to one, and reload"
+        " them all."
+    ),
+    "group-clock": "look at `chronyc tracking` or `timedatectl` on both hosts. The one that is off others is wrong.",
 }
 
 

@@ -18,6 +18,7 @@ _OWN_NAMES = frozenset(
         *("hsmReadingMetric", "hsmReadingValue", "hsmReadingUnit"),
         *("hsmActiveMetric", "hsmActiveValue", "hsmActiveThreshold", "hsmActiveRule"),
         *("hsmActiveEventId", "hsmActiveAlarmId"),
+        *("hsmMemberName", "hsmMemberVersion"),
     }
 )
 """Text columns without a name of a token; a column that is not among them is masked."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from hsm_agent.net.udp import UdpListener
 from hsm_agent.serve.hide import Mask
-from hsm_agent.serve.snmp.rows import engine_groups, system_group
+from hsm_agent.serve.snmp.scalars import engine_groups, system_group
 from hsm_agent.serve.snmp.tables import WHOLE, Scope, Tables
 from hsm_agent.serve.snmp.view import Moment, Segment, answer
 from hsm_agent.settings.snmp import listen_address

@@ -17,16 +17,14 @@ from hsm_agent.serve.snapshot import unread_info
 from hsm_agent.serve.snmp.encoded_table import EncodedChanges, EncodedRow, EncodedTable, patch
 from hsm_agent.serve.snmp.masked_rows import masked_row
 from hsm_agent.serve.snmp.rows import (
-    SYSTEM,
     active_row,
-    agent_scalars,
-    alarm_scalars,
     is_of_whole_hsm,
+    member_row,
     rows_of_source,
     sink_row,
-    spool_scalar,
     worst_severities,
 )
+from hsm_agent.serve.snmp.scalars import SYSTEM, agent_scalars, alarm_scalars, group_scalars, spool_scalar
 from hsm_agent.serve.snmp.view import Segment, View
 from hsm_agent.text import glob_matches
 from hsm_agent.wire.snmp import mib
@@ -34,7 +32,16 @@ from hsm_agent.wire.snmp import mib
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from hsm_agent.model import ActiveAlarm, KnownObject, Reading, Series, Severity, SinkStatus, SourceStatus
+    from hsm_agent.model import (
+        ActiveAlarm,
+        GroupStatus,
+        KnownObject,
+        Reading,
+        Series,
+        Severity,
+        SinkStatus,
+        SourceStatus,
+    )
     from hsm_agent.serve.hide import Mask
     from hsm_agent.serve.snmp.rows import Owner, Row
     from hsm_agent.state.row_indexes import Indexes, MibRowKey, WantedIndex
@@ -95,6 +102,7 @@ class Tables:
         self._are_alarms_noted = False
         self._is_behind = False
         self._sinks: tuple[SinkStatus, ...] = ()
+        self._group: GroupStatus | None = None
         self._views: dict[Scope, View] = {}
         self._owners: dict[Scope, frozenset[Owner]] = {}
         self._refreshing = asyncio.Lock()
@@ -105,6 +113,8 @@ class Tables:
         sinks = tuple(self._store.sinks.values())
         if sinks != self._sinks:
             self._show_sinks(sinks)
+        if self._store.group is not self._group:
+            self._show_group(self._store.group)
         return self._views[scope]
 
     async def arrange(self, scopes: Iterable[Scope], scalars: Mapping[Oid, Segment]) -> None:
@@ -116,6 +126,7 @@ class Tables:
             views = {scope: View.of(await self._whole(scope, owners[scope], {}, yielder)) for scope in owners}
             self._views, self._owners = views, owners
             self._show_sinks(tuple(self._store.sinks.values()))
+            self._show_group(self._store.group)
 
     def note(self, sources: Iterable[str], *, alarms: bool) -> None:
         """These sources changed in the store, and perhaps the alarms, or only sinks; `catch_up` shows it."""
@@ -170,6 +181,7 @@ class Tables:
         self._owners = owners
         self._views = {scope: view.replaced({**scalars, **segments[scope]}) for scope, view in self._views.items()}
         self._show_sinks(tuple(self._store.sinks.values()))
+        self._show_group(self._store.group)
 
     async def _take_and_learn(self, sources: dict[str, None], yielder: LoopYielder, *, alarms: bool) -> _Taken:
         """What the store holds at one moment; everything, where a name is to be hidden that was not known before."""
@@ -204,6 +216,8 @@ class Tables:
 
     async def _allocate(self, rows: Mapping[str, list[Row]], yielder: LoopYielder) -> None:
         wanted: list[WantedIndex] = [(mib.SINK.name, (name,)) for name in self._store.sinks]
+        if self._store.group is not None:
+            wanted += [(mib.MEMBER.name, (member.name,)) for member in self._store.group.members]
         for group in rows.values():
             for row in group:
                 if self._indexes.find(row.table.name, row.key) is None:
@@ -267,11 +281,23 @@ class Tables:
 
     def _show_sinks(self, sinks: tuple[SinkStatus, ...]) -> None:
         """The few rows of the sinks, at once. One without an index waits for the next refresh."""
-        table = self._tables[mib.SINK.name]
+        self._show_few(mib.SINK, map(sink_row, sinks), {})
+        self._sinks = sinks
+
+    def _show_group(self, group: GroupStatus | None) -> None:
+        """The group's scalars and the few rows of its members, likewise."""
+        scalars = group_scalars(self._base, group)
+        self._scalars |= scalars
+        if group is not None or self._group is not None:
+            self._show_few(mib.MEMBER, map(member_row, () if group is None else group.members), scalars)
+        self._group = group
+
+    def _show_few(self, definition: mib.Table, rows: Iterable[Row], scalars: Mapping[Oid, Segment]) -> None:
+        table = self._tables[definition.name]
         now: EncodedChanges = {}
-        for status in sinks:
-            row = sink_row(status) if self._mask is None else masked_row(sink_row(status), self._mask)
-            index = self._indexes.find(mib.SINK.name, row.key)
+        for each in rows:
+            row = each if self._mask is None else masked_row(each, self._mask)
+            index = self._indexes.find(definition.name, row.key)
             if index is not None:
                 now[index] = table.encode(index, row)
         changes = {**dict.fromkeys(table.rows), **now}
@@ -279,10 +305,8 @@ class Tables:
         for scope, view in self._views.items():
             if table.prefixes[0] in view.numbers:
                 columns = enumerate(table.prefixes)
-                self._views[scope] = view.replaced(
-                    {prefix: patch(view.segment(prefix), column, changes) for column, prefix in columns}
-                )
-        self._sinks = sinks
+                segments = {prefix: patch(view.segment(prefix), column, changes) for column, prefix in columns}
+                self._views[scope] = view.replaced({**scalars, **segments})
 
     def _owners_of(self, scope: Scope, changes: EncodedChanges) -> frozenset[Owner]:
         """The tokens of a scope; none for the whole view, which asks for no owner."""

@@ -23,6 +23,7 @@ _TEXT_HEARTBEAT = "1d"
 
 VALUE_MAPS: dict[str, str] = {
     "HSM severity": "hsmAgentWorstSeverity",
+    "HSM agent role": "hsmAgentRole",
     "HSM source status": "hsmSourceStatus",
     "HSM token status": "hsmTokenStatus",
     "HSM PIN status": "hsmTokenPinStatus",
@@ -130,6 +131,7 @@ AGENT = (
     Measure("worst severity", "agent.severity", "hsmAgentWorstSeverity", value_map="HSM severity"),
     Measure("events waiting for sinks", "agent.spooled", "hsmAgentSpooledEvents"),
     Measure("events dropped", "agent.dropped", "hsmAgentDroppedEvents"),
+    Measure("role in its group", "agent.role", "hsmAgentRole", value_map="HSM agent role"),
 )
 SOURCE = (
     Measure("status", "source.status", "hsmSourceStatus", value_map="HSM source status"),

@@ -97,6 +97,8 @@ SCALARS = _columns(
     _all(_E, "WorstSeverity"),
     _all(_G32, "SpooledEvents"),
     _all(_C64, "DroppedEvents"),
+    _all(_E, "Role"),
+    _all(_C64, "Epoch"),
 )
 SOURCE = _table(
     2,
@@ -163,7 +165,18 @@ SINK = _table(
     _all(_C64, "Delivered", "Failed", "Dropped"),
     _all(_T, "LastError"),
 )
-TABLES = (SOURCE, TOKEN, AUDIT, READING, ACTIVE, SINK)
+MEMBER = _table(
+    9,
+    "hsmMember",
+    _all(_T, "Name"),
+    _all(_E, "Role"),
+    _all(Syntax.TRUTH, "Up"),
+    _all(_G32, "SecondsSinceSeen"),
+    _all(_T, "Version"),
+    _all(_G32, "SourcesUp", "SourcesExpected"),
+    _all(Syntax.TRUTH, "ConfigDiffers"),
+)
+TABLES = (SOURCE, TOKEN, AUDIT, READING, ACTIVE, SINK, MEMBER)
 
 ALARM = _columns(
     "hsmAlarm",

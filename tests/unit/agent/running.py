@@ -77,7 +77,9 @@ async def running(folder: Path, **sections: Any) -> AsyncIterator[tuple[Agent, R
         await agent.open()
         async with agent.tasks:
             await agent.start()
-            await agent.sinks.replace({"noc": (SyslogSinkSettings.model_validate(SINK), sink)}, agent.raised_events())
+            await agent.sinks.replace(
+                {"noc": (SyslogSinkSettings.model_validate(SINK), sink)}, agent.pipeline.events_for_new_sinks()
+            )
             for name in agent.sources.running:
                 await polled(agent, name)
             yield agent, sink

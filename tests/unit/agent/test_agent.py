@@ -6,7 +6,8 @@ import asyncio
 import sqlite3
 from typing import TYPE_CHECKING
 
-from hsm_agent.agent.agent import Agent, host_name
+from hsm_agent.agent.agent import Agent
+from hsm_agent.agent.host import host_name
 from hsm_agent.config.tree import load
 from hsm_agent.state.files import DirectoryInUseError
 from tests.peers.trusted import trusting
@@ -81,6 +82,14 @@ async def test_unreadable_rows_of_the_state_are_announced_once_and_deleted(tmp_p
     await asyncio.to_thread(damage)
     async with running(tmp_path) as (agent, _):
         assert "alarm/broken" not in await agent.spool.states()
+
+
+async def test_what_a_group_left_behind_is_erased_where_there_is_none_any_more(tmp_path: Path) -> None:
+    async with running(tmp_path) as (agent, _):
+        await agent.spool.commit((), {"group/progress": "{}", "group/own/a-1": ""})
+    async with running(tmp_path) as (agent, sink):
+        assert not [key for key in await agent.spool.states() if key.startswith("group/")]
+        assert sink.events == []
 
 
 @pytest.mark.parametrize("host", ["monitor", "localhost.localdomain"])

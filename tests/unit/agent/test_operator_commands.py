@@ -13,7 +13,9 @@ from hsm_agent.collect.fleet.parse import missing_readings
 from hsm_agent.collect.fleet.sightings import Look
 from hsm_agent.config.tree import Config
 from hsm_agent.model import EventKind, SourceState, SourceStatus
+from hsm_agent.replica import GroupPipeline
 from tests.unit.agent.running import EXPIRED, declare, polled, running
+from tests.unit.membering import Record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +38,7 @@ def test_verbs_that_change_anything_are_marked(tmp_path: Path) -> None:
     verbs = OperatorCommands(None).verbs()  # type: ignore[arg-type]  # no verb is called
 
     assert {name for name, verb in verbs.items() if not verb.changes_state} == {
-        "status", "fleet", "overview", "reading", "spool-list", "spool-show",
+        "status", "fleet", "overview", "reading", "spool-list", "spool-show", "group-status",
     }  # fmt: skip
 
 
@@ -113,6 +115,37 @@ async def test_a_silence_holds_a_raise_back_and_its_end_sends_it(tmp_path: Path)
 
         await sink.until(lambda: "RAISED" in sink.kinds)
     assert silence["warnings"] == []
+
+
+async def test_acts_on_alarms_are_refused_where_another_agent_leads(tmp_path: Path) -> None:
+    refusal = "two leads the group: ask it there"
+    asked: dict[str, dict[str, Any]] = {
+        "silence": {"seconds": 60, "reason": "r"},
+        "silence-end": {"id": "s"},
+        "forget": {"alarm_id": "a"},
+        "resend": {"sink": "noc"},
+    }
+    async with running(tmp_path) as (agent, _):
+        await agent.sinks.running["noc"].pump.drain(0.0)
+        journal, before = Record(), agent.pipeline
+        journal.judges, journal.leader = False, "two"
+        agent.pipeline = GroupPipeline(
+            journal=journal,
+            kept={},
+            alarm_state=before.alarm_state,
+            rules=before.rules,
+            store=agent.store,
+            spool=agent.spool,
+        )
+        own, shared = (replace(agent.event(EventKind.NOTICE, "n"), event_id=name) for name in ("own", "shared"))
+        await agent.pipeline.notify([own])
+        await agent.spool.commit_addressed(agent.spool.address([shared]), {}, shared=True)
+        for verb, request in asked.items():
+            with pytest.raises(ControlError, match=refusal):
+                await _ask(agent, verb, **request)
+        with pytest.raises(ControlError, match=refusal):
+            await _ask(agent, "spool-drop", event_id="shared")
+        assert (await _ask(agent, "spool-drop", event_id="own"))["text"] == "own dropped"
 
 
 async def test_a_silence_that_matches_nothing_says_so(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm_agent.agent.reload import NEEDS_RESTART, frozen_changes, reload
+from hsm_agent.config.digest import group_digest
 from hsm_agent.config.tree import Config
 from tests.unit.agent.running import EXPIRED, SINK, declare, running, write
+from tests.unit.agent.test_group import Joined
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,10 +43,28 @@ def test_what_is_polled_judged_and_told_may_change() -> None:
         ({"agent": {**BASE["agent"], "control_socket": "/run/x"}}, "agent.control_socket"),
         ({"serve": {"snmp": {"base_oid": "1.3.6.1.4.1.99999"}}}, "serve.snmp.base_oid"),
         ({"serve": {"snmp": {"engine_id": "80001f8805aabbccdd"}}}, "serve.snmp.engine_id"),
+        ({"group": {"name": "emea", "etcd": {"endpoints": ["http://127.0.0.1:2379"]}}}, "group"),
     ],
 )
 def test_identity_needs_a_restart(more: dict[str, Any], key: str) -> None:
     assert frozen_changes(_config(), _config(**more)) == [f"{key}: {NEEDS_RESTART}"]
+
+
+def test_of_a_group_only_how_etcd_is_reached_may_change(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.touch(mode=0o600)
+
+    def grouped(text: str, **more: str) -> Config:
+        password.write_text(text, encoding="ascii")
+        etcd = {"endpoints": ["http://127.0.0.1:2379"], "user": "ann", "password": {"file": str(password)}}
+        return _config(group={"name": "emea", "etcd": etcd, **more})
+
+    before = grouped("old")
+    after = grouped("new")
+    assert before.group != after.group
+    assert frozen_changes(before, after) == []
+    assert frozen_changes(before, grouped("new", lease="4s")) == [f"group.lease: {NEEDS_RESTART}"]
+    assert frozen_changes(before, _config()) == [f"group: {NEEDS_RESTART}"]
 
 
 def test_the_responder_is_not_switched_on_or_off() -> None:
@@ -72,6 +92,18 @@ async def test_a_reload_keeps_unchanged_sources_and_sinks_running_and_announces_
         await sink.until(lambda: sink.kinds == ["NOTICE"])
     assert before in sink.events[0].text
     assert agent.loaded.digest in sink.events[0].text
+
+
+async def test_a_reload_reaches_the_member_of_a_group_before_anything_is_withdrawn(tmp_path: Path) -> None:
+    async with running(tmp_path) as (agent, _):
+        joined = Joined()
+        agent.group = joined.membership
+        await asyncio.to_thread(partial(write, tmp_path, sources=("dates", "new"), deliver=[SINK]))
+
+        assert await reload(agent)
+
+        config, _ = joined.member.asked
+        assert config.digest == group_digest(agent.loaded.config)
 
 
 async def test_a_reload_without_a_source_clears_its_alarm_and_forgets_its_readings(tmp_path: Path) -> None:

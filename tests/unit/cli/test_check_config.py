@@ -80,3 +80,19 @@ def test_who_publishes_is_told_where_and_that_it_should_be_safer(tmp_path: Path)
     assert [line.partition(":")[0] for line in lines[at + 1 :]] == ["  warning", "  warning"]
     assert any(line.startswith("  publishing: publish_age_seconds") for line in lines)
     assert not any(line.startswith("  publishing:") for line in _lines({}, tmp_path))
+
+
+def test_a_member_of_a_group_is_told_what_it_does_and_a_status_goes_the_same_way(tmp_path: Path) -> None:
+    group = {"name": "emea", "etcd": {"endpoints": ["http://127.0.0.1:2379"]}}
+    sinks = [
+        {"name": name, "kind": "alertmanager", "to": "http://192.0.2.1:9093", "leave_out": left_out}
+        for name, left_out in (("a", []), ("b", ["agent"]))
+    ]
+    lines = _lines({"group": group, "publish": {}, "deliver": sinks}, tmp_path)
+
+    assert [line.partition("leave_out")[0] for line in lines if "leave_out" in line] == ["  warning: sink a: "]
+    at = lines.index("group emea: hsm is a member, through http://127.0.0.1:2379")
+    assert lines[at + 1].startswith("  digest ")
+    assert lines[-1] == "publishes as hsm to http://127.0.0.1:2379, every 60 s"
+    assert any(line.startswith("  group-degraded: group_alone, group_isolated") for line in lines)
+    assert not any(line.startswith("  group-degraded:") for line in _lines({}, tmp_path))

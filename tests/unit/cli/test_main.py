@@ -26,7 +26,7 @@ def test_the_verbs_are_those_promised() -> None:
         "run", "check-config", "poll", "status", "test-notification", "alarms", "alarms list", "alarms forget",
         "silence", "silence list", "silence end", "resend", "spool", "spool list", "spool show", "spool drop", "mib",
         "demo", "check", "audit", "audit verify", "audit dump",
-        "completion", "templates", "schema", "setup", "fleet",
+        "completion", "templates", "schema", "setup", "fleet", "group", "group status", "group yield",
     }  # fmt: skip
 
 

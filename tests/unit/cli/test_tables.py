@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,10 @@ from hsm_agent.cli import tables as show
 from hsm_agent.cli.poll import Polled
 from hsm_agent.collect.base import Poll
 from hsm_agent.model import Reading
+from hsm_agent.serve.group import group_document
+from hsm_agent.serve.status import status
+from tests.fakes.groups import LEADER, STANDBY, WELL
+from tests.fakes.present import known_snapshot
 
 READINGS = (
     Reading(source="a", resource="pay", metric="token_memory_private_free_bytes", value=1234567, time=0.0),
@@ -203,3 +208,22 @@ def test_a_fleet_is_a_line_for_each_agent_and_a_blank_is_not_known(capsys: pytes
         "fra-1 fra up 5s ago 1 0 0 2 0 0 0.1.0",
     ]
     assert lines[-1].strip() == "last error of fleet: agent x: not a JSON document"
+
+
+def test_a_group_is_its_line_and_a_line_for_each_member(capsys: pytest.CaptureFixture[str]) -> None:
+    gone = replace(STANDBY, is_up=False, seconds_since_seen=90.0)
+
+    show.group(group_document(replace(WELL, name="a", members=(LEADER, gone), problem="x")))
+
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert lines[0].startswith("group emea: standby, last beat 400ms ago")
+    assert lines[-2:] == ["a leader up 3 of 3 sources up, version 0.1.0", "b standby down seen 1m 30s ago"]
+
+
+def test_the_status_of_an_agent_of_a_group_has_it(capsys: pytest.CaptureFixture[str]) -> None:
+    show.status(status(replace(known_snapshot(), group=WELL)))
+    with_group = capsys.readouterr().out
+    show.status(status(known_snapshot()))
+
+    assert "group emea: standby, a leads" in with_group
+    assert "group" not in capsys.readouterr().out

@@ -16,6 +16,7 @@ from hsm_agent.cli.agent_verbs import overview_of
 from hsm_agent.cli.main import cli
 from hsm_agent.cli.watch import picture
 from hsm_agent.model import SourceState, SourceStatus
+from tests.fakes.groups import STANDBY, WELL
 from tests.fakes.night import night
 from tests.fakes.present import MONOTONIC, known_snapshot
 
@@ -58,6 +59,16 @@ def test_a_narrow_terminal_has_figures_a_wide_one_bars_and_the_last_day() -> Non
     assert "sto ████████ 97.2 %" in wide
     assert "▇▇▇" not in wide
     assert "▇▇▇" in widest
+
+
+def test_the_group_stands_below_with_its_members() -> None:
+    gone = replace(WELL, members=(replace(STANDBY, is_up=False),))
+    shown = picture(overview_document(replace(known_snapshot(), group=gone), ()), 160, 60).plain
+
+    assert "group emea: standby, a leads" in shown
+    assert "member b             down" in shown
+    assert "b is not there" in shown
+    assert "group" not in picture(document(), 160, 60).plain
 
 
 def test_text_from_outside_does_not_control_the_terminal() -> None:

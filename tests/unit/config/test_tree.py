@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import ValidationError
 
-from hsm_agent.config.tree import Config
+from hsm_agent.config.tree import Config, tls_uses
 from hsm_agent.settings.errors import explain
 from tests.peers import pki
 
@@ -114,3 +114,38 @@ def test_an_agent_that_publishes_has_a_name_that_can_be_shown(name: str) -> None
         Config.model_validate({"agent": {"name": name}, "publish": PUBLISH})
 
     assert Config.model_validate({"agent": {"name": "a\nb"}}).publish is None
+
+
+GROUP = {"name": "emea", "etcd": {"endpoints": ["http://127.0.0.1:2379"]}}
+LEADING = ("agent", "", "group_leading", ())
+
+
+def test_a_group_is_there_where_it_is_written() -> None:
+    assert Config.model_validate({}).group is None
+    single, member = (Config.model_validate({"group": group}) for group in (None, GROUP))
+
+    assert member.group is not None
+    assert (member.group.name, member.group.lease) == ("emea", 3.0)
+    assert [config.is_configured()(LEADING) for config in (single, member)] == [False, True]
+
+
+def test_a_status_is_published_through_the_group_where_nothing_else_is_written() -> None:
+    both = Config.model_validate({"group": GROUP, "publish": {"every": "30s"}})
+    apart = Config.model_validate({"group": GROUP, "publish": {"etcd": {"endpoints": ["http://127.0.0.2:2379"]}}})
+
+    assert both.publish is not None
+    assert both.publish.servers.endpoints == ("http://127.0.0.1:2379",)
+    assert apart.publish is not None
+    assert apart.publish.servers.endpoints == ("http://127.0.0.2:2379",)
+    with pytest.raises(ValidationError, match=r"publish\.etcd: required key is missing"):
+        Config.model_validate({"publish": {"every": "30s"}})
+
+
+def test_certificates_of_the_group_are_watched_once(tmp_path: Path) -> None:
+    etcd = {"endpoints": ["https://127.0.0.1:2379"], "tls": {"ca": str(pki.make(tmp_path).ca)}}
+    config = Config.model_validate({"group": {**GROUP, "etcd": etcd}, "publish": {}})
+
+    assert [use.name for use in tls_uses(config.publish, config.sources, config.group)] == ["group.etcd"]
+    keeps = config.is_configured()
+    assert keeps(("agent", "group.etcd/ca", "certificate_seconds_left", ()))
+    assert not keeps(("agent", "publish.etcd/ca", "certificate_seconds_left", ()))

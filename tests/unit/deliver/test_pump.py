@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.deliver.base import Retry
+from hsm_agent.deliver.base import Retry, always
 from hsm_agent.model import Event, SinkState
 from tests.fakes.pumping import PumpRig, pumping
 from tests.fakes.sinks import BuggySink, ChokingSink, DownSink, FakeSink, StallingSink
@@ -164,7 +164,7 @@ async def test_a_defect_brought_to_light_by_one_event_costs_that_event_alone(
 
 async def test_a_sink_that_forgets_an_event_is_asked_again(rig: PumpRig) -> None:
     class Forgetful(FakeSink):
-        async def deliver(self, events: object, accepted: object) -> None:
+        async def deliver(self, events: object, accepted: object, may_send: object = always) -> None:
             if len(self.batches) < 2:
                 self.batches.append([])
                 return

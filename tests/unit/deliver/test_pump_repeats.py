@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hsm_agent.deliver.base import Retry, ToldAlarm
+from hsm_agent.deliver.base import Retry, ToldAlarm, always
 from hsm_agent.deliver.pump import Pump
 from hsm_agent.model import EventKind, Severity, SinkState
 from tests.fakes.events import plain, raised
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from hsm_agent.deliver.base import MaySend
     from hsm_agent.model import Event
 
 import asyncio
@@ -33,7 +34,9 @@ class RepeatingSink(FakeSink):
     def recall(self, told: Mapping[str, frozenset[Severity]]) -> None:
         self.recalled = dict(told)
 
-    async def repeat(self, alarms: Sequence[ToldAlarm], progress: Callable[[], None]) -> None:
+    async def repeat(
+        self, alarms: Sequence[ToldAlarm], progress: Callable[[], None], may_send: MaySend = always
+    ) -> None:
         progress()
         self.repeated.append([alarm.event.alarm_id for alarm in alarms])
         self._changed.set()
@@ -124,7 +127,9 @@ async def test_events_go_between_the_parts_and_what_they_end_is_not_told_again(t
             order.append(event.event_id)
             alarms[:] = [alarm for alarm in alarms if alarm.event.alarm_id != "299"]
 
-        async def repeat(self, alarms: Sequence[ToldAlarm], progress: Callable[[], None]) -> None:
+        async def repeat(
+            self, alarms: Sequence[ToldAlarm], progress: Callable[[], None], may_send: MaySend = always
+        ) -> None:
             order.append(f"part of {len(alarms)}")
             await super().repeat(alarms, progress)
 
@@ -171,7 +176,9 @@ async def test_a_repetition_that_asks_the_receiver_nothing_does_not_make_it_well
         async def take(self, event: Event) -> None:
             raise Retry("the receiver answered 500", sent=True)
 
-        async def repeat(self, alarms: Sequence[ToldAlarm], progress: Callable[[], None]) -> None:
+        async def repeat(
+            self, alarms: Sequence[ToldAlarm], progress: Callable[[], None], may_send: MaySend = always
+        ) -> None:
             await super().repeat(alarms, lambda: None)
 
     sink = DumbSink()

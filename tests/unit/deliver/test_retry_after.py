@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hsm_agent.deliver.http import asked_seconds
-from hsm_agent.net.http_client import HttpAnswer
+from hsm_agent.net.http_answer import HttpAnswer
 
 NOW = 1_700_000_000.0
 """Tue, 14 Nov 2023 22:13:20 GMT."""

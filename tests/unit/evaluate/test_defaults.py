@@ -26,6 +26,9 @@ LABELS = {
     "traps-refused": {"sender", "reason"},
     "traps-lost": {"sender", "reason"},
     "log-match": {"pattern"},
+    "group-member-down": {"member"},
+    "group-member-unfit": {"member"},
+    "group-clock": {"member"},
 }
 """Labels that every reading of a rule's metrics has, so that its text may name them."""
 
@@ -131,6 +134,12 @@ def test_the_default_rules_are_those_of_the_promise() -> None:
         "log-match",
         "cloudhsm-unhealthy",
         "cloudhsm-capacity",
+        "group-degraded",
+        "group-trouble",
+        "group-member-down",
+        "group-member-unfit",
+        "group-config",
+        "group-clock",
     }
 
 
@@ -149,6 +158,7 @@ def test_a_source_that_is_down_holds_back_what_hangs_on_it_and_nothing_else() ->
 
     own = {"pipeline-stalled", "sink-down", "crl", "spool-filling", "events-dropped", "events-undelivered"}
     own |= {"snmpv3-held", "spool-failed", "publishing"}
+    own |= {"group-degraded", "group-trouble", "group-member-down", "group-member-unfit", "group-config", "group-clock"}
     assert free == {"source-down", *own}
 
 

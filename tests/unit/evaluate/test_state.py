@@ -162,3 +162,17 @@ def test_unknown_overrides_the_level_and_keeps_it() -> None:
     assert state.severity is Severity.INDETERMINATE
     assert state.level is Severity.CRITICAL
     assert IDLE.severity is Severity.CLEARED
+
+
+def test_rows_of_one_history_are_one_whatever_their_order() -> None:
+    rows = {
+        f'["points","luna","keys","metric",[],60,{number}]': f"[[{60 * number},{number}],[{60 * number + 30},0.5]]"
+        for number in (2, 3, 1, 4)
+    }
+
+    loaded, unreadable = AlarmState.load(rows)
+
+    ((times, values),) = [(list(each.times), list(each.values)) for each in loaded.points.values()]
+    assert unreadable == ()
+    assert times == [60, 90, 120, 150, 180, 210, 240, 270]
+    assert values == [1, 0.5, 2, 0.5, 3, 0.5, 4, 0.5]

@@ -20,6 +20,8 @@ from hsm_agent.net.etcd_messages import (
     KeyValue,
     LeaseGone,
     NoProof,
+    NotPermitted,
+    PasswordRefused,
     Put,
     TokenEnded,
     content_of,
@@ -31,7 +33,7 @@ from hsm_agent.net.etcd_messages import (
     transacted_in,
     whole_in,
 )
-from hsm_agent.net.http_client import HttpAnswer
+from hsm_agent.net.http_answer import HttpAnswer
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
@@ -65,9 +67,9 @@ def refusal(message: str, status: int = 400, code: int = 3) -> HttpAnswer:
         (refusal("etcdserver: invalid auth token", 401, 16), TokenEnded, False),
         (refusal("etcdserver: user name is empty", 400, 3), TokenEnded, False),
         (refusal("etcdserver: revision of auth store is old", 400, 3), TokenEnded, False),
-        (refusal("etcdserver: authentication failed, invalid user ID or password"), NoProof, False),
+        (refusal("etcdserver: authentication failed, invalid user ID or password"), PasswordRefused, False),
         (refusal("etcdserver: authentication is not enabled", 412, 9), AuthenticationIsOff, False),
-        (refusal("etcdserver: permission denied", 403, 7), EtcdRefused, False),
+        (refusal("etcdserver: permission denied", 403, 7), NotPermitted, False),
         (refusal("etcdserver: mvcc: required revision has been compacted", 400, 11), Compacted, False),
         (refusal("etcdserver: requested lease not found", 404, 5), LeaseGone, False),
         (answer({"code": 5, "message": "etcdserver: requested lease not found", "details": []}, 404), LeaseGone, False),

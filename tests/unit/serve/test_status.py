@@ -10,6 +10,7 @@ import pytest
 from hsm_agent.model import KnownObject, Severity, SinkState, SourceState
 from hsm_agent.serve.status import json_bytes, status
 from hsm_agent.version import VERSION
+from tests.fakes.groups import WELL
 from tests.fakes.present import NOW, STARTED, known_snapshot, known_store, make_alarm, make_reading, snapshot_of
 
 if TYPE_CHECKING:
@@ -40,6 +41,14 @@ def test_the_document_has_its_parts() -> None:
         "spool",
         "readings",
     ]
+
+
+def test_the_group_is_there_where_the_agent_is_in_one() -> None:
+    store = known_store()
+    store.group = WELL
+
+    assert document(store)["group"]["leader"] == "a"
+    assert "group" not in document(known_store())
 
 
 def test_the_agent_tells_who_it_is_and_how_bad_it_is() -> None:

@@ -6,7 +6,9 @@ import pytest
 
 from hsm_agent.codec import to_bytes
 from hsm_agent.model import Event, EventKind
-from hsm_agent.spool.queue import ENTRY_OVERHEAD, Queue
+from hsm_agent.spool.bounds import enforce_limits
+from hsm_agent.spool.entries import ENTRY_OVERHEAD
+from hsm_agent.spool.queue import Queue
 from tests.fakes.events import changed, cleared, plain, raised
 
 EVERYTHING = 10**9
@@ -114,7 +116,7 @@ def test_what_goes_first_when_the_spool_is_full(
     for event in events:
         queue.enqueue(event)
 
-    gone = queue.enforce_limits()
+    gone = enforce_limits(queue)
 
     assert _ids(queue) == kept
     assert [event_id for drop in gone for event_id in drop.event_ids] == dropped
@@ -128,7 +130,7 @@ def test_the_bound_in_bytes_counts_as_well() -> None:
         queue.enqueue(raised(f"e{number}", f"a{number}"))
         queue.enqueue(cleared(f"c{number}", f"a{number}"))
 
-    queue.enforce_limits()
+    enforce_limits(queue)
 
     assert queue.stats("").bytes <= 4 * one
     assert queue.stats("").used_percent <= 100
@@ -142,11 +144,11 @@ def test_what_is_on_its_way_is_not_dropped() -> None:
         queue.enqueue(cleared(f"c{number}", f"a{number}"))
     queue.pending("noc", 1, upto=queue.last_seq)
 
-    queue.enforce_limits()
+    enforce_limits(queue)
     assert queue.stats("").entries == 2
 
     queue.give_back("noc", [1], sent=False)
-    queue.enforce_limits()
+    enforce_limits(queue)
     assert queue.stats("").entries == 0
 
 
@@ -157,7 +159,7 @@ def test_a_sequence_is_dropped_for_the_sink_alone_that_was_not_notified() -> Non
         queue.enqueue(cleared(f"c{number}", f"a{number}"))
     _accept(queue, "well", "e0", "c0", "e1")
 
-    queue.enforce_limits()
+    enforce_limits(queue)
 
     assert _ids(queue, "dead") == ["e2", "c2"]
     assert _ids(queue, "well") == ["c1", "e2", "c2"]
@@ -171,7 +173,7 @@ def test_dead_letters_make_room_first_and_are_not_counted_twice() -> None:
     queue.enqueue(raised("r", "b"))
     queue.enqueue(cleared("c", "b"))
 
-    gone = queue.enforce_limits()
+    gone = enforce_limits(queue)
 
     assert [(drop.event_ids, drop.why) for drop in gone] == [(("bad",), "dead letter")]
     assert _ids(queue) == ["r", "c"]
@@ -182,7 +184,7 @@ def test_a_dropped_run_is_forgotten_whole() -> None:
     queue = _queue(entries=1)
     queue.enqueue(raised("r", "a"))
     queue.enqueue(cleared("c", "a"))
-    queue.enforce_limits()
+    enforce_limits(queue)
 
     queue.enqueue(cleared("late", "a"))
 

@@ -55,7 +55,8 @@ async def _fill(folder: Path) -> None:
         await spool.commit([raised(event_id, f"a{number}", Severity.CRITICAL)], {f"state {number}": "{}"})
     (first, *_) = await spool.pending("siem", 1)
     await spool.dead_letter("siem", first.seq, "refused")
-    await spool.commit([cleared("c11", "a11")], {})
+    shared = spool.address([cleared("c11", "a11")])
+    await spool.commit_addressed(shared, {}, shared=True)
     await spool.close()
 
 

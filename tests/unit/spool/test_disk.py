@@ -50,6 +50,20 @@ def test_what_is_written_is_read_back(disk: Disk) -> None:
     assert disk.states("") == {"alarm/1": "raised"}
 
 
+def test_a_table_of_a_group_is_made_when_something_is_first_in_it(disk: Disk) -> None:
+    disk.apply({("shared", (1,)): None}, durable=True)
+    with pytest.raises(DiskTrouble):
+        disk.apply({("shared", (1,)): ("e",), ("entry", (1,)): (None,)}, durable=True)
+    before = _reopened(disk).rows
+    for _ in range(2):
+        disk.apply({("shared", (1,)): ("e",), ("shared", (2,)): None}, durable=True)
+    made = _reopened(disk).rows
+    disk.apply({("shared", (1,)): None}, durable=True)
+
+    assert (before, made) == ({}, {("shared", (1,)): ("e",)})
+    assert _reopened(disk).rows == {}
+
+
 def test_none_erases(disk: Disk) -> None:
     disk.apply(dict(ROWS), durable=True)
 

@@ -6,7 +6,8 @@ import pytest
 
 from hsm_agent.codec import to_bytes
 from hsm_agent.model import Severity
-from hsm_agent.spool.queue import ENTRY_OVERHEAD, DeadLetter, Queue, Registered
+from hsm_agent.spool.entries import ENTRY_OVERHEAD, DeadLetter, Registered
+from hsm_agent.spool.queue import Queue
 from tests.fakes.events import changed, cleared, plain, raised
 
 EVERYTHING = 10**9
@@ -88,7 +89,7 @@ def test_a_new_sink_gets_what_is_raised() -> None:
     specs = {"noc": None, "siem": Severity.CRITICAL}
     registered = queue.register(specs, [raised("e", "a"), raised("x", "b", Severity.CRITICAL)])
 
-    assert registered == Registered(added=("siem",))
+    assert registered == Registered(added=("siem",), resynced=("siem",))
     assert (_ids(queue, "noc"), _ids(queue, "siem")) == (["e"], ["x"])
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hsm_agent.codec import to_bytes
 from hsm_agent.model import Event, EventKind, Severity
+from hsm_agent.spool.bounds import enforce_limits
 from hsm_agent.spool.queue import Queue
 from hsm_agent.spool.restore import restore
 from tests.fakes.events import changed, cleared, plain, raised
@@ -29,7 +30,7 @@ def test_every_part_of_a_queue_comes_back() -> None:
         queue.enqueue(raised(f"e{number}", f"a{number}"))
         queue.enqueue(cleared(f"c{number}", f"a{number}"))
     queue.enqueue(changed("u", "open", Severity.CRITICAL))
-    queue.enforce_limits()
+    enforce_limits(queue)
     queue.pending("all", 1, upto=99)
     queue.give_back("all", [queue.last_seq], sent=True)
     queue.dead_letter("critical", queue.last_seq, "refused", 7.0)
@@ -184,7 +185,7 @@ def test_a_full_spool_leaves_no_receiver_with_an_alarm_that_never_clears(
         history.play(*step)
         events |= {entry.event.event_id: entry.event for entry in history.queue.listing()}
         history.queue.entries_limit = entries
-        for drop in history.queue.enforce_limits():
+        for drop in enforce_limits(history.queue):
             dropped[drop.sink] += len(drop.event_ids)
         history.disk = _applied(history.disk, history.queue.take_changes())
 

@@ -19,6 +19,8 @@ def _made(path: Path | str = ":memory:") -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.text_factory = tables.decode_text
     connection.executescript(tables.CREATE)
+    for statement in tables.LAZY.values():
+        connection.execute(statement)
     return connection
 
 

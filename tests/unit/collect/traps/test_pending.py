@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hsm_agent.collect.traps.duplicates import DuplicateFilter, Progress
+from hsm_agent.collect.traps.duplicates import DuplicateFilter, TrapProgress
 from hsm_agent.collect.traps.held_alarms import TrapEvent
 from hsm_agent.collect.traps.intake import MOST_PENDING, MOST_PENDING_EACH, PendingNotification, PendingQueue
 from hsm_agent.collect.traps.trap_maps import AlarmChange, AlarmLevel
@@ -80,7 +80,7 @@ def test_a_notice_says_how_far_it_came() -> None:
     one = pending("a", duplicates=duplicates)
     trap = Trap((1, 3), (1, 3), (), Version.V2C, True, 7, b"words")
 
-    one.record(NOW, Progress.APPLIED)
-    assert duplicates.inform_progress("a", trap, NOW) is Progress.APPLIED
+    one.record(NOW, TrapProgress.APPLIED)
+    assert duplicates.inform_progress("a", trap, NOW) is TrapProgress.APPLIED
     one.refuse()
     assert duplicates.inform_progress("a", trap, NOW) is None

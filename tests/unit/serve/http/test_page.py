@@ -13,6 +13,7 @@ import pytest
 
 from hsm_agent.serve.http.page import MOST_LINES, MOST_TOKENS, PageQuery, page
 from hsm_agent.serve.http.page.sparkline import sparkline
+from tests.fakes.groups import WELL
 from tests.fakes.night import HOSTILE, HOUR, day, night
 from tests.fakes.present import NOW, known_snapshot, make_alarm
 
@@ -161,6 +162,15 @@ def test_links_keep_the_rest_of_the_query() -> None:
     assert query.link(page=1) == "?refresh=off"
     assert query.link(is_still=False) == "?page=2"
     assert PageQuery().link() == "./"
+
+
+def test_the_group_is_shown_with_its_members_where_there_is_one() -> None:
+    reader = Reader(page(replace(known_snapshot(), group=replace(WELL, leader="")), "", ()))
+
+    assert "group emea: standby" in reader.text
+    assert "3 of 3 sources up, version 0.1.0" in reader.text
+    assert "nobody leads" in reader.text
+    assert "Group" not in shown().text
 
 
 def test_what_start_up_waits_for_is_said() -> None:

@@ -8,7 +8,18 @@ from dataclasses import replace
 import pytest
 
 from hsm_agent.metrics.tables import UNVERIFIABLE
-from hsm_agent.model import Guarantee, KnownObject, Reading, Severity, SinkState, SinkStatus, SourceState, SourceStatus
+from hsm_agent.model import (
+    GroupRole,
+    Guarantee,
+    KnownObject,
+    MemberStatus,
+    Reading,
+    Severity,
+    SinkState,
+    SinkStatus,
+    SourceState,
+    SourceStatus,
+)
 from hsm_agent.serve.snmp import rows as snmp_rows
 from hsm_agent.serve.snmp.rows import Row, rows_of_source
 from hsm_agent.wire.snmp import mib
@@ -375,6 +386,7 @@ def test_every_row_has_all_its_texts() -> None:
         *rows_of_source("luna-a", status, [*payments(), reading("token_present", 1, resource="slot 4")], {}),
         snmp_rows.active_row(replace(alarm(), event=nameless, series=("luna-a", "", "", ()))),
         snmp_rows.sink_row(SinkStatus(name="noc", kind="snmp", guarantee=Guarantee.BEST_EFFORT)),
+        snmp_rows.member_row(MemberStatus(name="b", role=GroupRole.STANDBY, is_up=True, seconds_since_seen=0.0)),
     ]
 
     missing = {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hsm_agent.model import Severity
-from hsm_agent.serve.snmp import rows
+from hsm_agent.model import GroupRole, GroupStatus, Severity
+from hsm_agent.serve.snmp import scalars
 from hsm_agent.serve.snmp.view import Moment, Segment
 from hsm_agent.version import VERSION
 from hsm_agent.wire.snmp import ber, mib
@@ -27,7 +28,7 @@ def values(segments: dict[Oid, Segment]) -> dict[Oid, object]:
 
 
 def test_system_group_is_whole() -> None:
-    group = rows.system_group(base=mib.BASE, engine=ENGINE, name="hsm-1", contact="noc\n", location="Zürich")
+    group = scalars.system_group(base=mib.BASE, engine=ENGINE, name="hsm-1", contact="noc\n", location="Zürich")
 
     found = values(group)
 
@@ -45,7 +46,7 @@ def test_system_group_is_whole() -> None:
 
 
 def test_engine_tells_its_identity_and_time() -> None:
-    found = values(rows.engine_groups(ENGINE, Counters()))
+    found = values(scalars.engine_groups(ENGINE, Counters()))
 
     engine = (1, 3, 6, 1, 6, 3, 10, 2, 1)
     assert [found[*engine, number, 0] for number in (1, 2, 3, 4)] == [ENGINE_ID, 7, 60, 65507]
@@ -53,7 +54,7 @@ def test_engine_tells_its_identity_and_time() -> None:
 
 def test_counters_are_read_when_answered() -> None:
     counters = Counters()
-    group = rows.engine_groups(ENGINE, counters)
+    group = scalars.engine_groups(ENGINE, counters)
     before = values(group)[Count.WRONG_DIGESTS.oid]
 
     counters.add(Count.WRONG_DIGESTS)
@@ -62,12 +63,12 @@ def test_counters_are_read_when_answered() -> None:
 
 
 def test_every_counter_is_served() -> None:
-    assert {what.oid for what in Count} <= values(rows.engine_groups(ENGINE, Counters())).keys()
+    assert {what.oid for what in Count} <= values(scalars.engine_groups(ENGINE, Counters())).keys()
 
 
 def test_agent_scalars_tell_of_the_agent() -> None:
     present = store()
-    group = rows.agent_scalars(mib.BASE, present)
+    group = scalars.agent_scalars(mib.BASE, present)
     present.polls += 1
     present.dropped_events = 2**33
 
@@ -83,14 +84,27 @@ def test_agent_scalars_tell_of_the_agent() -> None:
         (*arc, 6, 0): 1,
         (*arc, 7, 0): 2,
         (*arc, 8, 0): 2**33,
+        (*arc, 9, 0): 1,
     }
+
+
+def test_role_and_epoch_are_those_of_the_group_and_an_epoch_that_is_not_known_is_absent() -> None:
+    known = GroupStatus(group="emea", name="a", role=GroupRole.STANDBY, epoch=2**33)
+
+    def told(group: GroupStatus | None) -> list[object]:
+        return list(values(scalars.group_scalars(mib.BASE, group)).values())
+
+    assert told(known) == [3, 2**33]
+    assert told(replace(known, role=GroupRole.ISOLATED, epoch=0)) == [5]
+    assert told(None) == [1]
+    assert [one.counter64 for one in scalars.group_scalars(mib.BASE, known).values()] == [False, True]
 
 
 def test_spooled_events_are_absent_before_the_agent_looked() -> None:
     present = store()
     present.forget_source("agent")
 
-    (segment,) = rows.spool_scalar(mib.BASE, present).values()
+    (segment,) = scalars.spool_scalar(mib.BASE, present).values()
 
     assert segment.rows == ()
 
@@ -98,11 +112,11 @@ def test_spooled_events_are_absent_before_the_agent_looked() -> None:
 def test_worst_severity_is_the_most_urgent() -> None:
     alarms = [alarm(), alarm(rule="x", severity=Severity.CRITICAL), alarm(rule="y", severity=Severity.INDETERMINATE)]
 
-    assert list(values(rows.alarm_scalars(mib.BASE, alarms)).values()) == [3, 3]
+    assert list(values(scalars.alarm_scalars(mib.BASE, alarms)).values()) == [3, 3]
 
 
 def test_counter64_is_marked_for_version_1() -> None:
-    group = rows.agent_scalars(mib.BASE, store())
+    group = scalars.agent_scalars(mib.BASE, store())
 
     wide = [
         prefix[-1]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.model import Guarantee, Severity, SinkStatus
+from hsm_agent.model import GroupRole, GroupStatus, Guarantee, MemberStatus, Severity, SinkStatus
 from hsm_agent.state.row_indexes import FILE_NAME, FIRST_PROVISIONAL
 from hsm_agent.wire.snmp.mib import BASE
 from tests.fakes.snmp_listing import (
@@ -26,6 +26,8 @@ from tests.fakes.snmp_present import alarm, payments, raise_alarms, reading, sto
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+MEMBER_ROLE, MEMBER_SEEN, AGENT_ROLE, AGENT_EPOCH = (1, 9, 1, 3), (1, 9, 1, 5), (1, 1, 9), (1, 1, 10)
 
 
 async def test_rows_appear_in_the_order_of_their_first_sight(tmp_path: Path) -> None:
@@ -139,6 +141,35 @@ async def test_sinks_are_true_at_the_moment_of_the_answer(tmp_path: Path) -> Non
     present.sinks = {**present.sinks, "siem": replace(present.sinks["siem"], queued=5)}
 
     assert column(made, SINK_QUEUED) == {1: 5, 2: 0}
+
+
+async def test_members_of_the_group_come_change_and_go_with_their_rows(tmp_path: Path) -> None:
+    present = store()
+    a, b = (MemberStatus(name=name, role=GroupRole.STANDBY, is_up=True, seconds_since_seen=1.0) for name in "ab")
+    present.group = GroupStatus(group="emea", name="a", role=GroupRole.STANDBY, epoch=7, members=(a, b))
+    made = await tables(tmp_path, present)
+    before = column(made, MEMBER_ROLE), column(made, MEMBER_SEEN), column(made, AGENT_ROLE), column(made, AGENT_EPOCH)
+
+    leader = replace(a, role=GroupRole.LEADER, seconds_since_seen=None)
+    present.group = replace(present.group, role=GroupRole.LEADER, epoch=8, members=(leader, b))
+    during = column(made, MEMBER_ROLE), column(made, MEMBER_SEEN), column(made, AGENT_ROLE), column(made, AGENT_EPOCH)
+    present.group = None
+
+    assert before == ({1: 3, 2: 3}, {1: 1, 2: 1}, {0: 3}, {0: 7})
+    assert during == ({1: 2, 2: 3}, {2: 1}, {0: 2}, {0: 8})
+    assert (column(made, MEMBER_ROLE), column(made, AGENT_ROLE), column(made, AGENT_EPOCH)) == ({}, {0: 1}, {})
+
+
+async def test_a_new_member_shows_with_the_next_refresh(tmp_path: Path) -> None:
+    present = store()
+    made = await tables(tmp_path, present)
+    one = MemberStatus(name="a", role=GroupRole.LEADER, is_up=True, seconds_since_seen=0.0)
+    present.group = GroupStatus(group="emea", name="a", role=GroupRole.LEADER, members=(one,))
+
+    before = column(made, MEMBER_ROLE)
+    await made.refresh((), alarms=False)
+
+    assert (before, column(made, MEMBER_ROLE)) == ({}, {1: 2})
 
 
 async def test_a_new_sink_shows_with_the_next_refresh_and_an_old_one_goes_at_once(tmp_path: Path) -> None:
