@@ -200,6 +200,9 @@ class GroupPipeline(ScopedPipeline):
         await finish(self._judge_present())
 
     async def _judge_present(self) -> None:
+        # Others may have judged by another configuration meanwhile, of which something is still there.
+        self._due = self._is_configured
+        self._completed.clear()
         readings = [each for name in self._store.sources for each in self._present(name)]
         moved = set(self._hsms.moved)
         async with self._shared_turn:

@@ -137,6 +137,7 @@ class ScopedPipeline(Pipeline):
         self._shared_turn = asyncio.Lock()
         self._shared_at = monotonic()
         self._own_alarms = OwnAlarms(alarm_state, kept)
+        self._is_configured: Callable[[Series], bool] | None = None
         self._due: Callable[[Series], bool] | None = None
         """What is configured, while what left the configuration is still to be withdrawn."""
         self._touched: set[Series] = set()
@@ -246,6 +247,7 @@ class ScopedPipeline(Pipeline):
 
     async def _withdraw(self, is_configured: Callable[[Series], bool]) -> None:
         await self._carry_out(self._withdrawal(is_configured, is_own))
+        self._is_configured = is_configured
         self._due = is_configured  # last: whether it may be withdrawn is asked by the next tick at the earliest
 
     async def _withdraw_shared(self, is_configured: Callable[[Series], bool]) -> bool:

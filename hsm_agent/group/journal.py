@@ -48,7 +48,10 @@ class GroupJournal:
         self.digest = ""
         """Of this agent's configuration."""
         self.withdrawn_digest = ""
-        """Of the configuration by which alarms of what left it were withdrawn last, as far as it is known here."""
+        """Of the configuration by which alarms of what left it were withdrawn last, as far as it is known here.
+
+        Empty where something was judged by another one since.
+        """
         self.was_reloaded = False
         self._config_is_due = False
         self.commit_seconds: float | None = None
@@ -121,10 +124,13 @@ class GroupJournal:
             self._events_of_epoch += len(events)
             revisions: dict[bytes, int] = {}
             # Where a later portion fails the progress stays behind the first one: it is followed from there.
-            for portion in portions(together):
+            unsettled = self._unsettled()
+            for portion in portions([*unsettled, *together]):
                 revision = await fence.write(portion)
                 revisions |= dict.fromkeys((put.key for put in portion.puts), revision)
             self.commit_seconds = self._clock() - begun
+            if unsettled:
+                self.withdrawn_digest, self._config_is_due = "", False
             self._acceptances.committed(events, revisions)
             return self.advance(fence)
 
@@ -136,6 +142,12 @@ class GroupJournal:
                 await self.fence.write(Operations(puts=[Put(key=self._keys.config, value=record)]))
                 self._config_is_due = False
                 self.advance(self.fence)
+
+    def _unsettled(self) -> list[Operations]:
+        """Once something is judged by a configuration, it is not withdrawn any more by the one before it."""
+        if self.withdrawn_digest in {"", self.digest}:
+            return []
+        return [Operations(puts=[Put(key=self._keys.config, value=record_bytes(ConfigRecord(digest="")))])]
 
     async def settled(self) -> None:
         """Wait until no commit is under way. It ends with the lease."""

@@ -130,7 +130,10 @@ class HeadRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigRecord:
-    """At `config`: the digest of the configuration by which alarms of what left it were withdrawn last."""
+    """At `config`: the digest of the configuration by which alarms of what left it were withdrawn last.
+
+    Empty once something was judged by another one.
+    """
 
     digest: str = field(metadata=_NAME)
 

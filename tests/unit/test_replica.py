@@ -21,7 +21,7 @@ from hsm_agent.spool.shared import SharedChange, SharedContent
 from tests.fakes.examples import examples
 from tests.unit.evaluate import days
 from tests.unit.evaluate.judging import START
-from tests.unit.membering import PROGRESS, WALL, House, kinds
+from tests.unit.membering import PROGRESS, RULES, WALL, House, kinds
 
 if TYPE_CHECKING:
     import pytest
@@ -275,6 +275,30 @@ async def test_an_alarm_that_nobody_reads_any_more_becomes_unknown_ten_minutes_a
     assert [(event.kind, event.severity.value) for event in house.journal.events] == [
         (EventKind.CHANGED, "indeterminate")
     ]
+
+
+async def test_what_another_leader_raised_by_another_configuration_is_withdrawn_once_that_may_be() -> None:
+    leader, house = House(), follower()
+    house.journal.judges = house.journal.may_withdraw = True
+    await house.pipeline.reconfigure(lambda series: series[1] != "left", RULES)
+    await house.pass_time(1)
+    await house.take(house.reading(1), complete=True)
+    await house.pass_time(1)
+    assert house.journal.withdrawals == 1
+    house.journal.judges = False
+    await leader.take(leader.reading(12, "left"), leader.reading(12, "old"))
+    await follow(leader, house)
+
+    house.journal.judges = True
+    await house.pipeline.judge_present()
+    await house.pass_time(1)
+    assert house.journal.events == []
+    house.journal.may_withdraw = True
+    await house.pass_time(1)
+    assert (kinds(house.journal.events), house.journal.withdrawals) == ([(CLEARED, "left")], 1)
+    await house.take(house.reading(1), complete=True)
+    await house.pass_time(1)
+    assert (kinds(house.journal.events)[1:], house.journal.withdrawals) == ([(CLEARED, "old")], 2)
 
 
 async def test_what_went_while_another_led_ends_with_the_takeover_unless_it_is_back() -> None:

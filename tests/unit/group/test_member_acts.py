@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -218,6 +219,31 @@ def test_alarms_are_withdrawn_once_all_have_the_new_configuration(pair: Pair) ->
     leader.host.kill()
     pair.run(8)
     assert other.leads
+
+
+def test_what_a_configuration_raised_is_withdrawn_when_all_have_the_one_before_again(pair: Pair) -> None:
+    leader = pair.leader
+    other = pair.other(leader)
+    leader.member.journal.withdrawn()
+    pair.run(6)
+    config = MemberConfig(digest="e", sinks=("siem", "nms"))
+    leader.member.reload(config, Settings())
+    pair.run(2)
+    assert read_record(ConfigRecord, pair.etcd.entries[KEYS.config]).digest == "d"
+    leader.host.start(leader.member.journal.commit([], {'["watch","a","","m",[]]': "by e"}))
+    pair.run(1)
+    assert read_record(ConfigRecord, pair.etcd.entries[KEYS.config]).digest == ""
+
+    leader.member.reload(replace(config, digest="d"), Settings())
+    pair.run(8)
+    assert may_withdraw(leader)
+    leader.host.kill()
+    pair.run(40)  # etcd's lease on what it said of itself is over
+    assert not may_withdraw(other)  # it may be the only one that has this configuration
+    pair.start(leader.host.name)
+    pair.run(11)
+    assert other.leads
+    assert may_withdraw(other)
 
 
 def test_who_lacks_a_sink_leads_late() -> None:
