@@ -142,7 +142,8 @@ class GroupPipeline(ScopedPipeline):
         ids = {alarm.alarm_id for key, _, alarm in with_alarm(self.alarm_state) if is_shared(key[1])}
         raised = (ids & self._own_alarms.raised) - {alarm.alarm_id for _, _, alarm in with_alarm(fresh)}
         # Before anything is replaced: if it ends here, the next attempt finds the alarms as they are now.
-        await self._spool.commit(merge(own=raised), {})
+        notices = alarms.lost_silences(self.alarm_state, fresh, merged_by, self._context())
+        await self._spool.commit((*merge(own=raised), *notices), {})
         found = []
         for each in self._spool.address(merge(own=ids - raised)):
             sinks = tuple(name for name in each.sinks if (name, each.event.alarm_id) not in sequences)

@@ -344,6 +344,16 @@ def merge(state: AlarmState, instead: AlarmState, own: Collection[str], by: str,
     return tuple(transaction.events)
 
 
+def lost_silences(state: AlarmState, instead: AlarmState, by: str, context: Context) -> tuple[Event, ...]:
+    """Notices of the silences in force that end because `instead`, of `by`, is held now and has them not."""
+    lost = [
+        each
+        for silence_id, each in state.silences.items()
+        if each.until > context.now and silence_id not in instead.silences
+    ]
+    return tuple(notice(f"Silence ended, {by} has none such: {each.scope} ({each.reason})", context) for each in lost)
+
+
 def withdraw(
     state: AlarmState, is_configured: Callable[[Series], bool], context: Context, *, why: str = WITHDRAWN
 ) -> StepResult:

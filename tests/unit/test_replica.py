@@ -128,6 +128,24 @@ async def test_who_judged_alone_clears_what_it_raised_and_the_group_lacks() -> N
     assert len(house.spool.own) == 2
 
 
+async def test_who_judged_alone_says_which_silences_end_as_the_group_has_them_not() -> None:
+    leader, house = House(), follower()
+    await leader.pipeline.silence(SILENCE)
+    await follow(leader, house)
+    house.journal.judges, house.journal.shares = True, False
+    for name, until in (("s-2", WALL + 50), ("s-3", WALL - 1)):
+        await house.pipeline.silence(replace(SILENCE, silence_id=name, until=until, resource="p*"))
+    told = len(house.spool.own)
+    house.journal.judges = False
+    for _ in range(2):
+        await house.pipeline.replace(content_of(leader), PROGRESS, merged_by="two")
+
+    assert [event.text for event in house.spool.own_events[told:]] == [
+        "Silence ended, two has none such: rule * on */p* (work)"
+    ]
+    assert [*house.pipeline.alarm_state.silences] == ["s-1"]
+
+
 async def test_what_it_cleared_alone_and_the_group_has_as_raised_is_raised_once_more_after_a_while() -> None:
     leader = House()
     await leader.take(leader.reading(12, "on"), leader.reading(12, "off"))
