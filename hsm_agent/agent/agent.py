@@ -165,7 +165,7 @@ class Agent:
 
     def _show_members(self) -> None:
         if self.responder is not None:
-            self.responder.changed((), alarms=False)
+            self.responder.changed({AGENT_SOURCE}, alarms=False)
 
     def _spooled_events(self) -> Reading:
         """How much waits in the spool, for the first answer: the agent reads itself only later."""

@@ -57,7 +57,7 @@ class Membership:
         refresh: Callable[[], None],
         make_member: Callable[..., GroupMember] = GroupMember,
     ) -> None:
-        """`announce` sends a notice; `refresh` is called when another member is to be shown."""
+        """`announce` sends a notice; `refresh` is called when another role or member is to be shown."""
         self.settings = settings
         self._store = store
         self._refresh = refresh
@@ -109,10 +109,16 @@ class Membership:
         self._member.reload(member_config(config), self.settings)
 
     def show(self, status: GroupStatus) -> None:
-        """Put it where the servers look; members that were not there before get rows of SNMP."""
-        self._store.group = status
+        """Put it where the servers look: another role as readings too, the agent reads itself only seconds later.
+
+        Members that were not there before get rows of SNMP.
+        """
+        before, self._store.group = self._store.group, status
+        is_other = before is None or before.role is not status.role
+        if is_other:
+            self._store.update(self.readings(time.time()))
         names = frozenset(member.name for member in status.members)
-        if names != self._shown:
+        if is_other or names != self._shown:
             self._shown = names
             self._refresh()
 

@@ -102,6 +102,15 @@ def test_members_that_come_are_shown_and_what_only_changes_is_not_shown_anew() -
     assert joined.refreshed == 2
 
 
+def test_another_role_is_read_at_once() -> None:
+    joined = Joined()
+    for status, leads in ((replace(WELL, role=GroupRole.LEADER), 1), (replace(WELL, role=GroupRole.STANDBY), 0)):
+        joined.membership.show(status)
+        shown = joined.store.reading("agent", "", "group_leading")
+        assert shown is not None
+        assert (shown.value, joined.refreshed) == (leads, 2 - leads)
+
+
 @pytest.mark.parametrize(
     ("changes", "keys", "missing"),
     [
