@@ -164,12 +164,14 @@ def sources_up(sources: Iterable[SourceStatus]) -> tuple[int, int]:
 
 def group_readings(status: GroupStatus, now: float) -> Iterator[Reading]:
     """The group as readings of the agent."""
-    role, problem = status.role, status.problem[:MOST_NOTE]
+    role = status.role
+    is_out = role in (GroupRole.ALONE, GroupRole.ISOLATED)
+    # What each server said would be cut in the middle: that has its place in the status.
+    problem = (status.problem.partition(": ")[0] if is_out else status.problem)[:MOST_NOTE]
     yield _reading("group_leading", int(role is GroupRole.LEADER), now)
     yield _reading("group_connected", int(status.is_connected), now, note=problem)
     yield _reading("group_alone", int(role is GroupRole.ALONE), now, note=problem)
     yield _reading("group_isolated", int(role is GroupRole.ISOLATED), now, note=problem)
-    is_out = role in (GroupRole.ALONE, GroupRole.ISOLATED)
     trouble = "" if is_out else _trouble(status)[:MOST_NOTE]
     yield _reading("group_trouble", int(bool(trouble)), now, note=trouble)
     yield _reading("group_epoch", status.epoch or None, now)

@@ -52,6 +52,17 @@ async def _end(task: asyncio.Task[None]) -> None:
         task.result()
 
 
+def _before(follower: Follower, name: str, now: float) -> str:
+    """Who led before, and why it does not any more, as the end of a sentence; empty where it was `name` or nobody."""
+    lock, beat = follower.lock.record, follower.beat
+    if lock is None or lock.name == name:
+        return ""
+    if beat.record is not None and beat.record.yields_to is not None:
+        return f"; {lock.name} left it to others"
+    silent = "" if beat.at is None else f", which was silent for {now - beat.at:.1f} s"
+    return f"; before it was {lock.name}{silent}"
+
+
 class Following:
     """A follower, and the task in which it runs."""
 
@@ -115,6 +126,8 @@ class Leadership:
         """Take the lock, and lead until that ends; False where it could not be taken. Raises EtcdTrouble."""
         follower = following.follower
         is_handed = follower.beat.record is not None and follower.beat.record.yields_to is not None
+        # Said now: the follower will soon have seen who leads then.
+        notice = f"{me.name} leads the group now{_before(follower, me.name, self._clock())}"
         async with asyncio.timeout(2 * me.lease_seconds):
             tenure = await take_lock(
                 self._beats_etcd,
@@ -133,7 +146,7 @@ class Leadership:
             self.hand_over.last = self._clock()
         beats = asyncio.create_task(self._beat(tenure))
         try:
-            await self._while_held(tenure, beats, self._open(tenure, following, me, replica))
+            await self._while_held(tenure, beats, self._open(tenure, following, replica, notice))
         finally:
             tenure.end("this agent stops")
             self._close(tenure)
@@ -203,7 +216,7 @@ class Leadership:
         sinks = list(self._describe().sinks)
         return record_bytes(BeatRecord(time=self._wall(), epoch=tenure.epoch, yields_to=yields_to, sinks=sinks))
 
-    async def _open(self, tenure: Tenure, following: Following, me: Candidate, replica: Replica) -> None:
+    async def _open(self, tenure: Tenure, following: Following, replica: Replica, notice: str) -> None:
         """Hold what was committed, open, and lead."""
         head, head_revision = await self._asked(tenure, lambda: read_head(self._etcd, self._keys))
         fence = Fence(
@@ -216,7 +229,6 @@ class Leadership:
             wall=self._wall,
             new_id=lambda: secrets.token_hex(8),
         )
-        before = following.follower.lock
         if must_seed(self._journal.progress, head):
             await self._stop(following)
             await self._seed(fence, replica)
@@ -227,10 +239,9 @@ class Leadership:
         self.takeovers_total += 1
         self._on_change()
         self._spool.wake()
-        log.warning("group: this agent leads, epoch %d", tenure.epoch)
+        log.warning("group: %s (epoch %d)", notice, tenure.epoch)
         await replica.judge_present()
-        was = before.record.name if before.record is not None and before.record.name != me.name else ""
-        await self._announce(f"{me.name} leads the group now{f', before it was {was}' if was else ''}")
+        await self._announce(notice)
         await self._go_on(tenure)
 
     async def _seed(self, fence: Fence, replica: Replica) -> None:

@@ -19,6 +19,7 @@ from hsm_agent.group.keys import GroupKeys, MemberRecord
 from hsm_agent.group.lead import Candidate, unfit_for
 from hsm_agent.group.leadership import Leadership
 from hsm_agent.group.members import Members
+from hsm_agent.group.problem_log import ProblemLog
 from hsm_agent.group.progress import Place, Progress, instance_of, instance_states
 from hsm_agent.group.standby import PROBE_SECONDS, Standby
 from hsm_agent.model import GroupRole, GroupStatus
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHOW_SECONDS = 1.0
+_WITHOUT_QUORUM = (GroupRole.ALONE, GroupRole.ISOLATED)
 _LEAVE_SECONDS = 1.0
 _CONNECTED_LEASES = 2.0
 """After so long without an answer this agent is not connected."""
@@ -82,7 +84,7 @@ class GroupMember:
         self._name, self._version, self._instance = name, version, secrets.token_hex(16)
         self._spool, self._sources, self._show = spool, sources, show
         self._clock, self._wall, self._place = clock, wall, place
-        self._verdict = Quorum.SERVES
+        self._verdict, self._problem_log = Quorum.SERVES, ProblemLog(after_seconds=2 * settings.lease)
         self._role_before = GroupRole.STANDBY
         self._role_changed = asyncio.Event()
         self._was_reloaded = False
@@ -195,10 +197,12 @@ class GroupMember:
         """Let another member lead, that one if it is named; a line on what was done. Raises NotLeadingError."""
         if not self._leadership.is_open:
             leader = self._journal.leader
+            if (role := self._role()) in _WITHOUT_QUORUM:
+                raise NotLeadingError(f"this agent does not lead: it is {role.value}, without a quorum of etcd")
             raise NotLeadingError(f"this agent does not lead: {leader} does" if leader else "this agent does not lead")
         others = await self._others()
         if to and to not in others:
-            raise NotLeadingError(f"no member {to} is there: {', '.join(others) or 'there is none but this agent'}")
+            raise NotLeadingError(f"no member {to} is there, but {', '.join(others) or 'this agent alone'}")
         if not others:
             raise NotLeadingError("no other member is there that could lead")
         unfit = [others[to]] if to else list(others.values())
@@ -274,6 +278,8 @@ class GroupMember:
                 found = await self._standby.verdict()
         finally:
             self._journal.is_alone = False
+        if found is Quorum.SERVES:
+            log.info("group: etcd serves again, this agent stands by")
         return found
 
     async def _describe_changes(self) -> None:
@@ -294,6 +300,9 @@ class GroupMember:
     async def _show_often(self) -> None:
         while True:
             self._changed()
+            role = self._role()
+            if role not in _WITHOUT_QUORUM and (line := self._problem_log.note(self._problem(role), self._clock())):
+                log.warning("group: %s", line)
             await asyncio.sleep(SHOW_SECONDS)
 
     def _contacted(self, at: float) -> None:
@@ -335,11 +344,11 @@ class GroupMember:
     def _problem(self, role: GroupRole) -> str:
         """Why the group is not well for this agent; empty while it is."""
         if role is GroupRole.ALONE:
-            act = "it judges and tells for itself" if self._settings.alone == "tell" else "alarms are held"
-            return f"no quorum of etcd can exist: {act}"
+            act = "it tells for itself" if self._settings.alone == "tell" else "alarms are held"
+            return f"no quorum of etcd can exist, {act}: {self._standby.evidence}"
         if role is GroupRole.ISOLATED:
-            act = "it judges and tells for itself" if self._settings.isolated == "tell" else "alarms are held"
-            return f"no quorum of etcd is seen from here, others may have one: {act}"
+            act = "it tells for itself" if self._settings.isolated == "tell" else "alarms are held"
+            return f"no quorum of etcd is seen from here, others may have one, {act}: {self._standby.evidence}"
         if self._members.is_taken:
             return f"another agent is a member as {self._name} too: give each an agent.name of its own"
         follower = self._standby.follower

@@ -54,7 +54,7 @@ class GroupSettings(Strict):
         yield f"group {self.name}: {agent} is a member, through {', '.join(self.etcd.endpoints)}"
         yield f"  digest {digest}: it must be the same at every member"
         yield f"  another member leads within {self.lease + 1:g} s of the leader's end, while etcd has a quorum"
-        yield "  told at least once by RELP and informs, also across takeovers; twice only with one eventId"
+        yield "  what each sink guarantees holds across takeovers, too; what comes twice then has one eventId"
         alone = "judges and tells for itself" if self.alone == "tell" else "holds its alarms"
         isolated = "holds its alarms" if self.isolated == "hold" else "judges and tells for itself"
         yield f"  after {self.alone_after:g} s without etcd: {alone} where a majority of it is down, else {isolated}"

@@ -15,7 +15,7 @@ from hsm_agent.group.leadership import Following
 from hsm_agent.net.etcd_messages import EtcdTrouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from hsm_agent.group.base import Replica
     from hsm_agent.group.clients import GroupClients
@@ -59,6 +59,8 @@ class Standby:
         """When this agent may try to lead again, whatever it sees."""
         self.trouble = ""
         """Why this agent could not lead when it tried last; empty where it could, has not tried, or another leads."""
+        self.evidence = ""
+        """What each endpoint said when all were asked last, in one line."""
         self._is_only_read = False
         """Nothing is known to be written since the lock was tried last: that etcd can be read makes it serve nobody."""
         self._tried_revision = 0
@@ -73,7 +75,7 @@ class Standby:
         self._lease_seconds, self._alone_after_seconds = settings.lease, settings.alone_after
         self._clock, self._wall = clock, wall
         self._seen = asyncio.Event()
-        self._last_leader = ""
+        self._name = self._last_leader = ""
         self._first_beat: int | None = None
         """The revision of the beat that the follower saw first: another one is of a leader that is there."""
         self._look_at = self._probe_at = -inf
@@ -86,6 +88,7 @@ class Standby:
 
     async def stand_by(self, me: Callable[[], Candidate], replica: Replica) -> Quorum:
         """Follow until this agent has led (SERVES), or there is no quorum for too long."""
+        self._name = me().name
         following = self._begin(replica)
         try:
             while True:
@@ -115,6 +118,7 @@ class Standby:
             standings = {
                 endpoint: standing_of(trouble, clock_is_sound=is_clock_sound) for endpoint, trouble in troubles.items()
             }
+            self.evidence = _evidence(troubles)
             self._outage.asked(standings, self._clock())
             if Standing.WORKS in standings.values():
                 self.contacted(now)
@@ -165,8 +169,8 @@ class Standby:
         if follower.is_caught_up and self._tried_revision < follower.lock.mod_revision < follower.head.mod_revision:
             self.trouble = ""
         if (lock := follower.lock.record) is not None:
-            if lock.name != self._journal.leader:
-                log.info("group: %s led last, epoch %d; this agent stands by", lock.name, follower.lock.mod_revision)
+            if lock.name not in {self._journal.leader, self._name}:
+                log.info("group: %s has the lead, epoch %d", lock.name, follower.lock.mod_revision)
             self._last_leader = self._journal.leader = lock.name
         if follower.config.record is not None:
             self._journal.withdrawn_digest = follower.config.record.digest
@@ -240,3 +244,9 @@ class Standby:
             seen = Instant(wall=follower.beat.record.time, boot=follower.beat.at)
         stored = progress.judged_at if progress is not None else 0.0
         return is_sound(Instant(wall=self._wall(), boot=self._clock()), seen=seen, stored=stored)
+
+
+def _evidence(troubles: Mapping[str, EtcdTrouble | None]) -> str:
+    """Each endpoint with its trouble; those that serve are left out."""
+    texts = {endpoint: str(trouble) for endpoint, trouble in troubles.items() if trouble is not None}
+    return "; ".join(text if text.startswith(endpoint) else f"{endpoint}: {text}" for endpoint, text in texts.items())

@@ -62,7 +62,7 @@ def test_it_is_told_what_a_member_does_and_what_is_to_be_mended() -> None:
     assert lines[:4] == [
         "  digest d1: it must be the same at every member",
         "  another member leads within 4 s of the leader's end, while etcd has a quorum",
-        "  told at least once by RELP and informs, also across takeovers; twice only with one eventId",
+        "  what each sink guarantees holds across takeovers, too; what comes twice then has one eventId",
         "  after 10 s without etcd: judges and tells for itself where a majority of it is down, else holds its alarms",
     ]
     assert [line.partition(": ")[2].partition(":")[0] for line in lines[4:]] == [
