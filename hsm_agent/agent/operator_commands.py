@@ -21,7 +21,7 @@ from hsm_agent.evaluate.alarms import unmatched_globs
 from hsm_agent.evaluate.messages import counted
 from hsm_agent.evaluate.rules import PRESENCE
 from hsm_agent.evaluate.state import Silence
-from hsm_agent.model import AGENT_SOURCE, EventKind, SourceState, number_text
+from hsm_agent.model import AGENT_SOURCE, EventKind, GroupRole, SourceState, number_text
 from hsm_agent.pipeline import ActRefusedError, new_id
 from hsm_agent.serve.snapshot import value_now
 from hsm_agent.serve.status import status, summary
@@ -239,6 +239,9 @@ class OperatorCommands:
         warnings = unmatched_globs(
             wanted, self._known_resources(), [rule.name for rule in self._agent.pipeline.rules.rules]
         )
+        group = self._agent.store.group
+        if group is not None and group.role in (GroupRole.ALONE, GroupRole.ISOLATED):
+            warnings.append(f"this agent is {group.role.value}: it is silenced here only, until a member leads")
         return {"id": wanted.silence_id, "until": wanted.until, "warnings": warnings}
 
     def _known_resources(self) -> set[tuple[str, str]]:

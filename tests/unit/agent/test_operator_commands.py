@@ -12,7 +12,7 @@ from hsm_agent.agent.operator_commands import LONGEST_SILENCE_SECONDS, OperatorC
 from hsm_agent.collect.fleet.parse import missing_readings
 from hsm_agent.collect.fleet.sightings import Look
 from hsm_agent.config.tree import Config
-from hsm_agent.model import EventKind, SourceState, SourceStatus
+from hsm_agent.model import EventKind, GroupRole, GroupStatus, SourceState, SourceStatus
 from hsm_agent.replica import GroupPipeline
 from tests.unit.agent.running import EXPIRED, declare, polled, running
 from tests.unit.membering import Record
@@ -151,6 +151,15 @@ async def test_acts_on_alarms_are_refused_where_another_agent_leads(tmp_path: Pa
 async def test_a_silence_that_matches_nothing_says_so(tmp_path: Path) -> None:
     async with running(tmp_path) as (agent, _):
         assert (await _ask(agent, "silence", seconds=60, reason="r", source="luna-*"))["warnings"] != []
+
+
+async def test_a_silence_at_a_member_that_is_alone_says_so(tmp_path: Path) -> None:
+    async with running(tmp_path) as (agent, _):
+        agent.store.group = GroupStatus(group="emea", name="here", role=GroupRole.ALONE)
+
+        silence = await _ask(agent, "silence", seconds=60, reason="r")
+
+    assert silence["warnings"] == ["this agent is alone: it is silenced here only, until a member leads"]
 
 
 async def test_resend_sends_raised_alarms_once_more_and_announces_who_asked(tmp_path: Path) -> None:
