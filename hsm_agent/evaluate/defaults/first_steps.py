@@ -189,8 +189,9 @@ FIRST_STEPS: dict[str, str] = {
     ),
     "spool-failed": "check space and health of the disk of the state directory. The agent takes it up again by itself.",
     "group-degraded": (
-        "look at the etcd servers: `down` in the text means that they refuse, so start them; silent ones may be cut "
-        "off. group.md says what each member does meanwhile, and how it ends."
+        "look at the etcd servers: `hsm-agent group status` has what each of them answered. Those that refuse or have "
+        "no leader are to be started (`group_alone`); silent ones may be cut off, and our certificate or password may "
+        "be refused (`group_isolated`). group.md says what each member does meanwhile, and how it ends: by itself."
     ),
     "group-trouble": (
         "read the reason in `hsm-agent group status`: a name that two agents have, a sink that the leader has and this "

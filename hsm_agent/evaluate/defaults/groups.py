@@ -11,7 +11,7 @@ RULES = (
         condition=Above(critical=1.0),
         for_seconds=30.0,
         text="This agent is without its group's etcd ({note}; {metric}): alone it tells for itself, isolated it holds "
-        "its alarms. First look at the etcd servers, then at the way there.",
+        "its alarms. First look at the etcd servers, as hsm-agent group status has them, then at the way there.",
     ),
     Rule(
         name="group-trouble",
