@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from hsm_agent.config.tree import Config
     from hsm_agent.group.settings import GroupSettings
-    from hsm_agent.model import GroupStatus, MemberStatus, SourceStatus
+    from hsm_agent.model import GroupStatus, MemberStatus, Series, SourceStatus
     from hsm_agent.spool import Spool
     from hsm_agent.store import Store
 
@@ -102,6 +102,12 @@ class Membership:
     async def yield_lead(self, to: str) -> str:
         """Let another member lead; a line on what was done. Raises NotLeadingError."""
         return await self._member.yield_lead(to)
+
+    def forget(self, series: Series) -> None:
+        """The operator has forgotten an alarm: if that was of a member that is away, so is the member."""
+        source, _, metric, labels = series
+        if (source, metric) == (AGENT_SOURCE, "group_member_up"):
+            self._member.forget(dict(labels).get("member", ""))
 
     def reload(self, config: Config) -> None:
         """The configuration is another one from now on."""

@@ -201,6 +201,8 @@ class OperatorCommands:
         name, resource, _, _ = series
         is_gone = self._is_gone(name, resource)
         self._agent.store.forget(series)
+        if self._agent.group is not None:
+            self._agent.group.forget(series)
         source = self._agent.sources.running.get(name)
         if source is not None and isinstance(source.runner.collector, PushCollector):
             await source.runner.collector.end_alarm(series)

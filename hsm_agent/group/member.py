@@ -223,6 +223,10 @@ class GroupMember:
         own = self._describe()
         return {each.name: unfit_for(own, each) for each in self._members.live() if each.name != self._name}
 
+    def forget(self, name: str) -> None:
+        """Count a member that is away among the members no more, until it is seen again."""
+        self._members.forget(name)
+
     def reload(self, config: MemberConfig, settings: GroupSettings) -> None:
         """The configuration is another one from now on; of the settings, how etcd is reached."""
         if settings.etcd != self._settings.etcd:
@@ -302,7 +306,7 @@ class GroupMember:
             self._changed()
             role = self._role()
             if role not in _WITHOUT_QUORUM and (line := self._problem_log.note(self._problem(role), self._clock())):
-                log.warning("group: %s", line)
+                log.log(logging.WARNING if self._problem(role) else logging.INFO, "group: %s", line)
             await asyncio.sleep(SHOW_SECONDS)
 
     def _contacted(self, at: float) -> None:

@@ -110,6 +110,11 @@ class Members:
         others = {name: each.record for name, each in self._seen.items() if self._is_up(each) and name != own.name}
         return tuple(record for _, record in sorted({**others, own.name: own}.items()))
 
+    def forget(self, name: str) -> None:
+        """A member that is away is none any more, until it is seen again."""
+        if name in self._seen and not self._is_up(self._seen[name]):
+            del self._seen[name]
+
     def statuses(self) -> tuple[MemberStatus, ...]:
         """Every member that was seen since the start, this one included, by name; one that is gone is not up.
 

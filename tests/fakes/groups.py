@@ -66,5 +66,8 @@ class FakeMember(GroupMember):
             raise NotLeadingError(f"a leads the group, not {self.shown.name}")
         return f"{to or 'any member'} may lead"
 
+    def forget(self, name: str) -> None:
+        self.asked.append(name)
+
     def reload(self, config: MemberConfig, settings: GroupSettings) -> None:
         self.asked += [config, settings]

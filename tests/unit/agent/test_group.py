@@ -228,3 +228,24 @@ def test_readings_of_a_member_that_is_gone_are_dropped() -> None:
 
     left = {series[3] for series in joined.store.of_source("agent") if series[3]}
     assert left == {(("member", "b"),)}
+
+
+def test_a_member_is_forgotten_with_the_alarm_that_it_is_away() -> None:
+    joined = Joined()
+    for source, metric in (
+        ("agent", "group_member_up"),
+        ("agent", "group_clock_offset_seconds"),
+        ("s", "group_member_up"),
+    ):
+        joined.membership.forget((source, "", metric, (("member", "c"),)))
+
+    assert joined.member.asked == ["c"]
+
+
+def test_what_each_server_said_is_not_cut_into_the_text_of_an_alarm() -> None:
+    problem = "no quorum of etcd can exist, it tells for itself"
+    status = replace(
+        WELL, role=GroupRole.ALONE, problem=f"{problem}: https://etcd-1.example.net:2379: connection refused"
+    )
+
+    assert {one.note for one in group_readings(status, NOW) if one.metric == "group_alone"} == {problem}

@@ -90,6 +90,26 @@ async def test_the_key_of_a_member_is_renewed_and_goes_with_it(store: EtcdStore)
     assert [each.name for each in bob.members.statuses()] == ["bob"]
 
 
+async def test_who_is_away_can_be_forgotten_until_it_is_seen_again(store: EtcdStore) -> None:
+    ann, bob = Described(store, "ann"), Described(store, "bob")
+    for each in (bob, ann):
+        await each.members.once()
+    ann.members.forget("bob")  # it is there
+    assert [each.name for each in ann.members.statuses()] == ["ann", "bob"]
+
+    await bob.members.withdraw()
+    ann.now += EVERY_SECONDS
+    await ann.members.once()
+    assert not ann.status("bob").is_up
+    for name in ("bob", "nobody"):
+        ann.members.forget(name)
+    assert [each.name for each in ann.members.statuses()] == ["ann"]
+
+    for each in (bob, ann):
+        await each.members.once()
+    assert ann.status("bob").is_up
+
+
 async def test_a_withdrawal_after_the_lease_has_ended_is_one(store: EtcdStore) -> None:
     ann = Described(store, "ann")
     await ann.members.once()
