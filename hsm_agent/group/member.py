@@ -41,6 +41,8 @@ _WITHOUT_QUORUM = (GroupRole.ALONE, GroupRole.ISOLATED)
 _LEAVE_SECONDS = 1.0
 _CONNECTED_LEASES = 2.0
 """After so long without an answer this agent is not connected."""
+_SILENT_LEASES = 2.0
+"""After so long without a beat nobody leads, although etcd answers: whoever may take over stands back."""
 
 
 def boot_seconds() -> float:
@@ -143,6 +145,9 @@ class GroupMember:
         is_leading = role is GroupRole.LEADER
         beaten_at = tenure.beaten_at if tenure is not None else follower.beat.at if follower is not None else None
         epoch = tenure.epoch if tenure is not None else follower.lock.mod_revision if follower is not None else 0
+        is_connected = now - self._standby.contact_at <= _CONNECTED_LEASES * self._settings.lease
+        is_silent = is_connected and beaten_at is not None and now - beaten_at > _SILENT_LEASES * self._settings.lease
+        leader = self._journal.leader if role is GroupRole.STANDBY and not is_silent else ""
         lag = 0.0 if is_leading else follower.lag_seconds() if follower is not None else None
         digest = self._config.digest
         return GroupStatus(
@@ -150,12 +155,12 @@ class GroupMember:
             name=self._name,
             role=role,
             epoch=epoch,
-            leader=self._name if is_leading else self._journal.leader if role is GroupRole.STANDBY else "",
+            leader=self._name if is_leading else leader,
             beat_age_seconds=None if beaten_at is None else max(0.0, now - beaten_at),
             lag_seconds=lag,
             untold=self._spool.untold(),
             is_caught_up=is_leading or (follower is not None and follower.is_caught_up),
-            is_connected=now - self._standby.contact_at <= _CONNECTED_LEASES * self._settings.lease,
+            is_connected=is_connected,
             differs=any(each.digest != digest for each in self._members.live()),
             problem=self._problem(role),
             members=self._member_statuses(role),
