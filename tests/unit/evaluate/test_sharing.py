@@ -127,6 +127,19 @@ def test_a_row_that_cannot_be_read_is_named_and_leaves_nothing_behind() -> None:
     assert judge.alarm_state.alarmed == {}
 
 
+def test_a_row_of_each_kind_is_erased() -> None:
+    judge = Judge(*RULES, RATE)
+    for minute in range(5):
+        judge.step(60.0 * minute, reading(60.0 * minute, 80 + minute), reading(60.0 * minute, 1, "token_present"))
+    judge.keep(silence(judge.alarm_state, hush("s", 300), judge.context(300)))
+    state, unreadable = AlarmState.load(judge.rows)
+    kinds = {key.split('"')[1] for key in judge.rows}
+
+    assert kinds == {"watch", "track", "presence", "windows", "points", "silence"}
+    assert (take_in_rows(state, dict.fromkeys(judge.rows)), unreadable) == ((), ())
+    assert same(state, AlarmState())
+
+
 def test_points_of_which_no_interval_can_be_counted_are_no_row() -> None:
     broken = {'["points","luna","r","m",[],1e-300,0]': "[[1e9,1]]"}
     state = AlarmState()
