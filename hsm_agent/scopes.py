@@ -43,6 +43,8 @@ OWN_ALARM = f"{GROUP_STATES}own/"
 _RAISED, _ENDED = "raised", "ended"
 _TICK_SECONDS = 1.0
 _MOST_GONE = 1000
+_COMPLETE_SECONDS = 600.0
+"""For so long it is waited for a complete poll of each source: some kinds have none, nor has one with an error."""
 UP = (SourceState.UP, SourceState.DEGRADED)
 
 
@@ -137,6 +139,8 @@ class ScopedPipeline(Pipeline):
         self._shared_turn = asyncio.Lock()
         self._shared_at = monotonic()
         self._own_alarms = OwnAlarms(alarm_state, kept)
+        self._may_since: float | None = None
+        """Since when it may be withdrawn, on the monotonic clock."""
         self._is_configured: Callable[[Series], bool] | None = None
         self._due: Callable[[Series], bool] | None = None
         """What is configured, while what left the configuration is still to be withdrawn."""
@@ -255,13 +259,18 @@ class ScopedPipeline(Pipeline):
 
     async def _withdraw_when_due(self) -> None:
         if not (self._journal.judges and self._journal.may_withdraw):
+            self._may_since = None
             return
+        now = self._monotonic()
+        self._may_since = now if self._may_since is None else self._may_since
         due = self._due
         if due is not None and await self._withdraw_shared(due) and self._due is due:
             self._due = None
-        # What left a source shows only in a complete poll; a source that is down is not waited for.
+        # What left a source shows only in a complete poll; a source that is down is not waited for, and none for ever:
+        # as long as this is not over, a takeover may withdraw what the new leader has not read.
         up = {name for name, source in self._store.sources.items() if source.state in UP}
-        if self._due is None and up <= self._completed | {AGENT_SOURCE}:
+        is_late = now - self._may_since >= _COMPLETE_SECONDS
+        if self._due is None and (is_late or up <= self._completed | {AGENT_SOURCE}):
             self._journal.withdrawn()
 
     async def _end(self, objects: Collection[ObjectKey], why: str, *, only_of_hsm: bool = False) -> None:

@@ -243,6 +243,22 @@ async def test_a_source_that_is_down_does_not_hold_back_that_all_is_withdrawn() 
     assert house.journal.withdrawals == 1
 
 
+async def test_nor_does_one_that_never_tells_of_everything_for_longer_than_ten_minutes() -> None:
+    house = House()
+    house.journal.may_withdraw = True
+    await house.pipeline.reconfigure(lambda _: True, RULES)
+    await house.take(house.reading(1))
+    await house.pass_time(1)
+    house.journal.may_withdraw = False  # another member has another configuration for a while
+    await house.pass_time(1)
+    house.journal.may_withdraw = True
+    await house.pass_time(1)
+    await house.pass_time(599)
+    assert house.journal.withdrawals == 0
+    await house.pass_time(1)
+    assert house.journal.withdrawals == 1
+
+
 async def test_a_takeover_withdraws_nothing_and_the_next_complete_poll_tries_again() -> None:
     house = standby(House())
     await house.pipeline.reconfigure(lambda _: True, RULES)
