@@ -14,14 +14,12 @@ import logging
 import re
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
-from ssl import SSLCertVerificationError
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hsm_agent.net.etcd_messages import (
     MOST_OPERATIONS,
     AnswerTooLong,
     AuthenticationIsOff,
-    CertificateExpired,
     EndpointDown,
     EtcdRefused,
     EtcdTrouble,
@@ -42,10 +40,10 @@ from hsm_agent.net.etcd_messages import (
     transacted_in,
     whole_in,
 )
+from hsm_agent.net.etcd_trouble import endpoint_trouble
 from hsm_agent.net.etcd_watch import EtcdWatch, watch_request
-from hsm_agent.net.http_answer import HttpTrouble, was_too_long
+from hsm_agent.net.http_answer import HttpTrouble
 from hsm_agent.net.http_client import HttpClient, HttpPeer
-from hsm_agent.net.streams import NoConnectionError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -69,8 +67,8 @@ _REFUSED_SECONDS = 5.0
 """For etcd to look at a password takes a tenth of a second of a processor, by intent: not for each request."""
 _TOKEN = re.compile(r"[!-~]{1,8192}")
 """What fits a header: neither spaces, which HTTP does not allow at its ends, nor more than a server takes."""
-_EXPIRED = 10
-"""X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL."""
+_MOST_SILENCES = 2
+"""Requests in a row that were sent with one token and not answered, before another one is asked for."""
 
 
 class EtcdClient:
@@ -91,6 +89,7 @@ class EtcdClient:
         """The one that is asked first, first."""
         self._token: str | None = "" if settings.user is None else None
         """What proves who we are; None: to be asked for; empty: nothing does, or has to."""
+        self._silences = 0
         self._refused: dict[str, tuple[float, str]] = {}
         """By endpoint: until when a password that it refused is not sent again, and what it said."""
 
@@ -246,12 +245,16 @@ class EtcdClient:
             self._freshen()
             for endpoint in tuple(self._endpoints):
                 try:
-                    return await ask(endpoint)
+                    found = await ask(endpoint)
                 except (EndpointDown, NoProof) as trouble:
                     troubles[endpoint] = trouble
                     self._ask_last(endpoint)
+                    self._doubt_token(trouble)
                     if trouble.sent and not is_repeated:
                         break
+                else:
+                    self._silences = 0
+                    return found
         raise EtcdUnavailable(troubles)
 
     @property
@@ -269,6 +272,16 @@ class EtcdClient:
         if endpoint in self._endpoints:  # a watch may end after other settings are used
             self._endpoints.remove(endpoint)
             self._endpoints.append(endpoint)
+
+    def _doubt_token(self, trouble: EtcdTrouble) -> None:
+        """A token names a revision of the log, and etcd lets who shows it wait until it has come that far.
+
+        A cluster that was set up anew never does, or not for days, so that the token of the one before is not refused.
+        """
+        if trouble.sent and self._token:
+            self._silences += 1
+            if self._silences >= _MOST_SILENCES:
+                self._silences, self._token = 0, None
 
     def _freshen(self) -> None:
         """With the turn held: go by what is new."""
@@ -301,7 +314,7 @@ class EtcdClient:
                     client.stream("POST", "/v3/watch", headers=self._headers(), body=octets)
                 )
             except HttpTrouble as trouble:
-                raise _endpoint_trouble(trouble) from trouble
+                raise endpoint_trouble(trouble) from trouble
             watch = EtcdWatch(endpoint, stream, idle_seconds=idle_seconds)
             await watch.begin(seconds=self._peers[endpoint].exchange_seconds)
             stack.push_async_exit(opened.pop_all())
@@ -347,7 +360,7 @@ class EtcdClient:
         try:
             answer = await self._members[endpoint].exchange("POST", f"/v3/{path}", headers=self._headers(), body=octets)
         except HttpTrouble as trouble:
-            raise _endpoint_trouble(trouble) from trouble
+            raise endpoint_trouble(trouble) from trouble
         return content_of(endpoint, answer)
 
     def _headers(self) -> list[tuple[str, str]]:
@@ -369,30 +382,3 @@ def _peers_of(settings: EtcdSettings) -> dict[str, HttpPeer]:
         )
         for endpoint, url in zip(settings.endpoints, settings.urls, strict=True)
     }
-
-
-def _endpoint_trouble(trouble: HttpTrouble) -> EtcdTrouble:
-    """What it means that no whole answer came."""
-    if was_too_long(trouble):
-        return AnswerTooLong(str(trouble))
-    causes = _causes(trouble)
-    kind: type[EndpointDown | NoProof] = NoProof
-    if causes and all(map(_serves_nobody, causes)):
-        kind = CertificateExpired if any(map(_is_over, causes)) else EndpointDown
-    return kind(str(trouble), sent=trouble.sent)
-
-
-def _causes(trouble: HttpTrouble) -> tuple[OSError, ...]:
-    """Why there is no connection, for each address; none where there was one."""
-    cause = trouble.__cause__
-    while cause is not None and not isinstance(cause, NoConnectionError):
-        cause = cause.__cause__
-    return () if cause is None else cause.causes
-
-
-def _serves_nobody(cause: OSError) -> bool:
-    return isinstance(cause, ConnectionRefusedError | ConnectionResetError) or _is_over(cause)
-
-
-def _is_over(cause: OSError) -> bool:
-    return isinstance(cause, SSLCertVerificationError) and cause.verify_code == _EXPIRED

@@ -201,6 +201,26 @@ async def test_a_token_that_ended_is_replaced_once(serve: Any, client: Any, who:
     assert gateway.asked == own
 
 
+async def test_a_token_that_is_answered_with_silence_is_doubted(serve: Any, client: Any, who: dict[str, Any]) -> None:
+    """etcd lets the token of a cluster with a longer log wait until its own has got there."""
+    gateway = Gateway()
+
+    async def waits(peer: Peer) -> None:
+        while (request := await read_request(peer)) is not None:
+            if (said := gateway(request)) != INVALID_TOKEN:
+                peer.writer.write(said)
+
+    caller = await client(await serve(waits), **who)
+    await caller.range(b"/a")
+    gateway.tokens.clear()
+    for _ in range(2):
+        with pytest.raises(EtcdUnavailable):
+            await caller.range(b"/a")
+
+    await caller.range(b"/a")
+    assert gateway.issued == 2
+
+
 async def test_a_server_that_forgets_every_token_is_not_asked_for_ever(
     serve: Any, client: Any, who: dict[str, Any]
 ) -> None:
