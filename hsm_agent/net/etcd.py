@@ -321,13 +321,16 @@ class EtcdClient:
         return watch
 
     async def _ask(self, endpoint: str, path: str, octets: bytes) -> Mapping[str, Any]:
-        """A member's answer. A token that has ended is replaced once. Raises EndpointDown, NoProof, EtcdRefused."""
+        """A member's answer. A token that has ended is replaced once. Raises EndpointDown, NoProof, EtcdRefused.
+
+        Where authentication was off, etcd says once it is on that nothing is permitted to who shows no token.
+        """
         if self._token is None:
             await self._authenticate(endpoint)
         try:
             return await self._post(endpoint, path, octets)
-        except TokenEnded:
-            if self._user is None:
+        except (TokenEnded, NotPermitted) as trouble:
+            if self._user is None or (self._token and isinstance(trouble, NotPermitted)):
                 raise
             await self._authenticate(endpoint)
             return await self._post(endpoint, path, octets)

@@ -283,15 +283,16 @@ async def test_a_token_that_is_none_is_not_sent_back(serve: Any, client: Any, wh
     assert len(receiver.requests) == 1
 
 
+@pytest.mark.parametrize("word", ["user name is empty", "permission denied"])
 async def test_authentication_that_is_off_is_warned_of_and_does_without(
-    serve: Any, client: Any, who: dict[str, Any], caplog: pytest.LogCaptureFixture
+    serve: Any, client: Any, who: dict[str, Any], caplog: pytest.LogCaptureFixture, word: str
 ) -> None:
     gateway, is_on = Gateway(), False
 
     def said(request: Received) -> bytes:
         if is_on:
             if "authorization" not in request.headers and "authenticate" not in request.line:
-                return refused("etcdserver: user name is empty", "400 Bad Request")
+                return refused(f"etcdserver: {word}", "400 Bad Request")
             return gateway(request)
         if "authenticate" in request.line:
             return refused("etcdserver: authentication is not enabled", "412 Precondition Failed")
