@@ -105,11 +105,13 @@ class BeatRecord:
     """At `beat`: that the leader is there.
 
     `time`: by its wall clock. `yields_to`: the member that is to lead now, empty for any; None while it goes on.
-    `sinks`: that it tells now; the lock has those from when it was taken.
+    `sinks`: that it tells now; the lock has those from when it was taken. `number`: that of the last head that it has
+    written or found, 0 while it holds none; a head that is less was put back from a backup.
     """
 
     time: float
     epoch: int = field(metadata=_NUMBER)
+    number: int = field(default=0, metadata=_NUMBER)
     yields_to: str | None = field(default=None, metadata=stored(check=_name_or_none))
     sinks: list[str] | None = field(default=None, metadata=stored(check=_sinks_or_none))
 

@@ -92,19 +92,26 @@ def claim(
 
 
 def may_follow(
-    progress: Progress | None, lock: Seen[LockRecord], head: Seen[HeadRecord], *, leader_is_there: bool
+    progress: Progress | None,
+    lock: Seen[LockRecord],
+    beat: Seen[BeatRecord],
+    head: Seen[HeadRecord],
+    *,
+    leader_is_there: bool,
 ) -> bool:
     """Whether what is in etcd is the group's, so that it may be taken in instead of what this agent holds.
 
     It is not where there is no head or not all of it. Where it is older than what is held here, put back from a backup,
     and where this agent has judged for itself, it is the group's only once somebody leads who has opened,
-    `leader_is_there`: what stands there before is only what was there when all were left alone.
+    `leader_is_there`: what stands there before is only what was there when all were left alone. A leader that holds
+    more than stands there, by its beat, has not yet seen that etcd was put back, and will put it there.
     """
     if head.record is None or not head.record.whole:
         return False
     if progress is not None and not progress.alone and head.record.number >= progress.head_number:
         return True
-    return head.mod_revision > lock.mod_revision and leader_is_there
+    is_all = beat.record is None or beat.record.number <= head.record.number
+    return head.mod_revision > lock.mod_revision and leader_is_there and is_all
 
 
 def must_seed(progress: Progress | None, head: HeadRecord | None) -> bool:

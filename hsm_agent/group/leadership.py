@@ -214,7 +214,11 @@ class Leadership:
 
     def _beat_record(self, tenure: Tenure, *, yields_to: str | None = None) -> bytes:
         sinks = list(self._describe().sinks)
-        return record_bytes(BeatRecord(time=self._wall(), epoch=tenure.epoch, yields_to=yields_to, sinks=sinks))
+        fence = self._journal.fence
+        number = 0 if fence is None else fence.head_number
+        return record_bytes(
+            BeatRecord(time=self._wall(), epoch=tenure.epoch, number=number, yields_to=yields_to, sinks=sinks)
+        )
 
     async def _open(self, tenure: Tenure, following: Following, replica: Replica, notice: str) -> None:
         """Hold what was committed, open, and lead."""

@@ -77,7 +77,9 @@ class Standby:
         self._seen = asyncio.Event()
         self._name = self._last_leader = ""
         self._first_beat: int | None = None
-        """The revision of the beat that the follower saw first: another one is of a leader that is there."""
+        """The revision of the beat that the follower saw first: a later one is of a leader that is there."""
+        self._last_beat = 0
+        """That of the one it saw last. An earlier one is of an etcd that was put back, or is new: it is a first."""
         self._look_at = self._probe_at = -inf
 
     def contacted(self, at: float) -> None:
@@ -125,7 +127,7 @@ class Standby:
         return self._outage.verdict(self._clock())
 
     def _begin(self, replica: Replica) -> Following:
-        self._first_beat = None
+        self._first_beat, self._last_beat = None, 0
         self.claim = NEVER
         self.follower = Follower(
             self._clients.follow,
@@ -158,8 +160,10 @@ class Standby:
 
     def _note(self, follower: Follower) -> None:
         """Take note of what the follower has seen."""
-        if follower.beat.at is not None and self._first_beat is None:
-            self._first_beat = follower.beat.mod_revision
+        if follower.beat.at is not None:
+            if self._first_beat is None or follower.beat.mod_revision < self._last_beat:
+                self._first_beat = follower.beat.mod_revision
+            self._last_beat = follower.beat.mod_revision
         for seen in (follower.lock, follower.beat, follower.head):
             if seen.at is not None:
                 self.contacted(seen.at)
@@ -179,8 +183,10 @@ class Standby:
         self._note(follower)
         if self._leadership.is_catching_up:
             return True
-        is_there = self._first_beat is not None and follower.beat.mod_revision != self._first_beat
-        return may_follow(follower.progress, follower.lock, follower.head, leader_is_there=is_there)
+        is_there = self._first_beat is not None and follower.beat.mod_revision > self._first_beat
+        return may_follow(
+            follower.progress, follower.lock, follower.beat, follower.head, leader_is_there=is_there
+        )
 
     async def _is_due(self, follower: Follower, me: Candidate) -> bool:
         """Whether this agent is to lead now: what it saw last is confirmed first."""

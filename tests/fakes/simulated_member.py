@@ -102,6 +102,8 @@ class ReplicaInMemory:
         self._spool = spool
         self.judged = 0
         self.merged_by: list[str] = []
+        self.replaced_by: list[set[str]] = []
+        """The keys of the states that it was to hold instead of what it held."""
         self.turn = asyncio.Lock()
 
     async def take_in(self, change: SharedChange, progress: Mapping[str, str | None]) -> None:
@@ -127,6 +129,7 @@ class ReplicaInMemory:
             if merged_by is not None:
                 self.merged_by.append(merged_by)
             disk.own.clear()
+            self.replaced_by.append(set(content.states))
             disk.states = dict(content.states)
             disk.waiting = {each.event.event_id: each for each in content.events}
             self._spool.keep(progress)

@@ -108,7 +108,7 @@ RECORDS = [
     LockRecord(name="a", instance="i", lease_seconds=3.0, sinks=["noc", "siem"]),
     BeatRecord(time=1.5, epoch=7),
     BeatRecord(time=1.5, epoch=7, yields_to=""),
-    BeatRecord(time=1.5, epoch=7, yields_to="b"),
+    BeatRecord(time=1.5, epoch=7, number=812, yields_to="b"),
     HeadRecord(id="h", number=3, time=1.5),
     HeadRecord(id="h", number=3, time=1.5, whole=False),
     ConfigRecord(digest="d"),

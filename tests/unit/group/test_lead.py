@@ -39,8 +39,8 @@ def lock(
     return Seen(record=record, mod_revision=7, at=at)
 
 
-def beat(*, at: float = 100.0, yields_to: str | None = None) -> Seen[BeatRecord]:
-    return Seen(record=BeatRecord(time=1.0, epoch=7, yields_to=yields_to), mod_revision=8, at=at)
+def beat(*, at: float = 100.0, yields_to: str | None = None, number: int = 0) -> Seen[BeatRecord]:
+    return Seen(record=BeatRecord(time=1.0, epoch=7, number=number, yields_to=yields_to), mod_revision=8, at=at)
 
 
 def test_who_has_seen_no_beat_for_a_lease_may_try() -> None:
@@ -148,19 +148,25 @@ ALONE = Progress(cluster_id="1", revision=9, head_id="x", head_number=5, alone=T
 
 
 def test_what_is_older_than_what_is_held_is_not_followed_until_somebody_leads() -> None:
-    assert not may_follow(HELD, lock(), Seen(at=1.0), leader_is_there=True)
-    assert not may_follow(HELD, lock(), head(6, whole=False), leader_is_there=True)
-    assert not may_follow(HELD, lock(), head(4, revision=6), leader_is_there=False)
-    assert not may_follow(HELD, lock(), head(4, revision=9), leader_is_there=False)
-    assert may_follow(HELD, lock(), head(4, revision=9), leader_is_there=True)
-    assert may_follow(HELD, lock(), head(5, revision=6), leader_is_there=False)
+    assert not may_follow(HELD, lock(), beat(), Seen(at=1.0), leader_is_there=True)
+    assert not may_follow(HELD, lock(), beat(), head(6, whole=False), leader_is_there=True)
+    assert not may_follow(HELD, lock(), beat(), head(4, revision=6), leader_is_there=False)
+    assert not may_follow(HELD, lock(), beat(), head(4, revision=9), leader_is_there=False)
+    assert may_follow(HELD, lock(), beat(), head(4, revision=9), leader_is_there=True)
+    assert may_follow(HELD, lock(), beat(), head(5, revision=6), leader_is_there=False)
+
+
+def test_a_leader_that_holds_more_than_stands_there_is_waited_for() -> None:
+    assert not may_follow(HELD, lock(), beat(number=5), head(4), leader_is_there=True)
+    assert may_follow(HELD, lock(), beat(number=4), head(4), leader_is_there=True)
+    assert may_follow(HELD, lock(), beat(number=7), head(6), leader_is_there=True)
 
 
 def test_who_was_alone_follows_only_a_leader_that_is_there() -> None:
     for progress in (ALONE, None):
-        assert not may_follow(progress, lock(), head(9), leader_is_there=False)
-        assert not may_follow(progress, lock(), head(9, revision=6), leader_is_there=True)
-        assert may_follow(progress, lock(), head(9), leader_is_there=True)
+        assert not may_follow(progress, lock(), beat(), head(9), leader_is_there=False)
+        assert not may_follow(progress, lock(), beat(), head(9, revision=6), leader_is_there=True)
+        assert may_follow(progress, lock(), beat(), head(9), leader_is_there=True)
 
 
 def test_who_leads_puts_there_what_is_not_there() -> None:

@@ -327,12 +327,16 @@ def test_an_etcd_that_was_put_back_gets_what_is_newer(pair: Pair) -> None:
     revision = pair.etcd.revision
     pair.cross("e2")
     pair.run(3)
+    for member in pair.members.values():
+        member.replica.replaced_by.clear()
     pair.etcd.put_back(revision)
     pair.run(10)
 
     assert pair.leader is leader
     for member in pair.members.values():
         assert set(member.disk.states) == {f'["watch","s","r","m",[],"{name}"]' for name in ("e1", "e2")}
+        # Nor did it hold what was put back for a moment, and clear what is not in it.
+        assert all('["watch","s","r","m",[],"e2"]' in keys for keys in member.replica.replaced_by)
     assert len(pair.stored("state")) == 2
     assert len(pair.told) == 4
 
