@@ -184,9 +184,7 @@ class Standby:
         if self._leadership.is_catching_up:
             return True
         is_there = self._first_beat is not None and follower.beat.mod_revision > self._first_beat
-        return may_follow(
-            follower.progress, follower.lock, follower.beat, follower.head, leader_is_there=is_there
-        )
+        return may_follow(follower.progress, follower.lock, follower.beat, follower.head, leader_is_there=is_there)
 
     async def _is_due(self, follower: Follower, me: Candidate) -> bool:
         """Whether this agent is to lead now: what it saw last is confirmed first."""
