@@ -193,6 +193,8 @@ class Leadership:
                 tenure.end(f"etcd has not answered within the lease: {trouble}")
                 break
             beat = Put(key=self._keys.beat, value=self._beat_record(tenure))
+            if self._journal.fence is not None:
+                revision = max(revision, self._journal.fence.revision)
             try:
                 async with asyncio.timeout(tenure.tells_until - begun):
                     done = await self._beats_etcd.transaction(compares=[lock], puts=[beat])
@@ -203,7 +205,7 @@ class Leadership:
             if not done.succeeded:
                 tenure.end("another one leads", fenced=True)
                 break
-            if done.revision < revision:
+            if done.revision <= revision:  # each beat is a revision of its own, after what was committed before it
                 tenure.end("etcd was put back to what it was before")
                 break
             revision = done.revision

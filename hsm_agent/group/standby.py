@@ -78,8 +78,8 @@ class Standby:
         self._name = self._last_leader = ""
         self._first_beat: int | None = None
         """The revision of the beat that the follower saw first: a later one is of a leader that is there."""
-        self._last_beat = 0
-        """That of the one it saw last. An earlier one is of an etcd that was put back, or is new: it is a first."""
+        self._last_revisions: tuple[int, ...] = ()
+        """Of lock, beat and head, as it saw them last. An earlier one is of an etcd that was put back, or is new."""
         self._look_at = self._probe_at = -inf
 
     def contacted(self, at: float) -> None:
@@ -127,7 +127,7 @@ class Standby:
         return self._outage.verdict(self._clock())
 
     def _begin(self, replica: Replica) -> Following:
-        self._first_beat, self._last_beat = None, 0
+        self._first_beat, self._last_revisions = None, ()
         self.claim = NEVER
         self.follower = Follower(
             self._clients.follow,
@@ -161,9 +161,11 @@ class Standby:
     def _note(self, follower: Follower) -> None:
         """Take note of what the follower has seen."""
         if follower.beat.at is not None:
-            if self._first_beat is None or follower.beat.mod_revision < self._last_beat:
+            revisions = tuple(seen.mod_revision for seen in (follower.lock, follower.beat, follower.head))
+            is_put_back = any(now < before for now, before in zip(revisions, self._last_revisions, strict=False))
+            if self._first_beat is None or is_put_back:  # then also where it is the one that was seen last
                 self._first_beat = follower.beat.mod_revision
-            self._last_beat = follower.beat.mod_revision
+            self._last_revisions = revisions
         for seen in (follower.lock, follower.beat, follower.head):
             if seen.at is not None:
                 self.contacted(seen.at)

@@ -320,13 +320,14 @@ def test_the_first_member_brings_what_it_had_before_there_was_a_group() -> None:
         pair.world.close()
 
 
-def test_an_etcd_that_was_put_back_gets_what_is_newer(pair: Pair) -> None:
+@pytest.mark.parametrize("seconds", [0.05, 0.3, 3.0])  # until after no beat, one, and many
+def test_an_etcd_that_was_put_back_gets_what_is_newer(pair: Pair, seconds: float) -> None:
     leader = pair.leader
     pair.cross("e1")
     pair.run(3)
     revision = pair.etcd.revision
     pair.cross("e2")
-    pair.run(3)
+    pair.run(seconds)
     for member in pair.members.values():
         member.replica.replaced_by.clear()
     pair.etcd.put_back(revision)
