@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from hsm_agent.evaluate import alarms
 from hsm_agent.evaluate.alarms import Context
 from hsm_agent.evaluate.hsms import Hsms, Shared, is_of_hsm
-from hsm_agent.evaluate.state import AlarmState, active
+from hsm_agent.evaluate.state import AlarmState, active, part_of
 from hsm_agent.evaluate.step import step
 from hsm_agent.model import SourceState
 
@@ -119,12 +119,7 @@ def _still_read(source: str, readings: Sequence[Reading], hsms: Hsms) -> Callabl
 
 def _state_of_series(state: AlarmState, series: Series, now: float) -> AlarmState:
     """The part of the state that is about one series, and the silences in force."""
-    part = AlarmState()
-    part.rule_states = {key: rule_state for key, rule_state in state.rule_states.items() if key[1] == series}
-    part.alarmed = {key: None for key in part.rule_states if key in state.alarmed}
-    part.series_states = {each: found for each, found in state.series_states.items() if each == series}
-    part.missing = {each: None for each in part.series_states if each in state.missing}
-    part.unread = {each: None for each in part.series_states if each in state.unread}
+    part = part_of(state, lambda each: each == series)
     part.silences = {name: each for name, each in state.silences.items() if each.until > now}
     return part
 

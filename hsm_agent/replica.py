@@ -15,11 +15,14 @@ from hsm_agent.evaluate.sharing import (
     is_own,
     is_shared,
     is_shared_row,
-    part_of,
     series_in,
     take_in_rows,
 )
-from hsm_agent.evaluate.state import Loading, with_alarm
+from hsm_agent.evaluate.state import (
+    Loading,
+    part_of,
+    with_alarm,
+)
 from hsm_agent.group.base import NotCommittedError
 from hsm_agent.log import SparingLog
 from hsm_agent.model import EventKind

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hsm_agent.evaluate import alarms
-from hsm_agent.evaluate.sharing import is_own, is_shared, part_of, view
-from hsm_agent.evaluate.state import active, with_alarm
+from hsm_agent.evaluate.sharing import is_own, is_shared, view
+from hsm_agent.evaluate.state import active, part_of, with_alarm
 from hsm_agent.group.base import NotCommittedError
 from hsm_agent.group.progress import PROGRESS
 from hsm_agent.model import AGENT_SOURCE, EventKind, SourceState

@@ -13,13 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from hsm_agent import codec
 from hsm_agent.evaluate.rules import phase_of
-from hsm_agent.evaluate.state import AlarmState, joined, series_of
+from hsm_agent.evaluate.state import (
+    AlarmState,
+    joined,
+    part_of,
+    series_of,
+)
 from hsm_agent.evaluate.transaction import Transaction, row_number
 from hsm_agent.evaluate.trends import Points
 from hsm_agent.model import AGENT_SOURCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from hsm_agent.evaluate.state import HistoryKey, Silence
     from hsm_agent.model import Series
@@ -89,24 +94,6 @@ def _in_force(silences: Mapping[str, Silence], now: float) -> dict[str, Silence]
         for name, each in silences.items()
         if each.until > now
     }
-
-
-def part_of(state: AlarmState, is_wanted: Callable[[Series], bool]) -> AlarmState:
-    """A copy of what is about some series, without silences; what is remembered of metrics whatever their labels too.
-
-    Small where they are few: to withdraw them looks at nothing else.
-    """
-    part = AlarmState()
-    part.rule_states = {key: each for key, each in state.rule_states.items() if is_wanted(key[1])}
-    part.series_states = {series: each for series, each in state.series_states.items() if is_wanted(series)}
-    part.object_states = {key: each for key, each in state.object_states.items() if is_wanted((*key, ()))}
-    part.latest = {key: each for key, each in state.latest.items() if is_wanted((*key, ()))}
-    part.windows = {key: each for key, each in state.windows.items() if is_wanted(key[0])}
-    part.points = {key: each for key, each in state.points.items() if is_wanted(key[0])}
-    part.alarmed = {key: None for key in state.alarmed if is_wanted(key[1])}
-    part.missing = {series: None for series in state.missing if is_wanted(series)}
-    part.unread = {series: None for series in state.unread if is_wanted(series)}
-    return part
 
 
 def rows_of(state: AlarmState) -> dict[str, str]:

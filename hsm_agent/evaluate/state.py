@@ -18,7 +18,7 @@ from hsm_agent.model import ActiveAlarm, Event, Series, Severity
 from hsm_agent.text import glob_matches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from hsm_agent.model import Reading
 
@@ -292,6 +292,24 @@ def joined(pieces: Sequence[Points]) -> Points:
         times += piece.times
         values += piece.values
     return Points(times, values)
+
+
+def part_of(state: AlarmState, is_wanted: Callable[[Series], bool]) -> AlarmState:
+    """A copy of what is about some series, without silences; what is remembered of metrics whatever their labels too.
+
+    Small where they are few: to withdraw them looks at nothing else.
+    """
+    part = AlarmState()
+    part.rule_states = {key: each for key, each in state.rule_states.items() if is_wanted(key[1])}
+    part.series_states = {series: each for series, each in state.series_states.items() if is_wanted(series)}
+    part.object_states = {key: each for key, each in state.object_states.items() if is_wanted((*key, ()))}
+    part.latest = {key: each for key, each in state.latest.items() if is_wanted((*key, ()))}
+    part.windows = {key: each for key, each in state.windows.items() if is_wanted(key[0])}
+    part.points = {key: each for key, each in state.points.items() if is_wanted(key[0])}
+    part.alarmed = {key: None for key in state.alarmed if is_wanted(key[1])}
+    part.missing = {series: None for series in state.missing if is_wanted(series)}
+    part.unread = {series: None for series in state.unread if is_wanted(series)}
+    return part
 
 
 def with_alarm(state: AlarmState) -> list[tuple[RuleKey, RuleState, Alarm]]:

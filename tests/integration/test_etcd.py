@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.net.etcd import EtcdClient
 from hsm_agent.net.etcd_messages import (
     AnswerTooLong,
     Compacted,
@@ -23,22 +21,11 @@ from hsm_agent.net.etcd_messages import (
     Put,
     prefix_end,
 )
-from hsm_agent.net.etcd_settings import EtcdSettings
-from tests.peers.etcd import EtcdCluster, settings
+from tests.peers.etcd import EtcdCluster
+from tests.peers.etcd_client import client_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
-
-
-@asynccontextmanager
-async def client_of(cluster: EtcdCluster, **changes: Any) -> AsyncIterator[EtcdClient]:
-    made = await asyncio.to_thread(EtcdSettings.model_validate, settings(cluster, timeout="2s") | changes)
-    client = EtcdClient(made)
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 async def test_all_that_can_be_asked_of_one_member(tmp_path: Path) -> None:

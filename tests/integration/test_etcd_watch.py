@@ -5,34 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from hsm_agent.net.etcd import EtcdClient
 from hsm_agent.net.etcd_messages import Compacted, EtcdUnavailable, NotPermitted, Put, prefix_end
-from hsm_agent.net.etcd_settings import EtcdSettings
-from tests.peers.etcd import EtcdCluster, settings
+from tests.peers.etcd import EtcdCluster
+from tests.peers.etcd_client import client_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from hsm_agent.net.etcd import EtcdClient
     from hsm_agent.net.etcd_watch import EtcdWatch, WatchedRevision
 
 END = prefix_end(b"/w/")
-
-
-@asynccontextmanager
-async def client_of(cluster: EtcdCluster, **changes: Any) -> AsyncIterator[EtcdClient]:
-    made = await asyncio.to_thread(EtcdSettings.model_validate, settings(cluster, timeout="2s") | changes)
-    client = EtcdClient(made)
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 def watching(client: EtcdClient, since: int, *, idle_seconds: float = 5.0) -> AbstractAsyncContextManager[EtcdWatch]:

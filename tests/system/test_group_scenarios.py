@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.peers import pair_acts, pair_scenarios, pair_trouble
+from tests.peers import pair_acts, pair_losses, pair_scenarios, pair_trouble
 from tests.peers.pair import Pair
 from tests.peers.pair_access import Access
 from tests.peers.pair_history import examine, history
@@ -84,6 +84,13 @@ async def see_history(pair: Pair) -> None:
     """No two agents ever committed in one epoch, and each commit followed the one before."""
     findings = examine(await history(pair.etcd, user="" if pair.access is None else _ROOT))
     assert not findings.problems
+
+
+@pytest.mark.timeout(180)
+async def test_an_etcd_from_a_backup_ends_no_alarm(tmp_path: Path) -> None:
+    """Its history is one of two pieces, with commits that are lost between them: what was told is judged alone."""
+    async with Pair(tmp_path) as pair:
+        print(await run(pair, pair_losses.etcd_put_back, random.Random(SEED)))
 
 
 @pytest.mark.timeout(180)

@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 
 from hsm_agent.evaluate.hsms import Hsms
 from hsm_agent.evaluate.rules import Ruleset
-from hsm_agent.evaluate.sharing import is_shared, part_of, rows_of
-from hsm_agent.evaluate.state import HAS_VALUE, AlarmState, Silence
+from hsm_agent.evaluate.sharing import is_shared, rows_of
+from hsm_agent.evaluate.state import (
+    HAS_VALUE,
+    AlarmState,
+    Silence,
+    part_of,
+)
 from hsm_agent.evaluate.trends import Points
 from hsm_agent.model import EventKind
 from hsm_agent.replica import CORRECTS_AFTER_SECONDS

@@ -16,13 +16,18 @@ from hsm_agent.evaluate.sharing import (
     is_own,
     is_shared,
     is_shared_row,
-    part_of,
     rows_of,
     series_in,
     take_in_rows,
     view,
 )
-from hsm_agent.evaluate.state import AlarmState, Silence, active, with_alarm
+from hsm_agent.evaluate.state import (
+    AlarmState,
+    Silence,
+    active,
+    part_of,
+    with_alarm,
+)
 from hsm_agent.evaluate.step import step
 from hsm_agent.model import EventKind
 from tests.fakes.examples import examples
